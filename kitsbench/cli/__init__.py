@@ -1,0 +1,94 @@
+"""The command line: one file a verb, imported only when that verb is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+import kitsbench
+from kitsbench.errors import KitsbenchError
+
+# verb -> (module, one line for the overview, so that --help imports no verb)
+VERBS = {
+    "run": ("run", "Train, score and compare architectures under one budget; write the report."),
+    "list": ("list_", "List the architectures that are installed."),
+    "show": ("show", "Show one architecture: configuration, parameters, provenance."),
+    "check": ("check", "Check that a plugin keeps the contract."),
+    "new": ("new", "Write the skeleton of a plugin package."),
+    "data": ("data", "Make, check, prepare and describe datasets."),
+    "predict": ("predict", "Segment scans with a trained architecture."),
+    "evaluate": ("evaluate", "Score a folder of label maps by an official protocol."),
+    "compare": ("compare", "Statistics on any table of scores."),
+    "plan": ("plan", "The smallest gap a design can detect, and the seeds it needs."),
+    "profile": ("profile", "Parameters, FLOPs, latency, throughput and memory."),
+    "report": ("report", "Rebuild the report from stored trials."),
+    "leaderboard": ("leaderboard", "Add, check and render published entries."),
+    "doctor": ("doctor", "What this machine can do, and what is missing."),
+}
+
+
+class _Verbs(click.Group):
+    """Loads a verb's module when it is called, so that ``--help`` stays instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"kitsbench.cli.{VERBS[cmd_name][0]}")
+        return module.command
+
+    def resolve_command(self, ctx, args):
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], VERBS, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise click.UsageError(f"There is no command '{args[0]}'.{hint}", ctx) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(kitsbench.__version__, prog_name="kitsbench")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Compare 3D architectures for kidneys, tumours and cysts on CT in a fair fight.
+
+    Start with `kitsbench run --all`: it makes a phantom dataset, trains every installed
+    architecture under the same budget, scores it, and writes a report.
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 all fine, 1 some trials failed, 2 bad usage or input."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        # `--debug` is understood anywhere on the line, since one adds it after a failure.
+        code = cli.main(
+            ["--debug"] * debug + [a for a in arguments if a != "--debug"],
+            prog_name="kitsbench",
+            standalone_mode=False,
+        )
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Abort:
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except KitsbenchError as error:
+        if debug:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,5 @@
+"""``python -m kitsbench.cli``."""
+
+from kitsbench.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Reference architectures of kitsbench, one folder a family."""
