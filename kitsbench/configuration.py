@@ -1,0 +1,97 @@
+"""Configuration keys of an architecture, and how text becomes their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kitsbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from kitsbench.architecture import Architecture
+
+Setting = str | int | float | tuple[int, ...]
+SIZES = ("tiny", "small", "paper")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One configuration key of an architecture, e.g. an ambiguity of its paper.
+
+    Parameters
+    ----------
+    default : str, int, float or tuple of int
+        Its type is the key's type. Switches are the strings ``on`` and ``off``.
+    provenance : str
+        Where the default comes from: a paper's section, a file of the authors, or ``CHOICE``.
+    options : tuple, optional
+        The allowed values.
+    low, high : float, optional
+        Bounds of a number.
+    help : str
+        One line.
+    """
+
+    default: Setting
+    provenance: str = "CHOICE"
+    options: tuple[Setting, ...] | None = None
+    low: float | None = None
+    high: float | None = None
+    help: str = ""
+
+    def parse(self, name: str, value: Setting) -> Setting:
+        """Turn text from a command line into a value of the key's type, or say what is wrong."""
+        try:
+            if isinstance(self.default, tuple):
+                parsed: Setting = (
+                    tuple(int(part) for part in value.split("x"))
+                    if isinstance(value, str)
+                    else tuple(value)  # type: ignore[arg-type]
+                )
+            else:
+                kind = type(self.default)
+                parsed = kind(value)  # type: ignore[arg-type]
+                if kind is int and float(value) != parsed:  # type: ignore[arg-type]
+                    raise ValueError
+        except (TypeError, ValueError):
+            kind_name = (
+                "edges like 4x8x8"
+                if isinstance(self.default, tuple)
+                else f"of type {type(self.default).__name__}"
+            )
+            raise UsageError(f"{name}={value} is wrong: the value must be {kind_name}.") from None
+        if self.options is not None and parsed not in self.options:
+            allowed = ", ".join(map(str, self.options))
+            raise UsageError(f"{name}={value} is wrong: choose from {allowed}.")
+        if isinstance(parsed, (int, float)) and not (
+            (self.low is None or parsed >= self.low) and (self.high is None or parsed <= self.high)
+        ):
+            raise UsageError(f"{name}={value} is wrong: allowed are {self.low} to {self.high}.")
+        return parsed
+
+
+WIDTH = Key(1.0, "1 is the paper's", low=1 / 64, high=4, help="multiplies every channel count")
+
+
+def configure(
+    architecture: type[Architecture] | Architecture, given: Mapping[str, Setting] | None = None
+) -> dict[str, Setting]:
+    """Every configuration value: the defaults, then the size's, then what was given.
+
+    Raises
+    ------
+    UsageError
+        An unknown key or a value that is not allowed; the message lists what is.
+    """
+    given = dict(given or {})
+    keys = {"size": Key("paper", "presets of this project", options=SIZES), **architecture.keys}
+    for name in given:
+        if name not in keys:
+            raise UsageError(
+                f"'{name}' is no configuration key of this architecture; it has {', '.join(keys)}."
+            )
+    size = keys["size"].parse("size", given.get("size", "paper"))
+    values = {name: key.default for name, key in keys.items()}
+    values |= {**architecture.sizes.get(str(size), {}), **given}
+    return {name: keys[name].parse(name, value) for name, value in values.items()}

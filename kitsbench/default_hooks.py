@@ -1,0 +1,95 @@
+"""What the hooks of an architecture do unless its plugin overrides them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from kitsbench import losses
+from kitsbench.errors import ContractError
+from kitsbench.recipe import Stage
+
+if TYPE_CHECKING:
+    from kitsbench.architecture import Head, Progress, Spec
+
+
+def target(labels: Tensor, head: Head) -> Tensor:
+    """Target of a softmax or region head: the grid's centre, every ``stride``-th voxel.
+
+    Raises
+    ------
+    ContractError
+        For boundary and scalar heads, whose targets only the plugin knows.
+    """
+    if head.kind in ("boundary", "scalar"):
+        raise ContractError(
+            f"head '{head.name}' is of kind {head.kind}: its plugin must override targets()."
+        )
+    for axis, (edge, step) in enumerate(zip(head.shape, head.stride, strict=True), start=1):
+        start = (labels.shape[axis] - edge * step) // 2
+        # The voxel nearest to the middle of its block: nearest-neighbour down-scaling.
+        labels = labels.narrow(axis, start, edge * step)
+        labels = labels.index_select(
+            axis, torch.arange(step // 2, edge * step, step, device=labels.device)
+        )
+    members = [torch.isin(labels, torch.tensor(c, device=labels.device)) for c in head.channels]
+    stacked = torch.stack(members, 1)
+    return stacked.long().argmax(1) if head.kind == "softmax" else stacked.float()
+
+
+def region_order(head: Head) -> list[int]:
+    """Label that each region writes: the one that no later region holds."""
+    order = []
+    for index, values in enumerate(head.channels):
+        later = {v for other in head.channels[index + 1 :] for v in other}
+        own = [v for v in values if v not in later]
+        order.append((own or list(values))[0])
+    return order
+
+
+def loss(
+    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], progress: Progress, spec: Spec
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Dice + cross-entropy of the heads that the stage names; see ``Architecture.loss``."""
+    stage = next((s for s in spec.stages if s.name == progress.stage), spec.stages[0])
+    total: Tensor | None = None
+    parts: dict[str, Tensor] = {}
+    for name, weight in head_weights(spec, stage).items():
+        head = next(h for h in spec.heads if h.name == name)
+        for part, value in head_losses(outputs[name], targets[name], head).items():
+            parts[part if len(spec.heads) == 1 else f"{name}.{part}"] = value.detach()
+            total = weight * value if total is None else total + weight * value
+    if total is None:
+        raise ContractError(f"stage '{stage.name}' names no head of this architecture.")
+    return total, parts
+
+
+def head_weights(spec: Spec, stage: Stage) -> dict[str, float]:
+    """Weight of each head that counts in a stage, for the default loss."""
+    heads = [h for h in spec.heads if stage.heads is None or h.name in stage.heads]
+    scales = [h for h in heads if h.kind == "softmax" and h.grid == spec.grids[0].name]
+    weights = {h.name: 1.0 for h in heads}
+    if len({h.stride for h in scales}) > 1:
+        scales.sort(key=lambda h: h.stride[0] * h.stride[1] * h.stride[2])
+        raw = [0.5**index for index in range(len(scales) - 1)] + [0.0]
+        weights.update({h.name: w / sum(raw) for h, w in zip(scales, raw, strict=True)})
+    return weights
+
+
+def head_losses(logits: Tensor, target: Tensor, head: Head) -> dict[str, Tensor]:
+    """Dice and cross-entropy of one head; a scalar head has cross-entropy only."""
+    smooth = {"numerator_smooth": 1e-5, "denominator_smooth": 1e-5}
+    if head.kind == "softmax":
+        coded = losses.one_hot(target, logits.shape[1])
+        probabilities = logits.float().softmax(1)
+        dice = losses.soft_dice(probabilities, coded, foreground_only=True, **smooth)  # type: ignore[arg-type]
+        return {"dice": dice, "cross_entropy": losses.cross_entropy(logits, target)}
+    balanced = head.kind == "boundary"
+    entropy = losses.binary_cross_entropy(logits, target, balanced=balanced)
+    if head.kind == "scalar":
+        return {"cross_entropy": entropy}
+    dice = losses.soft_dice(logits.float().sigmoid(), target, **smooth)  # type: ignore[arg-type]
+    return {"dice": dice, "cross_entropy": entropy}
