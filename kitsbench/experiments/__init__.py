@@ -1,0 +1,1 @@
+"""Trials: their identity, plan, store, execution, and what they left behind."""

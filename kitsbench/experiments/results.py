@@ -1,0 +1,258 @@
+"""Everything that an experiment left in its working directory, read back as tables.
+
+Nothing is computed here that a trial did not write, with one exception: a trial that failed has
+no scores of its own, so its test cases enter the score table with the penalty and the status
+``failed``. A crash must never improve an architecture's mean by leaving its cases out.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kitsbench.errors import DataError
+from kitsbench.files import read_json
+
+SCORE_COLUMNS = [
+    "dataset",
+    "architecture",
+    "fold",
+    "seed",
+    "protocol",
+    "case",
+    "region",
+    "metric",
+    "value",
+    "status",
+]
+CURVE_COLUMNS = [
+    "trial",
+    "architecture",
+    "fold",
+    "seed",
+    "step",
+    "fraction",
+    "device_seconds",
+    "kind",
+    "name",
+    "value",
+]
+# What a missing prediction costs. Distances have no such constant: their penalty depends on the
+# scan (its diagonal), and is taken from another empty prediction of the same case if there is one.
+_PENALTY = {"dice": 0.0, "surface_dice": 0.0, "precision": 0.0, "recall": 0.0}
+_DISTANCES = ("hd95_mm", "assd_mm")
+_EMPTY_TRUTH = ("both_empty", "false_positive")
+_EMPTY_PREDICTION = ("empty_prediction", "empty_pred")
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One training run as its folder describes it.
+
+    Attributes
+    ----------
+    id : str
+        Hash of what the trial is.
+    folder : Path
+        ``WORKDIR/trials/<id>``.
+    trial, status, ledger, environment : dict
+        The files of those names; empty where the trial never wrote one.
+    """
+
+    id: str
+    folder: Path
+    trial: dict[str, Any] = field(default_factory=dict)
+    status: dict[str, Any] = field(default_factory=dict)
+    ledger: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> str:
+        """Label of the configured architecture, such as ``unet3d:width=0.5``."""
+        return str(self.trial.get("label") or self.trial.get("architecture") or "(unknown)")
+
+    @property
+    def fold(self) -> int:
+        """Index of the test fold; -1 where the trial was planned but never written."""
+        return int(self.trial.get("fold", -1))
+
+    @property
+    def seed(self) -> int:
+        """Seed of the training run; -1 where the trial was planned but never written."""
+        return int(self.trial.get("seed", -1))
+
+    @property
+    def state(self) -> str:
+        """One of ``pending``, ``running``, ``finished``, ``failed``."""
+        return str(self.status.get("status", "pending"))
+
+
+@dataclass(frozen=True)
+class Results:
+    """An experiment's outcome.
+
+    Attributes
+    ----------
+    workdir : Path
+        The working directory.
+    experiment : dict
+        ``experiment.json``.
+    trials : list of TrialRecord
+        In the order of the plan; failed and unfinished ones included.
+    scores : DataFrame
+        Columns ``SCORE_COLUMNS``, one row a trial, protocol, case, region and metric. Cases of
+        failed trials are present with the penalty and the status ``failed``.
+    curves : DataFrame
+        Columns ``CURVE_COLUMNS``: losses, learning rates and scores along the budget.
+    profiles : dict
+        Label of an architecture to its profile.
+    """
+
+    workdir: Path
+    experiment: dict[str, Any]
+    trials: list[TrialRecord]
+    scores: pd.DataFrame
+    curves: pd.DataFrame
+    profiles: dict[str, dict[str, Any]]
+
+
+def load_results(workdir: str | Path) -> Results:
+    """Read a working directory that ``kitsbench run`` wrote.
+
+    Parameters
+    ----------
+    workdir : path
+        Folder that holds ``experiment.json`` and ``trials/``.
+
+    Returns
+    -------
+    Results
+
+    Raises
+    ------
+    DataError
+        The folder holds no experiment, or one of its files cannot be read.
+    """
+    workdir = Path(workdir)
+    file = workdir / "experiment.json"
+    if not file.is_file():
+        raise DataError(
+            f"{workdir} holds no experiment.json, so it is not a working directory of kitsbench. "
+            "Name the folder that `kitsbench run` wrote (by default kitsbench-work)."
+        )
+    experiment = _read(file)
+    trials = [_read_trial(workdir / "trials" / str(name)) for name in experiment.get("trials", [])]
+    dataset = str(experiment.get("dataset", {}).get("name", ""))
+    return Results(
+        workdir=workdir,
+        experiment=experiment,
+        trials=trials,
+        scores=_collect_scores(trials, dataset),
+        curves=_collect_curves(trials),
+        profiles=_read_profiles(workdir / "profiles"),
+    )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = read_json(file)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(
+            f"{file} cannot be read as JSON ({error}). Delete it, or its trial's folder, and call "
+            "`kitsbench run` again: finished trials are kept."
+        ) from error
+    if not isinstance(content, dict):
+        raise DataError(f"{file} holds a {type(content).__name__}; an object was expected.")
+    return content
+
+
+def _read_trial(folder: Path) -> TrialRecord:
+    parts = {}
+    for name in ("trial", "status", "ledger", "environment"):
+        file = folder / f"{name}.json"
+        parts[name] = _read(file) if file.is_file() else {}
+    return TrialRecord(id=folder.name, folder=folder, **parts)
+
+
+def _read_profiles(folder: Path) -> dict[str, dict[str, Any]]:
+    profiles = {}
+    for file in sorted(folder.glob("*.json")):
+        profile = _read(file)
+        profiles[str(profile.get("architecture", file.stem))] = profile
+    return profiles
+
+
+def _read_table(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file)
+    except Exception as error:  # pyarrow raises several unrelated classes for a damaged file
+        raise DataError(
+            f"{file} cannot be read as a Parquet table ({error}). Delete its trial's folder and "
+            "call `kitsbench run` again: finished trials are kept."
+        ) from error
+
+
+def _collect_scores(trials: list[TrialRecord], dataset: str) -> pd.DataFrame:
+    parts = []
+    for trial in trials:
+        file = trial.folder / "scores.parquet"
+        if trial.state == "finished" and file.is_file():
+            parts.append(_stamp(_read_table(file), trial))
+    if not parts:
+        return pd.DataFrame(columns=SCORE_COLUMNS)
+    scored = pd.concat(parts, ignore_index=True)
+    penalties = [_failed_scores(t, scored) for t in trials if t.state == "failed"]
+    scores = pd.concat([scored, *penalties], ignore_index=True)
+    scores.insert(0, "dataset", dataset)
+    return scores[SCORE_COLUMNS]
+
+
+def _stamp(table: pd.DataFrame, trial: TrialRecord) -> pd.DataFrame:
+    return table.assign(architecture=trial.architecture, fold=trial.fold, seed=trial.seed)
+
+
+def _failed_scores(trial: TrialRecord, scored: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a failed trial for the cases that its fold would have tested.
+
+    The cases are read off the trials of the same fold that finished; where none finished, nobody
+    can be compared on that fold, and the trial appears in the list of failures only.
+    """
+    keys = ["protocol", "case", "region", "metric"]
+    fold = scored[scored["fold"] == trial.fold]
+    rows = fold[keys].drop_duplicates().reset_index(drop=True)
+    if rows.empty:
+        return _stamp(rows.assign(value=np.zeros(0), status="failed"), trial)
+    empty_truth = _cases_and_regions(fold, _EMPTY_TRUTH)
+    unpredicted = fold[fold["status"].isin([*_EMPTY_PREDICTION, "failed"])]
+    distance = unpredicted.groupby(keys)["value"].max()
+    values = []
+    for protocol, case, region, metric in rows.itertuples(index=False, name=None):
+        value = _PENALTY.get(metric, np.nan)
+        if metric in ("precision", "recall") and (protocol, case, region) in empty_truth:
+            value = np.nan  # nothing to find: undefined whatever was predicted
+        elif metric in _DISTANCES:
+            value = float(distance.get((protocol, case, region, metric), np.nan))
+        values.append(value)
+    return _stamp(rows.assign(value=values, status="failed"), trial)
+
+
+def _cases_and_regions(fold: pd.DataFrame, statuses: tuple[str, ...]) -> set[tuple[Any, ...]]:
+    rows = fold[fold["status"].isin(statuses)][["protocol", "case", "region"]].drop_duplicates()
+    return set(rows.itertuples(index=False, name=None))
+
+
+def _collect_curves(trials: list[TrialRecord]) -> pd.DataFrame:
+    parts = []
+    for trial in trials:
+        file = trial.folder / "curve.parquet"
+        if file.is_file():
+            # A failed trial's curve is kept: it shows where the loss left the rails.
+            parts.append(_stamp(_read_table(file), trial).assign(trial=trial.id))
+    if not parts:
+        return pd.DataFrame(columns=CURVE_COLUMNS)
+    return pd.concat(parts, ignore_index=True)[CURVE_COLUMNS]

@@ -1,0 +1,135 @@
+"""What `load_results` reads back from a working directory."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pandas as pd
+import pytest
+from reporting.workdirs import Plan, write_workdir
+
+from kitsbench.errors import DataError
+from kitsbench.experiments.results import CURVE_COLUMNS, SCORE_COLUMNS, load_results
+
+FAILED = ("big", 1, 0, "out-of-memory")
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    plan = Plan({"small": 0.0, "big": 0.05}, folds=2, failed=(FAILED,), predictions=False)
+    return write_workdir(tmp_path_factory.mktemp("work"), plan)
+
+
+@pytest.fixture(scope="module")
+def results(workdir):
+    return load_results(workdir)
+
+
+def test_every_trial_is_there_and_only_one_failed(results):
+    assert len(results.trials) == 8
+    failed = [t for t in results.trials if t.state == "failed"]
+    assert [(t.architecture, t.fold, t.seed) for t in failed] == [FAILED[:3]]
+    assert failed[0].status["reason"] == "out-of-memory"
+    assert failed[0].ledger == {}
+
+
+def test_scores_have_the_documented_columns_and_both_protocols(results):
+    assert list(results.scores.columns) == SCORE_COLUMNS
+    assert set(results.scores["protocol"]) == {"kits19", "labels"}
+    assert set(results.scores["dataset"]) == {"phantom"}
+
+
+def test_scores_equal_the_files_of_the_trials(results):
+    trial = next(t for t in results.trials if t.state == "finished")
+    stored = pd.read_parquet(trial.folder / "scores.parquet")
+    keys = {"architecture": trial.architecture, "fold": trial.fold, "seed": trial.seed}
+    read = results.scores
+    for column, value in keys.items():
+        read = read[read[column] == value]
+    assert list(read["value"]) == list(stored["value"])
+
+
+def test_a_failed_trial_costs_zero_on_the_cases_its_fold_tests(results):
+    scores = results.scores
+    penalty = scores[scores["status"] == "failed"]
+    peers = scores[(scores["fold"] == 1) & (scores["architecture"] == "small")]
+    assert set(penalty["case"]) == set(peers["case"])
+    assert len(penalty) == len(peers) / 2  # one seed of two
+    assert (penalty["value"] == 0).all()
+
+
+def test_failures_where_there_was_nothing_to_find_leave_precision_undefined(tmp_path):
+    plan = Plan(
+        {"small": 0.0, "big": 0.0},
+        folds=2,
+        seeds=1,
+        failed=(("big", 1, 0, "killed"),),
+        layout="kits23",
+        predictions=False,
+    )
+    scores = load_results(write_workdir(tmp_path, plan)).scores
+    cyst = scores[(scores["status"] == "failed") & (scores["region"] == "cyst")]
+    assert (cyst[cyst["metric"] == "dice"]["value"] == 0).all()
+    # fold 1 of 2 tests the odd cases, which have no cyst
+    assert all(math.isnan(v) for v in cyst[cyst["metric"] == "recall"]["value"])
+
+
+def test_distances_of_a_failed_trial_take_the_penalty_of_an_empty_prediction(tmp_path):
+    plan = Plan({"a": 0.0, "b": 0.0}, folds=1, seeds=1, cases_per_fold=2, predictions=False)
+    plan = Plan(**{**plan.__dict__, "failed": (("b", 0, 0, "timeout"),)})
+    workdir = write_workdir(tmp_path, plan)
+    file = next(workdir.glob("trials/*/scores.parquet"))
+    table = pd.read_parquet(file)
+    row = {"protocol": "kits19", "region": "tumor", "metric": "hd95_mm"}
+    extra = pd.DataFrame(
+        [
+            {**row, "case": "case_00000", "value": 512.5, "status": "empty_prediction"},
+            {**row, "case": "case_00001", "value": 3.5, "status": "ok"},
+        ]
+    )
+    pd.concat([table, extra]).to_parquet(file)
+    scores = load_results(workdir).scores
+    found = scores[(scores["status"] == "failed") & (scores["metric"] == "hd95_mm")]
+    values = found.set_index("case")["value"]
+    assert values["case_00000"] == 512.5
+    assert math.isnan(values["case_00001"])  # no penalty is known for this scan: not invented
+
+
+def test_curves_and_profiles_are_labelled(results):
+    assert list(results.curves.columns) == CURVE_COLUMNS
+    assert set(results.curves["kind"]) == {"loss", "lr", "score"}
+    assert set(results.profiles) == {"small", "big"}
+
+
+def test_all_trials_failed_gives_empty_tables_with_columns(tmp_path):
+    failed = tuple(("a", fold, 0, "non-finite loss") for fold in (0, 1))
+    results = load_results(
+        write_workdir(tmp_path, Plan({"a": 0.0}, folds=2, seeds=1, failed=failed))
+    )
+    assert results.scores.empty
+    assert list(results.scores.columns) == SCORE_COLUMNS
+    assert list(results.curves.columns) == CURVE_COLUMNS
+    assert len(results.trials) == 2
+
+
+def test_a_planned_trial_that_never_started_is_pending(tmp_path):
+    workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=2, seeds=1))
+    experiment = json.loads((workdir / "experiment.json").read_text())
+    experiment["trials"].append("never-started")
+    (workdir / "experiment.json").write_text(json.dumps(experiment))
+    last = load_results(workdir).trials[-1]
+    assert (last.state, last.fold, last.architecture) == ("pending", -1, "(unknown)")
+
+
+def test_a_folder_without_an_experiment_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"holds no experiment\.json"):
+        load_results(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["status.json", "scores.parquet"])
+def test_a_damaged_file_is_named(tmp_path, name):
+    workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=1, seeds=1))
+    next(workdir.glob(f"trials/*/{name}")).write_text("[1,")
+    with pytest.raises(DataError, match=name):
+        load_results(workdir)
