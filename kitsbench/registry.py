@@ -1,0 +1,346 @@
+"""From entry points, or from a file, to architectures; a faulty plugin is a row, never a crash.
+
+Listing imports no plugin. Loading one imports that one only and records where it came from:
+distribution, version and a hash of its source, which all become part of a trial's identity.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib.metadata
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
+
+from kitsbench.errors import ContractError, UsageError
+from kitsbench.files import digest
+from kitsbench.source_hash import source_digest
+
+if TYPE_CHECKING:
+    from kitsbench.architecture import Architecture, Task
+    from kitsbench.configuration import Setting
+
+GROUP = "kitsbench.architectures"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME_RULE = "lower-case letters, digits and underscores, a letter first"
+
+_Finder = Callable[[], tuple[object, ModuleType]]
+Status = Literal["available", "ok", "missing dependency", "broken"]
+
+
+@dataclass(frozen=True)
+class RegisteredArchitecture:
+    """One architecture that is installed or lies in a file, usable or not.
+
+    Parameters
+    ----------
+    name : str
+        Name of the entry point, or the stem of the file.
+    title, paper : str
+        The class's; empty until it is loaded.
+    distribution, version : str
+        Who provides it; for a file its name and nothing.
+    status : {"available", "ok", "missing dependency", "broken"}
+        ``available`` until it is loaded.
+    error : str or None
+        Last line of what went wrong.
+    source_hash : str
+        Hash of the plugin's Python source; empty until it is loaded.
+    location : str
+        What :func:`load` finds it by: the name, or the file's absolute path.
+    instance : Architecture or None
+        The plugin, when ``status`` is ``ok``.
+    """
+
+    name: str
+    title: str = ""
+    paper: str = ""
+    distribution: str = ""
+    version: str = ""
+    status: Status = "available"
+    error: str | None = None
+    source_hash: str = ""
+    location: str = ""
+    instance: Architecture | None = None
+
+    @property
+    def architecture(self) -> Architecture:
+        """The plugin.
+
+        Raises
+        ------
+        ContractError
+            It is not usable; the message carries the reason.
+        """
+        if self.instance is None:
+            raise ContractError(
+                f"architecture '{self.name}' ({self.distribution} {self.version}) is "
+                f"{self.status}: {self.error}. Repair or update that distribution."
+            )
+        return self.instance
+
+    def to_dict(self) -> dict[str, str | None]:
+        """Plain data for ``kitsbench list --json``."""
+        names = ("name", "title", "paper", "distribution", "version", "status", "error")
+        return {name: getattr(self, name) for name in names}
+
+
+def discover() -> list[RegisteredArchitecture]:
+    """Every architecture that a distribution announces, sorted by name; nothing is imported.
+
+    A name that two distributions claim, or one that breaks the rule for names, is ``broken``.
+    """
+    claims: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for point in importlib.metadata.entry_points(group=GROUP):
+        claims.setdefault(point.name, []).append(point)
+    return [_entry(name, points) for name, points in sorted(claims.items())]
+
+
+def load(name: str) -> RegisteredArchitecture:
+    """Import one architecture.
+
+    Parameters
+    ----------
+    name : str
+        An entry point's name, or the path of a Python file that defines one architecture.
+
+    Returns
+    -------
+    RegisteredArchitecture
+        With status ``ok``, ``missing dependency`` or ``broken``.
+
+    Raises
+    ------
+    UsageError
+        Nothing of that name is installed, or there is no such file.
+    """
+    if name.endswith(".py"):
+        return _load_file(Path(name))
+    entries = {entry.name: entry for entry in discover()}
+    if name not in entries:
+        raise UsageError(_unknown(name, list(entries)))
+    entry = entries[name]
+    if entry.status == "broken":
+        return entry
+    (point,) = importlib.metadata.entry_points(group=GROUP, name=name)
+    own = point.module.split(".")[0]
+
+    def find() -> tuple[object, ModuleType]:
+        found = point.load()
+        return found, sys.modules[point.module]
+
+    return _loaded(entry, own, find)
+
+
+def load_all() -> list[RegisteredArchitecture]:
+    """Import every architecture that is installed, sorted by name."""
+    return [load(entry.name) for entry in discover()]
+
+
+def parse_request(text: str) -> tuple[str, dict[str, str]]:
+    """Split ``name:key=value,key=value`` (or ``file.py:...``) into the name and its settings.
+
+    Raises
+    ------
+    UsageError
+        The text has another form, or gives a key twice.
+    """
+    match = re.fullmatch(r"(?P<name>.*?\.py|[^:]*)(?::(?P<settings>.*))?", text.strip(), re.DOTALL)
+    name, listed = (match["name"], match["settings"]) if match else ("", None)
+    if not name:
+        raise UsageError(f"'{text}' names no architecture: write ARCH or ARCH:key=value,key=value.")
+    settings: dict[str, str] = {}
+    for part in filter(None, (piece.strip() for piece in (listed or "").split(","))):
+        key, sign, value = (piece.strip() for piece in part.partition("="))
+        if not (key and sign and value):
+            raise UsageError(f"'{part}' in '{text}' is no setting: write key=value.")
+        if key in settings:
+            raise UsageError(f"'{text}' gives '{key}' twice: give it once.")
+        settings[key] = value
+    return name, settings
+
+
+def label(name: str, settings: Mapping[str, Setting] | None = None) -> str:
+    """Canonical name of a configured architecture, e.g. ``scau_unet:attention=off``.
+
+    Only settings that change the configuration are kept, sorted; so equal configurations have
+    equal labels, however they were written.
+
+    Raises
+    ------
+    UsageError
+        Unknown architecture or key, or a value that is not allowed.
+    """
+    from kitsbench.configuration import configure
+
+    entry = load(name)
+    given = dict(settings or {})
+    if entry.instance is not None:
+        full = configure(entry.instance, given)
+        for key in sorted(given):
+            fewer = {k: v for k, v in given.items() if k != key}
+            if configure(entry.instance, fewer) == full:
+                given = fewer
+        given = {key: full[key] for key in given}
+    listed = ",".join(f"{key}={_text(given[key])}" for key in sorted(given))
+    return f"{entry.name}:{listed}" if listed else entry.name
+
+
+def paper_task(architecture: Architecture) -> Task:
+    """The task of the paper: its labels and its patch."""
+    from kitsbench.architecture import Task
+
+    return Task(labels=architecture.paper_labels, patch=architecture.paper_patch)
+
+
+def count_parameters(
+    architecture: Architecture,
+    settings: Mapping[str, Setting] | None = None,
+    task: Task | None = None,
+) -> int:
+    """Number of parameters, counted on torch's meta device; an ensemble's members add up.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    settings : mapping, optional
+        Configuration keys that differ from the defaults.
+    task : Task, optional
+        The paper's unless given.
+    """
+    import torch
+
+    from kitsbench.configuration import configure
+
+    task = task or paper_task(architecture)
+    spec = architecture.spec(configure(architecture, settings), task)
+    if spec.members:
+        peers = [(load(m.architecture).architecture, dict(m.config)) for m in spec.members]
+        return sum(count_parameters(peer, config, task) for peer, config in peers)
+    with torch.device("meta"):
+        network = architecture.build(spec)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _entry(name: str, points: list[importlib.metadata.EntryPoint]) -> RegisteredArchitecture:
+    providers = [(p.dist.name, p.dist.version) if p.dist else ("?", "") for p in points]
+    entry = RegisteredArchitecture(
+        name,
+        distribution=", ".join(distribution for distribution, _ in providers),
+        version=", ".join(version for _, version in providers),
+        location=name,
+    )
+    if not NAME.fullmatch(name):
+        return replace(entry, status="broken", error=f"'{name}' is no valid name: {NAME_RULE}")
+    if len(points) > 1:
+        both = " and ".join(" ".join(provider) for provider in providers)
+        return replace(
+            entry, status="broken", error=f"{both} both claim the name '{name}'; uninstall one"
+        )
+    return entry
+
+
+def _load_file(path: Path) -> RegisteredArchitecture:
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}: give the path of a plugin's Python file.")
+    path = path.resolve()
+    entry = RegisteredArchitecture(path.stem, distribution=path.name, location=str(path))
+
+    def find() -> tuple[object, ModuleType]:
+        name = f"kitsbench_file_{path.stem}_{digest(str(path), 8)}"
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ContractError(f"{path} cannot be imported")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses and pickle look a class's module up by name
+        spec.loader.exec_module(module)
+        return _single_architecture(module), module
+
+    return _loaded(entry, path.stem, find)
+
+
+def _single_architecture(module: ModuleType) -> type[Architecture]:
+    from kitsbench.architecture import Architecture
+
+    own = {
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Architecture)
+        and value.__module__ == module.__name__
+    }
+    # A base class that the file derives another from is not the one that is meant.
+    leaves = [c for c in own if not any(c is not other and issubclass(other, c) for other in own)]
+    if len(leaves) != 1:
+        found = ", ".join(sorted(c.__name__ for c in leaves)) or "none"
+        raise ContractError(f"the file must define one subclass of Architecture, it has {found}")
+    return leaves[0]
+
+
+def _loaded(entry: RegisteredArchitecture, own: str, find: _Finder) -> RegisteredArchitecture:
+    """Run ``find`` and turn whatever happens into an entry."""
+    try:
+        # What a plugin prints must not end up in a JSON document on stdout.
+        with contextlib.redirect_stdout(sys.stderr):
+            found, module = find()
+            instance = _instance(found)
+    except KeyboardInterrupt:
+        raise
+    except ImportError as error:
+        foreign = (error.name or own).split(".")[0] not in (own, "kitsbench")
+        if foreign:
+            return replace(
+                entry,
+                status="missing dependency",
+                error=f"needs '{error.name}', which is not installed or too old ({_last(error)})",
+            )
+        return replace(entry, status="broken", error=_last(error))
+    except BaseException as error:  # a plugin may even call sys.exit()
+        return replace(entry, status="broken", error=_last(error))
+    return replace(
+        entry,
+        title=instance.title or entry.name,
+        paper=instance.paper,
+        status="ok",
+        source_hash=source_digest(module),
+        instance=instance,
+    )
+
+
+def _instance(found: object) -> Architecture:
+    from kitsbench.architecture import Architecture
+    from kitsbench.configuration import configure
+
+    if isinstance(found, type) and issubclass(found, Architecture):
+        found = found()
+    if not isinstance(found, Architecture):
+        kind = f"the {type(found).__name__} '{getattr(found, '__name__', found)}'"
+        raise ContractError(f"{kind} is no subclass of kitsbench.architecture.Architecture")
+    configure(found)  # its own defaults must be allowed
+    return found
+
+
+def _last(error: BaseException) -> str:
+    lines = traceback.format_exception_only(error)
+    return lines[-1].strip().splitlines()[-1].removeprefix("kitsbench.errors.")
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
+    if close:
+        return f"there is no architecture '{name}'. Did you mean '{close[0]}'?"
+    listed = ", ".join(known) or "none; install kitsbench-plugins for the reference ones"
+    return f"there is no architecture '{name}'; installed are {listed}."
+
+
+def _text(value: Setting) -> str:
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

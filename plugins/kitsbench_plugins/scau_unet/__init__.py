@@ -1,0 +1,1 @@
+"""SCAU U-Net: spatial and channel attention in a U-Net."""

@@ -1,0 +1,1 @@
+"""3D U-Net (Cicek et al. 2016)."""
