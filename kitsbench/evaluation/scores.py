@@ -21,7 +21,9 @@ import numpy as np
 
 from kitsbench.errors import DataError
 from kitsbench.evaluation.counts import Counts, joint_histogram, region_counts
+from kitsbench.evaluation.distances import assd, directed_distances, hd95
 from kitsbench.evaluation.protocols import Protocol, check_metrics, get_protocol
+from kitsbench.evaluation.surface import label_corners, surface_dice
 
 STATUSES = ("ok", "empty_prediction", "both_empty", "false_positive", "failed")
 """Every status of a score."""
@@ -180,11 +182,24 @@ def _status(counts: Counts) -> str:
 
 def _rows(histogram, prediction, truth, spacing, protocol, metrics, failed):
     metrics = check_metrics(metrics, protocol)
+    # An axis of n voxels is n voxel sizes long: no two points of the image are further apart.
+    diagonal = float(np.linalg.norm(np.multiply(truth.shape, spacing)))
+    corners = None
     rows = []
     for region in protocol.regions:
         counts = region_counts(histogram, region)
         status = "failed" if failed else _status(counts)
         values = _volumetric(counts, status, spacing)
+        if status != "ok":
+            apart, distance = (1.0, 0.0) if status == "both_empty" else (0.0, diagonal)
+            values |= {"surface_dice": apart, "hd95_mm": distance, "assd_mm": distance}
+        if status == "ok" and "surface_dice" in metrics:
+            # One search for corner points serves every region.
+            corners = corners or (label_corners(prediction), label_corners(truth))
+            values["surface_dice"] = surface_dice(*corners, region, spacing)
+        if status == "ok" and {"hd95_mm", "assd_mm"} & set(metrics):
+            distances = directed_distances(prediction, truth, region, spacing)
+            values |= {"hd95_mm": hd95(distances), "assd_mm": assd(distances)}
         rows += [
             {"region": region.name, "metric": name, "value": values[name], "status": status}
             for name in metrics
