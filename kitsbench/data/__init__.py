@@ -1,0 +1,1 @@
+"""Folders of scans, prepared volumes, and the phantom."""

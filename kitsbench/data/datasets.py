@@ -1,0 +1,271 @@
+"""Folders of scans as users have them: which cases are there, and which cannot be used.
+
+Opening a dataset lists files and reads no voxels; :mod:`kitsbench.data.verify` looks inside.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kitsbench.data.findings import Finding
+from kitsbench.data.layouts import LABELS, LAYOUTS, locate, scan
+from kitsbench.errors import DataError
+from kitsbench.files import digest, read_json
+
+__all__ = ["Case", "Dataset", "Finding", "open_dataset"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient's files.
+
+    Attributes
+    ----------
+    id : str
+        Name of the case, unique in its dataset.
+    image : Path or None
+        The scan; None where only masks are asked for.
+    label : Path or None
+        The label map; None for a case without one.
+    """
+
+    id: str
+    image: Path | None
+    label: Path | None
+
+
+@dataclass
+class Dataset:
+    """A folder of cases.
+
+    Attributes
+    ----------
+    name : str
+        Name of the folder.
+    root : Path
+        The folder that holds the cases.
+    layout : str
+        ``kits19``, ``kits21``, ``kits23`` or ``nnunet``.
+    labels : dict of str to int
+        Label values by name.
+    cases : list of Case
+        Usable cases, sorted by id.
+    problems : list of Finding
+        Cases that were set aside, and remarks.
+    synthetic : bool
+        Whether the images were simulated.
+    note : str
+        What a report must say about the data.
+    """
+
+    name: str
+    root: Path
+    layout: str
+    labels: dict[str, int]
+    cases: list[Case]
+    problems: list[Finding] = field(default_factory=list)
+    synthetic: bool = False
+    note: str = ""
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Why each case that was set aside was set aside."""
+        return {p.case: p.what for p in self.problems if p.severity == "error" and p.case}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the labels and of every usable case's bytes; paths play no role.
+
+        Of large compressed files the ends are read, which hold gzip's checksum of the whole
+        content; everything else is read in full.
+        """
+        cases = []
+        for case in self.cases:
+            files = [file_mark(f) if f is not None else None for f in (case.image, case.label)]
+            cases.append([case.id, *files])
+        return digest({"labels": self.labels, "cases": cases})
+
+    def select(self, ids: list[str]) -> Dataset:
+        """Return the same dataset with these cases only.
+
+        Raises
+        ------
+        DataError
+            A case is not there.
+        """
+        known = {case.id: case for case in self.cases}
+        missing = [i for i in ids if i not in known]
+        if missing:
+            raise DataError(f"{self.name} has no usable case {', '.join(missing[:5])}.")
+        return Dataset(
+            self.name,
+            self.root,
+            self.layout,
+            self.labels,
+            [known[i] for i in sorted(ids)],
+            self.problems,
+            self.synthetic,
+            self.note,
+        )
+
+
+def open_dataset(path: Path | str, layout: str | None = None, masks_only: bool = False) -> Dataset:
+    """Open a folder of scans.
+
+    Parameters
+    ----------
+    path : Path
+        The dataset, its folder of cases, or a folder around it.
+    layout : str, optional
+        ``kits19``, ``kits21``, ``kits23`` or ``nnunet``; found out where it is not given.
+    masks_only : bool
+        List label maps whether or not there are images.
+
+    Returns
+    -------
+    Dataset
+        With bad cases set aside in ``problems``.
+
+    Raises
+    ------
+    DataError
+        The folder is missing, cannot be read, or holds no usable case.
+    """
+    path = Path(path)
+    if layout is not None and layout not in LAYOUTS:
+        raise DataError(f"layout='{layout}' is not known; use one of {', '.join(LAYOUTS)}.")
+    found, root = locate(path, layout)
+    cases: list[Case] = []
+    problems: list[Finding] = []
+    for name, image, label in scan(root, found):
+        finding = _fault(name, image, label, masks_only)
+        if finding is not None:
+            problems.append(finding)
+            if finding.severity == "error":
+                continue
+        cases.append(Case(name, image if _there(image) else None, label if _there(label) else None))
+    description = _description(root)
+    if not cases:
+        reason = f" The first was set aside: {problems[0]}" if problems else ""
+        raise DataError(f"{path} ({found} layout) holds no usable case.{reason}")
+    return Dataset(
+        name=_name(root, found),
+        root=root,
+        layout=found,
+        labels=_labels(root, found, description),
+        cases=sorted(cases, key=lambda case: case.id),
+        problems=problems,
+        synthetic=bool(description.get("synthetic", False)),
+        note=str(description.get("note", "")),
+    )
+
+
+def file_mark(path: Path, edge: int = 1 << 20) -> str:
+    """Hash of a file's content for the fingerprint of a dataset.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    edge : int
+        Bytes read at either end of a compressed file that is larger than four times this.
+    """
+    import hashlib
+
+    size = path.stat().st_size
+    hasher = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        start = file.read(edge)
+        hasher.update(start)
+        if start[:2] == b"\x1f\x8b" and size > 4 * edge:
+            file.seek(size - edge)
+        while block := file.read(1 << 20):
+            hasher.update(block)
+    return hasher.hexdigest()[:32]
+
+
+def _there(path: Path | None) -> bool:
+    return path is not None and path.is_file()
+
+
+def _fault(case: str, image: Path | None, label: Path | None, masks_only: bool) -> Finding | None:
+    """Why a case cannot be used, from its files' names alone."""
+    for kind, path in (("image", image), ("mask", label)):
+        if path is None or (masks_only and kind == "image"):
+            continue
+        if path.is_symlink() and not path.exists():
+            return Finding(
+                case,
+                str(path),
+                f"the {kind} is a link to {os.readlink(path)}, which does not exist",
+                "A link must lead to a file.",
+                "Mount or restore what it leads to, or replace the link by the file.",
+            )
+        if path.is_dir():
+            return Finding(
+                case,
+                str(path),
+                f"the {kind} is a folder",
+                f"The {kind} is one NIfTI file.",
+                "Some programs unpack into a folder of that name: move the file inside it up.",
+            )
+        if path.exists() and not os.access(path, os.R_OK):
+            return Finding(
+                case,
+                str(path),
+                f"the {kind} cannot be read",
+                "The user who runs kitsbench needs permission to read it.",
+                "Change the permissions of the file.",
+            )
+    if not masks_only and not _there(image):
+        return Finding(
+            case,
+            str(image),
+            "missing image",
+            "Every case has an image and a mask.",
+            "Get the scan (KiTS distributes images apart from the masks) or remove the case.",
+        )
+    if not _there(label):
+        return Finding(
+            case,
+            str(label),
+            "missing mask",
+            "Every case that is trained on or scored has a mask.",
+            "KiTS19 cases 00210 to 00299 have none; for others restore the file.",
+        )
+    return None
+
+
+def _description(root: Path) -> dict[str, Any]:
+    """What the maker of a synthetic dataset wrote down beside it."""
+    for folder in (root, root.parent):
+        path = folder / "phantom.json"
+        if path.is_file():
+            try:
+                value = read_json(path)
+            except (OSError, ValueError):
+                continue
+            if isinstance(value, dict):
+                return value
+    return {}
+
+
+def _name(root: Path, layout: str) -> str:
+    folder = root.resolve()
+    if layout != "nnunet" and folder.name in ("data", "dataset"):
+        folder = folder.parent
+    return folder.name
+
+
+def _labels(root: Path, layout: str, description: dict[str, Any]) -> dict[str, int]:
+    if layout == "nnunet":
+        from kitsbench.data.layouts import nnunet_labels
+
+        return nnunet_labels(root)
+    if description.get("labels") in LABELS:
+        return dict(LABELS[description["labels"]])
+    return dict(LABELS[layout])

@@ -1,0 +1,191 @@
+"""The trunk of the phantom: skin, fat, muscle, spine, ribs, lungs and pelvis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kitsbench.data.phantom_anatomy import Patient
+from kitsbench.data.phantom_canvas import Canvas, Fields
+from kitsbench.data.phantom_fields import Grid
+
+SPINE_RADII = (17.0, 23.0)  # half depth and half width of a vertebral body, mm
+VERTEBRA_MM = 34.0  # height of a vertebra with its disc
+BODY_CENTRE_Y = 8.0
+
+
+def spine_centre(patient: Patient, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre (y, x) of the vertebral bodies at heights ``z``: lordosis and a little scoliosis."""
+    t = np.clip(z / 120.0, -1.6, 2.2)
+    return patient.body.lordosis * (0.5 - t * t), patient.body.scoliosis * (t - t * t * t / 3.0)
+
+
+def wall_depth(patient: Patient, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Depth below the skin, and the same with the sides pressed in, mm (negative outside)."""
+    body = patient.body
+    z, y, x = grid.offsets((0.0, BODY_CENTRE_Y, 0.0))
+    bump = 1 / (1 + ((z + 15) / 60) ** 2)
+    width = body.half_width * (1 - body.waist * bump)
+    across = (x / width).astype(np.float32)
+    along = np.where(y > 0, y / (body.front - BODY_CENTRE_Y), y / (body.back + BODY_CENTRE_Y))
+    a2, b2 = across * across, (along * along).astype(np.float32)
+    rho = np.sqrt(np.maximum(a2 + b2 - np.float32(body.squareness) * a2 * b2, 1e-4))
+    radius = np.sqrt(x * x + y * y)
+    return radius / rho - radius, np.broadcast_to(b2, rho.shape)
+
+
+def fat_thickness(patient: Patient, fields: Fields, grid: Grid) -> np.ndarray:
+    """Thickness of the fat below the skin, mm: more at the back and flanks, uneven."""
+    z, y, _ = grid.offsets((0.0, 0.0, 0.0))
+    uneven = fields.wide.on(grid)
+    behind = np.clip(-y / 90.0, -0.6, 0.8)
+    low = np.clip(-z / 200.0, -0.3, 0.6)
+    thickness = patient.body.fat_layer * (1 + 0.5 * behind + 0.5 * low) * (1 + 0.12 * uneven)
+    return np.maximum(thickness, 3.5).astype(np.float32)
+
+
+def _near_spine(patient: Patient, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coordinates with the vertebral body at their origin."""
+    cy, cx = spine_centre(patient, grid.z)
+    z, y, x = grid.offsets((0.0, 0.0, 0.0))
+    shift = (slice(None), None, None)
+    return z, y - cy.astype(np.float32)[shift], x - cx.astype(np.float32)[shift]
+
+
+def _back_muscles(z: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the muscles beside the spine: psoas with quadratus, and the erectors."""
+    side = np.abs(x)
+    girth = np.clip(0.55 - z / 130.0, 0.0, 1.6)  # the psoas swells on its way down
+    psoas = (
+        ((side - 32 - 4 * girth) / (13 * girth + 0.1)) ** 2 + ((y + 4) / (17 * girth + 0.1)) ** 2
+    ) < 1
+    psoas &= girth > 0
+    quadratus = (((side - 66) / 20) ** 2 + ((y + 42) / 8) ** 2 < 1) & (z < 20)
+    erector = ((side - 33) / 34) ** 2 + ((y + 52) / 23) ** 2 < 1
+    return psoas | quadratus, erector
+
+
+def free_space(patient: Patient, fields: Fields, grid: Grid) -> np.ndarray:
+    """Where organs may be: inside the wall, outside spine and back muscles (bool)."""
+    depth, _ = wall_depth(patient, grid)
+    depth = depth - fat_thickness(patient, fields, grid)
+    z, y, x = _near_spine(patient, grid)
+    front, erector = _back_muscles(z, y, x)
+    spine = ((y / 19.0) ** 2 + (x / 25.0) ** 2 < 1) | ((np.abs(x) < 30) & (y < -10))
+    return (depth > patient.body.muscle_layer) & ~spine & ~erector & ~front
+
+
+def paint_trunk(canvas: Canvas, patient: Patient) -> None:
+    """Paint everything up to the wall of the abdomen, the spine and the chest."""
+    grid, hu, texture = canvas.grid, canvas.hu, canvas.texture
+    contrast, body = patient.contrast, patient.body
+    depth, front = wall_depth(patient, grid)
+    inside = depth > 0
+    fat = contrast.fat + np.float32(9) * texture
+    np.copyto(hu, fat, where=inside)
+    np.copyto(hu, np.float32(5), where=inside & (depth < 2.2))
+    depth -= fat_thickness(patient, canvas.fields, grid)
+    wall = depth > 0
+    middle = canvas.fields.middle.on(grid)
+    # Streaks of fat lie between the layers of muscle.
+    muscle = contrast.muscle + np.float32(8) * texture
+    muscle -= np.where((np.abs(middle) < 0.10) & (depth > 2.5), np.float32(55), np.float32(0))
+    np.copyto(hu, muscle, where=wall)
+    z, y, x = _near_spine(patient, grid)
+    anterior, erector = _back_muscles(z, y, x)
+    canvas.free[...] = free_space(patient, canvas.fields, grid)
+    cavity = depth > body.muscle_layer * (1 - np.float32(0.35) * front)
+    np.copyto(hu, fat - np.float32(3), where=cavity)
+    np.copyto(hu, muscle, where=wall & (anterior | erector))
+    _paint_ribs(canvas, patient, depth)
+    _paint_lungs(canvas, patient, depth)
+    _paint_spine(canvas, patient, wall)
+    _paint_pelvis(canvas, patient, depth)
+
+
+def _paint_ribs(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
+    """Ribs fall from the spine to the front and end at the costal margin."""
+    z, y, x = canvas.grid.offsets((0.0, 0.0, 0.0))
+    height = z + 0.55 * (y + 60) + 0.10 * np.abs(x)
+    phase = height / 29.0 - np.floor(height / 29.0)
+    margin = 30 + 0.75 * (y + 30) + 0.25 * (120 - np.abs(x))
+    rib = (phase < 0.36) & (z > margin) & (depth > 1.5) & (depth < 9.5) & (np.abs(x) > 26)
+    if not rib.any():
+        return
+    core = (phase > 0.08) & (phase < 0.28) & (depth > 3.5) & (depth < 7.5)
+    np.copyto(canvas.hu, np.float32(430), where=rib)
+    np.copyto(canvas.hu, np.float32(patient.contrast.bone), where=rib & core)
+
+
+def _paint_lungs(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
+    """Lung above two domes; the heart and fat between them."""
+    if canvas.grid.z[-1] < patient.body.diaphragm - 150:
+        return
+    z, y, x = canvas.grid.offsets((0.0, 0.0, 0.0))
+    dome = diaphragm_height(patient, y, x)
+    chest = (depth > 10) & (z > dome)
+    chest &= ~((np.abs(x) < 30) & (y < 25))
+    between = (np.abs(x + 8) < 30) & (y > 10)
+    lung = chest & ~between
+    speckle = np.where(canvas.texture > 1.9, np.float32(500), np.float32(0))
+    np.copyto(canvas.hu, -850 + 35 * canvas.texture + speckle, where=lung)
+    canvas.free &= ~chest
+    found = canvas.ellipsoid((patient.body.diaphragm + 18, 48.0, -22.0), (48.0, 38.0, 52.0))
+    if found is not None:
+        box, rho2 = found
+        heart = (rho2 < 1) & chest[box]
+        canvas.paint(box, heart, 0.6 * patient.contrast.aorta + 15)
+        canvas.paint(box, heart & (rho2 > 0.72), 85.0)
+
+
+def diaphragm_height(patient: Patient, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Height of the diaphragm in mm: two domes, the right one higher, low at the wall."""
+    right = 6.0 - 0.0085 * (x - 62) ** 2
+    left = -4.0 - 0.0085 * (x + 66) ** 2
+    return (patient.body.diaphragm + np.maximum(right, left) - 0.0075 * (y - 18) ** 2).astype(
+        np.float32
+    )
+
+
+def _paint_spine(canvas: Canvas, patient: Patient, wall: np.ndarray) -> None:
+    z, y, x = _near_spine(patient, canvas.grid)
+    hu, texture = canvas.hu, canvas.texture
+    phase = z / VERTEBRA_MM - np.floor(z / VERTEBRA_MM)
+    # A vertebral body is waisted between its end plates.
+    waist = 1 - 0.35 * (phase - 0.62) * (1 - phase)
+    rho2 = (y / (SPINE_RADII[0] * waist)) ** 2 + (x / (SPINE_RADII[1] * waist)) ** 2
+    body = rho2 < 1
+    disc = phase < 0.22
+    cortical = (rho2 > 0.80) | (phase < 0.28) | (phase > 0.95)
+    bone = patient.contrast.bone
+    np.copyto(hu, np.float32(bone - 30) + np.float32(35) * texture, where=body)
+    np.copyto(hu, np.float32(bone + 200), where=body & cortical)
+    np.copyto(hu, np.float32(80) + np.float32(8) * texture, where=body & disc)
+    arch = (y / 1.0 + 27) ** 2 + x**2
+    np.copyto(hu, np.float32(bone + 190), where=(arch < 14**2) & (phase > 0.2) & ~body)
+    spinous = (np.abs(x) < 4) & (y < -36) & (y > -66) & (phase > 0.15) & (phase < 0.8)
+    transverse = (np.abs(y + 24) < 5) & (np.abs(x) < 42) & (phase > 0.55) & (phase < 0.8)
+    facet = ((np.abs(x) - 17) ** 2 + (y + 32) ** 2 < 8**2) & ((phase < 0.35) | (phase > 0.8))
+    process = (spinous | transverse | facet) & wall & ~body
+    np.copyto(hu, np.float32(bone + 150) + np.float32(40) * texture, where=process)
+    np.copyto(hu, np.float32(28), where=(arch < 8.5**2) & ~body)
+
+
+def _paint_pelvis(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
+    """Wings of the ilium with their muscles, for scans that reach that low."""
+    top = -88.0
+    if canvas.grid.z[0] > top:
+        return
+    z, y, x = canvas.grid.offsets((0.0, 0.0, 0.0))
+    side = np.abs(x)
+    fall = np.clip((top - z) / 90.0, 0, 1.3)
+    # The wing runs from the sacrum outwards and forwards, and inwards further down.
+    distance = side - (62 + 42 * np.clip((y + 62) / 95, 0, 1) - 14 * fall)
+    wing = (np.abs(distance) < 5.5) & (y > -66) & (y < -30 + 70 * fall) & (z < top)
+    gluteal = (distance > 0) & (distance < 34) & (y < 10) & (z < top - 12) & (depth > 0)
+    iliacus = (distance < 0) & (distance > -15) & (y > -55) & (y < 10) & (z < top)
+    muscle = patient.contrast.muscle + np.float32(8) * canvas.texture
+    np.copyto(canvas.hu, muscle, where=(gluteal | iliacus) & (depth > 0))
+    bone = np.float32(patient.contrast.bone)
+    np.copyto(canvas.hu, bone + np.float32(180), where=wing & (depth > 0))
+    np.copyto(canvas.hu, bone - 40, where=wing & (np.abs(distance) < 2.8) & (depth > 0))
+    canvas.free &= ~(((distance > -15) & (z < top)) & (y > -70) & (y < 12))
