@@ -1,0 +1,68 @@
+"""Scores to tests, ranks, verdicts and plans.
+
+The unit that inflates significance is the trained model, not the case: all cases of a fold are
+scored by one network. The default test therefore treats cases and training runs as random
+(:func:`two_way_test`); with one seed it falls back to folds, and with one seed and few folds it
+says so and speaks of the trained models alone.
+"""
+
+from kitsbench.statistics.blocks import ScoreBlocks, score_blocks
+from kitsbench.statistics.comparison import Comparison, compare
+from kitsbench.statistics.effects import Effects, effect_sizes, hodges_lehmann, rank_biserial
+from kitsbench.statistics.endpoints import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
+from kitsbench.statistics.planning import plan
+from kitsbench.statistics.power import (
+    Components,
+    estimate_components,
+    paired_power,
+    smallest_detectable_gap,
+)
+from kitsbench.statistics.ranking import rank, rank_groups, rank_stability, rank_then_mean
+from kitsbench.statistics.scoretable import read_scores, validate_scores
+from kitsbench.statistics.simpletests import (
+    adjust,
+    best_test,
+    case_test,
+    equivalence_p,
+    fold_test,
+    nadeau_bengio,
+)
+from kitsbench.statistics.summary import plus_minus, summarise
+from kitsbench.statistics.twoway import TestResult, two_way_test
+from kitsbench.statistics.verdicts import VERDICTS
+
+__all__ = [
+    "DEFAULT_ENDPOINT",
+    "VERDICTS",
+    "Comparison",
+    "Components",
+    "Effects",
+    "Endpoint",
+    "ScoreBlocks",
+    "TestResult",
+    "adjust",
+    "best_test",
+    "case_test",
+    "compare",
+    "effect_sizes",
+    "equivalence_p",
+    "estimate_components",
+    "fold_test",
+    "hodges_lehmann",
+    "nadeau_bengio",
+    "paired_power",
+    "parse_endpoint",
+    "plan",
+    "plus_minus",
+    "rank",
+    "rank_biserial",
+    "rank_groups",
+    "rank_stability",
+    "rank_then_mean",
+    "read_scores",
+    "score_blocks",
+    "smallest_detectable_gap",
+    "summarise",
+    "two_way_test",
+    "validate_scores",
+]

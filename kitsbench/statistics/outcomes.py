@@ -1,0 +1,254 @@
+"""The rows of a comparison: judged pairs, the ranking, the sensitivity analysis, warnings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kitsbench.statistics.blocks import ScoreBlocks
+from kitsbench.statistics.effects import effect_sizes
+from kitsbench.statistics.pairs import PairTest, analyse_pairs, number
+from kitsbench.statistics.power import POWER, smallest_detectable_gap
+from kitsbench.statistics.ranking import rank, rank_groups, rank_stability
+from kitsbench.statistics.simpletests import adjust, best_test
+from kitsbench.statistics.verdicts import (
+    FAILURES_TO_WARN,
+    FAILURES_WITHOUT_VERDICT,
+    Finding,
+    decide,
+    sentence,
+)
+
+FEW_CASES = 50
+
+
+def judge(
+    blocks: ScoreBlocks,
+    tests: list[PairTest],
+    margin: float | None,
+    alpha: float,
+    correction: str,
+    dataset: str,
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """Adjust the families of p-values and say the verdict on each pair.
+
+    Parameters
+    ----------
+    blocks : ScoreBlocks
+        Scores of the endpoint.
+    tests : list of PairTest
+        All pairs of the family.
+    margin, alpha, correction
+        As for :func:`~kitsbench.statistics.compare`.
+    dataset : str
+        Name for the sentences.
+
+    Returns
+    -------
+    rows : list of dict
+        One per pair.
+    separated : list of (str, str)
+        The pairs between which a difference was found.
+    """
+    differences = adjust([test.result.p_value for test in tests], correction)
+    equivalences = adjust([test.p_equivalence for test in tests], correction)
+    rates = {name: blocks.failure_rate(name) for name in blocks.architectures}
+    rows, separated = [], []
+    for test, p_adjusted, p_equivalence in zip(tests, differences, equivalences, strict=True):
+        failures = {
+            name: rates[name] for name in (test.a, test.b) if rates[name] > FAILURES_WITHOUT_VERDICT
+        }
+        finding = Finding(
+            a=test.a,
+            b=test.b,
+            endpoint=blocks.endpoint,
+            result=test.result,
+            p_adjusted=float(p_adjusted),
+            p_equivalence=float(p_equivalence),
+            p_nadeau_bengio=test.p_nadeau_bengio,
+            margin=margin,
+            gap=smallest_detectable_gap(test.result.se, test.result.df, alpha),
+            alpha=alpha,
+            power=POWER,
+            dataset=dataset,
+            failures=failures,
+        )
+        verdict, better = decide(finding)
+        if better is not None:
+            separated.append((test.a, test.b))
+        rows.append(_pair_row(blocks, finding, test.result.p_value, verdict, better))
+    return rows, separated
+
+
+def _pair_row(
+    blocks: ScoreBlocks, finding: Finding, p_value: float, verdict: str, better: str | None
+) -> dict[str, Any]:
+    result = finding.result
+    effects = effect_sizes(
+        blocks.values[finding.a], blocks.values[finding.b], blocks.endpoint.higher_is_better
+    )
+    return {
+        "a": finding.a,
+        "b": finding.b,
+        "region": blocks.endpoint.region,
+        "metric": blocks.endpoint.metric,
+        "n_cases": result.n_cases,
+        "n_seeds": result.n_seeds,
+        "n_folds": result.n_folds,
+        "difference": result.estimate,
+        "se": number(result.se),
+        "df": number(result.df),
+        "ci_low": number(result.ci_low),
+        "ci_high": number(result.ci_high),
+        "p_value": number(p_value),
+        "p_adjusted": number(finding.p_adjusted),
+        "p_equivalence": number(finding.p_equivalence),
+        "p_nadeau_bengio": number(finding.p_nadeau_bengio),
+        "win": effects.win,
+        "tie": effects.tie,
+        "loss": effects.loss,
+        "rank_biserial": number(effects.rank_biserial),
+        "verdict": verdict,
+        "better": better,
+        "sentence": sentence(finding, verdict, better),
+        "scope": result.scope,
+        "test": result.test,
+        "hodges_lehmann": number(effects.hodges_lehmann),
+        "dz": number(effects.dz),
+        "probability_better": number(effects.probability_better),
+        "smallest_detectable_gap": number(finding.gap),
+    }
+
+
+def ranking(
+    blocks: ScoreBlocks,
+    separated: list[tuple[str, str]] | None,
+    alpha: float,
+    conservative: bool,
+    bootstrap: int,
+    random_seed: int,
+) -> list[dict[str, Any]]:
+    """Rank architectures by their mean, best first, with rank intervals and groups.
+
+    Parameters
+    ----------
+    blocks : ScoreBlocks
+        Scores of the endpoint.
+    separated : list of (str, str) or None
+        Pairs between which a difference was found; None leaves out the groups.
+    alpha, conservative, bootstrap, random_seed
+        As for :func:`~kitsbench.statistics.compare`.
+    """
+    means = [blocks.mean(name) for name in blocks.architectures]
+    ranks = rank(means, blocks.endpoint.higher_is_better)
+    stability = rank_stability(blocks, bootstrap, random_seed)
+    order = sorted(range(len(means)), key=lambda i: (ranks[i], blocks.architectures[i]))
+    groups: dict[str, str] = {}
+    if separated is not None:
+        groups = rank_groups([blocks.architectures[i] for i in order], separated)
+    rows = []
+    for i in order:
+        name = blocks.architectures[i]
+        interval = best_test(blocks.values[name], None, alpha, conservative)
+        rows.append(
+            {
+                "architecture": name,
+                "mean": means[i],
+                "rank": int(ranks[i]),
+                "rank_low": int(stability.rank_low[i]),
+                "rank_high": int(stability.rank_high[i]),
+                "p_first": float(stability.p_first[i]),
+                "group": groups.get(name),
+                "ci_low": number(interval.ci_low),
+                "ci_high": number(interval.ci_high),
+                "failure_rate": blocks.failure_rate(name),
+            }
+        )
+    return rows
+
+
+def listwise(
+    blocks: ScoreBlocks, names: list[tuple[str, str]], options: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Compare again without the cases that failed for any architecture.
+
+    Parameters
+    ----------
+    blocks : ScoreBlocks
+        Scores of the endpoint.
+    names : list of (str, str)
+        Pairs.
+    options : dict
+        For :func:`~kitsbench.statistics.pairs.analyse_pairs`.
+
+    Returns
+    -------
+    dict or None
+        None where nothing failed.
+    """
+    if not any(blocks.failure_rate(name) for name in blocks.architectures):
+        return None
+    kept = blocks.without_failures()
+    rule = "listwise: without the cases that failed for any architecture"
+    if kept is None:
+        return {"rule": rule, "n_cases": 0, "means": [], "pairs": []}
+    tests = analyse_pairs(kept, names, margin=None, **options)
+    return {
+        "rule": rule,
+        "n_cases": kept.n_cases,
+        "means": [{"architecture": n, "mean": kept.mean(n)} for n in kept.architectures],
+        "pairs": [
+            {
+                "a": test.a,
+                "b": test.b,
+                "difference": test.result.estimate,
+                "ci_low": number(test.result.ci_low),
+                "ci_high": number(test.result.ci_high),
+                "p_value": number(test.result.p_value),
+            }
+            for test in tests
+        ],
+    }
+
+
+def warnings_of(blocks: ScoreBlocks, tests: list[PairTest]) -> list[str]:
+    """Say what a reader must know before believing the tables.
+
+    Parameters
+    ----------
+    blocks : ScoreBlocks
+        Scores of the endpoint.
+    tests : list of PairTest
+        The pairs that were tested.
+    """
+    notes = list(blocks.notes)
+    if not tests:
+        notes.append("There is one architecture only, so there is nothing to compare it with.")
+    for name in blocks.architectures:
+        rate = blocks.failure_rate(name)
+        if rate > FAILURES_WITHOUT_VERDICT:
+            notes.append(
+                f"{100 * rate:.0f} % of the predictions of {name} failed (more than 10 %): they "
+                "count with the penalty, and no verdict is given on it."
+            )
+        elif rate > FAILURES_TO_WARN:
+            notes.append(
+                f"{100 * rate:.1f} % of the predictions of {name} failed; they count with the "
+                "penalty. Without those cases: see the sensitivity analysis."
+            )
+    if blocks.n_cases < FEW_CASES:
+        notes.append(
+            f"There are {blocks.n_cases} cases: below {FEW_CASES} the intervals of single means "
+            "cover less than they say."
+        )
+    if any(test.result.scope == "L0" for test in tests):
+        notes.append(
+            "Without a second seed or four folds the tests speak of these trained models only "
+            "(scope L0); rank intervals vary the cases alone. Run at least two seeds."
+        )
+    values = [block for name in blocks.architectures for block in blocks.values[name]]
+    if all((block == values[0].flat[0]).all() for block in values):
+        notes.append(
+            f"Every score of {blocks.endpoint.name} is {values[0].flat[0]:g}; constant scores "
+            "cannot tell architectures apart."
+        )
+    return notes

@@ -1,0 +1,107 @@
+"""Tests of all pairs of one endpoint, before any correction."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+
+from kitsbench.errors import UsageError
+from kitsbench.statistics.blocks import ScoreBlocks
+from kitsbench.statistics.simpletests import best_test, equivalence_p, fold_means, nadeau_bengio
+from kitsbench.statistics.twoway import TestResult
+
+
+@dataclass(frozen=True)
+class PairTest:
+    """A pair with its test.
+
+    Attributes
+    ----------
+    a, b : str
+        Architectures; ``result.estimate`` is ``a`` minus ``b``.
+    result : TestResult
+        The test with the widest scope that the data allow.
+    p_equivalence : float
+        Unadjusted; NaN without a margin or without spread.
+    p_nadeau_bengio : float
+        NaN where the folds are no cross-validation.
+    """
+
+    a: str
+    b: str
+    result: TestResult
+    p_equivalence: float
+    p_nadeau_bengio: float
+
+
+def pair_names(architectures: tuple[str, ...], baseline: str | None) -> list[tuple[str, str]]:
+    """All pairs, or each architecture against the baseline.
+
+    Parameters
+    ----------
+    architectures : tuple of str
+        Names.
+    baseline : str or None
+        One of them.
+
+    Raises
+    ------
+    UsageError
+        The baseline is not among them.
+    """
+    if baseline is None:
+        return list(combinations(architectures, 2))
+    if baseline not in architectures:
+        raise UsageError(
+            f"The baseline '{baseline}' is not in the table; choose one of "
+            f"{', '.join(architectures)}."
+        )
+    return [(name, baseline) for name in architectures if name != baseline]
+
+
+def analyse_pairs(
+    blocks: ScoreBlocks,
+    pairs: list[tuple[str, str]],
+    *,
+    margin: float | None,
+    alpha: float,
+    conservative: bool,
+    fold_count: int,
+) -> list[PairTest]:
+    """Test pairs of architectures.
+
+    Parameters
+    ----------
+    blocks : ScoreBlocks
+        Scores of the endpoint.
+    pairs : list of (str, str)
+        Which.
+    margin : float or None
+        Margin of equivalence.
+    alpha : float
+        1 minus the level of the intervals.
+    conservative : bool
+        See :func:`~kitsbench.statistics.two_way_test`.
+    fold_count : int
+        Folds of the whole cross-validation, of which the table may hold a part; 1 where the
+        folds are none.
+    """
+    results = []
+    for a, b in pairs:
+        first, second = blocks.values[a], blocks.values[b]
+        result = best_test(first, second, alpha, conservative)
+        nan = float("nan")
+        equivalence = resampled = nan
+        if margin is not None:
+            equivalence = equivalence_p(result.estimate, result.se, result.df, -margin, margin)
+        if fold_count >= 2 and len(blocks.folds) >= 2:
+            differences = fold_means(first) - fold_means(second)
+            resampled = nadeau_bengio(differences, 1 / (fold_count - 1), alpha).p_value
+        results.append(PairTest(a, b, result, equivalence, resampled))
+    return results
+
+
+def number(value: float) -> float | None:
+    """Return a finite float, or None for JSON."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,111 @@
+"""Secondary endpoints: everything else in the table, labelled exploratory."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from kitsbench.errors import DataError
+from kitsbench.statistics.blocks import score_blocks
+from kitsbench.statistics.endpoints import Endpoint
+from kitsbench.statistics.pairs import PairTest, analyse_pairs, number, pair_names
+from kitsbench.statistics.policy import truth_holds_region
+from kitsbench.statistics.simpletests import adjust
+
+LABEL = "secondary/exploratory"
+
+
+def secondary_endpoints(
+    table: pd.DataFrame,
+    primary: Endpoint,
+    baseline: str | None,
+    *,
+    alpha: float,
+    conservative: bool,
+    fold_count: int,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Test every other region and metric; one Benjamini-Hochberg family over all of them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Validated rows of one dataset and protocol.
+    primary : Endpoint
+        Left out.
+    baseline : str or None
+        Compare with it only.
+    alpha, conservative, fold_count
+        As for :func:`~kitsbench.statistics.compare`.
+
+    Returns
+    -------
+    rows : list of dict
+        One per endpoint and pair. They carry a sentence, but no verdict: nothing was declared
+        about them before the results.
+    notes : list of str
+        Endpoints that could not be analysed, and why.
+    """
+    tests: list[tuple[Endpoint, PairTest]] = []
+    notes: list[str] = []
+    for region, rows in table.groupby("region", sort=True):
+        positive = truth_holds_region(rows)
+        for metric in sorted(rows["metric"].unique()):
+            endpoint = Endpoint(str(region), str(metric))
+            if endpoint == primary:
+                continue
+            try:
+                blocks = score_blocks(rows, endpoint, positive)
+            except DataError as error:
+                notes.append(f"Secondary endpoint left out. {error}")
+                continue
+            notes += [note for note in blocks.notes if endpoint.name in note]
+            # The baseline may lack an endpoint that others have.
+            known = baseline is None or baseline in blocks.architectures
+            names = pair_names(blocks.architectures, baseline) if known else []
+            found = analyse_pairs(
+                blocks,
+                names,
+                margin=None,
+                alpha=alpha,
+                conservative=conservative,
+                fold_count=fold_count,
+            )
+            tests += [(endpoint, test) for test in found]
+    adjusted = adjust([test.result.p_value for _, test in tests], "fdr_bh")
+    return [
+        _row(endpoint, test, float(p)) for (endpoint, test), p in zip(tests, adjusted, strict=True)
+    ], notes
+
+
+def _row(endpoint: Endpoint, test: PairTest, p_adjusted: float) -> dict[str, Any]:
+    result = test.result
+    digits = 2 if endpoint.unit else 3
+    text = f"Exploratory: {test.a} minus {test.b} is {result.estimate:+.{digits}f}"
+    if math.isfinite(result.se):
+        text += f" [{result.ci_low:.{digits}f}, {result.ci_high:.{digits}f}]"
+    text += f"{' ' * bool(endpoint.unit)}{endpoint.unit} in {endpoint.region} {endpoint.metric}"
+    if math.isfinite(p_adjusted):
+        text += f"; p = {p_adjusted:.3g} after Benjamini-Hochberg"
+    return {
+        "label": LABEL,
+        "a": test.a,
+        "b": test.b,
+        "region": endpoint.region,
+        "metric": endpoint.metric,
+        "n_cases": result.n_cases,
+        "n_seeds": result.n_seeds,
+        "n_folds": result.n_folds,
+        "difference": result.estimate,
+        "se": number(result.se),
+        "df": number(result.df),
+        "ci_low": number(result.ci_low),
+        "ci_high": number(result.ci_high),
+        "p_value": number(result.p_value),
+        "p_adjusted": number(p_adjusted),
+        "correction": "fdr_bh",
+        "scope": result.scope,
+        "test": result.test,
+        "sentence": f"{text} (scope {result.scope}).",
+    }
