@@ -13,34 +13,41 @@ from collections.abc import Sequence
 import numpy as np
 
 from kitsbench.evaluation.protocols import Region
-from kitsbench.evaluation.surface import bounding_box
+from kitsbench.evaluation.surface import CUBE, Corners
 
 
-def surface_voxels(labels: np.ndarray, region: Region) -> np.ndarray:
-    """Indices ``(n, 3)`` of the voxels on the surface of a region."""
-    box = bounding_box(labels)
+def surface_voxels(corners: Corners, region: Region) -> np.ndarray:
+    """Indices ``(n, 3)`` of the voxels on the surface of a region.
+
+    A voxel and a face neighbour of another label share four corner points, so all surface voxels
+    are found round the corner points where labels differ.
+    """
     inside = np.zeros(256, bool)
     inside[list(region.labels)] = True
-    mask = np.pad(inside[labels[box]], 1)
-    core = mask[1:-1, 1:-1, 1:-1].copy()
-    for axis in range(3):
-        for step in (slice(0, -2), slice(2, None)):
-            window = [slice(1, -1)] * 3
-            window[axis] = step
-            core &= mask[tuple(window)]
-    surface = mask[1:-1, 1:-1, 1:-1] & ~core
-    return np.argwhere(surface) + [s.start for s in box]
+    around = inside[corners.labels]
+    # The outer corner of voxel (0, 0, 0) is point (0, 0, 0), so the voxels round a point are
+    # one lower; at the image's edge they lie outside it, but those are never inside the region.
+    limits = corners.index.max(axis=0, initial=0) + 1
+    flat = np.ravel_multi_index(tuple(corners.index.T), tuple(limits))
+    found = []
+    for bit, offset in enumerate(CUBE):
+        neighbours = [bit ^ 4, bit ^ 2, bit ^ 1]
+        surface = around[bit] & ~np.logical_and.reduce(around[neighbours])
+        shift = ((offset[0] - 1) * limits[1] + offset[1] - 1) * limits[2] + offset[2] - 1
+        found.append(flat[surface] + shift)
+    return np.stack(np.unravel_index(np.unique(np.concatenate(found)), tuple(limits)), axis=1)
 
 
 def directed_distances(
-    prediction: np.ndarray, truth: np.ndarray, region: Region, spacing: Sequence[float]
+    prediction: Corners, truth: Corners, region: Region, spacing: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances in mm from every surface voxel to the nearest one of the other map.
 
     Parameters
     ----------
-    prediction, truth : ndarray of uint8, shape (z, y, x)
-        Label maps with the region present in both.
+    prediction, truth : Corners
+        From :func:`~kitsbench.evaluation.surface.label_corners`; the region must be present in
+        both.
     region : Region
         Which labels are inside.
     spacing : sequence of float
@@ -53,9 +60,8 @@ def directed_distances(
     """
     from scipy.spatial import cKDTree
 
-    points = [
-        surface_voxels(labels, region) * np.asarray(spacing) for labels in (prediction, truth)
-    ]
+    surfaces = [surface_voxels(corners, region) for corners in (prediction, truth)]
+    points = [voxels * np.asarray(spacing) for voxels in surfaces]
     trees = [cKDTree(p) for p in points]
     return trees[1].query(points[0])[0], trees[0].query(points[1])[0]
 

@@ -28,6 +28,8 @@ from kitsbench.evaluation.surface import label_corners, surface_dice
 STATUSES = ("ok", "empty_prediction", "both_empty", "false_positive", "failed")
 """Every status of a score."""
 
+_ON_SURFACES = {"surface_dice", "hd95_mm", "assd_mm"}
+
 
 def score_case(
     prediction: np.ndarray,
@@ -193,13 +195,14 @@ def _rows(histogram, prediction, truth, spacing, protocol, metrics, failed):
         if status != "ok":
             apart, distance = (1.0, 0.0) if status == "both_empty" else (0.0, diagonal)
             values |= {"surface_dice": apart, "hd95_mm": distance, "assd_mm": distance}
-        if status == "ok" and "surface_dice" in metrics:
-            # One search for corner points serves every region.
+        elif _ON_SURFACES & set(metrics):
+            # One search for corner points serves every region and metric.
             corners = corners or (label_corners(prediction), label_corners(truth))
-            values["surface_dice"] = surface_dice(*corners, region, spacing)
-        if status == "ok" and {"hd95_mm", "assd_mm"} & set(metrics):
-            distances = directed_distances(prediction, truth, region, spacing)
-            values |= {"hd95_mm": hd95(distances), "assd_mm": assd(distances)}
+            if "surface_dice" in metrics:
+                values["surface_dice"] = surface_dice(*corners, region, spacing)
+            if {"hd95_mm", "assd_mm"} & set(metrics):
+                distances = directed_distances(*corners, region, spacing)
+                values |= {"hd95_mm": hd95(distances), "assd_mm": assd(distances)}
         rows += [
             {"region": region.name, "metric": name, "value": values[name], "status": status}
             for name in metrics

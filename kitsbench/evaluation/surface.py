@@ -21,7 +21,7 @@ import numpy as np
 
 from kitsbench.evaluation.protocols import Region
 
-_CORNERS = list(product((0, 1), repeat=3))
+CUBE = list(product((0, 1), repeat=3))
 """The eight voxels round a corner point; their place in this list is their bit in a code."""
 
 
@@ -58,27 +58,35 @@ def label_corners(labels: np.ndarray) -> Corners:
         A label map.
     """
     box = bounding_box(labels)
-    padded = np.pad(labels[box], 1)
-    _, height, width = padded.shape
-    used = padded.max(axis=(1, 2)) > 0
-    found = []
-    for z in np.flatnonzero(used[:-1] | used[1:]):
-        low = np.minimum(padded[z], padded[z + 1])
-        high = np.maximum(padded[z], padded[z + 1])
-        low, high = np.minimum(low[:-1], low[1:]), np.maximum(high[:-1], high[1:])
-        mixed = np.zeros((height, width), bool)
-        np.not_equal(
-            np.minimum(low[:, :-1], low[:, 1:]),
-            np.maximum(high[:, :-1], high[:, 1:]),
-            out=mixed[:-1, :-1],
-        )
-        found.append(np.flatnonzero(mixed) + z * (height * width))
-    flat = np.concatenate(found) if found else np.zeros(0, np.int64)
-    shifts = [(dz * height + dy) * width + dx for dz, dy, dx in _CORNERS]
-    around = np.stack([padded.reshape(-1)[flat + shift] for shift in shifts])
-    # Padding by one moves the first voxel's outer corner to point 0 of the box.
-    index = np.stack(np.unravel_index(flat, padded.shape), axis=1)
-    return Corners(index + [s.start for s in box], around)
+    inner = labels[box]
+    depth, height, width = inner.shape
+    # rows[z, y]: whether row y of slice z or of the slice below has something in it.
+    rows = np.zeros((depth + 1, height), bool)
+    rows[:-1] = inner.max(axis=2, initial=0) > 0
+    rows[1:] |= rows[:-1].copy()
+    index, around = [np.zeros((0, 3), np.int64)], [np.zeros((8, 0), np.uint8)]
+    for z in np.flatnonzero(rows.any(axis=1)):
+        used = np.flatnonzero(rows[z])
+        top, bottom = used[0], used[-1] + 1
+        # Two slices with a margin of background; never the whole volume, which may be large
+        # on account of one stray voxel.
+        pair = np.zeros((2, bottom - top + 2, width + 2), np.uint8)
+        for half, source in enumerate((z - 1, z)):
+            if 0 <= source < depth:
+                pair[half, 1:-1, 1:-1] = inner[source, top:bottom]
+        y, x = _mixed_points(pair)
+        index.append(np.stack([np.full_like(y, z), y + top, x], axis=1))
+        around.append(np.stack([pair[dz, y + dy, x + dx] for dz, dy, dx in CUBE]))
+    start = [edge.start for edge in box]
+    return Corners(np.concatenate(index) + start, np.concatenate(around, axis=1))
+
+
+def _mixed_points(pair: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points (y, x) between two slices whose eight voxels are not all alike."""
+    low, high = np.minimum(*pair), np.maximum(*pair)
+    low, high = np.minimum(low[:-1], low[1:]), np.maximum(high[:-1], high[1:])
+    low, high = np.minimum(low[:, :-1], low[:, 1:]), np.maximum(high[:, :-1], high[:, 1:])
+    return np.unravel_index(np.flatnonzero(low != high), low.shape)
 
 
 def surface_areas(spacing: Sequence[float]) -> np.ndarray:
@@ -114,8 +122,8 @@ def _area_coefficients() -> np.ndarray:
     """
     table = np.zeros((256, 7))
     for code in range(1, 255):
-        inside = [corner for bit, corner in enumerate(_CORNERS) if code >> bit & 1]
-        outside = [corner for corner in _CORNERS if corner not in inside]
+        inside = [corner for bit, corner in enumerate(CUBE) if code >> bit & 1]
+        outside = [corner for corner in CUBE if corner not in inside]
         minority = min(inside, outside, key=len)
         for piece in _connected(minority):
             table[code] += _piece_coefficients(piece)
