@@ -74,6 +74,16 @@ class Key:
 WIDTH = Key(1.0, "1 is the paper's", low=1 / 64, high=4, help="multiplies every channel count")
 
 
+def all_keys(architecture: type[Architecture] | Architecture) -> dict[str, Key]:
+    """Keys of an architecture, ``size`` first."""
+    return {
+        "size": Key(
+            "paper", "presets of this project", options=SIZES, help="a preset of the other keys"
+        ),
+        **architecture.keys,
+    }
+
+
 def configure(
     architecture: type[Architecture] | Architecture, given: Mapping[str, Setting] | None = None
 ) -> dict[str, Setting]:
@@ -85,7 +95,7 @@ def configure(
         An unknown key or a value that is not allowed; the message lists what is.
     """
     given = dict(given or {})
-    keys = {"size": Key("paper", "presets of this project", options=SIZES), **architecture.keys}
+    keys = all_keys(architecture)
     for name in given:
         if name not in keys:
             raise UsageError(

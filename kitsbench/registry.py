@@ -87,9 +87,9 @@ class RegisteredArchitecture:
         return self.instance
 
     def to_dict(self) -> dict[str, str | None]:
-        """Plain data for ``kitsbench list --json``."""
+        """Plain data for ``kitsbench list --json``; None for what is not known."""
         names = ("name", "title", "paper", "distribution", "version", "status", "error")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) or None for name in names}
 
 
 def discover() -> list[RegisteredArchitecture]:

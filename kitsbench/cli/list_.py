@@ -1,0 +1,50 @@
+"""``kitsbench list``: the architectures that are installed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+
+@click.command("list")
+@click.option(
+    "--load", "with_load", is_flag=True, help="Import each plugin and say whether it works."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(with_load: bool, as_json: bool) -> None:
+    """List the architectures that are installed.
+
+    Without --load no plugin is imported and each status is `available`. With --load it is `ok`,
+    `missing dependency` or `broken`, with the reason, and parameters are counted at paper size.
+    """
+    from kitsbench import registry
+
+    rows = [_row(entry) for entry in (registry.load_all() if with_load else registry.discover())]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        click.echo("No architecture is installed. Get the reference ones: kitsbench-plugins.")
+        return
+    from kitsbench.cli.tables import print_table
+
+    names = ["name", "title", "parameters", "status", "distribution", "version", "paper", "error"]
+    shown = [name for name in names if any(row.get(name) for row in rows)]
+    print_table(shown, [[row.get(name) for name in shown] for row in rows])
+    if not with_load:
+        click.echo("Titles and parameters: kitsbench list --load", err=True)
+
+
+def _row(entry: Any) -> dict[str, Any]:
+    row: dict[str, Any] = entry.to_dict()
+    if entry.instance is not None:
+        from kitsbench.registry import count_parameters
+
+        try:
+            row["parameters"] = count_parameters(entry.instance)
+        except Exception as error:  # a faulty plugin is a row, never a crash
+            lines = str(error).splitlines() or [""]
+            row |= {"status": "broken", "error": f"{type(error).__name__}: {lines[0]}"}
+    return row

@@ -1,0 +1,153 @@
+"""``kitsbench show``: one architecture with its configuration, heads and size."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+
+@click.command("show")
+@click.argument("architecture", metavar="ARCH[:key=value,...]")
+@click.option(
+    "--labels",
+    type=click.Choice(["paper", "kits19", "kits21"]),
+    default="paper",
+    show_default=True,
+    help="Labels to segment: the paper's, 2 of KiTS19, or 3 of KiTS21 and KiTS23.",
+)
+@click.option("--patch", help="Patch in voxels (z, y, x), e.g. 32x48x48; the paper's if not given.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(architecture: str, labels: str, patch: str | None, as_json: bool) -> None:
+    """Show an architecture: configuration with provenance, parameters, grids, heads.
+
+    ARCH is a name from `kitsbench list` or a plugin's FILE.py. Parameters are counted at paper
+    size unless a width or a size is given, e.g. `kitsbench show unet3d:width=0.5`.
+    """
+    document = _document(architecture, labels, patch)
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        _print(document)
+
+
+def _document(request: str, labels: str, patch: str | None) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from kitsbench import registry
+    from kitsbench.architecture import KITS19, KITS21, configure
+
+    name, settings = registry.parse_request(request)
+    entry = registry.load(name)
+    plugin = entry.architecture
+    task = registry.paper_task(plugin)
+    if labels != "paper":
+        task = replace(task, labels=KITS19 if labels == "kits19" else KITS21)
+    if patch:
+        task = replace(task, patch=_triple(patch))
+    config = configure(plugin, settings)
+    spec = plugin.spec(config, task)
+    return {
+        "name": entry.name,
+        "label": registry.label(name, settings),
+        "title": entry.title,
+        "paper": entry.paper or None,
+        "distribution": entry.distribution,
+        "version": entry.version or None,
+        "source_hash": entry.source_hash,
+        "labels": dict(task.labels),
+        "parameters": registry.count_parameters(plugin, settings, task),
+        "config": _config(plugin, config),
+        "sizes": {size: dict(values) for size, values in plugin.sizes.items()},
+        **{key: spec.to_dict()[key] for key in ("grids", "heads", "size_rule", "stages")},
+        "members": [
+            registry.label(member.architecture, dict(member.config)) for member in spec.members
+        ],
+        "combine": spec.combine if spec.members else None,
+        "notes": list(spec.notes),
+        "recipe": spec.paper.to_dict() if spec.paper else None,
+    }
+
+
+def _config(plugin: Any, config: dict[str, Any]) -> dict[str, Any]:
+    from kitsbench.configuration import all_keys
+
+    return {
+        name: {
+            "value": config[name],
+            "default": key.default,
+            "options": list(key.options) if key.options else None,
+            "provenance": key.provenance,
+            "help": key.help,
+        }
+        for name, key in all_keys(plugin).items()
+    }
+
+
+def _triple(text: str) -> tuple[int, int, int]:
+    from kitsbench.errors import UsageError
+
+    try:
+        z, y, x = (int(part) for part in text.split("x"))
+    except ValueError:
+        raise UsageError(f"--patch {text} is no patch: write three edges like 32x48x48.") from None
+    if min(z, y, x) < 1:
+        raise UsageError(f"--patch {text} is no patch: each edge is at least 1 voxel.")
+    return z, y, x
+
+
+def _print(document: dict[str, Any]) -> None:
+    from kitsbench.cli.tables import print_table
+
+    origin = " ".join(filter(None, (document["distribution"], document["version"])))
+    click.echo(f"{document['label']}: {document['title']}")
+    for line in (document["paper"], f"{origin}, source {document['source_hash']}"):
+        if line:
+            click.echo(line)
+    click.echo(f"{document['parameters']:,} parameters for {', '.join(document['labels'])}")
+    for note in document["notes"]:
+        click.echo(f"Note: {note}")
+    click.echo("")
+    print_table(
+        ("key", "value", "default", "options", "from", "means"),
+        [
+            (
+                name,
+                str(key["value"]),
+                str(key["default"]),
+                ", ".join(map(str, key["options"] or ())),
+                key["provenance"],
+                key["help"],
+            )
+            for name, key in document["config"].items()
+        ],
+    )
+    for member in document["members"]:
+        click.echo(f"Member ({document['combine']}): {member}")
+    if document["grids"]:
+        click.echo("")
+        print_table(
+            ("grid", "voxels (z, y, x)", "voxel size relative to the first"),
+            [(g["name"], _edges(g["shape"]), _edges(g["ratio"])) for g in document["grids"]],
+        )
+        click.echo("")
+        print_table(
+            ("head", "kind", "channels", "voxels (z, y, x)", "on grid", "every", "role"),
+            [
+                (
+                    head["name"],
+                    head["kind"],
+                    " ".join("+".join(map(str, channel)) for channel in head["channels"]),
+                    _edges(head["shape"]),
+                    head["grid"],
+                    _edges(head["stride"]),
+                    head["role"],
+                )
+                for head in document["heads"]
+            ],
+        )
+
+
+def _edges(values: Any) -> str:
+    return "x".join(f"{value:g}" for value in values)

@@ -1,0 +1,18 @@
+"""The checks that every plugin must pass; authors run them in their own CI.
+
+From the command line: ``kitsbench check my_net`` or ``kitsbench check plugin.py``. In a test::
+
+    import pytest
+    from kitsbench import conformance
+
+    @pytest.mark.parametrize("check", conformance.checks("my_net"), ids=str)
+    def test_contract(check):
+        check()
+
+The checks run on the CPU with small patches and the size ``tiny`` where the architecture has one.
+"""
+
+from kitsbench.conformance.report import Outcome, Report, Violation
+from kitsbench.conformance.runner import Check, check, checks
+
+__all__ = ["Check", "Outcome", "Report", "Violation", "check", "checks"]

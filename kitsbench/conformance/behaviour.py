@@ -1,0 +1,194 @@
+"""Checks of the network: shapes, logits, weights, determinism, and what it leaves alone."""
+
+from __future__ import annotations
+
+import io
+
+import torch
+from torch import Tensor, nn
+
+from kitsbench.architecture import Progress, Shape, Spec
+from kitsbench.conformance import surroundings
+from kitsbench.conformance.report import Violation
+from kitsbench.conformance.subject import SMALL, Subject, batch, outputs_of
+
+
+def builds(subject: Subject) -> None:
+    """build() gives a module on the meta device, and runs there."""
+    network = subject.network(device="meta")
+    if not isinstance(network, nn.Module):
+        raise Violation(f"build() returned a {type(network).__name__}: return a torch module.")
+    strays = [name for name, p in network.named_parameters() if p.device.type != "meta"]
+    if strays:
+        raise Violation(
+            f"parameter '{strays[0]}' was put on a device by build(): leave the device to the "
+            "harness."
+        )
+    if not any(True for _ in network.parameters()):
+        raise Violation("the network has no parameters: register its layers as submodules.")
+    inputs = {name: image.to("meta") for name, image in batch(subject.spec)[0].items()}
+    outputs_of(network, inputs, subject.spec)
+
+
+def shapes(subject: Subject) -> None:
+    """Outputs have the shapes of the spec: cubic, anisotropic, batch 1; training, evaluation."""
+    anisotropic: Shape = (SMALL[0], SMALL[1] * 3 // 2, SMALL[2] * 2)
+    for patch, size in ((subject.task.patch or SMALL, 2), (anisotropic, 1)):
+        spec = subject.spec_for(patch)
+        network = subject.network(spec)
+        for training in (True, False):
+            network.train(training)
+            with torch.no_grad():
+                outputs_of(network, batch(spec, size)[0], spec)
+
+
+def gives_logits(subject: Subject) -> None:
+    """The outputs are logits: the harness applies softmax and sigmoid."""
+    for head in subject.spec.heads:
+        values = []
+        for seed in range(4):
+            with torch.no_grad():
+                inputs = {k: 3 * v for k, v in batch(subject.spec, seed=seed)[0].items()}
+                values.append(subject.network(seed=seed)(inputs)[head.name].float())
+        logits = torch.cat(values)
+        bounded = bool((logits >= 0).all() and (logits <= 1).all())
+        if head.kind == "softmax":
+            total = logits.sum(1)
+            bounded = bounded and torch.allclose(total, torch.ones_like(total), atol=1e-3)
+        if bounded:
+            raise Violation(
+                f"head '{head.name}' gives probabilities (all values lie in [0, 1]): return the "
+                "logits and leave the activation to the harness."
+            )
+
+
+def weights_follow_the_seed(subject: Subject) -> None:
+    """Equal seeds give equal weights, different seeds different ones."""
+    first, again, other = (subject.network(seed=s).state_dict() for s in (0, 0, 1))
+    differing = [name for name in first if not torch.equal(first[name], again[name])]
+    if differing:
+        raise Violation(
+            f"'{differing[0]}' differs between two builds with one seed: draw initial weights "
+            "from torch's global generator only."
+        )
+    if all(torch.equal(first[name], other[name]) for name in first):
+        raise Violation(
+            "the initial weights do not depend on the seed: build() must not seed a generator."
+        )
+
+
+def state_round_trips(subject: Subject) -> None:
+    """The state dict carries everything that evaluation needs."""
+    source, target = subject.network(seed=0), subject.network(seed=1)
+    inputs = batch(subject.spec)[0]
+    with torch.no_grad():
+        source.train()(inputs)  # moves running statistics
+    stored = io.BytesIO()
+    torch.save(source.state_dict(), stored)
+    stored.seek(0)
+    try:
+        target.load_state_dict(torch.load(stored, weights_only=True))
+    except Exception as error:
+        raise Violation(
+            f"the state dict does not load ({_first_line(error)}): it may hold tensors only."
+        ) from error
+    for name, value in _evaluated(source, inputs).items():
+        if not torch.equal(value, _evaluated(target, inputs)[name]):
+            raise Violation(
+                f"head '{name}' differs after saving and loading the state dict: register what "
+                "the network remembers as parameters or buffers."
+            )
+
+
+def evaluation_is_deterministic(subject: Subject) -> None:
+    """In evaluation mode a sample's output depends on that sample only."""
+    network, inputs = subject.network(), batch(subject.spec)[0]
+    first, second = _evaluated(network, inputs), _evaluated(network, inputs)
+    alone = _evaluated(network, {name: image[:1] for name, image in inputs.items()})
+    for name, value in first.items():
+        if not torch.equal(value, second[name]):
+            raise Violation(
+                f"head '{name}' differs between two calls in evaluation mode: switch dropout and "
+                "other noise off by self.training."
+            )
+        if not torch.allclose(value[:1], alone[name], rtol=1e-3, atol=1e-4):
+            raise Violation(
+                f"head '{name}' of a sample depends on the rest of its batch in evaluation mode: "
+                "normalise with running statistics or sample by sample."
+            )
+
+
+def leaves_the_process_alone(subject: Subject) -> None:
+    """No hook changes global state or uses the network."""
+    inputs, labels = batch(subject.spec)
+
+    def call_hooks(network: nn.Module) -> None:
+        outputs = _evaluated(network, inputs)
+        architecture, spec = subject.architecture, subject.spec
+        targets = architecture.targets(labels, spec)
+        architecture.loss(outputs, targets, Progress(spec.stages[0].name), spec)
+        architecture.decode(decodable(outputs, spec, 0), spec)
+
+    with surroundings.preserved():
+        call_hooks(subject.network())  # torch imports some of its parts at their first use
+    torch.manual_seed(0)
+    with surroundings.without_network() as asked:
+        before = surroundings.state()
+        network = subject.architecture.build(subject.spec)
+        drawn = surroundings.state()
+        call_hooks(network)
+        after = surroundings.state()
+    # Drawing initial weights is the one thing that build() may do to a generator.
+    differing = [n for n in surroundings.changed(before, drawn) if n != "torch's random generator"]
+    differing += surroundings.changed(drawn, after)
+    if asked:
+        raise Violation(f"the network was asked for {asked[0]}: a plugin must work without it.")
+    if differing:
+        raise Violation(
+            f"the plugin changes {differing[0]} of the process: leave it to the harness."
+        )
+
+
+def finite_in_bfloat16(subject: Subject) -> None:
+    """Outputs stay finite under automatic mixed precision."""
+    network, spec = subject.network(), subject.spec
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        outputs = outputs_of(network, batch(spec, 1)[0], spec)
+    for name, value in outputs.items():
+        if not torch.isfinite(value.float()).all():
+            raise Violation(
+                f"head '{name}' is not finite in bfloat16: keep sums and exponentials in float32."
+            )
+
+
+def _evaluated(network: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    network.eval()
+    with torch.no_grad():
+        return dict(network(inputs))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def probabilities_of(logits: Tensor, kind: str) -> Tensor:
+    """What the harness makes of a head's logits, channel axis 1."""
+    return logits.float().softmax(1) if kind == "softmax" else logits.float().sigmoid()
+
+
+def decodable(outputs: dict[str, Tensor], spec: Spec, sample: int) -> dict[str, Tensor]:
+    """Probabilities (C, z, y, x) that decode() gets, all on the primary head's voxels."""
+    shape = spec.primary.shape
+    found = {}
+    for head in spec.heads:
+        if head.role == "primary" or head.at_inference:
+            values = probabilities_of(outputs[head.name], head.kind)[sample]
+            if values.ndim == 1 or tuple(values.shape[1:]) != shape:
+                values = values.reshape(values.shape[0], *head.shape)
+                if head.kind == "scalar":
+                    values = values.expand(-1, *shape)
+                else:
+                    values = torch.nn.functional.interpolate(values[None], shape)[0]
+            found[head.name] = values
+    return found

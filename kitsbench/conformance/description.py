@@ -1,0 +1,181 @@
+"""Checks of the spec: it is data, and its parts fit each other."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from kitsbench import registry
+from kitsbench.architecture import Setting, Shape, Spec
+from kitsbench.configuration import SIZES, configure
+from kitsbench.conformance.report import Violation
+from kitsbench.conformance.subject import Subject
+
+SHAPES: tuple[Shape, ...] = ((16, 16, 16), (32, 32, 32), (12, 32, 40), (128, 128, 128))
+
+
+def spec_is_data(subject: Subject) -> None:
+    """The spec can be hashed, printed, and comes out the same twice."""
+    spec = subject.spec
+    if not isinstance(spec, Spec):
+        raise Violation(f"spec() returned a {type(spec).__name__}: return a Spec.")
+    if dict(spec.config) != subject.config:
+        raise Violation(
+            f"spec.config is {dict(spec.config)} but the configuration is {subject.config}: pass "
+            "config=tuple(config.items()) to Spec."
+        )
+    if spec.labels != subject.task.labels:
+        raise Violation(
+            f"spec.labels is {spec.labels} but the task has {subject.task.labels}: pass "
+            "labels=task.labels to Spec."
+        )
+    try:
+        hash(spec)
+        first = spec.digest()
+    except (TypeError, ValueError) as error:
+        raise Violation(
+            f"the spec is no plain data ({error}): use tuples, text, numbers."
+        ) from None
+    patch = subject.task.patch or (16, 16, 16)
+    if subject.spec_for(patch).digest() != first:
+        raise Violation("spec() gave two results for equal arguments: let it depend on them alone.")
+
+
+def grids_and_heads_fit(subject: Subject) -> None:
+    """One primary head, on the first grid; heads are centred in their grids."""
+    spec = subject.spec
+    primary = [head.name for head in spec.heads if head.role == "primary"]
+    if len(primary) != 1:
+        raise Violation(f"the primary heads are {primary}: give exactly one head role='primary'.")
+    for kind, names in (
+        ("grid", [g.name for g in spec.grids]),
+        ("head", [h.name for h in spec.heads]),
+    ):
+        if len(set(names)) != len(names):
+            raise Violation(f"the {kind} names {names} repeat: give each its own.")
+    if spec.primary.grid != spec.grids[0].name or spec.primary.kind == "scalar":
+        raise Violation(
+            f"the primary head '{spec.primary.name}' ({spec.primary.kind}) lies on grid "
+            f"'{spec.primary.grid}': it must be voxels of the first grid, '{spec.grids[0].name}'."
+        )
+    if spec.grids[0].ratio != (1.0, 1.0, 1.0):
+        raise Violation(f"the first grid has ratio {spec.grids[0].ratio}: it must be (1, 1, 1).")
+    values = {0, *(value for _, value in spec.labels)}
+    shapes = {grid.name: grid.shape for grid in spec.grids}
+    for head in spec.heads:
+        if head.grid not in shapes:
+            raise Violation(
+                f"head '{head.name}' lies on '{head.grid}', which is no grid: {[*shapes]}."
+            )
+        unknown = {value for channel in head.channels for value in channel} - values
+        if unknown or not head.channels:
+            raise Violation(
+                f"head '{head.name}' has channels {head.channels}, labels of the task are "
+                f"{sorted(values)}: use these only, one channel at least."
+            )
+        if head.kind == "scalar":
+            continue
+        covered = [edge * step for edge, step in zip(head.shape, head.stride, strict=True)]
+        for edge, inner in zip(shapes[head.grid], covered, strict=True):
+            if inner > edge or (edge - inner) % 2:
+                raise Violation(
+                    f"head '{head.name}' covers {tuple(covered)} of {shapes[head.grid]} voxels: "
+                    "what is cut must be the same on both sides."
+                )
+
+
+def sizes_are_admissible(subject: Subject) -> None:
+    """Whatever patch is asked for, the spec's own rule admits the answer."""
+    for shape in SHAPES:
+        spec = subject.spec_for(shape)
+        patch = spec.grids[0].shape
+        expected = spec.size_rule.nearest(patch)
+        if expected[0] != patch:
+            raise Violation(
+                f"for a patch of {shape} the first grid is {patch}, which the spec's own size_rule "
+                f"does not admit (nearest {expected[0]}): take size_rule.nearest(patch)."
+            )
+        output = tuple(e * s for e, s in zip(spec.primary.shape, spec.primary.stride, strict=True))
+        if output != expected[1]:
+            raise Violation(
+                f"for an input of {patch} the size_rule gives an output of {expected[1]} but the "
+                f"primary head covers {output}: correct shrink or the head's shape."
+            )
+        if subject.spec_for(patch).grids[0].shape != patch:
+            raise Violation(
+                f"asked for its own patch {patch} the spec answers "
+                f"{subject.spec_for(patch).grids[0].shape}: an admissible patch must be kept."
+            )
+
+
+def stages_fit(subject: Subject) -> None:
+    """Stages have names, shares that add up to 1, and heads that exist."""
+    stages, heads = subject.spec.stages, {head.name for head in subject.spec.heads}
+    names = [stage.name for stage in stages]
+    if not stages or len(set(names)) != len(names):
+        raise Violation(f"the stages are {names}: give at least one, each with its own name.")
+    total = sum(stage.share for stage in stages)
+    if not math.isclose(total, 1.0, abs_tol=1e-6) or min(s.share for s in stages) <= 0:
+        raise Violation(f"the stages' shares add up to {total:g}: positive shares must sum to 1.")
+    for stage in stages:
+        missing = set(stage.heads or ()) - heads
+        if missing or stage.heads == ():
+            raise Violation(
+                f"stage '{stage.name}' counts the heads {stage.heads}, the spec has "
+                f"{sorted(heads)}: name some of these, or None for all."
+            )
+
+
+def configurations_build(subject: Subject) -> None:
+    """Every size and every option of every key gives a network (on the meta device)."""
+    architecture = subject.architecture
+    for size in architecture.sizes:
+        if size not in SIZES:
+            raise Violation(f"'{size}' in sizes is no size: use {', '.join(SIZES)}.")
+    if "size" in architecture.keys:
+        raise Violation("'size' is a key of every architecture: give yours another name.")
+    for size, preset in architecture.sizes.items():
+        unknown = set(preset) - set(architecture.keys)
+        if unknown:
+            raise Violation(f"sizes['{size}'] sets {sorted(unknown)}: declare these in keys.")
+    variants: list[dict[str, Setting]] = [{"size": size} for size in SIZES]
+    for name, key in architecture.keys.items():
+        variants += [{name: option} for option in key.options or ()]
+    patch = architecture.paper_patch
+    for variant in variants:
+        listed = ",".join(f"{k}={v}" for k, v in variant.items())
+        try:
+            spec = subject.spec_for(patch, configure(architecture, variant))
+            if not spec.members:
+                with torch.device("meta"):
+                    architecture.build(spec)
+        except Exception as error:
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise Violation(
+                f"with {listed} it does not build ({text}): repair or drop it."
+            ) from error
+
+
+def members_fit(subject: Subject) -> None:
+    """An ensemble has members that load, are no ensembles, and decide the same channels."""
+    spec = subject.spec
+    if spec.grids or spec.heads:
+        raise Violation("an ensemble has members, grids and heads: leave grids and heads empty.")
+    decided = set()
+    for member in spec.members:
+        entry = registry.load(member.architecture)
+        if entry.instance is None:
+            raise Violation(
+                f"member '{member.architecture}' is {entry.status} ({entry.error}): install or "
+                "repair it."
+            )
+        peer = Subject(entry.instance, dict(member.config), subject.task)
+        if peer.spec.members:
+            raise Violation(f"member '{member.architecture}' is an ensemble: name its members.")
+        decided.add((peer.spec.primary.kind, peer.spec.primary.channels))
+    if len(decided) > 1:
+        raise Violation(
+            f"the members' primary heads differ ({len(decided)} kinds or channel lists): only "
+            "equal heads can be combined."
+        )

@@ -1,0 +1,263 @@
+"""Checks of targets, loss, gradients, decoding, post-processing, and learning itself."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kitsbench.architecture import Head, Progress, Spec, Stage
+from kitsbench.conformance.behaviour import decodable
+from kitsbench.conformance.report import Violation
+from kitsbench.conformance.subject import Subject, batch, outputs_of, trained_by
+
+STEPS, SECONDS, DICE = 80, 60.0, 0.8
+
+
+def targets_fit(subject: Subject) -> None:
+    """Each head has a target of its shape and range; labels are not changed."""
+    spec, (_, labels) = subject.spec, batch(subject.spec)
+    copies = {name: values.clone() for name, values in labels.items()}
+    targets = subject.architecture.targets(labels, spec)
+    if any(not torch.equal(labels[name], copies[name]) for name in labels):
+        raise Violation("targets() changed the labels it was given: work on copies.")
+    for head in spec.heads:
+        if head.name not in targets:
+            raise Violation(
+                f"targets() gives nothing for head '{head.name}': give one for each head."
+            )
+        _check_target(targets[head.name], head)
+
+
+def _check_target(target: Tensor, head: Head) -> None:
+    exclusive = head.kind == "softmax"
+    wanted = (2, *head.shape) if exclusive else (2, len(head.channels), *head.shape)
+    if tuple(target.shape) != wanted or (exclusive and target.dtype != torch.int64):
+        raise Violation(
+            f"the target of head '{head.name}' is {tuple(target.shape)} {target.dtype}: for kind "
+            f"{head.kind} give {wanted}{' int64' if exclusive else ''}."
+        )
+    high = len(head.channels) - 1 if exclusive else 1
+    if target.min() < 0 or target.max() > high:
+        raise Violation(
+            f"the target of head '{head.name}' goes from {target.min():g} to {target.max():g}: it "
+            f"must lie in 0 to {high}."
+        )
+
+
+def loss_is_finite(subject: Subject) -> None:
+    """Scalar, finite, with named parts, in every stage; for patches of background too."""
+    spec, network = subject.spec, subject.network()
+    inputs, labels = batch(spec)
+    for stage, values in ((s, v) for s in spec.stages for v in (1, 0)):
+        found = {name: label * values for name, label in labels.items()}
+        loss, parts = _loss(subject, network, inputs, found, stage)
+        where = f"in stage '{stage.name}'" + ("" if values else " on a patch of background")
+        if loss.ndim != 0 or not torch.isfinite(loss):
+            raise Violation(
+                f"the loss {where} is {_value(loss)} of shape {tuple(loss.shape)}: return a "
+                "finite scalar, with smoothing where a class may be absent."
+            )
+        if not loss.requires_grad:
+            raise Violation(f"the loss {where} carries no gradient: do not detach it.")
+        for name, part in parts.items():
+            number = float(part)
+            if not isinstance(name, str) or not math.isfinite(number):
+                raise Violation(f"part '{name}' of the loss {where} is {number}: keep it finite.")
+            if isinstance(part, Tensor) and part.requires_grad:
+                raise Violation(f"part '{name}' of the loss holds the graph: return it detached.")
+        if stage.until is not None and stage.until[0] not in parts:
+            raise Violation(
+                f"stage '{stage.name}' waits for '{stage.until[0]}', which is no part of its loss "
+                f"({', '.join(parts)}): name one of these."
+            )
+
+
+def every_parameter_learns(subject: Subject) -> None:
+    """Each parameter gets a finite gradient in some stage that trains it."""
+    spec, network = subject.spec, subject.network()
+    inputs, labels = batch(spec)
+    reached: set[str] = set()
+    for stage in spec.stages:
+        trained = trained_by(stage, network)
+        if not trained:
+            raise Violation(
+                f"stage '{stage.name}' trains {stage.train}, which matches no parameter, e.g. "
+                f"'{next(network.named_parameters())[0]}': correct the patterns."
+            )
+        _freeze(network, trained)
+        for fraction in (0.0, 0.5):
+            network.zero_grad(set_to_none=True)
+            _loss(subject, network, inputs, labels, stage, fraction)[0].backward()  # type: ignore[no-untyped-call]
+            for name, parameter in network.named_parameters():
+                if parameter.grad is None:
+                    continue
+                if not torch.isfinite(parameter.grad).all():
+                    raise Violation(
+                        f"the gradient of '{name}' is not finite in stage '{stage.name}': look "
+                        "for a division or a logarithm without a small constant."
+                    )
+                reached.add(name)
+    missing = [name for name, _ in network.named_parameters() if name not in reached]
+    if missing:
+        raise Violation(
+            f"{len(missing)} parameter(s) get no gradient in any stage, e.g. '{missing[0]}': "
+            "remove what is not used, or let a stage train it."
+        )
+
+
+def decodes_voxel_by_voxel(subject: Subject) -> None:
+    """Labels of the task as uint8, each voxel decided by its own probabilities."""
+    spec, values = subject.spec, {0, *(v for _, v in subject.task.labels)}
+    generator = torch.Generator().manual_seed(0)
+    sizes = {h.name: len(h.channels) for h in spec.heads if h.role == "primary" or h.at_inference}
+    drawn = {n: torch.randn(c, 6, 7, 8, generator=generator) * 3 for n, c in sizes.items()}
+    kinds = {head.name: head.kind for head in spec.heads}
+    maps = {n: v.softmax(0) if kinds[n] == "softmax" else v.sigmoid() for n, v in drawn.items()}
+    whole = subject.architecture.decode(dict(maps), spec)
+    _check_labels(whole, (6, 7, 8), values, "decode()")
+    order = torch.randperm(6 * 7 * 8, generator=generator)
+    mixed = {n: v.flatten(1)[:, order].reshape(-1, 6, 7, 8) for n, v in maps.items()}
+    if not torch.equal(subject.architecture.decode(mixed, spec).flatten(), whole.flatten()[order]):
+        raise Violation(
+            "decode() decides a voxel by other voxels too: the harness passes volumes in pieces, "
+            "so move this to postprocess()."
+        )
+
+
+def postprocess_keeps_the_shape(subject: Subject) -> None:
+    """A label map of the same voxels, with labels of the task; nothing is changed in place."""
+    spec, values = subject.spec, {0, *(v for _, v in subject.task.labels)}
+    scene = batch(spec, 1)[1][spec.grids[0].name][0].to(torch.uint8)
+    maps = {
+        head.name: torch.full((len(head.channels), *scene.shape), 0.5)
+        for head in spec.heads
+        if head.at_inference
+    }
+    for labels in (scene, torch.zeros_like(scene)):
+        copy = labels.clone()
+        cleaned = subject.architecture.postprocess(labels, maps, (3.0, 1.0, 1.0), spec)
+        _check_labels(cleaned, tuple(labels.shape), values, "postprocess()")
+        if not torch.equal(labels, copy):
+            raise Violation("postprocess() changed the label map it was given: work on a copy.")
+
+
+def learns_one_volume(subject: Subject) -> None:
+    """A few steps on one easy patch reproduce its labels."""
+    best, steps = 0.0, 0
+    for rate in (1e-2, 1e-3):
+        score, steps, in_time = _overfit(subject, rate)
+        best = max(best, score)
+        if best >= DICE:
+            return
+        if not in_time:
+            raise Violation(
+                f"only {steps} steps were done in {SECONDS:g} s, reaching Dice {best:.2f}: offer "
+                "a small network as sizes['tiny']."
+            )
+    raise Violation(
+        f"after {steps} steps on one easy patch the decoded labels have Dice {best:.2f}, expected "
+        f"is {DICE} and more: look at targets(), loss() and the order of channels in decode()."
+    )
+
+
+def _overfit(subject: Subject, rate: float) -> tuple[float, int, bool]:
+    """Dice that is reached, steps that it took, and whether time was left."""
+    spec, network = subject.spec, subject.network()
+    network.train()
+    inputs, labels = batch(spec)
+    truth = _decoded_grid(labels[spec.grids[0].name], spec)
+    started, score, steps = time.monotonic(), 0.0, 0
+    for stage in spec.stages:
+        trained = trained_by(stage, network)
+        _freeze(network, trained)
+        chosen = [p for name, p in network.named_parameters() if name in set(trained)]
+        optimiser = torch.optim.Adam(chosen, lr=rate)
+        for step in range(STEPS):
+            optimiser.zero_grad(set_to_none=True)
+            fraction = step / STEPS
+            loss, _ = _loss(subject, network, inputs, labels, stage, fraction)
+            if not torch.isfinite(loss):
+                raise Violation(f"the loss is {_value(loss)} after {steps} steps: keep it finite.")
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            steps += 1
+            if step % 5 == 4:
+                score = _dice(subject, network, inputs, truth)
+                if score >= DICE:
+                    break
+                if time.monotonic() - started > SECONDS:
+                    return score, steps, False
+    return score, steps, True
+
+
+def _dice(subject: Subject, network: nn.Module, inputs: dict[str, Tensor], truth: Tensor) -> float:
+    """Mean Dice over the labels that are present, in training mode."""
+    with torch.no_grad():
+        outputs = network(inputs)
+    decided = torch.stack(
+        [
+            subject.architecture.decode(decodable(outputs, subject.spec, i), subject.spec)
+            for i in range(len(truth))
+        ]
+    )
+    scores = []
+    for _, value in subject.spec.labels:
+        found, wanted = decided == value, truth == value
+        if wanted.any():
+            overlap = float((found & wanted).sum())
+            scores.append(2 * overlap / float(found.sum() + wanted.sum()))
+    return sum(scores) / max(len(scores), 1)
+
+
+def _decoded_grid(labels: Tensor, spec: Spec) -> Tensor:
+    """Labels on the primary head's voxels."""
+    head = spec.primary
+    for axis, (edge, step) in enumerate(zip(head.shape, head.stride, strict=True), start=1):
+        start = (labels.shape[axis] - edge * step) // 2
+        chosen = torch.arange(edge) * step + start + step // 2
+        labels = labels.index_select(axis, chosen)
+    return labels
+
+
+def _loss(
+    subject: Subject,
+    network: nn.Module,
+    inputs: Mapping[str, Tensor],
+    labels: Mapping[str, Tensor],
+    stage: Stage,
+    fraction: float = 0.0,
+) -> tuple[Tensor, dict[str, Any]]:
+    spec = subject.spec
+    outputs = outputs_of(network, inputs, spec)
+    targets = subject.architecture.targets(labels, spec)
+    progress = Progress(stage.name, fraction, fraction, int(1000 * fraction))
+    returned = subject.architecture.loss(outputs, targets, progress, spec)
+    if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], Tensor)):
+        raise Violation("loss() must return (scalar tensor, {part: value}).")
+    return returned
+
+
+def _freeze(network: nn.Module, trained: list[str]) -> None:
+    names = set(trained)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in names)
+
+
+def _check_labels(found: Tensor, shape: tuple[int, ...], values: set[int], hook: str) -> None:
+    if tuple(found.shape) != shape or found.dtype != torch.uint8:
+        raise Violation(
+            f"{hook} returned {tuple(found.shape)} {found.dtype} for {shape} voxels: return "
+            "labels of the same shape as uint8."
+        )
+    unknown = sorted(set(torch.unique(found).tolist()) - values)
+    if unknown:
+        raise Violation(f"{hook} gives label {unknown[0]}: the task has {sorted(values)} only.")
+
+
+def _value(tensor: Tensor) -> str:
+    return f"{float(tensor):g}" if tensor.numel() == 1 else "a tensor"

@@ -1,0 +1,121 @@
+"""The architecture under test, with specs, networks and batches made from it."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from kitsbench.architecture import Architecture, Grid, Setting, Shape, Spec, Stage, Task, configure
+from kitsbench.conformance.report import Violation
+
+SMALL: Shape = (16, 16, 16)
+
+
+@dataclass
+class Subject:
+    """One configured architecture under test."""
+
+    architecture: Architecture
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    task: Task = field(default_factory=Task)
+
+    @cached_property
+    def config(self) -> dict[str, Setting]:
+        """Configuration; the size ``tiny`` where there is one and nothing else was asked for."""
+        tiny = {"size": "tiny"} if "tiny" in self.architecture.sizes else {}
+        return configure(self.architecture, {**tiny, **self.settings})
+
+    @cached_property
+    def spec(self) -> Spec:
+        """Spec for the small patch."""
+        return self.spec_for(self.task.patch or SMALL)
+
+    def spec_for(self, patch: Shape, config: Mapping[str, Setting] | None = None) -> Spec:
+        """Spec for a patch and, if given, for another configuration."""
+        task = replace(self.task, patch=patch)
+        return self.architecture.spec(dict(config or self.config), task)
+
+    def network(self, spec: Spec | None = None, *, seed: int = 0, device: str = "cpu") -> nn.Module:
+        """Network with the initial weights of a seed."""
+        torch.manual_seed(seed)
+        with torch.device(device):
+            return self.architecture.build(spec or self.spec)
+
+
+def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> dict[str, Tensor]:
+    """Run a network and check that what comes out is what the spec's heads say."""
+    outputs = network(inputs)
+    names = [head.name for head in spec.heads]
+    if not isinstance(outputs, Mapping) or sorted(outputs) != sorted(names):
+        found = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
+        raise Violation(
+            f"forward returned {found} but the spec's heads are {names}: return "
+            "{head name: logits}, for one grid and one head by wrapping the network in Plain."
+        )
+    size = next(iter(inputs.values())).shape[0]
+    for head in spec.heads:
+        wanted = (size, len(head.channels), *head.shape)
+        if tuple(outputs[head.name].shape) != wanted:
+            grids = {name: tuple(grid.shape) for name, grid in inputs.items()}
+            raise Violation(
+                f"head '{head.name}' has shape {tuple(outputs[head.name].shape)} for inputs "
+                f"{grids}, but its spec says {wanted}: correct the network, the head's shape or "
+                "the size rule."
+            )
+    return dict(outputs)
+
+
+def batch(spec: Spec, size: int = 2, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Images and labels of a small, easy scene that lies inside the output.
+
+    Returns
+    -------
+    inputs : dict
+        {grid name: (B, 1, z, y, x)}.
+    labels : dict
+        {grid name: label values (B, z, y, x), int64}.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    inputs, labels = {}, {}
+    for grid in spec.grids:
+        scene = torch.stack([_scene(grid, spec, mirrored=bool(i % 2)) for i in range(size)])
+        ranks = torch.zeros_like(scene)
+        for rank, (_, value) in enumerate(spec.labels, start=1):
+            ranks[scene == value] = rank
+        noise = torch.randn(scene.shape, generator=generator)
+        inputs[grid.name] = (1.5 * ranks - 1 + 0.1 * noise).unsqueeze(1)
+        labels[grid.name] = scene
+    return inputs, labels
+
+
+def _scene(grid: Grid, spec: Spec, *, mirrored: bool) -> Tensor:
+    """Label values (z, y, x): the first label is a ball, the others are balls inside it."""
+    head = spec.primary
+    extent = [edge * step for edge, step in zip(head.shape, head.stride, strict=True)]
+    axes = []
+    for edge, ratio, size in zip(grid.shape, grid.ratio, extent, strict=True):
+        axes.append((torch.arange(edge) - (edge - 1) / 2) * ratio / (size / 2))
+    position = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    scene = torch.zeros(grid.shape, dtype=torch.int64)
+    for rank, (_, value) in enumerate(spec.labels):
+        centre = torch.zeros(3, 1, 1, 1)
+        if rank:
+            side = -1 if (rank % 2 == 0) != mirrored else 1
+            centre[1 + (rank - 1) // 2 % 2] = 0.4 * side
+        radius = 0.5 if rank else 1.0
+        scene[(position - centre).square().sum(0) < radius**2] = value
+    return scene
+
+
+def trained_by(stage: Stage, network: nn.Module) -> list[str]:
+    """Names of the parameters that a stage trains."""
+    return [
+        name
+        for name, _ in network.named_parameters()
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in stage.train)
+    ]
