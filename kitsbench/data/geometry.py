@@ -62,9 +62,14 @@ def axes_of(affine: np.ndarray) -> Axes:
     return Axes((order[0], order[1], order[2]), (flipped[0], flipped[1], flipped[2]))
 
 
-def canonical_affine(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Affine of ``axes_of(affine).to_zyx(array)`` for an array of ``shape`` on disk."""
-    axes = axes_of(affine)
+def canonical_affine(
+    affine: np.ndarray, shape: tuple[int, ...], axes: Axes | None = None
+) -> np.ndarray:
+    """Affine of ``axes.to_zyx(array)`` for an array of ``shape`` on disk.
+
+    ``axes`` are those of the affine where they are not given.
+    """
+    axes = axes or axes_of(affine)
     disk_from_zyx = np.zeros((4, 4))
     disk_from_zyx[3, 3] = 1.0
     for k, (disk, flipped) in enumerate(zip(axes.order, axes.flipped, strict=True)):
