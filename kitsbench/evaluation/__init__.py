@@ -4,14 +4,18 @@ Needs numpy, scipy and nibabel, never torch. Arrays are ``(z, y, x)``, spacings 
 mm.
 """
 
+from kitsbench.evaluation.folders import Evaluation, Problem, evaluate
 from kitsbench.evaluation.protocols import METRICS, PROTOCOLS, Protocol, Region, get_protocol
 from kitsbench.evaluation.scores import score_case, score_failed_case
 
 __all__ = [
     "METRICS",
     "PROTOCOLS",
+    "Evaluation",
+    "Problem",
     "Protocol",
     "Region",
+    "evaluate",
     "get_protocol",
     "score_case",
     "score_failed_case",

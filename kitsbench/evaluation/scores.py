@@ -28,7 +28,8 @@ from kitsbench.evaluation.surface import label_corners, surface_dice
 STATUSES = ("ok", "empty_prediction", "both_empty", "false_positive", "failed")
 """Every status of a score."""
 
-_ON_SURFACES = {"surface_dice", "hd95_mm", "assd_mm"}
+ON_SURFACES = {"surface_dice", "hd95_mm", "assd_mm"}
+"""Metrics that need the surfaces of both masks."""
 
 
 def score_case(
@@ -37,6 +38,7 @@ def score_case(
     spacing: Sequence[float],
     protocol: str | Protocol,
     metrics: Sequence[str] | None = None,
+    names: tuple[str, str] = ("prediction", "truth"),
 ) -> list[dict[str, Any]]:
     """Score one predicted label map.
 
@@ -50,6 +52,8 @@ def score_case(
         A name for :func:`~kitsbench.evaluation.get_protocol`, or its answer.
     metrics : sequence of str, optional
         Names from :data:`~kitsbench.evaluation.METRICS`; by default the protocol's own.
+    names : tuple of str
+        What to call the two in messages, for instance their files.
 
     Returns
     -------
@@ -66,17 +70,17 @@ def score_case(
         There is no such protocol or metric.
     """
     protocol = get_protocol(protocol)
-    prediction = as_label_map(prediction, "prediction")
-    truth = as_label_map(truth, "truth")
+    prediction = as_label_map(prediction, names[0])
+    truth = as_label_map(truth, names[1])
     spacing = _check_spacing(spacing)
     if prediction.shape != truth.shape:
         raise DataError(
-            f"The prediction has shape {prediction.shape}, the truth {truth.shape} (z, y, x); "
+            f"{names[0]} has shape {prediction.shape}, {names[1]} {truth.shape} (z, y, x); "
             "both must be on one grid."
         )
     histogram = joint_histogram(prediction, truth)
-    check_labels(histogram.sum(axis=0), protocol, "prediction")
-    check_labels(histogram.sum(axis=1), protocol, "truth")
+    check_labels(histogram.sum(axis=0), protocol, names[0])
+    check_labels(histogram.sum(axis=1), protocol, names[1])
     return _rows(histogram, prediction, truth, spacing, protocol, metrics, failed=False)
 
 
@@ -107,36 +111,49 @@ def score_failed_case(
     truth = as_label_map(truth, "truth")
     spacing = _check_spacing(spacing)
     histogram = np.zeros((256, 256), np.int64)
-    histogram[:, 0] = np.bincount(truth.reshape(-1), minlength=256)
+    histogram[:, 0] = joint_histogram(truth, truth).diagonal()
     check_labels(histogram.sum(axis=1), protocol, "truth")
     return _rows(histogram, truth, truth, spacing, protocol, metrics, failed=True)
 
 
 def as_label_map(array: np.ndarray, name: str) -> np.ndarray:
-    """Return a label map as uint8.
+    """Return a label map as uint8, in the memory order of the array.
+
+    Parameters
+    ----------
+    array : ndarray with three axes
+        Whole numbers from 0 to 255 of any number type; a scaled file may miss them by 1e-4.
+    name : str
+        What to call it in messages.
 
     Raises
     ------
     DataError
-        The array has not three axes, or holds something that is no whole number in 0..255.
+        The array has not three axes, or holds something that is no label.
     """
     array = np.asarray(array)
     if array.ndim != 3:
-        raise DataError(f"The {name} has {array.ndim} axes; a label map has three (z, y, x).")
+        raise DataError(f"{name} has {array.ndim} axes; a label map has three (z, y, x).")
     if array.dtype == np.uint8:
         return array
     if array.dtype == bool:
         return array.view(np.uint8)
     if array.dtype.kind not in "iuf":
-        raise DataError(f"The {name} holds {array.dtype}; labels are whole numbers.")
-    with np.errstate(invalid="ignore"):
-        labels = array.astype(np.uint8)
-    wrong = labels != array
-    if wrong.any():
-        raise DataError(
-            f"The {name} holds {array[wrong][0]:g}; labels are whole numbers from 0 to 255. "
-            "Save the label map without interpolation or probabilities."
-        )
+        raise DataError(f"{name} holds {array.dtype}; labels are whole numbers.")
+    labels = np.empty_like(array, dtype=np.uint8)
+    # Slice by slice, because a volume of floats with its copies may not fit into memory.
+    slowest = int(np.argmax(np.abs(array.strides)))
+    slices = zip(np.moveaxis(array, slowest, 0), np.moveaxis(labels, slowest, 0), strict=True)
+    for values, out in slices:
+        whole = np.rint(values)
+        with np.errstate(invalid="ignore"):  # an infinity is caught as out of range
+            wrong = ~((np.abs(values - whole) <= 1e-4) & (whole >= 0) & (whole <= 255))
+        if wrong.any():
+            raise DataError(
+                f"{name} holds {values[wrong][0]:g}; labels are whole numbers from 0 to 255. "
+                "Save the label map without interpolation or probabilities."
+            )
+        out[...] = whole
     return labels
 
 
@@ -150,7 +167,7 @@ def check_labels(voxels: np.ndarray, protocol: Protocol, name: str) -> None:
     protocol : Protocol
         Whose labels are allowed.
     name : str
-        Of the map, for the message: ``prediction``, ``truth`` or a file.
+        What to call the map in messages.
 
     Raises
     ------
@@ -161,7 +178,7 @@ def check_labels(voxels: np.ndarray, protocol: Protocol, name: str) -> None:
     unknown = [int(label) for label in found if label not in protocol.labels]
     if unknown:
         raise DataError(
-            f"The {name} holds the label values {unknown}; protocol {protocol.name} knows "
+            f"{name} holds the label values {unknown}; protocol {protocol.name} knows "
             f"{list(protocol.labels)}. Map them first, for instance to background."
         )
 
@@ -195,7 +212,7 @@ def _rows(histogram, prediction, truth, spacing, protocol, metrics, failed):
         if status != "ok":
             apart, distance = (1.0, 0.0) if status == "both_empty" else (0.0, diagonal)
             values |= {"surface_dice": apart, "hd95_mm": distance, "assd_mm": distance}
-        elif _ON_SURFACES & set(metrics):
+        elif ON_SURFACES & set(metrics):
             # One search for corner points serves every region and metric.
             corners = corners or (label_corners(prediction), label_corners(truth))
             if "surface_dice" in metrics:

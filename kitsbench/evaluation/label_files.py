@@ -1,0 +1,275 @@
+"""Label maps on disk: which file belongs to which case, and what is in it."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kitsbench.errors import DataError
+from kitsbench.evaluation.scores import as_label_map
+
+AFFINE_TOLERANCE = 1e-3
+"""Largest sum of absolute differences between two affines of one grid (KiTS23's own check)."""
+
+_NIFTI = (".nii.gz", ".nii")
+# What the label map is called in a case's own folder: KiTS19 and KiTS23, KiTS21 (majority vote).
+_TRUTH_NAMES = ("segmentation", "aggregated_MAJ_seg", "label", "labels")
+_PREDICTION_NAMES = ("prediction", *_TRUTH_NAMES)
+# Folders in which a dataset or a run of some tool keeps its label maps.
+_TRUTH_FOLDERS = ("labelsTr", "labelsTs", "data", "dataset", "kits21/data")
+_PREDICTION_FOLDERS = ("predictions", *_TRUTH_FOLDERS)
+# KiTS19 asked for files called prediction_00210.nii.gz.
+_AFFIXES = re.compile(
+    r"^(?:prediction|pred|segmentation|seg)_|_(?:prediction|pred|segmentation|seg)$"
+)
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """What the header of a label map says.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    shape : tuple of int
+        Voxels along the axes as they are stored.
+    affine : ndarray, shape (4, 4)
+        From stored voxel indices to mm, towards right, anterior and superior (RAS+).
+    orientation : ndarray, shape (3, 2)
+        Nibabel's description of how the stored axes lie in the patient.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    affine: np.ndarray
+    orientation: np.ndarray
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along the patient's axes ``(z, y, x)``, from the affine."""
+        sizes = np.linalg.norm(self.affine[:3, :3], axis=0)
+        by_axis = dict(zip(self.orientation[:, 0], sizes, strict=True))
+        return tuple(float(by_axis[axis]) for axis in (2, 1, 0))
+
+    @property
+    def sheared(self) -> bool:
+        """Whether the axes are not perpendicular, so that voxels are no boxes."""
+        directions = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        return bool(np.abs(directions.T @ directions - np.eye(3)).max() > 1e-3)
+
+
+def find_label_maps(folder: Path, predictions: bool) -> dict[str, Path]:
+    """Find the label maps of a folder by case.
+
+    Understood are a flat folder of ``<case>.nii.gz``, a folder for each case as KiTS19, KiTS21
+    and KiTS23 have it (``<case>/segmentation.nii.gz``, ``<case>/aggregated_MAJ_seg.nii.gz``),
+    nnU-Net's ``labelsTr``, the folder that contains one of these, and a single file.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to look.
+    predictions : bool
+        Whether these are predictions rather than the truth.
+
+    Raises
+    ------
+    DataError
+        There is no such folder, it holds no label map, or two files claim one case.
+    """
+    folder = Path(folder)
+    role = "predictions" if predictions else "truth"
+    if folder.is_file():
+        return {_case_of_file(folder): folder}
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder} ({role}).")
+    inner = _PREDICTION_FOLDERS if predictions else _TRUTH_FOLDERS
+    names = _PREDICTION_NAMES if predictions else _TRUTH_NAMES
+    for candidate in (folder, *(folder / name for name in inner)):
+        found = _find_here(candidate, names) if candidate.is_dir() else {}
+        if found:
+            return found
+    raise DataError(
+        f"{folder} ({role}) holds no label map. Understood are <case>.nii.gz, "
+        "<case>/segmentation.nii.gz (KiTS) and labelsTr/<case>.nii.gz (nnU-Net)."
+    )
+
+
+def _find_here(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        label_map, case = path, _stem(path)
+        if path.is_dir():
+            label_map, case = _in_case_folder(path, names), path.name
+        if label_map is None or case is None:
+            continue
+        if case in found:
+            raise DataError(
+                f"{found[case]} and {label_map} both claim the case {case}. Remove one of them."
+            )
+        found[case] = label_map
+    return found
+
+
+def _in_case_folder(folder: Path, names: tuple[str, ...]) -> Path | None:
+    for name in names:
+        for suffix in _NIFTI:
+            if (folder / (name + suffix)).is_file():
+                return folder / (name + suffix)
+    return None
+
+
+def _stem(path: Path) -> str | None:
+    """File name without the NIfTI suffix; None for anything else."""
+    if path.is_file():
+        for suffix in _NIFTI:
+            if path.name.lower().endswith(suffix):
+                return path.name[: -len(suffix)]
+    return None
+
+
+def _case_of_file(path: Path) -> str:
+    stem = _stem(path)
+    if stem is None:
+        raise DataError(f"{path} is no NIfTI file (.nii or .nii.gz).")
+    return path.resolve().parent.name if stem in _PREDICTION_NAMES else stem
+
+
+def match_cases(
+    predictions: dict[str, Path], truth: dict[str, Path]
+) -> tuple[dict[str, Path], list[str]]:
+    """Give every case of the truth its prediction.
+
+    Returns
+    -------
+    matched : dict
+        Case of the truth -> prediction, in the order of the truth.
+    extra : list of str
+        Predictions that belong to no case.
+
+    Raises
+    ------
+    DataError
+        Two predictions belong to one case.
+    """
+    found = {case: path for case, path in predictions.items() if case in truth}
+    extra = []
+    for name, path in predictions.items():
+        if name in truth:
+            continue
+        bare = _AFFIXES.sub("", name)
+        case = next((c for c in (bare, f"case_{bare}") if c in truth), None)
+        if case is None:
+            extra.append(name)
+        elif case in found:
+            raise DataError(
+                f"{found[case]} and {path} both claim the case {case}. Remove one of them."
+            )
+        else:
+            found[case] = path
+    return {case: found[case] for case in truth if case in found}, extra
+
+
+def read_header(path: Path) -> LabelFile:
+    """Read a label map's header.
+
+    Raises
+    ------
+    DataError
+        The file is no NIfTI file, is damaged, or its grid makes no sense.
+    """
+    import nibabel as nib
+
+    try:
+        image = nib.load(path)
+        shape, affine = image.shape, np.asarray(image.affine, float)
+    except (*_READ_ERRORS, nib.filebasedimages.ImageFileError) as error:
+        raise DataError(f"{path} cannot be read as NIfTI: {_reason(error)}") from error
+    # Some tools append axes of length one.
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3 or 0 in shape:
+        raise DataError(f"{path} has shape {image.shape}; a label map has three axes.")
+    orientation = (
+        nib.io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
+    )
+    if np.isnan(orientation).any():
+        raise DataError(f"{path} has an affine that is no grid: {format_affine(affine)}.")
+    return LabelFile(Path(path), tuple(int(n) for n in shape), affine, orientation)
+
+
+def read_labels(file: LabelFile) -> np.ndarray:
+    """Read a label map.
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x)
+        Index 0 is the patient's lowest, most posterior, leftmost voxel (RAS+, reversed axes),
+        however the file stores its axes. A view where possible.
+
+    Raises
+    ------
+    DataError
+        The file is damaged or holds something that is no label.
+    """
+    import nibabel as nib
+
+    try:
+        data = np.asanyarray(nib.load(file.path).dataobj)
+    except _READ_ERRORS as error:
+        raise DataError(f"{file.path} is damaged: {_reason(error)}") from error
+    labels = as_label_map(data.reshape(file.shape, order="A"), str(file.path))
+    return nib.apply_orientation(labels, file.orientation).T
+
+
+def check_same_grid(prediction: LabelFile, truth: LabelFile) -> None:
+    """Check that a prediction lies on the grid of its truth.
+
+    A file may store the same voxels along other axes or in the other direction; that is no
+    difference. The comparison is made along the axes of the truth.
+
+    Raises
+    ------
+    DataError
+        Shape or affine differ; the message names both files and both values.
+    """
+    import nibabel as nib
+
+    turn = nib.orientations.ornt_transform(prediction.orientation, truth.orientation)
+    order = np.argsort(turn[:, 0])
+    shape = tuple(prediction.shape[axis] for axis in order)
+    pair = f"prediction {prediction.path} and truth {truth.path}"
+    if shape != truth.shape:
+        raise DataError(
+            f"{pair} differ in shape: {prediction.shape} and {truth.shape}. "
+            "A prediction must have the voxels of its truth; resample it to the original scan."
+        )
+    affine = prediction.affine @ nib.orientations.inv_ornt_aff(turn, prediction.shape)
+    difference = np.abs(affine - truth.affine).sum()
+    if difference > AFFINE_TOLERANCE:
+        raise DataError(
+            f"{pair} differ in affine by {difference:.4g} (sum of absolute differences, at most "
+            f"{AFFINE_TOLERANCE:g}): {format_affine(affine)} and {format_affine(truth.affine)}. "
+            "Save the prediction with the header of the original scan."
+        )
+
+
+def format_affine(affine: np.ndarray) -> str:
+    """Write the three rows of an affine that matter on one line."""
+    rows = (", ".join(f"{value:.6g}" for value in row) for row in affine[:3])
+    return "[" + "; ".join(rows) + "]"
+
+
+_READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, MemoryError)
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) < 160 else text[:157] + "..."

@@ -1,0 +1,130 @@
+"""Means over cases, with the rules for who is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kitsbench.evaluation.protocols import Protocol
+
+Row = Mapping[str, Any]
+
+
+def summarise(
+    rows: Sequence[Row], protocol: Protocol, absent: Collection[tuple[str, str]] = ()
+) -> list[dict[str, Any]]:
+    """Summarise the scores of one prediction folder by region and metric.
+
+    Which cases enter a mean is fixed by the truth, never by the prediction. Means run over all
+    cases with the official values for empty masks, or over the cases whose truth has the region:
+    the latter for precision, recall, and everything in a protocol with ``gt_positive``.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        With the keys ``case``, ``region``, ``metric``, ``value``, ``status``.
+    protocol : Protocol
+        Whose regions and convention hold.
+    absent : collection of (case, region)
+        Failed scores whose truth lacks the region; for all others the status says so.
+
+    Returns
+    -------
+    list of dict
+        ``region``, ``metric``, ``mean``, ``std`` (over cases, n - 1; None below two), ``n``
+        (cases in the mean) and ``n_undefined`` (cases that are not).
+    """
+    grouped: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        grouped.setdefault((row["region"], row["metric"]), []).append(row)
+    summary = []
+    for region in protocol.regions:
+        for (name, metric), group in grouped.items():
+            if name != region.name:
+                continue
+            positive_only = protocol.gt_positive or metric in ("precision", "recall")
+            values = [
+                row["value"]
+                for row in group
+                if row["value"] is not None and (not positive_only or _in_truth(row, absent))
+            ]
+            summary.append(
+                {
+                    "region": name,
+                    "metric": metric,
+                    "mean": float(np.mean(values)) if values else None,
+                    "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                    "n": len(values),
+                    "n_undefined": len(group) - len(values),
+                }
+            )
+    return summary
+
+
+def detection(
+    rows: Sequence[Row], protocol: Protocol, absent: Collection[tuple[str, str]] = ()
+) -> list[dict[str, Any]]:
+    """Count, region by region, where something was found and where something was there.
+
+    A mean over cases that lack a structure says little about it: whoever never predicts a cyst
+    has Dice 1 on every scan without one. These counts say it.
+
+    Parameters
+    ----------
+    rows, protocol, absent
+        As for :func:`summarise`.
+
+    Returns
+    -------
+    list of dict
+        ``region``; ``n_present`` cases whose truth has it, ``n_found`` of them with a
+        prediction (overlapping or not), ``sensitivity``; ``n_absent``, ``n_false_positive``,
+        ``false_positive_rate``; ``n_failed``. A rate without cases is None.
+    """
+    result = []
+    for region in protocol.regions:
+        by_case = {row["case"]: row for row in rows if row["region"] == region.name}
+        statuses = [row["status"] for row in by_case.values()]
+        present = [row["status"] for row in by_case.values() if _in_truth(row, absent)]
+        n_absent = len(statuses) - len(present)
+        found, false_positive = present.count("ok"), statuses.count("false_positive")
+        result.append(
+            {
+                "region": region.name,
+                "n_present": len(present),
+                "n_found": found,
+                "sensitivity": found / len(present) if present else None,
+                "n_absent": n_absent,
+                "n_false_positive": false_positive,
+                "false_positive_rate": false_positive / n_absent if n_absent else None,
+                "n_failed": statuses.count("failed"),
+            }
+        )
+    return result
+
+
+def headline(summary: Sequence[Row], protocol: Protocol) -> dict[str, float | None]:
+    """Return the numbers by which the challenge ranks: means over its regions.
+
+    Returns
+    -------
+    dict
+        ``dice`` (for KiTS19 the composite), and ``surface_dice`` where it was computed; empty
+        for protocols that are no challenge's.
+    """
+    if protocol.name == "labels":
+        return {}
+    result = {}
+    for metric in ("dice", "surface_dice"):
+        means = [row["mean"] for row in summary if row["metric"] == metric]
+        if means:
+            result[metric] = None if None in means else float(np.mean(means))
+    return result
+
+
+def _in_truth(row: Row, absent: Collection[tuple[str, str]]) -> bool:
+    if row["status"] == "failed":
+        return (row["case"], row["region"]) not in absent
+    return row["status"] in ("ok", "empty_prediction")
