@@ -89,6 +89,32 @@ class Dataset:
             cases.append([case.id, *files])
         return digest({"labels": self.labels, "cases": cases})
 
+    def median_spacing(self) -> tuple[float, float, float]:
+        """Median over the cases of the images' spacing (z, y, x) in mm, from the headers.
+
+        Raises
+        ------
+        DataError
+            No image has a readable header.
+        """
+        import numpy as np
+
+        from kitsbench.data.findings import Refused
+        from kitsbench.data.geometry import axes_of
+        from kitsbench.data.nifti import read_header
+
+        found = []
+        for case in self.cases:
+            try:
+                header = read_header(case.image or case.label or self.root, case.id)
+            except Refused:
+                continue  # preparation reports it
+            found.append([header.spacing[k] for k in axes_of(header.affine).order])
+        if not found:
+            raise DataError(f"No image of {self.name} has a readable header; see `data verify`.")
+        z, y, x = np.median(found, axis=0).tolist()
+        return z, y, x
+
     def select(self, ids: list[str]) -> Dataset:
         """Return the same dataset with these cases only.
 
@@ -113,7 +139,12 @@ class Dataset:
         )
 
 
-def open_dataset(path: Path | str, layout: str | None = None, masks_only: bool = False) -> Dataset:
+def open_dataset(
+    path: Path | str,
+    layout: str | None = None,
+    masks_only: bool = False,
+    allow_empty: bool = False,
+) -> Dataset:
     """Open a folder of scans.
 
     Parameters
@@ -124,6 +155,8 @@ def open_dataset(path: Path | str, layout: str | None = None, masks_only: bool =
         ``kits19``, ``kits21``, ``kits23`` or ``nnunet``; found out where it is not given.
     masks_only : bool
         List label maps whether or not there are images.
+    allow_empty : bool
+        Return a dataset without cases instead of refusing it, so that its problems can be listed.
 
     Returns
     -------
@@ -149,7 +182,7 @@ def open_dataset(path: Path | str, layout: str | None = None, masks_only: bool =
                 continue
         cases.append(Case(name, image if _there(image) else None, label if _there(label) else None))
     description = _description(root)
-    if not cases:
+    if not cases and not allow_empty:
         reason = f" The first was set aside: {problems[0]}" if problems else ""
         raise DataError(f"{path} ({found} layout) holds no usable case.{reason}")
     return Dataset(
@@ -188,12 +221,39 @@ def file_mark(path: Path, edge: int = 1 << 20) -> str:
     return hasher.hexdigest()[:32]
 
 
+def _closed_folder(*files: Path | None) -> Path | None:
+    """The folder of a case, if it is there but may not be entered."""
+    for file in files:
+        if file is None or not file.parent.is_dir():
+            continue
+        if not os.access(file.parent, os.R_OK | os.X_OK):
+            return file.parent
+    return None
+
+
+def _twin(path: Path) -> Path | None:
+    """The same file in the other spelling (.nii and .nii.gz), if both are there."""
+    other = path.with_name(
+        path.name.removesuffix(".gz") if path.name.endswith(".gz") else path.name + ".gz"
+    )
+    return other if path.is_file() and other.is_file() else None
+
+
 def _there(path: Path | None) -> bool:
     return path is not None and path.is_file()
 
 
 def _fault(case: str, image: Path | None, label: Path | None, masks_only: bool) -> Finding | None:
     """Why a case cannot be used, from its files' names alone."""
+    folder = _closed_folder(image, label)
+    if folder is not None:
+        return Finding(
+            case,
+            str(folder),
+            "the folder cannot be read",
+            "The user who runs kitsbench needs permission to read it.",
+            "Change the permissions of the folder.",
+        )
     for kind, path in (("image", image), ("mask", label)):
         if path is None or (masks_only and kind == "image"):
             continue
@@ -204,6 +264,15 @@ def _fault(case: str, image: Path | None, label: Path | None, masks_only: bool) 
                 f"the {kind} is a link to {os.readlink(path)}, which does not exist",
                 "A link must lead to a file.",
                 "Mount or restore what it leads to, or replace the link by the file.",
+            )
+        twin = _twin(path)
+        if twin is not None:
+            return Finding(
+                case,
+                str(twin),
+                f"there are two files for the {kind}, {path.name} and {twin.name}",
+                "Every case has one image and one mask.",
+                "Remove the one that is out of date.",
             )
         if path.is_dir():
             return Finding(

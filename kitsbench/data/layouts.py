@@ -49,6 +49,8 @@ def locate(path: Path, layout: str | None) -> tuple[str, Path]:
         raise DataError(f"{path} does not exist. Give the folder of a dataset.")
     if not path.is_dir():
         raise DataError(f"{path} is a file. Give the folder of a dataset, not one scan.")
+    if not _readable(path):
+        raise DataError(f"{path} cannot be read: permission denied. Change its permissions.")
     if _is_case(path):
         raise DataError(
             f"{path} is one case, not a dataset. Give the folder that holds the cases: "

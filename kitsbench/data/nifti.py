@@ -18,6 +18,7 @@ import numpy as np
 
 from kitsbench.data.findings import Finding, Refused
 from kitsbench.data.geometry import axes_of, canonical_affine, spacing_of
+from kitsbench.errors import DataError
 from kitsbench.files import write_atomic
 
 HU_RANGE = (-1024, 3071)
@@ -329,11 +330,19 @@ def write_label(path: Path, label: np.ndarray, native: dict[str, Any]) -> None:
         Axes as on disk, shape ``native["shape"]``.
     native : dict
         :meth:`Header.native` of the image: its shape, affine and header codes are kept.
+
+    Raises
+    ------
+    DataError
+        The shapes differ.
     """
     import nibabel
 
     if list(label.shape) != list(native["shape"]):
-        raise ValueError(f"label map {label.shape} does not fit the image {native['shape']}")
+        raise DataError(
+            f"the label map has {label.shape} voxels, its image {tuple(native['shape'])}. "
+            "A prediction has the shape of its image: resample it to the scan's own grid."
+        )
     affine = np.array(native["affine"], dtype=np.float64)
     nifti = nibabel.Nifti1Image(np.asfortranarray(label, dtype=np.uint8), None)
     nifti.header.set_zooms(spacing_of(affine))

@@ -119,7 +119,7 @@ def write_phantom(
         raise UsageError(f"size='{size}' is not known; use small or full.")
     if spacing is not None and anatomy is None:
         raise UsageError("A spacing is only for --anatomy; a phantom's own is set by its size.")
-    masks = _masks(anatomy) if anatomy is not None else []
+    masks = masks_of(anatomy) if anatomy is not None else []
     if masks and cases > len(masks):
         raise UsageError(f"{cases} cases were asked for, but {anatomy} holds {len(masks)} masks.")
     description = _describe(seed, size, labels, anatomy, spacing)
@@ -262,7 +262,7 @@ def _execute(tasks: list[_Task], jobs: int) -> Iterator[str]:
         yield from pool.map(_write_case, tasks)
 
 
-def _masks(anatomy: Path) -> list[Path]:
+def masks_of(anatomy: Path) -> list[Path]:
     """Label maps of a dataset folder, sorted by case."""
     from kitsbench.data.datasets import open_dataset
 

@@ -1,0 +1,234 @@
+"""``kitsbench data``: make, check, prepare and describe datasets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(path_type=Path)
+
+
+def _triple(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> tuple[float, float, float] | None:
+    """One length or three, as 4.5 or 3,0.78,0.78, in mm (z, y, x)."""
+    if value is None:
+        return None
+    try:
+        numbers = [float(part) for part in value.replace("x", ",").split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1:
+        numbers *= 3
+    if len(numbers) != 3 or not all(0 < n < 100 for n in numbers):
+        raise click.BadParameter(
+            f"'{value}' is no spacing. Give one length or three (z,y,x) in mm, such as 3,0.78,0.78."
+        )
+    return numbers[0], numbers[1], numbers[2]
+
+
+@contextlib.contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, silent when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as bars:
+        row = bars.add_task(what)
+        yield lambda done, total: bars.update(row, completed=done, total=total)
+
+
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(["kits19", "kits21", "kits23", "nnunet"]),
+    help="How the folder is laid out; found out by itself if not given.",
+)
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+
+
+@click.group()
+def command() -> None:
+    """Make, check, prepare and describe datasets."""
+
+
+@command.command()
+@click.argument("out", type=FOLDER)
+@click.option("--cases", type=click.IntRange(min=1), help="How many [default: 20, or every mask].")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--size",
+    type=click.Choice(["small", "full"]),
+    default="small",
+    show_default=True,
+    help="About 64 voxels a side at 4.5 mm, or 512 x 512 in plane as in KiTS.",
+)
+@click.option(
+    "--labels",
+    type=click.Choice(["kits19", "kits23"]),
+    default="kits19",
+    show_default=True,
+    help="Layout and labels; only kits23 labels cysts.",
+)
+@click.option(
+    "--anatomy", type=FOLDER, help="Draw the body around the real label maps of this dataset."
+)
+@click.option(
+    "--spacing",
+    callback=_triple,
+    help="With --anatomy: resample the masks first, to mm (z,y,x) such as 4 or 3,0.8,0.8.",
+)
+@jobs_option
+def phantom(
+    out: Path,
+    cases: int | None,
+    seed: int,
+    size: str,
+    labels: str,
+    anatomy: Path | None,
+    spacing: tuple[float, float, float] | None,
+    jobs: int,
+) -> None:
+    """Write a phantom dataset to the folder OUT.
+
+    Everything in it is synthetic: scores on it say nothing about clinical performance. The same
+    seed gives the same bytes, and case k does not depend on how many are made. Run it again to
+    get more cases; those already there are kept.
+    """
+    from kitsbench.data.phantom import masks_of, write_phantom
+
+    if cases is None:
+        cases = 20 if anatomy is None else len(masks_of(anatomy))
+    with _bar("phantom cases") as bar:
+        write_phantom(
+            out, cases, seed, size, labels, anatomy, progress=bar, jobs=jobs, spacing=spacing
+        )
+    click.echo(f"{cases} cases are in {out}", err=True)
+    if anatomy is not None:
+        click.echo("These are synthetic images on real masks; call them so.", err=True)
+
+
+@command.command()
+@click.argument("dataset", type=FOLDER)
+@layout_option
+@click.option("--strict", is_flag=True, help="Count warnings as errors.")
+@jobs_option
+@json_option
+@click.pass_context
+def verify(
+    context: click.Context,
+    dataset: Path,
+    layout: str | None,
+    strict: bool,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Read every case of DATASET and list what is wrong with it. Nothing is changed.
+
+    The exit code is 2 if a case cannot be used (with --strict: if there is anything to remark).
+    """
+    from kitsbench.data.datasets import open_dataset
+    from kitsbench.data.verify import verify as run
+
+    with _bar("cases read") as bar:
+        result = run(open_dataset(dataset, layout, allow_empty=True), jobs, bar)
+    found = result.to_dict()
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        for finding in result.findings:
+            click.echo(f"{finding.severity}: {finding}")
+        click.echo(
+            f"{found['dataset']} ({found['layout']}): {found['n_usable']} of {found['n_cases']} "
+            f"cases can be used, {found['n_errors']} errors, {found['n_warnings']} warnings."
+        )
+    context.exit(2 if result.errors or (strict and result.findings) else 0)
+
+
+@command.command()
+@click.argument("dataset", type=FOLDER)
+@click.option("-o", "--out", type=FOLDER, required=True, help="Folder for prepared datasets.")
+@click.option(
+    "--spacing",
+    callback=_triple,
+    help="mm (z,y,x), such as 4.5 or 3,0.78,0.78 [default: the dataset's median].",
+)
+@layout_option
+@click.option("--strict", is_flag=True, help="Stop if a case cannot be used.")
+@jobs_option
+@json_option
+def prepare(
+    dataset: Path,
+    out: Path,
+    spacing: tuple[float, float, float] | None,
+    layout: str | None,
+    strict: bool,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Turn and resample every case of DATASET into OUT, ready for training.
+
+    A run that was stopped is continued. Cases that cannot be used are left out and listed.
+    """
+    from kitsbench.data.datasets import open_dataset
+    from kitsbench.data.describe import describe_store
+    from kitsbench.data.prepare import prepare as run
+
+    opened = open_dataset(dataset, layout)
+    with _bar("cases prepared") as bar:
+        store = run(opened, spacing or opened.median_spacing(), out, jobs, bar, strict)
+    if as_json:
+        click.echo(json.dumps(describe_store(store), indent=2, ensure_ascii=False))
+    for case, reason in store.excluded.items():
+        click.echo(f"left out {case}: {reason}", err=True)
+    size = " x ".join(f"{s:g}" for s in store.spacing)
+    click.echo(f"{len(store.cases)} cases at {size} mm are in {store.folder}", err=True)
+
+
+@command.command()
+@click.argument("folder", type=FOLDER)
+@layout_option
+@json_option
+def info(folder: Path, layout: str | None, as_json: bool) -> None:
+    """Describe the dataset or the prepared store in FOLDER."""
+    from kitsbench.data.datasets import open_dataset
+    from kitsbench.data.describe import describe_dataset, describe_store
+    from kitsbench.data.store import MANIFEST, PreparedStore
+
+    if (folder / MANIFEST).is_file():
+        found = describe_store(PreparedStore.open(folder))
+    else:
+        with _bar("cases read") as bar:
+            found = describe_dataset(open_dataset(folder, layout, masks_only=True), bar)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    _print(found)
+
+
+def _print(value: dict[str, Any], indent: str = "") -> None:
+    """Print nested plain data, one line a value."""
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            click.echo(f"{indent}{key}:")
+            _print(item, indent + "  ")
+        elif item not in ("", {}, []):
+            text = ", ".join(map(str, item)) if isinstance(item, list) else item
+            click.echo(f"{indent}{key}: {text}")
