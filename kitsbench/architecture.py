@@ -150,7 +150,8 @@ class Head:
     name : str
     kind : {"softmax", "regions", "boundary", "scalar"}
         ``softmax``: exclusive channels. ``regions``: overlapping sigmoid regions. ``boundary``:
-        sigmoid boundaries of regions. ``scalar``: one number a channel for the whole patch.
+        sigmoid boundaries of regions. ``scalar``: one sigmoid number a channel for the whole
+        patch; its logits and targets are (B, C).
     channels : tuple of tuple of int
         Label values that make each channel positive; (0,) is the background of a softmax.
     shape : (int, int, int)

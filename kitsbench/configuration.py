@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kitsbench.errors import UsageError
+from kitsbench.errors import ContractError, UsageError
 
 if TYPE_CHECKING:
     from kitsbench.architecture import Architecture
@@ -93,6 +93,8 @@ def configure(
     ------
     UsageError
         An unknown key or a value that is not allowed; the message lists what is.
+    ContractError
+        A size sets a key that the architecture does not declare.
     """
     given = dict(given or {})
     keys = all_keys(architecture)
@@ -101,7 +103,9 @@ def configure(
             raise UsageError(
                 f"'{name}' is no configuration key of this architecture; it has {', '.join(keys)}."
             )
-    size = keys["size"].parse("size", given.get("size", "paper"))
-    values = {name: key.default for name, key in keys.items()}
-    values |= {**architecture.sizes.get(str(size), {}), **given}
+    size = str(keys["size"].parse("size", given.get("size", "paper")))
+    preset = architecture.sizes.get(size, {})
+    if unknown := set(preset) - set(keys):
+        raise ContractError(f"sizes['{size}'] sets {sorted(unknown)}: declare these in keys.")
+    values = {name: key.default for name, key in keys.items()} | {**preset, **given}
     return {name: keys[name].parse(name, value) for name, value in values.items()}

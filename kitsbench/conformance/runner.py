@@ -12,7 +12,7 @@ from kitsbench.architecture import Architecture, Setting, Task
 from kitsbench.conformance import behaviour, description, learning, surroundings
 from kitsbench.conformance.report import Outcome, Report, Violation
 from kitsbench.conformance.subject import Subject
-from kitsbench.errors import KitsbenchError
+from kitsbench.errors import ContractError, KitsbenchError
 
 Function = Callable[[Subject], None]
 
@@ -20,21 +20,21 @@ SPEC: tuple[Function, ...] = (description.spec_is_data,)
 NETWORK: tuple[Function, ...] = (
     description.grids_and_heads_fit,
     description.sizes_are_admissible,
-    description.stages_fit,
-    description.configurations_build,
     behaviour.builds,
     behaviour.shapes,
+    description.stages_fit,
+    description.configurations_build,
     behaviour.gives_logits,
     behaviour.weights_follow_the_seed,
     behaviour.state_round_trips,
     behaviour.evaluation_is_deterministic,
-    behaviour.leaves_the_process_alone,
     behaviour.finite_in_bfloat16,
     learning.targets_fit,
     learning.loss_is_finite,
     learning.every_parameter_learns,
     learning.decodes_voxel_by_voxel,
     learning.postprocess_keeps_the_shape,
+    behaviour.leaves_the_process_alone,
     learning.learns_one_volume,
 )
 ENSEMBLE: tuple[Function, ...] = (
@@ -43,7 +43,18 @@ ENSEMBLE: tuple[Function, ...] = (
     description.configurations_build,
 )
 # Without these the later checks could only repeat the same failure.
-NEEDED_BY_ALL = {"loads", "spec is data", "grids and heads fit", "builds", "members fit"}
+NEEDED_BY_ALL = {
+    "loads",
+    "spec is data",
+    "grids and heads fit",
+    "members fit",
+    "builds",
+    "shapes",
+    "stages fit",
+    "targets fit",
+    "loss is finite",
+}
+LAST = "learns one volume"  # takes longest, and tells nothing new where another check failed
 
 
 @dataclass
@@ -93,10 +104,11 @@ def check(
         Unknown name, file, or setting.
     """
     outcomes: list[Outcome] = []
-    blocked = ""
     for item in checks(architecture, settings, task):
-        if blocked:
-            text = f"Not reached, because the check '{blocked}' failed."
+        failed = [outcome.name for outcome in outcomes if not outcome.passed]
+        blocking = [name for name in failed if name in NEEDED_BY_ALL or item.name == LAST]
+        if blocking:
+            text = f"Not reached, because the check '{blocking[0]}' failed."
             outcomes.append(Outcome(item.name, False, text))
             continue
         if progress is not None:
@@ -105,7 +117,6 @@ def check(
             item()
         except Violation as violation:
             outcomes.append(Outcome(item.name, False, str(violation)))
-            blocked = item.name if item.name in NEEDED_BY_ALL else ""
         else:
             outcomes.append(Outcome(item.name, True))
     return Report(_name(architecture), tuple(outcomes))
@@ -151,7 +162,10 @@ def _subject(
         if name in surroundings.AT_IMPORT:
             raise Violation(f"importing the plugin changes {name}: leave it to the harness.")
     subject = Subject(instance, dict(settings or {}), task or Task())
-    _ = subject.config  # wrong settings are the caller's error, not the plugin's
+    try:
+        _ = subject.config
+    except ContractError as error:
+        raise Violation(str(error)) from error  # wrong settings, though, are the caller's error
     return subject
 
 

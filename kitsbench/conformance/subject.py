@@ -49,7 +49,15 @@ class Subject:
 
 def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> dict[str, Tensor]:
     """Run a network and check that what comes out is what the spec's heads say."""
-    outputs = network(inputs)
+    try:
+        outputs = network(inputs)
+    except TypeError as error:
+        if "dict" not in str(error):
+            raise
+        raise Violation(
+            "forward does not take {grid name: tensor}: wrap a network from tensor to tensor in "
+            "Plain."
+        ) from error
     names = [head.name for head in spec.heads]
     if not isinstance(outputs, Mapping) or sorted(outputs) != sorted(names):
         found = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
@@ -59,7 +67,8 @@ def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> 
         )
     size = next(iter(inputs.values())).shape[0]
     for head in spec.heads:
-        wanted = (size, len(head.channels), *head.shape)
+        space = () if head.kind == "scalar" else head.shape
+        wanted = (size, len(head.channels), *space)
         if tuple(outputs[head.name].shape) != wanted:
             grids = {name: tuple(grid.shape) for name, grid in inputs.items()}
             raise Violation(
