@@ -39,7 +39,8 @@ def joint_histogram(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     Most voxels of an abdominal scan are background in both maps. Eight are compared at once as
     one 64-bit word, and only words with something in them are counted.
     """
-    flat_prediction, flat_truth = _flatten_alike(prediction, truth)
+    flat_prediction = np.ascontiguousarray(prediction).reshape(-1)
+    flat_truth = np.ascontiguousarray(truth).reshape(-1)
     size = flat_truth.size
     counts = np.zeros(1 << 16, np.int64)
     for start in range(0, size, _BLOCK):
@@ -61,19 +62,6 @@ def _count(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     pairs <<= 8
     pairs |= prediction
     return np.bincount(pairs, minlength=1 << 16)
-
-
-def _flatten_alike(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Flatten two arrays in one order, without a copy where their memory is laid out alike.
-
-    Files are often stored with their axes reversed or flipped. A histogram does not mind the
-    order of the voxels, so the order of the memory serves.
-    """
-    if a.strides == b.strides:
-        order = sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
-        flips = tuple(slice(None, None, -1 if a.strides[axis] < 0 else 1) for axis in order)
-        a, b = a.transpose(order)[flips], b.transpose(order)[flips]
-    return np.ascontiguousarray(a).reshape(-1), np.ascontiguousarray(b).reshape(-1)
 
 
 def region_counts(histogram: np.ndarray, region: Region) -> Counts:

@@ -78,6 +78,7 @@ def score_case(
             f"{names[0]} has shape {prediction.shape}, {names[1]} {truth.shape} (z, y, x); "
             "both must be on one grid."
         )
+    prediction, truth, spacing = _in_memory_order(prediction, truth, spacing)
     histogram = joint_histogram(prediction, truth)
     check_labels(histogram.sum(axis=0), protocol, names[0])
     check_labels(histogram.sum(axis=1), protocol, names[1])
@@ -110,6 +111,7 @@ def score_failed_case(
     protocol = get_protocol(protocol)
     truth = as_label_map(truth, "truth")
     spacing = _check_spacing(spacing)
+    truth, _, spacing = _in_memory_order(truth, truth, spacing)
     histogram = np.zeros((256, 256), np.int64)
     histogram[:, 0] = joint_histogram(truth, truth).diagonal()
     check_labels(histogram.sum(axis=1), protocol, "truth")
@@ -190,6 +192,19 @@ def _check_spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
             f"The spacing is {values}; it must be three positive sizes in mm (z, y, x)."
         )
     return values
+
+
+def _in_memory_order(prediction, truth, spacing):
+    """Turn both maps so that the truth lies in memory as C has it.
+
+    Files often store their axes reversed or flipped. No score minds how the axes are named or
+    directed, but going through memory in its order is several times faster.
+    """
+    order = sorted(range(3), key=lambda axis: -abs(truth.strides[axis]))
+    flips = tuple(slice(None, None, -1 if truth.strides[axis] < 0 else 1) for axis in order)
+    prediction = np.ascontiguousarray(prediction.transpose(order)[flips])
+    truth = np.ascontiguousarray(truth.transpose(order)[flips])
+    return prediction, truth, tuple(spacing[axis] for axis in order)
 
 
 def _status(counts: Counts) -> str:

@@ -42,9 +42,10 @@ class Corners(NamedTuple):
 
 def bounding_box(labels: np.ndarray) -> tuple[slice, slice, slice]:
     """Smallest box with everything that is not background; three empty slices if nothing is."""
-    profiles = [labels.max(axis=(1, 2))]
+    if 0 in labels.shape:
+        return (slice(0, 0),) * 3
     plane = labels.max(axis=0)
-    profiles += [plane.max(axis=1), plane.max(axis=0)]
+    profiles = (labels.max(axis=(1, 2)), plane.max(axis=1), plane.max(axis=0))
     used = [np.flatnonzero(profile) for profile in profiles]
     return tuple(slice(u[0], u[-1] + 1) if u.size else slice(0, 0) for u in used)
 
