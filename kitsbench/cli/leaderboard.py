@@ -1,0 +1,70 @@
+"""``kitsbench leaderboard``: add, check and render published entries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+_BOARDS = click.argument("boards", default="leaderboards", type=click.Path(path_type=Path))
+
+
+@click.group("leaderboard")
+def command() -> None:
+    """Add, check and render published entries.
+
+    A board is a folder of JSON files, one for each architecture, all made under the same
+    conditions: dataset, protocol, recipe, budget, folds and seeds.
+    """
+
+
+@command.command()
+@click.argument("workdir", type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    "board",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the board, such as leaderboards/phantom.",
+)
+@click.option("--replace", is_flag=True, help="Overwrite entries of the same name.")
+def add(workdir: Path, board: Path, replace: bool) -> None:
+    """Add every architecture of the experiment in WORKDIR to a board."""
+    from kitsbench.leaderboard import add_entries
+
+    written = add_entries(workdir, board, replace=replace)
+    for file in written:
+        click.echo(file)
+    if not written:
+        click.echo(f"All entries of {workdir} are in {board} already.", err=True)
+
+
+@command.command()
+@_BOARDS
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
+def check(ctx: click.Context, boards: Path, as_json: bool) -> None:
+    """Check all entries in BOARDS (default: leaderboards); exit 2 where a rule is broken."""
+    from kitsbench.leaderboard import check_boards
+
+    count, problems = check_boards(boards)
+    if as_json:
+        found = [{"file": str(p.file), "message": p.message} for p in problems]
+        click.echo(json.dumps({"entries": count, "passed": not problems, "problems": found}))
+    else:
+        for problem in problems:
+            click.echo(f"{problem.file}: {problem.message}.")
+        click.echo(f"{count} entries, {len(problems)} problems.", err=True)
+    if problems:
+        ctx.exit(2)
+
+
+@command.command()
+@_BOARDS
+def render(boards: Path) -> None:
+    """Write a Markdown table for every board in BOARDS (default: leaderboards)."""
+    from kitsbench.leaderboard import render_boards
+
+    for page in render_boards(boards):
+        click.echo(page)

@@ -1,0 +1,26 @@
+"""``kitsbench report``: rebuild the report from stored trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("workdir", default="kitsbench-work", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the report; WORKDIR/report by default.",
+)
+def command(workdir: Path, out: Path | None) -> None:
+    """Rebuild the report of WORKDIR (default: kitsbench-work) from its stored trials.
+
+    Nothing is trained or predicted; the working directory is only read. The page index.html
+    holds everything and needs no network; tables as CSV, Markdown and LaTeX lie beside it.
+    """
+    from kitsbench.reporting import build_report
+
+    click.echo(build_report(workdir, out))

@@ -1,0 +1,7 @@
+"""Published entries: what one holds, and how they are added, checked and rendered."""
+
+from kitsbench.leaderboard.board import Problem, add_entries, check_boards, read_board
+from kitsbench.leaderboard.render import render_boards
+from kitsbench.leaderboard.schema import Entry
+
+__all__ = ["Entry", "Problem", "add_entries", "check_boards", "read_board", "render_boards"]

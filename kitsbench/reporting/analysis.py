@@ -1,0 +1,139 @@
+"""What the statistics say about an experiment, in the order in which a report needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from kitsbench.errors import KitsbenchError
+from kitsbench.experiments.results import Results
+from kitsbench.statistics import compare, summarise
+
+_SHOWN = ("dice", "precision", "recall")
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An experiment with its statistics.
+
+    Attributes
+    ----------
+    results : Results
+        What the trials left.
+    protocol, region, metric : str
+        The declared endpoint.
+    comparison : dict
+        As in the JSON of ``kitsbench compare``; empty where nothing can be compared.
+    obstacle : str
+        Why nothing can be compared; empty otherwise.
+    summary : DataFrame
+        Mean, SD over folds and 95 % CI, for every protocol, architecture, region and metric.
+    """
+
+    results: Results
+    protocol: str
+    region: str
+    metric: str
+    comparison: dict[str, Any] = field(default_factory=dict)
+    obstacle: str = ""
+    summary: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def labels(self) -> list[str]:
+        """Architectures in the order in which the experiment names them."""
+        named = [str(a["label"]) for a in self.results.experiment.get("architectures", [])]
+        met = [t.architecture for t in self.results.trials if t.fold >= 0]
+        return list(dict.fromkeys([*named, *met]))
+
+    @property
+    def scored(self) -> list[str]:
+        """Architectures with scores, best first as far as they are ranked."""
+        ranked = [str(row["architecture"]) for row in self.ranking]
+        met = dict.fromkeys(self.results.scores["architecture"])
+        return [*ranked, *(label for label in self.labels if label in met and label not in ranked)]
+
+    @property
+    def ranking(self) -> list[dict[str, Any]]:
+        """Rows of the ranking, best first."""
+        return sorted(self.comparison.get("ranking", []), key=lambda row: row["rank"])
+
+    @property
+    def pairs(self) -> list[dict[str, Any]]:
+        """Pairs of the endpoint."""
+        return list(self.comparison.get("pairs", []))
+
+    @property
+    def secondary(self) -> list[dict[str, Any]]:
+        """Pairs of all other endpoints: exploratory."""
+        return list(self.comparison.get("secondary", []))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the statistics want a reader to know."""
+        return [str(warning) for warning in self.comparison.get("warnings", [])]
+
+    @property
+    def scope(self) -> str:
+        """``L0``, ``L1`` or ``L2``; empty without a comparison."""
+        return str(self.comparison.get("scope") or "")
+
+    @property
+    def margin(self) -> float | None:
+        """Margin of the endpoint as the experiment fixed it; None where it has none."""
+        value = self.comparison.get("margin")
+        return None if value is None else float(value)
+
+    def row(self, protocol: str, architecture: str, region: str, metric: str) -> dict[str, Any]:
+        """One row of the summary as a dict; empty where there is none."""
+        table = self.summary
+        if table.empty:
+            return {}
+        found = table[
+            (table["protocol"] == protocol)
+            & (table["architecture"] == architecture)
+            & (table["region"] == region)
+            & (table["metric"] == metric)
+        ]
+        return {} if found.empty else dict(found.iloc[0])
+
+
+def analyse(results: Results) -> Analysis:
+    """Run the statistics of a report.
+
+    Parameters
+    ----------
+    results : Results
+        From :func:`kitsbench.experiments.results.load_results`.
+
+    Returns
+    -------
+    Analysis
+        With an obstacle in words where the scores do not allow a comparison.
+    """
+    experiment = results.experiment
+    region, metric = str(experiment.get("endpoint", "tumor:dice")).split(":")
+    protocol = str(experiment.get("protocol", "kits19"))
+    scores = results.scores
+    if scores.empty:
+        return Analysis(results, protocol, region, metric, obstacle="No trial has finished.")
+    summary = pd.DataFrame()
+    comparison: dict[str, Any] = {}
+    obstacle = ""
+    try:
+        summary = summarise(scores)
+        if scores["architecture"].nunique() < 2:
+            obstacle = "Only one architecture has scores, so there is nothing to compare it with."
+        else:
+            comparison = compare(
+                scores[scores["metric"].isin(_SHOWN) | (scores["metric"] == metric)],
+                endpoint=(region, metric),
+                margins=experiment.get("margins") or None,
+                protocol=protocol,
+                fold_count=experiment.get("folds", {}).get("count"),
+            ).to_dict()
+    except KitsbenchError as error:
+        # Scores that break a rule of the statistics are still worth a report of all the rest.
+        obstacle = str(error)
+    return Analysis(results, protocol, region, metric, comparison, obstacle, summary)

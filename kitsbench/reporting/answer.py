@@ -1,0 +1,186 @@
+"""The first paragraph of a report: who won, how sure that is, and what it does not say."""
+
+from __future__ import annotations
+
+from kitsbench.reporting import words
+from kitsbench.reporting.analysis import Analysis
+from kitsbench.statistics.verdicts import FAILURES_WITHOUT_VERDICT
+
+
+def answer(analysis: Analysis) -> list[str]:
+    """Write the answer.
+
+    Parameters
+    ----------
+    analysis : Analysis
+
+    Returns
+    -------
+    list of str
+        Sentences in the order of reading: the result, how sure, its scope, the smallest
+        detectable gap, failures, and what kind of data it was.
+    """
+    sentences = [_result(analysis)]
+    if analysis.comparison:
+        sentences += [_certainty(analysis), _scope(analysis), _gap(analysis)]
+    sentences += [_failures(analysis), _data(analysis)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _result(analysis: Analysis) -> str:
+    endpoint = words.endpoint_name(analysis.region, analysis.metric)
+    if analysis.results.scores.empty:
+        return "No trial has finished, so there are no scores; the reasons are listed below."
+    ranking = analysis.ranking
+    if not ranking:
+        label = analysis.scored[0]
+        row = analysis.row(analysis.protocol, label, analysis.region, analysis.metric)
+        number = f"{label} reaches a mean {endpoint} of {words.number(row.get('mean'))}"
+        return (
+            f"{number} {words.interval(row.get('ci_low'), row.get('ci_high'))}. {analysis.obstacle}"
+        )
+    budget = analysis.results.experiment.get("budget", {}).get("text", "")
+    condition = f"With {budget} for each training run" if budget else "In this experiment"
+    top = leaders(analysis)
+    judged = len(ranking) - len(set(unjudged(analysis)) - {top[0]})
+    best = words.number(ranking[0]["mean"])
+    if judged == 1:
+        return f"{condition}, no winner can be named: too many predictions failed."
+    if len(top) == 1:
+        return (
+            f"{condition}, {top[0]} scores highest: a mean {endpoint} of {best}, and the "
+            "statistics separate it from every other architecture that was judged."
+            if judged < len(ranking)
+            else f"{condition}, {top[0]} scores highest: a mean {endpoint} of {best}, and the "
+            "statistics separate it from every other architecture."
+            if analysis.scope != "L0"
+            else f"{condition}, the trained model of {top[0]} scores highest: a mean {endpoint} "
+            f"of {best}."
+        )
+    if len(top) == judged:
+        return (
+            f"{condition}, no winner can be named: no architecture is separated from "
+            f"{top[0]}, which has the highest mean {endpoint} ({best}); chance alone can explain "
+            "that."
+        )
+    return (
+        f"{condition}, {words.listing(top)} lead and cannot be told apart; {top[0]} has the "
+        f"highest mean {endpoint} ({best})."
+    )
+
+
+def leaders(analysis: Analysis) -> list[str]:
+    """Architectures that share a group with the first of the ranking, it included."""
+    ranking = analysis.ranking
+    if not ranking:
+        return []
+    first = set(str(ranking[0].get("group") or ""))
+    doubtful = unjudged(analysis)
+    return [
+        str(row["architecture"])
+        for row in ranking
+        if row is ranking[0]
+        or (first & set(str(row.get("group") or "")) and row["architecture"] not in doubtful)
+    ]
+
+
+def unjudged(analysis: Analysis) -> list[str]:
+    """Architectures on which there is no verdict because too many of their predictions failed."""
+    return [
+        str(row["architecture"])
+        for row in analysis.ranking
+        if (row.get("failure_rate") or 0) > FAILURES_WITHOUT_VERDICT
+    ]
+
+
+def _certainty(analysis: Analysis) -> str:
+    found = [pair for pair in analysis.pairs if str(pair["verdict"]).startswith("better")]
+    relevant = [pair for pair in found if pair["verdict"] == "better_relevant"]
+    equal = [pair for pair in analysis.pairs if pair["verdict"] == "equivalent"]
+    doubtful = unjudged(analysis)
+    failed = [p for p in analysis.pairs if p["a"] in doubtful or p["b"] in doubtful]
+    open_pairs = len(analysis.pairs) - len(found) - len(equal) - len(failed)
+    differ = "differs" if len(found) == 1 else "differ"
+    parts = [f"of {words.plural(len(analysis.pairs), 'pair')}, {len(found)} {differ}"]
+    if relevant and analysis.margin:
+        parts[0] += f" ({len(relevant)} by more than the margin of {analysis.margin:g})"
+    if equal:
+        parts.append(f"{len(equal)} {'is' if len(equal) == 1 else 'are'} equivalent")
+    if open_pairs:
+        parts.append(f"{open_pairs} {'stays' if open_pairs == 1 else 'stay'} open")
+    if failed:
+        parts.append(f"{len(failed)} have no verdict because predictions failed")
+    first = analysis.ranking[0]
+    share = ""
+    # With few seeds the bootstrap is too sure of itself, so it may support a finding, not make one.
+    if len(leaders(analysis)) == 1 and not words.missing(first.get("p_first")):
+        share = (
+            f" When cases and training runs are redrawn, {first['architecture']} comes first in "
+            f"{words.percent(first['p_first'])} of the draws."
+        )
+    return f"How sure: {words.listing(parts)}.{share}"
+
+
+def _scope(analysis: Analysis) -> str:
+    if analysis.scope == "L0":
+        return (
+            "Scope L0: there are too few training runs to tell an architecture from the luck of "
+            "its training, so this is a statement about the trained models on cases like these; "
+            "nothing can be said about the architectures. Use at least two seeds."
+        )
+    meaning = words.SCOPES.get(analysis.scope, "")
+    return f"Scope {analysis.scope}: this {meaning}." if meaning else ""
+
+
+def _gap(analysis: Analysis) -> str:
+    gap = analysis.comparison.get("smallest_detectable_gap")
+    if words.missing(gap):
+        return ""
+    return (
+        f"An experiment of this size finds gaps of about {words.number(gap)} "
+        f"{words.metric_name(analysis.metric)} (at 80 % power); smaller ones may exist unseen."
+    )
+
+
+def _failures(analysis: Analysis) -> str:
+    trials = analysis.results.trials
+    failed = [trial for trial in trials if trial.state == "failed"]
+    waiting = [trial for trial in trials if trial.state in ("pending", "running")]
+    parts = []
+    if failed:
+        names = list(dict.fromkeys(trial.architecture for trial in failed))
+        counted = "; the cases they should have segmented count as missed"
+        parts.append(
+            f"{len(failed)} of {words.plural(len(trials), 'trial')} failed "
+            f"({words.listing(names)}){'' if analysis.results.scores.empty else counted}."
+        )
+    if waiting:
+        parts.append(
+            f"{len(waiting)} of {words.plural(len(trials), 'trial')} are not finished: this "
+            "report is preliminary."
+        )
+    broken = [
+        str(a["label"])
+        for a in analysis.results.experiment.get("architectures", [])
+        if a.get("status", "ok") != "ok"
+    ]
+    if broken:
+        parts.append(f"{words.listing(broken)} could not be loaded.")
+    return " ".join(parts)
+
+
+def _data(analysis: Analysis) -> str:
+    experiment = analysis.results.experiment
+    dataset = experiment.get("dataset", {})
+    if dataset.get("synthetic"):
+        return (
+            "The scans are synthetic: they are drawn by a program and show how the architectures "
+            "learn under this budget. They say nothing about patients, and the ranking need not "
+            "hold on real scans."
+        )
+    if experiment.get("recipe", {}).get("name") == "paper":
+        return (
+            "Each architecture was trained by its paper's own recipe, so differences belong to "
+            "architecture and recipe together."
+        )
+    return ""

@@ -1,0 +1,193 @@
+"""From a working directory to a folder with the report in every form."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kitsbench.errors import DataError
+from kitsbench.experiments.results import Results, load_results
+from kitsbench.files import write_atomic, write_json, write_text
+from kitsbench.reporting import costs, scores, words
+from kitsbench.reporting.analysis import Analysis, analyse
+from kitsbench.reporting.answer import answer
+from kitsbench.reporting.figures import standalone
+from kitsbench.reporting.sections import Section, pictures, sections
+
+_PAIR_COLUMNS = ["a", "b", "region", "metric", "difference", "ci_low", "ci_high", "p_value"]
+_LEDGER_KEYS = ["trial", "architecture", "fold", "seed", "status", "reason"]
+
+
+def build_report(workdir: str | Path, out: str | Path | None = None) -> Path:
+    """Write the report of an experiment.
+
+    Parameters
+    ----------
+    workdir : path
+        What ``kitsbench run`` wrote. Only read, except for the default ``out``.
+    out : path, optional
+        Folder for the report; ``WORKDIR/report`` by default. Files of an older report there
+        are replaced, others are left alone.
+
+    Returns
+    -------
+    Path
+        ``index.html``, one file without any reference to the network. Beside it lie
+        ``report.md``, ``tables.tex``, ``comparison.json``, the figures, and the tables
+        ``scores.csv``, ``summary.csv``, ``pairs.csv`` and ``ledger.csv``.
+
+    Raises
+    ------
+    DataError
+        The working directory holds no experiment or a damaged file, or ``out`` is a file.
+    """
+    results = load_results(workdir)
+    out = Path(out) if out is not None else results.workdir / "report"
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file; the report needs a folder. Name another with -o.")
+    return write_report(analyse(results), out)
+
+
+def write_report(analysis: Analysis, out: Path) -> Path:
+    """Write all files of a report.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    out : Path
+        Made where it is missing.
+
+    Returns
+    -------
+    Path
+        ``out/index.html``.
+    """
+    found = sections(analysis)
+    _write_figures(found, out / "figures")
+    _write_tables(analysis, out)
+    context = _context(analysis, found)
+    write_text(out / "report.md", _render("report.md.j2", context))
+    write_text(out / "tables.tex", _latex(analysis))
+    # The page comes last: whoever sees it finds everything that it names.
+    write_text(out / "index.html", _render("report.html.j2", context))
+    return out / "index.html"
+
+
+def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
+    experiment = analysis.results.experiment
+    dataset = experiment.get("dataset", {})
+    facts = [
+        ("Dataset", f"{dataset.get('name', '')}, {dataset.get('n_cases', '?')} cases"),
+        ("Budget", f"{experiment.get('budget', {}).get('text', '?')} a trial"),
+        ("Recipe", str(experiment.get("recipe", {}).get("name") or words.DASH)),
+        (
+            "Design",
+            f"{words.plural(len(experiment.get('folds', {}).get('used', [])), 'fold')} × "
+            f"{words.plural(int(experiment.get('seeds', 1)), 'seed')}",
+        ),
+        ("Protocol", str(experiment.get("protocol", words.DASH))),
+        ("Device", str(experiment.get("device", {}).get("name") or words.DASH)),
+    ]
+    return {
+        "title": f"kitsbench report: {dataset.get('name', 'experiment')}",
+        "sentences": answer(analysis),
+        "synthetic": bool(dataset.get("synthetic")),
+        "facts": facts,
+        "sections": found,
+        "glossary": words.GLOSSARY,
+        "created": str(experiment.get("created", ""))[:10],
+        "version": str(experiment.get("version", "")),
+    }
+
+
+def _render(template: str, context: dict[str, Any]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("kitsbench.reporting"),
+        autoescape=lambda name: bool(name) and ".html" in str(name),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["breakable"] = _breakable
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    text = environment.get_template(template).render(**context) + "\n"
+    return text.replace(" %", "\u00a0%")  # a line never breaks before a percent sign
+
+
+def _breakable(text: str) -> Any:
+    """Let a long label break after a colon or a comma, and nowhere else."""
+    import markupsafe
+
+    escaped = str(markupsafe.escape(text))
+    return markupsafe.Markup(re.sub(r"(?<=[\w])([:,])(?=\w)", r"\1<wbr>", escaped))
+
+
+def _write_figures(found: list[Section], folder: Path) -> None:
+    # Figures of an older report may show architectures that are no longer in it.
+    shutil.rmtree(folder, ignore_errors=True)
+    for picture in pictures(found):
+        if picture.png:
+            data = picture.png
+            write_atomic(folder / f"{picture.name}.png", lambda file, data=data: _put(file, data))
+        else:
+            write_text(folder / f"{picture.name}.svg", standalone(picture.svg))
+
+
+def _put(file: Path, data: bytes) -> None:
+    file.write_bytes(data)
+
+
+def _write_tables(analysis: Analysis, out: Path) -> None:
+    results = analysis.results
+    pairs = pd.DataFrame([*analysis.pairs, *analysis.secondary])
+    if pairs.empty:
+        pairs = pd.DataFrame(columns=_PAIR_COLUMNS)
+    summary = analysis.summary
+    if summary.empty:
+        summary = pd.DataFrame(columns=["protocol", "architecture", "region", "metric", "mean"])
+    first = [c for c in ("protocol", "architecture") if c in summary]
+    summary = summary[[*first, *(c for c in summary.columns if c not in first)]]
+    tables = {
+        "scores.csv": results.scores,
+        "summary.csv": summary,
+        "pairs.csv": pairs,
+        "ledger.csv": _ledgers(results),
+    }
+    for name, table in tables.items():
+        write_text(out / name, table.to_csv(index=False))
+    write_json(out / "comparison.json", analysis.comparison)
+
+
+def _ledgers(results: Results) -> pd.DataFrame:
+    rows = [
+        {
+            "trial": trial.id,
+            "architecture": trial.architecture,
+            "fold": trial.fold,
+            "seed": trial.seed,
+            "status": trial.state,
+            "reason": trial.status.get("reason"),
+            **trial.ledger,
+        }
+        for trial in results.trials
+    ]
+    return pd.DataFrame(rows, columns=None if rows else _LEDGER_KEYS)
+
+
+def _latex(analysis: Analysis) -> str:
+    named = [("ranking", scores.ranking(analysis)), ("cost", costs.cost(analysis))]
+    if not analysis.results.scores.empty:
+        for number, (heading, table) in enumerate(scores.region_tables(analysis), start=1):
+            caption = f"{heading}. {table.caption}"
+            named.append((f"scores-{number}", type(table)(table.head, table.rows, caption)))
+    if analysis.pairs:
+        named.append(("pairs", scores.pair_table(analysis)))
+    parts = [table.latex(f"tab:{name}") for name, table in named if table is not None]
+    return "% Tables of a kitsbench report; they need the package booktabs.\n" + "\n".join(parts)

@@ -1,0 +1,195 @@
+"""Was the fight fair, and what does each architecture cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kitsbench.experiments.results import TrialRecord
+from kitsbench.reporting import words
+from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.tables import Table
+
+
+def audit(analysis: Analysis) -> tuple[Table, str]:
+    """What each architecture spent, and one sentence that judges it.
+
+    Parameters
+    ----------
+    analysis : Analysis
+
+    Returns
+    -------
+    table : Table
+        Means over the finished trials of each architecture; the overshoot is the largest.
+    sentence : str
+    """
+    rows = []
+    shares: list[float] = []
+    overshoots: list[float] = []
+    for label in analysis.labels:
+        ledgers = [t.ledger for t in analysis.results.trials if _done(t, label)]
+        if not ledgers:
+            continue
+        shares += _values(ledgers, "budget_spent_fraction")
+        overshoots += _values(ledgers, "overshoot_steps")
+        wall = _mean(ledgers, "wall_s")
+        wait = _mean(ledgers, "loader_wait_s")
+        busy = [t for t in (_mean(ledgers, "device_seconds"), wait) if t is not None]
+        share = wait / sum(busy) if wait is not None and sum(busy) else None
+        rows.append(
+            [
+                label,
+                str(len(ledgers)),
+                f"{words.duration(_mean(ledgers, 'device_seconds'))}\n{words.duration(wall)}",
+                words.percent(_mean(ledgers, "budget_spent_fraction"), 1),
+                words.big(_mean(ledgers, "steps")),
+                words.big(_mean(ledgers, "voxels")),
+                words.big(_mean(ledgers, "flops"), "FLOP"),
+                words.big(max(_values(ledgers, "overshoot_steps"), default=None)),
+                words.big(_mean(ledgers, "patches_per_s")),
+                f"{words.duration(wait)}\n{words.percent(share)}",
+                words.memory(max(_values(ledgers, "peak_memory_bytes"), default=None)),
+            ]
+        )
+    head = [
+        "Architecture",
+        "Trials",
+        "Device time, wall time",
+        "Of budget",
+        "Steps",
+        "Voxels",
+        "Compute",
+        "Overshoot (steps)",
+        "Patches/s",
+        "Loader wait",
+        "Peak memory",
+    ]
+    caption = (
+        "Means over the finished trials of each architecture; overshoot and memory are the "
+        "largest. Device time counts everything the method does; below it is the wall time, which "
+        "holds scoring, checkpoints and waiting for batches as well. Below the loader wait is its "
+        "share of device time and wait together."
+    )
+    return Table(head, rows, caption), _judgement(shares, overshoots, analysis)
+
+
+def _judgement(shares: list[float], overshoots: list[float], analysis: Analysis) -> str:
+    if not shares:
+        return "No trial has finished, so nothing was spent that could be compared."
+    text = analysis.results.experiment.get("budget", {}).get("text", "the budget")
+    low, high = words.percent(min(shares), 1), words.percent(max(shares), 1)
+    span = low if low == high else f"between {low} and {high}"
+    late = (
+        f", and no trial went over it by more than {max(overshoots):.0f} step" if overshoots else ""
+    )
+    late += "s" if overshoots and max(overshoots) > 1 else ""
+    if min(shares) < 0.98:
+        return (
+            f"Not every trial used its budget of {text}: the trials spent {span} of it{late}. "
+            "Compare with care."
+        )
+    return f"Every finished trial spent {span} of its budget of {text}{late}."
+
+
+def cost(analysis: Analysis) -> Table | None:
+    """Size and speed of each architecture, measured by its profile and relative to the paper's.
+
+    Parameters
+    ----------
+    analysis : Analysis
+
+    Returns
+    -------
+    Table or None
+        None where nothing is known about any architecture.
+    """
+    rows = []
+    for entry in analysis.results.experiment.get("architectures", []):
+        label = str(entry["label"])
+        profile = analysis.results.profiles.get(label, {})
+        known = {**entry, **{k: v for k, v in profile.items() if v is not None}}
+        if not any(known.get(key) for key in ("parameters", "flops", "flops_forward")):
+            continue
+        compute = known.get("patches_per_s_compute")
+        full = known.get("patches_per_s_full")
+        rows.append(
+            [
+                label,
+                words.big(known.get("parameters")),
+                _relative(known.get("parameters"), known.get("paper_parameters")),
+                words.big(known.get("flops_forward") or known.get("flops"), "FLOP"),
+                _relative(known.get("flops"), known.get("paper_flops")),
+                _step(known),
+                _milliseconds(known.get("inference_ms")),
+                words.big(compute),
+                words.big(full),
+                words.memory(known.get("peak_memory_bytes")),
+            ]
+        )
+    if not rows:
+        return None
+    head = [
+        "Architecture",
+        "Parameters",
+        "of the paper's",
+        "Forward pass",
+        "of the paper's",
+        "Training step",
+        "Inference",
+        "Patches/s, compute",
+        "Patches/s, with data",
+        "Peak memory",
+    ]
+    return Table(head, rows, _conditions(analysis))
+
+
+def _conditions(analysis: Analysis) -> str:
+    profiles = list(analysis.results.profiles.values())
+    if not profiles:
+        return "Not profiled; counts are those of the configuration that was trained."
+    first = profiles[0]
+    patch = "×".join(str(edge) for edge in first.get("patch") or []) or "the recipe's"
+    where = first.get("device_name") or first.get("device") or "this machine"
+    return (
+        f"Measured on {where} with {words.plural(int(first.get('threads') or 1), 'thread')}, patch "
+        f"{patch}, batch {first.get('batch', words.DASH)}. Step: forward, backward and optimiser "
+        "(median and middle range); inference: one patch; FLOPs: one patch forward. “With data” "
+        "includes cutting and augmenting the patches; the gap to “compute” is what the loader "
+        "costs."
+    )
+
+
+def _step(known: dict[str, Any]) -> str:
+    low, high = known.get("train_step_ms_low"), known.get("train_step_ms_high")
+    text = _milliseconds(known.get("train_step_ms"))
+    if words.missing(low) or words.missing(high):
+        return text
+    return f"{text}\n[{_plain(low)}, {_plain(high)}]"
+
+
+def _milliseconds(value: Any) -> str:
+    return words.DASH if words.missing(value) else f"{_plain(value)} ms"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _relative(value: Any, paper: Any) -> str:
+    if words.missing(value) or words.missing(paper) or not paper:
+        return words.DASH
+    share = value / paper
+    return words.percent(share, 0 if share >= 0.1 else 1 if share >= 0.01 else 2)
+
+
+def _done(trial: TrialRecord, label: str) -> bool:
+    return trial.state == "finished" and trial.architecture == label and bool(trial.ledger)
+
+
+def _values(ledgers: list[dict[str, Any]], key: str) -> list[float]:
+    return [float(ledger[key]) for ledger in ledgers if not words.missing(ledger.get(key))]
+
+
+def _mean(ledgers: list[dict[str, Any]], key: str) -> float | None:
+    values = _values(ledgers, key)
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,132 @@
+"""How a figure becomes part of a page: style, colours, and SVG that follows light and dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+# Okabe and Ito (2008): eight colours that all kinds of colour vision tell apart, without black
+# and yellow, which vanish on a dark or a light page. Beyond six, dashes and markers repeat them.
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+MARKERS = ["o", "s", "^", "D", "v", "P"]
+DASHES: list[Any] = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1))]
+# Two greys that stand for the page's own colours; they are replaced when a figure is written.
+INK = "#123456"
+GRID = "#654321"
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "kitsbench",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of the report.
+
+    Attributes
+    ----------
+    name : str
+        File name without suffix.
+    title, caption : str
+        What it shows, and how to read it.
+    svg : str
+        The drawing, or empty.
+    png : bytes
+        The image, where it is one.
+    width : float
+        Natural width in CSS pixels.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: str = ""
+    png: bytes = b""
+    width: float = 0
+
+
+def look(order: list[str]) -> dict[str, dict[str, Any]]:
+    """Colour, marker and dash of every architecture, the same in all figures.
+
+    Parameters
+    ----------
+    order : list of str
+        Labels in the order of the experiment, so that a rank does not decide the colour.
+    """
+    return {
+        label: {
+            "color": PALETTE[i % len(PALETTE)],
+            "marker": MARKERS[(i + i // len(PALETTE)) % len(MARKERS)],
+            "linestyle": DASHES[i // len(PALETTE) % len(DASHES)],
+        }
+        for i, label in enumerate(order)
+    }
+
+
+def style() -> Any:
+    """Context in which a figure of the report is drawn."""
+    import matplotlib
+
+    return matplotlib.rc_context(_STYLE)
+
+
+def picture(figure: Figure, name: str, title: str, caption: str) -> Picture:
+    """Turn a figure into SVG whose text and axes take the colours of the page around it."""
+    buffer = io.BytesIO()
+    # Neither the date nor the version of the drawing library: equal results give equal files.
+    figure.savefig(
+        buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None}
+    )
+    text = buffer.getvalue().decode()
+    svg = text[text.index("<svg") :]
+    width = float(re.search(r'width="([\d.]+)pt"', svg).group(1)) * 4 / 3  # type: ignore[union-attr]
+    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    svg = _rename(svg, name)
+    svg = re.sub(r"font: ([\w ]*?)([\d.]+px) [^;\"]+", r"font: \1\2 var(--font, sans-serif)", svg)
+    svg = svg.replace(INK, "currentColor").replace(GRID, "var(--grid, #ddd)")
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(title)}" ', 1)
+    return Picture(name, title, caption, svg=svg.strip(), width=round(width))
+
+
+def _rename(svg: str, name: str) -> str:
+    """Number the identifiers: several drawings share one page, and equal results give equal text.
+
+    Those that matplotlib gives to clip paths change from one drawing to the next.
+    """
+    new = {old: f"{name}-{i}" for i, old in enumerate(re.findall(r'\bid="([^"]+)"', svg))}
+    svg = re.sub(r'\bid="([^"]+)"', lambda found: f'id="{new[found[1]]}"', svg)
+    svg = re.sub(r'href="#([^"]+)"', lambda found: f'href="#{new[found[1]]}"', svg)
+    return re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{new[found[1]]})", svg)
+
+
+def standalone(svg: str) -> str:
+    """The drawing as a file of its own: dark on white whatever opens it."""
+    return svg.replace("<svg ", '<svg style="background:#fff;color:#222" ', 1) + "\n"
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

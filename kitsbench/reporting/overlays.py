@@ -1,0 +1,265 @@
+"""Truth and every prediction on the same slices of a scan."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from kitsbench.errors import KitsbenchError
+from kitsbench.experiments.results import Results, TrialRecord
+from kitsbench.reporting import words
+from kitsbench.reporting.figures import Picture, style
+
+# Blue and orange stay apart for all common kinds of colour blindness; the dashes of the cyst
+# make it certain. All three are brighter than soft tissue in the window.
+CONTOURS: dict[str, tuple[str, Any]] = {
+    "kidney": ("#56B4E9", "-"),
+    "tumor": ("#FF9F1C", "-"),
+    "cyst": ("#F9E54E", (0, (2, 1))),
+}
+WINDOW = (-110.0, 240.0)  # HU; soft tissue with contrast medium
+_MARGIN_MM = 18.0
+_COLUMNS = (5, 4, 3)
+_WIDTH = 11.0  # inches of all columns together
+_WIDEST = 3.4
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A showcase scan on its canonical grid: axes (z, y, x), x to the right, y to the front."""
+
+    name: str
+    image: np.ndarray
+    truth: np.ndarray
+    predictions: dict[str, np.ndarray | None]
+    spacing: tuple[float, float, float]
+
+
+def draw_overlays(results: Results, order: list[str]) -> tuple[list[Picture], list[str]]:
+    """Draw every showcase case of an experiment.
+
+    Parameters
+    ----------
+    results : Results
+        Needs the dataset where ``experiment.json`` says it is, and stored predictions.
+    order : list of str
+        Architectures in the order of the panels.
+
+    Returns
+    -------
+    pictures : list of Picture
+        One for each case that could be drawn.
+    problems : list of str
+        One sentence for each that could not.
+    """
+    pictures: list[Picture] = []
+    problems: list[str] = []
+    for name in results.experiment.get("showcase", []):
+        try:
+            case = _load(results, str(name), order)
+        except (KitsbenchError, OSError, ValueError) as error:
+            problems.append(f"{name} is not drawn: {error}")
+            continue
+        if not any(prediction is not None for prediction in case.predictions.values()):
+            problems.append(f"{name} is not drawn: no prediction of it was kept.")
+            continue
+        pictures.append(_draw(case, results))
+    return pictures, problems
+
+
+def _load(results: Results, name: str, order: list[str]) -> _Case:
+    from kitsbench.data.datasets import open_dataset
+
+    where = Path(str(results.experiment.get("dataset", {}).get("path", "")))
+    where = where if where.is_absolute() else results.workdir / where
+    dataset = open_dataset(where)
+    found = next((case for case in dataset.cases if case.id == name), None)
+    if found is None or found.image is None or found.label is None:
+        raise ValueError(f"the dataset in {where} does not hold its image and label map.")
+    image, spacing = _read(found.image)
+    truth, _ = _read(found.label)
+    predictions: dict[str, np.ndarray | None] = {}
+    for label in order:
+        file = _prediction(results.trials, label, name)
+        predictions[label] = _read(file)[0] if file else None
+        shape = truth.shape if predictions[label] is None else predictions[label].shape  # type: ignore[union-attr]
+        if shape != truth.shape:
+            raise ValueError(f"{file} has the shape {shape}, its label map {truth.shape}.")
+    return _Case(name, image, truth, predictions, spacing)
+
+
+def _read(file: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """Voxels as (z, y, x) of the canonical orientation, and their size in mm."""
+    import nibabel as nib
+
+    volume = nib.as_closest_canonical(nib.load(file))
+    x, y, z = (float(edge) for edge in volume.header.get_zooms()[:3])
+    return np.asanyarray(volume.dataobj).transpose(2, 1, 0), (z, y, x)
+
+
+def _prediction(trials: list[TrialRecord], label: str, case: str) -> Path | None:
+    """The label map of the first seed that kept one."""
+    for trial in sorted(trials, key=lambda trial: trial.seed):
+        file = trial.folder / "predictions" / f"{case}.nii.gz"
+        if trial.architecture == label and trial.state == "finished" and file.is_file():
+            return file
+    return None
+
+
+def choose_slices(truth: np.ndarray, predictions: list[np.ndarray]) -> list[int]:
+    """The slice with most tumour, and one further away on which most is wrong.
+
+    Parameters
+    ----------
+    truth : ndarray of int, shape (z, y, x)
+    predictions : list of ndarray
+        Of the same shape.
+
+    Returns
+    -------
+    list of int
+        One or two indices along z.
+    """
+    for label in (2, 1, 3):
+        area = (truth == label).sum(axis=(1, 2))
+        if area.any():
+            break
+    first = int(area.argmax())
+    wrong = np.zeros(len(truth), np.int64)
+    for prediction in predictions:
+        wrong += (prediction != truth).sum(axis=(1, 2))
+    near = max(1, len(truth) // 12)
+    wrong[max(0, first - near) : first + near + 1] = 0
+    return [first, int(wrong.argmax())] if wrong.any() else [first]
+
+
+def _window(case: _Case, index: int) -> tuple[slice, slice]:
+    """Rows and columns that hold everything marked on a slice, and a margin around it.
+
+    Predictions count too: what an architecture finds elsewhere in the body must stay in sight.
+    """
+    marked = case.truth[index] > 0
+    for prediction in case.predictions.values():
+        if prediction is not None:
+            marked = marked | (prediction[index] > 0)
+    if not marked.any():
+        return slice(None), slice(None)
+    window = []
+    for axis, spacing in ((0, case.spacing[1]), (1, case.spacing[2])):
+        inside = np.flatnonzero(marked.any(axis=1 - axis))
+        margin = round(_MARGIN_MM / spacing)
+        window.append(slice(max(0, inside[0] - margin), inside[-1] + margin + 1))
+    return window[0], window[1]
+
+
+def _proportion(case: _Case, window: tuple[slice, slice]) -> float:
+    """Height of a window relative to its width, in mm."""
+    rows, columns = case.truth[0][window].shape
+    return rows * case.spacing[1] / (columns * case.spacing[2])
+
+
+def _draw(case: _Case, results: Results) -> Picture:
+    labels = {str(k): int(v) for k, v in results.experiment["dataset"]["labels"].items()}
+    shown = [prediction for prediction in case.predictions.values() if prediction is not None]
+    slices = choose_slices(case.truth, shown)
+    panels = 1 + len(case.predictions)
+    # As few empty places as possible, then as few rows.
+    columns = min(_COLUMNS, key=lambda n: (-panels % n, -n)) if panels > 3 else panels
+    rows = -(-panels // columns) * len(slices)
+    panel = min(_WIDTH / columns, _WIDEST)
+    scores = _dice(results, case.name)
+    windows = [_window(case, index) for index in slices]
+    tall = max(_proportion(case, window) for window in windows)
+    with style():
+        figure = Figure(
+            figsize=(panel * columns, (panel * min(tall, 1.6) + 0.27) * rows),
+            layout="constrained",
+        )
+        figure.set_facecolor("#16191d")
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for block, index in enumerate(slices):
+            top = block * (rows // len(slices))
+            window = windows[block]
+            maps: dict[str, np.ndarray | None] = {"truth": case.truth, **case.predictions}
+            for panel, (title, label_map) in enumerate(maps.items()):
+                axes = grid[top + panel // columns][panel % columns]
+                text = _title(title, index, scores, len(case.truth))
+                _panel(axes, case, index, window, label_map, labels, text, panel > 0)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110)
+        width = figure.get_figwidth() * 96
+    colours = {"kidney": "blue", "tumor": "orange", "cyst": "yellow, dashed"}
+    key = "; ".join(
+        f"{words.region_name(name).lower()} {colours[name]}" for name in labels if name in colours
+    )
+    low, high = WINDOW
+    return Picture(
+        f"overlay-{case.name}",
+        case.name,
+        f"{case.name}, axial slices in radiological view (the patient's right is on the left; "
+        f"window {low:.0f} to {high:.0f} HU). Solid: {key}. White dots: outline of the truth. "
+        "First the slice with most tumour, then the one on which most is wrong. The number is "
+        "the tumour Dice of the whole scan, first seed.",
+        png=buffer.getvalue(),
+        width=round(width),
+    )
+
+
+def _dice(results: Results, case: str) -> dict[str, float]:
+    """Tumour Dice of a case by architecture: of the seed that is drawn, under the protocol."""
+    scores = results.scores
+    rows = scores[
+        (scores["case"] == case)
+        & (scores["metric"] == "dice")
+        & (scores["region"] == "tumor")
+        & (scores["protocol"] == results.experiment.get("protocol"))
+        & (scores["status"] != "failed")
+    ]
+    return dict(rows.sort_values("seed").groupby("architecture")["value"].first())
+
+
+def _title(name: str, index: int, scores: dict[str, float], slices: int) -> str:
+    if name == "truth":
+        return f"Truth (slice {index + 1} of {slices})"
+    short = name if len(name) < 30 else name[:28] + "…"
+    return f"{short}  {words.number(scores.get(name), 2)}" if name in scores else short
+
+
+def _panel(axes, case, index, window, label_map, labels, title, with_truth) -> None:
+    axes.set_title(title, fontsize=8.5, color="#f2f2f2", loc="left", fontweight="normal", pad=3)
+    if label_map is None:
+        axes.text(0.5, 0.5, "no prediction", color="#f2f2f2", ha="center", transform=axes.transAxes)
+        return
+    # Rows run to the front and columns to the right of the patient; both axes are turned so that
+    # the front is up and the patient's right is on the left, as radiologists look at it.
+    cut = (index, *window)
+    aspect = case.spacing[1] / case.spacing[2]
+    image = case.image[cut][::-1, ::-1]
+    axes.imshow(image, cmap="gray", vmin=WINDOW[0], vmax=WINDOW[1], aspect=aspect)
+    plane = label_map[cut][::-1, ::-1]
+    for name, value in labels.items():
+        colour, dashes = CONTOURS.get(name, ("#ffffff", "-"))
+        _contour(axes, plane == value, colors=colour, linestyles=[dashes], linewidths=1.4)
+    if with_truth:
+        truth = case.truth[cut][::-1, ::-1]
+        for value in labels.values():
+            _contour(
+                axes,
+                truth == value,
+                colors="#ffffff",
+                linestyles=[(0, (1, 1.4))],
+                linewidths=1.0,
+            )
+
+
+def _contour(axes, mask: np.ndarray, **options: Any) -> None:
+    # A line needs two rows, two columns, and something on both sides of it.
+    if mask.any() and not mask.all() and min(mask.shape) > 1:
+        axes.contour(mask.astype(np.float32), levels=[0.5], **options)

@@ -1,0 +1,278 @@
+"""The figures about scores: differences, cases, and the way along the budget."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from kitsbench.reporting import words
+from kitsbench.reporting.figures import GRID, INK, Picture, look, picture, style
+
+_VERDICT_COLOURS = {
+    "better_relevant": "#D55E00",
+    "better": "#E69F00",
+    "better_negligible": "#009E73",
+    "equivalent": "#009E73",
+    "inconclusive": "#7f7f7f",
+}
+_MOST_PAIRS = 28  # 8 architectures; above that the forest keeps the pairs of the leader
+
+
+def forest(pairs: list[dict[str, Any]], leader: str, margin: float | None) -> Picture:
+    """Every pair's difference with its interval, over the band of the margin.
+
+    Parameters
+    ----------
+    pairs : list of dict
+        Pairs of the endpoint, as in the JSON of ``compare``.
+    leader : str
+        Label that comes first; of many pairs, only its own are drawn.
+    margin : float or None
+        Half-width of the band in units of the metric.
+    """
+    shown = pairs
+    if len(pairs) > _MOST_PAIRS:
+        shown = [pair for pair in pairs if leader in (pair["a"], pair["b"])]
+    rows = sorted((_positive(pair) for pair in shown), key=lambda row: row["difference"])
+    with style():
+        figure = Figure(figsize=(7.2, 0.9 + 0.34 * len(rows)))
+        axes = figure.subplots()
+        if margin:
+            axes.axvspan(-margin, margin, color="#56B4E9", alpha=0.18, linewidth=0)
+        axes.axvline(0, color=INK, linewidth=1)
+        for height, row in enumerate(rows):
+            colour = _VERDICT_COLOURS.get(row["verdict"], "#7f7f7f")
+            if not words.missing(row["ci_low"]):
+                axes.plot([row["ci_low"], row["ci_high"]], [height, height], color=colour, lw=2.2)
+            axes.plot(row["difference"], height, "o", color=colour, markersize=6)
+        short = words.short_names(sorted({name for r in rows for name in (r["a"], r["b"])}))
+        pair_names = [f"{short[r['first']]} − {short[r['second']]}" for r in rows]
+        axes.set_yticks(range(len(rows)), pair_names)
+        axes.set_ylim(-0.7, len(rows) - 0.3)
+        axes.grid(axis="y", visible=False)
+        region, metric = shown[0]["region"], shown[0]["metric"]
+        axes.set_xlabel(f"Difference of mean {words.endpoint_name(region, metric)}")
+    cut = "" if len(shown) == len(pairs) else " Of many pairs, those of the leader are drawn."
+    band = f" The blue band is the margin of ±{margin:g}." if margin else ""
+    return picture(
+        figure,
+        "forest",
+        "Differences between pairs",
+        "Dot: difference of the means; line: its 95 % CI (of each pair by itself; the verdicts "
+        f"correct for the number of pairs).{band} Orange: a difference was found; green: "
+        f"equivalent or negligible; grey: inconclusive.{cut}",
+    )
+
+
+def _positive(pair: dict[str, Any]) -> dict[str, Any]:
+    """The pair turned round where needed, so that differences point to the right."""
+    row = {**pair, "first": pair["a"], "second": pair["b"]}
+    if pair["difference"] < 0:
+        row |= {"first": pair["b"], "second": pair["a"], "difference": -pair["difference"]}
+        if not words.missing(pair["ci_low"]):
+            row |= {"ci_low": -pair["ci_high"], "ci_high": -pair["ci_low"]}
+    return row
+
+
+def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
+    """Row minus column for all pairs at a glance; a letter gives the verdict."""
+    signs = {
+        "better_relevant": "●",
+        "better": "○",
+        "better_negligible": "≈",
+        "equivalent": "≈",
+        "inconclusive": "",
+    }
+    values = pd.DataFrame(np.nan, index=order, columns=order)
+    notes = pd.DataFrame("", index=order, columns=order)
+    for pair in pairs:
+        for one, other, sign in ((pair["a"], pair["b"], 1), (pair["b"], pair["a"], -1)):
+            if one in values.index and other in values.columns:
+                values.loc[one, other] = sign * pair["difference"]
+                notes.loc[one, other] = signs.get(pair["verdict"], "")
+    limit = max(float(np.nanmax(np.abs(values.to_numpy()))), 1e-3)
+    size = 0.5 * len(order) + 1.4
+    short = words.short_names(order, most=20)
+    values = values.rename(index=short, columns=short)
+    with style():
+        figure = Figure(figsize=(size + 2.2, size))
+        axes = figure.subplots()
+        sns.heatmap(
+            values,
+            ax=axes,
+            cmap="PuOr_r",
+            vmin=-limit,
+            vmax=limit,
+            annot=notes,
+            fmt="",
+            square=True,
+            annot_kws={"color": "#111", "size": 12},
+            linewidths=1,
+            linecolor=GRID,
+            cbar_kws={"label": "Row minus column", "shrink": 0.9},
+        )
+        axes.grid(False)
+        axes.tick_params(axis="x", rotation=45)
+        for tick in axes.get_xticklabels():
+            tick.set_ha("right")
+    return picture(
+        figure,
+        "matrix",
+        "All pairs at a glance",
+        "Orange: the row scores higher than the column; violet: lower. ● difference beyond the "
+        "margin, ○ difference found, ≈ equivalent or negligible, empty: inconclusive.",
+    )
+
+
+def per_case(
+    scores: pd.DataFrame, order: list[str], colours: list[str], regions: list[str]
+) -> Picture:
+    """Box, dots and paired lines of the seed-averaged Dice of every case.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Rows of one protocol.
+    order : list of str
+        Architectures from top to bottom.
+    colours : list of str
+        Architectures in the order that decides their colours.
+    regions : list of str
+        One panel each.
+    """
+    looks = look(colours)
+    dice = scores[(scores["metric"] == "dice") & scores["value"].notna()]
+    means = dice.groupby(["region", "architecture", "case"], as_index=False)["value"].mean()
+    rows = len(order)
+    with style():
+        figure = Figure(figsize=(1.8 + 3.4 * len(regions), 1.1 + 0.52 * rows), layout="constrained")
+        panels = figure.subplots(1, len(regions), sharey=True, squeeze=False)[0]
+        for axes, region in zip(panels, regions, strict=True):
+            part = means[means["region"] == region]
+            wide = part.pivot(index="case", columns="architecture", values="value").reindex(
+                columns=order
+            )
+            axes.plot(
+                wide.to_numpy().T,
+                range(rows),
+                color=INK,
+                alpha=max(0.06, min(0.25, 8 / max(len(wide), 1))),
+                linewidth=0.7,
+                rasterized=len(wide) > 300,
+            )
+            options = {
+                "data": part,
+                "x": "value",
+                "y": "architecture",
+                "order": order,
+                "hue": "architecture",
+                "palette": {label: looks[label]["color"] for label in order},
+                "legend": False,
+                "ax": axes,
+            }
+            with warnings.catch_warnings():
+                # seaborn 0.13 calls matplotlib's boxplot by an argument that was renamed.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                sns.boxplot(**options, fliersize=0, width=0.5, linewidth=1.1, fill=False)
+            sns.stripplot(**options, size=4.5, jitter=False, alpha=0.6, rasterized=len(part) > 2000)
+            axes.set(xlabel="Dice", ylabel="", title=words.region_name(region), xlim=(-0.04, 1.04))
+            axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
+            axes.set_yticks(range(rows), list(words.short_names(order).values()))
+            axes.grid(axis="y", visible=False)
+    return picture(
+        figure,
+        "cases",
+        "Every case",
+        "One dot a case, averaged over seeds; thin lines join the same case, so crossing lines "
+        "are cases on which the architectures disagree. Box: middle half, with the median.",
+    )
+
+
+def along_budget(
+    curves: pd.DataFrame, order: list[str], colours: list[str], unit: str
+) -> Picture | None:
+    """Mean score against the spent share of the budget and, where it differs, device seconds."""
+    scores = curves[(curves["kind"] == "score") & curves["value"].notna()]
+    names = [name for name in dict.fromkeys(scores["name"]) if str(name).endswith(":dice")]
+    if scores.empty or not names:
+        return None
+    looks = look(colours)
+    horizontal = ["fraction"] if unit == "seconds" else ["fraction", "device_seconds"]
+    with style():
+        figure = Figure(
+            figsize=(1 + 3.6 * len(names), 0.7 + 2.9 * len(horizontal)), layout="constrained"
+        )
+        panels = figure.subplots(len(horizontal), len(names), sharey="col", squeeze=False)
+        for line, axis_name in zip(panels, horizontal, strict=True):
+            for axes, name in zip(line, names, strict=True):
+                part = scores[scores["name"] == name]
+                for label in order:
+                    rows = part[part["architecture"] == label]
+                    if rows.empty:
+                        continue
+                    rows = rows.assign(at=rows["fraction"].round(3))
+                    grouped = rows.groupby("at")
+                    x, y = grouped[axis_name].mean(), grouped["value"].mean()
+                    axes.plot(x, y, label=label, markersize=4, **looks[label])
+                    low, high = grouped["value"].min(), grouped["value"].max()
+                    axes.fill_between(x, low, high, color=looks[label]["color"], alpha=0.1, lw=0)
+                axes.set(
+                    title=words.region_name(str(name).split(":")[0]),
+                    ylabel="Dice",
+                    xlabel="Share of the budget"
+                    if axis_name == "fraction"
+                    else "Seconds on the device",
+                )
+        handles, labels = panels[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+    return picture(
+        figure,
+        "budget",
+        "Scores along the budget",
+        "Mean over trials; the shade spans the lowest and the highest trial. These scores only "
+        "watch the training: the result is always the last weights, and no step is selected.",
+    )
+
+
+def learning(curves: pd.DataFrame, order: list[str], colours: list[str]) -> Picture | None:
+    """One panel an architecture, one line a trial: the loss against the share of the budget."""
+    losses = _main_loss(curves[(curves["kind"] == "loss")])
+    shown = [label for label in order if (losses["architecture"] == label).any()]
+    if not shown:
+        return None
+    looks = look(colours)
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    with style():
+        figure = Figure(figsize=(0.6 + 3 * columns, 0.5 + 2.1 * rows), layout="constrained")
+        figure.get_layout_engine().set(h_pad=0.12)  # type: ignore[union-attr]
+        short = words.short_names(shown, most=34)
+        panels = figure.subplots(rows, columns, squeeze=False).flat
+        for axes, label in zip(panels, shown, strict=False):
+            part = losses[losses["architecture"] == label]
+            for _, trial in part.groupby("trial", sort=False):
+                axes.plot(trial["fraction"], trial["value"], color=looks[label]["color"], lw=1)
+            axes.set_title(short[label], fontsize=9.5)
+            axes.set(xlim=(0, 1.02), xlabel="Share of the budget", ylabel="Loss")
+        for axes in list(figure.axes)[len(shown) :]:
+            axes.remove()
+    return picture(
+        figure,
+        "learning",
+        "Learning curves",
+        "One line a trial, failed ones included. Architectures bring losses of their own, so "
+        "heights of different panels do not compare; look at whether a curve has settled.",
+    )
+
+
+def _main_loss(losses: pd.DataFrame) -> pd.DataFrame:
+    """The total where it was logged, else the one component that comes first."""
+    for name in ("total", "loss"):
+        if (losses["name"] == name).any():
+            return losses[losses["name"] == name]
+    return losses[losses["name"] == next(iter(losses["name"]), "")]

@@ -1,0 +1,202 @@
+"""Tables of scores: the ranking, every region, and the pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kitsbench.reporting import words
+from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.tables import Table
+
+METRICS = ("dice", "precision", "recall")
+UNIT_INTERVAL = (*METRICS, "surface_dice")
+
+
+def ranking(analysis: Analysis) -> Table | None:
+    """Who comes where, and who cannot be told apart."""
+    if not analysis.ranking:
+        return None
+    rows = []
+    for row in analysis.ranking:
+        label = str(row["architecture"])
+        summary = analysis.row(analysis.protocol, label, analysis.region, analysis.metric)
+        rows.append(
+            [
+                f"{row['rank']:g}",
+                f"{label}\n{_title(analysis, label)}".rstrip("\n"),
+                str(row.get("group") or words.DASH),
+                words.number(row["mean"]),
+                interval_of_mean(summary),
+                _range(row.get("rank_low"), row.get("rank_high")),
+                words.percent(row.get("p_first")),
+                _trials(analysis, label),
+            ]
+        )
+    endpoint = words.endpoint_name(analysis.region, analysis.metric)
+    head = [
+        "Rank",
+        "Architecture",
+        "Group",
+        f"Mean {endpoint}",
+        "95 % CI",
+        "Rank 95 %",
+        "P(first)",
+        "Trials",
+    ]
+    caption = (
+        f"Ranked by the mean {endpoint} over cases and seeds. Architectures that share a letter "
+        "are not separated."
+    )
+    return Table(head, rows, caption, text_columns=3)
+
+
+def region_tables(analysis: Analysis) -> list[tuple[str, Table]]:
+    """One table for every region of the protocol and every label by itself.
+
+    Returns
+    -------
+    list of (str, Table)
+        Heading and table. A label that is the same as a region scored before is left out, since
+        its numbers would be the same.
+    """
+    labels = analysis.results.experiment.get("dataset", {}).get("labels", {})
+    scores = analysis.results.scores
+    tables = []
+    seen: set[str] = set()
+    protocols = sorted(set(scores["protocol"]), key=lambda name: name != analysis.protocol)
+    for protocol in protocols:
+        part = scores[scores["protocol"] == protocol]
+        for region in dict.fromkeys(part["region"]):
+            meaning = words.region_meaning(protocol, region, labels) or region
+            if meaning in seen and protocol == "labels":
+                continue
+            seen.add(meaning)
+            heading = words.region_name(region)
+            heading += " alone" if protocol == "labels" and analysis.protocol != "labels" else ""
+            tables.append((heading, _region_table(analysis, protocol, region, meaning)))
+    return tables
+
+
+def _region_table(analysis: Analysis, protocol: str, region: str, meaning: str) -> Table:
+    rows = []
+    for label in analysis.scored:
+        found = {m: analysis.row(protocol, label, region, m) for m in METRICS}
+        dice = found["dice"]
+        undefined = max(int(row.get("n_undefined") or 0) for row in found.values())
+        rows.append(
+            [
+                label,
+                *(_score(found[metric]) for metric in METRICS),
+                _count(dice.get("n_cases")),
+                f"{_count(dice.get('n_folds'))} × {_count(dice.get('n_seeds'))}",
+                f"{undefined} / {_count(dice.get('n_failed'))}",
+            ]
+        )
+    head = ["Architecture", *map(words.metric_name, METRICS)]
+    head += ["Cases", "Folds × seeds", "Undefined / failed"]
+    caption = f"Labels: {meaning}; protocol {protocol}. Mean ± SD over folds, 95 % CI below."
+    return Table(head, rows, caption)
+
+
+def interval_of_mean(row: dict[str, Any]) -> str:
+    """The interval of a mean, cut where its metric ends: no Dice is above 1."""
+    low, high = row.get("ci_low"), row.get("ci_high")
+    if row.get("metric") in UNIT_INTERVAL and not words.missing(low) and not words.missing(high):
+        low, high = max(float(low), 0.0), min(float(high), 1.0)
+    return words.interval(low, high)
+
+
+def _score(row: dict[str, Any]) -> str:
+    if words.missing(row.get("mean")):
+        return words.DASH
+    text = words.number(row["mean"])
+    if not words.missing(row.get("sd_over_folds")):
+        text += f" ± {words.number(row['sd_over_folds'])}"
+    span = interval_of_mean(row)
+    return text if span == words.DASH else f"{text}\n{span}"
+
+
+def pair_table(analysis: Analysis) -> Table:
+    """Every pair of the endpoint with everything a reviewer asks for."""
+    rows = [
+        [
+            f"{pair['a']} − {pair['b']}",
+            words.VERDICT_NAMES.get(str(pair["verdict"]), str(pair["verdict"])),
+            words.number(pair["difference"], signed=True),
+            words.interval(pair.get("ci_low"), pair.get("ci_high"), signed=True),
+            words.probability(pair.get("p_adjusted")),
+            words.probability(pair.get("p_equivalence")),
+            words.probability(pair.get("p_nadeau_bengio")),
+            f"{_count(pair.get('win'))}/{_count(pair.get('tie'))}/{_count(pair.get('loss'))}",
+            words.number(pair.get("rank_biserial"), 2, signed=True),
+            _count(pair.get("n_cases")),
+        ]
+        for pair in analysis.pairs
+    ]
+    head = [
+        "Pair",
+        "Verdict",
+        "Difference",
+        "95 % CI",
+        "p (adjusted)",
+        "p (equivalence)",
+        "p (Nadeau-Bengio)",
+        "Win/tie/loss",
+        "Rank-biserial",
+        "Cases",
+    ]
+    test = analysis.comparison.get("test", "")
+    correction = analysis.comparison.get("correction", "")
+    caption = (
+        f"Endpoint {analysis.region}:{analysis.metric}, test {test}, correction {correction}. "
+        "Win/tie/loss counts cases. Nadeau-Bengio: would the difference also hold for other "
+        "training sets (not adjusted)."
+    )
+    return Table(head, rows, caption, text_columns=2)
+
+
+def secondary_table(analysis: Analysis) -> Table | None:
+    """Pairs of all other regions and metrics: exploratory, hence without verdicts."""
+    if not analysis.secondary:
+        return None
+    rows = [
+        [
+            f"{pair['a']} − {pair['b']}",
+            words.endpoint_name(pair["region"], pair["metric"]),
+            words.number(pair["difference"], signed=True),
+            words.interval(pair.get("ci_low"), pair.get("ci_high"), signed=True),
+            words.probability(pair.get("p_adjusted")),
+        ]
+        for pair in analysis.secondary
+    ]
+    return Table(
+        ["Pair", "Endpoint", "Difference", "95 % CI", "p (adjusted)"],
+        rows,
+        "Secondary endpoints, exploratory: p is adjusted by Benjamini-Hochberg, and no verdict is "
+        "given.",
+        text_columns=2,
+    )
+
+
+def _title(analysis: Analysis, label: str) -> str:
+    for entry in analysis.results.experiment.get("architectures", []):
+        if entry["label"] == label:
+            return str(entry.get("title") or "")
+    return ""
+
+
+def _trials(analysis: Analysis, label: str) -> str:
+    own = [trial for trial in analysis.results.trials if trial.architecture == label]
+    failed = sum(trial.state == "failed" for trial in own)
+    done = sum(trial.state == "finished" for trial in own)
+    return f"{done}/{len(own)}" + (f", {failed} failed" if failed else "")
+
+
+def _range(low: Any, high: Any) -> str:
+    if words.missing(low) or words.missing(high):
+        return words.DASH
+    return f"{low:g}" if low == high else f"{low:g}–{high:g}"
+
+
+def _count(value: Any) -> str:
+    return words.DASH if words.missing(value) else f"{value:g}"

@@ -1,0 +1,236 @@
+"""The report as a list of sections, independent of how it is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from kitsbench.reporting import costs, plots, scores, setup, words
+from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.figures import Picture
+from kitsbench.reporting.overlays import draw_overlays
+from kitsbench.reporting.tables import Table
+
+_MATRIX_FROM = 4  # below that, the forest shows all pairs at a glance
+
+
+@dataclass(frozen=True)
+class Block:
+    """One table, one picture, or a list of sentences, under an optional heading.
+
+    Attributes
+    ----------
+    heading : str
+    table : Table or None
+    picture : Picture or None
+    lines : list of str
+    folded : bool
+        Shown on demand, for what only a reviewer needs.
+    """
+
+    heading: str = ""
+    table: Table | None = None
+    picture: Picture | None = None
+    lines: list[str] = field(default_factory=list)
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands under it.
+
+    Attributes
+    ----------
+    key : str
+        Anchor.
+    title, lead : str
+        Heading, and the sentence to read first.
+    blocks : list of Block
+    """
+
+    key: str
+    title: str
+    lead: str = ""
+    blocks: list[Block] = field(default_factory=list)
+
+
+def sections(analysis: Analysis) -> list[Section]:
+    """All sections below the answer, in the order of reading."""
+    found = [
+        _ranking(analysis),
+        _scores(analysis),
+        _pairs(analysis),
+        _cases(analysis),
+        _curves(analysis),
+        _fairness(analysis),
+        _cost(analysis),
+        _overlays(analysis),
+        _failures(analysis),
+        _setup(analysis),
+        _provenance(analysis),
+    ]
+    return [section for section in found if section is not None]
+
+
+def pictures(found: list[Section]) -> list[Picture]:
+    """Every picture of the sections."""
+    return [b.picture for section in found for b in section.blocks if b.picture is not None]
+
+
+def _ranking(analysis: Analysis) -> Section | None:
+    table = scores.ranking(analysis)
+    if table is None:
+        return None
+    return Section("ranking", "Ranking", table.caption, [Block(table=table)])
+
+
+def _scores(analysis: Analysis) -> Section | None:
+    if analysis.results.scores.empty:
+        return None
+    lead = (
+        "Each number is a mean over cases and seeds ± the standard deviation over folds, with its "
+        "95 % confidence interval below. The intervals of two architectures may overlap although "
+        "they differ, because both saw the same cases: the next section compares them properly."
+    )
+    blocks = [
+        Block(heading=heading, table=table) for heading, table in scores.region_tables(analysis)
+    ]
+    return Section("scores", "Scores by region and label", lead, blocks)
+
+
+def _pairs(analysis: Analysis) -> Section | None:
+    if not analysis.pairs:
+        lead = analysis.obstacle
+        return Section("pairs", "Differences between pairs", lead) if lead else None
+    leader = str(analysis.ranking[0]["architecture"])
+    blocks = [
+        Block(picture=plots.forest(analysis.pairs, leader, analysis.margin)),
+        Block(
+            heading="What may be said",
+            lines=[str(pair["sentence"]) for pair in sorted(analysis.pairs, key=_by_verdict)],
+            folded=len(analysis.pairs) > 15,
+        ),
+    ]
+    if len(analysis.ranking) >= _MATRIX_FROM:
+        blocks.insert(1, Block(picture=plots.matrix(analysis.pairs, analysis.scored)))
+    blocks.append(
+        Block(heading="All numbers of the pairs", table=scores.pair_table(analysis), folded=True)
+    )
+    secondary = scores.secondary_table(analysis)
+    if secondary is not None:
+        blocks.append(Block(heading="Other regions and metrics", table=secondary, folded=True))
+    if analysis.warnings:
+        blocks.append(Block(heading="Caveats", lines=analysis.warnings))
+    lead = f"Scope {analysis.scope}: what is found {words.SCOPES.get(analysis.scope, '')}."
+    return Section("pairs", "Differences between pairs", lead, blocks)
+
+
+def _by_verdict(pair: dict[str, Any]) -> tuple[int, float]:
+    """What was found comes before what stays open; large differences come first."""
+    verdicts = list(words.VERDICT_NAMES)
+    verdict = str(pair["verdict"])
+    place = verdicts.index(verdict) if verdict in verdicts else len(verdicts)
+    return place, -abs(pair["difference"])
+
+
+def _cases(analysis: Analysis) -> Section | None:
+    table = analysis.results.scores
+    if table.empty:
+        return None
+    own = table[table["protocol"] == analysis.protocol]
+    regions = [str(region) for region in dict.fromkeys(own["region"])]
+    labels = table[table["protocol"] == "labels"]
+    if "cyst" in set(labels["region"]) and "cyst" not in regions:
+        # A scan without a cyst has nothing to find; its conventional 1 would hide the others.
+        positive = labels[
+            (labels["region"] == "cyst") & ~labels["status"].isin(["both_empty", "false_positive"])
+        ]
+        own = table.loc[[*own.index, *positive.index]]
+        regions += ["cyst"] if len(positive) else []
+    figure = plots.per_case(own, analysis.scored, analysis.labels, regions)
+    return Section("cases", "Every case", figure.caption, [Block(picture=figure)])
+
+
+def _curves(analysis: Analysis) -> Section | None:
+    curves = analysis.results.curves
+    if curves.empty:
+        return None
+    shown = [label for label in [*analysis.scored, *analysis.labels] if label]
+    order = list(dict.fromkeys(shown))
+    unit = str(analysis.results.experiment.get("budget", {}).get("unit", ""))
+    drawn = [
+        plots.along_budget(curves, order, analysis.labels, unit),
+        plots.learning(curves, order, analysis.labels),
+    ]
+    blocks = [Block(heading=figure.title, picture=figure) for figure in drawn if figure is not None]
+    if not blocks:
+        return None
+    lead = "How quality grew with what was spent, and whether training had settled at the end."
+    return Section("budget", "Along the budget", lead, blocks)
+
+
+def _fairness(analysis: Analysis) -> Section:
+    table, sentence = costs.audit(analysis)
+    blocks = [Block(table=table)] if table.rows else []
+    return Section("fairness", "Fairness audit: what each spent", sentence, blocks)
+
+
+def _cost(analysis: Analysis) -> Section | None:
+    table = costs.cost(analysis)
+    if table is None:
+        return None
+    lead = "Size and speed, apart from quality. Sizes are also given as a share of the paper's."
+    return Section("cost", "What each costs", lead, [Block(table=table)])
+
+
+def _overlays(analysis: Analysis) -> Section | None:
+    if not analysis.results.experiment.get("showcase"):
+        return None
+    drawn, problems = draw_overlays(analysis.results, analysis.labels)
+    blocks = [Block(heading=picture.title, picture=picture) for picture in drawn]
+    if problems:
+        blocks.append(Block(lines=problems))
+    lead = (
+        "Chosen before any result was known, and the same slices for all."
+        if drawn
+        else "No overlay could be drawn."
+    )
+    return Section("overlays", "Truth and predictions", lead, blocks)
+
+
+def _failures(analysis: Analysis) -> Section:
+    table = setup.failures(analysis)
+    if table is None:
+        return Section("failures", "Failed trials", "None: every trial finished.")
+    lead = (
+        "A failed trial has no predictions: its cases enter all tables as missed (Dice, precision "
+        "and recall 0), and none is dropped."
+    )
+    return Section("failures", "Failed trials", lead, [Block(table=table)])
+
+
+def _setup(analysis: Analysis) -> Section:
+    name = str(analysis.results.experiment.get("recipe", {}).get("name") or "unnamed")
+    blocks = [
+        Block(heading="Folds and seeds", table=setup.folds(analysis)),
+        Block(heading=f"Recipe “{name}”", table=setup.recipe(analysis), folded=True),
+    ]
+    table = setup.excluded(analysis)
+    if table is not None:
+        blocks.insert(1, Block(heading="Cases that were set aside", table=table))
+    lead = (
+        "All architectures were trained by the same recipe, on the same folds."
+        if name == "matched"
+        else "Each architecture was trained by its own recipe, on the same folds."
+        if name == "paper"
+        else ""
+    )
+    return Section("setup", "Recipe, folds, seeds", lead, blocks)
+
+
+def _provenance(analysis: Analysis) -> Section:
+    blocks = [
+        Block(table=setup.provenance(analysis)),
+        Block(heading="Architectures", table=setup.architectures(analysis)),
+    ]
+    return Section("provenance", "Provenance", "What is needed to do it again.", blocks)

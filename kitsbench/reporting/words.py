@@ -1,0 +1,258 @@
+"""The words of a report: how names and numbers are written, and what each word means."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from kitsbench.evaluation.protocols import LABELS, get_protocol
+
+DASH = "–"
+
+METRIC_NAMES = {
+    "dice": "Dice",
+    "precision": "Precision",
+    "recall": "Recall",
+    "surface_dice": "Surface Dice",
+    "hd95_mm": "HD95 (mm)",
+    "assd_mm": "ASSD (mm)",
+    "volume_error_ml": "Volume error (ml)",
+}
+REGION_NAMES = {
+    "kidney_and_tumor": "Kidney and tumour",
+    "kidney_and_mass": "Kidney and masses",
+    "mass": "Masses (tumour or cyst)",
+    "tumor": "Tumour",
+    "kidney": "Kidney",
+    "cyst": "Cyst",
+}
+VERDICT_NAMES = {
+    "better_relevant": "better, by more than the margin",
+    "better": "better",
+    "better_negligible": "better, but negligibly",
+    "equivalent": "equivalent",
+    "inconclusive": "inconclusive",
+}
+SCOPES = {
+    "L0": "holds for these trained models on cases like these, not for the architectures",
+    "L1": "holds for the architectures under this protocol: over cases and training runs",
+    "L2": "holds also for other training sets drawn from the same source",
+}
+
+GLOSSARY = [
+    (
+        "architecture",
+        "What is compared: a network with its heads, targets, loss and decoding. It is written "
+        "as a name, followed by the settings that differ from its defaults.",
+    ),
+    (
+        "recipe",
+        "How training is done: voxel spacing, patch, batch, augmentation, optimiser, schedule. "
+        "With the recipe “matched”, every architecture is trained the same way, and only then "
+        "do differences speak about architectures. With “paper”, each uses its own.",
+    ),
+    (
+        "budget",
+        "What one training run may spend: seconds on the device, steps, voxels or FLOPs. The "
+        "learning-rate schedule follows the share that is spent, so every run anneals fully.",
+    ),
+    (
+        "ledger",
+        "What a training run did spend, in every currency, with its peak memory.",
+    ),
+    (
+        "trial",
+        "One training run: one architecture, on one fold, with one seed.",
+    ),
+    (
+        "fold",
+        "One part of the cases. A trial trains on the other folds and is tested on this one, so "
+        "no network is ever scored on a scan that it was trained on.",
+    ),
+    (
+        "seed",
+        "The start of the random numbers of one training run. Two seeds give two networks of the "
+        "same architecture; their spread is the noise of training.",
+    ),
+    (
+        "protocol",
+        "The scoring rule: which labels form a region, and what an empty region scores.",
+    ),
+    ("region", "A set of labels that is scored together, such as kidney and tumour."),
+    (
+        "Dice",
+        "Twice the overlap of prediction and truth, divided by the sum of their volumes: 1 is "
+        "perfect, 0 is no overlap.",
+    ),
+    ("precision", "The share of the predicted volume that is right."),
+    ("recall", "The share of the true volume that was found."),
+    (
+        "mean ± SD",
+        "The mean over cases and seeds; the standard deviation is over the means of the folds, "
+        "as papers print it. It mixes easy and hard folds: do not use it to compare.",
+    ),
+    (
+        "95 % CI",
+        "Confidence interval: a range made by a rule that covers the true value in 95 of 100 "
+        "such experiments. It counts both the choice of cases and the luck of training.",
+    ),
+    (
+        "p",
+        "How often chance alone would produce a difference at least this large if there were "
+        "none. It is adjusted (Holm) for the number of pairs that are compared.",
+    ),
+    (
+        "margin",
+        "The smallest difference that would matter, fixed before the experiment. Architectures "
+        "whose difference surely lies within it are called equivalent.",
+    ),
+    (
+        "smallest detectable gap",
+        "The true difference that an experiment of this size finds in 80 of 100 repetitions. "
+        "Smaller differences can exist without being seen here.",
+    ),
+    (
+        "group",
+        "Architectures that share a letter are not separated by the statistics. Read the "
+        "letters, not the order of the rows.",
+    ),
+    (
+        "P(first)",
+        "How often the architecture comes first when cases and training runs are redrawn from "
+        "those at hand (bootstrap). Rank 95 % is the range that its rank takes then. With few "
+        "seeds both look surer than they are: the groups decide, not these.",
+    ),
+    (
+        "scope",
+        "What a verdict may be generalised to. "
+        + " ".join(f"{scope} {meaning}." for scope, meaning in SCOPES.items()),
+    ),
+    ("FLOPs", "Floating-point operations, a measure of computation that no device influences."),
+    (
+        "overshoot",
+        "What was spent beyond the budget: a step that has begun is finished, never more.",
+    ),
+    (
+        "loader wait",
+        "Time in which training stood still because no batch was ready.",
+    ),
+]
+
+
+def region_name(region: str) -> str:
+    """Name of a region for people."""
+    return REGION_NAMES.get(region, region.replace("_", " ").capitalize())
+
+
+def metric_name(metric: str) -> str:
+    """Name of a metric for people."""
+    return METRIC_NAMES.get(metric, metric)
+
+
+def endpoint_name(region: str, metric: str) -> str:
+    """Such as ``tumour Dice``."""
+    return f"{region_name(region).lower()} {metric_name(metric)}"
+
+
+def region_meaning(protocol: str, region: str, labels: dict[str, int]) -> str:
+    """Which labels of the dataset a region holds, such as ``kidney, tumor``."""
+    names = {value: name for name, value in (labels or LABELS).items()}
+    for candidate in get_protocol(protocol).regions:
+        if candidate.name == region:
+            return ", ".join(names[value] for value in candidate.labels if value in names)
+    return ""
+
+
+def missing(value: Any) -> bool:
+    """Whether there is no number to print."""
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def number(value: Any, digits: int = 3, signed: bool = False) -> str:
+    """A decimal with a true minus sign; a dash where there is none."""
+    if missing(value):
+        return DASH
+    text = f"{float(value):{'+' if signed else ''}.{digits}f}"
+    return text.replace("-", "−")
+
+
+def interval(low: Any, high: Any, digits: int = 3, signed: bool = False) -> str:
+    """A range in brackets; a dash where a bound is missing."""
+    if missing(low) or missing(high):
+        return DASH
+    return f"[{number(low, digits, signed)}, {number(high, digits, signed)}]"
+
+
+def probability(value: Any) -> str:
+    """A p-value: three decimals, or ``<0.001``."""
+    if missing(value):
+        return DASH
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def percent(value: Any, digits: int = 0) -> str:
+    """A share of one as a percentage."""
+    return DASH if missing(value) else f"{100 * float(value):.{digits}f} %"
+
+
+def big(value: Any, unit: str = "") -> str:
+    """Three significant digits with k, M, G, T, P, E."""
+    if missing(value):
+        return DASH
+    value = float(value)
+    space = " " if unit else ""
+    if value == 0:
+        return f"0{space}{unit}"
+    step = min(max(int(math.log10(abs(value)) // 3), 0), 6)
+    scaled = value / 1000**step
+    digits = 0 if abs(scaled) >= 100 or (step == 0 and scaled == int(scaled)) else 1
+    digits = 2 if abs(scaled) < 10 and step else digits
+    prefix = ("", "k", "M", "G", "T", "P", "E")[step]
+    return f"{scaled:.{digits}f} {prefix}{unit}".strip()
+
+
+def memory(value: Any) -> str:
+    """Bytes in MiB or GiB."""
+    if missing(value):
+        return DASH
+    return f"{value / 2**30:.1f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
+
+
+def duration(seconds: Any) -> str:
+    """Seconds as people say them."""
+    if missing(seconds):
+        return DASH
+    seconds = float(seconds)
+    if seconds < 120:
+        return f"{seconds:.{1 if seconds < 100 else 0}f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def listing(names: list[str], most: int = 6) -> str:
+    """Names joined as in a sentence; a long list is cut and says so."""
+    if len(names) > most:
+        return ", ".join(names[:most]) + f" and {len(names) - most} more"
+    if len(names) < 2:
+        return "".join(names)
+    return ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def short_names(names: list[str], most: int = 26) -> dict[str, str]:
+    """Names for the axes of a figure: long ones are cut, and stay different from each other."""
+    found: dict[str, str] = {}
+    for name in names:
+        text = name if len(name) <= most else name[: most - 1] + "…"
+        if text in found.values():
+            # Labels of one architecture differ at their end: keep that instead.
+            text = f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
+        while text in found.values():
+            text += "′"
+        found[name] = text
+    return found
+
+
+def plural(count: int, word: str) -> str:
+    """Such as ``1 fold`` and ``3 folds``."""
+    return f"{count} {word}{'' if count == 1 else 's'}"

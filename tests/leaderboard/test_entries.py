@@ -1,0 +1,171 @@
+"""Entries: what they hold, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from pydantic import ValidationError
+from reporting.workdirs import Plan, write_workdir
+
+from kitsbench.errors import DataError, UsageError
+from kitsbench.leaderboard import Entry, add_entries, check_boards, read_board, render_boards
+from kitsbench.leaderboard.schema import file_name
+
+FAILED = ("b:width=0.5", 1, 0, "out-of-memory")
+GAPS = {"a": 0.0, "b:width=0.5": 0.1}
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    plan = Plan(GAPS, folds=2, failed=(FAILED,), showcase=0, predictions=False)
+    return write_workdir(tmp_path_factory.mktemp("work"), plan)
+
+
+@pytest.fixture(scope="module")
+def board(workdir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("boards") / "phantom"
+    add_entries(workdir, folder)
+    return folder
+
+
+@pytest.fixture
+def content(board):
+    return json.loads((board / "a.json").read_text(encoding="utf-8"))
+
+
+def test_one_file_an_architecture(board):
+    assert sorted(file.name for file in board.iterdir()) == ["a.json", "b-width=0.5.json"]
+
+
+def test_an_entry_holds_scores_cost_and_provenance(board):
+    entry = read_board(board)[0]
+    assert entry.name == "a"
+    assert entry.synthetic
+    score = entry.score("tumor:dice")
+    assert score.n_cases == 8
+    assert score.ci_low < score.mean < score.ci_high
+    assert entry.score("kidney:recall", "labels") is not None
+    assert entry.cost.steps == 120
+    assert entry.provenance.environment["torch"] == "2.6.0"
+    assert entry.trials.finished == 4
+    assert entry.rank.scope == "L1"
+
+
+def test_failed_trials_are_declared_with_their_reason(board):
+    entry = read_board(board)[1]
+    assert entry.trials.failed == 1
+    assert entry.trials.reasons == {"out-of-memory": 1}
+    assert entry.score("tumor:dice").n_failed == 4
+
+
+def test_adding_again_writes_nothing(workdir, board):
+    assert add_entries(workdir, board) == []
+
+
+def test_another_result_of_the_same_name_needs_replace(workdir, board, tmp_path):
+    folder = tmp_path / "phantom"
+    other = write_workdir(
+        tmp_path / "other",
+        Plan({**GAPS, "a": 0.2}, folds=2, failed=(FAILED,), showcase=0, predictions=False),
+    )
+    add_entries(workdir, folder)
+    before = (folder / "a.json").read_text()
+    with pytest.raises(UsageError, match="--replace"):
+        add_entries(other, folder)
+    assert (folder / "a.json").read_text() == before
+    written = add_entries(other, folder, replace=True)
+    assert folder / "a.json" in written
+    assert (folder / "a.json").read_text() != before
+
+
+def test_other_conditions_are_refused(board, tmp_path):
+    plan = Plan({"c": 0.0, "d": 0.0}, folds=2, showcase=0, budget=("40s", 40.0, "seconds"))
+    other = write_workdir(tmp_path, plan)
+    with pytest.raises(UsageError, match="its budget is '40s', that of 'a' '20s'"):
+        add_entries(other, board)
+    assert len(list(board.iterdir())) == 2
+
+
+def test_unfinished_experiments_are_refused(tmp_path):
+    workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=1, showcase=0))
+    status = next(workdir.glob("trials/*/status.json"))
+    status.write_text('{"status": "running"}')
+    with pytest.raises(DataError, match="1 of 2 trials"):
+        add_entries(workdir, tmp_path / "board")
+    assert not (tmp_path / "board").exists()
+
+
+def test_a_published_board_passes_its_own_check(board):
+    assert check_boards(board.parent) == (2, [])
+    assert check_boards(board) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda e: e.update(seeds=3), "need 6 trials, 4 are listed"),
+        (lambda e: e.update(synthetic=False), "disagree on whether the scans are synthetic"),
+        (lambda e: e.update(extra=1), "extra"),
+        (lambda e: e.pop("provenance"), "provenance"),
+        (lambda e: e["scores"][0].update(mean=1.2, ci_high=2), "between 0 and 1"),
+        (lambda e: e["scores"][0].update(mean=0.0, ci_low=0.1), "outside its own interval"),
+        (lambda e: e["trials"].update(failed=1), "do not make"),
+        (lambda e: e.update(endpoint="tumor:hd95_mm"), "no score for the endpoint"),
+    ],
+)
+def test_rules_of_the_schema(content, change, message):
+    changed = copy.deepcopy(content)
+    change(changed)
+    with pytest.raises(ValidationError, match=message):
+        Entry.model_validate(changed)
+
+
+def test_check_names_every_problem(board, content, tmp_path):
+    for name in ("a.json", "b-width=0.5.json"):
+        (tmp_path / name).write_text((board / name).read_text())
+    content["name"] = "c"
+    content["budget"]["text"] = "40s"
+    (tmp_path / "wrong.json").write_text(json.dumps(content))
+    (tmp_path / "z.json").write_text("{")
+    count, problems = check_boards(tmp_path)
+    assert count == 4
+    found = {problem.file.name: problem.message for problem in problems}
+    assert set(found) == {"wrong.json", "z.json"}
+    assert "not JSON" in found["z.json"]
+    messages = " ".join(p.message for p in problems)
+    assert "belongs into c.json" in messages
+    assert "its budget is '40s'" in messages
+    with pytest.raises(DataError, match=r"z\.json"):
+        read_board(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match="There is no folder"):
+        check_boards(tmp_path / "nowhere")
+
+
+def test_the_page_is_ordered_and_honest(board):
+    page = render_boards(board.parent)[0]
+    assert page == board.parent / "phantom.md"
+    text = page.read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert "`a`" in rows[1]  # its rival failed on half of the cases
+    assert "3/4 (failures)" in rows[2]
+    assert "1 × out-of-memory" in text
+    assert "say nothing about patients" in text
+    assert render_boards(board.parent)[0].read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("unet3d", "unet3d.json"),
+        ("SCAU:attention=off,width=0.5", "scau-attention=off-width=0.5.json"),
+        ("../../etc/passwd", "etc-passwd.json"),
+        ("日本", "entry.json"),
+    ],
+)
+def test_file_names_stay_in_their_folder(name, expected):
+    assert file_name(name) == expected

@@ -1,0 +1,69 @@
+"""The first paragraph: it must never say more than the statistics allow."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from reporting.workdirs import Plan, write_workdir
+
+from kitsbench.experiments.results import load_results
+from kitsbench.reporting.analysis import analyse
+from kitsbench.reporting.answer import answer, leaders
+
+
+def _answer(tmp_path, **plan):
+    workdir = write_workdir(tmp_path, Plan(showcase=0, predictions=False, **plan))
+    return " ".join(answer(analyse(load_results(workdir))))
+
+
+def test_architectures_that_are_not_separated_lead_together(analysis):
+    text = " ".join(answer(analysis))
+    assert "lead and cannot be told apart" in text
+    assert len(leaders(analysis)) == 2
+
+
+def test_one_with_many_failures_does_not_lead(analysis):
+    # its group holds every letter, because nothing is said about it
+    assert set(analysis.ranking[-1]["group"]) > set(analysis.ranking[0]["group"])
+    assert "late" not in leaders(analysis)
+    assert "have no verdict because predictions failed" in " ".join(answer(analysis))
+
+
+def test_a_clear_winner_is_named_with_scope_and_gap(tmp_path):
+    text = _answer(tmp_path, gaps={"good": 0.15, "bad": -0.15}, cases_per_fold=6)
+    assert "good scores highest" in text
+    assert "separate it from every other" in text
+    assert "comes first in 100 % of the draws" in text
+    assert "Scope L1" in text
+    assert "finds gaps of about 0.0" in text
+
+
+def test_one_training_run_each_speaks_of_trained_models(tmp_path):
+    text = _answer(tmp_path, gaps={"good": 0.15, "bad": -0.15}, folds=1, seeds=1)
+    assert "the trained model of good scores highest" in text
+    assert "nothing can be said about the architectures" in text
+    for word in ("outperform", "superior", "state of the art", "separate it"):
+        assert word not in text
+
+
+def test_equal_architectures_have_no_winner(tmp_path):
+    text = _answer(tmp_path, gaps={"a": 0.0, "b": 0.0, "c": 0.0})
+    assert "no winner can be named" in text
+    assert "draws" not in text
+
+
+def test_unfinished_trials_make_it_preliminary(analysis):
+    trials = [
+        dataclasses.replace(trial, status={"status": "running"})
+        for trial in analysis.results.trials
+    ]
+    results = dataclasses.replace(analysis.results, trials=trials)
+    text = " ".join(answer(dataclasses.replace(analysis, results=results)))
+    assert "24 of 24 trials are not finished: this report is preliminary" in text
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_only_synthetic_scans_are_called_synthetic(tmp_path, synthetic):
+    text = _answer(tmp_path, gaps={"a": 0.0, "b": 0.0}, folds=1, synthetic=synthetic)
+    assert ("synthetic" in text) is synthetic

@@ -1,0 +1,58 @@
+"""Overlays: orientation, choice of slices, and what is marked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kitsbench.reporting.overlays import choose_slices
+
+
+@pytest.fixture(scope="module")
+def image(report):
+    with Image.open(report / "figures" / "overlay-case_00000.png") as opened:
+        return np.asarray(opened.convert("RGB")).astype(int)
+
+
+def _near(image, colour):
+    return np.abs(image - np.array(colour)).sum(axis=2) < 40
+
+
+def test_kidney_and_tumour_are_drawn_in_colours_that_stay_apart(image):
+    assert _near(image, (0x56, 0xB4, 0xE9)).sum() > 500
+    assert _near(image, (0xFF, 0x9F, 0x1C)).sum() > 200
+
+
+def test_the_view_is_radiological(image):
+    # The scan's tumour sits on the patient's left kidney, which is on the right of each panel.
+    columns = image.shape[1] // 5
+    first = image[: image.shape[0] // 2, :columns]
+    tumour = np.flatnonzero(_near(first, (0xFF, 0x9F, 0x1C)).any(axis=0)).mean()
+    kidneys = np.flatnonzero(_near(first, (0x56, 0xB4, 0xE9)).any(axis=0))
+    assert tumour > (kidneys.min() + kidneys.max()) / 2
+
+
+def test_the_front_of_the_patient_is_up(image):
+    # In the scan, the tumour lies further to the front than the middle of its kidney.
+    columns = image.shape[1] // 5
+    first = image[: image.shape[0] // 2, :columns]
+    tumour = np.flatnonzero(_near(first, (0xFF, 0x9F, 0x1C)).any(axis=1)).mean()
+    kidney = np.flatnonzero(_near(first, (0x56, 0xB4, 0xE9)).any(axis=1)).mean()
+    assert tumour < kidney
+
+
+def test_slices_hold_most_tumour_and_most_error():
+    truth = np.zeros((24, 8, 8), np.uint8)
+    truth[4:20, 2:6, 2:6] = 1
+    truth[10, 2:5, 2:5] = 2
+    wrong = truth.copy()
+    wrong[18] = 0
+    assert choose_slices(truth, [wrong]) == [10, 18]
+    assert choose_slices(truth, [truth]) == [10]
+
+
+def test_a_scan_without_tumour_shows_the_kidney():
+    truth = np.zeros((10, 8, 8), np.uint8)
+    truth[3, 2:6, 2:6] = 1
+    assert choose_slices(truth, []) == [3]

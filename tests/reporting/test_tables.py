@@ -1,0 +1,93 @@
+"""Numbers and tables as text."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from kitsbench.reporting import costs, scores, words
+from kitsbench.reporting.tables import Table
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (words.number(0.8234), "0.823"),
+        (words.number(-0.02, signed=True), "−0.020"),
+        (words.number(math.nan), "–"),
+        (words.number(None), "–"),
+        (words.interval(0.1, math.inf), "–"),
+        (words.probability(0.0001), "<0.001"),
+        (words.probability(0.04), "0.040"),
+        (words.percent(0.005, 1), "0.5 %"),
+        (words.big(0), "0"),
+        (words.big(123), "123"),
+        (words.big(16_300_000), "16.3 M"),
+        (words.big(4.1e11, "FLOP"), "410 GFLOP"),
+        (words.big(9_500_000), "9.50 M"),
+        (words.big(7.5), "7.5"),
+        (words.memory(400 * 2**20), "400 MiB"),
+        (words.memory(3 * 2**30), "3.0 GiB"),
+        (words.duration(20.04), "20.0 s"),
+        (words.duration(600), "10.0 min"),
+        (words.duration(9000), "2.5 h"),
+        (words.listing(["a"]), "a"),
+        (words.listing(["a", "b", "c"]), "a, b and c"),
+        (words.listing(list("abcdefgh")), "a, b, c, d, e, f and 2 more"),
+    ],
+)
+def test_numbers_read_as_people_write_them(text, expected):
+    assert text == expected
+
+
+def test_short_names_stay_different():
+    names = [f"a_very_long_architecture:width={w}" for w in (0.25, 0.5, 0.75)] + ["short"]
+    short = words.short_names(names, most=20)
+    assert len(set(short.values())) == 4
+    assert short["short"] == "short"
+    assert all(len(text) <= 22 for text in short.values())
+
+
+def test_a_bar_in_a_cell_does_not_break_a_markdown_table():
+    table = Table(["Name", "Value"], [["a|b\nc", "1"]])
+    assert table.markdown().splitlines()[2] == r"| a\|b c | 1 |"
+
+
+def test_latex_escapes_what_it_must():
+    text = Table(["A"], [["50 % of a_b & ±1\\"]]).latex("tab:x")
+    assert r"50 \% of a\_b \& $\pm$1\textbackslash{}" in text
+
+
+def test_ranking_shows_groups_titles_and_failures(analysis):
+    table = scores.ranking(analysis)
+    assert [row[0] for row in table.rows] == ["1", "2", "3", "4"]
+    last = table.rows[-1]
+    assert last[1].startswith("late")
+    assert last[-1] == "5/6, 1 failed"
+
+
+def test_intervals_of_dice_end_at_one(analysis):
+    for _, table in scores.region_tables(analysis):
+        for row in table.rows:
+            bounds = row[1].split("[")[1].rstrip("]").split(", ")
+            assert 0 <= float(bounds[0]) <= float(bounds[1]) <= 1
+
+
+def test_a_label_that_equals_a_region_is_not_shown_twice(analysis):
+    headings = [heading for heading, _ in scores.region_tables(analysis)]
+    assert headings == ["Kidney and tumour", "Tumour", "Kidney alone"]
+
+
+def test_the_audit_judges_what_was_spent(analysis):
+    table, sentence = costs.audit(analysis)
+    assert [row[0] for row in table.rows] == analysis.labels
+    assert sentence == (
+        "Every finished trial spent 100.0 % of its budget of 20s, and no trial went over it by "
+        "more than 1 step."
+    ) or sentence.startswith("Every finished trial spent 100.")
+
+
+def test_the_cost_table_compares_with_the_paper(analysis):
+    rows = {row[0]: row for row in costs.cost(analysis).rows}
+    assert rows["unet3d"][1:3] == ["100 k", "0.62 %"]
