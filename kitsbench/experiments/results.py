@@ -219,14 +219,16 @@ def _stamp(table: pd.DataFrame, trial: TrialRecord) -> pd.DataFrame:
 def _failed_scores(trial: TrialRecord, scored: pd.DataFrame) -> pd.DataFrame:
     """Rows of a failed trial for the cases that its fold would have tested.
 
-    The cases are read off the trials of the same fold that finished; where none finished, nobody
-    can be compared on that fold, and the trial appears in the list of failures only.
+    What is scored is read off the trials of the same fold that finished; where none did, the
+    trial's own list of test cases is crossed with what the other folds are scored on.
     """
     keys = ["protocol", "case", "region", "metric"]
     fold = scored[scored["fold"] == trial.fold]
     rows = fold[keys].drop_duplicates().reset_index(drop=True)
     if rows.empty:
-        return _stamp(rows.assign(value=np.zeros(0), status="failed"), trial)
+        cases = pd.DataFrame({"case": list(trial.trial.get("test_cases", []))}, dtype=object)
+        measured = scored[["protocol", "region", "metric"]].drop_duplicates()
+        rows = cases.merge(measured, how="cross")[keys]
     empty_truth = _cases_and_regions(fold, _EMPTY_TRUTH)
     unpredicted = fold[fold["status"].isin([*_EMPTY_PREDICTION, "failed"])]
     distance = unpredicted.groupby(keys)["value"].max()

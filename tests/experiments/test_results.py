@@ -113,6 +113,17 @@ def test_all_trials_failed_gives_empty_tables_with_columns(tmp_path):
     assert len(results.trials) == 2
 
 
+def test_a_fold_on_which_nobody_finished_is_not_left_out(tmp_path):
+    failed = tuple((label, 1, 0, "killed") for label in ("a", "b"))
+    plan = Plan({"a": 0.0, "b": 0.0}, folds=2, seeds=1, failed=failed, predictions=False)
+    scores = load_results(write_workdir(tmp_path, plan)).scores
+    lost = scores[scores["fold"] == 1]
+    assert set(lost["architecture"]) == {"a", "b"}
+    assert set(lost["case"]) == {f"case_{i:05d}" for i in (1, 3, 5, 7)}
+    assert (lost["value"] == 0).all()
+    assert len(lost) == len(scores[scores["fold"] == 0])
+
+
 def test_a_planned_trial_that_never_started_is_pending(tmp_path):
     workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=2, seeds=1))
     experiment = json.loads((workdir / "experiment.json").read_text())

@@ -153,6 +153,7 @@ def _write_trial(folder, plan, cases, label, fold, seed, reason) -> str:
             "seed": seed,
             "budget": plan.budget[0],
             "precision": "float32",
+            "test_cases": cases[fold :: plan.folds],
         },
     )
     _json(
