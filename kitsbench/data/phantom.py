@@ -157,9 +157,23 @@ def render_case(
     settle(patient, fields)
     frame = _frame(patient, size, rng)
     image, label = render(patient, fields, frame)
+    _drop_fragments(label, frame.spacing)
     if labels == "kits19":
         label[label == 3] = 1
     return Rendering(image, label, frame.spacing, patient)
+
+
+def _drop_fragments(label: np.ndarray, spacing: tuple[float, float, float]) -> None:
+    """Unlabel pieces below 1 ml that walls have cut off a kidney or a mass; a reader would too."""
+    from scipy.ndimage import label as components
+
+    parts, count = components(label > 0)
+    if count < 2:
+        return
+    millilitres = np.bincount(parts.reshape(-1)) * (spacing[0] * spacing[1] * spacing[2] / 1000)
+    small = millilitres < 1.0
+    small[0] = False
+    label[small[parts]] = 0
 
 
 def _frame(patient: Patient, size: str, rng: np.random.Generator) -> Frame:

@@ -135,7 +135,7 @@ def draw_contrast(rng: np.random.Generator) -> Contrast:
     """Draw the contrast phase, from corticomedullary to nephrographic, and the tissues' HU."""
     phase, flow, dose, *rest = (float(v) for v in rng.standard_normal(12))
     difference = max(5.0, 66.0 + 35.0 * phase)
-    cortex = float(np.clip(163.0 + 45.0 * (0.5 * phase + 0.87 * dose), 85.0, 300.0))
+    cortex = float(np.clip(166.0 + 50.0 * (0.5 * phase + 0.87 * dose), 85.0, 320.0))
     return Contrast(
         cortex=cortex,
         medulla=max(45.0, cortex - difference),
@@ -252,6 +252,54 @@ def _direction(rng: np.random.Generator, outward: bool) -> np.ndarray:
             return vector
 
 
+def _enhancement(rng: np.random.Generator, contrast: Contrast, histology: str) -> float:
+    """Mean HU of a tumour: that of its histology, seldom brighter than the cortex."""
+    _, mean, spread, _ = HISTOLOGY[histology]
+    own, against = (float(v) for v in rng.standard_normal(2))
+    hu = float(np.clip(mean + 4.0 + spread * own, 24.0, 185.0))
+    return min(hu, contrast.cortex - 8.0 + 12.0 * against)
+
+
+def draw_look(rng: np.random.Generator, kind: str, volume_ml: float, contrast: Contrast) -> Lesion:
+    """Draw the look of a mass whose place and shape are given by a mask.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    kind : {"tumor", "cyst"}
+        What it is.
+    volume_ml : float
+        Its volume.
+    contrast : Contrast
+        Phase of the scan.
+    """
+    radius = float((volume_ml * 1000.0 / 4.18879) ** (1 / 3))
+    names = list(HISTOLOGY)
+    name = names[int(rng.choice(len(names), p=[HISTOLOGY[n][0] for n in names]))]
+    if kind == "cyst":
+        name, necrosis, texture = "cyst", 0.0, 2.0
+        dense = rng.random() < 0.13
+        hu = float(rng.uniform(40, 80)) if dense else float(rng.normal(15.0, 9.0))
+    else:
+        hu, texture = _enhancement(rng, contrast, name), 18.0 * HISTOLOGY[name][3]
+        necrosis = float(np.clip(rng.normal((radius - 18.0) / 40.0, 0.25), 0.0, 0.8))
+    return Lesion(
+        kind=kind,
+        kidney=0,
+        centre=(0.0, 0.0, 0.0),
+        radius=radius,
+        stretch=(1.0, 1.0, 1.0),
+        lobulation=0.0,
+        hu=hu,
+        texture=texture,
+        necrosis=necrosis,
+        histology=name,
+        volume_ml=volume_ml,
+        field_seed=0,
+    )
+
+
 def draw_tumours(rng: np.random.Generator, kidneys: list[Kidney], contrast: Contrast) -> list:
     """Draw the tumours: one in most patients, sometimes more, sometimes on both sides."""
     total = quantile(TUMOUR_ML, float(rng.random()))
@@ -263,12 +311,11 @@ def draw_tumours(rng: np.random.Generator, kidneys: list[Kidney], contrast: Cont
     lesions = []
     for k in range(count):
         name = names[int(rng.choice(len(names), p=shares))]
-        _, mean, spread, variety = HISTOLOGY[name]
         volume = total if k == 0 else float(np.clip(total * rng.uniform(0.02, 0.3), 0.3, 40.0))
         radius = (volume * 1000.0 / 4.18879) ** (1 / 3)
         side = first if k == 0 or not both else len(kidneys) - 1 - first
         kidney = kidneys[side]
-        normal = rng.standard_normal(6)
+        stretch = rng.standard_normal(3)
         # Small ones may be buried (endophytic); large ones bulge outwards.
         bulge = float(np.clip(rng.normal(0.1 + radius / 110.0, 0.35), -0.9, 0.75))
         direction = _direction(rng, outward=radius > 22)
@@ -278,18 +325,16 @@ def draw_tumours(rng: np.random.Generator, kidneys: list[Kidney], contrast: Cont
             outward = outward + np.array([0.3 * np.sign(outward[0]), 0.7, 0.15 * side_sign])
             outward /= np.sqrt((outward**2).sum())
         centre = point + bulge * radius * outward
-        hu = float(np.clip(mean + spread * normal[0], 15.0, 180.0))
-        hu = min(hu, contrast.cortex - 8.0 + 12.0 * float(normal[1]))
         lesions.append(
             Lesion(
                 kind="tumor",
                 kidney=side,
                 centre=tuple(float(v) for v in centre),
                 radius=float(radius),
-                stretch=tuple(float(v) for v in np.exp(0.10 * normal[2:5])),
+                stretch=tuple(float(v) for v in np.exp(0.10 * stretch)),
                 lobulation=float(rng.uniform(0.05, 0.28)),
-                hu=hu,
-                texture=float(18.0 * variety),
+                hu=_enhancement(rng, contrast, name),
+                texture=18.0 * HISTOLOGY[name][3],
                 necrosis=float(np.clip(rng.normal((radius - 18.0) / 40.0, 0.25), 0.0, 0.8)),
                 histology=name,
                 volume_ml=volume,
@@ -312,7 +357,7 @@ def draw_cysts(rng: np.random.Generator, kidneys: list[Kidney]) -> list[Lesion]:
         radius = (volume * 1000.0 / 4.18879) ** (1 / 3)
         side = int(rng.integers(len(kidneys)))
         point, outward = _surface_point(kidneys[side], _direction(rng, outward=radius > 22))
-        hyperdense = rng.random() < 0.1
+        hyperdense = rng.random() < 0.13
         normal = rng.standard_normal(4)
         bulge = float(np.clip(rng.normal(radius / 60.0, 0.35), -0.9, 0.7))
         lesions.append(
@@ -323,7 +368,7 @@ def draw_cysts(rng: np.random.Generator, kidneys: list[Kidney]) -> list[Lesion]:
                 radius=float(radius),
                 stretch=tuple(float(v) for v in np.exp(0.05 * normal[:3])),
                 lobulation=0.03,
-                hu=float(rng.uniform(40, 80)) if hyperdense else float(12.0 + 9.0 * normal[3]),
+                hu=float(rng.uniform(40, 80)) if hyperdense else float(15.0 + 9.0 * normal[3]),
                 texture=2.0,
                 necrosis=0.0,
                 histology="cyst",

@@ -8,8 +8,8 @@ import numpy as np
 
 from kitsbench.data.phantom_fields import Box, Grid, SmoothField, Vector
 
-REGION_LOW: Vector = (-340.0, -170.0, -240.0)
-REGION_HIGH: Vector = (460.0, 210.0, 240.0)
+REGION_LOW: Vector = (-480.0, -170.0, -240.0)
+REGION_HIGH: Vector = (560.0, 210.0, 240.0)
 
 
 @dataclass

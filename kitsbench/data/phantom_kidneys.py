@@ -132,7 +132,7 @@ def _paint_kidney(canvas: Canvas, kidney: Kidney, contrast: Contrast) -> None:
     sinus = (long / (0.50 * c * grown)) ** 2 + (thick / (0.40 * b * grown)) ** 2
     sinus = sinus + ((hilum - 0.62 * a) / (0.62 * a * grown)) ** 2
     sinus = sinus + np.float32(0.10) * canvas.texture[box]
-    canvas.paint(box, (sinus < 1) & (rho2 < 1.4) & canvas.free[box], contrast.fat + 15.0, 12.0)
+    canvas.paint(box, (sinus < 1) & (rho2 < 1.4) & canvas.free[box], contrast.fat + 35.0, 15.0)
     # Calyces and vessels branch through the sinus: crossings of the texture field.
     pelvis = (long / (0.30 * c)) ** 2 + (thick / (0.26 * b)) ** 2
     pelvis = pelvis + ((hilum - 0.70 * a) / (0.50 * a)) ** 2
@@ -168,14 +168,12 @@ def _paint_lesion(canvas: Canvas, lesion: Lesion) -> None:
         canvas.paint(box, inside, lesion.hu, lesion.texture)
         canvas.label[box][inside] = CYST
         return
-    hu = _tumour_hu(canvas, lesion, box, grid, rho2)
+    hu = tumour_hu(canvas, lesion, box, grid, rho2)
     canvas.paint(box, inside, hu)
     canvas.label[box][inside] = TUMOUR
 
 
-def _tumour_hu(
-    canvas: Canvas, lesion: Lesion, box: Box, grid: Grid, rho2: np.ndarray
-) -> np.ndarray:
+def tumour_hu(canvas: Canvas, lesion: Lesion, box: Box, grid: Grid, rho2: np.ndarray) -> np.ndarray:
     """Enhancing tissue, patchy; in large tumours a dead core with a ragged edge."""
     middle = canvas.fields.middle.on(grid)
     texture = canvas.texture[box]
@@ -184,7 +182,7 @@ def _tumour_hu(
     )
     if lesion.necrosis > 0.05:
         core = rho2 + np.float32(0.22) * middle < np.float32(lesion.necrosis)
-        dead = np.float32(min(24.0, lesion.hu)) + np.float32(4) * texture
+        dead = np.float32(min(29.0, lesion.hu)) + np.float32(4) * texture
         # The viable rim of a necrotic tumour enhances more than the tumour does on average.
         hu = np.where(core, dead, hu + np.float32(10))
     if lesion.histology == "oncocytoma" and lesion.radius > 14:

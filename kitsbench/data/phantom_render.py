@@ -56,8 +56,8 @@ def paint_table(canvas: Canvas, patient: Patient) -> None:
     """Paint the table of the scanner: two thin curved shells below the patient."""
     _, y, x = canvas.grid.offsets((0.0, -patient.body.back - 9.0 + BODY_CENTRE_Y - 8.0, 0.0))
     sag = y - 0.0011 * x * x
-    shell = ((np.abs(sag) < 1.6) | (np.abs(sag + 26.0) < 1.6)) & (np.abs(x) < 215)
-    np.copyto(canvas.hu, np.float32(60), where=np.broadcast_to(shell, canvas.hu.shape))
+    shell = ((np.abs(sag) < 2.4) | (np.abs(sag + 26.0) < 2.4)) & (np.abs(x) < 215)
+    np.copyto(canvas.hu, np.float32(700), where=np.broadcast_to(shell, canvas.hu.shape))
 
 
 def render(

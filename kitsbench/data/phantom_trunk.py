@@ -97,7 +97,7 @@ def paint_trunk(canvas: Canvas, patient: Patient) -> None:
     np.copyto(hu, fat - np.float32(3), where=cavity)
     np.copyto(hu, muscle, where=wall & (anterior | erector))
     _paint_ribs(canvas, patient, depth)
-    _paint_lungs(canvas, patient, depth)
+    _paint_lungs(canvas, patient)
     _paint_spine(canvas, patient, wall)
     _paint_pelvis(canvas, patient, depth)
 
@@ -116,13 +116,13 @@ def _paint_ribs(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
     np.copyto(canvas.hu, np.float32(patient.contrast.bone), where=rib & core)
 
 
-def _paint_lungs(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
+def _paint_lungs(canvas: Canvas, patient: Patient) -> None:
     """Lung above two domes; the heart and fat between them."""
     if canvas.grid.z[-1] < patient.body.diaphragm - 150:
         return
     z, y, x = canvas.grid.offsets((0.0, 0.0, 0.0))
     dome = diaphragm_height(patient, y, x)
-    chest = (depth > 10) & (z > dome)
+    chest = canvas.free & (z > dome)
     chest &= ~((np.abs(x) < 30) & (y < 25))
     between = (np.abs(x + 8) < 30) & (y > 10)
     lung = chest & ~between
@@ -189,3 +189,17 @@ def _paint_pelvis(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
     np.copyto(canvas.hu, bone + np.float32(180), where=wing & (depth > 0))
     np.copyto(canvas.hu, bone - 40, where=wing & (np.abs(distance) < 2.8) & (depth > 0))
     canvas.free &= ~(((distance > -15) & (z < top)) & (y > -70) & (y < 12))
+    if canvas.grid.z[0] > -190:
+        return
+    # Hips: muscle at the sides, the heads of the femurs in it, the bladder between them.
+    hip = (depth > 0) & (z < -190) & ((side > 62) | (y < -30))
+    np.copyto(canvas.hu, muscle, where=hip)
+    canvas.free &= ~hip
+    for centre, radius, hu in (
+        ((-238.0, 0.0, 92.0), 26.0, bone + 60),
+        ((-238.0, 0.0, -92.0), 26.0, bone + 60),
+        ((-240.0, 22.0, 0.0), 34.0, np.float32(8)),
+    ):
+        found = canvas.ellipsoid(centre, (radius, radius, radius))
+        if found is not None:
+            canvas.paint(found[0], (found[1] < 1) & (depth[found[0]] > 0), hu, 6.0)
