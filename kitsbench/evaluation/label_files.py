@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import zlib
 from dataclasses import dataclass
@@ -222,7 +223,12 @@ def read_labels(file: LabelFile) -> np.ndarray:
     import nibabel as nib
 
     try:
-        data = np.asanyarray(nib.load(file.path).dataobj)
+        image = nib.load(file.path)
+        if file.path.name.lower().endswith(".gz"):
+            # Nibabel stops reading after the last voxel, before gzip's checksum, so that it
+            # takes damaged voxels for labels. Reading the file whole is also faster.
+            image = type(image).from_bytes(gzip.decompress(file.path.read_bytes()))
+        data = np.asanyarray(image.dataobj)
     except _READ_ERRORS as error:
         raise DataError(f"{file.path} is damaged: {_reason(error)}") from error
     labels = as_label_map(data.reshape(file.shape, order="A"), str(file.path))
