@@ -9,7 +9,6 @@ position of an axis is never trusted, only the affine.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -136,46 +135,3 @@ def resampled_grid(
         new_from[k, 3] = (shape[k] - 1) / 2 - scale * (count - 1) / 2
         counts.append(count)
     return np.asarray(affine, dtype=np.float64) @ new_from, (counts[0], counts[1], counts[2])
-
-
-def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a label map as it lies on disk.
-
-    Returns
-    -------
-    labels : ndarray of uint8
-        Axes as on disk.
-    affine : ndarray (4, 4)
-        World mm (RAS+) from disk indices.
-
-    Raises
-    ------
-    DataError
-        The file is no usable label map.
-    """
-    from kitsbench.data.nifti import read_header, read_label
-
-    header = read_header(path)
-    return axes_of(header.affine).from_zyx(read_label(header)), header.affine
-
-
-def write_label_map(path: Path, labels: np.ndarray, image: Path) -> None:
-    """Write a label map on the grid of an image: its shape, affine and header codes.
-
-    Parameters
-    ----------
-    path : Path
-        ``.nii`` or ``.nii.gz``; whole or absent.
-    labels : ndarray of uint8
-        Axes as in the image's file.
-    image : Path
-        The scan.
-
-    Raises
-    ------
-    DataError
-        The image cannot be read, or the label map does not have its shape.
-    """
-    from kitsbench.data.nifti import read_header, write_label
-
-    write_label(path, labels, read_header(image).native())

@@ -12,13 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kitsbench.data.findings import Finding
-from kitsbench.data.geometry import (
-    grid_shift,
-    resampled_grid,
-    same_grid,
-    spacing_of,
-    write_label_map,
-)
+from kitsbench.data.geometry import grid_shift, resampled_grid, same_grid, spacing_of
 from kitsbench.data.native import NativeGrid
 from kitsbench.data.nifti import (
     Header,
@@ -27,12 +21,13 @@ from kitsbench.data.nifti import (
     read_image,
     read_label,
     refuse,
+    write_label,
 )
 from kitsbench.data.resample import resample
 from kitsbench.data.store import PreparedCase
 from kitsbench.errors import UsageError
 
-__all__ = ["Loaded", "NativeGrid", "load_case", "prepare_image", "write_label_map"]
+__all__ = ["Loaded", "NativeGrid", "load_case", "prepare_image", "write_label"]
 
 
 @dataclass
