@@ -43,24 +43,14 @@ class Key:
     def parse(self, name: str, value: Setting) -> Setting:
         """Turn text from a command line into a value of the key's type, or say what is wrong."""
         try:
-            if isinstance(self.default, tuple):
-                parsed: Setting = (
-                    tuple(int(part) for part in value.split("x"))
-                    if isinstance(value, str)
-                    else tuple(value)  # type: ignore[arg-type]
-                )
-            else:
-                kind = type(self.default)
-                parsed = kind(value)  # type: ignore[arg-type]
-                if kind is int and float(value) != parsed:  # type: ignore[arg-type]
-                    raise ValueError
+            parsed = self._converted(value)
         except (TypeError, ValueError):
-            kind_name = (
-                "edges like 4x8x8"
+            kind = (
+                f"edges like {'x'.join(map(str, self.default))}"
                 if isinstance(self.default, tuple)
                 else f"of type {type(self.default).__name__}"
             )
-            raise UsageError(f"{name}={value} is wrong: the value must be {kind_name}.") from None
+            raise UsageError(f"{name}={value} is wrong: the value must be {kind}.") from None
         if self.options is not None and parsed not in self.options:
             allowed = ", ".join(map(str, self.options))
             raise UsageError(f"{name}={value} is wrong: choose from {allowed}.")
@@ -68,6 +58,19 @@ class Key:
             (self.low is None or parsed >= self.low) and (self.high is None or parsed <= self.high)
         ):
             raise UsageError(f"{name}={value} is wrong: allowed are {self.low} to {self.high}.")
+        return parsed
+
+    def _converted(self, value: Setting) -> Setting:
+        if isinstance(self.default, tuple):
+            parts = value.split("x") if isinstance(value, str) else value
+            edges = tuple(int(part) for part in parts)  # type: ignore[union-attr]
+            if len(edges) != len(self.default) or min(edges, default=1) < 1:
+                raise ValueError
+            return edges
+        kind = type(self.default)
+        parsed: Setting = kind(value)  # type: ignore[arg-type]
+        if kind is int and float(value) != parsed:  # type: ignore[arg-type]
+            raise ValueError
         return parsed
 
 

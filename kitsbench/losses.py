@@ -6,8 +6,6 @@ function returns a scalar tensor.
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -73,11 +71,11 @@ def soft_dice(
 
 
 def top_k_mean(losses: Tensor, share: float = 1.0) -> Tensor:
-    """Mean of the largest ``share`` of all values (online hard example mining)."""
+    """Mean of the largest ``share`` of all values, rounded down (online hard example mining)."""
     if share >= 1:
         return losses.mean()
     flat = losses.flatten()
-    return flat.topk(max(1, math.ceil(share * flat.numel())), sorted=False).values.mean()
+    return flat.topk(max(1, int(share * flat.numel())), sorted=False).values.mean()
 
 
 def cross_entropy(

@@ -1,0 +1,136 @@
+"""The words of a recipe: what they mean in numbers, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kitsbench.errors import ContractError
+from kitsbench.recipe import (
+    TRANSFORMS,
+    Inference,
+    Intensity,
+    Optimiser,
+    Recipe,
+    Sampling,
+    Schedule,
+    Transform,
+)
+
+FOREGROUND = {"mean": 100.0, "sd": 75.0, "p0.5": -80.0, "p99.5": 300.0}
+
+
+def applied(intensity, hu):
+    low, high, shift, scale = intensity.resolve(FOREGROUND)
+    return (np.clip(hu, low, high) - shift) * scale
+
+
+def test_zscore_uses_the_foreground_of_the_training_set():
+    values = applied(Intensity(), np.array([-1000.0, 100.0, 175.0, 1000.0]))
+    np.testing.assert_allclose(values, [-180 / 75, 0, 1, 200 / 75])
+
+
+def test_fixed_statistics_win():
+    rule = Intensity(clip=(-79, 304), mean=101, sd=76.9)
+    np.testing.assert_allclose(applied(rule, np.array([101.0, 304.0])), [0, 203 / 76.9])
+
+
+@pytest.mark.parametrize("target", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
+def test_a_range_maps_the_window_onto_the_target(target):
+    rule = Intensity(clip=(-80, 305), scale="range", target=target)
+    middle = (target[0] + target[1]) / 2
+    np.testing.assert_allclose(
+        applied(rule, np.array([-2000.0, 112.5, 2000.0])), [target[0], middle, target[1]], atol=1e-9
+    )
+
+
+def test_a_constant_foreground_does_not_divide_by_zero():
+    low, high, shift, scale = Intensity().resolve({**FOREGROUND, "sd": 0.0})
+    assert np.isfinite([low, high, shift, scale]).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Intensity(clip=(100, -100)), "no window"),
+        (lambda: Intensity(scale="log"), "zscore"),
+        (lambda: Sampling("everywhere"), "uniform, foreground, mixture or lattice"),
+        (lambda: Sampling("mixture", weights=(("tumor", 0.5),)), "add up to 1"),
+        (lambda: Sampling(fraction=1.5), "fraction"),
+        (lambda: Sampling(per_volume=0), "per_volume"),
+        (lambda: Transform("flip"), "mirror"),
+        (lambda: Transform("noise", parameters=(("sigma", 1.0),)), "it has sd"),
+        (lambda: Optimiser("lion"), "sgd, adam or adamw"),
+        (lambda: Optimiser(lr=0), "positive"),
+        (lambda: Inference(overlap=1.0), r"\[0, 1\)"),
+    ],
+)
+def test_words_that_a_recipe_does_not_know_are_refused(make, message):
+    with pytest.raises(ContractError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_every_transform_gives_its_parameters(name):
+    transform = Transform(name)
+    for key, default in TRANSFORMS[name].items():
+        assert transform[key] == default
+        assert Transform(name, parameters=((key, 42.0),))[key] == 42.0
+
+
+# --- schedules ---------------------------------------------------------------------------------
+
+RULES = ["constant", "polynomial", "cosine", "steps", "exponential", "plateau"]
+
+
+@given(st.sampled_from(RULES), st.floats(0, 1), st.floats(0, 1), st.floats(1, 50))
+def test_factors_never_rise_and_lie_between_zero_and_one(rule, first, second, count):
+    schedule = Schedule(rule, count=count)
+    early, late = sorted((first, second))
+    assert 1 >= schedule.at(early) >= schedule.at(late) >= 0
+
+
+@pytest.mark.parametrize(("rule", "end"), [("polynomial", 0), ("cosine", 0), ("constant", 1)])
+def test_schedules_start_at_one_and_end_where_they_should(rule, end):
+    assert Schedule(rule).at(0) == 1
+    assert Schedule(rule).at(1) == pytest.approx(end, abs=1e-12)
+    assert Schedule(rule).at(7) == Schedule(rule).at(1)
+
+
+def test_the_polynomial_is_that_of_nnunet():
+    assert Schedule("polynomial", power=0.9).at(0.25) == pytest.approx(0.75**0.9)
+
+
+def test_steps_and_exponential_agree_at_the_steps():
+    steps = Schedule("steps", factor=0.9, count=28)
+    smooth = Schedule("exponential", factor=0.9, count=28)
+    for epoch in range(28):
+        assert steps.at((epoch + 1e-9) / 28) == pytest.approx(0.9**epoch)
+        assert smooth.at(epoch / 28) == pytest.approx(0.9**epoch)
+
+
+def test_warmup_rises_linearly():
+    schedule = Schedule("constant", warmup=0.1)
+    assert [schedule.at(p) for p in (0, 0.05, 0.1, 1)] == pytest.approx([0, 0.5, 1, 1])
+
+
+# --- identity ----------------------------------------------------------------------------------
+
+
+def test_a_recipe_is_plain_data_and_its_hash_knows_every_value_but_the_prose():
+    recipe = Recipe(augmentation=(Transform("noise", 0.1),))
+    assert json.loads(json.dumps(recipe.to_dict()))["augmentation"][0]["name"] == "noise"
+    assert recipe.digest() == replace(recipe, sources=(("batch", "section 2"),)).digest()
+    for change in (
+        {"batch": 3},
+        {"patch": (8, 8, 8)},
+        {"augmentation": ()},
+        {"optimiser": Optimiser(lr=0.01)},
+        {"inference": Inference(mirror=(2,))},
+    ):
+        assert replace(recipe, **change).digest() != recipe.digest()
