@@ -15,6 +15,7 @@ from kitsbench.statistics.power import (
     Components,
     estimate_components,
     paired_power,
+    pilot_components,
     smallest_detectable_gap,
 )
 from kitsbench.statistics.ranking import rank, rank_groups, rank_stability, rank_then_mean
@@ -52,6 +53,7 @@ __all__ = [
     "nadeau_bengio",
     "paired_power",
     "parse_endpoint",
+    "pilot_components",
     "plan",
     "plus_minus",
     "rank",

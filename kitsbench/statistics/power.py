@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy import optimize, stats
+import pandas as pd
+from scipy import optimize, special
 
-from kitsbench.statistics.blocks import ScoreBlocks
+from kitsbench.errors import DataError
+from kitsbench.statistics.blocks import ScoreBlocks, choose_table, score_blocks
+from kitsbench.statistics.endpoints import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
+from kitsbench.statistics.policy import truth_holds_region
+from kitsbench.statistics.scoretable import validate_scores
 from kitsbench.statistics.simpletests import case_values
 from kitsbench.statistics.twoway import case_component, residual_component, run_component
 
@@ -48,9 +53,11 @@ def paired_power(gap: float, se: float, df: float, alpha: float = 0.05) -> float
     alpha : float
         Level.
     """
-    critical = stats.t.ppf(1 - alpha / 2, df)
+    critical = special.stdtrit(df, 1 - alpha / 2)
     shift = abs(gap) / se
-    return float(stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift))
+    # The wrong tail underflows to NaN where it is smaller than 1e-20.
+    wrong_side = np.nan_to_num(special.nctdtr(df, shift, -critical))
+    return float(1 - special.nctdtr(df, shift, critical) + wrong_side)
 
 
 def smallest_detectable_gap(
@@ -72,7 +79,7 @@ def smallest_detectable_gap(
     """
     if not (np.isfinite(se) and np.isfinite(df) and se > 0):
         return float("nan")
-    start = stats.t.ppf(1 - alpha / 2, df) + stats.t.ppf(power, df)
+    start = special.stdtrit(df, 1 - alpha / 2) + special.stdtrit(df, power)
     factor = optimize.brentq(
         lambda shift: paired_power(shift, 1.0, df, alpha) - power, 0.0, 2 * start, xtol=1e-6
     )
@@ -113,3 +120,35 @@ def estimate_components(blocks: ScoreBlocks) -> Components | None:
         noise_sd=float(np.sqrt(noise)),
         seed_sd=float(np.sqrt(max(0.0, tau2))),
     )
+
+
+def pilot_components(
+    scores: pd.DataFrame,
+    endpoint: str | tuple[str, str] | Endpoint = DEFAULT_ENDPOINT,
+    protocol: str | None = None,
+    dataset: str | None = None,
+) -> Components:
+    """Estimate the components from a score table of earlier runs.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Long score table with two architectures and two seeds or more.
+    endpoint, protocol, dataset
+        Which scores, as for :func:`~kitsbench.statistics.compare`.
+
+    Raises
+    ------
+    DataError
+        The table cannot tell the components apart.
+    """
+    target = parse_endpoint(endpoint)
+    table = choose_table(validate_scores(scores), target, protocol, dataset)
+    positive = truth_holds_region(table[table["region"] == target.region])
+    found = estimate_components(score_blocks(table, target, positive))
+    if found is None:
+        raise DataError(
+            "The pilot table cannot tell cases from training runs; it needs two architectures, "
+            "each with two seeds and folds of two cases or more."
+        )
+    return found

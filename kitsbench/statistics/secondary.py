@@ -13,6 +13,7 @@ from kitsbench.statistics.endpoints import Endpoint
 from kitsbench.statistics.pairs import PairTest, analyse_pairs, number, pair_names
 from kitsbench.statistics.policy import truth_holds_region
 from kitsbench.statistics.simpletests import adjust
+from kitsbench.statistics.verdicts import format_score
 
 LABEL = "secondary/exploratory"
 
@@ -81,10 +82,10 @@ def secondary_endpoints(
 
 def _row(endpoint: Endpoint, test: PairTest, p_adjusted: float) -> dict[str, Any]:
     result = test.result
-    digits = 2 if endpoint.unit else 3
-    text = f"Exploratory: {test.a} minus {test.b} is {result.estimate:+.{digits}f}"
+    text = f"{test.a} minus {test.b} is {format_score(result.estimate, endpoint, signed=True)}"
     if math.isfinite(result.se):
-        text += f" [{result.ci_low:.{digits}f}, {result.ci_high:.{digits}f}]"
+        low, high = (format_score(bound, endpoint) for bound in (result.ci_low, result.ci_high))
+        text += f" [{low}, {high}]"
     text += f"{' ' * bool(endpoint.unit)}{endpoint.unit} in {endpoint.region} {endpoint.metric}"
     if math.isfinite(p_adjusted):
         text += f"; p = {p_adjusted:.3g} after Benjamini-Hochberg"
@@ -107,5 +108,5 @@ def _row(endpoint: Endpoint, test: PairTest, p_adjusted: float) -> dict[str, Any
         "correction": "fdr_bh",
         "scope": result.scope,
         "test": result.test,
-        "sentence": f"{text} (scope {result.scope}).",
+        "sentence": f"Exploratory: {text} (scope {result.scope}).",
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 from statsmodels.stats.multitest import multipletests
 
 from kitsbench.errors import UsageError
@@ -193,8 +193,8 @@ def equivalence_p(estimate: float, se: float, df: float, low: float, high: float
     """
     if not np.isfinite(se) or se <= 0:
         return float("nan")
-    above = stats.t.sf((estimate - low) / se, df)
-    below = stats.t.cdf((estimate - high) / se, df)
+    above = special.stdtr(df, (low - estimate) / se)
+    below = special.stdtr(df, (estimate - high) / se)
     return float(max(above, below))
 
 
@@ -235,4 +235,4 @@ def case_values(blocks: Sequence[Array]) -> Array:
 
 
 def _fewest_seeds(a: Sequence[Array], b: Sequence[Array] | None) -> int:
-    return min(block.shape[1] for block in [*a, *(b or [])])
+    return min(block.shape[1] for block in [*a, *([] if b is None else b)])

@@ -103,6 +103,24 @@ def sentence(finding: Finding, verdict: str, better: str | None) -> str:
     return f"{text} {_scope(finding)}." if scoped else text
 
 
+def format_score(value: float, endpoint: Endpoint, signed: bool = False) -> str:
+    """Write a score or a difference with the digits that its metric deserves.
+
+    Parameters
+    ----------
+    value : float
+        In units of the metric.
+    endpoint : Endpoint
+        Three digits for scores between 0 and 1, two for mm and ml.
+    signed : bool
+        Whether to write a plus sign.
+    """
+    digits = 2 if endpoint.unit else 3
+    # A zero with a minus sign says nothing.
+    value = 0.0 if round(value, digits) == 0 else value
+    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
 def _claim(finding: Finding, verdict: str, better: str | None) -> str:
     margin = "" if finding.margin is None else f"{finding.margin:g}{_unit(finding)}"
     if better is not None:
@@ -164,6 +182,9 @@ def _inconclusive(finding: Finding) -> str:
         )
     else:
         head = f"Inconclusive: {difference}"
+        if result.p_value < finding.alpha:
+            # The interval is that of this pair alone; the family decides.
+            head += f", but p {_p(finding.p_adjusted)} over all pairs"
     if not math.isfinite(finding.gap):
         return head
     return (
@@ -200,10 +221,7 @@ def _size(finding: Finding) -> str:
 
 
 def _number(value: float, finding: Finding, signed: bool = False) -> str:
-    digits = 2 if finding.endpoint.unit else 3
-    # A zero with a minus sign says nothing.
-    value = 0.0 if round(value, digits) == 0 else value
-    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    return format_score(value, finding.endpoint, signed)
 
 
 def _unit(finding: Finding) -> str:

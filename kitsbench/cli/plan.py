@@ -1,0 +1,150 @@
+"""``kitsbench plan``: what a design can detect, before any training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command(name="plan")
+@click.option("--cases", type=int, required=True, metavar="N", help="Cases that are scored.")
+@click.option(
+    "--folds", type=int, required=True, metavar="F", help="Folds that are run; 1 for a hold-out."
+)
+@click.option(
+    "--seeds", type=int, required=True, metavar="S", help="Seeds per architecture and fold."
+)
+@click.option(
+    "--tau",
+    type=float,
+    multiple=True,
+    help="Seed SD of a fold mean; may be given several times.  [default: 0.01 and 0.02]",
+)
+@click.option("--case-sd", type=float, help="SD of architecture x case.  [default: 0.063]")
+@click.option("--noise-sd", type=float, help="SD of case x run.  [default: 0.065]")
+@click.option(
+    "--pilot",
+    type=click.Path(path_type=Path),
+    metavar="SCORES",
+    help="Take the SDs from an earlier score table with two seeds or more.",
+)
+@click.option(
+    "--endpoint", default="tumor:dice", show_default=True, help="Endpoint of the pilot table."
+)
+@click.option("--protocol", help="Scoring protocol of the pilot table, where it holds several.")
+@click.option("--gap", type=float, help="How many seeds does it take to detect this gap?")
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Two-sided level.")
+@click.option("--power", type=float, default=0.8, show_default=True, help="Power.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(
+    cases: int,
+    folds: int,
+    seeds: int,
+    tau: tuple[float, ...],
+    case_sd: float | None,
+    noise_sd: float | None,
+    pilot: Path | None,
+    endpoint: str,
+    protocol: str | None,
+    gap: float | None,
+    alpha: float,
+    power: float,
+    as_json: bool,
+) -> None:
+    """Say the smallest gap that a design detects, and the seeds that a gap needs.
+
+    The gap is the difference of two mean scores that a comparison finds with 80 % power. The
+    defaults describe simulated tumour Dice; the seed SD of KiTS is not known, so two are shown.
+    """
+    from kitsbench.statistics import plan
+
+    components = _components(tau, case_sd, noise_sd, pilot, endpoint, protocol)
+    result = plan(cases, folds, seeds, components, alpha, power, gap)
+    if as_json:
+        click.echo(json.dumps(result, indent=2, allow_nan=False))
+        return
+    _show(result)
+
+
+def _components(
+    tau: tuple[float, ...],
+    case_sd: float | None,
+    noise_sd: float | None,
+    pilot: Path | None,
+    endpoint: str,
+    protocol: str | None,
+) -> list[Any]:
+    from kitsbench.statistics import Components, pilot_components, read_scores
+
+    base, seed_sds = Components(), tau or (0.01, 0.02)
+    if pilot is not None:
+        base = pilot_components(read_scores(pilot), endpoint, protocol)
+        seed_sds = tau or (base.seed_sd,)
+    return [
+        Components(
+            case_sd=base.case_sd if case_sd is None else case_sd,
+            noise_sd=base.noise_sd if noise_sd is None else noise_sd,
+            seed_sd=value,
+        )
+        for value in seed_sds
+    ]
+
+
+def _show(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)
+    size = f"{result['cases']} cases, {result['folds']} fold{'s' * (result['folds'] != 1)}"
+    table = Table(
+        title=f"Smallest detectable gap: {size}, {100 * result['power']:g} % power, "
+        f"alpha {result['alpha']:g}",
+        title_justify="left",
+    )
+    table.add_column("tau", justify="right")
+    counts = [row["seeds"] for row in result["scenarios"][0]["by_seeds"]]
+    for count in counts:
+        mark = " *" if count == result["seeds"] else ""
+        table.add_column(f"{count} seed{'s' * (count != 1)}{mark}", justify="right")
+    table.add_column("unlimited", justify="right")
+    for scenario in result["scenarios"]:
+        cells = [_cell(row) for row in scenario["by_seeds"]]
+        table.add_row(f"{scenario['seed_sd']:.3g}", *cells, f"{scenario['unlimited_seeds']:.3f}")
+    console.print(table)
+    console.print("tau: SD of a fold mean between training runs. * the design asked for.")
+    first = result["scenarios"][0]
+    if first["by_seeds"][0]["scope"] == "L0":
+        console.print(
+            "(in brackets: without a second seed or four folds a test speaks of the trained models "
+            "only, scope L0)",
+            soft_wrap=True,
+        )
+    for scenario in result["scenarios"]:
+        if scenario["fold_test_gap"] is not None:
+            console.print(
+                f"With one seed the test is over {result['folds']} folds; its gap is "
+                f"{scenario['fold_test_gap']:.3f} rather (tau {scenario['seed_sd']:.3g}).",
+                soft_wrap=True,
+            )
+        if result["gap"] is not None:
+            console.print(_needed(result, scenario), soft_wrap=True)
+
+
+def _cell(row: dict[str, Any]) -> str:
+    gap = f"{row['smallest_detectable_gap']:.3f}"
+    return f"({gap})" if row["scope"] == "L0" else gap
+
+
+def _needed(result: dict[str, Any], scenario: dict[str, Any]) -> str:
+    gap, tau = result["gap"], f"tau {scenario['seed_sd']:.3g}"
+    if scenario["seeds_needed"] is None:
+        return (
+            f"No number of seeds detects a gap of {gap:g} ({tau}): the cases alone leave "
+            f"{scenario['unlimited_seeds']:.3f}."
+        )
+    return f"A gap of {gap:g} needs {scenario['seeds_needed']} seeds ({tau})."

@@ -1,0 +1,90 @@
+"""``kitsbench compare`` as a user types it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from kitsbench.cli import cli
+from kitsbench.errors import KitsbenchError
+
+
+@pytest.fixture
+def scores(tmp_path):
+    rng = np.random.default_rng(2)
+    rows = [
+        (name, case % 5, seed, f"case_{case:05d}", "tumor", metric, round(value, 4))
+        for case, difficulty in enumerate(rng.uniform(0.4, 0.7, 60))
+        for name, gain in (("[weak]", 0.0), ("strong", 0.2))
+        for seed in range(2)
+        for metric in ("dice", "recall")
+        for value in [difficulty + gain + rng.normal(0, 0.02)]
+    ]
+    columns = ["architecture", "fold", "seed", "case", "region", "metric", "value"]
+    file = tmp_path / "scores.csv"
+    pd.DataFrame(rows, columns=columns).to_csv(file, index=False)
+    return file
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli, ["compare", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_a_reader_sees_ranking_sentences_and_the_detectable_gap(scores):
+    result = invoke(scores)
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    ranking = [line for line in lines if "│" in line]
+    assert "strong" in ranking[0]
+    # A name in square brackets is text, not a style.
+    assert "[weak]" in ranking[1]
+    sentences = [line for line in lines if line.startswith("• ")]
+    assert len(sentences) == 1
+    assert sentences[0].startswith("• strong scores higher than [weak] by 0.2")
+    assert "exceeds the margin 0.02" in sentences[0]
+    assert "Smallest gap that one comparison of this design detects" in result.output
+
+
+def test_json_is_one_document(scores):
+    result = invoke(scores, "--json", "--margin", "0.5", "--alpha", "0.1")
+    found = json.loads(result.stdout)
+    assert (found["margin"], found["alpha"], found["scope"]) == (0.5, 0.1, "L1")
+    assert found["pairs"][0]["verdict"] == "better_negligible"
+    assert [row["metric"] for row in found["secondary"]] == ["recall"]
+
+
+def test_several_files_and_a_baseline(scores, tmp_path):
+    table = pd.read_csv(scores)
+    files = []
+    for index, (_, part) in enumerate(table.groupby("architecture")):
+        files.append(tmp_path / f"part{index}.csv")
+        part.to_csv(files[-1], index=False)
+    found = json.loads(invoke(*files, "--baseline", "strong", "--json").stdout)
+    assert [(pair["a"], pair["b"]) for pair in found["pairs"]] == [("[weak]", "strong")]
+
+
+def test_secondary_endpoints_on_request(scores):
+    assert "Exploratory: " not in invoke(scores).output
+    assert "• Exploratory: [weak] minus strong is -0.2" in invoke(scores, "--secondary").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--endpoint", "liver:dice"], "no scores of liver:dice"),
+        (["--protocol", "kits21"], "for the protocol 'kits21'"),
+        (["--margin", "0"], "margin of tumor:dice is 0"),
+    ],
+)
+def test_wrong_requests_are_explained(scores, arguments, message):
+    with pytest.raises(KitsbenchError, match=message) as error:
+        invoke(scores, *arguments)
+    assert error.value.exit_code == 2
+
+
+def test_no_table_is_a_usage_error():
+    assert invoke().exit_code == 2
