@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from kitsbench.experiments.results import TrialRecord
@@ -27,9 +28,16 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
     shares: list[float] = []
     overshoots: list[float] = []
     for label in analysis.labels:
-        ledgers = [t.ledger for t in analysis.results.trials if _done(t, label)]
-        if not ledgers:
+        done = [t for t in analysis.results.trials if _done(t, label)]
+        if not done:
             continue
+        if any(t.trial.get("members") for t in done):
+            # An ensemble trains nothing itself; what its members spent stands in their rows.
+            memory = max(_values([t.ledger for t in done], "peak_memory_bytes"), default=None)
+            blank = [words.DASH] * 8
+            rows.append([f"{label}\nensemble", str(len(done)), *blank, words.memory(memory)])
+            continue
+        ledgers = [t.ledger for t in done]
         shares += _values(ledgers, "budget_spent_fraction")
         overshoots += _values(ledgers, "overshoot_steps")
         wall = _mean(ledgers, "wall_s")
@@ -45,7 +53,7 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
                 words.big(_mean(ledgers, "steps")),
                 words.big(_mean(ledgers, "voxels")),
                 words.big(_mean(ledgers, "flops"), "FLOP"),
-                words.big(max(_values(ledgers, "overshoot_steps"), default=None)),
+                words.number(max(_values(ledgers, "overshoot_steps"), default=None), 2),
                 words.big(_mean(ledgers, "patches_per_s")),
                 f"{words.duration(wait)}\n{words.percent(share)}",
                 words.memory(max(_values(ledgers, "peak_memory_bytes"), default=None)),
@@ -68,7 +76,7 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
         "Means over the finished trials of each architecture; overshoot and memory are the "
         "largest. Device time counts everything the method does; below it is the wall time, which "
         "holds scoring, checkpoints and waiting for batches as well. Below the loader wait is its "
-        "share of device time and wait together."
+        "share of device time and wait together. On a CPU, memory is that of the whole process."
     )
     return Table(head, rows, caption), _judgement(shares, overshoots, analysis)
 
@@ -79,10 +87,10 @@ def _judgement(shares: list[float], overshoots: list[float], analysis: Analysis)
     text = analysis.results.experiment.get("budget", {}).get("text", "the budget")
     low, high = words.percent(min(shares), 1), words.percent(max(shares), 1)
     span = low if low == high else f"between {low} and {high}"
-    late = (
-        f", and no trial went over it by more than {max(overshoots):.0f} step" if overshoots else ""
-    )
-    late += "s" if overshoots and max(overshoots) > 1 else ""
+    late = ""
+    if overshoots:
+        most = max(1, math.ceil(max(overshoots) - 1e-9))
+        late = f", and no trial went over it by more than {words.plural(most, 'step')}"
     if min(shares) < 0.98:
         return (
             f"Not every trial used its budget of {text}: the trials spent {span} of it{late}. "
@@ -153,9 +161,9 @@ def _conditions(analysis: Analysis) -> str:
     return (
         f"Measured on {where} with {words.plural(int(first.get('threads') or 1), 'thread')}, patch "
         f"{patch}, batch {first.get('batch', words.DASH)}. Step: forward, backward and optimiser "
-        "(median and middle range); inference: one patch; FLOPs: one patch forward. “With data” "
-        "includes cutting and augmenting the patches; the gap to “compute” is what the loader "
-        "costs."
+        "(median and quartiles). Forward pass and inference: one patch; the share compares with "
+        "the paper's network on the paper's patch. “With data” includes cutting and augmenting "
+        "the patches; the gap to “compute” is what the loader costs."
     )
 
 

@@ -234,8 +234,10 @@ def along_budget(
         figure,
         "budget",
         "Scores along the budget",
-        "Mean over trials; the shade spans the lowest and the highest trial. These scores only "
-        "watch the training: the result is always the last weights, and no step is selected.",
+        "Mean over trials; the shade spans the lowest and the highest trial. A few held-out cases "
+        "of each fold are scored on the way, hence the difference from the tables. These scores "
+        "only watch: the result is always what the end of the budget leaves, and no step is "
+        "selected by them.",
     )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
+
 from kitsbench.reporting import costs, plots, scores, setup, words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.figures import Picture
 from kitsbench.reporting.overlays import draw_overlays
 from kitsbench.reporting.tables import Table
 
+CURVE_CASES = 4  # held-out cases of a fold that a trial scores along the budget
 _MATRIX_FROM = 4  # below that, the forest shows all pairs at a glance
 
 
@@ -159,7 +162,7 @@ def _curves(analysis: Analysis) -> Section | None:
     order = list(dict.fromkeys(shown))
     unit = str(analysis.results.experiment.get("budget", {}).get("unit", ""))
     drawn = [
-        plots.along_budget(curves, order, analysis.labels, unit),
+        plots.along_budget(with_end(analysis), order, analysis.labels, unit),
         plots.learning(curves, order, analysis.labels),
     ]
     blocks = [Block(heading=figure.title, picture=figure) for figure in drawn if figure is not None]
@@ -167,6 +170,47 @@ def _curves(analysis: Analysis) -> Section | None:
         return None
     lead = "How quality grew with what was spent, and whether training had settled at the end."
     return Section("budget", "Along the budget", lead, blocks)
+
+
+def with_end(analysis: Analysis) -> pd.DataFrame:
+    """Curves with the scores at the end of the budget, on the cases that were scored on the way.
+
+    Training stops before it scores itself a last time, since all cases are scored afterwards.
+    """
+    results = analysis.results
+    rows = []
+    for trial in results.trials:
+        watched = trial.trial.get("test_cases", [])[:CURVE_CASES]
+        scores = results.scores
+        own = scores[
+            (scores["architecture"] == trial.architecture)
+            & (scores["fold"] == trial.fold)
+            & (scores["seed"] == trial.seed)
+            & (scores["protocol"] == analysis.protocol)
+            & (scores["metric"] == "dice")
+            & scores["case"].isin(watched)
+        ]
+        curve = results.curves[results.curves["trial"] == trial.id]
+        if trial.state != "finished" or not (curve["kind"] == "score").any():
+            continue
+        if (curve.loc[curve["kind"] == "score", "fraction"] >= 0.999).any():
+            continue
+        for region, value in own.groupby("region", sort=False)["value"].mean().items():
+            rows.append(
+                {
+                    "trial": trial.id,
+                    "architecture": trial.architecture,
+                    "fold": trial.fold,
+                    "seed": trial.seed,
+                    "step": trial.ledger.get("steps"),
+                    "fraction": 1.0,
+                    "device_seconds": trial.ledger.get("device_seconds"),
+                    "kind": "score",
+                    "name": f"{region}:dice",
+                    "value": value,
+                }
+            )
+    return pd.concat([results.curves, pd.DataFrame(rows)]) if rows else results.curves
 
 
 def _fairness(analysis: Analysis) -> Section:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
+import pandas as pd
 import pytest
 
-from kitsbench.reporting import costs, scores, words
+from kitsbench.experiments.trial import CURVE_CASES
+from kitsbench.reporting import costs, scores, sections, words
 from kitsbench.reporting.tables import Table
 
 
@@ -85,7 +88,40 @@ def test_the_audit_judges_what_was_spent(analysis):
     assert sentence == (
         "Every finished trial spent 100.0 % of its budget of 20s, and no trial went over it by "
         "more than 1 step."
-    ) or sentence.startswith("Every finished trial spent 100.")
+    )
+
+
+def test_an_ensemble_spends_nothing_itself(analysis):
+    first = analysis.labels[0]
+    trials = [
+        dataclasses.replace(
+            trial,
+            trial={**trial.trial, "members": ["a", "b"]},
+            ledger={"device_seconds": 0.0, "steps": 0, "budget_spent_fraction": 0.0},
+        )
+        if trial.architecture == first
+        else trial
+        for trial in analysis.results.trials
+    ]
+    results = dataclasses.replace(analysis.results, trials=trials)
+    table, sentence = costs.audit(dataclasses.replace(analysis, results=results))
+    assert table.rows[0][0] == f"{first}\nensemble"
+    assert table.rows[0][2] == "–"
+    assert sentence.startswith("Every finished trial spent 100.0 %")
+
+
+def test_curves_end_with_the_scores_of_the_cases_that_were_watched(analysis):
+    assert sections.CURVE_CASES == CURVE_CASES
+    curves = sections.with_end(analysis)
+    last = curves[(curves["fraction"] == 1.0) & (curves["name"] == "tumor:dice")]
+    assert len(last) == 23  # one trial failed
+    trial = next(t for t in analysis.results.trials if t.state == "finished")
+    table = pd.read_parquet(trial.folder / "scores.parquet")
+    own = table[
+        (table["protocol"] == "kits19") & (table["region"] == "tumor") & (table["metric"] == "dice")
+    ]
+    expected = own[own["case"].isin(trial.trial["test_cases"][:CURVE_CASES])]["value"].mean()
+    assert last.set_index("trial").loc[trial.id, "value"] == pytest.approx(expected)
 
 
 def test_the_cost_table_compares_with_the_paper(analysis):

@@ -249,7 +249,7 @@ def _curve(generator, gap, plan):
         loss = 1.2 * math.exp(-3 * fraction) + 0.3 + generator.normal(0, 0.02)
         rows.append({**base, "kind": "loss", "name": "loss", "value": loss})
         rows.append({**base, "kind": "lr", "name": "lr", "value": 0.01 * (1 - fraction) ** 0.9})
-        if step and step % 25 == 0:
+        if step in (25, 50, 75):
             for region in REGIONS[plan.layout][protocol]:
                 rise = 1 - math.exp(-3 * fraction)
                 value = (0.75 + gap) * rise + generator.normal(0, 0.01)
