@@ -43,7 +43,9 @@ def resample(
     target.SetOutputPixelType(source.GetPixelID() if nearest else sitk.sitkFloat32)
     target.UseNearestNeighborExtrapolatorOn()
     target.SetNumberOfThreads(1)
-    result = sitk.GetArrayViewFromImage(target.Execute(source))
+    # The view does not keep its image alive: `sampled` must stay in scope until it is copied.
+    sampled = target.Execute(source)
+    result = sitk.GetArrayViewFromImage(sampled)
     if nearest:
         return np.array(result)
     out = np.empty(result.shape, dtype=array.dtype)
