@@ -1,0 +1,107 @@
+"""``kitsbench doctor``: what this machine can do, and what is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("doctor")
+@click.option(
+    "--workdir",
+    type=click.Path(path_type=Path),
+    default=Path("kitsbench-work"),
+    show_default=True,
+    help="Folder whose disk is looked at.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(workdir: Path, as_json: bool) -> int:
+    """Say what this machine can do, what is missing, and how to get it."""
+    rows = examine(workdir)
+    if as_json:
+        click.echo(json.dumps(rows))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("", "what", "found", "what to do")
+        marks = {
+            "ok": "[green]ok[/green]",
+            "note": "[yellow]note[/yellow]",
+            "missing": "[red]missing[/red]",
+        }
+        for row in rows:
+            table.add_row(marks[row["status"]], row["what"], row["found"], row["remedy"])
+        Console().print(table)
+    return 1 if any(row["status"] == "missing" for row in rows) else 0
+
+
+def examine(workdir: Path) -> list[dict[str, Any]]:
+    """Rows of the table: ``what``, ``status`` (ok, note, missing), ``found``, ``remedy``."""
+    import psutil
+    import torch
+
+    from kitsbench.experiments.environment import choose_device, describe_environment, usable_cores
+    from kitsbench.registry import load_all
+
+    device = choose_device("auto")
+    environment = describe_environment(device, usable_cores())
+    rows: list[dict[str, Any]] = []
+
+    def add(what: str, status: str, found: str, remedy: str = "") -> None:
+        rows.append({"what": what, "status": status, "found": found, "remedy": remedy})
+
+    add("kitsbench", "ok", f"{environment['kitsbench']}, Python {environment['python']}")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if gpus:
+        add("GPU", "ok", ", ".join(gpus))
+    else:
+        add(
+            "GPU",
+            "note",
+            f"none that torch {torch.__version__} can use",
+            "training runs on the CPU, with small presets; for a GPU install a CUDA build of torch",
+        )
+    add(
+        "processor",
+        "ok",
+        f"{environment['device_name'] if not gpus else ''} {usable_cores()} cores".strip(),
+    )
+    memory = psutil.virtual_memory().available / 2**30
+    add(
+        "memory",
+        "ok" if memory > 4 else "note",
+        f"{memory:.1f} GiB free",
+        "" if memory > 4 else "close other programs, or use --max-memory and small patches",
+    )
+    place = workdir.absolute()
+    while not place.exists():
+        place = place.parent
+    disk = shutil.disk_usage(place).free / 2**30
+    add(
+        "disk",
+        "ok" if disk > 5 else "note",
+        f"{disk:.0f} GiB free at {workdir}",
+        "" if disk > 5 else "choose a --workdir on a larger disk",
+    )
+    for package, release in environment["packages"].items():
+        if release is None:
+            add(package, "missing", "not installed", f"pip install {package}")
+        else:
+            add(package, "ok", str(release))
+    entries = load_all()
+    if not entries:
+        add("architectures", "missing", "none installed", "pip install kitsbench-plugins")
+    for entry in entries:
+        good = entry.status == "ok"
+        add(
+            f"architecture {entry.name}",
+            "ok" if good else "missing",
+            entry.status,
+            "" if good else str(entry.error),
+        )
+    return rows

@@ -1,0 +1,64 @@
+"""``kitsbench predict``: segment scans with a trained architecture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kitsbench.errors import DataError, UsageError
+
+
+@click.command("predict")
+@click.argument("trial", metavar="TRIAL")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the label maps.",
+)
+@click.option(
+    "--workdir",
+    type=click.Path(path_type=Path),
+    default=Path("kitsbench-work"),
+    show_default=True,
+    help="Where TRIAL is looked for when it is an id.",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--overwrite", is_flag=True, help="Replace label maps that are there already.")
+def command(
+    trial: str, images: tuple[Path, ...], output: Path, workdir: Path, device: str, overwrite: bool
+) -> int:
+    """Segment IMAGES with the weights of TRIAL.
+
+    TRIAL is an id (or its first letters) from a working directory, or a trial's folder. A label
+    map has the shape, affine and orientation of its image, and the image's name.
+    """
+    from kitsbench.cli.progress import CountBar, console
+    from kitsbench.experiments.environment import choose_device
+    from kitsbench.experiments.predict import find_trial, open_trial, output_name, predict_scan
+
+    folder = find_trial(trial, workdir)
+    names = [output_name(image) for image in images]
+    if len(set(names)) < len(names):
+        raise UsageError("Two images have the same name; predict them into different folders.")
+    there = [name for name in names if (output / name).exists()]
+    if there and not overwrite:
+        raise UsageError(
+            f"{output / there[0]} exists already; choose another folder, or --overwrite."
+        )
+    trained = open_trial(folder, choose_device(device))
+    failed = 0
+    with CountBar() as count:
+        for index, (image, name) in enumerate(zip(images, names, strict=True)):
+            count("scans", index, len(images))
+            try:
+                predict_scan(trained, image, output / name)
+            except DataError as error:
+                failed += 1
+                console.print(f"[red]{image} was left out[/red]: {error}", highlight=False)
+        count("scans", len(images), len(images))
+    console.print(f"{len(images) - failed} of {len(images)} label maps are in {output}.")
+    return 2 if failed else 0

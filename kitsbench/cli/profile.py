@@ -1,0 +1,154 @@
+"""``kitsbench profile``: parameters, FLOPs, latency, throughput, memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kitsbench.errors import KitsbenchError
+from kitsbench.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from kitsbench.experiments.experiment import Experiment
+
+
+def profile_entrants(experiment: Experiment) -> list[dict[str, Any]]:
+    """Measure every architecture of an experiment that can be built; known figures are kept.
+
+    Returns
+    -------
+    list of dict
+        A profile each, or ``architecture`` and ``error``. They are stored in
+        ``WORKDIR/profiles``.
+    """
+    from kitsbench.experiments.environment import device_name
+    from kitsbench.profiling import ProfileJob, profile
+
+    folder = experiment.request.workdir / "profiles"
+    found = []
+    for label in dict.fromkeys(task.trial["label"] for task in experiment.tasks):
+        tasks = [t for t in experiment.tasks if t.trial["label"] == label and not t.members]
+        if not tasks:
+            continue
+        task = next((t for t in tasks if t.folder.read_status()["status"] == "finished"), tasks[0])
+        device = "cuda:0" if experiment.device.type == "cuda" else "cpu"
+        key = [
+            task.spec.digest(),
+            task.recipe.digest(),
+            device_name(experiment.device),
+            experiment.threads,
+        ]
+        file = folder / f"{re.sub('[^A-Za-z0-9._-]+', '-', label)}.json"
+        if file.exists() and (known := read_json(file)).get("key") == key:
+            found.append(known)
+            continue
+        job = ProfileJob(
+            label=label,
+            location=task.location,
+            spec=task.spec,
+            recipe=task.recipe,
+            device=device,
+            precision=task.trial["precision"],
+            threads=experiment.threads,
+            stores=task.stores,
+            cases=task.train_cases[:8],
+            window=task.window,
+        )
+        try:
+            result = profile(job) | {"device_name": device_name(experiment.device), "key": key}
+        except KitsbenchError as error:
+            found.append({"architecture": label, "error": str(error)})
+            continue
+        write_json(file, result)
+        found.append(result)
+    return found
+
+
+@click.command("profile")
+@click.argument("architectures", nargs=-1, metavar="[ARCH[:key=value,...]]...")
+@click.option("--all", "all_installed", is_flag=True, help="Every installed architecture.")
+@click.option("--dataset", help="Folder of cases to load patches from; by default the phantom.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--size", type=click.Choice(["auto", "tiny", "small", "paper"]), default="auto")
+@click.option("--patch", help="Patch in voxels (z, y, x), e.g. 32x48x48.")
+@click.option("--batch", type=click.IntRange(1), help="Patches in a training step.")
+@click.option(
+    "--workdir",
+    type=click.Path(path_type=Path),
+    default=Path("kitsbench-work"),
+    show_default=True,
+    help="Where data and profiles are kept.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def command(as_json: bool, patch: str | None, **options: Any) -> int:
+    """Measure architectures: parameters, FLOPs, training step, inference, throughput, memory.
+
+    Each is measured with the matched recipe, in a process of its own. Throughput is given twice:
+    on patches that lie on the device already, and with loading and augmentation.
+    """
+    from kitsbench.cli.progress import CountBar, console
+    from kitsbench.experiments.experiment import plan_experiment
+    from kitsbench.experiments.request import Request, parse_triple
+
+    request = Request(seeds=1, split=2, folds=(0,), **options)
+    if patch:
+        request = replace(request, patch=parse_triple(patch, int, "patch"))
+    with CountBar() as count:
+        experiment = plan_experiment(request, lambda text: console.print(text), count)
+    with console.status("Measuring ..."):
+        rows = profile_entrants(experiment)
+    rows += [{"architecture": e.label, "error": e.error} for e in experiment.entrants if e.error]
+    if as_json:
+        click.echo(json.dumps(rows))
+    else:
+        _print(rows)
+    return 1 if any("error" in row for row in rows) else 0
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "architecture",
+        "parameters",
+        "GFLOP\nforward",
+        "GFLOP\nstep",
+        "step ms\n(quartiles)",
+        "inference\nms",
+        "patches/s\ncompute",
+        "patches/s\nwith data",
+        "peak\nMiB",
+    )
+    for row in (row for row in rows if "error" not in row):
+        full = row["patches_per_s_full"]
+        flops = [row["flops_forward"], row["flops_step"]]
+        table.add_row(
+            row["architecture"],
+            f"{row['parameters']:,}",
+            *("?" if value is None else f"{value / 1e9:.2f}" for value in flops),
+            f"{row['train_step_ms']:.0f} ({row['train_step_ms_low']:.0f}-"
+            f"{row['train_step_ms_high']:.0f})",
+            f"{row['inference_ms']:.0f}",
+            f"{row['patches_per_s_compute']:.1f}",
+            "" if full is None else f"{full:.1f}",
+            f"{row['peak_memory_bytes'] / 2**20:.0f}",
+        )
+    console = Console()
+    console.print(table)
+    if rows:
+        first = next((row for row in rows if "error" not in row), None)
+        if first:
+            console.print(
+                f"Patch {'x'.join(map(str, first['patch']))}, batch {first['batch']}, "
+                f"{first['precision']}, {first['device_name']}, {first['threads']} threads; "
+                "GFLOP for one patch.",
+                highlight=False,
+            )
+    for row in (row for row in rows if "error" in row):
+        console.print(f"[red]{row['architecture']}[/red]: {row['error']}", highlight=False)

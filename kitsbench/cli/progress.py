@@ -1,0 +1,113 @@
+"""What a user sees while things run: bars on a terminal, nothing elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from kitsbench.experiments.local import Event
+
+console = Console(stderr=True)
+
+
+class CountBar:
+    """A bar for something that is counted, such as cases; use as a context manager."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=False,
+            disable=not sys.stderr.isatty(),
+        )
+        self._rows: dict[str, TaskID] = {}
+
+    def __enter__(self) -> CountBar:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are done."""
+        if what not in self._rows:
+            self._rows[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._rows[what], completed=done, total=total)
+
+
+class TrialBars:
+    """One bar for all trials and one for each that runs; use as a context manager.
+
+    Parameters
+    ----------
+    total : int
+        Trials to run.
+    """
+
+    def __init__(self, total: int):
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not sys.stderr.isatty(),
+        )
+        self._total, self._done = total, 0
+        self._rows: dict[str, TaskID] = {}
+
+    def __enter__(self) -> TrialBars:
+        self._bars.start()
+        self._all = self._bars.add_task(f"all {self._total} trials", total=self._total)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show what happened to a trial."""
+        trial = event.task.trial
+        name = f"{trial['label']} fold {trial['fold']} seed {trial['seed']}"
+        row = self._rows.get(event.task.id)
+        if event.kind == "started":
+            self._rows[event.task.id] = self._bars.add_task(f"  {name}: starting", total=1.0)
+        elif event.kind == "progress" and row is not None:
+            doing = {"train": "training", "score": "scoring held-out cases"}[event.stage]
+            self._bars.update(row, description=f"  {name}: {doing}", completed=event.fraction)
+            share = 0.9 * event.fraction if event.stage == "train" else 0.9 + 0.1 * event.fraction
+            self._bars.update(self._all, completed=self._done + share)
+        elif event.kind in ("finished", "failed", "taken"):
+            self._done += 1
+            if row is not None:
+                self._bars.remove_task(self._rows.pop(event.task.id))
+            self._bars.update(self._all, completed=self._done)
+            if event.kind == "failed":
+                console.print(f"[red]{name} failed[/red]: {event.message}", highlight=False)
+            elif event.kind == "taken":
+                console.print(f"{name}: {event.message}", highlight=False)

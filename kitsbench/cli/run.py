@@ -1,0 +1,267 @@
+"""``kitsbench run``: plan, train, predict, score, compare, report."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kitsbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from kitsbench.experiments.experiment import Experiment
+    from kitsbench.experiments.request import Request
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Let a TOML file set the defaults of the options; the command line goes before."""
+    if value is None:
+        return None
+    try:
+        with open(value, "rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"The configuration {value} cannot be read: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"The configuration {value} is no TOML: {error}.") from error
+    known = {p.name: p for p in ctx.command.params if p.name not in ("config", None)}
+    defaults: dict[str, Any] = {}
+    for key, setting in content.items():
+        name = {"all": "all_installed"}.get(key, key).replace("-", "_")
+        if name not in known:
+            options = ", ".join(sorted(p.opts[-1].lstrip("-") for p in known.values()))
+            raise UsageError(f"{value} sets '{key}', which is no option of run: {options}.")
+        defaults[name] = (
+            ",".join(map(str, setting))
+            if isinstance(setting, list) and name != "architectures"
+            else setting
+        )
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+    return value
+
+
+@click.command("run")
+@click.argument("architectures", nargs=-1, metavar="[ARCH[:key=value,...]]...")
+@click.option("--all", "all_installed", is_flag=True, help="Every installed architecture.")
+@click.option("--dataset", help="Folder of cases; without it the built-in phantom is used.")
+@click.option("--layout", help="Layout of the folder where it cannot be told from its content.")
+@click.option(
+    "--recipe",
+    type=click.Choice(["matched", "paper"]),
+    default="matched",
+    show_default=True,
+    help="One shared recipe for all, or each architecture's own.",
+)
+@click.option("--budget", help="90s, 10min, 2h, 20000steps, 5e9voxels or 3e17flops a trial.")
+@click.option("--max-memory", help="Most memory a trial may use, e.g. 11GiB.")
+@click.option("--folds", default="all", show_default=True, help="all, or indices such as 0,2.")
+@click.option("--split", type=click.IntRange(2), help="Number of folds that cases are split into.")
+@click.option("--seeds", type=click.IntRange(1), help="Training runs per architecture and fold.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Trials at the same time; by default one a GPU, or on a CPU one a core, at most 4.",
+)
+@click.option(
+    "--size",
+    type=click.Choice(["auto", "tiny", "small", "paper"]),
+    default="auto",
+    help="Size preset of the architectures; auto is tiny on a CPU, paper on a GPU.",
+)
+@click.option("--patch", help="Patch in voxels (z, y, x), e.g. 32x48x48.")
+@click.option("--spacing", help="Voxel size in mm (z, y, x), e.g. 4x4x4.")
+@click.option("--batch", type=click.IntRange(1), help="Patches in a training step.")
+@click.option("--protocol", help="Scoring rule, e.g. kits19; by default the dataset's own.")
+@click.option(
+    "--endpoint",
+    default="tumor:dice",
+    show_default=True,
+    help="region:metric that the verdicts are about.",
+)
+@click.option("--timeout", type=click.FloatRange(min=1), help="Seconds a trial may take in all.")
+@click.option("--strict", is_flag=True, help="A damaged case is an error, not set aside.")
+@click.option(
+    "--workdir",
+    type=click.Path(path_type=Path),
+    default=Path("kitsbench-work"),
+    show_default=True,
+    help="Where data, trials and the report are kept.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan and train nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option(
+    "--config",
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    metavar="FILE.toml",
+    help="File that sets any of these options.",
+)
+def command(dry_run: bool, as_json: bool, **options: Any) -> int:
+    """Train, score and compare architectures under one budget, and write the report.
+
+    ARCH is a name from `kitsbench list` or a plugin's FILE.py. Run the same command again and
+    finished trials are kept: only what is missing is done. Exit code 0 if all is fine, 1 if some
+    trials failed, 2 for wrong usage or input.
+    """
+    from kitsbench.cli.progress import CountBar, TrialBars, console
+    from kitsbench.experiments.experiment import plan_experiment, run_experiment
+    from kitsbench.experiments.local import LocalExecutor
+
+    request = _request(options)
+    with CountBar() as count:
+        experiment = plan_experiment(request, lambda text: console.print(text), count)
+    if dry_run:
+        _print_plan(experiment, as_json)
+        return 0
+    _announce(experiment)
+    open_trials = [t for t in experiment.tasks if t.folder.read_status()["status"] != "finished"]
+    devices = _devices(experiment)
+    executor = LocalExecutor(experiment.jobs, devices, experiment.threads, request.timeout)
+    try:
+        with TrialBars(len(open_trials)) as bars:
+            run_experiment(experiment, executor, bars)
+    except KeyboardInterrupt:
+        click.echo("Stopped. The same command goes on from here.", err=True)
+        return 130
+    return _conclude(experiment, as_json)
+
+
+def _request(options: dict[str, Any]) -> Request:
+    from kitsbench.experiments.request import Request, parse_folds, parse_memory, parse_triple
+    from kitsbench.training.budget import Budget
+
+    memory, budget = options.pop("max_memory"), options.pop("budget")
+    patch, spacing = options.pop("patch"), options.pop("spacing")
+    return Request(
+        architectures=tuple(options.pop("architectures")),
+        folds=parse_folds(str(options.pop("folds"))),
+        max_memory=parse_memory(memory) if memory else None,
+        budget=Budget.parse(str(budget)) if budget else None,
+        patch=parse_triple(patch, int, "patch") if patch else None,
+        spacing=parse_triple(spacing, float, "spacing") if spacing else None,
+        command=shlex.join(["kitsbench", *sys.argv[1:]]),
+        **options,
+    )
+
+
+def _devices(experiment: Experiment) -> list[str]:
+    import torch
+
+    if experiment.device.type == "cuda":
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return ["cpu"]
+
+
+def _announce(experiment: Experiment) -> None:
+    """Say what is going to happen, in a few lines that a newcomer understands."""
+    from kitsbench.cli.progress import console
+
+    names = [e.label for e in experiment.entrants if e.error is None]
+    finished = sum(t.folder.read_status()["status"] == "finished" for t in experiment.tasks)
+    dataset = experiment.dataset
+    lines = [
+        f"Dataset: {dataset.name}, {len(dataset.cases)} cases"
+        + (" (synthetic)" if dataset.synthetic else "")
+        + f", split into {len(experiment.split.folds)} folds.",
+        f"Architectures: {', '.join(names)}.",
+        f"Budget: {experiment.budget} of training a trial on "
+        f"{experiment.description['device']['name']}; recipe {experiment.request.recipe}.",
+        f"Trials: {len(experiment.tasks)} = architectures x {len(experiment.folds)} folds x "
+        f"{experiment.seeds} seeds; {finished} already finished.",
+        f"Working directory: {experiment.request.workdir}",
+    ]
+    for line in lines:
+        console.print(line, highlight=False)
+    for entrant in experiment.entrants:
+        if entrant.error is not None:
+            console.print(
+                f"[red]{entrant.label} cannot take part[/red]: {entrant.error}", highlight=False
+            )
+
+
+def _print_plan(experiment: Experiment, as_json: bool) -> None:
+    rows = []
+    for task in experiment.tasks:
+        status = task.folder.read_status()["status"]
+        rows.append(
+            {
+                "id": task.id,
+                "architecture": task.trial["label"],
+                "fold": task.trial["fold"],
+                "seed": task.trial["seed"],
+                "status": status,
+                "budget": str(task.budget) if not task.members else "none (ensemble)",
+            }
+        )
+    waiting = sum(row["status"] != "finished" for row in rows)
+    if as_json:
+        click.echo(json.dumps({"workdir": str(experiment.request.workdir), "trials": rows}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("trial", "architecture", "fold", "seed", "status", "budget")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console = Console()
+    console.print(table)
+    text = f"{waiting} of {len(rows)} trials would run"
+    if experiment.budget.unit == "seconds" and waiting:
+        trained = sum(not t.members for t in experiment.tasks) - (len(rows) - waiting)
+        total = experiment.budget.amount * max(trained, 0) / experiment.jobs
+        text += f": {total / 60:.1f} minutes of training, and scoring on top"
+    console.print(text + ".")
+
+
+def _conclude(experiment: Experiment, as_json: bool) -> int:
+    """Profile, compare, report; print the table or the JSON, and choose the exit code."""
+    from rich.console import Console
+
+    from kitsbench.cli.profile import profile_entrants
+    from kitsbench.cli.progress import console
+    from kitsbench.experiments.results import load_results
+    from kitsbench.reporting.analysis import analyse
+    from kitsbench.reporting.build import write_report
+    from kitsbench.reporting.terminal import terminal_table
+
+    workdir = experiment.request.workdir
+    with console.status("Measuring speed and memory ..."):
+        profile_entrants(experiment)
+    with console.status("Writing the report ..."):
+        results = load_results(workdir)
+        analysis = analyse(results)
+        report = write_report(analysis, workdir / "report")
+    failed = [t for t in results.trials if t.state == "failed"]
+    broken = [e for e in experiment.entrants if e.error is not None]
+    if as_json:
+        document = {
+            "workdir": str(workdir),
+            "report": str(report),
+            "trials": [
+                {
+                    "id": t.id,
+                    "architecture": t.architecture,
+                    "fold": t.fold,
+                    "seed": t.seed,
+                    "status": t.state,
+                    "reason": t.status.get("reason"),
+                    "message": t.status.get("message"),
+                    "ledger": t.ledger,
+                }
+                for t in results.trials
+            ],
+            "broken": [{"architecture": e.label, "error": e.error} for e in broken],
+            "ranking": analysis.ranking,
+        }
+        click.echo(json.dumps(document, allow_nan=False))
+    else:
+        Console().print(terminal_table(results, analysis.comparison, report))
+    return 1 if failed or broken else 0

@@ -1,0 +1,214 @@
+"""An experiment: prepare the data, plan the trials, run them, and leave files that tell all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from kitsbench import __version__
+from kitsbench.architecture import Labels
+from kitsbench.data.datasets import Dataset
+from kitsbench.data.folds import Split
+from kitsbench.experiments.entrants import (
+    choose_entrants,
+    describe_entrant,
+    shared_recipe,
+)
+from kitsbench.experiments.environment import (
+    choose_device,
+    device_name,
+    share_out,
+)
+from kitsbench.experiments.folder import now
+from kitsbench.experiments.identity import Entrant
+from kitsbench.experiments.local import Event
+from kitsbench.experiments.materials import (
+    Count,
+    Stores,
+    Tell,
+    choose_split,
+    find_dataset,
+    prepare_all,
+)
+from kitsbench.experiments.planner import Planner, choose_protocols
+from kitsbench.experiments.request import (
+    DATASET_BUDGET,
+    DATASET_SEEDS,
+    PHANTOM_BUDGET,
+    PHANTOM_SEEDS,
+    Request,
+)
+from kitsbench.experiments.trial import TrialTask
+from kitsbench.files import write_json
+from kitsbench.recipe import Recipe
+from kitsbench.training.budget import Budget
+
+SHOWCASES = 3
+
+
+class Executor(Protocol):
+    """Anything that runs trials."""
+
+    def execute(self, tasks: Sequence[TrialTask], notify: Callable[[Event], None]) -> None:
+        """Run all trials and tell what happens to them."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A planned experiment.
+
+    Attributes
+    ----------
+    request : Request
+    device : torch.device
+    jobs, threads : int
+        Trials at the same time, and CPU threads of each.
+    dataset : Dataset
+    split : Split
+    budget : Budget
+    entrants : list of Entrant
+    tasks : list of TrialTask
+        In the order of execution; ensembles last.
+    """
+
+    request: Request
+    device: torch.device
+    jobs: int
+    threads: int
+    dataset: Dataset
+    split: Split
+    folds: tuple[int, ...]
+    seeds: int
+    budget: Budget
+    recipe: Recipe
+    entrants: list[Entrant]
+    tasks: list[TrialTask]
+    description: dict[str, Any]
+
+
+def plan_experiment(
+    request: Request,
+    tell: Tell = lambda text: None,
+    count: Count = lambda what, done, total: None,
+) -> Experiment:
+    """Prepare data and plan the trials; nothing is trained.
+
+    Parameters
+    ----------
+    request : Request
+    tell : callable
+        Gets a line for the user now and then.
+    count : callable
+        Gets (what, done, total) while data are made or prepared.
+
+    Raises
+    ------
+    UsageError, DataError
+        The request cannot be carried out.
+    """
+    device = choose_device(request.device)
+    jobs, threads = share_out(device, request.jobs)
+    workdir = request.workdir
+    dataset = find_dataset(request, tell, count)
+    labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
+    entrants = choose_entrants(request, labels, device)
+    stores = prepare_all(request, entrants, dataset, count)
+    split, folds = choose_split(request, stores)
+    seeds = request.seeds or (PHANTOM_SEEDS if request.phantom else DATASET_SEEDS)
+    budget = request.budget or Budget.parse(
+        PHANTOM_BUDGET if request.phantom else DATASET_BUDGET[device.type]
+    )
+    planner = Planner(request, dataset, stores, split, budget, device, threads)
+    tasks = planner.tasks(entrants, folds, seeds)
+    experiment = Experiment(
+        request,
+        device,
+        jobs,
+        threads,
+        dataset,
+        split,
+        folds,
+        seeds,
+        budget,
+        shared_recipe(request, device),
+        entrants,
+        tasks,
+        {},
+    )
+    experiment.description.update(_describe(experiment, stores))
+    write_json(workdir / "splits" / f"{split.id}.json", split.to_dict())
+    return experiment
+
+
+def run_experiment(
+    experiment: Experiment, executor: Executor, notify: Callable[[Event], None]
+) -> None:
+    """Run the trials that are not finished, ensembles after their members.
+
+    ``experiment.json`` is written before the first trial begins, so that a report can be made of
+    whatever a kill leaves behind.
+    """
+    write_json(experiment.request.workdir / "experiment.json", experiment.description)
+    open_tasks = [t for t in experiment.tasks if t.folder.read_status()["status"] != "finished"]
+    executor.execute([t for t in open_tasks if not t.members], notify)
+    ready = []
+    for task in open_tasks:
+        missing = [m for m in task.members if m.folder.read_status()["status"] != "finished"]
+        if missing:
+            names = ", ".join(sorted({str(m.trial["label"]) for m in missing}))
+            message = f"its member {names} did not finish."
+            task.folder.write("trial.json", task.trial)
+            task.folder.set_status("failed", "member failed", message)
+            notify(Event(task, "failed", message=f"member failed: {message}"))
+        elif task.members:
+            ready.append(task)
+    executor.execute(ready, notify)
+
+
+def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:
+    """Content of ``experiment.json``."""
+    request, dataset = experiment.request, experiment.dataset
+    any_store = next((s for grids in stores.values() for s in grids.values()), None)
+    shown = experiment.split.test(experiment.folds[0])[:SHOWCASES] if experiment.folds else []
+    return {
+        "version": __version__,
+        "created": now(),
+        "command": request.command,
+        "dataset": {
+            "name": dataset.name,
+            "path": str(Path(dataset.root).resolve()),
+            "layout": dataset.layout,
+            "labels": dict(dataset.labels),
+            "fingerprint": any_store.dataset_fingerprint if any_store else None,
+            "n_cases": len(dataset.cases),
+            "excluded": dict(any_store.excluded) if any_store else {},
+            "synthetic": dataset.synthetic,
+            "note": dataset.note,
+        },
+        "protocol": choose_protocols(request, dataset)[0],
+        "protocols": list(choose_protocols(request, dataset)),
+        "endpoint": request.endpoint,
+        "recipe": experiment.recipe.to_dict(),
+        "recipe_mode": request.recipe,
+        "budget": experiment.budget.to_dict(),
+        "max_memory": request.max_memory,
+        "folds": {
+            "count": len(experiment.split.folds),
+            "used": list(experiment.folds),
+            "split_id": experiment.split.id,
+        },
+        "seeds": experiment.seeds,
+        "device": {
+            "kind": experiment.device.type,
+            "name": device_name(experiment.device),
+            "threads": experiment.threads,
+            "jobs": experiment.jobs,
+        },
+        "architectures": [describe_entrant(entrant) for entrant in experiment.entrants],
+        "trials": [task.id for task in experiment.tasks],
+        "showcase": list(shown),
+    }

@@ -1,0 +1,261 @@
+"""Executor ``local``: a process a trial, one trial a slot, threads shared out among the slots.
+
+A process of its own means that a trial cannot take the others along when it runs out of memory,
+and that its exit frees the device. Processes are forked from a server that has imported torch
+already, so that starting one takes no time; where that is not possible they are spawned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import psutil
+
+from kitsbench.experiments.folder import TrialFolder
+from kitsbench.experiments.trial import TrialTask, run_trial
+
+REPORT_EVERY = 0.2  # seconds between two reports of a trial
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a trial.
+
+    Parameters
+    ----------
+    task : TrialTask
+    kind : {"started", "progress", "finished", "failed", "taken"}
+    stage : str
+        ``train`` or ``score``, for progress.
+    fraction : float
+        Progress of the stage.
+    message : str
+        Why it failed.
+    """
+
+    task: TrialTask
+    kind: str
+    stage: str = ""
+    fraction: float = 0.0
+    message: str = ""
+
+
+@dataclass
+class _Running:
+    task: TrialTask
+    process: BaseProcess
+    pipe: Connection
+    device: str
+    deadline: float | None
+    stopped: tuple[str, str] | None = None
+    outcome: str | None = None
+    peak: int = 0
+
+
+@dataclass
+class LocalExecutor:
+    """Runs trials on this machine.
+
+    Parameters
+    ----------
+    jobs : int
+        Trials at the same time.
+    devices : sequence of str
+        Devices that are shared out among the slots; a CUDA device never holds two timed trials.
+    threads : int
+        CPU threads of each trial.
+    timeout : float or None
+        Seconds of wall time after which a trial is stopped.
+    """
+
+    jobs: int = 1
+    devices: Sequence[str] = ("cpu",)
+    threads: int = 1
+    timeout: float | None = None
+    _running: list[_Running] = field(default_factory=list)
+
+    def execute(self, tasks: Sequence[TrialTask], notify: Callable[[Event], None]) -> None:
+        """Run all trials; a failing one does not stop the others.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            The user stopped; trials that were running are marked as killed and can be resumed.
+        """
+        context = _context()
+        waiting = list(tasks)
+        try:
+            while waiting or self._running:
+                while waiting and len(self._running) < self.jobs:
+                    self._start(context, waiting.pop(0), notify)
+                self._listen(notify)
+        except BaseException:
+            self._stop_all()
+            raise
+
+    def _start(self, context: Any, task: TrialTask, notify: Callable[[Event], None]) -> None:
+        used = [running.device for running in self._running]
+        free = [d for d in self.devices if d not in used or not d.startswith("cuda")]
+        device = (free or list(self.devices))[0]
+        task = replace(task, device=device, threads=self.threads)
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_child, args=(task, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
+        self._running.append(_Running(task, process, ours, device, deadline))
+        notify(Event(task, "started"))
+
+    def _listen(self, notify: Callable[[Event], None]) -> None:
+        """Pass on what the trials report, and stop those that spend too much."""
+        sources = [r.pipe for r in self._running] + [r.process.sentinel for r in self._running]
+        wait(sources, timeout=0.25)
+        for running in list(self._running):
+            ended = not running.process.is_alive()
+            for stage, fraction in _messages(running):
+                if stage == "end":
+                    running.outcome = str(fraction)
+                else:
+                    notify(Event(running.task, "progress", stage, float(fraction)))
+            if ended:
+                self._running.remove(running)
+                notify(_ending(running))
+            else:
+                self._guard(running)
+
+    def _guard(self, running: _Running) -> None:
+        """Stop a trial that exceeds its memory or its time."""
+        if running.deadline is not None and time.monotonic() > running.deadline:
+            running.stopped = ("timeout", f"It ran longer than {self.timeout:g} s of wall time.")
+        limit = running.task.max_memory
+        if limit is not None and running.device == "cpu":
+            with contextlib.suppress(psutil.Error):
+                running.peak = psutil.Process(running.process.pid).memory_info().rss
+            if running.peak > limit:
+                running.stopped = (
+                    "out-of-memory",
+                    f"It used {running.peak / 2**30:.2f} GiB; --max-memory allows "
+                    f"{limit / 2**30:.2f} GiB.",
+                )
+        if running.stopped is not None:
+            running.process.kill()
+
+    def _stop_all(self) -> None:
+        for running in self._running:
+            running.process.terminate()
+        for running in self._running:
+            running.process.join(5)
+            if running.process.is_alive():
+                running.process.kill()
+                running.process.join()
+            _mark_killed(running, "It was interrupted; the same command goes on from there.")
+        self._running.clear()
+
+
+def _context() -> Any:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    # Waiting threads that spin starve each other as soon as the machine has other work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["kitsbench.experiments.trial"])
+    return context
+
+
+def _messages(running: _Running) -> Iterator[tuple[str, Any]]:
+    """Everything that a trial has sent so far; a broken pipe means that it ended."""
+    try:
+        while running.pipe.poll():
+            yield running.pipe.recv()
+    except (EOFError, OSError):
+        return
+
+
+def _ending(running: _Running) -> Event:
+    """How a process ended, in words; a trial that died without a word is marked here."""
+    running.process.join()
+    task, code = running.task, running.process.exitcode
+    status = task.folder.read_status()
+    if running.stopped is not None:
+        task.folder.set_status("failed", *running.stopped)
+        return Event(task, "failed", message=": ".join(running.stopped))
+    if running.outcome == "taken":
+        return Event(task, "taken", message="another process works on it")
+    if status["status"] == "finished":
+        return Event(task, "finished")
+    if status["status"] != "failed":
+        _mark_killed(running, f"Its process ended with {_exit_text(code)}.")
+        status = task.folder.read_status()
+    return Event(task, "failed", message=f"{status['reason']}: {status['message']}")
+
+
+def _exit_text(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = ", as when the system runs out of memory" if name == "SIGKILL" else ""
+        return f"signal {name}{hint}"
+    return f"exit code {code}"
+
+
+def _mark_killed(running: _Running, message: str) -> None:
+    folder = running.task.folder
+    if folder.read_status()["status"] not in ("finished", "failed"):
+        folder.set_status("failed", "killed", message)
+
+
+def _child(task: TrialTask, pipe: Connection) -> None:
+    """Body of a trial's process."""
+    _die_with_parent()
+    # Ctrl-C reaches the whole group; the parent decides what becomes of the trials.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder: TrialFolder = task.folder
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with open(folder.log, "a", encoding="utf-8", errors="replace") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    if task.max_memory is not None and task.device == "cpu":
+        _limit_memory(task.max_memory)
+    last = 0.0
+
+    def report(stage: str, fraction: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= REPORT_EVERY:
+            last = time.monotonic()
+            pipe.send((stage, fraction))
+
+    pipe.send(("end", run_trial(task, report)))
+
+
+def _die_with_parent() -> None:
+    """End this process when the one that started it is gone, however that died."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, name="kitsbench-parent", daemon=True).start()
+
+
+def _limit_memory(limit: int) -> None:
+    """Let allocations beyond the limit fail, so that the trial itself can say what happened."""
+    try:
+        import resource
+    except ImportError:  # Windows: the parent's guard has to do
+        return
+    info = psutil.Process().memory_info()
+    held = getattr(info, "data", info.rss)
+    resource.setrlimit(resource.RLIMIT_DATA, (held + limit, resource.RLIM_INFINITY))

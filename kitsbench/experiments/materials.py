@@ -1,0 +1,143 @@
+"""What an experiment works on: the dataset, its prepared volumes, and its folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kitsbench.data.datasets import Dataset, open_dataset
+from kitsbench.data.folds import Split, make_folds
+from kitsbench.data.geometry import spacing_of
+from kitsbench.data.nifti import canonical, read_header
+from kitsbench.data.phantom import write_phantom
+from kitsbench.data.prepare import prepare
+from kitsbench.data.store import PreparedStore
+from kitsbench.errors import DataError, UsageError
+from kitsbench.experiments.environment import usable_cores
+from kitsbench.experiments.identity import Entrant
+from kitsbench.experiments.request import (
+    DATASET_FOLDS,
+    PHANTOM_CASES,
+    PHANTOM_FOLDS,
+    Request,
+)
+from kitsbench.recipe import Recipe
+
+SPLIT_SEED = 12345  # nnU-Net's, so that its users find a number they know
+
+Tell = Callable[[str], None]
+Count = Callable[[str, int, int], None]
+Stores = dict[str, dict[str, PreparedStore]]  # {architecture's label: {grid: prepared store}}
+
+
+def find_dataset(request: Request, tell: Tell, count: Count) -> Dataset:
+    """Open the dataset that was asked for; make the phantom if it is that.
+
+    Raises
+    ------
+    UsageError, DataError
+        There is no such folder, or it holds no dataset.
+    """
+    if request.phantom:
+        folder = request.workdir / "datasets" / f"phantom-small-{PHANTOM_CASES}"
+        write_phantom(
+            folder, PHANTOM_CASES, progress=lambda done, total: count("phantom", done, total)
+        )
+        return open_dataset(folder)
+    path = Path(str(request.dataset)).expanduser()
+    if not path.exists():
+        raise UsageError(
+            f"The dataset '{request.dataset}' is neither a folder nor the word 'phantom'. "
+            "Give the folder that holds the cases."
+        )
+    dataset = open_dataset(path, request.layout)
+    for finding in dataset.problems:
+        tell(f"{finding.case}: {finding.what} {finding.remedy}")
+    return dataset
+
+
+def _spacing(recipe: Recipe, dataset_median: tuple[float, ...]) -> tuple[float, float, float]:
+    """Voxel size in mm of a recipe's first grid."""
+    if isinstance(recipe.spacing, tuple):
+        return recipe.spacing
+    return tuple(round(float(s), 4) for s in dataset_median)  # type: ignore[return-value]
+
+
+def _median_spacing(dataset: Dataset) -> tuple[float, ...]:
+    """Median over cases of the native spacing (z, y, x) in mm."""
+    affines = [
+        canonical(read_header(case.image, case.id))[0]
+        for case in dataset.cases
+        if case.image is not None
+    ]
+    return tuple(np.median([spacing_of(affine) for affine in affines], axis=0))
+
+
+def prepare_all(
+    request: Request, entrants: Sequence[Entrant], dataset: Dataset, count: Count
+) -> Stores:
+    """Prepare every spacing that an architecture's grids ask for, each once.
+
+    Raises
+    ------
+    DataError
+        No case can be used, or with ``strict`` one cannot.
+    """
+    made: dict[tuple[float, ...], PreparedStore] = {}
+    stores: Stores = {}
+    for entrant in entrants:
+        if entrant.spec is None or entrant.recipe is None or entrant.spec.members:
+            continue
+        spacing = _spacing(entrant.recipe, _median_spacing(dataset))
+        stores[entrant.label] = {}
+        for grid in entrant.spec.grids:
+            wanted = tuple(round(s * r, 4) for s, r in zip(spacing, grid.ratio, strict=True))
+            if wanted not in made:
+                made[wanted] = prepare(
+                    dataset,
+                    wanted,  # type: ignore[arg-type]
+                    request.workdir / "prepared",
+                    jobs=usable_cores(),
+                    progress=lambda done, total: count("cases prepared", done, total),
+                    strict=request.strict,
+                )
+            stores[entrant.label][grid.name] = made[wanted]
+    return stores
+
+
+def choose_split(request: Request, stores: Stores) -> tuple[Split, tuple[int, ...]]:
+    """One split for all architectures, over the cases that every store holds.
+
+    Returns
+    -------
+    Split, tuple of int
+        The folds, and which of them are run.
+
+    Raises
+    ------
+    UsageError, DataError
+        There are too few cases, or a fold does not exist.
+    """
+    every = [set(store.cases) for grids in stores.values() for store in grids.values()]
+    if not every:
+        return make_folds(["none-0", "none-1"], 2, SPLIT_SEED), ()
+    cases = sorted(
+        case
+        for case in set.intersection(*every)
+        if all(s.case(case).label is not None for g in stores.values() for s in g.values())
+    )
+    wanted = request.split or (PHANTOM_FOLDS if request.phantom else DATASET_FOLDS)
+    if len(cases) < max(wanted, 2):
+        raise DataError(
+            f"{len(cases)} usable cases with masks are too few for {wanted} folds; "
+            "use fewer folds (--split) or more cases (see `kitsbench data verify`)."
+        )
+    split = make_folds(cases, wanted, SPLIT_SEED)
+    folds = tuple(range(wanted)) if request.folds is None else request.folds
+    if max(folds) >= wanted:
+        raise UsageError(
+            f"Fold {max(folds)} does not exist: the split has folds 0 to {wanted - 1}."
+        )
+    return split, folds

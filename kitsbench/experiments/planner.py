@@ -1,0 +1,119 @@
+"""From entrants, folds and seeds to the tasks that an executor runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from kitsbench.data.datasets import Dataset
+from kitsbench.data.folds import Split
+from kitsbench.experiments.entrants import member_labels
+from kitsbench.experiments.environment import device_class
+from kitsbench.experiments.identity import Entrant, describe_trial
+from kitsbench.experiments.materials import Stores
+from kitsbench.experiments.request import Request
+from kitsbench.experiments.trial import TrialTask
+from kitsbench.training.budget import Budget
+
+
+def choose_protocols(request: Request, dataset: Dataset) -> tuple[str, ...]:
+    """Protocols that scores are stored for; the first is the experiment's."""
+    own = "kits23" if "cyst" in dataset.labels else "kits19"
+    first = request.protocol or own
+    return tuple(dict.fromkeys((first, "labels")))
+
+
+@dataclass
+class Planner:
+    """Makes the tasks of an experiment."""
+
+    request: Request
+    dataset: Dataset
+    stores: Stores
+    split: Split
+    budget: Budget
+    device: torch.device
+    threads: int
+    _known: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
+
+    def tasks(
+        self, entrants: Sequence[Entrant], folds: Sequence[int], seeds: int
+    ) -> list[TrialTask]:
+        """All trials: seeds and folds outside, so that an early stop leaves complete pairs."""
+        usable = [e for e in entrants if e.error is None and e.spec is not None]
+        singles = [e for e in usable if e.spec is not None and not e.spec.members]
+        ensembles = [e for e in usable if e.spec is not None and e.spec.members]
+        planned: dict[tuple[str, int, int], TrialTask] = {}
+        for group in (singles, ensembles):
+            for seed in range(seeds):
+                for fold in folds:
+                    for entrant in group:
+                        names = member_labels(entrant)
+                        members = [planned.get((name, fold, seed)) for name in names]
+                        if None in members:
+                            continue  # a broken member has no trials; the ensemble has none either
+                        task = self._task(entrant, fold, seed, members)  # type: ignore[arg-type]
+                        planned[entrant.label, fold, seed] = task
+        return list(planned.values())
+
+    def _task(self, entrant: Entrant, fold: int, seed: int, members: list[TrialTask]) -> TrialTask:
+        assert entrant.spec is not None
+        assert entrant.recipe is not None
+        stores = self.stores.get(entrant.label, {})
+        any_store = next(iter((stores or next(iter(self.stores.values()))).values()))
+        precision = "bfloat16" if self.device.type == "cuda" else "float32"
+        trial = describe_trial(
+            entrant,
+            {"name": self.dataset.name, "fingerprint": any_store.dataset_fingerprint},
+            {grid: store.id for grid, store in stores.items()},
+            self.split.id,
+            fold,
+            seed,
+            self.budget,
+            precision,
+            device_class(self.device, self.threads),
+            [member.id for member in members],
+        )
+        train, test = self.split.train(fold), self.split.test(fold)
+        window = (0.0, 1.0, 0.0, 1.0)
+        if stores:
+            window = entrant.recipe.intensity.resolve(self._foreground(entrant, fold))
+        first = entrant.spec.grids[0] if entrant.spec.grids else None
+        trial |= {
+            "location": entrant.registered.location,
+            "labels": [list(pair) for pair in entrant.spec.labels],
+            "patch": list(first.shape) if first else None,
+            "window": list(window),
+            "spacing": list(any_store.spacing),
+            "train_cases": list(train),
+            "test_cases": list(test),
+        }
+        return TrialTask(
+            workdir=self.request.workdir,
+            trial=trial,
+            location=entrant.registered.location,
+            spec=entrant.spec,
+            recipe=entrant.recipe,
+            budget=self.budget,
+            stores={grid: store.folder for grid, store in stores.items()},
+            train_cases=tuple(train),
+            test_cases=tuple(test),
+            cases={case.id: case for case in self.dataset.cases if case.id in set(test)},
+            window=window,
+            protocols=choose_protocols(self.request, self.dataset),
+            device=self.device.type,
+            threads=self.threads,
+            max_memory=self.request.max_memory,
+            members=tuple(members),
+        )
+
+    def _foreground(self, entrant: Entrant, fold: int) -> dict[str, float]:
+        """HU statistics of the foreground of the training cases; test cases stay unseen."""
+        assert entrant.spec is not None
+        store = self.stores[entrant.label][entrant.spec.grids[0].name]
+        key = (store.id, fold)
+        if key not in self._known:
+            self._known[key] = store.intensity(self.split.train(fold))["foreground"]
+        return self._known[key]

@@ -1,0 +1,138 @@
+"""What one call of ``kitsbench run`` asks for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kitsbench.errors import UsageError
+from kitsbench.training.budget import Budget
+
+# A first run shall take minutes on a laptop; a real one shall be able to say something.
+PHANTOM_CASES = 16
+PHANTOM_FOLDS, PHANTOM_SEEDS, PHANTOM_BUDGET = 2, 2, "30s"
+DATASET_FOLDS, DATASET_SEEDS = 5, 3
+DATASET_BUDGET = {"cpu": "5min", "cuda": "2h"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """An experiment as it was asked for.
+
+    Parameters
+    ----------
+    architectures : tuple of str
+        ``ARCH[:key=value,...]``; with ``all_installed`` also none.
+    all_installed : bool
+        Every installed architecture takes part.
+    workdir : Path
+    dataset : str or None
+        A folder, or None (or ``phantom``) for the built-in phantom.
+    layout : str or None
+        The folder's layout where it cannot be detected.
+    recipe : {"matched", "paper"}
+    budget : Budget or None
+    max_memory : int or None
+        Bytes.
+    folds : tuple of int or None
+        Which folds are run; None for all.
+    split : int or None
+        Number of folds of the split.
+    seeds : int or None
+    device : {"auto", "cpu", "cuda"}
+    executor : str
+    jobs : int or None
+        Trials at the same time; None for one a device, or on the CPU one a core, at most four.
+    size : {"auto", "tiny", "small", "paper"}
+        Preset of the architectures that were not given one.
+    patch, spacing : tuple or None
+        Replace the matched recipe's.
+    batch : int or None
+    protocol, endpoint : str or None
+    timeout : float or None
+        Seconds of wall time for a trial.
+    strict : bool
+        A damaged case is an error instead of being set aside.
+    """
+
+    workdir: Path
+    architectures: tuple[str, ...] = ()
+    all_installed: bool = False
+    dataset: str | None = None
+    layout: str | None = None
+    recipe: str = "matched"
+    budget: Budget | None = None
+    max_memory: int | None = None
+    folds: tuple[int, ...] | None = None
+    split: int | None = None
+    seeds: int | None = None
+    device: str = "auto"
+    executor: str = "local"
+    jobs: int | None = None
+    size: str = "auto"
+    patch: tuple[int, int, int] | None = None
+    spacing: tuple[float, float, float] | None = None
+    batch: int | None = None
+    protocol: str | None = None
+    endpoint: str = "tumor:dice"
+    timeout: float | None = None
+    strict: bool = False
+    command: str = field(default="", compare=False)
+
+    @property
+    def phantom(self) -> bool:
+        """Whether the built-in phantom is asked for."""
+        return self.dataset in (None, "phantom")
+
+
+def parse_memory(text: str) -> int:
+    """Read an amount of memory such as ``11GiB`` or ``500MB`` into bytes.
+
+    Raises
+    ------
+    UsageError
+        The text is no positive amount with a unit.
+    """
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b\s*", text.lower())
+    if match is None or float(match[1]) <= 0:
+        raise UsageError(f"The memory '{text}' cannot be read; write for example 11GiB or 500MB.")
+    power = " kmgt".index(match[2] or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+def parse_folds(text: str) -> tuple[int, ...] | None:
+    """Read ``all`` or ``0,2`` into fold indices.
+
+    Raises
+    ------
+    UsageError
+        The text is neither.
+    """
+    if text.strip().lower() == "all":
+        return None
+    try:
+        folds = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        folds = ()
+    if not folds or folds[0] < 0:
+        raise UsageError(f"The folds '{text}' cannot be read; write all, or indices such as 0,2.")
+    return folds
+
+
+def parse_triple(text: str, kind: type, what: str) -> tuple[Any, Any, Any]:
+    """Read ``32x48x48`` (z, y, x) into three positive numbers of a kind.
+
+    Raises
+    ------
+    UsageError
+        The text is not that.
+    """
+    try:
+        values = tuple(kind(part) for part in text.lower().split("x"))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or min(values) <= 0:
+        raise UsageError(f"The {what} '{text}' cannot be read; write z, y and x as 32x48x48.")
+    return values[0], values[1], values[2]

@@ -1,0 +1,336 @@
+"""One trial from beginning to end: train, predict the held-out cases, score them.
+
+This is what an executor runs in a process of its own. Whatever goes wrong ends up in the trial's
+``status.json``; what was done before is kept and found again.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from kitsbench.architecture import Spec
+from kitsbench.data.datasets import Case
+from kitsbench.data.geometry import Axes, spacing_of
+from kitsbench.data.nifti import canonical, read_header, read_label, write_label
+from kitsbench.data.store import PreparedCase, PreparedStore
+from kitsbench.errors import ContractError, DataError
+from kitsbench.evaluation import score_case
+from kitsbench.experiments.environment import describe_environment, device_name
+from kitsbench.experiments.folder import LeaseTaken, TrialFolder
+from kitsbench.files import read_json, write_json
+from kitsbench.inference.case import Trained, segment
+from kitsbench.inference.sliding import Predictor
+from kitsbench.recipe import Recipe
+from kitsbench.registry import load
+from kitsbench.training.budget import Budget, Ledger
+from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
+from kitsbench.training.failures import TrialFailure, is_out_of_memory, plugin_code
+from kitsbench.training.loop import Job, Outcome, build_network, peak_memory, train
+
+CURVE_CASES = 2  # held-out cases that are scored along the budget
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """A trial with everything that running it needs and its identity does not hold.
+
+    Parameters
+    ----------
+    workdir : Path
+    trial : dict
+        ``trial.json``.
+    location : str
+        Name of the entry point, or path of the plugin's file.
+    spec, recipe, budget : Spec, Recipe, Budget
+    stores : dict of str to Path
+        {grid: folder of the prepared store}.
+    train_cases, test_cases : tuple of str
+    cases : dict of str to Case
+        Image and label files of the dataset, for scoring on native voxels.
+    window : (float, float, float, float)
+        Resolved intensity rule.
+    protocols : tuple of str
+        Protocols that scores are stored for; the first is the experiment's.
+    device : str
+    threads : int
+    max_memory : int or None
+        Bytes.
+    members : tuple of TrialTask
+        For an ensemble.
+    keep_predictions : bool
+    """
+
+    workdir: Path
+    trial: dict[str, Any]
+    location: str
+    spec: Spec
+    recipe: Recipe
+    budget: Budget
+    stores: dict[str, Path]
+    train_cases: tuple[str, ...]
+    test_cases: tuple[str, ...]
+    cases: dict[str, Case]
+    window: tuple[float, float, float, float]
+    protocols: tuple[str, ...]
+    device: str = "cpu"
+    threads: int = 1
+    max_memory: int | None = None
+    members: tuple[TrialTask, ...] = ()
+    keep_predictions: bool = True
+
+    @property
+    def id(self) -> str:
+        """The trial's hash."""
+        return str(self.trial["id"])
+
+    @property
+    def folder(self) -> TrialFolder:
+        """Where its files are."""
+        return TrialFolder(self.workdir, self.id)
+
+
+def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) -> str:
+    """Run a trial and record how it ended.
+
+    Parameters
+    ----------
+    task : TrialTask
+    report : callable
+        Called with the stage (``train``, ``score``) and its progress.
+
+    Returns
+    -------
+    str
+        ``finished``, ``failed``, or ``taken`` when another process works on it.
+    """
+    folder = task.folder
+    try:
+        with folder.lease():
+            if folder.read_status()["status"] == "finished":
+                return "finished"
+            folder.write("trial.json", task.trial)
+            folder.set_status("running")
+            try:
+                _run(task, report)
+            except BaseException as error:
+                reason, message = explain(error)
+                folder.set_status("failed", reason, message)
+                traceback.print_exc(file=sys.stderr)
+                if not isinstance(error, Exception):
+                    raise
+                return "failed"
+            folder.set_status("finished")
+            return "finished"
+    except LeaseTaken:
+        return "taken"
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """Reason and one sentence for an exception that ended a trial."""
+    if isinstance(error, TrialFailure):
+        return error.reason, str(error)
+    if is_out_of_memory(error):
+        return "out-of-memory", str(error).splitlines()[0][:300] or "Memory ran out."
+    if isinstance(error, ContractError):
+        return "plugin error", str(error)
+    if isinstance(error, DataError):
+        return "data error", str(error)
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return "killed", "It was interrupted; the same command goes on from its last checkpoint."
+    text = str(error).strip().splitlines()
+    return "internal error", f"{type(error).__name__}: {text[0] if text else 'no message'}"
+
+
+def _run(task: TrialTask, report: Report) -> None:
+    torch.set_num_threads(task.threads)
+    device = torch.device(task.device)
+    folder = task.folder
+    folder.write("environment.json", describe_environment(device, task.threads))
+    if task.max_memory is not None and device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(task.max_memory / total, 1.0), device)
+    cases = _CaseReader(task)
+    if task.members:
+        trained, ledger = _ensemble(task, device), Ledger()
+        curve: list[dict[str, Any]] = []
+    else:
+        outcome = _train(task, device, cases, report)
+        ledger, curve = outcome.ledger, outcome.curve
+        trained = _trained(task, outcome.network, device)
+    began = time.perf_counter()
+    scores = _score(task, trained, cases, report)
+    ledger.prediction_s = time.perf_counter() - began
+    ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(device))
+    folder.write_table("curve.parquet", pd.DataFrame(curve, columns=_CURVE))
+    folder.write_table("scores.parquet", scores)
+    folder.write(
+        "ledger.json",
+        {
+            **ledger.to_dict(),
+            "device": device.type,
+            "device_name": device_name(device),
+            "precision": task.trial["precision"],
+            "threads": task.threads,
+        },
+    )
+
+
+_CURVE = ["step", "fraction", "device_seconds", "kind", "name", "value"]
+
+
+@dataclass
+class _CaseReader:
+    """Prepared volumes and truths of the held-out cases, opened when they are needed."""
+
+    task: TrialTask
+    stores: dict[str, PreparedStore] = field(default_factory=dict)
+
+    def volumes(self, case: str, folders: dict[str, Path]) -> dict[str, PreparedCase]:
+        found = {}
+        for grid, path in folders.items():
+            if str(path) not in self.stores:
+                self.stores[str(path)] = PreparedStore.open(path)
+            found[grid] = self.stores[str(path)].case(case)
+        return found
+
+    def truth(self, case: str) -> tuple[np.ndarray, tuple[float, float, float]]:
+        """Labels on the scan's own voxels, turned to (z, y, x), and their spacing in mm."""
+        path = self.task.cases[case].label
+        assert path is not None
+        header = read_header(path, case)
+        return read_label(header), spacing_of(canonical(header)[0])
+
+
+def _train(task: TrialTask, device: torch.device, cases: _CaseReader, report: Report) -> Outcome:
+    registered = load(task.location)
+    job = Job(
+        architecture=registered.architecture,
+        spec=task.spec,
+        stores={grid: PreparedStore.open(path) for grid, path in task.stores.items()},
+        cases=task.train_cases,
+        recipe=task.recipe,
+        window=task.window,
+        budget=task.budget,
+        seed=int(task.trial["seed"]),
+        fold=int(task.trial["fold"]),
+        device=device,
+        precision=str(task.trial["precision"]),
+        folder=task.folder.checkpoints,
+    )
+
+    def evaluate(network: nn.Module) -> dict[str, float]:
+        trained = _trained(task, network, device)
+        values: dict[str, list[float]] = {}
+        for case in task.test_cases[:CURVE_CASES]:
+            for row in _score_case(task, trained, cases, case, task.protocols[0])[0]:
+                if row["metric"] == "dice" and row["value"] is not None:
+                    values.setdefault(f"{row['region']}:dice", []).append(row["value"])
+        return {name: float(np.mean(found)) for name, found in values.items()}
+
+    return train(job, lambda fraction, ledger: report("train", fraction), evaluate)
+
+
+def _trained(task: TrialTask, network: nn.Module, device: torch.device) -> Trained:
+    architecture = load(task.location).architecture
+    predictor = Predictor(
+        network,
+        task.spec,
+        task.window,
+        task.recipe.inference,
+        device,
+        str(task.trial["precision"]),
+        tiles=4 if device.type == "cuda" else 1,
+    )
+    return Trained(architecture, task.spec, (predictor,), ((architecture, task.spec),))
+
+
+def load_trained(task: TrialTask, device: torch.device) -> Trained:
+    """Read a trial's trained weights back.
+
+    Raises
+    ------
+    DataError
+        It has no whole checkpoint.
+    """
+    if task.members:
+        return _ensemble(task, device)
+    found = latest_checkpoint(task.folder.checkpoints)
+    if found is None:
+        raise DataError(
+            f"Trial {task.id} ({task.trial['label']}) has no checkpoint; run it to the end first."
+        )
+    registered = load(task.location)
+    trial = task.trial
+    network = build_network(registered.architecture, task.spec, int(trial["seed"]), trial["fold"])
+    model, _, _ = load_checkpoint(found)
+    prefix = "average." if any(name.startswith("average.") for name in model) else "model."
+    network.load_state_dict(
+        {name.removeprefix(prefix): v for name, v in model.items() if name.startswith(prefix)}
+    )
+    network.to(device).eval()
+    return _trained(task, network, device)
+
+
+def _ensemble(task: TrialTask, device: torch.device) -> Trained:
+    members = [load_trained(member, device) for member in task.members]
+    return Trained(
+        load(task.location).architecture,
+        task.spec,
+        [member.predictors[0] for member in members],
+        [(member.architecture, member.spec) for member in members],
+    )
+
+
+def _score_case(
+    task: TrialTask, trained: Trained, cases: _CaseReader, case: str, *protocols: str
+) -> tuple[list[dict[str, Any]], np.ndarray, dict[str, Any]]:
+    """Predict one held-out case and score it: rows, the label map on disk axes, its geometry."""
+    sources = [member.stores for member in task.members] or [task.stores]
+    volumes = [cases.volumes(case, folders) for folders in sources]
+    with plugin_code("decode"):
+        labels = segment(trained, volumes)
+    native = next(iter(volumes[0].values())).native
+    truth, spacing = cases.truth(case)
+    turned = Axes(tuple(native["order"]), tuple(native["flipped"])).to_zyx(labels)
+    rows = []
+    for protocol in protocols:
+        for row in score_case(turned, truth, spacing, protocol):
+            rows.append({"protocol": protocol, "case": case, **row})
+    return rows, labels, native
+
+
+def _score(task: TrialTask, trained: Trained, cases: _CaseReader, report: Report) -> pd.DataFrame:
+    """Score every held-out case; rows of a case that was scored before a kill are kept."""
+    part = task.folder.path / "scores.partial.json"
+    rows: list[dict[str, Any]] = []
+    if part.exists():
+        try:
+            rows = list(read_json(part))
+        except ValueError:
+            rows = []
+    done = {row["case"] for row in rows}
+    for index, case in enumerate(task.test_cases):
+        report("score", index / len(task.test_cases))
+        if case in done:
+            continue
+        found, labels, native = _score_case(task, trained, cases, case, *task.protocols)
+        rows += found
+        if task.keep_predictions:
+            write_label(task.folder.predictions / f"{case}.nii.gz", labels, native)
+        write_json(part, rows)
+    part.unlink(missing_ok=True)
+    columns = ["protocol", "case", "region", "metric", "value", "status"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,1 @@
+"""Label maps of whole scans from networks that see patches."""

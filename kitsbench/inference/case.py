@@ -1,0 +1,168 @@
+"""The label map of one scan: networks, combination, decision, post-processing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kitsbench.architecture import Architecture, Spec
+from kitsbench.data.geometry import Axes
+from kitsbench.data.store import PreparedCase
+from kitsbench.default_hooks import region_order
+from kitsbench.errors import ContractError
+from kitsbench.inference.native import decide_native, nearest_native, sample_native
+from kitsbench.inference.sliding import Predictor
+
+Volumes = Mapping[str, PreparedCase]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An architecture with a trained network behind it, or an ensemble of such.
+
+    Parameters
+    ----------
+    architecture, spec : Architecture, Spec
+        Who decides and cleans the label map.
+    predictors : sequence of Predictor
+        One; for an ensemble one a member.
+    deciders : sequence of (Architecture, Spec)
+        Who each predictor belongs to.
+    """
+
+    architecture: Architecture
+    spec: Spec
+    predictors: Sequence[Predictor]
+    deciders: Sequence[tuple[Architecture, Spec]]
+
+
+def segment(trained: Trained, volumes: Sequence[Volumes]) -> np.ndarray:
+    """Segment one scan.
+
+    Parameters
+    ----------
+    trained : Trained
+    volumes : sequence of mapping
+        For each predictor {grid: the scan prepared at that grid's spacing}.
+
+    Returns
+    -------
+    ndarray
+        Label values, uint8, on the scan's own voxels in the file's axis order.
+    """
+    native = next(iter(volumes[0].values())).native
+    affine, shape = np.asarray(native["affine"], dtype=float), tuple(native["shape"])
+    probabilities = [p.probabilities(v) for p, v in zip(trained.predictors, volumes, strict=True)]
+    affines = [
+        {head.name: v[head.grid].affine for head in p.heads}
+        for p, v in zip(trained.predictors, volumes, strict=True)
+    ]
+    if len(trained.predictors) == 1 and trained.predictors[0].rule.decide == "prepared":
+        decided = trained.architecture.decode(probabilities[0], trained.spec)
+        grid = affines[0][trained.spec.primary.name]
+        labels = nearest_native(decided, np.linalg.inv(grid) @ affine, shape)
+    else:
+        labels = decide_native(
+            probabilities, affines, affine, shape, lambda found: combine(trained, found)
+        )
+    if type(trained.architecture).postprocess is Architecture.postprocess:
+        return labels
+    maps = {
+        head.name: sample_native(
+            probabilities[0][head.name],
+            np.linalg.inv(affines[0][head.name]) @ affine,
+            shape,
+            (0, shape[0]),
+        )
+        for head in trained.predictors[0].heads
+        if head.at_inference and head.kind != "scalar"
+    }
+    turn = Axes(tuple(native["order"]), tuple(native["flipped"]))
+    spacing = tuple(float(native["spacing"][k]) for k in turn.order)
+    return _postprocess(trained, labels, maps, turn, spacing)
+
+
+def combine(trained: Trained, found: list[dict[str, Tensor]]) -> Tensor:
+    """Decide labels from the probabilities of one network or of an ensemble's members.
+
+    Raises
+    ------
+    ContractError
+        The members of a mean have different heads.
+    """
+    if not trained.spec.members:
+        return trained.architecture.decode(found[0], trained.spec)
+    if trained.spec.combine == "vote":
+        return _vote(trained, found)
+    architecture, spec = trained.deciders[0]
+    shapes = [{name: values.shape[0] for name, values in member.items()} for member in found]
+    if any(shape != shapes[0] for shape in shapes):
+        raise ContractError(
+            "an ensemble's mean wants members with the same heads and channels; "
+            "use combine='vote' for others."
+        )
+    mean = {name: sum(member[name] for member in found) / len(found) for name in found[0]}
+    return architecture.decode(mean, spec)  # type: ignore[arg-type]
+
+
+def _vote(trained: Trained, found: list[dict[str, Tensor]]) -> Tensor:
+    """Majority a voxel; ties go to the larger summed probability among the tied labels."""
+    values = [0, *(value for _, value in trained.spec.labels)]
+    votes: Tensor | None = None
+    support: Tensor | None = None
+    for (architecture, spec), member in zip(trained.deciders, found, strict=True):
+        decided = architecture.decode(member, spec)
+        mine = torch.stack([decided == value for value in values]).to(torch.int16)
+        mass = label_probabilities(member, spec, values)
+        votes = mine if votes is None else votes + mine
+        support = mass if support is None else support + mass
+    assert votes is not None
+    assert support is not None
+    tied = votes == votes.amax(0, keepdim=True)
+    best = torch.where(tied, support, torch.full_like(support, -1)).argmax(0)
+    return torch.tensor(values)[best].to(torch.uint8)
+
+
+def label_probabilities(found: Mapping[str, Tensor], spec: Spec, values: Sequence[int]) -> Tensor:
+    """Probability of each label value, (len(values), z, y, x), from the primary head."""
+    head = spec.primary
+    channels = found[head.name]
+    if head.kind == "softmax":
+        where = {values[0]: i for i, values in enumerate(head.channels)}
+    else:
+        where = {label: i for i, label in enumerate(region_order(head))}
+    background = channels[where[0]] if 0 in where else 1 - channels.amax(0)
+    nothing = torch.zeros_like(background)
+    return torch.stack(
+        [background if v == 0 else channels[where[v]] if v in where else nothing for v in values]
+    )
+
+
+def _postprocess(
+    trained: Trained,
+    labels: np.ndarray,
+    maps: Mapping[str, Tensor],
+    turn: Axes,
+    spacing: tuple[float, ...],
+) -> np.ndarray:
+    """Clean the label map in the orientation that the contract promises: (z, y, x) of RAS."""
+    view = torch.from_numpy(np.ascontiguousarray(turn.to_zyx(labels)))
+    turned = {
+        name: torch.stack([torch.from_numpy(turn.to_zyx(c.numpy()).copy()) for c in values])
+        for name, values in maps.items()
+    }
+    cleaned = trained.architecture.postprocess(
+        view,
+        turned,
+        spacing,
+        trained.spec,  # type: ignore[arg-type]
+    )
+    if tuple(cleaned.shape) != tuple(view.shape):
+        raise ContractError(
+            f"postprocess() returned shape {tuple(cleaned.shape)} for {tuple(view.shape)}."
+        )
+    return np.ascontiguousarray(turn.from_zyx(cleaned.to(torch.uint8).numpy()))

@@ -1,0 +1,164 @@
+"""Probabilities of a whole prepared volume, blended from tiles."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kitsbench.architecture import Head, Spec
+from kitsbench.data.patches import Batch, cut_patch
+from kitsbench.data.store import PreparedCase
+from kitsbench.inference.tiles import tile_corners, tile_weight
+from kitsbench.recipe import Inference
+from kitsbench.training.augmentation import Augmenter
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained network and everything needed to apply it to a volume.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode, on ``device``.
+    spec : Spec
+    window : (float, float, float, float)
+        Resolved intensity rule of the training.
+    rule : Inference
+    device : torch.device
+    precision : {"float32", "bfloat16"}
+    tiles : int
+        Tiles in one forward pass.
+    """
+
+    network: nn.Module
+    spec: Spec
+    window: tuple[float, float, float, float]
+    rule: Inference
+    device: torch.device
+    precision: str = "float32"
+    tiles: int = 1
+
+    @property
+    def heads(self) -> list[Head]:
+        """Heads whose probabilities are asked for, the primary one first."""
+        wanted = [h for h in self.spec.heads if h.role == "primary" or h.at_inference]
+        return sorted(wanted, key=lambda head: head.role != "primary")
+
+    @torch.inference_mode()
+    def probabilities(self, volumes: Mapping[str, PreparedCase]) -> dict[str, Tensor]:
+        """Blend the tiles of a volume.
+
+        Parameters
+        ----------
+        volumes : mapping of str to PreparedCase
+            {grid: the volume at that grid's spacing}.
+
+        Returns
+        -------
+        dict of str to Tensor
+            {head: (C, z, y, x), float32, on the CPU}, on the volume of the head's grid. A scalar
+            head gives its mean over the tiles, (C, 1, 1, 1).
+        """
+        first = volumes[self.spec.grids[0].name]
+        output = self.spec.primary.shape
+        augment = Augmenter(self.spec.grids, (1.0, 1.0, 1.0), (), self.window, seed=0)
+        sums, weights = self._empty(volumes)
+        corners = tile_corners(first.image.shape, output, self.rule.overlap)
+        for begin in range(0, len(corners), self.tiles):
+            chunk = corners[begin : begin + self.tiles]
+            centres = [np.array(corner) + np.array(output) / 2 for corner in chunk]
+            found = self._forward(augment, volumes, centres)
+            for head in self.heads:
+                for centre, values in zip(centres, found[head.name], strict=True):
+                    place = self._corner(head, volumes, centre)
+                    _add(sums[head.name], weights[head.name], values, place, head, self.rule)
+        return {name: sums[name] / weights[name].clamp_min(1e-12) for name in sums}
+
+    def _empty(
+        self, volumes: Mapping[str, PreparedCase]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        sums, weights = {}, {}
+        for head in self.heads:
+            shape = (1, 1, 1) if head.kind == "scalar" else volumes[head.grid].image.shape
+            sums[head.name] = torch.zeros(len(head.channels), *shape)
+            weights[head.name] = torch.zeros(1, *shape)
+        return sums, weights
+
+    def _forward(
+        self, augment: Augmenter, volumes: Mapping[str, PreparedCase], centres: list[np.ndarray]
+    ) -> dict[str, Tensor]:
+        """Probabilities of some tiles: {head: (B, C, z, y, x)}, on the CPU."""
+        first = volumes[self.spec.grids[0].name]
+        images, offsets, labels = {}, {}, {}
+        fill = int(np.floor(self.window[0]))
+        for grid in self.spec.grids:
+            cut = [cut_patch(volumes[grid.name], first, grid.shape, c, fill) for c in centres]
+            images[grid.name] = torch.from_numpy(np.stack([image for image, _, _ in cut]))[:, None]
+            offsets[grid.name] = torch.from_numpy(np.stack([o for *_, o in cut])).float()
+            labels[grid.name] = torch.zeros(1, dtype=torch.uint8).expand(len(cut), *grid.shape)
+        batch = Batch(images, labels, offsets, ("",) * len(centres), 0).to(self.device)
+        inputs, _ = augment(batch)
+        flips = [
+            axes
+            for count in range(len(self.rule.mirror) + 1)
+            for axes in itertools.combinations(self.rule.mirror, count)
+        ]
+        total: dict[str, Tensor] = {}
+        for axes in flips:
+            dims = [axis + 2 for axis in axes]
+            with torch.autocast(
+                self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+            ):
+                outputs = self.network({name: x.flip(dims) for name, x in inputs.items()})
+            for head in self.heads:
+                values = activate(outputs[head.name], head)
+                if head.kind != "scalar":
+                    values = values.flip(dims)
+                total[head.name] = total.get(head.name, 0) + values / len(flips)
+        return {name: values.cpu() for name, values in total.items()}
+
+    def _corner(
+        self, head: Head, volumes: Mapping[str, PreparedCase], centre: np.ndarray
+    ) -> np.ndarray:
+        """First voxel of a head's output in the volume of its grid."""
+        first, case = volumes[self.spec.grids[0].name], volumes[head.grid]
+        place = centre
+        if case is not first:
+            point = first.affine @ np.append(centre - 0.5, 1.0)
+            place = (np.linalg.inv(case.affine) @ point)[:3] + 0.5
+        return np.round(place - np.array(head.shape) * np.array(head.stride) / 2).astype(int)
+
+
+def activate(logits: Tensor, head: Head) -> Tensor:
+    """Softmax over channels, or a sigmoid each."""
+    logits = logits.float()
+    return logits.softmax(1) if head.kind == "softmax" else logits.sigmoid()
+
+
+def _add(
+    total: Tensor, weights: Tensor, values: Tensor, corner: np.ndarray, head: Head, rule: Inference
+) -> None:
+    """Add one tile to the running sums, as far as it lies inside the volume."""
+    if head.kind == "scalar":
+        total += values.view(-1, 1, 1, 1)
+        weights += 1
+        return
+    for axis, step in enumerate(head.stride, start=1):
+        if step > 1:
+            values = values.repeat_interleave(step, dim=axis)
+    weight = tile_weight(values.shape[1:], rule)
+    inside, source = [slice(None)], [slice(None)]
+    for start, edge, size in zip(corner, values.shape[1:], total.shape[1:], strict=True):
+        low, high = max(start, 0), min(start + edge, size)
+        if low >= high:
+            return
+        inside.append(slice(low, high))
+        source.append(slice(low - start, high - start))
+    total[tuple(inside)] += (values * weight)[tuple(source)]
+    weights[tuple(inside)] += weight[None][tuple(source)]

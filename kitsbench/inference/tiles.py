@@ -1,0 +1,55 @@
+"""Where tiles lie in a volume and how much each of their voxels counts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kitsbench.recipe import Inference
+
+
+def tile_starts(size: int, tile: int, overlap: float) -> list[int]:
+    """First voxels of the tiles along one axis: evenly spread, the whole axis covered.
+
+    Parameters
+    ----------
+    size, tile : int
+        Voxels of the volume and of a tile's output.
+    overlap : float
+        Least share of a tile that its neighbour covers again.
+
+    Returns
+    -------
+    list of int
+        A single, negative start (a centred tile) where the tile is larger than the volume.
+    """
+    if size <= tile:
+        return [-((tile - size) // 2)]
+    step = max(1, math.floor(tile * (1 - overlap)))
+    count = math.ceil((size - tile) / step) + 1
+    return [round(k * (size - tile) / (count - 1)) for k in range(count)]
+
+
+def tile_corners(
+    shape: Sequence[int], tile: Sequence[int], overlap: float
+) -> list[tuple[int, int, int]]:
+    """Corners of all tiles of a volume, (z, y, x)."""
+    axes = [tile_starts(n, t, overlap) for n, t in zip(shape, tile, strict=True)]
+    return list(itertools.product(*axes))  # type: ignore[arg-type]
+
+
+def tile_weight(tile: Sequence[int], rule: Inference) -> Tensor:
+    """Weight of each voxel of a tile, (z, y, x), at most 1 and never 0."""
+    if rule.blend == "uniform":
+        return torch.ones(tuple(tile))
+    curves = []
+    for edge in tile:
+        place = np.arange(edge) - (edge - 1) / 2
+        curves.append(np.exp(-0.5 * (place / max(rule.sigma * edge, 1e-3)) ** 2))
+    weight = np.einsum("i,j,k->ijk", *curves)
+    return torch.from_numpy(np.maximum(weight / weight.max(), 1e-6).astype(np.float32))

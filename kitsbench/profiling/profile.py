@@ -1,0 +1,226 @@
+"""Measure one configured architecture in a process of its own.
+
+A process of its own, because on the CPU peak memory is a figure of the whole process, and
+because an architecture that runs out of memory must not take the others along.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kitsbench.architecture import Progress, Spec
+from kitsbench.data.patches import PatchSource
+from kitsbench.data.store import PreparedStore
+from kitsbench.errors import KitsbenchError
+from kitsbench.recipe import Recipe
+from kitsbench.registry import load
+from kitsbench.training.augmentation import Augmenter, needed_margin
+from kitsbench.training.flops import count_cost
+from kitsbench.training.loop import peak_memory
+from kitsbench.training.stages import make_optimiser, training_mode
+
+Inputs = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class ProfileJob:
+    """What is measured, and on what.
+
+    Parameters
+    ----------
+    label, location : str
+        Name in tables, and what the registry finds the plugin by.
+    spec, recipe : Spec, Recipe
+    device, precision : str
+    threads : int
+        CPU threads.
+    stores : dict of str to Path
+        {grid: prepared store}; without one the throughput with data is not measured.
+    cases : tuple of str
+        Cases of the stores to draw patches from.
+    window : (float, float, float, float)
+        Resolved intensity rule.
+    seconds : float
+        About how long each of the three measurements may take.
+    """
+
+    label: str
+    location: str
+    spec: Spec
+    recipe: Recipe
+    device: str = "cpu"
+    precision: str = "float32"
+    threads: int = 1
+    stores: dict[str, Path] = field(default_factory=dict)
+    cases: tuple[str, ...] = ()
+    window: tuple[float, float, float, float] = (-200.0, 300.0, 50.0, 0.01)
+    seconds: float = 1.5
+
+
+def profile(job: ProfileJob, timeout: float = 600.0) -> dict[str, Any]:
+    """Measure, in a process of its own.
+
+    Parameters
+    ----------
+    job : ProfileJob
+    timeout : float
+        Seconds after which the process is stopped.
+
+    Returns
+    -------
+    dict
+        ``parameters``; ``flops_forward`` and ``flops_step`` of one patch; ``train_step_ms``
+        (median over steps of a whole batch) with quartiles ``_low`` and ``_high``;
+        ``inference_ms`` of one patch; ``patches_per_s_compute`` on data that lie on the device,
+        ``patches_per_s_full`` with loading and augmentation; ``peak_memory_bytes``.
+
+    Raises
+    ------
+    KitsbenchError
+        The measurement failed; the message says why.
+    """
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(job, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(timeout):
+            raise KitsbenchError(f"{job.label}: measuring took longer than {timeout:g} s.")
+        kind, content = ours.recv()
+    except EOFError:
+        process.join()
+        raise KitsbenchError(
+            f"{job.label}: measuring ended with exit code {process.exitcode}."
+        ) from None
+    finally:
+        if process.is_alive():
+            process.join(5)
+        if process.is_alive():
+            process.kill()
+    if kind == "error":
+        raise KitsbenchError(f"{job.label}: {content}")
+    return dict(content)
+
+
+def _child(job: ProfileJob, pipe: Connection) -> None:
+    try:
+        pipe.send(("result", measure(job)))
+    except BaseException as error:
+        pipe.send(("error", f"{type(error).__name__}: {error}"))
+
+
+def measure(job: ProfileJob) -> dict[str, Any]:
+    """Measure in this process; see :func:`profile`."""
+    torch.set_num_threads(job.threads)
+    device = torch.device(job.device)
+    architecture = load(job.location).architecture
+    cost = count_cost(architecture, job.spec)
+    torch.manual_seed(0)
+    network = architecture.build(job.spec).to(device)
+    optimiser = make_optimiser(job.recipe.optimiser, list(network.parameters()))
+    training_mode(network)
+    stage = job.spec.stages[-1].name
+
+    def step(inputs: dict[str, torch.Tensor], labels: dict[str, torch.Tensor]) -> None:
+        targets = architecture.targets(labels, job.spec)
+        with torch.autocast(device.type, torch.bfloat16, job.precision == "bfloat16"):
+            outputs = network(inputs)
+            loss, _ = architecture.loss(outputs, targets, Progress(stage), job.spec)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+
+    dummy = _dummy(job, device)
+    steps = _time(lambda: step(*dummy), device, job.seconds)
+    batch = job.recipe.batch
+    full = None
+    if job.stores:
+        batches = _batches(job, device)
+        full = batch / float(np.median(_time(lambda: step(*next(batches)), device, job.seconds)))
+    network.eval()
+    single = {name: values[:1] for name, values in dummy[0].items()}
+
+    def infer() -> None:
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, torch.bfloat16, job.precision == "bfloat16"),
+        ):
+            network(single)
+
+    inference = _time(infer, device, job.seconds)
+    low, median, high = np.percentile(steps, (25, 50, 75)) * 1000
+    return {
+        "architecture": job.label,
+        "parameters": cost.parameters,
+        "flops_forward": cost.flops_forward,
+        "flops_step": cost.flops_step,
+        "patch": list(job.spec.grids[0].shape),
+        "voxels": math.prod(job.spec.grids[0].shape),
+        "batch": batch,
+        "device": device.type,
+        "precision": job.precision,
+        "threads": job.threads,
+        "train_step_ms": float(median),
+        "train_step_ms_low": float(low),
+        "train_step_ms_high": float(high),
+        "inference_ms": float(np.median(inference)) * 1000,
+        "patches_per_s_compute": batch * 1000 / float(median),
+        "patches_per_s_full": full,
+        "peak_memory_bytes": peak_memory(device),
+        "energy_joules": None,
+    }
+
+
+def _time(work: Callable[[], None], device: torch.device, seconds: float) -> list[float]:
+    """Seconds of each repetition, after two that do not count; at least five."""
+    for _ in range(2):
+        work()
+    found: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(found) < 5 or (time.perf_counter() < end and len(found) < 200):
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        found.append(time.perf_counter() - began)
+    return found
+
+
+def _dummy(job: ProfileJob, device: torch.device) -> Inputs:
+    """Random inputs and labels of the right shape, on the device."""
+    source = torch.Generator().manual_seed(0)
+    values = [0, *(value for _, value in job.spec.labels)]
+    inputs, labels = {}, {}
+    for grid in job.spec.grids:
+        shape = (job.recipe.batch, *grid.shape)
+        inputs[grid.name] = torch.randn((shape[0], 1, *grid.shape), generator=source).to(device)
+        drawn = torch.randint(len(values), shape, generator=source)
+        labels[grid.name] = torch.tensor(values)[drawn].to(device)
+    return inputs, labels
+
+
+def _batches(job: ProfileJob, device: torch.device) -> Iterator[Inputs]:
+    """Augmented batches as training sees them."""
+    stores = {grid: PreparedStore.open(path) for grid, path in job.stores.items()}
+    margin = needed_margin(job.recipe.augmentation)
+    source = PatchSource(
+        stores, job.cases, job.spec, job.recipe, 0, margin, math.floor(job.window[0])
+    )
+    spacing = stores[job.spec.grids[0].name].spacing
+    augment = Augmenter(job.spec.grids, spacing, job.recipe.augmentation, job.window, 0)
+    for batch in source.stream(pin=device.type == "cuda"):
+        yield augment(batch.to(device))

@@ -1,0 +1,1 @@
+"""Budgets, recipes, augmentation, the training loop and its checkpoints."""

@@ -1,0 +1,149 @@
+"""What a training run may spend, and the ledger of what it did spend."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kitsbench.errors import UsageError
+
+# unit -> (currency, factor to the currency's base unit)
+UNITS = {
+    "s": ("seconds", 1.0),
+    "sec": ("seconds", 1.0),
+    "second": ("seconds", 1.0),
+    "seconds": ("seconds", 1.0),
+    "m": ("seconds", 60.0),
+    "min": ("seconds", 60.0),
+    "minutes": ("seconds", 60.0),
+    "h": ("seconds", 3600.0),
+    "hours": ("seconds", 3600.0),
+    "step": ("steps", 1.0),
+    "steps": ("steps", 1.0),
+    "voxel": ("voxels", 1.0),
+    "voxels": ("voxels", 1.0),
+    "flop": ("flops", 1.0),
+    "flops": ("flops", 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An amount of one currency.
+
+    Parameters
+    ----------
+    amount : float
+        In seconds on the device, optimiser steps, voxels of input, or floating-point operations.
+    unit : {"seconds", "steps", "voxels", "flops"}
+    """
+
+    amount: float
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read ``90s``, ``10min``, ``2h``, ``20000steps``, ``5e9voxels`` or ``3e17flops``.
+
+        Raises
+        ------
+        UsageError
+            The text is none of these, or the amount is not positive.
+        """
+        match = re.fullmatch(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*", text.lower())
+        if match is None or match[2] not in UNITS:
+            raise UsageError(
+                f"The budget '{text}' cannot be read. Write a number and a unit, "
+                "such as 90s, 10min, 2h, 20000steps, 5e9voxels or 3e17flops."
+            )
+        currency, factor = UNITS[match[2]]
+        try:
+            amount = float(match[1]) * factor
+        except ValueError:
+            raise UsageError(f"The budget '{text}' holds no number before its unit.") from None
+        if amount <= 0 or (currency == "steps" and amount != int(amount)):
+            raise UsageError(f"The budget '{text}' must be positive; steps must be a whole number.")
+        return cls(amount, currency)
+
+    def __str__(self) -> str:
+        if self.unit == "seconds":
+            for size, name in ((3600, "h"), (60, "min")):
+                if self.amount >= size and self.amount % size == 0:
+                    return f"{self.amount / size:g}{name}"
+            return f"{self.amount:g}s"
+        return f"{self.amount:g}{self.unit}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for ``trial.json``."""
+        return {"text": str(self), "amount": self.amount, "unit": self.unit}
+
+
+@dataclass
+class Ledger:
+    """What a training run spent, in every currency.
+
+    Attributes
+    ----------
+    device_seconds : float
+        Time of transfer, augmentation, forward, backward and optimiser step on the device;
+        evaluation, checkpoints and logging are not in it.
+    steps, patches : int
+        Optimiser steps and patches seen.
+    voxels, flops : float
+        Input voxels of the first grid, and floating-point operations of forward and backward.
+    overshoot_steps, overshoot_seconds : float
+        What was spent beyond the budget: less than one step.
+    peak_memory_bytes : int
+        Largest memory: the device allocator's figure on CUDA, resident memory of the process on
+        the CPU.
+    energy_joules : float or None
+        None where the device does not report it.
+    loader_wait_s, evaluation_s, checkpoint_s, prediction_s, wall_s : float
+        Time that the budget does not count.
+    """
+
+    device_seconds: float = 0.0
+    steps: int = 0
+    patches: int = 0
+    voxels: float = 0.0
+    flops: float = 0.0
+    budget_spent_fraction: float = 0.0
+    overshoot_steps: float = 0.0
+    overshoot_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    energy_joules: float | None = None
+    loader_wait_s: float = 0.0
+    evaluation_s: float = 0.0
+    checkpoint_s: float = 0.0
+    prediction_s: float = 0.0
+    wall_s: float = 0.0
+    resumed: int = 0
+    patches_per_s: float = 0.0
+    stages: list[dict[str, Any]] = field(default_factory=list)
+
+    def spent(self, unit: str) -> float:
+        """Amount spent in a budget's unit."""
+        return {
+            "seconds": self.device_seconds,
+            "steps": float(self.steps),
+            "voxels": self.voxels,
+            "flops": self.flops,
+        }[unit]
+
+    def fraction(self, budget: Budget) -> float:
+        """Progress: spent over budget, at most 1."""
+        return min(self.spent(budget.unit) / budget.amount, 1.0)
+
+    def close(self, budget: Budget) -> None:
+        """Fill in what follows from the rest, when training has ended."""
+        self.budget_spent_fraction = self.spent(budget.unit) / budget.amount
+        beyond = max(self.spent(budget.unit) - budget.amount, 0.0)
+        a_step = self.spent(budget.unit) / max(self.steps, 1)
+        self.overshoot_steps = beyond / a_step if a_step else 0.0
+        self.overshoot_seconds = beyond if budget.unit == "seconds" else 0.0
+        self.patches_per_s = self.patches / self.device_seconds if self.device_seconds else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for ``ledger.json``."""
+        return asdict(self)

@@ -1,0 +1,97 @@
+"""Checkpoints: atomic, checksummed, the previous one kept, read without executing code.
+
+A checkpoint is a folder ``step-00000120`` with ``model.safetensors``, ``optimiser.pt`` (read
+with ``weights_only``), ``state.json`` and ``SHA256.json``. The newest whose checksums hold is
+the one that counts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from kitsbench.errors import DataError
+from kitsbench.files import file_digest, read_json, write_json
+
+FILES = ("model.safetensors", "optimiser.pt", "state.json")
+
+
+def save_checkpoint(
+    folder: Path, step: int, model: dict[str, Any], optimiser: Any, state: dict[str, Any]
+) -> Path:
+    """Write a checkpoint and drop all but the one before it.
+
+    Parameters
+    ----------
+    folder : Path
+        The trial's ``checkpoint`` folder.
+    step : int
+    model : dict
+        State dictionary of the network.
+    optimiser : object
+        Anything that torch loads with ``weights_only``.
+    state : dict
+        Plain data.
+    """
+    target = folder / f"step-{step:08d}"
+    partial = folder / f".partial-{step:08d}-{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        # Tensors that share memory would be refused by safetensors.
+        save_file(
+            {k: v.detach().cpu().clone().contiguous() for k, v in model.items()}, partial / FILES[0]
+        )
+        torch.save(optimiser, partial / FILES[1])
+        write_json(partial / FILES[2], state)
+        write_json(partial / "SHA256.json", {name: file_digest(partial / name) for name in FILES})
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    for old in sorted(folder.glob("step-*"))[:-2]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file of a checkpoint has the checksum that was written with it."""
+    try:
+        sums = read_json(folder / "SHA256.json")
+        return all(file_digest(folder / name) == sums[name] for name in FILES)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint, or None."""
+    for candidate in sorted(folder.glob("step-*"), reverse=True):
+        if is_whole(candidate):
+            return candidate
+    return None
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+    """Model state, optimiser state and plain state of a checkpoint.
+
+    Raises
+    ------
+    DataError
+        The folder is no whole checkpoint.
+    """
+    if not is_whole(folder):
+        raise DataError(
+            f"{folder} is no whole checkpoint: a file is missing or its checksum differs. "
+            "Use another one, or train again."
+        )
+    return (
+        load_file(folder / FILES[0]),
+        torch.load(folder / FILES[1], weights_only=True, map_location="cpu"),
+        read_json(folder / FILES[2]),
+    )

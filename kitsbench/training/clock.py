@@ -1,0 +1,73 @@
+"""The device clock: how long the device worked for the method, and nothing else.
+
+On the CPU it is the wall time between ``start`` and ``stop``. On CUDA a pair of events brackets
+each step; the host never waits for them unless the exact figure is asked for, so reading the
+clock does not slow the training down.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+import torch
+
+
+class DeviceClock:
+    """Accumulates device time over steps.
+
+    Parameters
+    ----------
+    device : torch.device
+    seconds : float
+        Where a resumed run starts.
+    """
+
+    def __init__(self, device: torch.device, seconds: float = 0.0):
+        self.cuda = device.type == "cuda"
+        self._known = seconds
+        self._pending: deque[tuple[Any, Any]] = deque()
+        self._begin: Any = None
+        self._last_step = 0.0
+
+    def start(self) -> None:
+        """Let the clock run."""
+        if self.cuda:
+            self._begin = torch.cuda.Event(enable_timing=True)
+            self._begin.record()
+        else:
+            self._begin = time.perf_counter()
+
+    def stop(self) -> None:
+        """Let the clock stand still."""
+        if self.cuda:
+            end = torch.cuda.Event(enable_timing=True)
+            end.record()
+            self._pending.append((self._begin, end))
+        else:
+            self._last_step = time.perf_counter() - self._begin
+            self._known += self._last_step
+
+    def estimate(self) -> float:
+        """Seconds so far; steps that the device has not finished yet count as the last known."""
+        while self._pending and self._pending[0][1].query():
+            self._harvest()
+        return self._known + len(self._pending) * self._last_step
+
+    def exact(self) -> float:
+        """Seconds so far, after waiting for the device."""
+        while self._pending:
+            self._pending[0][1].synchronize()
+            self._harvest()
+        return self._known
+
+    @property
+    def last_step(self) -> float:
+        """Seconds of the last step that is known."""
+        return self._last_step
+
+    def _harvest(self) -> None:
+        begin, end = self._pending.popleft()
+        self._last_step = begin.elapsed_time(end) / 1000
+        self._known += self._last_step

@@ -1,0 +1,59 @@
+"""Ways in which a training run fails, each with the reason that tables show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+REASONS = (
+    "out-of-memory",
+    "non-finite loss",
+    "timeout",
+    "plugin error",
+    "killed",
+    "data error",
+    "internal error",
+)
+
+
+class TrialFailure(Exception):
+    """A trial cannot go on.
+
+    Parameters
+    ----------
+    reason : str
+        One of :data:`REASONS`.
+    message : str
+        One sentence for the tables.
+    """
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that memory ran out, on the device or the host."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text or "cannot allocate" in text
+    )
+
+
+@contextmanager
+def plugin_code(hook: str) -> Iterator[None]:
+    """Turn any exception of a plugin's hook into a failure that names the hook."""
+    try:
+        yield
+    except (TrialFailure, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        text = str(error).strip().splitlines()
+        detail = f"{type(error).__name__}: {text[-1] if text else 'no message'}"
+        raise TrialFailure("plugin error", f"{hook}() raised {detail}") from error

@@ -1,0 +1,132 @@
+"""Stages of training: which weights train, with which optimiser, until when."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from kitsbench.errors import ContractError
+from kitsbench.recipe import Optimiser, Recipe, Schedule, Stage
+
+
+def make_optimiser(rule: Optimiser, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """Torch's optimiser for a recipe's."""
+    if rule.name == "sgd":
+        return torch.optim.SGD(
+            parameters, rule.lr, rule.momentum, 0, rule.weight_decay, rule.nesterov
+        )
+    kind = torch.optim.Adam if rule.name == "adam" else torch.optim.AdamW
+    return kind(parameters, rule.lr, weight_decay=rule.weight_decay, amsgrad=rule.amsgrad)
+
+
+def freeze(network: nn.Module, stage: Stage) -> list[nn.Parameter]:
+    """Let only the stage's parameters train, and return them.
+
+    Raises
+    ------
+    ContractError
+        No parameter matches the stage's patterns.
+    """
+    chosen = []
+    for name, parameter in network.named_parameters():
+        trains = any(fnmatch.fnmatchcase(name, pattern) for pattern in stage.train)
+        parameter.requires_grad_(trains)
+        if trains:
+            chosen.append(parameter)
+    if not chosen:
+        raise ContractError(
+            f"stage '{stage.name}' trains {', '.join(stage.train)}, which matches no parameter."
+        )
+    return chosen
+
+
+def training_mode(network: nn.Module) -> None:
+    """Training mode, but frozen normalisation layers keep their statistics."""
+    network.train()
+    for module in network.modules():
+        own = list(module.parameters(recurse=False))
+        if isinstance(module, _NormBase) and own and not any(p.requires_grad for p in own):
+            module.eval()
+
+
+@dataclass
+class StageTracker:
+    """Where training stands within its stages; plain data, saved with a checkpoint.
+
+    Attributes
+    ----------
+    index : int
+        Current stage.
+    begun : float
+        Progress at which it began.
+    averages : dict of str to float
+        Moving averages of the loss components, for stop rules.
+    plateau : dict
+        Learning-rate factor, best average and where it was reached, for plateau schedules.
+    """
+
+    index: int = 0
+    begun: float = 0.0
+    averages: dict[str, float] = field(default_factory=dict)
+    plateau: dict[str, float] = field(default_factory=dict)
+
+    def end(self, stages: Sequence[Stage]) -> float:
+        """Progress at which the current stage ends; unspent shares pass to the later ones."""
+        left = sum(stage.share for stage in stages[self.index :])
+        return self.begun + stages[self.index].share / left * (1 - self.begun)
+
+    def fraction(self, progress: float, stages: Sequence[Stage]) -> float:
+        """Progress within the current stage."""
+        end = self.end(stages)
+        if end <= self.begun:
+            return 1.0
+        return min((progress - self.begun) / (end - self.begun), 1.0)
+
+    def is_over(self, progress: float, stages: Sequence[Stage]) -> str | None:
+        """Why the current stage ends here, or None. The last stage ends with the budget."""
+        if self.index == len(stages) - 1:
+            return None
+        until = stages[self.index].until
+        if until is not None and self.averages.get(until[0], float("-inf")) >= until[1]:
+            return f"{until[0]} reached {until[1]:g}"
+        if progress >= self.end(stages):
+            return "its share of the budget was spent"
+        return None
+
+    def observe(self, parts: dict[str, float], schedule: Schedule, progress: float) -> None:
+        """Update the moving averages and the plateau rule with the losses of one step."""
+        for name, value in parts.items():
+            old = self.averages.get(name, value)
+            self.averages[name] = schedule.alpha * old + (1 - schedule.alpha) * value
+        if schedule.rule != "plateau":
+            return
+        state = self.plateau or {"factor": 1.0, "best": float("inf"), "since": progress}
+        if self.averages["loss"] < state["best"] - 3e-7:
+            state["best"], state["since"] = self.averages["loss"], progress
+        elif progress - state["since"] > schedule.patience:
+            state["factor"] *= schedule.factor
+            state["since"] = progress
+        self.plateau = state
+
+    def next(self, progress: float) -> None:
+        """Enter the next stage."""
+        self.index += 1
+        self.begun = progress
+        self.averages, self.plateau = {}, {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def rules_of(stage: Stage, recipe: Recipe) -> tuple[Optimiser, Schedule]:
+    """Optimiser and schedule of a stage: the recipe's, unless a paper's stage has its own."""
+    if recipe.name == "matched":
+        return recipe.optimiser, recipe.schedule
+    return stage.optimiser or recipe.optimiser, stage.schedule or recipe.schedule
