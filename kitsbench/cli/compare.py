@@ -115,7 +115,7 @@ def show(comparison: Comparison, secondary: bool = False) -> None:
     if comparison.smallest_detectable_gap is not None:
         console.print(
             f"Smallest gap that one comparison of this design detects at 80 % power: "
-            f"{comparison.smallest_detectable_gap:.3g}",
+            f"{comparison.smallest_detectable_gap:.3g}{_unit(comparison.endpoint)}",
             soft_wrap=True,
         )
     if comparison.components is not None:
@@ -165,6 +165,10 @@ def _ranking(console: Console, comparison: Comparison) -> None:
             f"{100 * row['failure_rate']:.1f} %" if row["failure_rate"] else "",
         )
     console.print(table)
+
+
+def _unit(endpoint: str) -> str:
+    return {"_mm": " mm", "_ml": " ml"}.get(endpoint[-3:], "")
 
 
 def _interval(low: float | None, high: float | None, digits: int) -> str:

@@ -92,16 +92,18 @@ def summarise(scores: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
             filled, _ = penalised(scored, endpoint, positive)
             crashed = set(filled.loc[filled["status"].isin(FAILED), "case"])
             for name, mine in filled.groupby("architecture", sort=False):
-                head = {"dataset": dataset, "protocol": protocol, "architecture": name}
+                cases = _by_case(mine)
                 records.append(
                     {
-                        **head,
+                        "dataset": dataset,
+                        "protocol": protocol,
+                        "architecture": name,
                         "region": endpoint.region,
                         "metric": endpoint.metric,
                         "convention": endpoint.convention,
-                        **_numbers(mine, endpoint, alpha),
+                        **_numbers(mine, cases, endpoint, alpha),
                         **_counts(mine, scored.loc[mine.index]),
-                        **_conventions(mine, endpoint, crashed),
+                        **_conventions(cases, endpoint, crashed),
                         **_detection(mine),
                     }
                 )
@@ -122,21 +124,23 @@ def plus_minus(mean: float, sd: float, percent: bool = True) -> str:
     return f"{scale * mean:.2f}±{scale * sd:.2f}"
 
 
-def _numbers(rows: pd.DataFrame, endpoint: Endpoint, alpha: float) -> dict[str, Any]:
-    kept = analysis_set(rows, endpoint)
-    blocks, seeds = _complete_blocks(kept)
+def _numbers(
+    rows: pd.DataFrame, cases: pd.DataFrame, endpoint: Endpoint, alpha: float
+) -> dict[str, Any]:
+    """Means, spreads and the interval on the primary analysis set."""
     nan = float("nan")
-    cases = kept.groupby("case")["value"].mean()
-    folds = kept.groupby(["fold", "case"])["value"].mean().groupby("fold").mean()
+    kept = analysis_set(cases, endpoint)
+    blocks, seeds = _complete_blocks(analysis_set(rows, endpoint))
+    folds = kept.groupby("fold")["value"].mean()
     interval = best_test(blocks, None, alpha) if blocks else None
     return {
-        "n_cases": len(cases),
+        "n_cases": len(kept),
         "n_folds": len(folds),
         "n_seeds": seeds,
-        "mean": float(cases.mean()) if len(cases) else nan,
+        "mean": _mean(kept),
         "mean_of_fold_means": float(folds.mean()) if len(folds) else nan,
         "sd_over_folds": float(folds.std(ddof=1)) if len(folds) > 1 else nan,
-        "sd_over_cases": float(cases.std(ddof=1)) if len(cases) > 1 else nan,
+        "sd_over_cases": float(kept["value"].std(ddof=1)) if len(kept) > 1 else nan,
         "ci_low": interval.ci_low if interval else nan,
         "ci_high": interval.ci_high if interval else nan,
     }
@@ -144,14 +148,20 @@ def _numbers(rows: pd.DataFrame, endpoint: Endpoint, alpha: float) -> dict[str, 
 
 def _complete_blocks(rows: pd.DataFrame) -> tuple[list[Array], int]:
     """Arrays (cases, seeds) per fold, and the fewest seeds; no arrays where a cell is missing."""
+    fold, seed = rows["fold"].to_numpy(), rows["seed"].to_numpy()
+    case, value = rows["case"].to_numpy().astype(str), rows["value"].to_numpy(dtype=float)
     blocks: list[Array] = []
-    for _, fold in rows.groupby("fold", sort=True):
-        grid = fold.pivot(index="case", columns="seed", values="value").to_numpy(dtype=float)
+    for number in np.unique(fold):
+        here = fold == number
+        cases, row = np.unique(case[here], return_inverse=True)
+        seeds, column = np.unique(seed[here], return_inverse=True)
+        grid = np.full((len(cases), len(seeds)), np.nan)
+        grid[row, column] = value[here]
         blocks.append(grid)
-    seeds = min((block.shape[1] for block in blocks), default=0)
+    fewest = min((block.shape[1] for block in blocks), default=0)
     if any(np.isnan(block).any() for block in blocks):
-        return [], seeds
-    return blocks, seeds
+        return [], fewest
+    return blocks, fewest
 
 
 def _counts(rows: pd.DataFrame, given: pd.DataFrame) -> dict[str, int]:
@@ -162,17 +172,16 @@ def _counts(rows: pd.DataFrame, given: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _conventions(rows: pd.DataFrame, endpoint: Endpoint, crashed: set[str]) -> dict[str, Any]:
-    positive = rows[rows["positive"]]
-    whole = analysis_set(rows, endpoint)
-    whole = whole[~whole["case"].isin(crashed)]
-    official = float("nan") if rows["value"].isna().any() else _case_mean(rows)
+def _conventions(cases: pd.DataFrame, endpoint: Endpoint, crashed: set[str]) -> dict[str, Any]:
+    positive = cases[cases["positive"]]
+    whole = analysis_set(cases, endpoint)
+    whole = whole[~whole.index.isin(crashed)]
     return {
-        "mean_official": official,
-        "mean_gt_positive": _case_mean(positive),
-        "n_gt_positive": int(positive["case"].nunique()),
-        "mean_listwise": _case_mean(whole),
-        "n_listwise": int(whole["case"].nunique()),
+        "mean_official": float("nan") if cases["value"].isna().any() else _mean(cases),
+        "mean_gt_positive": _mean(positive),
+        "n_gt_positive": len(positive),
+        "mean_listwise": _mean(whole),
+        "n_listwise": len(whole),
     }
 
 
@@ -184,7 +193,12 @@ def _detection(rows: pd.DataFrame) -> dict[str, float]:
     return {"detection_sensitivity": float(found), "false_positive_rate": float(false)}
 
 
-def _case_mean(rows: pd.DataFrame) -> float:
-    """Mean over cases of the seed-averaged values; NaN without a case."""
-    means = rows.groupby("case")["value"].mean()
-    return float(means.mean()) if len(means) else float("nan")
+def _by_case(rows: pd.DataFrame) -> pd.DataFrame:
+    """Average the seeds: one row per case, NaN where the metric is undefined on it."""
+    return rows.groupby("case", sort=False).agg(
+        value=("value", "mean"), fold=("fold", "first"), positive=("positive", "first")
+    )
+
+
+def _mean(cases: pd.DataFrame) -> float:
+    return float(cases["value"].mean()) if len(cases) else float("nan")
