@@ -1,0 +1,116 @@
+"""Configuration of the documentation site: `sphinx-build -W docs docs/_build`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from kitsbench.cli import VERBS
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+GENERATED = HERE / "_generated"
+
+project = "kitsbench"
+author = "The kitsbench developers"
+copyright = "The kitsbench developers"
+release = version = installed_version("kitsbench")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_click",
+]
+exclude_patterns = ["_build", "_generated/verbs.md"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+default_role = "code"  # single backticks in the help of the command line
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = "kitsbench"
+html_static_path = ["_static"]
+html_show_sourcelink = False
+html_sidebars = {"**": []}
+html_theme_options = {
+    "header_links_before_dropdown": 4,
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_prev_next": True,
+}
+
+
+def generate_pages() -> None:
+    """Write the pages that follow from the repository: verbs, boards, and the plugins' cards."""
+    shutil.rmtree(GENERATED, ignore_errors=True)
+    GENERATED.mkdir()
+    verbs = [
+        f".. click:: kitsbench.cli.{module}:command\n   :prog: kitsbench {verb}\n   :nested: full\n"
+        for verb, (module, _) in VERBS.items()
+    ]
+    text = "```{eval-rst}\n" + "\n".join(verbs) + "```\n"
+    (GENERATED / "verbs.md").write_text(text, encoding="utf-8")
+    boards = sorted((ROOT / "leaderboards").glob("*.md"))
+    boards = [page for page in boards if page.stem.lower() != "readme"]
+    _index(
+        "leaderboards",
+        "# Leaderboards\n\nA board holds entries that were made under the same conditions: "
+        "dataset, protocol, recipe, budget, folds and seeds. Every entry is a JSON file in "
+        "`leaderboards/` with its scores, cost, failures and provenance; `kitsbench leaderboard "
+        "add WORKDIR --to leaderboards/NAME` writes the entries of an experiment, `check` verifies "
+        "all of them, and `render` makes the tables below.\n",
+        {page.stem: page.read_text(encoding="utf-8") for page in boards},
+        "No board has been published yet.",
+    )
+    cards = sorted((ROOT / "plugins" / "kitsbench_plugins").glob("*/README.md"))
+    _index(
+        "cards",
+        "# Reference architectures\n\nEach is a plugin of the distribution `kitsbench-plugins`, "
+        "without any privilege over yours. `kitsbench list` shows what is installed, "
+        "`kitsbench show NAME` every setting with its provenance.\n",
+        {card.parent.name: card.read_text(encoding="utf-8") for card in cards},
+        "The cards lie beside the plugins in the repository.",
+    )
+
+
+def _index(name: str, introduction: str, pages: dict[str, str], otherwise: str) -> None:
+    folder = GENERATED / name
+    folder.mkdir(parents=True)
+    for stem, text in pages.items():
+        # A card may point at files of its own folder, which are not part of the site.
+        text = re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?://|#)[^)]+\)", r"\1", text)
+        (folder / f"{stem}.md").write_text(text, encoding="utf-8")
+    links = "\n".join(pages)
+    body = f"```{{toctree}}\n:maxdepth: 1\n\n{links}\n```\n" if pages else f"{otherwise}\n"
+    (folder / "index.md").write_text(f"{introduction}\n{body}", encoding="utf-8")
+
+
+def _split_names(app, what, name, obj, options, lines) -> None:
+    """Let napoleon see attributes that share a description, ``a, b : int``, as one name."""
+    inside = False
+    for index, line in enumerate(lines):
+        if line.strip() and set(line.strip()) == {"-"}:
+            inside = lines[index - 1].strip() == "Attributes"
+        elif inside and (match := re.match(r"(\s*)(\w+(?:, \w+)+) : (.*)", line)):
+            lines[index] = f"{match[1]}{match[2].replace(', ', ',')} : {match[3]}"
+
+
+def setup(app) -> None:
+    """Called by Sphinx."""
+    # before napoleon, which listens with the usual priority of 500
+    app.connect("autodoc-process-docstring", _split_names, priority=400)
+
+
+generate_pages()

@@ -1,0 +1,61 @@
+"""The site: it must name what there is, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kitsbench.cli import VERBS, cli
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_verbs_and_options_that_a_page_names_exist(page):
+    text = page.read_text(encoding="utf-8")
+    context = cli.make_context("kitsbench", [], resilient_parsing=True)
+    for line in re.findall(r"kitsbench ((?:[a-z]+ ?)[^`\n]*)[`\n]", text):
+        command, words = cli, line.split()
+        while words and hasattr(command, "commands" if command is not cli else "list_commands"):
+            found = command.get_command(context, words[0])
+            if found is None:
+                break
+            command, words = found, words[1:]
+        if command is cli:
+            continue  # the word after the name is prose
+        options = {name for p in command.params for name in p.opts} | {"--help", "-h", "--debug"}
+        for option in re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", " ".join(words)):
+            assert option in options, f"{page.name}: {line}"
+
+
+def test_every_public_name_of_the_contract_is_documented():
+    import kitsbench.architecture
+
+    text = (DOCS / "contract.md").read_text(encoding="utf-8")
+    for name in kitsbench.architecture.__all__:
+        assert re.search(rf"\.{name}$", text, re.MULTILINE), name
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([\w./-]+\.md)\)", page.read_text(encoding="utf-8")):
+            assert (DOCS / target).is_file(), f"{page.name}: {target}"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx")
+    pytest.importorskip("sphinx_click")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    built = subprocess.run(
+        [*command, str(DOCS), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    page = (tmp_path / "cli.html").read_text(encoding="utf-8")
+    for verb in VERBS:
+        assert f"kitsbench {verb}" in page
