@@ -318,6 +318,7 @@ def draw_tumours(rng: np.random.Generator, kidneys: list[Kidney], contrast: Cont
         stretch = rng.standard_normal(3)
         # Small ones may be buried (endophytic); large ones bulge outwards.
         bulge = float(np.clip(rng.normal(0.1 + radius / 110.0, 0.35), -0.9, 0.75))
+        bulge = max(bulge, min(0.7, (radius - 22.0) / 40.0))  # a kidney seldom holds a large one
         direction = _direction(rng, outward=radius > 22)
         point, outward = _surface_point(kidney, direction)
         if radius > 28:  # there is room to the front and below, not to the spine or the back

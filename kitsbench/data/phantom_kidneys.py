@@ -73,7 +73,7 @@ def settle(patient: Patient, fields: Fields) -> None:
             ratio = min(max(lesion.volume_ml / max(volume, 1e-3), 0.5), 1.9)
             lesion.radius = min(lesion.radius * ratio ** (1 / 3), 100.0)
     for index, kidney in enumerate(patient.kidneys):
-        for _ in range(2):
+        for _ in range(4):
             grid = _coarse(kidney.centre, max(kidney.axes) * 1.25, 3.0)
             inside = (bean(kidney, grid)[0] < 1) & free_space(patient, fields, grid)
             for lesion in patient.lesions:

@@ -1,0 +1,211 @@
+"""The phantom: deterministic, restartable, shaped like KiTS, and like what was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from kitsbench.data.datasets import open_dataset
+from kitsbench.data.phantom import render_case, write_phantom
+from kitsbench.data.phantom_masks import render_on_mask
+from kitsbench.errors import DataError, UsageError
+
+
+def hashes(root: Path) -> dict[str, str]:
+    return {
+        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*.nii.gz"))
+    }
+
+
+def test_a_seed_gives_the_same_bytes_in_another_process(phantom, tmp_path):
+    code = (
+        "from kitsbench.data.phantom import write_phantom; import sys;"
+        "write_phantom(sys.argv[1], 2, labels='kits23')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "again")], check=True)
+    again, before = hashes(tmp_path / "again"), hashes(phantom)
+    assert len(again) == 4
+    assert again == {name: before[name] for name in again}
+
+
+def test_cases_differ_and_seeds_differ(phantom):
+    images = [h for name, h in hashes(phantom).items() if "imaging" in name]
+    assert len(set(images)) == 3
+    other = render_case(0, seed=1, labels="kits23")
+    first = render_case(0, seed=0, labels="kits23")
+    assert other.image.shape != first.image.shape or (other.image != first.image).any()
+
+
+def test_layout_and_header_are_those_of_kits(phantom):
+    dataset = open_dataset(phantom)
+    assert (dataset.layout, dataset.synthetic, len(dataset.cases)) == ("kits23", True, 3)
+    assert dataset.labels == {"kidney": 1, "tumor": 2, "cyst": 3}
+    assert "not" in dataset.note or "nothing" in dataset.note
+    assert (phantom / "dataset" / "kits23.json").is_file()
+    for case in dataset.cases:
+        image, label = nibabel.load(case.image), nibabel.load(case.label)
+        assert nibabel.aff2axcodes(image.affine) == ("I", "P", "L")
+        np.testing.assert_array_equal(image.affine, label.affine)
+        assert image.shape == label.shape
+        assert image.get_data_dtype() == np.int16
+        assert label.get_data_dtype() == np.uint8
+        assert 150_000 < np.prod(image.shape) < 600_000
+
+
+def test_kits19_labels_make_a_cyst_kidney():
+    index = 0  # has a cyst of 3 ml
+    with_cyst = render_case(index, labels="kits23")
+    without = render_case(index, labels="kits19")
+    assert (with_cyst.label == 3).any()
+    np.testing.assert_array_equal(with_cyst.image, without.image)
+    np.testing.assert_array_equal(np.where(with_cyst.label == 3, 1, with_cyst.label), without.label)
+
+
+def test_a_second_call_keeps_cases_and_adds_others(tmp_path):
+    write_phantom(tmp_path / "p", 1)
+    path = tmp_path / "p/data/case_00000/imaging.nii.gz"
+    before = path.stat().st_mtime_ns
+    told = []
+    write_phantom(tmp_path / "p", 2, progress=lambda done, total: told.append((done, total)))
+    assert path.stat().st_mtime_ns == before
+    assert told == [(1, 2), (2, 2)]
+    assert len(json.loads((tmp_path / "p/data/kits.json").read_text())) == 2
+
+
+def test_foreign_folders_are_left_alone(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(DataError, match="not empty"):
+        write_phantom(tmp_path / "mine", 1)
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    write_phantom(tmp_path / "p", 1)
+    with pytest.raises(DataError, match="seed=0 not 1"):
+        write_phantom(tmp_path / "p", 1, seed=1)
+
+
+@pytest.mark.parametrize(
+    "options", [{"cases": 0}, {"size": "huge"}, {"labels": "kits20"}, {"spacing": (1, 1, 1)}]
+)
+def test_meaningless_options(tmp_path, options):
+    with pytest.raises(UsageError):
+        write_phantom(tmp_path / "p", **{"cases": 1, **options})
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_full_disk_leaves_no_half_case(tmp_path, monkeypatch):
+    import errno
+
+    def full(nifti, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(nibabel, "save", full)
+    with pytest.raises(DataError, match="No space left"):
+        write_phantom(tmp_path / "p", 1)
+    assert list((tmp_path / "p" / "data").iterdir()) == []
+
+
+def pooled(count: int) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """HU and volumes (ml) of every label over the first cases of seed 0."""
+    hu: dict[int, list] = {1: [], 2: [], 3: []}
+    ml: dict[int, list] = {1: [], 2: [], 3: []}
+    for index in range(count):
+        case = render_case(index, labels="kits23")
+        for value in hu:
+            inside = case.label == value
+            hu[value].append(case.image[inside])
+            ml[value].append(inside.sum() * np.prod(case.spacing) / 1000)
+    return {v: np.concatenate(h) for v, h in hu.items()}, {v: np.array(m) for v, m in ml.items()}
+
+
+def test_kidneys_stand_out_and_tumours_differ_from_them():
+    """A few cases: enough to see that there is something to learn, and something to confuse."""
+    differences, contrast = [], []
+    for index in range(4):
+        case = render_case(index)
+        kidney, tumour = case.image[case.label == 1], case.image[case.label == 2]
+        tissue = case.image[(case.label == 0) & (case.image > 0) & (case.image < 250)]
+        contrast.append(np.median(kidney) - np.median(tissue))
+        differences.append(np.median(tumour) - np.median(kidney))
+        # Something else is as bright as kidney: intensity alone does not solve the task.
+        assert np.mean(tissue > np.median(kidney)) > 0.01
+    assert np.mean(contrast) > 25
+    assert np.mean(differences) < -15
+
+
+@pytest.mark.slow
+def test_statistics_are_those_of_kits():
+    """48 cases against the pooled HU of KiTS23 and the volumes of KiTS19.
+
+    Tolerances: mean and SD within 15 HU. Volume quantiles within 20 % (kidneys) and a factor of
+    1.8 (tumours, whose quantiles span three orders of magnitude): about twice the sampling error
+    of a quantile of 48 cases.
+    """
+    hu, ml = pooled(48)
+    for value, mean, sd in ((1, 115.5, 75.2), (2, 61.3, 54.2), (3, 19.3, 36.5)):
+        assert abs(hu[value].mean() - mean) < 15, value
+        assert abs(hu[value].std() - sd) < 15, value
+    kidney = np.percentile(ml[1], (25, 50, 75))
+    assert (np.abs(kidney / (353, 408, 490) - 1) < 0.2).all(), kidney
+    tumour = np.percentile(ml[2], (25, 50, 75))
+    assert (np.abs(np.log(tumour / (7.9, 30.1, 93))) < np.log(1.8)).all(), tumour
+    assert (ml[2] > 0).all()
+    assert 0.3 < np.mean(ml[3] > 0) < 0.7
+
+
+def test_volumes_are_those_that_were_drawn():
+    for index in range(3):
+        case = render_case(index, seed=3, labels="kits23")
+        for value, drawn in (
+            (1, sum(k.volume_ml for k in case.patient.kidneys)),
+            (2, sum(x.volume_ml for x in case.patient.lesions if x.kind == "tumor")),
+        ):
+            found = (case.label == value).sum() * np.prod(case.spacing) / 1000
+            # A voxel has 0.09 ml; masses that overlap are counted once.
+            assert abs(found - drawn) < max(0.15 * drawn, 1.0)
+
+
+@pytest.mark.parametrize("spacing", [(5.0, 4.0, 4.0), pytest.param(None, marks=pytest.mark.slow)])
+def test_a_body_around_a_real_mask(shared, tmp_path, spacing):
+    masks = shared / "data" / "kits23-masks-2mm"
+    path = masks / "case_00405" / "segmentation.nii.gz"
+    image, label, affine = render_on_mask(path, 0, 0, "kits23", spacing)
+    truth = nibabel.load(path)
+    if spacing is None:
+        np.testing.assert_array_equal(label, np.asarray(truth.dataobj))
+        np.testing.assert_array_equal(affine, truth.affine)
+    else:
+        np.testing.assert_allclose(np.sqrt((affine[:3, :3] ** 2).sum(0)), spacing)
+        voxel = np.prod(spacing) / 8
+        ratio = (label > 0).sum() * voxel / np.count_nonzero(np.asarray(truth.dataobj))
+        assert abs(ratio - 1) < 0.05
+    assert image.shape == label.shape
+    assert np.median(image[label == 1]) > np.median(image[label == 0]) + 60
+    assert image[:, :, 0].mean() < -900  # air at the edge of the picture
+
+
+def test_a_dataset_on_real_masks_says_so(shared, tmp_path):
+    masks = shared / "data" / "kits19-masks-2mm"
+    out = write_phantom(tmp_path / "p", 1, anatomy=masks, spacing=(6.0, 6.0, 6.0))
+    dataset = open_dataset(out)
+    assert dataset.synthetic
+    assert "Synthetic images on real masks" in dataset.note
+    assert "kits19-masks-2mm" in (out / "README.md").read_text()
+    with pytest.raises(UsageError, match="210 masks"):
+        write_phantom(tmp_path / "q", 211, anatomy=masks)
+
+
+@pytest.mark.slow
+def test_full_size_has_the_geometry_of_kits():
+    case = render_case(0, size="full")
+    assert case.image.shape[1:] == (512, 512)
+    assert 0.6 <= case.spacing[1] == case.spacing[2] <= 1.0
+    assert 180 < case.image.shape[0] * case.spacing[0] < 650
