@@ -132,7 +132,7 @@ def _other_endpoints(ordered: list[Entry]) -> list[Score]:
     first = next((entry for entry in ordered if entry.scores), ordered[0])
     protocols = [first.protocol, "labels"]
     for score in sorted(
-        (s for s in first.scores if s.protocol in protocols),
+        (s for s in first.scores if s.protocol in protocols and s.mean is not None),
         key=lambda s: protocols.index(s.protocol),
     ):
         if score.metric == "dice" and f"{score.region}:dice" != first.endpoint:

@@ -6,6 +6,8 @@ from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.statistics.verdicts import FAILURES_WITHOUT_VERDICT
 
+NOTHING = 0.005  # a mean that is printed as zero, or nearly
+
 
 def answer(analysis: Analysis) -> list[str]:
     """Write the answer.
@@ -41,6 +43,11 @@ def _result(analysis: Analysis) -> str:
         )
     budget = analysis.results.experiment.get("budget", {}).get("text", "")
     condition = f"With {budget} for each training run" if budget else "In this experiment"
+    if all(row["mean"] < NOTHING for row in ranking) and analysis.metric in ("dice", "recall"):
+        return (
+            f"{condition}, no architecture learned to find the region: the highest mean {endpoint} "
+            f"is {words.number(ranking[0]['mean'])} ({ranking[0]['architecture']})."
+        )
     top = leaders(analysis)
     judged = len(ranking) - len(set(unjudged(analysis)) - {top[0]})
     best = words.number(ranking[0]["mean"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from kitsbench.errors import KitsbenchError
@@ -246,6 +247,10 @@ def _panel(axes, case, index, window, label_map, labels, title, with_truth) -> N
     plane = label_map[cut][::-1, ::-1]
     for name, value in labels.items():
         colour, dashes = CONTOURS.get(name, ("#ffffff", "-"))
+        # A breath of colour inside, or a prediction that fills the picture would look like none.
+        tint = np.zeros((*plane.shape, 4))
+        tint[plane == value] = to_rgba(colour, 0.15)
+        axes.imshow(tint, aspect=aspect)
         _contour(axes, plane == value, colors=colour, linestyles=[dashes], linewidths=1.4)
     if with_truth:
         truth = case.truth[cut][::-1, ::-1]
@@ -260,6 +265,12 @@ def _panel(axes, case, index, window, label_map, labels, title, with_truth) -> N
 
 
 def _contour(axes, mask: np.ndarray, **options: Any) -> None:
-    # A line needs two rows, two columns, and something on both sides of it.
-    if mask.any() and not mask.all() and min(mask.shape) > 1:
-        axes.contour(mask.astype(np.float32), levels=[0.5], **options)
+    if not mask.any():
+        return
+    # The margin closes outlines that run out of the picture.
+    padded = np.pad(mask.astype(np.float32), 1)
+    rows, columns = mask.shape
+    axes.contour(
+        np.arange(-1, columns + 1), np.arange(-1, rows + 1), padded, levels=[0.5], **options
+    )
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))

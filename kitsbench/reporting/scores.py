@@ -19,14 +19,13 @@ def ranking(analysis: Analysis) -> Table | None:
     rows = []
     for row in analysis.ranking:
         label = str(row["architecture"])
-        summary = analysis.row(analysis.protocol, label, analysis.region, analysis.metric)
         rows.append(
             [
                 f"{row['rank']:g}",
                 f"{label}\n{_title(analysis, label)}".rstrip("\n"),
                 str(row.get("group") or words.DASH),
                 words.number(row["mean"]),
-                interval_of_mean(summary),
+                interval_of_mean({**row, "metric": analysis.metric}),
                 _range(row.get("rank_low"), row.get("rank_high")),
                 words.percent(row.get("p_first")),
                 _trials(analysis, label),
@@ -56,8 +55,8 @@ def region_tables(analysis: Analysis) -> list[tuple[str, Table]]:
     Returns
     -------
     list of (str, Table)
-        Heading and table. A label that is the same as a region scored before is left out, since
-        its numbers would be the same.
+        Heading and table. Left out are labels that the dataset does not have, and a label that
+        is the same as a region scored before, since its numbers would be the same.
     """
     labels = analysis.results.experiment.get("dataset", {}).get("labels", {})
     scores = analysis.results.scores
@@ -67,8 +66,8 @@ def region_tables(analysis: Analysis) -> list[tuple[str, Table]]:
     for protocol in protocols:
         part = scores[scores["protocol"] == protocol]
         for region in dict.fromkeys(part["region"]):
-            meaning = words.region_meaning(protocol, region, labels) or region
-            if meaning in seen and protocol == "labels":
+            meaning = words.region_meaning(protocol, region, labels)
+            if not meaning or (meaning in seen and protocol == "labels"):
                 continue
             seen.add(meaning)
             heading = words.region_name(region)

@@ -248,9 +248,9 @@ def _failures(analysis: Analysis) -> Section:
         return Section("failures", "Failed trials", "None: every trial finished.")
     lead = (
         "A failed trial has no predictions: its cases enter all tables as missed (Dice, precision "
-        "and recall 0), and none is dropped."
+        "and recall 0), and none is dropped. A trial that is not finished enters no table."
     )
-    return Section("failures", "Failed trials", lead, [Block(table=table)])
+    return Section("failures", "Trials without a result", lead, [Block(table=table)])
 
 
 def _setup(analysis: Analysis) -> Section:
@@ -277,4 +277,7 @@ def _provenance(analysis: Analysis) -> Section:
         Block(table=setup.provenance(analysis)),
         Block(heading="Architectures", table=setup.architectures(analysis)),
     ]
+    environments = setup.environments(analysis)
+    if environments.rows:
+        blocks.append(Block(heading="Versions and hardware", table=environments, folded=True))
     return Section("provenance", "Provenance", "What is needed to do it again.", blocks)

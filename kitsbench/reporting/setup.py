@@ -13,8 +13,9 @@ from kitsbench.reporting.tables import Table
 def failures(analysis: Analysis) -> Table | None:
     """Every trial without a result, and every architecture that could not be loaded."""
     rows = []
+    waiting = [trial for trial in analysis.results.trials if trial.fold < 0]
     for trial in analysis.results.trials:
-        if trial.state == "finished":
+        if trial.state == "finished" or trial in waiting:
             continue
         status = trial.status
         rows.append(
@@ -34,10 +35,13 @@ def failures(analysis: Analysis) -> Table | None:
             reason, message = str(entry["status"]), str(entry.get("error") or words.DASH)
             dash = words.DASH
             rows.append([str(entry["label"]), dash, dash, "not run", reason, message, dash, dash])
+    if waiting:
+        count = words.plural(len(waiting), "trial")
+        rows.append([f"({count})", *[words.DASH] * 2, "pending", *[words.DASH] * 4])
     if not rows:
         return None
     head = ["Architecture", "Fold", "Seed", "State", "Reason", "Message", "Stage", "Trial"]
-    return Table(head, rows, "Trials without a result.", text_columns=8)
+    return Table(head, rows, "", text_columns=8)
 
 
 def recipe(analysis: Analysis) -> Table:
@@ -105,27 +109,27 @@ def provenance(analysis: Analysis) -> Table:
         ["Labels", _text(dataset.get("labels") or {})],
         ["Protocol", str(experiment.get("protocol") or words.DASH)],
         ["Endpoint", str(experiment.get("endpoint") or words.DASH)],
-        ["Margins", _text(experiment.get("margins") or {})],
+        ["Margin", words.DASH if analysis.margin is None else f"{analysis.margin:g}"],
         ["Budget", str(experiment.get("budget", {}).get("text") or words.DASH)],
         [
             "Device",
             f"{device.get('kind', '')}, {device.get('name', '')}, "
             f"{words.plural(int(device.get('threads') or 1), 'thread')}",
         ],
-        *_environments(analysis),
     ]
     return Table(["What", "Value"], rows, "", text_columns=2)
 
 
-def _environments(analysis: Analysis) -> list[list[str]]:
-    """Versions and hardware; where trials differ, every value that occurred."""
+def environments(analysis: Analysis) -> Table:
+    """Versions and hardware of the trials; where they differ, every value that occurred."""
     values: dict[str, list[str]] = {}
     for trial in analysis.results.trials:
         for key, value in _flat(trial.environment):
             known = values.setdefault(key, [])
             if value not in known:
                 known.append(value)
-    return [[key, " | ".join(known[:4])] for key, known in values.items()]
+    rows = [[key.removeprefix("packages."), " | ".join(known[:4])] for key, known in values.items()]
+    return Table(["What", "Value"], rows, "", text_columns=2)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -64,6 +64,10 @@ def _with(analysis: Analysis, comparison: dict[str, Any] | None) -> Analysis:
     return Analysis(**{**analysis.__dict__, "comparison": plain})
 
 
+def _summary(analysis: Analysis, label: str) -> dict[str, Any]:
+    return analysis.row(analysis.protocol, label, analysis.region, analysis.metric)
+
+
 def _table(analysis: Analysis) -> RichTable:
     endpoint = words.endpoint_name(analysis.region, analysis.metric)
     table = RichTable(title=None, pad_edge=False)
@@ -77,7 +81,8 @@ def _table(analysis: Analysis) -> RichTable:
     ranked = {str(row["architecture"]): row for row in analysis.ranking}
     for label in analysis.scored:
         row = ranked.get(label, {})
-        mean = analysis.row(analysis.protocol, label, analysis.region, analysis.metric)
+        # Ranked means are over the folds that all share, which may be fewer than the summary's.
+        mean = {**row, "metric": analysis.metric} if row else _summary(analysis, label)
         own = [trial for trial in analysis.results.trials if trial.architecture == label]
         steps = [trial.ledger["steps"] for trial in own if "steps" in trial.ledger]
         table.add_row(

@@ -67,3 +67,9 @@ def test_unfinished_trials_make_it_preliminary(analysis):
 def test_only_synthetic_scans_are_called_synthetic(tmp_path, synthetic):
     text = _answer(tmp_path, gaps={"a": 0.0, "b": 0.0}, folds=1, synthetic=synthetic)
     assert ("synthetic" in text) is synthetic
+
+
+def test_a_region_that_nobody_finds_has_no_winner(tmp_path):
+    text = _answer(tmp_path, gaps={"a": -2.0, "b": -2.0}, folds=1)
+    assert "no architecture learned to find the region" in text
+    assert "scores highest" not in text

@@ -111,7 +111,7 @@ def test_sections_come_in_the_order_of_reading(page):
         "Fairness audit: what each spent",
         "What each costs",
         "Truth and predictions",
-        "Failed trials",
+        "Trials without a result",
         "Recipe, folds, seeds",
         "Provenance",
         "Words used here",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
-from kitsbench.reporting.overlays import choose_slices
+from kitsbench.reporting.overlays import _Case, _panel, choose_slices
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +58,17 @@ def test_a_scan_without_tumour_shows_the_kidney():
     truth = np.zeros((10, 8, 8), np.uint8)
     truth[3, 2:6, 2:6] = 1
     assert choose_slices(truth, []) == [3]
+
+
+def test_a_prediction_that_fills_the_picture_is_visible():
+    figure = Figure()
+    axes = figure.subplots()
+    case = _Case("c", np.zeros((1, 8, 8)), np.zeros((1, 8, 8), np.uint8), {}, (1.0, 1.0, 1.0))
+    full = np.full((1, 8, 8), 1, np.uint8)
+    everything = (slice(None), slice(None))
+    _panel(axes, case, 0, everything, full, {"kidney": 1}, "net", True)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
+    middle = pixels[pixels.shape[0] // 2, pixels.shape[1] // 2]
+    assert middle[2] > middle[0] + 10  # bluer than the grey of the scan
