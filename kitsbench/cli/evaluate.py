@@ -68,6 +68,9 @@ def command(
     Files belong together by case: <case>.nii.gz, <case>/segmentation.nii.gz (KiTS) or
     labelsTr/<case>.nii.gz (nnU-Net). A prediction must have the shape and affine of its truth.
 
+    A wrong shape, affine or name stops everything before it starts. A damaged file or a value
+    that is no label fails its own case: the other scores are written, and the exit code is 2.
+
     With --architecture, --fold and --seed the written table is what `kitsbench compare` reads.
     """
     from kitsbench.evaluation.folders import default_jobs, evaluate
@@ -130,9 +133,10 @@ def _report(evaluation: Evaluation) -> None:
         click.echo(f"Note: {note}", err=True)
     if evaluation.problems:
         lines = [f"{problem.case}: {problem.reason}" for problem in evaluation.problems]
+        cases = {row["case"] for row in evaluation.rows} | {p.case for p in evaluation.problems}
         rule = (
-            "of the cases could not be scored properly. A damaged prediction counts as failed "
-            "(Dice 0), a damaged truth is left out; the other scores hold."
+            f"of {len(cases)} cases could not be scored properly. A damaged prediction counts as "
+            "failed (Dice 0), a damaged truth is left out; the other scores hold."
         )
         raise DataError("\n".join([f"{len(lines)} {rule}", *lines]))
 
@@ -145,9 +149,10 @@ def _print_tables(evaluation: Evaluation) -> None:
     n_cases = len({row["case"] for row in evaluation.rows})
     console.print(f"{evaluation.protocol.title}; {n_cases} cases scored", soft_wrap=True)
     table = Table()
-    for column in ("region", "metric", "mean", "SD", "cases"):
-        justify = "left" if column in ("region", "metric") else "right"
-        table.add_column(column, justify=justify, no_wrap=True)
+    for column in ("region", "metric"):
+        table.add_column(column, no_wrap=True)
+    for column in ("mean", "SD", "cases"):
+        table.add_column(column, justify="right", no_wrap=True)
     shown = None
     for row in evaluation.summary:
         digits = 2 if row["metric"].endswith(("_mm", "_ml")) else 4
@@ -177,7 +182,7 @@ def _detection_line(row: dict[str, Any]) -> str:
 class _Progress:
     """A bar on stderr, shown only on a terminal."""
 
-    def __enter__(self):
+    def __enter__(self) -> _Progress:
         from rich.console import Console
         from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -188,7 +193,7 @@ class _Progress:
         self._bar.start()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
     def __call__(self, done: int, total: int, case: str) -> None:

@@ -4,7 +4,8 @@ Needs numpy, scipy and nibabel, never torch. Arrays are ``(z, y, x)``, spacings 
 mm.
 """
 
-from kitsbench.evaluation.folders import Evaluation, Problem, evaluate
+from kitsbench.evaluation.evaluation import Evaluation, Problem
+from kitsbench.evaluation.folders import evaluate
 from kitsbench.evaluation.protocols import METRICS, PROTOCOLS, Protocol, Region, get_protocol
 from kitsbench.evaluation.scores import score_case, score_failed_case
 

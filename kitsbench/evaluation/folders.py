@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from kitsbench.errors import DataError, UsageError
+from kitsbench.evaluation.evaluation import Evaluation, Problem
 from kitsbench.evaluation.label_files import (
     LabelFile,
     check_same_grid,
@@ -25,92 +25,8 @@ from kitsbench.evaluation.label_files import (
 )
 from kitsbench.evaluation.protocols import Protocol, check_metrics, get_protocol
 from kitsbench.evaluation.scores import ON_SURFACES, score_case, score_failed_case
-from kitsbench.evaluation.summary import detection, headline, summarise
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a case was not scored as it should have been."""
-
-    case: str
-    file: str
-    reason: str
-
-
-@dataclass
-class Evaluation:
-    """The scores of a folder.
-
-    Attributes
-    ----------
-    protocol : Protocol
-        By which it was scored.
-    rows : list of dict
-        ``case``, ``region``, ``metric``, ``value`` (None where undefined), ``status``.
-    missing : list of str
-        Cases without a prediction that were scored as background.
-    extra : list of str
-        Predictions without a truth; they are not scored.
-    problems : list of Problem
-        Cases whose voxels could not be used. A damaged prediction is scored as ``failed``, a
-        damaged truth has no rows.
-    notes : list of str
-        What a reader of the scores should know.
-    """
-
-    protocol: Protocol
-    rows: list[dict[str, Any]]
-    missing: list[str] = field(default_factory=list)
-    extra: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    absent: set[tuple[str, str]] = field(default_factory=set)
-
-    @cached_property
-    def summary(self) -> list[dict[str, Any]]:
-        """Mean, standard deviation and count by region and metric."""
-        return summarise(self.rows, self.protocol, self.absent)
-
-    @property
-    def detection(self) -> list[dict[str, Any]]:
-        """Cases with and without each region, found and falsely found."""
-        return detection(self.rows, self.protocol, self.absent)
-
-    @property
-    def headline(self) -> dict[str, float | None]:
-        """Numbers by which the challenge ranks."""
-        return headline(self.summary, self.protocol)
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """One row per case, region and metric, as ``kitsbench compare`` reads it."""
-        import pandas as pd
-
-        columns = ["protocol", "case", "region", "metric", "value", "status"]
-        frame = pd.DataFrame(self.rows, columns=columns[1:])
-        frame.insert(0, "protocol", self.protocol.name)
-        return frame.astype({"value": float})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; what went wrong is listed only when something did."""
-        result: dict[str, Any] = {
-            "protocol": self.protocol.name,
-            "regions": [region.name for region in self.protocol.regions],
-            "cases": self.rows,
-            "summary": self.summary,
-        }
-        if self.missing:
-            result["missing"] = self.missing
-        if self.extra:
-            result["extra"] = self.extra
-        if self.problems:
-            result["problems"] = [vars(problem) for problem in self.problems]
-        return result
 
 
 def evaluate(
@@ -195,7 +111,9 @@ class _Outcome:
 _Pair = tuple[LabelFile | None, LabelFile]
 
 
-def _pair_up(predictions, truth, missing, cases):
+def _pair_up(
+    predictions: Path, truth: Path, missing: str | None, cases: Iterable[str] | None
+) -> tuple[dict[str, tuple[Path | None, Path]], list[str]]:
     true_maps = find_label_maps(truth, predictions=False)
     predicted = find_label_maps(predictions, predictions=True)
     if predictions.is_file() and truth.is_file():
@@ -231,7 +149,9 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _check_headers(pairs: dict[str, tuple], need_boxes: bool) -> dict[str, _Pair]:
+def _check_headers(
+    pairs: dict[str, tuple[Path | None, Path]], need_boxes: bool
+) -> dict[str, _Pair]:
     """Read and compare all headers; one error for everything that is wrong."""
     files: dict[str, _Pair] = {}
     wrong: list[str] = []

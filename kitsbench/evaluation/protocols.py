@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kitsbench.errors import UsageError
@@ -141,7 +142,7 @@ def get_protocol(name: str | Protocol) -> Protocol:
     return PROTOCOLS[name]
 
 
-def check_metrics(metrics: tuple[str, ...] | list[str] | None, protocol: Protocol) -> tuple:
+def check_metrics(metrics: Sequence[str] | None, protocol: Protocol) -> tuple[str, ...]:
     """Return the metrics asked for, or the protocol's own.
 
     Raises

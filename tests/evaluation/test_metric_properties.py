@@ -14,6 +14,7 @@ from kitsbench.evaluation import Protocol, Region, get_protocol, score_case
 from kitsbench.evaluation.surface import surface_areas
 
 METRICS = ["dice", "precision", "recall", "surface_dice", "hd95_mm", "assd_mm", "volume_error_ml"]
+pytestmark = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
 SETTINGS = settings(max_examples=60, deadline=None)
 
 spacings = st.tuples(*[st.floats(0.3, 6.0, allow_nan=False) for _ in range(3)])

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
 
 from kitsbench.errors import DataError, UsageError
-from kitsbench.evaluation import METRICS, PROTOCOLS, get_protocol, score_case, score_failed_case
+from kitsbench.evaluation import (
+    METRICS,
+    PROTOCOLS,
+    Region,
+    get_protocol,
+    score_case,
+    score_failed_case,
+)
+from kitsbench.evaluation.counts import joint_histogram, region_counts
 
 GOLDEN_REGIONS = {
     ("kits19", "kidney_and_tumor"): "kits19_kidney(labels>=1)",
@@ -64,6 +73,25 @@ def test_volumetric_scores_equal_the_golden_answers(golden, protocol, region):
         found = values(score(case, protocol, VOLUMETRIC))
         for metric in VOLUMETRIC:
             assert same(found[region, metric], expected[metric]), case["name"]
+
+
+def test_counts_equal_the_golden_answers(golden):
+    for case in golden:
+        histogram = joint_histogram(case["prediction"], case["truth"])
+        for expected in case["regions"].values():
+            counts = region_counts(histogram, Region("region", tuple(expected["labels"])))
+            assert counts._asdict() == {key: expected[key] for key in ("tp", "fp", "fn", "tn")}
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 1000, (1 << 20) + 3])
+def test_the_joint_histogram_counts_every_pair_of_labels(size):
+    random = np.random.default_rng(size)
+    labels = np.array([0, 0, 0, 0, 0, 0, 0, 1, 2, 255], np.uint8)
+    prediction, truth = random.choice(labels, (2, size))
+    histogram = joint_histogram(prediction, truth)
+    assert histogram.sum() == size
+    for t, p in product(np.unique(labels), repeat=2):
+        assert histogram[t, p] == ((truth == t) & (prediction == p)).sum()
 
 
 def test_kits19_equals_the_official_script(golden):
