@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from kitsbench.experiments.results import TrialRecord
 from kitsbench.reporting import costs, plots, scores, setup, words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.figures import Picture
 from kitsbench.reporting.overlays import draw_overlays
 from kitsbench.reporting.tables import Table
 
-CURVE_CASES = 4  # held-out cases of a fold that a trial scores along the budget
 _MATRIX_FROM = 4  # below that, the forest shows all pairs at a glance
 
 
@@ -172,6 +172,17 @@ def _curves(analysis: Analysis) -> Section | None:
     return Section("budget", "Along the budget", lead, blocks)
 
 
+def _watched(trial: TrialRecord) -> list[str]:
+    """Cases that a trial scored along its budget."""
+    recorded = trial.trial.get("curve_cases")
+    if recorded is None:
+        # Imported here, because it takes torch, which a report needs for nothing else.
+        from kitsbench.experiments.trial import CURVE_CASES
+
+        recorded = trial.trial.get("test_cases", [])[:CURVE_CASES]
+    return [str(case) for case in recorded]
+
+
 def with_end(analysis: Analysis) -> pd.DataFrame:
     """Curves with the scores at the end of the budget, on the cases that were scored on the way.
 
@@ -180,7 +191,7 @@ def with_end(analysis: Analysis) -> pd.DataFrame:
     results = analysis.results
     rows = []
     for trial in results.trials:
-        watched = trial.trial.get("test_cases", [])[:CURVE_CASES]
+        watched = _watched(trial)
         scores = results.scores
         own = scores[
             (scores["architecture"] == trial.architecture)
