@@ -19,3 +19,21 @@ def shared() -> Path:
     if not (folder / "golden").is_dir():
         pytest.skip("needs the shared folder of golden answers (set KITSBENCH_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six cases of the built-in phantom, kits19 layout."""
+    from kitsbench.data.phantom import write_phantom
+
+    return write_phantom(tmp_path_factory.mktemp("phantom") / "phantom", 6, jobs=2)
+
+
+@pytest.fixture(scope="session")
+def coarse_store(phantom: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The phantom prepared at 9 mm: volumes of about 32 voxels a side, for quick trainings."""
+    from kitsbench.data.datasets import open_dataset
+    from kitsbench.data.prepare import prepare
+
+    out = tmp_path_factory.mktemp("prepared")
+    return prepare(open_dataset(phantom), (9.0, 9.0, 9.0), out)

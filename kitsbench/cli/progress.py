@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -16,7 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from kitsbench.experiments.local import Event
+if TYPE_CHECKING:
+    from kitsbench.experiments.local import Event
 
 console = Console(stderr=True)
 

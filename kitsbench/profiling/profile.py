@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from kitsbench.architecture import Progress, Spec
+from kitsbench.data.augmentation import Augmenter, needed_margin
 from kitsbench.data.patches import PatchSource
 from kitsbench.data.store import PreparedStore
 from kitsbench.errors import KitsbenchError
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
-from kitsbench.training.augmentation import Augmenter, needed_margin
 from kitsbench.training.flops import count_cost
 from kitsbench.training.loop import peak_memory
 from kitsbench.training.stages import make_optimiser, training_mode

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from kitsbench.architecture import Architecture, Progress, Spec
+from kitsbench.data.augmentation import Augmenter, needed_margin
 from kitsbench.data.patches import Batch, PatchSource, generator
 from kitsbench.data.store import PreparedStore
 from kitsbench.recipe import Recipe
-from kitsbench.training.augmentation import Augmenter, needed_margin
 from kitsbench.training.budget import Budget, Ledger
 from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from kitsbench.training.clock import DeviceClock

@@ -162,23 +162,19 @@ class Augmenter:
     ) -> Tensor:
         """Where each output voxel comes from, as ``grid_sample`` wants it: (B, z, y, x, 3)."""
         device = image.device
-        spacing = torch.tensor(self.spacing, device=device) * torch.tensor(
-            grid.ratio, device=device
-        )
+        mm = {"device": device, "dtype": torch.float32}
+        spacing = torch.tensor(self.spacing, **mm) * torch.tensor(grid.ratio, **mm)
         axes = [(torch.arange(n, device=device) - (n - 1) / 2) for n in grid.shape]
         voxels = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
-        mm = (voxels * spacing).reshape(1, -1, 3)
+        place = (voxels * spacing).reshape(1, -1, 3)
         matrix = torch.from_numpy(matrices.astype(np.float32)).to(device)
-        moved = mm @ matrix.transpose(1, 2)
+        moved = place @ matrix.transpose(1, 2)
         moved = moved + torch.from_numpy(shifts.astype(np.float32)).to(device)[:, None]
         if field is not None:
-            extent = torch.tensor(self.grids[0].shape, device=device) * torch.tensor(
-                self.spacing, device=device
-            )
-            control = field.to(device)
-            place = (mm / extent * 2).reshape(1, *grid.shape, 3).flip(-1)
-            place = place.expand(len(matrices), -1, -1, -1, -1)
-            bent = F.grid_sample(control, place, padding_mode="border", align_corners=True)
+            extent = torch.tensor(self.grids[0].shape, **mm) * torch.tensor(self.spacing, **mm)
+            unit = (place / extent * 2).reshape(1, *grid.shape, 3).flip(-1)
+            unit = unit.expand(len(matrices), -1, -1, -1, -1)
+            bent = F.grid_sample(field.to(device), unit, padding_mode="border", align_corners=True)
             moved = moved + bent.flatten(2).transpose(1, 2)
         source = torch.tensor(image.shape[2:], device=device)
         index = moved / spacing + offset[:, None]

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from kitsbench.architecture import Grid
+from kitsbench.data.augmentation import Augmenter, needed_margin, rotation_matrix
 from kitsbench.data.patches import Batch
 from kitsbench.recipe import TRANSFORMS, Transform
-from kitsbench.training.augmentation import Augmenter, needed_margin, rotation_matrix
 
 WINDOW = (-100.0, 100.0, 0.0, 0.01)
 

@@ -1,0 +1,299 @@
+"""The main job through the command line: what it leaves, what it says, what it survives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from command_line import SMALL, environment, run_kitsbench
+
+from kitsbench.experiments.results import load_results
+from kitsbench.files import read_json
+
+
+@pytest.fixture(scope="module")
+def finished(plugin, phantom, tmp_path_factory):
+    """Two architectures, two folds, two seeds, run to the end."""
+    workdir = tmp_path_factory.mktemp("run") / "work"
+    arguments = [
+        "run",
+        plugin("alpha", "Smallest"),
+        plugin("beta", "Regions"),
+        "--dataset",
+        phantom,
+        *SMALL,
+        "--seeds",
+        "2",
+        "--budget",
+        "8steps",
+        "--workdir",
+        workdir,
+        "--json",
+    ]
+    return arguments, workdir, run_kitsbench(*arguments)
+
+
+def test_a_run_ends_with_every_trial_finished_and_a_report(finished):
+    _, workdir, done = finished
+    assert done.code == 0, done.err
+    document = done.json
+    assert len(document["trials"]) == 8
+    assert {t["status"] for t in document["trials"]} == {"finished"}
+    assert {t["ledger"]["steps"] for t in document["trials"]} == {8}
+    assert {row["architecture"] for row in document["ranking"]} == {"alpha", "beta"}
+    assert (workdir / "report" / "index.html").stat().st_size > 10_000
+
+
+def test_each_trial_leaves_the_documented_files(finished):
+    _, workdir, done = finished
+    for trial in done.json["trials"]:
+        folder = workdir / "trials" / trial["id"]
+        names = {path.name for path in folder.iterdir()}
+        assert {
+            "trial.json",
+            "status.json",
+            "ledger.json",
+            "environment.json",
+            "curve.parquet",
+            "scores.parquet",
+            "checkpoint",
+            "predictions",
+        } <= names
+        assert "lease.json" not in names
+        scores = pd.read_parquet(folder / "scores.parquet")
+        assert set(scores["protocol"]) == {"kits19", "labels"}
+        assert set(scores["case"]) == set(read_json(folder / "trial.json")["test_cases"])
+        labels = scores[scores["protocol"] == "labels"]
+        assert set(labels["region"]) == {"kidney", "tumor"}
+        curve = pd.read_parquet(folder / "curve.parquet")
+        assert {"loss", "lr", "score"} <= set(curve["kind"])
+
+
+def test_every_case_is_scored_once_by_each_architecture_and_seed(finished):
+    _, workdir, _ = finished
+    scores = load_results(workdir).scores
+    one = scores[
+        (scores.protocol == "kits19") & (scores.region == "tumor") & (scores.metric == "dice")
+    ]
+    assert (one.groupby(["architecture", "seed", "case"]).size() == 1).all()
+    assert one["case"].nunique() == 6
+
+
+def test_the_same_command_again_trains_nothing(finished):
+    arguments, workdir, first = finished
+    ledgers = {p: p.stat().st_mtime_ns for p in workdir.glob("trials/*/ledger.json")}
+    again = run_kitsbench(*arguments)
+    assert again.code == 0
+    assert {p: p.stat().st_mtime_ns for p in workdir.glob("trials/*/ledger.json")} == ledgers
+    assert [t["id"] for t in again.json["trials"]] == [t["id"] for t in first.json["trials"]]
+
+
+def test_another_seed_adds_trials_and_keeps_the_others(finished):
+    arguments, _, first = finished
+    arguments = [
+        "3" if a == "2" and arguments[i - 1] == "--seeds" else a for i, a in enumerate(arguments)
+    ]
+    plan = run_kitsbench(*arguments, "--dry-run")
+    assert plan.code == 0, plan.err
+    states = [t["status"] for t in plan.json["trials"]]
+    assert states.count("finished") == 8
+    assert states.count("pending") == 4
+    assert {t["id"] for t in first.json["trials"]} < {t["id"] for t in plan.json["trials"]}
+
+
+@pytest.mark.parametrize("change", [("--budget", "9steps"), ("--batch", "3")])
+def test_what_a_trial_is_decides_its_identity(finished, change):
+    arguments, _, first = finished
+    plan = run_kitsbench(*arguments, *change, "--dry-run").json
+    assert not {t["id"] for t in plan["trials"]} & {t["id"] for t in first.json["trials"]}
+
+
+def test_jobs_and_order_do_not_change_identities(finished):
+    arguments, _, first = finished
+    swapped = [arguments[0], arguments[2], arguments[1], *arguments[3:]]
+    plan = run_kitsbench(*swapped, "--jobs", "2", "--dry-run").json
+    assert {t["id"] for t in plan["trials"]} == {t["id"] for t in first.json["trials"]}
+
+
+def test_a_run_killed_with_sigkill_gives_the_same_scores(finished, tmp_path):
+    arguments, whole, _ = finished
+    workdir = tmp_path / "work"
+    arguments = [str(workdir) if a == whole else str(a) for a in arguments]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kitsbench.cli", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    # In the middle: a checkpoint of a trial that is not finished lies there.
+    while time.monotonic() < deadline and process.poll() is None:
+        if any(
+            not (p.parent.parent / "scores.parquet").exists()
+            for p in workdir.glob("trials/*/checkpoint/step-*")
+        ):
+            break
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = len(list(workdir.glob("trials/*/scores.parquet")))
+    assert before < 8
+    done = run_kitsbench(*arguments)
+    assert done.code == 0, done.err
+    for folder in (whole / "trials").iterdir():
+        expected = pd.read_parquet(folder / "scores.parquet")
+        found = pd.read_parquet(workdir / "trials" / folder.name / "scores.parquet")
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_failures_are_contained_and_named(plugin, phantom, tmp_path):
+    module = "architectures.broken"
+    importless = plugin("importless", "NoSuchClass", module)
+    done = run_kitsbench(
+        "run",
+        plugin("good", "Smallest"),
+        plugin("raises", "RaisesInForward", module),
+        plugin("nan", "GivesNan", module),
+        plugin("hungry", "EatsMemory", module),
+        importless,
+        "--dataset",
+        phantom,
+        *SMALL,
+        "--folds",
+        "0",
+        "--seeds",
+        "1",
+        "--budget",
+        "4steps",
+        "--max-memory",
+        "1500MiB",
+        "--workdir",
+        tmp_path / "work",
+        "--json",
+    )
+    assert done.code == 1, done.err
+    reasons = {t["architecture"]: (t["status"], t["reason"]) for t in done.json["trials"]}
+    assert reasons == {
+        "good": ("finished", None),
+        "raises": ("failed", "plugin error"),
+        "nan": ("failed", "non-finite loss"),
+        "hungry": ("failed", "out-of-memory"),
+    }
+    assert [b["architecture"] for b in done.json["broken"]] == ["importless"]
+    assert "NoSuchClass" in done.json["broken"][0]["error"]
+    page = (tmp_path / "work" / "report" / "index.html").read_text()
+    for words in ("plugin error", "non-finite loss", "out-of-memory", "NoSuchClass"):
+        assert words in page
+    # A failed architecture is in the ranking with its missed cases, not absent.
+    assert {row["architecture"] for row in done.json["ranking"]} == set(reasons)
+
+
+def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(plugin, phantom, tmp_path):
+    module = "architectures.broken"
+    done = run_kitsbench(
+        "run",
+        plugin("killer", "KillsItself", module),
+        plugin("endless", "NeverEnds", module),
+        plugin("good", "Smallest"),
+        "--dataset",
+        phantom,
+        *SMALL,
+        "--folds",
+        "0",
+        "--seeds",
+        "1",
+        "--budget",
+        "4steps",
+        "--timeout",
+        "15",
+        "--workdir",
+        tmp_path / "work",
+        "--json",
+    )
+    assert done.code == 1, done.err
+    reasons = {t["architecture"]: t["reason"] for t in done.json["trials"]}
+    assert reasons == {"killer": "killed", "endless": "timeout", "good": None}
+
+
+def test_ensembles_share_the_trials_of_their_members(plugin, phantom, tmp_path):
+    done = run_kitsbench(
+        "run",
+        plugin("mean_of_two", "Mean"),
+        plugin("vote_of_two", "Vote"),
+        "residual_unet:size=tiny",
+        "--dataset",
+        phantom,
+        *SMALL,
+        "--folds",
+        "0",
+        "--seeds",
+        "1",
+        "--budget",
+        "3steps",
+        "--workdir",
+        tmp_path / "work",
+        "--json",
+    )
+    assert done.code == 0, done.err
+    trials = {t["architecture"]: t for t in done.json["trials"]}
+    assert set(trials) == {
+        "mean_of_two",
+        "vote_of_two",
+        "residual_unet:size=tiny",
+        "scau_unet:size=tiny",
+    }
+    assert trials["mean_of_two"]["ledger"]["steps"] == 0
+    scores = load_results(tmp_path / "work").scores
+    assert set(scores["architecture"]) == set(trials)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run"], "No architecture was named"),
+        (["run", "unet4d"], "Did you mean"),
+        (["run", "unet3d:colour=red"], "colour"),
+        (["run", "unet3d", "--budget", "soon"], "budget 'soon'"),
+        (["run", "unet3d", "--max-memory", "lots"], "11GiB"),
+        (["run", "unet3d", "--folds", "a"], "folds 'a'"),
+        (["run", "unet3d", "--patch", "16"], "patch '16'"),
+        (["run", "unet3d", "--dataset", "/no/such/folder"], "neither a folder"),
+        (["run", "unet3d", "--device", "cuda"], "CUDA"),
+        (["ran", "unet3d"], "Did you mean 'run'"),
+    ],
+)
+def test_wrong_usage_says_what_to_do(tmp_path, arguments, words):
+    import torch
+
+    if "cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    where = ["--workdir", tmp_path / "work"] if arguments[0] == "run" else []
+    done = run_kitsbench(*arguments, *where)
+    assert done.code == 2
+    assert words.lower() in done.err.lower()
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def test_a_configuration_file_sets_options_and_the_command_line_goes_before(
+    plugin, phantom, tmp_path
+):
+    config = tmp_path / "run.toml"
+    config.write_text(
+        f'architectures = ["{plugin("alpha", "Smallest")}"]\ndataset = "{phantom}"\n'
+        'spacing = "9x9x9"\npatch = "16x16x16"\nsplit = 2\nseeds = 3\nbudget = "4steps"\n'
+        "folds = [0]\n"
+    )
+    base = ["run", "--config", config, "--workdir", tmp_path / "work", "--dry-run", "--json"]
+    assert len(run_kitsbench(*base).json["trials"]) == 3
+    assert len(run_kitsbench(*base, "--seeds", "1").json["trials"]) == 1
+    config.write_text('colour = "red"\n')
+    done = run_kitsbench(*base)
+    assert done.code == 2
+    assert "colour" in done.err

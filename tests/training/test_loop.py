@@ -1,0 +1,240 @@
+"""The training loop: budgets, the clock, resuming, stages, failures."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import architectures
+import pytest
+import torch
+from architectures import broken
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kitsbench.recipe import Schedule, Transform
+from kitsbench.training.budget import Budget
+from kitsbench.training.checkpoint import latest_checkpoint
+from kitsbench.training.failures import TrialFailure
+from kitsbench.training.loop import train
+from kitsbench.training.recipes import MATCHED_CPU
+
+RECIPE = replace(MATCHED_CPU, patch=architectures.PATCH)
+
+
+class Killed(BaseException):
+    """Stands for a process that was killed."""
+
+
+def weights(outcome):
+    return {k: v.clone() for k, v in outcome.network.state_dict().items()}
+
+
+def same(a, b) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_budget_in_steps_is_spent_exactly(make_job):
+    outcome = train(make_job(budget=Budget(7, "steps")))
+    assert outcome.ledger.steps == 7
+    assert outcome.ledger.patches == 14
+    assert outcome.ledger.overshoot_steps == 0
+    assert outcome.ledger.voxels == 7 * 2 * 16**3
+    assert outcome.ledger.flops > 0
+
+
+@pytest.mark.parametrize("unit", ["voxels", "flops"])
+def test_other_currencies_stop_within_one_step(make_job, unit):
+    one = train(make_job(budget=Budget(1, "steps"), folder="one")).ledger.spent(unit)
+    outcome = train(make_job(budget=Budget(one * 3.5, unit)))
+    assert outcome.ledger.steps == 4
+    assert outcome.ledger.overshoot_steps == pytest.approx(0.5)
+
+
+class Slow(architectures.Smallest):
+    """Ten times the work a step, by waiting."""
+
+    def loss(self, outputs, targets, progress, spec):
+        time.sleep(0.05)
+        return super().loss(outputs, targets, progress, spec)
+
+
+def test_a_time_budget_is_spent_alike_by_slow_and_fast_architectures(make_job):
+    budget = Budget(1.5, "seconds")
+    fast = train(make_job(budget=budget, folder="fast"))
+    slow = train(make_job(Slow(), budget=budget, folder="slow"))
+    assert fast.ledger.steps > 2 * slow.ledger.steps
+    for outcome in (fast, slow):
+        step = outcome.ledger.device_seconds / outcome.ledger.steps
+        assert 1.5 <= outcome.ledger.device_seconds <= 1.5 + 8 * step
+        assert outcome.ledger.overshoot_seconds == pytest.approx(
+            outcome.ledger.device_seconds - 1.5
+        )
+        rates = [row for row in outcome.curve if row["kind"] == "lr"]
+        # Both annealed completely: the last rate is that of the last step's progress.
+        assert rates[-1]["value"] < 0.25 * max(row["value"] for row in rates)
+
+
+def test_the_clock_stands_still_for_evaluation(make_job):
+    def evaluate(network):
+        time.sleep(0.4)
+        return {"tumor:dice": 0.5}
+
+    outcome = train(make_job(budget=Budget(8, "steps")), evaluate=evaluate)
+    assert outcome.ledger.evaluation_s > 1.1
+    assert outcome.ledger.device_seconds < outcome.ledger.wall_s - 1.1
+    scores = [row for row in outcome.curve if row["kind"] == "score"]
+    assert [row["fraction"] for row in scores] == [0.25, 0.5, 0.75]
+
+
+def test_evaluation_leaves_the_training_as_it_is(make_job):
+    def evaluate(network):
+        torch.rand(5)  # an evaluation may well draw random numbers
+        return {}
+
+    plain = weights(train(make_job(folder="a")))
+    watched = weights(train(make_job(folder="b"), evaluate=evaluate))
+    assert same(plain, watched)
+
+
+@given(kill_at=st.integers(1, 7), again=st.integers(1, 7))
+@settings(
+    max_examples=6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_a_killed_run_resumes_bit_for_bit(make_job, tmp_path_factory, kill_at, again):
+    recipe = replace(RECIPE, average=0.9, schedule=Schedule("plateau", patience=0.1, factor=0.5))
+    undisturbed = train(make_job(recipe=recipe, folder=str(tmp_path_factory.mktemp("whole"))))
+    folder = str(tmp_path_factory.mktemp("killed"))
+    for step in (kill_at, again):
+
+        def die(fraction, ledger, step=step):
+            if ledger.steps == step:
+                raise Killed
+
+        job = make_job(recipe=recipe, folder=folder, checkpoint_every=0.0)
+        try:
+            train(job, report=die)
+        except Killed:
+            continue
+    resumed = train(make_job(recipe=recipe, folder=folder))
+    assert same(weights(undisturbed), weights(resumed))
+
+    def losses(outcome):
+        return [(r["step"], r["name"], r["value"]) for r in outcome.curve if r["kind"] == "loss"]
+
+    assert losses(resumed) == losses(undisturbed)
+    assert resumed.ledger.steps == undisturbed.ledger.steps
+
+
+def test_a_finished_run_is_not_trained_again(make_job):
+    first = train(make_job())
+    seen = []
+    second = train(make_job(), report=lambda fraction, ledger: seen.append(fraction))
+    assert seen == []
+    assert same(weights(first), weights(second))
+
+
+def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(make_job):
+    train(make_job(budget=Budget(8, "steps"), checkpoint_every=0.0))
+    job = make_job()
+    newest = latest_checkpoint(job.folder)
+    (newest / "model.safetensors").write_bytes(b"damaged")
+    outcome = train(job)
+    assert outcome.ledger.steps == 8
+    assert outcome.ledger.resumed >= 1
+
+
+def test_seeds_give_different_networks_and_equal_seeds_equal_ones(make_job):
+    a, b = train(make_job(folder="a")), train(make_job(folder="b"))
+    c = train(make_job(folder="c", seed=1))
+    assert same(weights(a), weights(b))
+    assert not same(weights(a), weights(c))
+
+
+def test_training_lowers_the_loss(make_job):
+    recipe = replace(RECIPE, augmentation=())
+    outcome = train(make_job(budget=Budget(60, "steps"), recipe=recipe))
+    values = [row["value"] for row in outcome.curve if row["name"] == "loss"]
+    assert sum(values[-10:]) < 0.8 * sum(values[:10])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Smallest", "Valid", "Regions", "Boundary", "Presence", "DeepSupervision", "Cleaned"],
+)
+def test_every_kind_of_head_trains(make_job, name):
+    outcome = train(make_job(getattr(architectures, name)(), budget=Budget(3, "steps")))
+    assert outcome.ledger.steps == 3
+    assert all(torch.isfinite(p).all() for p in outcome.network.parameters())
+
+
+def test_stages_freeze_what_they_shall_and_the_ledger_tells(make_job):
+    architecture = architectures.Staged()
+    job = make_job(architecture, budget=Budget(10, "steps"))
+    outcome = train(job)
+    stages = outcome.ledger.stages
+    assert [stage["name"] for stage in stages] == [stage.name for stage in job.spec.stages]
+    assert all(stage["ended_because"] for stage in stages)
+    assert any(stage["frozen_tensors"] > 0 for stage in stages)
+
+
+def test_frozen_weights_do_not_move(make_job):
+    architecture = architectures.Staged()
+    job = make_job(architecture, budget=Budget(10, "steps"))
+    snapshots = {}
+
+    from kitsbench.training.loop import _Run
+
+    run = _Run(
+        job,
+        lambda fraction, ledger: snapshots.setdefault(
+            run.tracker.index, {k: v.clone() for k, v in run.network.named_parameters()}
+        ),
+        None,
+    )
+    outcome = run.finish()
+    frozen = {name for name, p in outcome.network.named_parameters() if not p.requires_grad}
+    last = max(snapshots)
+    final = dict(outcome.network.named_parameters())
+    assert frozen
+    assert all(torch.equal(snapshots[last][name], final[name]) for name in frozen)
+    moved = set(final) - frozen
+    assert any(not torch.equal(snapshots[last][name], final[name]) for name in moved)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "reason", "words"),
+    [
+        (broken.RaisesInForward(), "plugin error", "forward"),
+        (broken.GivesNan(), "non-finite loss", "step 0"),
+        (broken.WrongShape(), "plugin error", "shape"),
+        (broken.LossIsNoPair(), "plugin error", "loss"),
+    ],
+)
+def test_failures_name_their_reason(make_job, architecture, reason, words):
+    with pytest.raises(TrialFailure, match=words) as caught:
+        train(make_job(architecture))
+    assert caught.value.reason == reason
+
+
+def test_a_late_nan_names_step_and_cases(make_job):
+    with pytest.raises(TrialFailure, match=r"step \d+ \(cases case_") as caught:
+        train(make_job(broken.GivesNanLater(), budget=Budget(40, "steps")))
+    assert caught.value.reason == "non-finite loss"
+
+
+def test_the_loader_keeps_out_of_the_clock_and_is_recorded(make_job):
+    outcome = train(make_job())
+    assert outcome.ledger.loader_wait_s >= 0
+    assert outcome.ledger.wall_s >= outcome.ledger.device_seconds
+
+
+def test_elastic_and_rotation_train_on_two_grids(make_job):
+    recipe = replace(
+        RECIPE,
+        augmentation=(Transform("elastic", 1.0), Transform("rotation", 1.0)),
+    )
+    outcome = train(make_job(architectures.TwoGrids(), recipe=recipe, budget=Budget(3, "steps")))
+    assert outcome.ledger.steps == 3
