@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from kitsbench import registry
 from kitsbench.architecture import Architecture, Setting, Task
 from kitsbench.conformance import behaviour, description, learning, surroundings
@@ -181,6 +183,7 @@ def _guarded(name: str, function: Function, subject: Subject) -> Callable[[], No
     def run() -> None:
         with surroundings.preserved(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            torch.set_num_threads(1)  # small patches gain nothing from more
             try:
                 function(subject)
             except (Violation, KeyboardInterrupt):

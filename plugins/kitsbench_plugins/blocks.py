@@ -77,20 +77,21 @@ def plan_pooling(wanted: Shape, steps: int, bottom: int, *, valid: bool = False)
     valid : bool
         Convolutions without padding, two before and two after every halving (Cicek et al. 2016).
     """
-    patch = wanted
-    for _ in range(steps + 2):  # rounding up may allow one more halving, at most once an axis
+    patch, rounded = wanted, False
+    while True:
         counts = [_halvings(edge, steps, bottom, valid) for edge in patch]
-        levels = max(1, *counts)
         if max(counts) == 0:
             counts = [1, 1, 1]
+        levels = max(counts)
         strides = tuple(
             tuple(2 if levels - step <= count else 1 for count in counts) for step in range(levels)
         )
         rule = _size_rule(strides, bottom, valid)  # type: ignore[arg-type]
-        nearest = rule.nearest(patch)[0]
-        if nearest == patch:
+        if rule.admits(patch):
             break
-        patch = nearest
+        # A larger patch may allow one more halving; only growing from here on, this ends.
+        patch = _at_least(patch, rule) if rounded else rule.nearest(patch)[0]
+        rounded = True
     note = ""
     if counts != [steps] * 3:
         full, got = "x".join([str(steps)] * 3), "x".join(map(str, counts))
@@ -183,8 +184,23 @@ def _size_rule(strides: Sequence[Shape], bottom: int, valid: bool) -> SizeRule:
     axes = []
     for axis in range(3):
         own = [stride[axis] for stride in strides]
-        base, low = _edges(own, 0, valid)[0], _edges(own, bottom, valid)
+        base = _edges(own, 0, valid)[0]
         multiple = _edges(own, 1, valid)[0] - base
-        axes.append((multiple, base % multiple, low[0] - low[1], low[0]))
-    multiple, offset, shrink, minimum = zip(*axes, strict=True)
-    return SizeRule(multiple, offset, shrink, minimum)
+        least = bottom
+        while _edges(own, least, valid)[1] < 1:  # an axis that is cut at every level, not halved
+            least += 1
+        inner, outer = _edges(own, least, valid)
+        axes.append((multiple, base % multiple, inner - outer, inner))
+    multiples, offset, shrink, minimum = zip(*axes, strict=True)
+    return SizeRule(multiples, offset, shrink, minimum)
+
+
+def _at_least(patch: Shape, rule: SizeRule) -> Shape:
+    """Smallest admissible shape that holds ``patch``."""
+    edges = [
+        max(edge + (offset - edge) % step, low)
+        for edge, step, offset, low in zip(
+            patch, rule.multiple, rule.offset, rule.minimum, strict=True
+        )
+    ]
+    return tuple(edges)  # type: ignore[return-value]

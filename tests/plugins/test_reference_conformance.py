@@ -1,0 +1,28 @@
+"""The reference architectures keep the contract, by the same checks as everybody else's."""
+
+from __future__ import annotations
+
+import pytest
+
+from kitsbench import conformance
+from kitsbench.architecture import KITS21, Task
+
+CASES = [
+    ("unet3d", {}),
+    ("unet3d", {"padding": "valid", "size": "tiny"}),
+    ("residual_unet", {}),
+    ("scau_unet", {}),
+    ("scau_unet", {"size": "tiny", "attention": "off", "logit_prelu": "off"}),
+]
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, id=f"{name}{settings or ''}-{check}")
+        for name, settings in CASES
+        for check in conformance.checks(name, settings, Task(KITS21))
+    ],
+)
+def test_the_contract_is_kept(check):
+    check()

@@ -1,0 +1,108 @@
+"""Parameters and multiply-accumulates of the reference architectures, as published or counted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from kitsbench import registry
+from kitsbench.architecture import KITS19, KITS21, Task, configure
+
+
+@pytest.mark.parametrize(
+    ("request_text", "labels", "parameters"),
+    [
+        ("unet3d", KITS19, 19_073_795),
+        ("unet3d", KITS21, 19_073_860),
+        ("unet3d:padding=valid", KITS19, 19_073_795),
+        ("unet3d:width=0.5", KITS19, 4_770_691),
+        ("unet3d:width=0.25", KITS19, 1_193_795),
+        ("unet3d:width=0.125", KITS19, 299_011),
+        ("residual_unet", KITS21, 4_808_537),
+        ("residual_unet", KITS19, 4_807_482),
+        ("residual_unet:width=0.5", KITS21, 1_203_985),
+        ("residual_unet:width=0.25", KITS21, 302_093),
+        ("scau_unet", KITS21, 1_387_459),
+        ("scau_unet", KITS19, 1_387_395),
+        ("scau_unet:logit_prelu=off", KITS21, 1_387_458),
+        ("scau_unet:attention=off", KITS21, 1_384_039),
+        ("scau_unet:attention=spatial", KITS21, 1_384_039 + 2 * 686),
+        ("scau_unet:attention=channel", KITS21, 1_384_039 + 2_048),
+        ("scau_unet:width=0.5", KITS21, 348_307),
+        ("scau_unet:width=0.25", KITS21, 88_315),
+        ("scau_unet:width=0.25,attention_floor=4", KITS21, 88_315 + 128),
+        ("scau_unet:preset=repo", KITS21, 21_493_285),
+    ],
+)
+def test_parameters(request_text, labels, parameters):
+    name, settings = registry.parse_request(request_text)
+    architecture = registry.load(name).architecture
+    task = Task(labels, architecture.paper_patch)
+    assert registry.count_parameters(architecture, settings, task) == parameters
+
+
+def test_the_original_3d_unet_is_the_published_one():
+    """19 069 955 by Cicek et al.: 3 input channels, no batch norm, no bias of up-convolutions."""
+    network = registry.load("unet3d").architecture
+    spec = network.spec(configure(network), Task(KITS19))
+    parameters = dict(network.build(spec).named_parameters())
+    counted = sum(
+        p.numel()
+        for name, p in parameters.items()
+        if p.ndim == 5
+        or (
+            ".ups." not in name
+            and f"{name[: -len('bias')]}weight" in parameters
+            and parameters[f"{name[: -len('bias')]}weight"].ndim == 5
+        )
+    )
+    two_more_inputs = 2 * 27 * 32
+    assert counted + two_more_inputs == 19_069_955
+
+
+@pytest.mark.parametrize(
+    ("request_text", "labels", "patch", "giga_macs"),
+    [
+        ("unet3d", KITS19, (96, 96, 96), 824.4),
+        ("unet3d:padding=valid", KITS19, (108, 108, 108), 131.0),
+        ("residual_unet", KITS21, (64, 160, 160), 10.4),
+        ("scau_unet", KITS21, (64, 128, 128), 20.7),
+    ],
+)
+def test_multiply_accumulates(request_text, labels, patch, giga_macs):
+    name, settings = registry.parse_request(request_text)
+    architecture = registry.load(name).architecture
+    spec = architecture.spec(configure(architecture, settings), Task(labels, patch))
+    with torch.device("meta"):
+        network, image = architecture.build(spec), torch.empty(1, 1, *patch)
+    with FlopCounterMode(display=False) as counter:
+        network({"image": image})
+    assert counter.get_total_flops() / 2e9 == pytest.approx(giga_macs, abs=0.06)
+
+
+@pytest.mark.parametrize("name", ["unet3d", "residual_unet", "scau_unet"])
+def test_the_papers_recipe_and_the_card_are_there(name):
+    from importlib.resources import files
+
+    architecture = registry.load(name).architecture
+    spec = architecture.spec(configure(architecture), registry.paper_task(architecture))
+    assert spec.paper is not None
+    assert spec.paper.sources
+    assert spec.notes == ()
+    assert spec.grids[0].shape == architecture.paper_patch
+    card = (files(f"kitsbench_plugins.{name}") / "README.md").read_text()
+    assert architecture.title in card
+    for key in architecture.keys:
+        assert f"`{key}`" in card
+
+
+@pytest.mark.parametrize("name", ["unet3d", "residual_unet", "scau_unet"])
+def test_sizes_grow(name):
+    architecture = registry.load(name).architecture
+    counts = [
+        registry.count_parameters(architecture, {"size": size})
+        for size in ("tiny", "small", "paper")
+    ]
+    assert counts == sorted(counts)
+    assert counts[0] < counts[1] < counts[2]
