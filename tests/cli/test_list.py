@@ -1,0 +1,61 @@
+"""``kitsbench list``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from kitsbench.cli import cli
+
+KEYS = ["name", "title", "paper", "distribution", "version", "status", "error"]
+
+
+@pytest.fixture
+def broken_plugin(tmp_path, monkeypatch):
+    (tmp_path / "shattered_net.py").write_text("raise RuntimeError('in two lines\\nshattered')\n")
+    info = tmp_path / "shattered-0.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shattered\nVersion: 0.5\n")
+    (info / "entry_points.txt").write_text(
+        "[kitsbench.architectures]\nshattered = shattered_net:Net\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("shattered_net", None)
+
+
+def listed(*options):
+    result = CliRunner().invoke(cli, ["list", "--json", *options])
+    assert result.exit_code == 0
+    return {row["name"]: row for row in json.loads(result.stdout)}
+
+
+def test_plain_listing_says_available(broken_plugin):
+    rows = listed()
+    assert list(rows["unet3d"])[: len(KEYS)] == KEYS
+    assert rows["unet3d"]["status"] == rows["shattered"]["status"] == "available"
+    assert rows["shattered"]["distribution"] == "shattered"
+    assert rows["shattered"]["version"] == "0.5"
+
+
+def test_loading_gives_titles_counts_and_the_reason_of_what_is_broken(broken_plugin):
+    rows = listed("--load")
+    assert rows["unet3d"]["status"] == "ok"
+    assert rows["unet3d"]["title"] == "3D U-Net"
+    assert rows["unet3d"]["parameters"] == 19_073_795
+    assert rows["scau_unet"]["parameters"] == 1_387_459
+    assert rows["residual_unet"]["parameters"] == 4_808_537
+    assert rows["shattered"]["status"] == "broken"
+    assert rows["shattered"]["error"] == "shattered"
+
+
+def test_the_table_has_a_row_for_each(broken_plugin):
+    result = CliRunner().invoke(cli, ["list", "--load"])
+    assert result.exit_code == 0
+    lines = {line.split()[0]: line for line in result.stdout.splitlines()}
+    assert "19,073,795" in lines["unet3d"]
+    assert "broken" in lines["shattered"]
+    assert "Traceback" not in result.output

@@ -1,0 +1,224 @@
+"""The checks pass what keeps the contract, and name what does not in one sentence."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import architectures
+import numpy as np
+import pytest
+import torch
+from architectures import broken
+
+from kitsbench import conformance
+from kitsbench.architecture import KITS21, Architecture, Key, Member, Spec, Task
+from kitsbench.errors import UsageError
+
+FAULTS = [
+    (broken.RaisesInForward, "builds", "RaisesInForward.change() in broken.py, line"),
+    (broken.RaisesInBuild, "builds", "ZeroDivisionError (build is broken)"),
+    (broken.BareTensor, "builds", "wrap a network from tensor to tensor in Plain"),
+    (broken.WrongShape, "builds", "(2, 3, 16, 16, 15)"),
+    (broken.UnusedHead, "builds", "['segmentation', 'presence']"),
+    (broken.GivesNan, "shapes", "not finite"),
+    (broken.EatsMemory, "shapes", "allocate"),
+    (broken.GivesProbabilities, "gives logits", "leave the activation to the harness"),
+    (broken.UnusedParameter, "every parameter learns", "'network.unused.weight'"),
+    (broken.RandomInEvaluation, "evaluation is deterministic", "self.training"),
+    (broken.NormalisesOverTheBatch, "evaluation is deterministic", "rest of its batch"),
+    (broken.ForgetsState, "state round trips", "parameters or buffers"),
+    (broken.SeedsTheGenerator, "weights follow the seed", "must not seed"),
+    (broken.DrawsFromNumpy, "weights follow the seed", "torch's global generator only"),
+    (broken.DrawsFromNumpy, "leaves the process alone", "NumPy's random generator"),
+    (broken.SetsThreads, "leaves the process alone", "the number of torch threads"),
+    (broken.SetsEnvironment, "leaves the process alone", "the environment variables"),
+    (broken.SeedsPython, "leaves the process alone", "Python's random generator"),
+    (broken.FiltersWarnings, "leaves the process alone", "the warning filters"),
+    (broken.CallsHome, "leaves the process alone", "192.0.2.1"),
+    (broken.OverflowsInHalf, "finite in bfloat16", "float32"),
+    (broken.TwoPrimaryHeads, "grids and heads fit", "exactly one head role='primary'"),
+    (broken.UnknownLabel, "grids and heads fit", "[0, 1, 2]"),
+    (broken.ForgetsConfig, "spec is data", "config=tuple(config.items())"),
+    (broken.UnstableSpec, "spec is data", "two results"),
+    (broken.NotAdmissible, "sizes are admissible", "take size_rule.nearest(patch)"),
+    (broken.SharesDoNotAddUp, "stages fit", "0.9"),
+    (broken.PatternMatchesNothing, "stages fit", "'network.0.0.weight'"),
+    (broken.WaitsForNothing, "loss is finite", "rough.accuracy"),
+    (broken.OptionDoesNotBuild, "loads", "declare these in keys"),
+    (broken.WrongTarget, "targets fit", "0 to 1"),
+    (broken.NoTargetForAHead, "targets fit", "nothing for head 'presence'"),
+    (broken.ChangesLabels, "targets fit", "work on copies"),
+    (broken.LossWithoutSmoothing, "loss is finite", "on a patch of background"),
+    (broken.GraphInParts, "loss is finite", "detached"),
+    (broken.LossIsNoPair, "loss is finite", "(scalar tensor, {part: value})"),
+    (broken.DecodesByNeighbours, "decodes voxel by voxel", "move this to postprocess()"),
+    (broken.DecodesToFloat, "decodes voxel by voxel", "uint8"),
+    (broken.GivesUnknownLabel, "decodes voxel by voxel", "label 3"),
+    (broken.CleansInPlace, "postprocess keeps the shape", "work on a copy"),
+    (broken.CropsAtTheEnd, "postprocess keeps the shape", "(15, 16, 16)"),
+    (broken.GivesNanLater, "learns one volume", "nan"),
+    (broken.NeverLearns, "learns one volume", "order of channels in decode()"),
+]
+
+
+def surroundings():
+    return (
+        torch.get_num_threads(),
+        torch.get_rng_state().tolist(),
+        np.random.get_state()[1].tolist(),  # noqa: NPY002
+        random.getstate(),
+        dict(os.environ),
+        os.getcwd(),
+    )
+
+
+@pytest.mark.parametrize("labels", [None, KITS21], ids=["kits19", "kits21"])
+@pytest.mark.parametrize("kind", [*architectures.COVERAGE, architectures.Mean, architectures.Vote])
+def test_architectures_that_keep_the_contract_pass(kind, labels):
+    before = surroundings()
+    report = conformance.check(kind, task=Task(labels) if labels else None)
+    assert report.passed, [outcome for outcome in report.checks if not outcome.passed]
+    assert not any(outcome.message for outcome in report.checks)
+    assert surroundings() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text"), [pytest.param(*f, id=f"{f[0].__name__}-{f[1]}") for f in FAULTS]
+)
+def test_each_fault_is_found_and_told_in_one_sentence(kind, name, text):
+    before = surroundings()
+    check = next(check for check in conformance.checks(kind) if check.name == name)
+    with pytest.raises(conformance.Violation) as violation:
+        check()
+    message = str(violation.value)
+    assert text in message
+    assert "\n" not in message
+    assert message.endswith(".")
+    assert surroundings() == before
+
+
+def test_every_kind_of_check_has_a_fault_that_it_finds():
+    names = {check.name for check in conformance.checks(architectures.Smallest)}
+    assert names - {name for _, name, _ in FAULTS} == {"configurations build"}
+
+
+def test_an_option_that_does_not_build_is_named():
+    class Odd(architectures.Smallest):
+        keys = {"norm": Key("batch", options=("batch", "group"))}  # noqa: RUF012
+
+        def build(self, spec):
+            if spec["norm"] == "group":
+                raise NotImplementedError("no group norm yet")
+            return super().build(spec)
+
+    report = conformance.check(Odd)
+    failed = {outcome.name: outcome.message for outcome in report.checks if not outcome.passed}
+    assert failed["configurations build"] == (
+        "with norm=group it does not build (no group norm yet): repair or drop it."
+    )
+
+
+def test_what_depends_on_a_failed_check_is_not_blamed_again():
+    report = conformance.check(broken.RaisesInBuild)
+    failed = [outcome for outcome in report.checks if not outcome.passed]
+    assert failed[0].name == "builds"
+    assert {outcome.message for outcome in failed[1:]} == {
+        "Not reached, because the check 'builds' failed."
+    }
+    assert not report.passed
+
+
+def test_the_report_is_plain_data():
+    report = conformance.check(broken.TwoPrimaryHeads).to_dict()
+    assert report["architecture"] == "TwoPrimaryHeads"
+    assert report["passed"] is False
+    assert set(report["checks"][0]) == {"name", "passed", "message"}
+
+
+def test_a_fault_of_one_plugin_is_not_blamed_on_the_next():
+    for kind in (broken.SetsThreads, broken.SetsEnvironment, broken.SeedsPython):
+        conformance.check(kind)
+    assert conformance.check(architectures.Smallest).passed
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("torch.set_num_threads(torch.get_num_threads() + 1)", "the number of torch threads"),
+        ("torch.set_default_dtype(torch.float64)", "the default dtype"),
+        ("torch.manual_seed(0)", "torch's random generator"),
+        ("import numpy; numpy.random.seed(0)", "NumPy's random generator"),
+    ],
+)
+def test_importing_a_plugin_may_not_change_the_process(tmp_path, line, what):
+    path = tmp_path / "greedy.py"
+    path.write_text(
+        f"import torch\n{line}\n"
+        "from kitsbench.architecture import Architecture\n"
+        "class Greedy(Architecture): pass\n"
+    )
+    before = surroundings()
+    report = conformance.check(path)
+    assert [outcome.name for outcome in report.checks] == ["loads"]
+    assert f"importing the plugin changes {what}" in report.checks[0].message
+    assert surroundings() == before
+
+
+def test_a_plugin_that_does_not_load_fails_the_check_of_loading(tmp_path):
+    path = tmp_path / "lost.py"
+    path.write_text("import not_there_at_all\n")
+    (outcome,) = conformance.check(str(path)).checks
+    assert (outcome.name, outcome.passed) == ("loads", False)
+    assert "not_there_at_all" in outcome.message
+
+
+def test_wrong_settings_are_the_callers_error():
+    with pytest.raises(UsageError, match="colour"):
+        conformance.check(architectures.Configured, {"colour": "red"})
+    with pytest.raises(UsageError, match="Did you mean"):
+        conformance.check("unet4d")
+
+
+def test_the_size_tiny_is_checked_unless_another_is_asked_for():
+    seen = []
+
+    class Watched(architectures.Configured):
+        def build(self, spec):
+            seen.append((spec["size"], spec["blocks"]))
+            return super().build(spec)
+
+    checks = {check.name: check for check in conformance.checks(Watched)}
+    checks["builds"]()
+    assert seen == [("tiny", 1)]
+    checks = {check.name: check for check in conformance.checks(Watched, {"size": "small"})}
+    checks["builds"]()
+    assert seen[-1] == ("small", 2)
+
+
+@pytest.mark.parametrize(
+    ("members", "text"),
+    [
+        ((Member("unet4d"),), "Did you mean 'unet3d'"),
+        ((Member("unet3d", (("width", 99.0),)),), "width=99.0"),
+    ],
+)
+def test_an_ensemble_needs_members_that_work(members, text):
+    class Odd(Architecture):
+        def spec(self, config, task):
+            return Spec(tuple(config.items()), task.labels, members=members)
+
+    report = conformance.check(Odd)
+    assert not report.passed
+    assert any(text in outcome.message for outcome in report.checks)
+
+
+def test_an_ensemble_has_no_grids_of_its_own():
+    class Odd(architectures.Smallest):
+        def spec(self, config, task):
+            from dataclasses import replace
+
+            return replace(super().spec(config, task), members=(Member("unet3d"),))
+
+    messages = [outcome.message for outcome in conformance.check(Odd).checks]
+    assert any("leave grids and heads empty" in message for message in messages)
