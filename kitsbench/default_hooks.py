@@ -70,7 +70,8 @@ def loss(
 def head_weights(spec: Spec, stage: Stage) -> dict[str, float]:
     """Weight of each head that counts in a stage, for the default loss."""
     heads = [h for h in spec.heads if stage.heads is None or h.name in stage.heads]
-    scales = [h for h in heads if h.kind == "softmax" and h.grid == spec.grids[0].name]
+    primary = spec.primary
+    scales = [h for h in heads if h.kind == primary.kind and h.grid == primary.grid]
     weights = {h.name: 1.0 for h in heads}
     if len({h.stride for h in scales}) > 1:
         scales.sort(key=lambda h: h.stride[0] * h.stride[1] * h.stride[2])

@@ -246,8 +246,9 @@ def test_heads_of_several_strides_get_halving_weights_and_the_coarsest_none():
     assert weights["every4"] == 0
 
 
-def test_five_scales_get_the_weights_of_nnunet():
-    head = Head("0", "softmax", ((0,), (1,)), (32, 32, 32))
+@pytest.mark.parametrize("kind", ["softmax", "regions"])
+def test_five_scales_get_the_weights_of_nnunet(kind):
+    head = Head("0", kind, ((0,), (1,)), (32, 32, 32))
     heads = [
         replace(head, name=str(i), stride=(2**i,) * 3, role="auxiliary" if i else "primary")
         for i in range(5)
