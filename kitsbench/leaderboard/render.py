@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kitsbench.files import write_text
 from kitsbench.leaderboard.board import boards, read_board
-from kitsbench.leaderboard.schema import Entry, Score
+from kitsbench.leaderboard.schema import UNIT_INTERVAL, Entry, Score
 
 _DASH = "–"
 
@@ -150,7 +150,10 @@ def _with_interval(score: Score | None) -> str:
         return _DASH
     if score.ci_low is None or score.ci_high is None:
         return f"{score.mean:.3f}"
-    return f"{score.mean:.3f} [{score.ci_low:.3f}, {score.ci_high:.3f}]"
+    low, high = score.ci_low, score.ci_high
+    if score.metric in UNIT_INTERVAL:
+        low, high = max(low, 0.0), min(high, 1.0)  # no Dice lies outside
+    return f"{score.mean:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _mean(score: Score | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
-_UNIT_INTERVAL = ("dice", "surface_dice", "precision", "recall")
+UNIT_INTERVAL = ("dice", "surface_dice", "precision", "recall")
 
 
 class _Strict(BaseModel):
@@ -72,7 +72,7 @@ class Score(_Strict):
     @model_validator(mode="after")
     def _plausible(self) -> Score:
         name = f"{self.protocol} {self.region}:{self.metric}"
-        if self.mean is not None and self.metric in _UNIT_INTERVAL and not 0 <= self.mean <= 1:
+        if self.mean is not None and self.metric in UNIT_INTERVAL and not 0 <= self.mean <= 1:
             raise ValueError(f"{name} has the mean {self.mean}; it must lie between 0 and 1")
         if None not in (self.mean, self.ci_low, self.ci_high) and not (
             self.ci_low <= self.mean <= self.ci_high  # type: ignore[operator]

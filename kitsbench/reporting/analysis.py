@@ -11,7 +11,7 @@ from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.results import Results
 from kitsbench.statistics import compare, summarise
 
-_SHOWN = ("dice", "precision", "recall")
+_SHOWN = ("dice", "precision", "recall", "surface_dice")
 
 
 @dataclass(frozen=True)

@@ -98,14 +98,16 @@ def picture(figure: Figure, name: str, title: str, caption: str) -> Picture:
     """Turn a figure into SVG whose text and axes take the colours of the page around it."""
     buffer = io.BytesIO()
     # Neither the date nor the version of the drawing library: equal results give equal files.
-    figure.savefig(
-        buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None}
-    )
+    with style():
+        figure.savefig(
+            buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None}
+        )
     text = buffer.getvalue().decode()
     svg = text[text.index("<svg") :]
     width = float(re.search(r'width="([\d.]+)pt"', svg).group(1)) * 4 / 3  # type: ignore[union-attr]
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     svg = _rename(svg, name)
+    svg = re.sub(r"font-family: [^;\"]+", "font-family: var(--font, sans-serif)", svg)
     svg = re.sub(r"font: ([\w ]*?)([\d.]+px) [^;\"]+", r"font: \1\2 var(--font, sans-serif)", svg)
     svg = svg.replace(INK, "currentColor").replace(GRID, "var(--grid, #ddd)")
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(title)}" ', 1)

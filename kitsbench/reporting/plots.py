@@ -111,7 +111,7 @@ def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
             annot=notes,
             fmt="",
             square=True,
-            annot_kws={"color": "#111", "size": 12},
+            annot_kws={"size": 12},
             linewidths=1,
             linecolor=GRID,
             cbar_kws={"label": "Row minus column", "shrink": 0.9},
@@ -150,9 +150,16 @@ def per_case(
     means = dice.groupby(["region", "architecture", "case"], as_index=False)["value"].mean()
     rows = len(order)
     with style():
-        figure = Figure(figsize=(1.8 + 3.4 * len(regions), 1.1 + 0.52 * rows), layout="constrained")
-        panels = figure.subplots(1, len(regions), sharey=True, squeeze=False)[0]
-        for axes, region in zip(panels, regions, strict=True):
+        columns = len(regions) if len(regions) <= 3 else 2
+        lines = -(-len(regions) // columns)
+        figure = Figure(
+            figsize=(1.8 + 3.4 * columns, (1.1 + 0.52 * rows) * lines), layout="constrained"
+        )
+        figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
+        panels = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
+        for axes in panels[len(regions) :]:
+            axes.remove()
+        for axes, region in zip(panels, regions, strict=False):
             part = means[means["region"] == region]
             wide = part.pivot(index="case", columns="architecture", values="value").reindex(
                 columns=order
@@ -207,6 +214,7 @@ def along_budget(
         figure = Figure(
             figsize=(1 + 3.6 * len(names), 0.7 + 2.9 * len(horizontal)), layout="constrained"
         )
+        figure.get_layout_engine().set(h_pad=0.12)  # type: ignore[union-attr]
         panels = figure.subplots(len(horizontal), len(names), sharey="col", squeeze=False)
         for line, axis_name in zip(panels, horizontal, strict=True):
             for axes, name in zip(line, names, strict=True):

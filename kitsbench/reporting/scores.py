@@ -9,6 +9,7 @@ from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.tables import Table
 
 METRICS = ("dice", "precision", "recall")
+SURFACE_METRICS = ("surface_dice", "hd95_mm", "assd_mm")  # where they were computed
 UNIT_INTERVAL = (*METRICS, "surface_dice")
 
 
@@ -77,21 +78,28 @@ def region_tables(analysis: Analysis) -> list[tuple[str, Table]]:
 
 
 def _region_table(analysis: Analysis, protocol: str, region: str, meaning: str) -> Table:
+    table = analysis.summary
+    measured = (
+        set()
+        if table.empty
+        else set(table[(table["protocol"] == protocol) & (table["region"] == region)]["metric"])
+    )
+    metrics = [*METRICS, *(m for m in SURFACE_METRICS if m in measured)]
     rows = []
     for label in analysis.scored:
-        found = {m: analysis.row(protocol, label, region, m) for m in METRICS}
+        found = {m: analysis.row(protocol, label, region, m) for m in metrics}
         dice = found["dice"]
         undefined = max(int(row.get("n_undefined") or 0) for row in found.values())
         rows.append(
             [
                 label,
-                *(_score(found[metric]) for metric in METRICS),
+                *(_score(found[metric]) for metric in metrics),
                 _count(dice.get("n_cases")),
                 f"{_count(dice.get('n_folds'))} × {_count(dice.get('n_seeds'))}",
                 f"{undefined} / {_count(dice.get('n_failed'))}",
             ]
         )
-    head = ["Architecture", *map(words.metric_name, METRICS)]
+    head = ["Architecture", *map(words.metric_name, metrics)]
     head += ["Cases", "Folds × seeds", "Undefined / failed"]
     caption = f"Labels: {meaning}; protocol {protocol}. Mean ± SD over folds, 95 % CI below."
     return Table(head, rows, caption)

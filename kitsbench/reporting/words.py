@@ -84,6 +84,11 @@ GLOSSARY = [
         "Twice the overlap of prediction and truth, divided by the sum of their volumes: 1 is "
         "perfect, 0 is no overlap.",
     ),
+    (
+        "surface Dice",
+        "The share of both surfaces that lies within a tolerance of the other, about 1.1 mm in "
+        "the rules of KiTS23.",
+    ),
     ("precision", "The share of the predicted volume that is right."),
     ("recall", "The share of the true volume that was found."),
     (

@@ -239,8 +239,12 @@ def test_thin_experiments_have_a_page_too(tmp_path, plan, first):
 
 def test_cysts_are_judged_on_scans_that_have_one(tmp_path):
     plan = Plan({"a": 0.0, "b": 0.02}, layout="kits23", folds=1, synthetic=False)
-    page = build_report(write_workdir(tmp_path, plan)).read_text(encoding="utf-8")
+    built = build_report(write_workdir(tmp_path, plan))
+    page = built.read_text(encoding="utf-8")
     assert "Cyst alone" in page
+    drawing = (built.parent / "figures" / "cases.svg").read_text(encoding="utf-8")
+    for panel in ("Kidney and masses", "Masses (tumour or cyst)", "Tumour", "Cyst"):
+        assert f">{panel}<" in drawing
     assert "Masses (tumour or cyst)" in page
     assert "cyst yellow, dashed" in page
     assert "synthetic data" not in page
