@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +135,12 @@ def _write_figures(found: list[Section], folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     for picture in pictures(found):
         if picture.png:
-            data = picture.png
-            write_atomic(folder / f"{picture.name}.png", lambda file, data=data: _put(file, data))
+            write_atomic(folder / f"{picture.name}.png", partial(_put, picture.png))
         else:
             write_text(folder / f"{picture.name}.svg", standalone(picture.svg))
 
 
-def _put(file: Path, data: bytes) -> None:
+def _put(data: bytes, file: Path) -> None:
     file.write_bytes(data)
 
 

@@ -42,8 +42,8 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
         overshoots += _values(ledgers, "overshoot_steps")
         wall = _mean(ledgers, "wall_s")
         wait = _mean(ledgers, "loader_wait_s")
-        busy = [t for t in (_mean(ledgers, "device_seconds"), wait) if t is not None]
-        share = wait / sum(busy) if wait is not None and sum(busy) else None
+        busy = (_mean(ledgers, "device_seconds") or 0.0) + (wait or 0.0)
+        share = wait / busy if wait is not None and busy else None
         rows.append(
             [
                 label,
@@ -179,7 +179,7 @@ def _milliseconds(value: Any) -> str:
     return words.DASH if words.missing(value) else f"{_plain(value)} ms"
 
 
-def _plain(value: float) -> str:
+def _plain(value: Any) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 

@@ -126,8 +126,9 @@ def _rename(svg: str, name: str) -> str:
 
 
 def standalone(svg: str) -> str:
-    """The drawing as a file of its own: dark on white whatever opens it."""
-    return svg.replace("<svg ", '<svg style="background:#fff;color:#222" ', 1) + "\n"
+    """The drawing as a file of its own: dark on white whatever opens it, without variables."""
+    plain = re.sub(r"var\(--\w+, ([^)]+)\)", r"\1", svg)
+    return plain.replace("<svg ", '<svg style="background:#fff;color:#222" ', 1) + "\n"
 
 
 def _attribute(text: str) -> str:

@@ -233,7 +233,16 @@ def _title(name: str, index: int, scores: dict[str, float], slices: int) -> str:
     return f"{short}  {words.number(scores.get(name), 2)}" if name in scores else short
 
 
-def _panel(axes, case, index, window, label_map, labels, title, with_truth) -> None:
+def _panel(
+    axes: Any,
+    case: _Case,
+    index: int,
+    window: tuple[slice, slice],
+    label_map: np.ndarray | None,
+    labels: dict[str, int],
+    title: str,
+    with_truth: bool,
+) -> None:
     axes.set_title(title, fontsize=8.5, color="#f2f2f2", loc="left", fontweight="normal", pad=3)
     if label_map is None:
         axes.text(0.5, 0.5, "no prediction", color="#f2f2f2", ha="center", transform=axes.transAxes)
@@ -264,7 +273,7 @@ def _panel(axes, case, index, window, label_map, labels, title, with_truth) -> N
             )
 
 
-def _contour(axes, mask: np.ndarray, **options: Any) -> None:
+def _contour(axes: Any, mask: np.ndarray, **options: Any) -> None:
     if not mask.any():
         return
     # The margin closes outlines that run out of the picture.

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kitsbench.reporting import words
 from kitsbench.reporting.figures import GRID, INK, Picture, look, picture, style
@@ -21,6 +22,11 @@ _VERDICT_COLOURS = {
     "inconclusive": "#7f7f7f",
 }
 _MOST_PAIRS = 28  # 8 architectures; above that the forest keeps the pairs of the leader
+
+
+def _layout() -> ConstrainedLayoutEngine:
+    """Room between rows of panels, so that a title does not touch the axis above."""
+    return ConstrainedLayoutEngine(h_pad=0.12)
 
 
 def forest(pairs: list[dict[str, Any]], leader: str, margin: float | None) -> Picture:
@@ -153,9 +159,8 @@ def per_case(
         columns = len(regions) if len(regions) <= 3 else 2
         lines = -(-len(regions) // columns)
         figure = Figure(
-            figsize=(1.8 + 3.4 * columns, (1.1 + 0.52 * rows) * lines), layout="constrained"
+            figsize=(1.8 + 3.4 * columns, (1.1 + 0.52 * rows) * lines), layout=_layout()
         )
-        figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[union-attr]
         panels = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
         for axes in panels[len(regions) :]:
             axes.remove()
@@ -212,9 +217,8 @@ def along_budget(
     horizontal = ["fraction"] if unit == "seconds" else ["fraction", "device_seconds"]
     with style():
         figure = Figure(
-            figsize=(1 + 3.6 * len(names), 0.7 + 2.9 * len(horizontal)), layout="constrained"
+            figsize=(1 + 3.6 * len(names), 0.7 + 2.9 * len(horizontal)), layout=_layout()
         )
-        figure.get_layout_engine().set(h_pad=0.12)  # type: ignore[union-attr]
         panels = figure.subplots(len(horizontal), len(names), sharey="col", squeeze=False)
         for line, axis_name in zip(panels, horizontal, strict=True):
             for axes, name in zip(line, names, strict=True):
@@ -260,8 +264,7 @@ def learning(curves: pd.DataFrame, order: list[str], colours: list[str]) -> Pict
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     with style():
-        figure = Figure(figsize=(0.6 + 3 * columns, 0.5 + 2.1 * rows), layout="constrained")
-        figure.get_layout_engine().set(h_pad=0.12)  # type: ignore[union-attr]
+        figure = Figure(figsize=(0.6 + 3 * columns, 0.5 + 2.1 * rows), layout=_layout())
         short = words.short_names(shown, most=34)
         panels = figure.subplots(rows, columns, squeeze=False).flat
         for axes, label in zip(panels, shown, strict=False):
