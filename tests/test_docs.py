@@ -47,6 +47,18 @@ def test_links_between_pages_lead_somewhere():
             assert (DOCS / target).is_file(), f"{page.name}: {target}"
 
 
+def test_the_first_run_is_as_large_as_the_page_says():
+    from kitsbench.experiments import request
+
+    text = " ".join((DOCS / "first_run.md").read_text(encoding="utf-8").split())
+    seconds = request.PHANTOM_BUDGET.removesuffix("s")
+    assert (
+        f"{request.PHANTOM_CASES} phantom scans, {request.PHANTOM_FOLDS} folds, "
+        f"{request.PHANTOM_SEEDS} seeds and {seconds} seconds of training a trial"
+    ) in text
+    assert f"{request.DATASET_FOLDS} folds and {request.DATASET_SEEDS} seeds" in text
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("sphinx")

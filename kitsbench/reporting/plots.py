@@ -21,6 +21,7 @@ _VERDICT_COLOURS = {
     "equivalent": "#009E73",
     "inconclusive": "#7f7f7f",
 }
+_MOST_SHADES = 6  # more of them hide each other
 _MOST_PAIRS = 28  # 8 architectures; above that the forest keeps the pairs of the leader
 
 
@@ -217,7 +218,8 @@ def along_budget(
     horizontal = ["fraction"] if unit == "seconds" else ["fraction", "device_seconds"]
     with style():
         figure = Figure(
-            figsize=(1 + 3.6 * len(names), 0.7 + 2.9 * len(horizontal)), layout=_layout()
+            figsize=(1 + 3.6 * len(names), 0.5 + 2.9 * len(horizontal) + 0.05 * len(order)),
+            layout=_layout(),
         )
         panels = figure.subplots(len(horizontal), len(names), sharey="col", squeeze=False)
         for line, axis_name in zip(panels, horizontal, strict=True):
@@ -232,8 +234,9 @@ def along_budget(
                     grouped = rows.groupby(rows.groupby("trial").cumcount())
                     x, y = grouped[axis_name].mean(), grouped["value"].mean()
                     axes.plot(x, y, label=label, markersize=4, **looks[label])
-                    low, high = grouped["value"].min(), grouped["value"].max()
-                    axes.fill_between(x, low, high, color=looks[label]["color"], alpha=0.1, lw=0)
+                    if len(order) <= _MOST_SHADES:
+                        low, high = grouped["value"].min(), grouped["value"].max()
+                        axes.fill_between(x, low, high, color=looks[label]["color"], alpha=0.1)
                 axes.set(
                     title=words.region_name(str(name).split(":")[0]),
                     ylabel="Dice",
@@ -242,15 +245,18 @@ def along_budget(
                     else "Seconds on the device",
                 )
         handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(4, len(labels)), handlelength=3
+        )
+    many = len(order) > _MOST_SHADES
+    shade = "" if many else "; the shade spans the lowest and the highest trial"
     return picture(
         figure,
         "budget",
         "Scores along the budget",
-        "Mean over trials; the shade spans the lowest and the highest trial. A few held-out cases "
-        "of each fold are scored on the way, hence the difference from the tables. These scores "
-        "only watch: the result is always what the end of the budget leaves, and no step is "
-        "selected by them.",
+        f"Mean over trials{shade}. A few held-out cases of each fold are scored on the way, hence "
+        "the difference from the tables. These scores only watch: the result is always what the "
+        "end of the budget leaves, and no step is selected by them.",
     )
 
 
