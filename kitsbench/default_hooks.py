@@ -12,6 +12,8 @@ from kitsbench import losses
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Stage
 
+LABEL_VALUES = 256  # label maps are bytes
+
 if TYPE_CHECKING:
     from kitsbench.architecture import Head, Progress, Spec
 
@@ -31,13 +33,16 @@ def target(labels: Tensor, head: Head) -> Tensor:
     for axis, (edge, step) in enumerate(zip(head.shape, head.stride, strict=True), start=1):
         start = (labels.shape[axis] - edge * step) // 2
         # The voxel nearest to the middle of its block: nearest-neighbour down-scaling.
-        labels = labels.narrow(axis, start, edge * step)
-        labels = labels.index_select(
-            axis, torch.arange(step // 2, edge * step, step, device=labels.device)
-        )
-    members = [torch.isin(labels, torch.tensor(c, device=labels.device)) for c in head.channels]
-    stacked = torch.stack(members, 1)
-    return stacked.long().argmax(1) if head.kind == "softmax" else stacked.float()
+        window = slice(start + step // 2, start + edge * step, step)
+        labels = labels[(slice(None),) * axis + (window,)]
+    # A table look-up: several times faster than comparing every voxel with every label.
+    table = torch.zeros(len(head.channels), LABEL_VALUES)
+    for channel, values in enumerate(head.channels):
+        table[channel, list(values)] = 1
+    table = table.to(labels.device)
+    if head.kind == "softmax":
+        return table.argmax(0)[labels]
+    return torch.stack([row[labels] for row in table], 1)
 
 
 def region_order(head: Head) -> list[int]:

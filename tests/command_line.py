@@ -11,7 +11,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 # Volumes of about 32 voxels a side and patches of 16: a trial takes a second or two.
-SMALL = ("--spacing", "9x9x9", "--patch", "16x16x16", "--split", "2", "--device", "cpu")
+SMALL = ("--spacing", "9", "--patch", "16", "--split", "2", "--device", "cpu")
 
 
 @dataclass

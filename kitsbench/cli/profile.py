@@ -75,7 +75,7 @@ def profile_entrants(experiment: Experiment) -> list[dict[str, Any]]:
 @click.option("--dataset", help="Folder of cases to load patches from; by default the phantom.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--size", type=click.Choice(["auto", "tiny", "small", "paper"]), default="auto")
-@click.option("--patch", help="Patch in voxels (z, y, x), e.g. 32x48x48.")
+@click.option("--patch", help="Patch in voxels, such as 64 or (z,y,x) 32,48,48.")
 @click.option("--batch", type=click.IntRange(1), help="Patches in a training step.")
 @click.option(
     "--workdir",

@@ -75,8 +75,8 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
     default="auto",
     help="Size preset of the architectures; auto is tiny on a CPU, paper on a GPU.",
 )
-@click.option("--patch", help="Patch in voxels (z, y, x), e.g. 32x48x48.")
-@click.option("--spacing", help="Voxel size in mm (z, y, x), e.g. 4x4x4.")
+@click.option("--patch", help="Patch in voxels, such as 64 or (z,y,x) 32,48,48.")
+@click.option("--spacing", help="Voxel size in mm, such as 4 or (z,y,x) 3,0.8,0.8.")
 @click.option("--batch", type=click.IntRange(1), help="Patches in a training step.")
 @click.option("--protocol", help="Scoring rule, e.g. kits19; by default the dataset's own.")
 @click.option(
@@ -145,8 +145,8 @@ def _request(options: dict[str, Any]) -> Request:
         folds=parse_folds(str(options.pop("folds"))),
         max_memory=parse_memory(memory) if memory else None,
         budget=Budget.parse(str(budget)) if budget else None,
-        patch=parse_triple(patch, int, "patch") if patch else None,
-        spacing=parse_triple(spacing, float, "spacing") if spacing else None,
+        patch=parse_triple(str(patch), int, "patch") if patch else None,
+        spacing=parse_triple(str(spacing), float, "spacing") if spacing else None,
         command=shlex.join(["kitsbench", *sys.argv[1:]]),
         **options,
     )

@@ -9,7 +9,7 @@ augmentation of a step is a pure function of (seed, step).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -85,46 +85,97 @@ class Augmenter:
         """
         size = len(batch.cases)
         rngs = [generator(self.seed, 3, batch.step, sample) for sample in range(size)]
-        matrices, shifts = self._affine(rngs)
+        matrices, shifts, flips = self._affine(rngs)
         field = self._elastic(rngs)
-        low, high, shift, scale = self.window
+        moved = ~np.isclose(matrices, np.eye(3)).all((1, 2)) | shifts.any(1)
+        if field is not None:
+            moved |= field.flatten(1).any(1).numpy()
         inputs, labels = {}, {}
-        moved = field is not None or not np.allclose(matrices, np.eye(3)) or shifts.any()
         for grid in self.grids:
-            image = (batch.images[grid.name].float().clamp(low, high) - shift) * scale
-            label = batch.labels[grid.name]
-            offset = batch.offsets[grid.name]
-            if moved or bool(offset.any()):
-                where = self._sources(grid, image, matrices, shifts, offset, field)
-                image, label = _resample(image, label, where, self.empty)
-            else:
-                image, label = _middle(image, grid.shape), _middle(label, grid.shape)
+            image, label = self._place(batch, grid, moved, matrices, shifts, field)
+            for index in range(size):
+                axes = [int(axis) - 3 for axis in np.flatnonzero(flips[index])]
+                if axes:
+                    image[index] = image[index].flip(axes)
+                    label[index] = label[index].flip(axes)
             inputs[grid.name], labels[grid.name] = image, label.long()
         for transform in self.intensity:
-            drawn = [rng.random() < transform.probability for rng in rngs]
-            change = INTENSITY[transform.name]
-            # Each grid sees the same change of the same sample: the parameters are drawn once.
-            states = [rng.bit_generator.state for rng in rngs]
-            for name in inputs:
-                for rng, state in zip(rngs, states, strict=True):
-                    rng.bit_generator.state = state
-                inputs[name] = _where(drawn, change(inputs[name], transform, rngs), inputs[name])
+            drawn = [index for index in range(size) if rngs[index].random() < transform.probability]
+            if drawn:
+                self._change(inputs, transform, drawn, [rngs[index] for index in drawn])
         return inputs, labels
 
-    def _affine(self, rngs: Sequence[np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        """Matrices (B, 3, 3) from output to source positions in mm, and shifts (B, 3) in mm."""
+    def _place(
+        self,
+        batch: Batch,
+        grid: Grid,
+        moved: np.ndarray,
+        matrices: np.ndarray,
+        shifts: np.ndarray,
+        field: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Cut the middle of the samples that stay, resample those that move."""
+        image, label = batch.images[grid.name], batch.labels[grid.name]
+        offset = batch.offsets[grid.name]
+        moved = moved | offset.any(1).numpy()
+        placed = self._normalise(_middle(image, grid.shape))
+        marked = _middle(label, grid.shape).clone()
+        chosen = np.flatnonzero(moved)
+        if len(chosen):
+            rows = torch.from_numpy(chosen)
+            on_device = rows.to(image.device)
+            where = self._sources(
+                grid,
+                image,
+                matrices[chosen],
+                shifts[chosen],
+                offset[rows].to(image.device),
+                None if field is None else field[rows],
+            )
+            placed[on_device], marked[on_device] = _resample(
+                self._normalise(image[on_device]), label[on_device], where, self.empty
+            )
+        return placed, marked
+
+    def _normalise(self, image: Tensor) -> Tensor:
+        low, high, shift, scale = self.window
+        return (image.float().clamp(low, high) - shift) * scale
+
+    def _change(
+        self,
+        inputs: dict[str, Tensor],
+        transform: Transform,
+        drawn: list[int],
+        rngs: Sequence[np.random.Generator],
+    ) -> None:
+        """Apply an intensity transform to the samples that were drawn, in place."""
+        # Each grid sees the same change of the same sample: the parameters are drawn once.
+        states = [rng.bit_generator.state for rng in rngs]
+        for image in inputs.values():
+            for rng, state in zip(rngs, states, strict=True):
+                rng.bit_generator.state = state
+            rows = torch.tensor(drawn, device=image.device)
+            image[rows] = INTENSITY[transform.name](image[rows], transform, rngs)
+
+    def _affine(
+        self, rngs: Sequence[np.random.Generator]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Matrices (B, 3, 3) from output to source in mm, shifts (B, 3) in mm, flips (B, 3).
+
+        Mirroring comes last, whatever its place in the recipe: it is then an exact flip, and most
+        samples need no resampling.
+        """
         matrices = np.tile(np.eye(3), (len(rngs), 1, 1))
         shifts = np.zeros((len(rngs), 3))
+        flips = np.zeros((len(rngs), 3), dtype=bool)
         for transform in self.spatial:
             for index, rng in enumerate(rngs):
                 # Drawn whether used or not, so that one transform does not shift the next one's.
                 chance, values = rng.random(3), rng.uniform(-1, 1, 3)
                 applied = chance[0] < transform.probability
                 if transform.name == "mirror":
-                    flips = np.ones(3)
                     for axis in transform["axes"]:
-                        flips[axis] = -1 if chance[axis] < transform.probability else 1
-                    matrices[index] = np.diag(flips) @ matrices[index]
+                        flips[index, axis] ^= chance[axis] < transform.probability
                 elif transform.name == "rotation" and applied:
                     angles = np.radians(transform["degrees"]) * values
                     matrices[index] = rotation_matrix(angles) @ matrices[index]
@@ -134,7 +185,7 @@ class Augmenter:
                     matrices[index] = matrices[index] / zoom
                 elif transform.name == "translation" and applied:
                     shifts[index] += np.array(transform["mm"]) * values
-        return matrices, shifts
+        return matrices, shifts, flips
 
     def _elastic(self, rngs: Sequence[np.random.Generator]) -> Tensor | None:
         """Displacements in mm on a control grid over the first grid, (B, 3, n, n, n), or None."""
@@ -197,7 +248,7 @@ def _resample(image: Tensor, label: Tensor, where: Tensor, empty: float) -> tupl
     options = {"padding_mode": "zeros", "align_corners": False}
     image = F.grid_sample(image - empty, where, mode="bilinear", **options) + empty
     nearest = F.grid_sample(label[:, None].float(), where, mode="nearest", **options)
-    return image, nearest[:, 0]
+    return image, nearest[:, 0].to(label.dtype)
 
 
 def _middle(volume: Tensor, shape: Sequence[int]) -> Tensor:
@@ -205,11 +256,6 @@ def _middle(volume: Tensor, shape: Sequence[int]) -> Tensor:
     for axis, edge in zip((-3, -2, -1), shape, strict=True):
         volume = volume.narrow(axis, (volume.shape[axis] - edge) // 2, edge)
     return volume
-
-
-def _where(drawn: Sequence[bool], changed: Tensor, kept: Tensor) -> Tensor:
-    mask = torch.tensor(drawn, device=kept.device).view(-1, 1, 1, 1, 1)
-    return torch.where(mask, changed, kept)
 
 
 def _uniform(rngs: Sequence[np.random.Generator], low: float, high: float, like: Tensor) -> Tensor:
@@ -283,7 +329,7 @@ def _low_resolution(x: Tensor, transform: Transform, rngs: Sequence[np.random.Ge
     return torch.cat(results)
 
 
-INTENSITY: Mapping[str, object] = {
+INTENSITY: Mapping[str, Callable[[Tensor, Transform, Sequence[np.random.Generator]], Tensor]] = {
     "gamma": _gamma,
     "noise": _noise,
     "blur": _blur,

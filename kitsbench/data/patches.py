@@ -39,7 +39,8 @@ class Batch:
         {grid: label values, (B, z, y, x), uint8}.
     offsets : dict of str to Tensor
         {grid: (B, 3)}, where the patch centre lies relative to the middle of the source patch, in
-        voxels of the grid; 0 for the first grid, fractions for the others.
+        voxels of the grid; 0 for the first grid, fractions for the others. Stays on the CPU,
+        where it decides what has to be resampled.
     cases : tuple of str
         Case of each sample.
     step : int
@@ -62,7 +63,7 @@ class Batch:
     def _each(self, change) -> Batch:
         moved = {
             field: {name: change(tensor) for name, tensor in getattr(self, field).items()}
-            for field in ("images", "labels", "offsets")
+            for field in ("images", "labels")
         }
         return replace(self, **moved)
 

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from kitsbench.architecture import Architecture, Labels, Setting, Task, configure
+from kitsbench.architecture import Labels, Setting, Spec, Task, configure
 from kitsbench.errors import ContractError, KitsbenchError, UsageError
 from kitsbench.experiments.identity import Entrant
 from kitsbench.experiments.request import Request
+from kitsbench.files import digest, read_json, write_json
+from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe
 from kitsbench.registry import (
     RegisteredArchitecture,
-    count_parameters,
     discover,
     label,
     load,
     parse_request,
 )
-from kitsbench.training.flops import count_cost
+from kitsbench.training.meta import count_cost
 from kitsbench.training.recipes import matched
+
+COST_VERSION = 1  # raised whenever costs are counted in another way
 
 
 def choose_entrants(request: Request, labels: Labels, device: torch.device) -> list[Entrant]:
@@ -125,8 +128,15 @@ def _overrides(request: Request) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def describe_entrant(entrant: Entrant) -> dict[str, Any]:
-    """Row of ``experiment.json`` for an architecture: provenance, size and cost."""
+def describe_entrant(entrant: Entrant, folder: Path) -> dict[str, Any]:
+    """Row of ``experiment.json`` for an architecture: provenance, size and cost.
+
+    Parameters
+    ----------
+    entrant : Entrant
+    folder : Path
+        Where costs that were counted once are kept.
+    """
     registered, spec = entrant.registered, entrant.spec
     row: dict[str, Any] = {
         "label": entrant.label,
@@ -149,28 +159,35 @@ def describe_entrant(entrant: Entrant) -> dict[str, Any]:
     }
     if spec is None or spec.members:
         return row
-    architecture = registered.architecture
-    cost = count_cost(architecture, spec)
-    row["parameters"] = cost.parameters
-    row["flops"] = cost.flops_forward
-    row["patch"] = list(spec.grids[0].shape)
-    row |= _paper_cost(architecture, spec.config, spec.labels)
-    return row
+    key = digest([registered.source_hash, spec.digest(), COST_VERSION])
+    file = folder / f"{key}.json"
+    try:
+        found = read_json(file) if file.exists() else None
+        if found is None:
+            # The plugin's own code runs here, so it may hang or die.
+            found = call_isolated(count_costs, registered.location, spec)
+            write_json(file, found)
+    except IsolatedFailure as error:
+        found = {"notes": [f"Parameters and FLOPs could not be counted: {error}"]}
+    row["notes"] += found.pop("notes", [])
+    return {**row, **found, "patch": list(spec.grids[0].shape)}
 
 
-def _paper_cost(
-    architecture: Architecture, config: tuple[tuple[str, Setting], ...], labels: Labels
-) -> dict[str, Any]:
-    """Parameters, and FLOPs a voxel, of the same configuration at the paper's size."""
-    scaled = {"size", "width", "depth", *architecture.sizes.get("tiny", {})}
-    scaled |= set(architecture.sizes.get("small", {}))
-    settings = {key: value for key, value in config if key not in scaled}
-    task = Task(labels, architecture.paper_patch)
-    spec = architecture.spec(configure(architecture, settings), task)
+def count_costs(location: str, spec: Spec) -> dict[str, Any]:
+    """Parameters and FLOPs of a patch, as configured and at the paper's size and patch."""
+    architecture = load(location).architecture
     cost = count_cost(architecture, spec)
+    # Everything that a size preset may set goes back to the paper's value.
+    scaled = {"size", "width", "depth"}
+    scaled |= {key for preset in architecture.sizes.values() for key in preset}
+    settings = {key: value for key, value in spec.config if key not in scaled}
+    task = Task(spec.labels, architecture.paper_patch)
+    paper = architecture.spec(configure(architecture, settings), task)
+    at_paper_size = count_cost(architecture, paper)
     return {
-        "paper_parameters": count_parameters(architecture, settings, task),
-        "paper_flops": cost.flops_forward,
-        "paper_patch": list(spec.grids[0].shape),
-        "paper_voxels": math.prod(spec.grids[0].shape),
+        "parameters": cost.parameters,
+        "flops": cost.flops_forward,
+        "paper_parameters": at_paper_size.parameters,
+        "paper_flops": at_paper_size.flops_forward,
+        "paper_patch": list(paper.grids[0].shape),
     }

@@ -208,7 +208,9 @@ def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:
             "threads": experiment.threads,
             "jobs": experiment.jobs,
         },
-        "architectures": [describe_entrant(entrant) for entrant in experiment.entrants],
+        "architectures": [
+            describe_entrant(entrant, request.workdir / "costs") for entrant in experiment.entrants
+        ],
         "trials": [task.id for task in experiment.tasks],
         "showcase": list(shown),
     }

@@ -24,6 +24,7 @@ import psutil
 
 from kitsbench.experiments.folder import TrialFolder
 from kitsbench.experiments.trial import TrialTask, run_trial
+from kitsbench.isolation import exit_text, process_context
 
 REPORT_EVERY = 0.2  # seconds between two reports of a trial
 
@@ -93,7 +94,7 @@ class LocalExecutor:
         KeyboardInterrupt
             The user stopped; trials that were running are marked as killed and can be resumed.
         """
-        context = _context()
+        context = process_context("kitsbench.experiments.trial")
         waiting = list(tasks)
         try:
             while waiting or self._running:
@@ -163,16 +164,6 @@ class LocalExecutor:
         self._running.clear()
 
 
-def _context() -> Any:
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    # Waiting threads that spin starve each other as soon as the machine has other work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kitsbench.experiments.trial"])
-    return context
-
-
 def _messages(running: _Running) -> Iterator[tuple[str, Any]]:
     """Everything that a trial has sent so far; a broken pipe means that it ended."""
     try:
@@ -195,17 +186,9 @@ def _ending(running: _Running) -> Event:
     if status["status"] == "finished":
         return Event(task, "finished")
     if status["status"] != "failed":
-        _mark_killed(running, f"Its process ended with {_exit_text(code)}.")
+        _mark_killed(running, f"Its process ended with {exit_text(code)}.")
         status = task.folder.read_status()
     return Event(task, "failed", message=f"{status['reason']}: {status['message']}")
-
-
-def _exit_text(code: int | None) -> str:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        hint = ", as when the system runs out of memory" if name == "SIGKILL" else ""
-        return f"signal {name}{hint}"
-    return f"exit code {code}"
 
 
 def _mark_killed(running: _Running, message: str) -> None:

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from kitsbench.data.datasets import Dataset, open_dataset
 from kitsbench.data.folds import Split, make_folds
-from kitsbench.data.geometry import spacing_of
-from kitsbench.data.nifti import canonical, read_header
 from kitsbench.data.phantom import write_phantom
 from kitsbench.data.prepare import prepare
 from kitsbench.data.store import PreparedStore
@@ -65,16 +61,6 @@ def _spacing(recipe: Recipe, dataset_median: tuple[float, ...]) -> tuple[float, 
     return tuple(round(float(s), 4) for s in dataset_median)  # type: ignore[return-value]
 
 
-def _median_spacing(dataset: Dataset) -> tuple[float, ...]:
-    """Median over cases of the native spacing (z, y, x) in mm."""
-    affines = [
-        canonical(read_header(case.image, case.id))[0]
-        for case in dataset.cases
-        if case.image is not None
-    ]
-    return tuple(np.median([spacing_of(affine) for affine in affines], axis=0))
-
-
 def prepare_all(
     request: Request, entrants: Sequence[Entrant], dataset: Dataset, count: Count
 ) -> Stores:
@@ -90,7 +76,7 @@ def prepare_all(
     for entrant in entrants:
         if entrant.spec is None or entrant.recipe is None or entrant.spec.members:
             continue
-        spacing = _spacing(entrant.recipe, _median_spacing(dataset))
+        spacing = _spacing(entrant.recipe, dataset.median_spacing())
         stores[entrant.label] = {}
         for grid in entrant.spec.grids:
             wanted = tuple(round(s * r, 4) for s, r in zip(spacing, grid.ratio, strict=True))

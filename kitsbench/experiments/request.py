@@ -122,7 +122,7 @@ def parse_folds(text: str) -> tuple[int, ...] | None:
 
 
 def parse_triple(text: str, kind: type, what: str) -> tuple[Any, Any, Any]:
-    """Read ``32x48x48`` (z, y, x) into three positive numbers of a kind.
+    """Read one positive number for all axes, or three (z, y, x) with commas or x between.
 
     Raises
     ------
@@ -130,9 +130,12 @@ def parse_triple(text: str, kind: type, what: str) -> tuple[Any, Any, Any]:
         The text is not that.
     """
     try:
-        values = tuple(kind(part) for part in text.lower().split("x"))
+        values = tuple(kind(part) for part in re.split("[x,]", text.lower()))
     except ValueError:
         values = ()
-    if len(values) != 3 or min(values) <= 0:
-        raise UsageError(f"The {what} '{text}' cannot be read; write z, y and x as 32x48x48.")
+    values = values * 3 if len(values) == 1 else values
+    if len(values) != 3 or not min(values) > 0:
+        raise UsageError(
+            f"The {what} '{text}' cannot be read; write one number, or z,y,x such as 3,2,2."
+        )
     return values[0], values[1], values[2]

@@ -7,11 +7,9 @@ because an architecture that runs out of memory must not take the others along.
 from __future__ import annotations
 
 import math
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,11 @@ from kitsbench.data.augmentation import Augmenter, needed_margin
 from kitsbench.data.patches import PatchSource
 from kitsbench.data.store import PreparedStore
 from kitsbench.errors import KitsbenchError
+from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
-from kitsbench.training.flops import count_cost
-from kitsbench.training.loop import peak_memory
+from kitsbench.training.loop import build_network, peak_memory
+from kitsbench.training.meta import count_cost
 from kitsbench.training.stages import make_optimiser, training_mode
 
 Inputs = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
@@ -89,36 +88,10 @@ def profile(job: ProfileJob, timeout: float = 600.0) -> dict[str, Any]:
     KitsbenchError
         The measurement failed; the message says why.
     """
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(job, theirs), daemon=True)
-    process.start()
-    theirs.close()
     try:
-        if not ours.poll(timeout):
-            raise KitsbenchError(f"{job.label}: measuring took longer than {timeout:g} s.")
-        kind, content = ours.recv()
-    except EOFError:
-        process.join()
-        raise KitsbenchError(
-            f"{job.label}: measuring ended with exit code {process.exitcode}."
-        ) from None
-    finally:
-        if process.is_alive():
-            process.join(5)
-        if process.is_alive():
-            process.kill()
-    if kind == "error":
-        raise KitsbenchError(f"{job.label}: {content}")
-    return dict(content)
-
-
-def _child(job: ProfileJob, pipe: Connection) -> None:
-    try:
-        pipe.send(("result", measure(job)))
-    except BaseException as error:
-        pipe.send(("error", f"{type(error).__name__}: {error}"))
+        return dict(call_isolated(measure, job, timeout=timeout))
+    except IsolatedFailure as error:
+        raise KitsbenchError(f"{job.label} could not be measured: {error}") from error
 
 
 def measure(job: ProfileJob) -> dict[str, Any]:
@@ -127,8 +100,7 @@ def measure(job: ProfileJob) -> dict[str, Any]:
     device = torch.device(job.device)
     architecture = load(job.location).architecture
     cost = count_cost(architecture, job.spec)
-    torch.manual_seed(0)
-    network = architecture.build(job.spec).to(device)
+    network = build_network(architecture, job.spec, seed=0, fold=0).to(device)
     optimiser = make_optimiser(job.recipe.optimiser, list(network.parameters()))
     training_mode(network)
     stage = job.spec.stages[-1].name

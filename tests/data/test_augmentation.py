@@ -83,7 +83,7 @@ def test_rotation_agrees_with_scipy():
     batch = batch_of(image, image * 0)
     from kitsbench.data.patches import generator
 
-    matrices, _ = chosen._affine([generator(1, 3, 0, 0)])
+    matrices, _, _ = chosen._affine([generator(1, 3, 0, 0)])
     inputs, _ = chosen(batch)
     centre = np.full(3, 12.0)
     clipped = np.clip(image, -100, 100)

@@ -1,10 +1,11 @@
-"""Plugins of the tests, as files."""
+"""Plugins of the tests as files, and a finished run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from command_line import SMALL, run_kitsbench
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,25 @@ def plugin(tmp_path_factory):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def finished(plugin, phantom, tmp_path_factory):
+    """Two architectures, two folds, two seeds, run to the end."""
+    workdir = tmp_path_factory.mktemp("run") / "work"
+    arguments = [
+        "run",
+        plugin("alpha", "Smallest"),
+        plugin("beta", "Regions"),
+        "--dataset",
+        phantom,
+        *SMALL,
+        "--seeds",
+        "2",
+        "--budget",
+        "8steps",
+        "--workdir",
+        workdir,
+        "--json",
+    ]
+    return arguments, workdir, run_kitsbench(*arguments)

@@ -16,28 +16,6 @@ from kitsbench.experiments.results import load_results
 from kitsbench.files import read_json
 
 
-@pytest.fixture(scope="module")
-def finished(plugin, phantom, tmp_path_factory):
-    """Two architectures, two folds, two seeds, run to the end."""
-    workdir = tmp_path_factory.mktemp("run") / "work"
-    arguments = [
-        "run",
-        plugin("alpha", "Smallest"),
-        plugin("beta", "Regions"),
-        "--dataset",
-        phantom,
-        *SMALL,
-        "--seeds",
-        "2",
-        "--budget",
-        "8steps",
-        "--workdir",
-        workdir,
-        "--json",
-    ]
-    return arguments, workdir, run_kitsbench(*arguments)
-
-
 def test_a_run_ends_with_every_trial_finished_and_a_report(finished):
     _, workdir, done = finished
     assert done.code == 0, done.err
@@ -262,7 +240,7 @@ def test_ensembles_share_the_trials_of_their_members(plugin, phantom, tmp_path):
         (["run", "unet3d", "--budget", "soon"], "budget 'soon'"),
         (["run", "unet3d", "--max-memory", "lots"], "11GiB"),
         (["run", "unet3d", "--folds", "a"], "folds 'a'"),
-        (["run", "unet3d", "--patch", "16"], "patch '16'"),
+        (["run", "unet3d", "--patch", "16,16"], "patch '16,16'"),
         (["run", "unet3d", "--dataset", "/no/such/folder"], "neither a folder"),
         (["run", "unet3d", "--device", "cuda"], "CUDA"),
         (["ran", "unet3d"], "Did you mean 'run'"),
@@ -287,7 +265,7 @@ def test_a_configuration_file_sets_options_and_the_command_line_goes_before(
     config = tmp_path / "run.toml"
     config.write_text(
         f'architectures = ["{plugin("alpha", "Smallest")}"]\ndataset = "{phantom}"\n'
-        'spacing = "9x9x9"\npatch = "16x16x16"\nsplit = 2\nseeds = 3\nbudget = "4steps"\n'
+        'spacing = 9\npatch = [16, 16, 16]\nsplit = 2\nseeds = 3\nbudget = "4steps"\n'
         "folds = [0]\n"
     )
     base = ["run", "--config", config, "--workdir", tmp_path / "work", "--dry-run", "--json"]
