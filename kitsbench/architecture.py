@@ -14,16 +14,16 @@ and one entry point of its distribution, in the group ``kitsbench.architectures`
 
     my_net = my_package.plugin:MyNet
 
-========== ============================================== =======================================
-hook       says                                           default
-========== ============================================== =======================================
-spec       grids, heads, sizes, stages, members: data     one grid, one softmax head of equal size
-build      the network, giving logits                     (the hook every plugin writes)
-targets    labels on the grids -> what each head learns   labels, regions, cropped and strided
-loss       what is minimised, and its parts by name       Dice + cross-entropy for each head
-decode     probabilities -> label map, voxel by voxel     argmax; regions overwrite in order
-postprocess the label map of a whole case, cleaned        unchanged
-========== ============================================== =======================================
+=========== ============================================== =======================================
+hook        says                                           default
+=========== ============================================== =======================================
+spec        grids, heads, sizes, stages, members: data     one grid, one softmax head of equal size
+build       the network, giving logits                     (the hook every plugin writes)
+targets     labels on the grids -> what each head learns   labels, regions, cropped and strided
+loss        what is minimised, and its parts by name       Dice + cross-entropy for each head
+decode      probabilities -> label map, voxel by voxel     argmax; regions overwrite in order
+postprocess the label map of a whole case, cleaned         unchanged
+=========== ============================================== =======================================
 
 The harness owns everything else: data, resampling, tiling, activations, augmentation, mixed
 precision, budgets, seeds and metrics. Hooks are functions of their arguments: they keep no state

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -16,8 +18,11 @@ class IsolatedFailure(KitsbenchError):
     """The call did not come back with a result; the message says why."""
 
 
-def process_context(preload: str = "kitsbench.isolation") -> Any:
-    """Way to start processes: forked from a server that has imported ``preload`` already.
+PRELOAD = ["torch", "pandas", "kitsbench.isolation"]  # what takes seconds to import
+
+
+def process_context() -> Any:
+    """Way to start processes: forked from a server that has done the slow imports already.
 
     Where that is not possible they are spawned.
     """
@@ -26,7 +31,7 @@ def process_context(preload: str = "kitsbench.isolation") -> Any:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([preload])
+    context.set_forkserver_preload(PRELOAD)
     return context
 
 
@@ -76,9 +81,24 @@ def exit_text(code: int | None) -> str:
 
 
 def _body(function: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connection) -> None:
+    die_with_parent()
     # What foreign code prints must not end up in a JSON document on stdout.
     os.dup2(2, 1)
     try:
-        pipe.send(("result", function(*arguments)))
+        answer = ("result", function(*arguments))
     except BaseException as error:
-        pipe.send(("error", f"{type(error).__name__}: {error}"))
+        answer = ("error", f"{type(error).__name__}: {error}")
+    with contextlib.suppress(BrokenPipeError):
+        pipe.send(answer)
+
+
+def die_with_parent() -> None:
+    """End this process when the one that started it is gone, however that died."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, name="kitsbench-parent", daemon=True).start()

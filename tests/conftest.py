@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Many small tensors: several threads would cost more than they bring. Read when torch is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

@@ -64,7 +64,7 @@ jobs_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 
-@click.group()
+@click.group("data")
 def command() -> None:
     """Make, check, prepare and describe datasets."""
 

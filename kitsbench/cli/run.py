@@ -94,7 +94,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
     show_default=True,
     help="Where data, trials and the report are kept.",
 )
-@click.option("--dry-run", is_flag=True, help="Print the plan and train nothing.")
+@click.option("--dry-run", is_flag=True, help="Prepare the data, print the plan, train nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option(
     "--config",
@@ -112,8 +112,10 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     trials failed, 2 for wrong usage or input.
     """
     from kitsbench.cli.progress import CountBar, TrialBars, console
-    from kitsbench.experiments.experiment import plan_experiment, run_experiment
-    from kitsbench.experiments.local import LocalExecutor
+
+    with console.status("Starting ..."):  # importing torch takes a few seconds
+        from kitsbench.experiments.experiment import plan_experiment, run_experiment
+        from kitsbench.experiments.local import LocalExecutor
 
     request = _request(options)
     with CountBar() as count:

@@ -139,7 +139,12 @@ def plan_experiment(
         tasks,
         {},
     )
-    experiment.description.update(_describe(experiment, stores))
+    rows = []
+    for done, entrant in enumerate(entrants):
+        count("architectures examined", done, len(entrants))
+        rows.append(describe_entrant(entrant, workdir / "costs"))
+    count("architectures examined", len(entrants), len(entrants))
+    experiment.description.update(_describe(experiment, stores), architectures=rows)
     write_json(workdir / "splits" / f"{split.id}.json", split.to_dict())
     return experiment
 
@@ -208,9 +213,6 @@ def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:
             "threads": experiment.threads,
             "jobs": experiment.jobs,
         },
-        "architectures": [
-            describe_entrant(entrant, request.workdir / "costs") for entrant in experiment.entrants
-        ],
         "trials": [task.id for task in experiment.tasks],
         "showcase": list(shown),
     }

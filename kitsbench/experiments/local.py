@@ -8,11 +8,9 @@ already, so that starting one takes no time; where that is not possible they are
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +22,7 @@ import psutil
 
 from kitsbench.experiments.folder import TrialFolder
 from kitsbench.experiments.trial import TrialTask, run_trial
-from kitsbench.isolation import exit_text, process_context
+from kitsbench.isolation import die_with_parent, exit_text, process_context
 
 REPORT_EVERY = 0.2  # seconds between two reports of a trial
 
@@ -94,7 +92,7 @@ class LocalExecutor:
         KeyboardInterrupt
             The user stopped; trials that were running are marked as killed and can be resumed.
         """
-        context = process_context("kitsbench.experiments.trial")
+        context = process_context()
         waiting = list(tasks)
         try:
             while waiting or self._running:
@@ -199,7 +197,7 @@ def _mark_killed(running: _Running, message: str) -> None:
 
 def _child(task: TrialTask, pipe: Connection) -> None:
     """Body of a trial's process."""
-    _die_with_parent()
+    die_with_parent()
     # Ctrl-C reaches the whole group; the parent decides what becomes of the trials.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -219,18 +217,6 @@ def _child(task: TrialTask, pipe: Connection) -> None:
             pipe.send((stage, fraction))
 
     pipe.send(("end", run_trial(task, report)))
-
-
-def _die_with_parent() -> None:
-    """End this process when the one that started it is gone, however that died."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, name="kitsbench-parent", daemon=True).start()
 
 
 def _limit_memory(limit: int) -> None:

@@ -14,7 +14,7 @@ from kitsbench.experiments.environment import device_class
 from kitsbench.experiments.identity import Entrant, describe_trial
 from kitsbench.experiments.materials import Stores
 from kitsbench.experiments.request import Request
-from kitsbench.experiments.trial import TrialTask
+from kitsbench.experiments.trial import CURVE_CASES, TrialTask
 from kitsbench.training.budget import Budget
 
 
@@ -89,6 +89,7 @@ class Planner:
             "spacing": list(any_store.spacing),
             "train_cases": list(train),
             "test_cases": list(test),
+            "curve_cases": list(test[:CURVE_CASES]),
         }
         return TrialTask(
             workdir=self.request.workdir,

@@ -12,7 +12,7 @@ from kitsbench.training.budget import Budget
 
 # A first run shall take minutes on a laptop; a real one shall be able to say something.
 PHANTOM_CASES = 16
-PHANTOM_FOLDS, PHANTOM_SEEDS, PHANTOM_BUDGET = 2, 2, "30s"
+PHANTOM_FOLDS, PHANTOM_SEEDS, PHANTOM_BUDGET = 2, 2, "45s"
 DATASET_FOLDS, DATASET_SEEDS = 5, 3
 DATASET_BUDGET = {"cpu": "5min", "cuda": "2h"}
 

@@ -234,7 +234,7 @@ def _train(task: TrialTask, device: torch.device, cases: _CaseReader, report: Re
     def evaluate(network: nn.Module) -> dict[str, float]:
         trained = _trained(task, network, device)
         values: dict[str, list[float]] = {}
-        for case in task.test_cases[:CURVE_CASES]:
+        for case in task.trial["curve_cases"]:
             for row in _score_case(task, trained, cases, case, task.protocols[0])[0]:
                 if row["metric"] == "dice" and row["value"] is not None:
                     values.setdefault(f"{row['region']}:dice", []).append(row["value"])

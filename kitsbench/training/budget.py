@@ -135,12 +135,20 @@ class Ledger:
         """Progress: spent over budget, at most 1."""
         return min(self.spent(budget.unit) / budget.amount, 1.0)
 
-    def close(self, budget: Budget) -> None:
-        """Fill in what follows from the rest, when training has ended."""
-        self.budget_spent_fraction = self.spent(budget.unit) / budget.amount
-        beyond = max(self.spent(budget.unit) - budget.amount, 0.0)
-        a_step = self.spent(budget.unit) / max(self.steps, 1)
-        self.overshoot_steps = beyond / a_step if a_step else 0.0
+    def close(self, budget: Budget, last_step: float) -> None:
+        """Fill in what follows from the rest, when training has ended.
+
+        Parameters
+        ----------
+        budget : Budget
+        last_step : float
+            Device seconds of the last step, which is the one that went over the budget.
+        """
+        spent = self.spent(budget.unit)
+        self.budget_spent_fraction = spent / budget.amount
+        beyond = max(spent - budget.amount, 0.0)
+        step = last_step if budget.unit == "seconds" else spent / max(self.steps, 1)
+        self.overshoot_steps = min(beyond / step, 1.0) if step else 0.0
         self.overshoot_seconds = beyond if budget.unit == "seconds" else 0.0
         self.patches_per_s = self.patches / self.device_seconds if self.device_seconds else 0.0
 

@@ -245,7 +245,8 @@ class _Run:
         self._harvest()
         ledger.device_seconds = self.clock.exact()
         ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(job.device))
-        ledger.close(job.budget)
+        if self.clock.last_step:  # else a finished training was read back as it is
+            ledger.close(job.budget, self.clock.last_step)
         if ledger.stages and ledger.stages[-1]["ended_because"] is None:
             ledger.stages[-1]["ended_because"] = "the budget was spent"
         self._save()

@@ -43,8 +43,8 @@ MATCHED_GPU = Recipe(
 MATCHED_CPU = replace(
     MATCHED_GPU,
     spacing=(4.5, 4.5, 4.5),
-    patch=(48, 48, 48),
-    optimiser=Optimiser("adamw", lr=3e-3, weight_decay=1e-2),
+    patch=(32, 32, 32),
+    optimiser=Optimiser("adamw", lr=1e-2, weight_decay=1e-2),
     inference=Inference(overlap=0.25, blend="gaussian", sigma=0.125),
 )
 

@@ -1,0 +1,56 @@
+"""The command line as a whole: instant help, errors in words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from command_line import run_kitsbench
+
+from kitsbench.cli import VERBS
+
+
+@pytest.mark.parametrize("module", ["kitsbench", "kitsbench.cli", "kitsbench.registry"])
+def test_importing_loads_neither_torch_nor_pandas(module):
+    code = f"import sys, {module}; print([m for m in ('torch', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_loads_neither_torch_nor_pandas():
+    code = (
+        "import sys\nfrom kitsbench.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('torch', 'pandas') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    for verb in VERBS:
+        assert verb in done.stdout
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_has_help(verb):
+    done = run_kitsbench(verb, "--help")
+    assert done.code == 0, done.err
+    assert f"kitsbench {verb}" in done.out
+
+
+def test_debug_shows_the_traceback_and_nothing_else_does(tmp_path):
+    arguments = ("report", tmp_path / "absent")
+    plain, debug = run_kitsbench(*arguments), run_kitsbench(*arguments, "--debug")
+    assert plain.code == 2
+    assert plain.err.startswith("Error: ")
+    assert "Traceback" not in plain.err
+    assert "Traceback" in debug.err
+
+
+def test_doctor_says_what_is_there(tmp_path):
+    done = run_kitsbench("doctor", "--json", "--workdir", tmp_path / "new" / "folder")
+    rows = {row["what"]: row for row in json.loads(done.out)}
+    assert rows["torch"]["status"] == "ok"
+    assert rows["architecture unet3d"]["status"] == "ok"
+    assert all(row["remedy"] for row in rows.values() if row["status"] == "missing")
+    assert not (tmp_path / "new").exists()

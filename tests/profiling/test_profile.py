@@ -1,0 +1,113 @@
+"""Profiles: counts that are exact, timings that are there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from architectures import PATCH, Smallest, broken
+from command_line import run_kitsbench
+from torch import nn
+
+from kitsbench.architecture import Architecture, Plain, SizeRule, Task, configure, softmax_spec
+from kitsbench.training.meta import count_cost, works_channels_last
+
+
+class OneConvolution(Architecture):
+    title = "One convolution"
+
+    def build(self, spec):
+        return Plain(nn.Conv3d(1, spec.classes, 3, padding=1))
+
+
+class Views(Architecture):
+    """Flattens with ``view``, which channels-last tensors refuse."""
+
+    title = "Views"
+
+    def build(self, spec):
+        class Network(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first = nn.Conv3d(1, 4, 3, padding=1)
+                self.last = nn.Conv3d(4, spec.classes, 1)
+
+            def forward(self, x):
+                y = self.first(x)
+                return self.last(y.view(y.shape[0], 2, -1).view(y.shape))
+
+        return Plain(Network())
+
+
+def spec_of(architecture):
+    return architecture.spec(configure(architecture), Task(patch=PATCH))
+
+
+def test_parameters_and_flops_of_one_convolution_are_exact():
+    architecture = OneConvolution()
+    cost = count_cost(architecture, spec_of(architecture))
+    voxels = 16**3
+    assert cost.parameters == 27 * 3 + 3
+    assert cost.flops_forward == 2 * 27 * 3 * voxels
+    # The gradient of the weights costs as much again; the input needs none.
+    assert cost.flops_step == 2 * cost.flops_forward
+
+
+def test_counting_works_where_forward_does_not():
+    architecture = broken.RaisesInForward()
+    cost = count_cost(architecture, spec_of(architecture))
+    assert cost.parameters > 0
+    assert cost.flops_forward is None
+
+
+def test_a_network_that_cannot_cope_with_channels_last_is_recognised():
+    assert works_channels_last(Smallest(), spec_of(Smallest()))
+    assert not works_channels_last(Views(), spec_of(Views()))
+
+
+@pytest.fixture(scope="module")
+def profiled(tmp_path_factory, phantom):
+    folder = tmp_path_factory.mktemp("profile")
+    bad = folder / "bad.py"
+    bad.write_text(
+        "from architectures.broken import RaisesInForward as Base\n\n\n"
+        "class Plugin(Base):\n    pass\n"
+    )
+    return run_kitsbench(
+        "profile",
+        "residual_unet",
+        bad,
+        "--dataset",
+        phantom,
+        "--device",
+        "cpu",
+        "--patch",
+        "32",
+        "--workdir",
+        folder / "work",
+        "--json",
+    )
+
+
+def test_profile_measures_what_it_promises(profiled):
+    row = next(row for row in profiled.json if row["architecture"] == "residual_unet")
+    assert row["parameters"] == 301686
+    assert row["patch"] == [32, 32, 32]
+    assert row["flops_step"] > 2 * row["flops_forward"] > 0
+    assert 0 < row["train_step_ms_low"] <= row["train_step_ms"] <= row["train_step_ms_high"]
+    assert 0 < row["inference_ms"] < row["train_step_ms"]
+    assert row["patches_per_s_compute"] == pytest.approx(1000 * row["batch"] / row["train_step_ms"])
+    assert row["patches_per_s_full"] > 0
+    assert row["peak_memory_bytes"] > 50 * 2**20
+    assert row["energy_joules"] is None
+
+
+def test_what_cannot_be_measured_is_a_row_with_its_error(profiled):
+    assert profiled.code == 1
+    row = next(row for row in profiled.json if row["architecture"] == "bad")
+    assert "forward is broken" in row["error"]
+
+
+def test_size_rule_rounds_to_what_is_asked():
+    spec = softmax_spec({}, Task(patch=(30, 33, 20)), SizeRule((8, 8, 8)), PATCH)
+    assert spec.grids[0].shape == (32, 32, 24)
+    assert torch.Size(spec.heads[0].shape) == (32, 32, 24)
