@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
 
 
-def profile_entrants(experiment: Experiment) -> list[dict[str, Any]]:
+def profile_entrants(experiment: Experiment, only_finished: bool = False) -> list[dict[str, Any]]:
     """Measure every architecture of an experiment that can be built; known figures are kept.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    only_finished : bool
+        Leave out architectures of which no trial has finished: they may hang or fail here too.
 
     Returns
     -------
@@ -33,9 +39,10 @@ def profile_entrants(experiment: Experiment) -> list[dict[str, Any]]:
     found = []
     for label in dict.fromkeys(task.trial["label"] for task in experiment.tasks):
         tasks = [t for t in experiment.tasks if t.trial["label"] == label and not t.members]
-        if not tasks:
+        finished = [t for t in tasks if t.folder.read_status()["status"] == "finished"]
+        if not tasks or (only_finished and not finished):
             continue
-        task = next((t for t in tasks if t.folder.read_status()["status"] == "finished"), tasks[0])
+        task = (finished or tasks)[0]
         device = "cuda:0" if experiment.device.type == "cuda" else "cpu"
         key = [
             task.spec.digest(),

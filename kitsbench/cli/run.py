@@ -236,7 +236,7 @@ def _conclude(experiment: Experiment, as_json: bool) -> int:
 
     workdir = experiment.request.workdir
     with console.status("Measuring speed and memory ..."):
-        profile_entrants(experiment)
+        profile_entrants(experiment, only_finished=True)
     with console.status("Writing the report ..."):
         results = load_results(workdir)
         analysis = analyse(results)

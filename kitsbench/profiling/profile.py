@@ -66,7 +66,7 @@ class ProfileJob:
     seconds: float = 1.5
 
 
-def profile(job: ProfileJob, timeout: float = 600.0) -> dict[str, Any]:
+def profile(job: ProfileJob, timeout: float = 180.0) -> dict[str, Any]:
     """Measure, in a process of its own.
 
     Parameters
