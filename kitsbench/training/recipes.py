@@ -14,8 +14,7 @@ from kitsbench.recipe import (
     Transform,
 )
 
-AUGMENTATION = (
-    Transform("mirror", 0.5),
+INTENSITY_AND_SHAPE = (
     Transform("rotation", 0.3, (("degrees", (15.0, 15.0, 15.0)),)),
     Transform("scale", 0.3, (("range", (0.85, 1.2)),)),
     Transform("noise", 0.15, (("sd", (0.0, 0.1)),)),
@@ -32,19 +31,23 @@ MATCHED_GPU = Recipe(
     batch=2,
     intensity=Intensity(),
     sampling=Sampling("foreground", fraction=0.5),
-    augmentation=AUGMENTATION,
+    augmentation=(Transform("mirror", 0.5), *INTENSITY_AND_SHAPE),
     optimiser=Optimiser("adamw", lr=1e-3, weight_decay=1e-2),
     schedule=Schedule("polynomial", power=0.9, warmup=0.02),
     inference=Inference(overlap=0.5, blend="gaussian", sigma=0.125),
     clip_gradient=12.0,
 )
 
-# On a CPU: coarse voxels before small patches, since a patch must hold a kidney.
+# On a CPU: coarse voxels before small patches, since a patch must hold a kidney. Mirrored left to
+# right only: turning the body over costs a short training more than it teaches. In 450 steps on
+# the phantom that raised the kidney Dice of scau_unet from 0.62 to 0.77, and this learning rate to
+# 0.83 (one seed, one fold).
 MATCHED_CPU = replace(
     MATCHED_GPU,
     spacing=(4.5, 4.5, 4.5),
     patch=(32, 32, 32),
-    optimiser=Optimiser("adamw", lr=1e-2, weight_decay=1e-2),
+    augmentation=(Transform("mirror", 0.5, (("axes", (2,)),)), *INTENSITY_AND_SHAPE),
+    optimiser=Optimiser("adamw", lr=5e-3, weight_decay=1e-2),
     inference=Inference(overlap=0.25, blend="gaussian", sigma=0.125),
 )
 
