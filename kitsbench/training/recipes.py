@@ -22,7 +22,7 @@ INTENSITY_AND_SHAPE = (
     Transform("gamma", 0.15, (("range", (0.7, 1.5)),)),
 )
 
-# On a GPU: the spacing of the KiTS19 winner rounded (specified by paper 003 as well), a patch
+# On a GPU: the spacing of the KiTS19 winner, rounded as the authors of SCAU U-Net do, and a patch
 # of 160 x 207 x 207 mm, which holds a kidney with its tumour.
 MATCHED_GPU = Recipe(
     name="matched",
