@@ -165,7 +165,7 @@ def describe_entrant(entrant: Entrant, folder: Path) -> dict[str, Any]:
         found = read_json(file) if file.exists() else None
         if found is None:
             # The plugin's own code runs here, so it may hang or die.
-            found = call_isolated(count_costs, registered.location, spec, timeout=30)
+            found = call_isolated(count_costs, registered.location, spec, timeout=20)
             write_json(file, found)
     except IsolatedFailure as error:
         found = {"notes": [f"Parameters and FLOPs could not be counted: {error}"]}
