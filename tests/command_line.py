@@ -34,7 +34,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
-def run_kitsbench(*arguments, timeout: float = 240) -> Finished:
+def run_kitsbench(*arguments, timeout: float = 500) -> Finished:
     """Run the command line in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "kitsbench.cli", *map(str, arguments)],
