@@ -274,13 +274,15 @@ def load_trained(task: TrialTask, device: torch.device) -> Trained:
         )
     registered = load(task.location)
     trial = task.trial
-    network = build_network(registered.architecture, task.spec, int(trial["seed"]), trial["fold"])
+    network = build_network(
+        registered.architecture, task.spec, int(trial["seed"]), int(trial["fold"]), device
+    )
     model, _, _ = load_checkpoint(found)
     prefix = "average." if any(name.startswith("average.") for name in model) else "model."
     network.load_state_dict(
         {name.removeprefix(prefix): v for name, v in model.items() if name.startswith(prefix)}
     )
-    network.to(device).eval()
+    network.eval()
     return _trained(task, network, device)
 
 

@@ -100,7 +100,7 @@ def measure(job: ProfileJob) -> dict[str, Any]:
     device = torch.device(job.device)
     architecture = load(job.location).architecture
     cost = count_cost(architecture, job.spec)
-    network = build_network(architecture, job.spec, seed=0, fold=0).to(device)
+    network = build_network(architecture, job.spec, 0, 0, device)
     optimiser = make_optimiser(job.recipe.optimiser, list(network.parameters()))
     training_mode(network)
     stage = job.spec.stages[-1].name

@@ -23,7 +23,7 @@ from kitsbench.training.budget import Budget, Ledger
 from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from kitsbench.training.clock import DeviceClock
 from kitsbench.training.failures import TrialFailure, plugin_code
-from kitsbench.training.meta import count_cost, works_channels_last
+from kitsbench.training.meta import count_cost
 from kitsbench.training.stages import (
     StageTracker,
     freeze,
@@ -89,18 +89,30 @@ def seed_everything(*key: int) -> None:
     torch.manual_seed(int(generator(*key).integers(2**62)))
 
 
-def build_network(architecture: Architecture, spec: Spec, seed: int, fold: int) -> nn.Module:
-    """Build with initial weights that depend on (seed, fold) alone.
-
-    Weights are laid out channels-last, which convolutions on a CPU and on tensor cores are faster
-    with, unless the network's code cannot cope with it.
-    """
+def build_network(
+    architecture: Architecture, spec: Spec, seed: int, fold: int, device: torch.device
+) -> nn.Module:
+    """Build on a device, with initial weights that depend on (seed, fold) alone."""
     seed_everything(seed, 4, fold)
     with plugin_code("build"):
         network = architecture.build(spec)
-    if works_channels_last(architecture, spec):
-        network = network.to(memory_format=torch.channels_last_3d)
-    return network
+    return lay_out(network.to(device), spec, device)
+
+
+def lay_out(network: nn.Module, spec: Spec, device: torch.device) -> nn.Module:
+    """Lay weights out channels-last, unless the network's code cannot cope with it.
+
+    Convolutions on a CPU and on tensor cores are faster that way; code that calls ``view`` on a
+    feature map fails. Tried on one patch, since the meta device does not show it.
+    """
+    network = network.to(memory_format=torch.channels_last_3d)
+    try:
+        with torch.no_grad():
+            network.eval()
+            network({g.name: torch.zeros(1, 1, *g.shape, device=device) for g in spec.grids})
+    except Exception:
+        network = network.to(memory_format=torch.contiguous_format)
+    return network.train()
 
 
 def train(
@@ -131,7 +143,7 @@ class _Run:
 
     def __init__(self, job: Job, report: Any, evaluate: Any):
         self.job, self.report, self.evaluate = job, report, evaluate
-        self.network = build_network(job.architecture, job.spec, job.seed, job.fold).to(job.device)
+        self.network = build_network(job.architecture, job.spec, job.seed, job.fold, job.device)
         margin = needed_margin(job.recipe.augmentation)
         self.source = PatchSource(
             job.stores, job.cases, job.spec, job.recipe, job.seed, margin, math.floor(job.window[0])

@@ -1,4 +1,4 @@
-"""What can be told about a network on the meta device: parameters, FLOPs, memory layout."""
+"""What can be told about a network on the meta device: parameters and FLOPs."""
 
 from __future__ import annotations
 
@@ -42,20 +42,3 @@ def count_cost(architecture: Architecture, spec: Spec) -> Cost:
         return Cost(parameters, None, None)
     first = forward.get_total_flops()
     return Cost(parameters, first, first + backward.get_total_flops())
-
-
-def works_channels_last(architecture: Architecture, spec: Spec) -> bool:
-    """Whether the network runs forward and backward with channels-last weights.
-
-    A network that calls ``view`` on a feature map, for example, does not. Tried on the meta
-    device, which costs no memory and next to no time.
-    """
-    try:
-        with torch.device("meta"):
-            network = architecture.build(spec).to(memory_format=torch.channels_last_3d)
-            inputs = {grid.name: torch.zeros(2, 1, *grid.shape) for grid in spec.grids}
-        outputs = network(inputs)
-        torch.stack([o.float().sum() for o in outputs.values()]).sum().backward()
-    except Exception:
-        return False
-    return True

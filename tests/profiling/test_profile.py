@@ -9,7 +9,8 @@ from command_line import run_kitsbench
 from torch import nn
 
 from kitsbench.architecture import Architecture, Plain, SizeRule, Task, configure, softmax_spec
-from kitsbench.training.meta import count_cost, works_channels_last
+from kitsbench.training.loop import build_network
+from kitsbench.training.meta import count_cost
 
 
 class OneConvolution(Architecture):
@@ -59,9 +60,16 @@ def test_counting_works_where_forward_does_not():
     assert cost.flops_forward is None
 
 
-def test_a_network_that_cannot_cope_with_channels_last_is_recognised():
-    assert works_channels_last(Smallest(), spec_of(Smallest()))
-    assert not works_channels_last(Views(), spec_of(Views()))
+@pytest.mark.parametrize(("architecture", "channels_last"), [(Smallest(), True), (Views(), False)])
+def test_weights_are_channels_last_where_the_network_copes(architecture, channels_last):
+    cpu = torch.device("cpu")
+    network = build_network(architecture, spec_of(architecture), 0, 0, cpu)
+    weight = next(p for p in network.parameters() if p.ndim == 5 and p.shape[1] > 1)
+    plain = weight.is_contiguous(memory_format=torch.contiguous_format)
+    if weight.shape[2:].numel() > 1:
+        assert plain != channels_last
+    network({"image": torch.zeros(1, 1, *PATCH)})  # either way it runs
+    assert network.training
 
 
 @pytest.fixture(scope="module")
