@@ -174,7 +174,9 @@ def _run(task: TrialTask, report: Report) -> None:
     scores = _score(task, trained, cases, report)
     ledger.prediction_s = time.perf_counter() - began
     ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(device))
-    folder.write_table("curve.parquet", pd.DataFrame(curve, columns=_CURVE))
+    # An ensemble has no curve; its empty table still has the columns' types.
+    table = pd.DataFrame(curve, columns=list(_CURVE)).astype(_CURVE)
+    folder.write_table("curve.parquet", table)
     folder.write_table("scores.parquet", scores)
     folder.write(
         "ledger.json",
@@ -188,7 +190,14 @@ def _run(task: TrialTask, report: Report) -> None:
     )
 
 
-_CURVE = ["step", "fraction", "device_seconds", "kind", "name", "value"]
+_CURVE = {
+    "step": "int64",
+    "fraction": "float64",
+    "device_seconds": "float64",
+    "kind": "str",
+    "name": "str",
+    "value": "float64",
+}
 
 
 @dataclass
