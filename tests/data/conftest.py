@@ -11,7 +11,7 @@ from kitsbench.data.phantom import write_phantom
 
 
 @pytest.fixture(scope="session")
-def phantom(tmp_path_factory) -> Path:
+def kits23_phantom(tmp_path_factory) -> Path:
     """Three phantom cases in the layout of KiTS23; do not change them."""
     return write_phantom(tmp_path_factory.mktemp("phantom") / "set", 3, labels="kits23")
 

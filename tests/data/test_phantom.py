@@ -25,31 +25,31 @@ def hashes(root: Path) -> dict[str, str]:
     }
 
 
-def test_a_seed_gives_the_same_bytes_in_another_process(phantom, tmp_path):
+def test_a_seed_gives_the_same_bytes_in_another_process(kits23_phantom, tmp_path):
     code = (
         "from kitsbench.data.phantom import write_phantom; import sys;"
         "write_phantom(sys.argv[1], 2, labels='kits23')"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "again")], check=True)
-    again, before = hashes(tmp_path / "again"), hashes(phantom)
+    again, before = hashes(tmp_path / "again"), hashes(kits23_phantom)
     assert len(again) == 4
     assert again == {name: before[name] for name in again}
 
 
-def test_cases_differ_and_seeds_differ(phantom):
-    images = [h for name, h in hashes(phantom).items() if "imaging" in name]
+def test_cases_differ_and_seeds_differ(kits23_phantom):
+    images = [h for name, h in hashes(kits23_phantom).items() if "imaging" in name]
     assert len(set(images)) == 3
     other = render_case(0, seed=1, labels="kits23")
     first = render_case(0, seed=0, labels="kits23")
     assert other.image.shape != first.image.shape or (other.image != first.image).any()
 
 
-def test_layout_and_header_are_those_of_kits(phantom):
-    dataset = open_dataset(phantom)
+def test_layout_and_header_are_those_of_kits(kits23_phantom):
+    dataset = open_dataset(kits23_phantom)
     assert (dataset.layout, dataset.synthetic, len(dataset.cases)) == ("kits23", True, 3)
     assert dataset.labels == {"kidney": 1, "tumor": 2, "cyst": 3}
     assert "not" in dataset.note or "nothing" in dataset.note
-    assert (phantom / "dataset" / "kits23.json").is_file()
+    assert (kits23_phantom / "dataset" / "kits23.json").is_file()
     for case in dataset.cases:
         image, label = nibabel.load(case.image), nibabel.load(case.label)
         assert nibabel.aff2axcodes(image.affine) == ("I", "P", "L")

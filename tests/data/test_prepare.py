@@ -28,8 +28,8 @@ def bad_mask(folder):
     save(folder / "data" / "case_00001" / "segmentation.nii.gz", label)
 
 
-def test_a_store_holds_what_it_promises(phantom, tmp_path):
-    dataset = open_dataset(phantom)
+def test_a_store_holds_what_it_promises(kits23_phantom, tmp_path):
+    dataset = open_dataset(kits23_phantom)
     store = prepare(dataset, (6.0, 5.0, 5.0), tmp_path)
     assert PreparedStore.open(store.folder).id == store.id == store.folder.name
     assert store.cases == [c.id for c in dataset.cases]
@@ -50,8 +50,8 @@ def test_a_store_holds_what_it_promises(phantom, tmp_path):
     assert case.native["shape"] == list(original.shape)
 
 
-def test_intensity_statistics_are_those_of_the_voxels(phantom, tmp_path):
-    store = prepare(open_dataset(phantom), (4.5, 4.5, 4.5), tmp_path)
+def test_intensity_statistics_are_those_of_the_voxels(kits23_phantom, tmp_path):
+    store = prepare(open_dataset(kits23_phantom), (4.5, 4.5, 4.5), tmp_path)
     chosen = store.cases[:2]
     cases = [store.case(c) for c in chosen]
     found = store.intensity(chosen)
@@ -201,8 +201,8 @@ def test_spacings_that_are_none(folder, tmp_path, spacing):
         prepare(open_dataset(folder), spacing, tmp_path)
 
 
-def test_predicting_sees_the_voxels_that_training_saw(phantom, tmp_path):
-    dataset = open_dataset(phantom)
+def test_predicting_sees_the_voxels_that_training_saw(kits23_phantom, tmp_path):
+    dataset = open_dataset(kits23_phantom)
     store = prepare(dataset, (5.0, 3.0, 3.0), tmp_path)
     alone = prepare_image(dataset.cases[0].image, (5.0, 3.0, 3.0))
     stored = store.case(dataset.cases[0].id)

@@ -60,5 +60,5 @@ def test_the_same_scan_twice_is_remarked(folder):
     assert finding.what == "the image is the same as that of case_00000"
 
 
-def test_the_phantom_has_no_errors(phantom):
-    assert verify(open_dataset(phantom)).errors == []
+def test_the_phantom_has_no_errors(kits23_phantom):
+    assert verify(open_dataset(kits23_phantom)).errors == []
