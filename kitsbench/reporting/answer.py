@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.statistics.verdicts import FAILURES_WITHOUT_VERDICT
-
-NOTHING = 0.02  # a mean Dice below which nobody would say that a region is found
+from kitsbench.statistics.verdicts import FAILURES_WITHOUT_VERDICT, nothing_learned
 
 
 def answer(analysis: Analysis) -> list[str]:
@@ -43,7 +41,7 @@ def _result(analysis: Analysis) -> str:
         )
     budget = analysis.results.experiment.get("budget", {}).get("text", "")
     condition = f"With {budget} for each training run" if budget else "In this experiment"
-    if all(row["mean"] < NOTHING for row in ranking) and analysis.metric in ("dice", "recall"):
+    if nothing_learned(analysis.metric, (row["mean"] for row in ranking)):
         return (
             f"{condition}, no architecture learned to find the region: the highest mean {endpoint} "
             f"is {words.number(ranking[0]['mean'])} ({ranking[0]['architecture']})."

@@ -13,8 +13,10 @@ from kitsbench.statistics.simpletests import adjust, best_test
 from kitsbench.statistics.verdicts import (
     FAILURES_TO_WARN,
     FAILURES_WITHOUT_VERDICT,
+    LEARNED_FROM,
     Finding,
     decide,
+    nothing_learned,
     sentence,
 )
 
@@ -75,31 +77,19 @@ def judge(
         verdict, better = decide(finding)
         if better is not None:
             separated.append((test.a, test.b))
-        rows.append(_pair_row(blocks, finding, test.result.p_value, verdict, better))
+        rows.append(_pair_row(blocks, test, finding, verdict, better))
     return rows, separated
 
 
 def _pair_row(
-    blocks: ScoreBlocks, finding: Finding, p_value: float, verdict: str, better: str | None
+    blocks: ScoreBlocks, test: PairTest, finding: Finding, verdict: str, better: str | None
 ) -> dict[str, Any]:
-    result = finding.result
     effects = effect_sizes(
         blocks.values[finding.a], blocks.values[finding.b], blocks.endpoint.higher_is_better
     )
     return {
-        "a": finding.a,
-        "b": finding.b,
-        "region": blocks.endpoint.region,
-        "metric": blocks.endpoint.metric,
-        "n_cases": result.n_cases,
-        "n_seeds": result.n_seeds,
-        "n_folds": result.n_folds,
-        "difference": result.estimate,
-        "se": number(result.se),
-        "df": number(result.df),
-        "ci_low": number(result.ci_low),
-        "ci_high": number(result.ci_high),
-        "p_value": number(p_value),
+        **test.numbers(blocks.endpoint),
+        "p_value": number(test.result.p_value),
         "p_adjusted": number(finding.p_adjusted),
         "p_equivalence": number(finding.p_equivalence),
         "p_nadeau_bengio": number(finding.p_nadeau_bengio),
@@ -110,8 +100,8 @@ def _pair_row(
         "verdict": verdict,
         "better": better,
         "sentence": sentence(finding, verdict, better),
-        "scope": result.scope,
-        "test": result.test,
+        "scope": test.result.scope,
+        "test": test.result.test,
         "hodges_lehmann": number(effects.hodges_lehmann),
         "dz": number(effects.dz),
         "probability_better": number(effects.probability_better),
@@ -244,6 +234,11 @@ def warnings_of(blocks: ScoreBlocks, tests: list[PairTest]) -> list[str]:
         notes.append(
             "Without a second seed or four folds the tests speak of these trained models only "
             "(scope L0); rank intervals vary the cases alone. Run at least two seeds."
+        )
+    if nothing_learned(blocks.endpoint.metric, [blocks.mean(n) for n in blocks.architectures]):
+        notes.append(
+            f"No architecture has learned the region: every mean {blocks.endpoint.name} is below "
+            f"{LEARNED_FROM}. That they are alike says nothing about them; train longer."
         )
     values = [block for name in blocks.architectures for block in blocks.values[name]]
     if all((block == values[0].flat[0]).all() for block in values):

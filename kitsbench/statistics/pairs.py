@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from kitsbench.errors import UsageError
 from kitsbench.statistics.blocks import ScoreBlocks
+from kitsbench.statistics.endpoints import Endpoint
 from kitsbench.statistics.simpletests import best_test, equivalence_p, fold_means, nadeau_bengio
 from kitsbench.statistics.twoway import TestResult
 
@@ -33,6 +35,24 @@ class PairTest:
     result: TestResult
     p_equivalence: float
     p_nadeau_bengio: float
+
+    def numbers(self, endpoint: Endpoint) -> dict[str, Any]:
+        """Return what every table of pairs shows: who, on what, how many, how large."""
+        result = self.result
+        return {
+            "a": self.a,
+            "b": self.b,
+            "region": endpoint.region,
+            "metric": endpoint.metric,
+            "n_cases": result.n_cases,
+            "n_seeds": result.n_seeds,
+            "n_folds": result.n_folds,
+            "difference": result.estimate,
+            "se": number(result.se),
+            "df": number(result.df),
+            "ci_low": number(result.ci_low),
+            "ci_high": number(result.ci_high),
+        }
 
 
 def pair_names(architectures: tuple[str, ...], baseline: str | None) -> list[tuple[str, str]]:

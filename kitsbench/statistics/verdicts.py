@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kitsbench.statistics.endpoints import Endpoint
@@ -11,6 +12,12 @@ from kitsbench.statistics.twoway import TestResult
 VERDICTS = ("better_relevant", "better", "better_negligible", "equivalent", "inconclusive")
 FAILURES_TO_WARN = 0.02
 FAILURES_WITHOUT_VERDICT = 0.10
+LEARNED_FROM = 0.02  # a mean Dice below which nobody would say that a region is found
+
+
+def nothing_learned(metric: str, means: Iterable[float]) -> bool:
+    """Whether the means of all architectures say that none has learned to find the region."""
+    return metric in ("dice", "recall") and all(mean < LEARNED_FROM for mean in means)
 
 
 @dataclass(frozen=True)

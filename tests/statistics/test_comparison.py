@@ -414,3 +414,10 @@ def test_the_floor_keeps_the_variance_above_each_component():
         floored += found.floored
         assert found.se**2 >= max(found.v_case, found.v_run) - 1e-12
     assert floored > 10
+
+
+@pytest.mark.parametrize(("ceiling", "warned"), [(0.01, True), (0.9, False)])
+def test_equal_because_nobody_learned_is_said(ceiling, warned):
+    scores = np.random.default_rng(0).uniform(0, ceiling, (2, 60, 2))
+    found = compare(long_table(scores, np.arange(60) % 5)).to_dict()
+    assert any("No architecture has learned" in text for text in found["warnings"]) == warned
