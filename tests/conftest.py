@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Many small tensors: several threads would cost more than they bring. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A deadline would make a timed test of every property, and machines are noisy.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

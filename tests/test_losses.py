@@ -90,7 +90,7 @@ def test_class_weights_multiply_and_the_mean_is_over_voxels(case):
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=50), st.floats(0.01, 1))
 def test_top_k_keeps_the_largest(values, share):
     count = max(1, int(share * len(values)))

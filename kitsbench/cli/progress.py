@@ -20,7 +20,8 @@ from rich.progress import (
 if TYPE_CHECKING:
     from kitsbench.experiments.local import Event
 
-console = Console(stderr=True)
+# Lines are left to the terminal to wrap: a path that is broken in two cannot be copied.
+console = Console(stderr=True, soft_wrap=True)
 
 
 class CountBar:

@@ -51,9 +51,7 @@ def affines(draw):
     return affine
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(affine=affines(), target=st.tuples(*[st.floats(1.5, 4.0)] * 3))
 def test_label_maps_return_to_their_voxels(tmp_path, affine, target):
     affine = affine.astype(np.float32).astype(np.float64)  # what a header can hold
@@ -81,7 +79,7 @@ def test_label_maps_return_to_their_voxels(tmp_path, affine, target):
         assert positions.max() < prepared.image.shape[axis]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(affine=affines(), target=st.tuples(*[st.floats(0.5, 8.0)] * 3), data=st.data())
 def test_positions_agree_with_the_affines(affine, target, data):
     shape = tuple(data.draw(st.integers(3, 30)) for _ in range(3))

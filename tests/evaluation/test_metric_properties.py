@@ -15,7 +15,7 @@ from kitsbench.evaluation.surface import surface_areas
 
 METRICS = ["dice", "precision", "recall", "surface_dice", "hd95_mm", "assd_mm", "volume_error_ml"]
 pytestmark = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
-SETTINGS = settings(max_examples=60, deadline=None)
+SETTINGS = settings(max_examples=60)
 
 spacings = st.tuples(*[st.floats(0.3, 6.0, allow_nan=False) for _ in range(3)])
 

@@ -189,7 +189,7 @@ def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(plugin, phantom, t
         "--budget",
         "4steps",
         "--timeout",
-        "8",
+        "25",
         "--workdir",
         tmp_path / "work",
         "--json",

@@ -27,7 +27,7 @@ def mapping(permutation, scale, shift, shear=0.0):
     shift=st.tuples(*[st.floats(-2, 9)] * 3),
     shear=st.sampled_from([0.0, 0.07]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_sampling_equals_scipy_for_any_mapping(permutation, scale, shift, shear):
     volume = np.random.default_rng(0).normal(size=(2, 9, 8, 7)).astype(np.float32)
     matrix = mapping(permutation, scale, shift, shear)

@@ -21,8 +21,8 @@ from kitsbench.statistics import (
     two_way_test,
 )
 
-FEW = settings(max_examples=8, deadline=None)
-MANY = settings(max_examples=50, deadline=None)
+FEW = settings(max_examples=8)
+MANY = settings(max_examples=50)
 ARCHITECTURES, STEPS = st.integers(2, 4), st.integers(1, 1000)
 
 

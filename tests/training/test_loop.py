@@ -100,7 +100,6 @@ def test_evaluation_leaves_the_training_as_it_is(make_job):
 @given(kill_at=st.integers(1, 7), again=st.integers(1, 7))
 @settings(
     max_examples=6,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_a_killed_run_resumes_bit_for_bit(make_job, tmp_path_factory, kill_at, again):
