@@ -13,6 +13,10 @@ CASES = [
     ("residual_unet", {}),
     ("scau_unet", {}),
     ("scau_unet", {"size": "tiny", "attention": "off", "logit_prelu": "off"}),
+    ("attention_vnet", {}),
+    ("attention_vnet", {"size": "tiny", "supervision": "aux", "kernels": "auto", "dropout": 0.1}),
+    ("attention_vnet", {"size": "tiny", "supervision": "none", "gates": "off", "batch_dice": "on"}),
+    ("attention_vnet_assembly", {}),
 ]
 
 

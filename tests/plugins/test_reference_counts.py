@@ -33,6 +33,18 @@ from kitsbench.architecture import KITS19, KITS21, Task, configure
         ("scau_unet:width=0.25", KITS21, 88_315),
         ("scau_unet:width=0.25,attention_floor=4", KITS21, 88_315 + 128),
         ("scau_unet:preset=repo", KITS21, 21_493_285),
+        ("attention_vnet", KITS19, 29_695_642),
+        ("attention_vnet:kernels=auto", KITS19, 29_678_902),
+        ("attention_vnet:resolution=low", KITS19, 29_738_842),
+        ("attention_vnet:resolution=low,supervision=none", KITS19, 29_736_622),
+        ("attention_vnet:resolution=low,supervision=aux", KITS19, 29_738_842),
+        ("attention_vnet:resolution=low,gates=off", KITS19, 29_688_080),
+        ("attention_vnet:resolution=low,gates=off,supervision=none", KITS19, 29_685_860),
+        ("attention_vnet:depth=3", KITS19, 4_979_162),
+        ("attention_vnet:size=small", KITS19, 1_417_730),
+        ("attention_vnet:size=tiny", KITS19, 355_202),
+        ("attention_vnet_assembly", KITS19, 29_695_642 + 29_738_842),
+        ("attention_vnet_assembly:size=tiny", KITS19, 2 * 355_202),
     ],
 )
 def test_parameters(request_text, labels, parameters):
@@ -68,6 +80,8 @@ def test_the_original_3d_unet_is_the_published_one():
         ("unet3d:padding=valid", KITS19, (108, 108, 108), 131.0),
         ("residual_unet", KITS21, (64, 160, 160), 10.4),
         ("scau_unet", KITS21, (64, 128, 128), 20.7),
+        ("attention_vnet", KITS19, (48, 160, 160), 488.4),
+        ("attention_vnet:resolution=low", KITS19, (80, 128, 128), 402.7),
     ],
 )
 def test_multiply_accumulates(request_text, labels, patch, giga_macs):
@@ -81,7 +95,7 @@ def test_multiply_accumulates(request_text, labels, patch, giga_macs):
     assert counter.get_total_flops() / 2e9 == pytest.approx(giga_macs, abs=0.06)
 
 
-@pytest.mark.parametrize("name", ["unet3d", "residual_unet", "scau_unet"])
+@pytest.mark.parametrize("name", ["unet3d", "residual_unet", "scau_unet", "attention_vnet"])
 def test_the_papers_recipe_and_the_card_are_there(name):
     from importlib.resources import files
 
@@ -90,14 +104,14 @@ def test_the_papers_recipe_and_the_card_are_there(name):
     assert spec.paper is not None
     assert spec.paper.sources
     assert spec.notes == ()
-    assert spec.grids[0].shape == architecture.paper_patch
+    assert spec.grids[0].shape == (architecture.paper_patch or spec.paper.patch)
     card = (files(f"kitsbench_plugins.{name}") / "README.md").read_text()
     assert architecture.title in card
     for key in architecture.keys:
         assert f"`{key}`" in card
 
 
-@pytest.mark.parametrize("name", ["unet3d", "residual_unet", "scau_unet"])
+@pytest.mark.parametrize("name", ["unet3d", "residual_unet", "scau_unet", "attention_vnet"])
 def test_sizes_grow(name):
     architecture = registry.load(name).architecture
     counts = [
