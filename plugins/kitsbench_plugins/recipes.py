@@ -98,3 +98,41 @@ NNUNET = Recipe(
         ("augmentation.noise", "variance 0 to 0.1 there; here the sd is uniform up to its root"),
     ),
 )
+
+# Sun et al. 2019, KiTS19 challenge.
+MSAN = Recipe(
+    name="msan",
+    spacing="native",
+    patch=(4, 512, 512),
+    batch=2,
+    intensity=Intensity(clip=(-200.0, 500.0), scale="range", target=(0.0, 1.0)),
+    sampling=Sampling("uniform"),
+    optimiser=Optimiser("adam", lr=1e-3),
+    schedule=Schedule("steps", factor=0.1, count=4),
+    inference=Inference(overlap=0.5, blend="uniform"),
+    clip_gradient=None,
+    sources=(
+        ("spacing", "no resampling is mentioned"),
+        ("patch, batch", "section 3.1: every 4 images of 512 x 512, two of these"),
+        ("intensity", "section 2.1: window -200 to 500; CHOICE: scaled to 0 to 1"),
+        ("sampling", "CHOICE: not mentioned; slabs begin anywhere"),
+        ("augmentation", "none is mentioned"),
+        ("optimiser", "section 3.1"),
+        ("schedule", "section 3.1: times 0.1 after 100, 200 and 300 of 400 thousand steps"),
+        ("inference", "CHOICE: not mentioned; slabs overlap by half"),
+        ("clip_gradient", "not mentioned"),
+    ),
+)
+
+
+def msan_recipe(fg_prob: float = 0.0) -> Recipe:
+    """Recipe of the MSAN paper (Sun et al. 2019), for its networks and for its baseline.
+
+    Parameters
+    ----------
+    fg_prob : float
+        Share of the batch that has foreground near its centre; 0 is uniform sampling.
+    """
+    if not fg_prob:
+        return MSAN
+    return replace(MSAN, sampling=Sampling("foreground", fraction=fg_prob))

@@ -17,6 +17,10 @@ CASES = [
     ("attention_vnet", {"size": "tiny", "supervision": "aux", "kernels": "auto", "dropout": 0.1}),
     ("attention_vnet", {"size": "tiny", "supervision": "none", "gates": "off", "batch_dice": "on"}),
     ("attention_vnet_assembly", {}),
+    ("msan_v1", {}),
+    ("msan_v1", {"deep_supervision": "on", "ds_up": "deconv", "msa_source": "sum"}),
+    ("msan_v2", {"deep_supervision": "on", "res2_merge": "concat", "msa_span": "all"}),
+    ("msan_vote", {}),
 ]
 
 

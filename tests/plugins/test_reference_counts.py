@@ -45,6 +45,22 @@ from kitsbench.architecture import KITS19, KITS21, Task, configure
         ("attention_vnet:size=tiny", KITS19, 355_202),
         ("attention_vnet_assembly", KITS19, 29_695_642 + 29_738_842),
         ("attention_vnet_assembly:size=tiny", KITS19, 2 * 355_202),
+        ("msan_v1", KITS19, 19_246_275),
+        ("msan_v1:deep_supervision=on", KITS19, 19_246_275 + 1_158),
+        ("msan_v1:width=0.5", KITS19, 4_813_923),
+        ("msan_v1:width=0.25", KITS19, 1_204_659),
+        ("msan_v1:width=0.125", KITS19, 301_755),
+        ("msan_v2", KITS19, 21_101_507),
+        ("msan_v2:deep_supervision=on", KITS19, 21_101_507 + 1_158),
+        ("msan_v2:deep_supervision=on,width=0.25", KITS19, 1_321_625),
+        ("msan_v2:width=0.5", KITS19, 5_278_691),
+        ("msan_v2:width=0.25", KITS19, 1_321_331),
+        ("msan_v2:width=0.125", KITS19, 331_163),
+        (
+            "msan_vote",
+            KITS19,
+            19_073_795 + 2 * (19_246_275 + 21_101_507 + 1_158),
+        ),
     ],
 )
 def test_parameters(request_text, labels, parameters):
@@ -52,6 +68,21 @@ def test_parameters(request_text, labels, parameters):
     architecture = registry.load(name).architecture
     task = Task(labels, architecture.paper_patch)
     assert registry.count_parameters(architecture, settings, task) == parameters
+
+
+@pytest.mark.parametrize(
+    ("request_text", "parameters"),
+    [
+        ("msan_v1", 18_197_699),
+        ("msan_v1:deep_supervision=on", 18_197_699 + 1_158),
+        ("msan_v2", 20_052_931),
+        ("msan_v2:deep_supervision=on", 20_052_931 + 1_158),
+    ],
+)
+def test_parameters_on_the_slabs_of_the_msan_paper(request_text, parameters):
+    name, settings = registry.parse_request(request_text)
+    task = Task(KITS19, (4, 512, 512))
+    assert registry.count_parameters(registry.load(name).architecture, settings, task) == parameters
 
 
 def test_the_original_3d_unet_is_the_published_one():
@@ -80,6 +111,11 @@ def test_the_original_3d_unet_is_the_published_one():
         ("unet3d:padding=valid", KITS19, (108, 108, 108), 131.0),
         ("residual_unet", KITS21, (64, 160, 160), 10.4),
         ("scau_unet", KITS21, (64, 128, 128), 20.7),
+        ("msan_v1", KITS19, (96, 96, 96), 825.9),
+        ("msan_v1", KITS19, (4, 512, 512), 990.0),
+        ("msan_v1:thin_axis=keep", KITS19, (4, 512, 512), 1769.6),
+        ("msan_v2", KITS19, (96, 96, 96), 829.1),
+        ("msan_v2", KITS19, (4, 512, 512), 997.6),
         ("attention_vnet", KITS19, (48, 160, 160), 488.4),
         ("attention_vnet:resolution=low", KITS19, (80, 128, 128), 402.7),
     ],

@@ -10,7 +10,8 @@ from torch import nn
 
 from kitsbench.architecture import WIDTH, Architecture, Key, Plain, Setting, Spec, Task
 from kitsbench_plugins.blocks import Pooling, Shape, plan_pooling, pooled_spec, scaled
-from kitsbench_plugins.recipes import NNUNET
+from kitsbench_plugins.recipes import NNUNET, msan_recipe
+from kitsbench_plugins.slab_pooling import plan_slab_pooling
 from kitsbench_plugins.unet3d.network import UNet3DNetwork
 
 BASE = 32
@@ -41,6 +42,12 @@ class UNet3D(Architecture):
             high=1.0,
             help="momentum of the running statistics of batch normalisation",
         ),
+        "paper_recipe": Key(
+            "nnunet",
+            "CHOICE: the paper's own is for microscopy; msan is how Sun et al. 2019 train it",
+            options=("nnunet", "msan"),
+            help="recipe and pools of the mode `paper`",
+        ),
     }
     sizes: ClassVar = {
         "tiny": {"width": 0.125, "depth": 3},
@@ -51,8 +58,9 @@ class UNet3D(Architecture):
 
     def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
         """One softmax head; the pools follow the patch."""
-        pooling = _pooling(config, task.patch or self.paper_patch)
-        return pooled_spec(config, task, pooling, paper=RECIPE)
+        recipe = RECIPE if config["paper_recipe"] == "nnunet" else msan_recipe()
+        pooling = _pooling(config, task.patch or recipe.patch or self.paper_patch)
+        return pooled_spec(config, task, pooling, paper=recipe)
 
     def build(self, spec: Spec) -> nn.Module:
         """Make the network."""
@@ -70,4 +78,6 @@ class UNet3D(Architecture):
 
 def _pooling(config: Mapping[str, Setting], patch: Shape) -> Pooling:
     steps = int(config["depth"]) - 1
+    if config["paper_recipe"] == "msan" and config["padding"] == "same":
+        return plan_slab_pooling(patch, steps, BOTTOM, "pool")
     return plan_pooling(patch, steps, BOTTOM, valid=config["padding"] == "valid")
