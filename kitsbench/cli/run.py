@@ -204,8 +204,19 @@ def _print_plan(experiment: Experiment, as_json: bool) -> None:
             }
         )
     waiting = sum(row["status"] != "finished" for row in rows)
+    described = experiment.description["architectures"]
     if as_json:
-        click.echo(json.dumps({"workdir": str(experiment.request.workdir), "trials": rows}))
+        document = {
+            "workdir": str(experiment.request.workdir),
+            "trials": rows,
+            "notes": {row["label"]: row["notes"] for row in described if row["notes"]},
+            "broken": [
+                {"architecture": row["label"], "error": row["error"]}
+                for row in described
+                if row["error"]
+            ],
+        }
+        click.echo(json.dumps(document))
         return
     from rich.console import Console
     from rich.table import Table
@@ -221,6 +232,11 @@ def _print_plan(experiment: Experiment, as_json: bool) -> None:
         total = experiment.budget.amount * max(trained, 0) / experiment.jobs
         text += f": {total / 60:.1f} minutes of training, and scoring on top"
     console.print(text + ".")
+    for row in described:
+        for note in row["notes"]:
+            console.print(f"{row['label']}: {note}", highlight=False)
+        if row["error"]:
+            console.print(f"[red]{row['label']} cannot take part[/red]: {row['error']}")
 
 
 def _conclude(experiment: Experiment, as_json: bool) -> int:

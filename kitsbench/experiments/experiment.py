@@ -197,7 +197,8 @@ def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:
         "protocol": choose_protocols(request, dataset)[0],
         "protocols": list(choose_protocols(request, dataset)),
         "endpoint": request.endpoint,
-        "recipe": experiment.recipe.to_dict(),
+        # With `paper`, each architecture's own stands in its row.
+        "recipe": experiment.recipe.to_dict() if request.recipe == "matched" else {"name": "paper"},
         "recipe_mode": request.recipe,
         "budget": experiment.budget.to_dict(),
         "max_memory": request.max_memory,

@@ -31,6 +31,8 @@ class Entrant:
     recipe : Recipe or None
     error : str or None
         Why it cannot take part.
+    notes : tuple of str
+        Sentences for the report beside those of the spec, such as what a size reduces.
     """
 
     label: str
@@ -38,6 +40,7 @@ class Entrant:
     spec: Spec | None = None
     recipe: Recipe | None = None
     error: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def describe_trial(

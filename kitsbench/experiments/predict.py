@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from kitsbench.architecture import Task
 from kitsbench.data.store import PreparedCase
 from kitsbench.data.volumes import prepare_image, write_label
 from kitsbench.errors import DataError, UsageError
+from kitsbench.experiments.entrants import task_of
 from kitsbench.experiments.trial import TrialTask, load_trained
 from kitsbench.files import read_json
 from kitsbench.inference.case import Trained, segment
@@ -124,18 +124,18 @@ def _task(folder: Path) -> TrialTask:
             f"({trial['distribution']} {trial['version']}), or train again."
         )
     labels = tuple((str(name), int(value)) for name, value in trial["labels"])
-    patch = tuple(trial["patch"]) if trial["patch"] else None
+    recipe = TypeAdapter(Recipe).validate_python(trial["recipe"])
     config = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in trial["config"].items()
     }
-    spec = registered.architecture.spec(config, Task(labels, patch, tuple(trial["spacing"])))
+    spec = registered.architecture.spec(config, task_of(recipe, labels))
     return TrialTask(
         workdir=folder.parent.parent,
         trial=trial,
         location=trial["location"],
         spec=spec,
-        recipe=TypeAdapter(Recipe).validate_python(trial["recipe"]),
+        recipe=recipe,
         budget=Budget(trial["budget"]["amount"], trial["budget"]["unit"]),
         stores={},
         train_cases=(),

@@ -266,9 +266,13 @@ def _failures(analysis: Analysis) -> Section:
 
 def _setup(analysis: Analysis) -> Section:
     name = str(analysis.results.experiment.get("recipe", {}).get("name") or "unnamed")
+    of = "of " if name == "paper" else ""
     blocks = [
         Block(heading="Folds and seeds", table=setup.folds(analysis)),
-        Block(heading=f"Recipe “{name}”", table=setup.recipe(analysis), folded=True),
+        *(
+            Block(heading=f"Recipe {of}“{found}”", table=table, folded=True)
+            for found, table in setup.recipes(analysis).items()
+        ),
     ]
     table = setup.excluded(analysis)
     if table is not None:
