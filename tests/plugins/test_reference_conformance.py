@@ -21,6 +21,27 @@ CASES = [
     ("msan_v1", {"deep_supervision": "on", "ds_up": "deconv", "msa_source": "sum"}),
     ("msan_v2", {"deep_supervision": "on", "res2_merge": "concat", "msa_span": "all"}),
     ("msan_vote", {}),
+    ("cascade_classifier", {}),
+    (
+        "cascade_classifier",
+        {
+            "classifier": "off",
+            "norm": "instance",
+            "mask_path": "off",
+            "lo_trainable_tail": "stages",
+        },
+    ),
+    (
+        "cascade_classifier",
+        {
+            "staging": "off",
+            "volume_scale": "sum",
+            "class_weights": "none",
+            "mask_fusion": "input_channel",
+            "postprocess": "off",
+            "grid_ratio": 4,
+        },
+    ),
 ]
 
 

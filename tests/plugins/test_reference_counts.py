@@ -61,6 +61,12 @@ from kitsbench.architecture import KITS19, KITS21, Task, configure
             KITS19,
             19_073_795 + 2 * (19_246_275 + 21_101_507 + 1_158),
         ),
+        ("cascade_classifier", KITS19, 24_946_613),
+        ("cascade_classifier", KITS21, 24_946_678),
+        ("cascade_classifier:fc=1024x256x128", KITS19, 24_905_525),
+        ("cascade_classifier:classifier=off", KITS19, 24_946_613 - 935_153),
+        ("cascade_classifier:mask_path=off", KITS19, 24_946_613 - 56_448 - 64 * 64 * 27),
+        ("cascade_classifier:mask_fusion=input_channel", KITS19, 24_779_573 + 32 * 27),
     ],
 )
 def test_parameters(request_text, labels, parameters):
@@ -131,7 +137,9 @@ def test_multiply_accumulates(request_text, labels, patch, giga_macs):
     assert counter.get_total_flops() / 2e9 == pytest.approx(giga_macs, abs=0.06)
 
 
-@pytest.mark.parametrize("name", ["unet3d", "residual_unet", "scau_unet", "attention_vnet"])
+@pytest.mark.parametrize(
+    "name", ["unet3d", "residual_unet", "scau_unet", "attention_vnet", "cascade_classifier"]
+)
 def test_the_papers_recipe_and_the_card_are_there(name):
     from importlib.resources import files
 
@@ -147,7 +155,9 @@ def test_the_papers_recipe_and_the_card_are_there(name):
         assert f"`{key}`" in card
 
 
-@pytest.mark.parametrize("name", ["unet3d", "residual_unet", "scau_unet", "attention_vnet"])
+@pytest.mark.parametrize(
+    "name", ["unet3d", "residual_unet", "scau_unet", "attention_vnet", "cascade_classifier"]
+)
 def test_sizes_grow(name):
     architecture = registry.load(name).architecture
     counts = [
