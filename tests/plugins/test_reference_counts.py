@@ -9,6 +9,21 @@ from torch.utils.flop_counter import FlopCounterMode
 from kitsbench import registry
 from kitsbench.architecture import KITS19, KITS21, Task, configure
 
+NAMES = [
+    "unet3d",
+    "residual_unet",
+    "scau_unet",
+    "attention_vnet",
+    "cascade_classifier",
+    "nnunet_plain",
+    "nnunet_resenc",
+    "smp_unet",
+    "smp_unetplusplus",
+    "smp_fpn",
+    "smp_linknet",
+    "smp_manet",
+]
+
 
 @pytest.mark.parametrize(
     ("request_text", "labels", "parameters"),
@@ -67,6 +82,20 @@ from kitsbench.architecture import KITS19, KITS21, Task, configure
         ("cascade_classifier:classifier=off", KITS19, 24_946_613 - 935_153),
         ("cascade_classifier:mask_path=off", KITS19, 24_946_613 - 56_448 - 64 * 64 * 27),
         ("cascade_classifier:mask_fusion=input_channel", KITS19, 24_779_573 + 32 * 27),
+        ("nnunet_plain", KITS19, 31_196_399),
+        ("nnunet_plain:width=0.5,depth=5", KITS19, 4_139_644),
+        ("nnunet_plain:width=0.25,depth=4", KITS19, 351_329),
+        ("nnunet_resenc", KITS19, 102_350_575),
+        ("nnunet_resenc:width=0.5,depth=5", KITS19, 15_710_364),
+        ("nnunet_resenc:width=0.25,depth=4", KITS19, 1_621_681),
+        ("smp_unet", KITS19, 72_921_619),
+        ("smp_unet:size=small", KITS19, 9_218_283),
+        ("smp_unet:size=tiny", KITS19, 2_133_319),
+        ("smp_unetplusplus", KITS19, 77_844_755),
+        ("smp_unetplusplus:size=tiny", KITS19, 240_489),
+        ("smp_fpn", KITS19, 68_584_643),
+        ("smp_linknet", KITS19, 65_013_731),
+        ("smp_manet", KITS19, 94_424_659),
     ],
 )
 def test_parameters(request_text, labels, parameters):
@@ -117,6 +146,8 @@ def test_the_original_3d_unet_is_the_published_one():
         ("unet3d:padding=valid", KITS19, (108, 108, 108), 131.0),
         ("residual_unet", KITS21, (64, 160, 160), 10.4),
         ("scau_unet", KITS21, (64, 128, 128), 20.7),
+        ("nnunet_plain", KITS19, (128, 128, 128), 477.4),
+        ("nnunet_resenc", KITS19, (128, 128, 128), 717.5),
         ("msan_v1", KITS19, (96, 96, 96), 825.9),
         ("msan_v1", KITS19, (4, 512, 512), 990.0),
         ("msan_v1:thin_axis=keep", KITS19, (4, 512, 512), 1769.6),
@@ -137,9 +168,7 @@ def test_multiply_accumulates(request_text, labels, patch, giga_macs):
     assert counter.get_total_flops() / 2e9 == pytest.approx(giga_macs, abs=0.06)
 
 
-@pytest.mark.parametrize(
-    "name", ["unet3d", "residual_unet", "scau_unet", "attention_vnet", "cascade_classifier"]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_papers_recipe_and_the_card_are_there(name):
     from importlib.resources import files
 
@@ -149,15 +178,14 @@ def test_the_papers_recipe_and_the_card_are_there(name):
     assert spec.paper.sources
     assert spec.notes == ()
     assert spec.grids[0].shape == (architecture.paper_patch or spec.paper.patch)
-    card = (files(f"kitsbench_plugins.{name}") / "README.md").read_text()
+    family = type(architecture).__module__.rpartition(".")[0]
+    card = (files(family) / "README.md").read_text()
     assert architecture.title in card
     for key in architecture.keys:
         assert f"`{key}`" in card
 
 
-@pytest.mark.parametrize(
-    "name", ["unet3d", "residual_unet", "scau_unet", "attention_vnet", "cascade_classifier"]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_sizes_grow(name):
     architecture = registry.load(name).architecture
     counts = [

@@ -20,7 +20,7 @@ from kitsbench_plugins.blocks import crop_to, pad_to_multiple, scaled
 STAGES = 5  # of every encoder
 CHANNELS = (256, 128, 64, 32, 16)  # of the decoder's steps up, deepest first
 PYRAMID, SEGMENTATION = 256, 128  # channels of the feature pyramid network
-LINKNET_LAST, PSP_CHANNELS, POSITION_CHANNELS = 32, 512, 64
+LINKNET_LAST, POSITION_CHANNELS = 32, 64
 GROUPS = 32  # of the group norm in the feature pyramid network
 
 
@@ -85,7 +85,8 @@ def encoder(name: str, depth: int, weights: str) -> nn.Module:
         last.conv, last.pool = nn.Identity(), nn.Identity()
     used = {id(p) for stage in made.get_stages()[: depth + 1] for p in stage.parameters()}
     _cut(made, used)
-    return made  # type: ignore[no-any-return]
+    # The package makes the first convolution anew, and always on the CPU.
+    return made.to(torch.empty(0).device)  # type: ignore[no-any-return]
 
 
 def unet(
@@ -140,16 +141,6 @@ def manet(
     steps = _steps(depth, width)
     made = MAnetDecoder(channels, steps, depth, pab_channels=scaled(POSITION_CHANNELS, width))
     return made, _head(steps[-1], classes, 3)
-
-
-def pspnet(
-    channels: tuple[int, ...], depth: int, width: float, classes: int
-) -> tuple[nn.Module, nn.Module]:
-    """Decoder and head of a pyramid scene parsing network (Zhao et al. 2017)."""
-    from segmentation_models_pytorch_3d.decoders.pspnet.decoder import PSPDecoder
-
-    last = scaled(PSP_CHANNELS, width)
-    return PSPDecoder(channels, out_channels=last), _head(last, classes, 3, 2**depth)
 
 
 def assemble(

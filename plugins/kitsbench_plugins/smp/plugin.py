@@ -39,8 +39,8 @@ TINY: dict[str, Setting] = {"encoder": "resnet18", "depth": 3, "width": 0.25}
 SMALL: dict[str, Setting] = {"encoder": "resnet18", "depth": 4, "width": 0.5}
 
 
-def keys(*, fewest: int = FEWEST, deepest: int = network.STAGES) -> dict[str, Key]:
-    """Keys of a decoder that needs so many halvings and by default has so many."""
+def keys(fewest: int = FEWEST) -> dict[str, Key]:
+    """Keys of a decoder that needs so many halvings."""
     return {
         "encoder": Key(
             "resnet34", "the package's default", options=ENCODERS, help="network that goes down"
@@ -52,7 +52,7 @@ def keys(*, fewest: int = FEWEST, deepest: int = network.STAGES) -> dict[str, Ke
             help="imagenet downloads weights of the 2D encoder",
         ),
         "depth": Key(
-            deepest,
+            network.STAGES,
             "the package's encoder_depth",
             low=fewest,
             high=network.STAGES,
@@ -131,7 +131,7 @@ class SmpUnetPlusPlus(SmpUnet):
     title = "U-Net++ (SMP 3D)"
     paper = "Zhou et al. 2018, arXiv:1807.10165"
     # The nested blocks are as wide as the encoder, so that a narrow one is what makes it light.
-    sizes = {"tiny": {**TINY, "encoder": "efficientnet-b0"}, "small": SMALL}
+    sizes: ClassVar = {"tiny": {**TINY, "encoder": "efficientnet-b0"}, "small": SMALL}
     decoder = staticmethod(network.unetplusplus)
 
 
@@ -142,7 +142,7 @@ class SmpFpn(SmpUnet):
     paper = "Kirillov et al. 2019, arXiv:1901.02446"
     # Its finest level lies 3 halvings above the bottom; with 3 that would be the image itself.
     keys = keys(fewest=4)
-    sizes = {"tiny": {**TINY, "depth": 4}, "small": SMALL}
+    sizes: ClassVar = {"tiny": {**TINY, "depth": 4}, "small": SMALL}
     decoder = staticmethod(network.fpn)
 
 
@@ -160,16 +160,6 @@ class SmpManet(SmpUnet):
     title = "MA-Net (SMP 3D)"
     paper = "Fan et al. 2020, doi:10.1109/ACCESS.2020.3025372"
     decoder = staticmethod(network.manet)
-
-
-class SmpPspnet(SmpUnet):
-    """Pyramid scene parsing network: averages over boxes of four sizes, no skips."""
-
-    title = "PSPNet (SMP 3D)"
-    paper = "Zhao et al. 2017, arXiv:1612.01105"
-    keys = keys(deepest=3)
-    sizes = {"tiny": TINY, "small": {**SMALL, "depth": 3}}
-    decoder = staticmethod(network.pspnet)
 
 
 def _notes(depth: int, wanted: int, patch: Shape) -> tuple[str, ...]:
