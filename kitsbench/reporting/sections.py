@@ -231,11 +231,14 @@ def _fairness(analysis: Analysis) -> Section:
 
 
 def _cost(analysis: Analysis) -> Section | None:
-    table = costs.cost(analysis)
-    if table is None:
+    table, stages = costs.cost(analysis), costs.stages(analysis)
+    if table is None and stages is None:
         return None
     lead = "Size and speed, apart from quality. Sizes are also given as a share of the paper's."
-    return Section("cost", "What each costs", lead, [Block(table=table)])
+    blocks = [Block(table=table)] if table is not None else []
+    if stages is not None:
+        blocks.append(Block(heading="Stages of training", table=stages))
+    return Section("cost", "What each costs", lead, blocks)
 
 
 def _overlays(analysis: Analysis) -> Section | None:
