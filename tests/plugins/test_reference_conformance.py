@@ -53,6 +53,21 @@ CASES = [
             "grid_ratio": 4,
         },
     ),
+    ("boundary_aware", {}),
+    ("boundary_aware", {"boundary": "off", "dice_num_smooth": 1.0}),
+    ("boundary_aware", {"edge_loss": "off", "fuse": "prob", "gate_sum": "concat", "dropout": 0.1}),
+    (
+        "boundary_aware",
+        {
+            "gate_kernel": 1,
+            "alpha_channels": "all",
+            "gate_residual": "on",
+            "gate_block": "none",
+            "edge_target": "inner",
+            "edge_bce": "sum",
+            "nest_regions": "on",
+        },
+    ),
 ]
 
 
