@@ -75,6 +75,12 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
     default="auto",
     help="Size preset of the architectures; auto is tiny on a CPU, paper on a GPU.",
 )
+@click.option(
+    "--tta",
+    type=click.Choice(["none", "mirror"]),
+    help="Score the trained networks with this test-time augmentation as well; nothing is trained "
+    "again for it.",
+)
 @click.option("--patch", help="Patch in voxels, such as 64 or (z,y,x) 32,48,48.")
 @click.option("--spacing", help="Voxel size in mm, such as 4 or (z,y,x) 3,0.8,0.8.")
 @click.option("--batch", type=click.IntRange(1), help="Patches in a training step.")
@@ -200,7 +206,7 @@ def _print_plan(experiment: Experiment, as_json: bool) -> None:
                 "fold": task.trial["fold"],
                 "seed": task.trial["seed"],
                 "status": status,
-                "budget": str(task.budget) if not task.members else "none (ensemble)",
+                "budget": str(task.budget) if not task.members else "none (trained already)",
             }
         )
     waiting = sum(row["status"] != "finished" for row in rows)

@@ -52,14 +52,42 @@ def choose_entrants(request: Request, labels: Labels, device: torch.device) -> l
     for entrant in list(entrants.values()):
         for member in entrant.spec.members if entrant.spec else ():
             found = _configure(member.architecture, dict(member.config), request, labels, device)
-            entrants.setdefault(found.label, found)
+            entrants.setdefault(found.label, replace(found, asked=False))
+    if request.tta is not None:
+        for entrant in list(entrants.values()):
+            other = _with_tta(entrant, entrants, request.tta) if entrant.asked else None
+            if other is not None:
+                entrants[other.label] = other
     return list(entrants.values())
 
 
-def member_labels(entrant: Entrant) -> list[str]:
-    """Labels of an ensemble's members, as they stand in the list of entrants."""
-    members = entrant.spec.members if entrant.spec else ()
-    return [label(member.architecture, dict(member.config)) for member in members]
+def _with_tta(entrant: Entrant, entrants: Mapping[str, Entrant], tta: str) -> Entrant | None:
+    """The same networks with another test-time augmentation, or None where it is theirs already.
+
+    It is an entrant of its own, like an ensemble: its networks are those of the entrant it was
+    made of, which are trained once.
+    """
+    if entrant.spec is None or entrant.recipe is None:
+        return None
+    members = entrant.members or (entrant.label,)
+    recipes = [entrants[name].recipe or entrant.recipe for name in members]
+    axes = tuple(recipe.mirror_axes() if tta == "mirror" else () for recipe in recipes)
+    if axes == tuple(recipe.inference.mirror for recipe in recipes):
+        return None
+    counts = sorted({2 ** len(own) for own in axes})
+    how = (
+        f"each averaged over {' or '.join(map(str, counts))} mirror images at test time"
+        if tta == "mirror"
+        else "without mirroring at test time"
+    )
+    return replace(
+        entrant,
+        label=f"{entrant.label}+{'mirror' if tta == 'mirror' else 'unmirrored'}",
+        recipe=replace(entrant.recipe, inference=replace(entrant.recipe.inference, mirror=axes[0])),
+        members=members,
+        notes=(*entrant.notes, f"The networks of {entrant.label}, {how}."),
+        tta=axes,
+    )
 
 
 def _configure(
@@ -83,7 +111,10 @@ def _configure(
     config = configure(architecture, settings)
     try:
         entrant = _with_recipe(shown, registered, config, request, labels, device)
-        return entrant if own_size is None else _size_members(entrant, own_size)
+        entrant = entrant if own_size is None else _size_members(entrant, own_size)
+        members = entrant.spec.members if entrant.spec else ()
+        names = [label(member.architecture, dict(member.config)) for member in members]
+        return replace(entrant, members=tuple(names))
     except UsageError:
         raise
     except Exception as error:
@@ -170,7 +201,10 @@ def describe_entrant(entrant: Entrant, folder: Path) -> dict[str, Any]:
         "config": dict(spec.config) if spec else {},
         "size": dict(spec.config).get("size") if spec else None,
         "notes": [*(spec.notes if spec else ()), *entrant.notes],
-        "members": member_labels(entrant),
+        "members": list(entrant.members),
+        "combine": spec.combine if spec and spec.members else None,
+        "asked": entrant.asked,
+        "tta": None if entrant.tta is None else [list(axes) for axes in entrant.tta],
         "parameters": None,
         "flops": None,
         "paper_parameters": None,
@@ -192,6 +226,19 @@ def describe_entrant(entrant: Entrant, folder: Path) -> dict[str, Any]:
         found = {"notes": [f"Parameters and FLOPs could not be counted: {error}"]}
     row["notes"] += found.pop("notes", [])
     return {**row, **found, "patch": list(spec.grids[0].shape)}
+
+
+def add_up_members(rows: list[dict[str, Any]]) -> None:
+    """Give each ensemble's row of ``experiment.json`` the summed sizes of its members' rows."""
+    known = {row["label"]: row for row in rows}
+    for row in rows:
+        members = [known[name] for name in row["members"] if name in known]
+        if row["parameters"] is not None or len(members) < max(len(row["members"]), 1):
+            continue
+        for key in ("parameters", "flops", "paper_parameters", "paper_flops"):
+            values = [member[key] for member in members]
+            if None not in values:
+                row[key] = sum(values)
 
 
 def count_costs(location: str, spec: Spec) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from kitsbench.architecture import Labels
 from kitsbench.data.datasets import Dataset
 from kitsbench.data.folds import Split
 from kitsbench.experiments.entrants import (
+    add_up_members,
     choose_entrants,
     describe_entrant,
     shared_recipe,
@@ -144,6 +145,7 @@ def plan_experiment(
         count("architectures examined", done, len(entrants))
         rows.append(describe_entrant(entrant, workdir / "costs"))
     count("architectures examined", len(entrants), len(entrants))
+    add_up_members(rows)
     experiment.description.update(_describe(experiment, stores), architectures=rows)
     write_json(workdir / "splits" / f"{split.id}.json", split.to_dict())
     return experiment

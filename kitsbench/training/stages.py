@@ -14,7 +14,6 @@ from torch.nn.modules.batchnorm import _NormBase
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Optimiser, Recipe, Schedule, Stage
 
-
 # However short the budget, fewer steps than these without a better loss are no plateau.
 PLATEAU_LEAST_STEPS = 3
 
