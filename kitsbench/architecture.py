@@ -178,7 +178,10 @@ class Head:
 
 @dataclass(frozen=True)
 class Member:
-    """One architecture of an ensemble, trained on the same fold and seed as its peers."""
+    """One architecture of an ensemble, trained on the same fold and seed as its peers.
+
+    Its size is the ensemble's unless ``config`` names one.
+    """
 
     architecture: str
     config: tuple[tuple[str, Setting], ...] = ()
@@ -207,6 +210,8 @@ class Spec:
         The paper's own recipe.
     notes : tuple of str
         Sentences for the report, e.g. that the pools follow the patch.
+    spacing : (float, float, float), optional
+        Voxel size in mm of the first grid, only where the network's layers follow it.
     """
 
     config: tuple[tuple[str, Setting], ...] = ()
@@ -219,6 +224,7 @@ class Spec:
     combine: Literal["mean", "vote"] = "mean"
     paper: Recipe | None = None
     notes: tuple[str, ...] = ()
+    spacing: tuple[float, float, float] | None = None
 
     def __getitem__(self, key: str) -> Any:
         return dict(self.config)[key]
@@ -277,7 +283,8 @@ class Architecture:
     sizes : mapping of str to mapping
         What ``size=tiny`` and ``size=small`` set, as values of ``keys``; ``paper`` sets nothing.
     paper_labels, paper_patch : tuple
-        The paper's task, used to count parameters at paper size.
+        The paper's task, used to count parameters at paper size. A patch of None leaves it to
+        ``spec``, for an architecture whose configuration chooses among patches.
     """
 
     title: ClassVar[str] = ""
@@ -285,7 +292,7 @@ class Architecture:
     keys: ClassVar[Mapping[str, Key]] = {}
     sizes: ClassVar[Mapping[str, Mapping[str, Setting]]] = {}
     paper_labels: ClassVar[Labels] = KITS19
-    paper_patch: ClassVar[Shape] = (128, 128, 128)
+    paper_patch: ClassVar[Shape | None] = (128, 128, 128)
 
     # --- hooks ------------------------------------------------------------------------------
 
@@ -299,14 +306,15 @@ class Architecture:
         task : Task
             Labels, patch and spacing that are asked for.
         """
-        return softmax_spec(config, task, SizeRule(), self.paper_patch)
+        return softmax_spec(config, task, SizeRule(), self.paper_patch or (128, 128, 128))
 
     def build(self, spec: Spec) -> nn.Module:
         """Hook 2: make the network.
 
         Its ``forward`` maps {grid name: (B, 1, z, y, x)} to {head name: logits}, and must work on
         torch's meta device. Random initial weights come from torch's global generator, which the
-        harness seeds.
+        harness seeds. In evaluation mode it may leave out auxiliary heads that nobody asks for
+        ``at_inference``.
         """
         raise ContractError(f"{type(self).__name__} does not define build(self, spec).")
 

@@ -334,6 +334,16 @@ class Recipe:
         """Plain data, ready for JSON."""
         return dataclasses.asdict(self)
 
+    def mirror_axes(self) -> tuple[int, ...]:
+        """Axes along which mirroring at test time shows a network what it was trained on.
+
+        Those that the training mirrors, or left to right where it mirrors none.
+        """
+        for transform in self.augmentation:
+            if transform.name == "mirror":
+                return tuple(int(axis) for axis in transform["axes"])
+        return (2,)
+
     def digest(self) -> str:
         """Hash of everything but the sources, which are prose."""
         data = self.to_dict()

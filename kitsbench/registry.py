@@ -194,7 +194,7 @@ def label(name: str, settings: Mapping[str, Setting] | None = None) -> str:
 
 
 def paper_task(architecture: Architecture) -> Task:
-    """The task of the paper: its labels and its patch."""
+    """The task of the paper: its labels and its patch, None where the configuration chooses it."""
     from kitsbench.architecture import Task
 
     return Task(labels=architecture.paper_labels, patch=architecture.paper_patch)
@@ -220,10 +220,17 @@ def count_parameters(
     from kitsbench.configuration import configure
 
     task = task or paper_task(architecture)
-    spec = architecture.spec(configure(architecture, settings), task)
+    config = configure(architecture, settings)
+    spec = architecture.spec(config, task)
     if spec.members:
-        peers = [(load(m.architecture).architecture, dict(m.config)) for m in spec.members]
-        return sum(count_parameters(peer, config, task) for peer, config in peers)
+        return sum(
+            count_parameters(
+                load(member.architecture).architecture,
+                {"size": config["size"], **dict(member.config)},
+                task,
+            )
+            for member in spec.members
+        )
     with torch.device("meta"):
         network = architecture.build(spec)
     return sum(parameter.numel() for parameter in network.parameters())

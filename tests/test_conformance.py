@@ -22,6 +22,7 @@ FAULTS = [
     (broken.WrongShape, "builds", "(2, 3, 16, 16, 15)"),
     (broken.UnusedHead, "builds", "['segmentation', 'presence']"),
     (broken.GivesNan, "shapes", "not finite"),
+    (broken.LosesTheHeadThatIsDecoded, "shapes", "forward returned ['presence'] but"),
     (broken.EatsMemory, "shapes", "allocate"),
     (broken.GivesProbabilities, "gives logits", "leave the activation to the harness"),
     (broken.UnusedParameter, "every parameter learns", "'network.unused.weight'"),

@@ -10,7 +10,7 @@ from kitsbench.errors import DataError, UsageError
 
 
 @click.command("predict")
-@click.argument("trial", metavar="TRIAL")
+@click.argument("trial", metavar="TRIAL|ARCH")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o",
@@ -24,23 +24,50 @@ from kitsbench.errors import DataError, UsageError
     type=click.Path(path_type=Path),
     default=Path("kitsbench-work"),
     show_default=True,
-    help="Where TRIAL is looked for when it is an id.",
+    help="Where TRIAL is looked for when it is no folder.",
+)
+@click.option(
+    "--folds",
+    default="all",
+    show_default=True,
+    help="Which folds' networks are averaged when TRIAL is an architecture: all, or such as 0,2.",
+)
+@click.option(
+    "--tta",
+    type=click.Choice(["none", "mirror"]),
+    help="Test-time augmentation; by default what the recipe says.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--overwrite", is_flag=True, help="Replace label maps that are there already.")
 def command(
-    trial: str, images: tuple[Path, ...], output: Path, workdir: Path, device: str, overwrite: bool
+    trial: str,
+    images: tuple[Path, ...],
+    output: Path,
+    workdir: Path,
+    folds: str,
+    tta: str | None,
+    device: str,
+    overwrite: bool,
 ) -> int:
-    """Segment IMAGES with the weights of TRIAL.
+    """Segment IMAGES with trained weights.
 
-    TRIAL is an id (or its first letters) from a working directory, or a trial's folder. A label
-    map has the shape, affine and orientation of its image, and the image's name.
+    TRIAL is an id (or its first letters) from a working directory, or a trial's folder. Or name an
+    architecture as the tables of the last run do: then the probabilities of all its trained
+    networks, over folds and seeds, are averaged. A label map has the shape, affine and orientation
+    of its image, and the image's name.
     """
     from kitsbench.cli.progress import CountBar, console
     from kitsbench.experiments.environment import choose_device
-    from kitsbench.experiments.predict import find_trial, open_trial, output_name, predict_scan
+    from kitsbench.experiments.predict import (
+        find_trials,
+        open_trials,
+        output_name,
+        predict_scan,
+        training_case,
+    )
+    from kitsbench.experiments.request import parse_folds
 
-    folder = find_trial(trial, workdir)
+    chosen = find_trials(trial, workdir, parse_folds(folds))
     names = [output_name(image) for image in images]
     if len(set(names)) < len(names):
         raise UsageError("Two images have the same name; predict them into different folders.")
@@ -49,11 +76,18 @@ def command(
         raise UsageError(
             f"{output / there[0]} exists already; choose another folder, or --overwrite."
         )
-    trained = open_trial(folder, choose_device(device))
+    trained = open_trials(chosen.folders, choose_device(device), tta)
+    if len(chosen.folders) > 1:
+        console.print(f"Mean of {len(chosen.folders)} trained networks of {trial}.")
+    if chosen.unfinished:
+        console.print(f"{chosen.unfinished} trials of {trial} did not finish and are left out.")
     failed = 0
     with CountBar() as count:
         for index, (image, name) in enumerate(zip(images, names, strict=True)):
             count("scans", index, len(images))
+            warning = training_case(trained, image, chosen.folders[0].parent.parent)
+            if warning:
+                console.print(f"[yellow]Warning[/yellow]: {warning}", highlight=False)
             try:
                 predict_scan(trained, image, output / name)
             except DataError as error:

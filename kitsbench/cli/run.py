@@ -75,6 +75,12 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
     default="auto",
     help="Size preset of the architectures; auto is tiny on a CPU, paper on a GPU.",
 )
+@click.option(
+    "--tta",
+    type=click.Choice(["none", "mirror"]),
+    help="Score the trained networks with this test-time augmentation as well; nothing is trained "
+    "again for it.",
+)
 @click.option("--patch", help="Patch in voxels, such as 64 or (z,y,x) 32,48,48.")
 @click.option("--spacing", help="Voxel size in mm, such as 4 or (z,y,x) 3,0.8,0.8.")
 @click.option("--batch", type=click.IntRange(1), help="Patches in a training step.")
@@ -200,12 +206,23 @@ def _print_plan(experiment: Experiment, as_json: bool) -> None:
                 "fold": task.trial["fold"],
                 "seed": task.trial["seed"],
                 "status": status,
-                "budget": str(task.budget) if not task.members else "none (ensemble)",
+                "budget": str(task.budget) if not task.members else "none (trained already)",
             }
         )
     waiting = sum(row["status"] != "finished" for row in rows)
+    described = experiment.description["architectures"]
     if as_json:
-        click.echo(json.dumps({"workdir": str(experiment.request.workdir), "trials": rows}))
+        document = {
+            "workdir": str(experiment.request.workdir),
+            "trials": rows,
+            "notes": {row["label"]: row["notes"] for row in described if row["notes"]},
+            "broken": [
+                {"architecture": row["label"], "error": row["error"]}
+                for row in described
+                if row["error"]
+            ],
+        }
+        click.echo(json.dumps(document))
         return
     from rich.console import Console
     from rich.table import Table
@@ -221,6 +238,11 @@ def _print_plan(experiment: Experiment, as_json: bool) -> None:
         total = experiment.budget.amount * max(trained, 0) / experiment.jobs
         text += f": {total / 60:.1f} minutes of training, and scoring on top"
     console.print(text + ".")
+    for row in described:
+        for note in row["notes"]:
+            console.print(f"{row['label']}: {note}", highlight=False)
+        if row["error"]:
+            console.print(f"[red]{row['label']} cannot take part[/red]: {row['error']}")
 
 
 def _conclude(experiment: Experiment, as_json: bool) -> int:

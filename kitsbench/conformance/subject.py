@@ -10,7 +10,17 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from kitsbench.architecture import Architecture, Grid, Setting, Shape, Spec, Stage, Task, configure
+from kitsbench.architecture import (
+    Architecture,
+    Grid,
+    Head,
+    Setting,
+    Shape,
+    Spec,
+    Stage,
+    Task,
+    configure,
+)
 from kitsbench.conformance.report import Violation
 
 SMALL: Shape = (16, 16, 16)
@@ -35,7 +45,7 @@ class Subject:
         """Spec for the small patch."""
         return self.spec_for(self.task.patch or SMALL)
 
-    def spec_for(self, patch: Shape, config: Mapping[str, Setting] | None = None) -> Spec:
+    def spec_for(self, patch: Shape | None, config: Mapping[str, Setting] | None = None) -> Spec:
         """Spec for a patch and, if given, for another configuration."""
         task = replace(self.task, patch=patch)
         return self.architecture.spec(dict(config or self.config), task)
@@ -59,14 +69,15 @@ def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> 
             "Plain."
         ) from error
     names = [head.name for head in spec.heads]
-    if not isinstance(outputs, Mapping) or sorted(outputs) != sorted(names):
+    wanted_now = {h.name for h in spec.heads if network.training or decided_from(h)}
+    if not isinstance(outputs, Mapping) or not wanted_now <= set(outputs) <= set(names):
         found = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
         raise Violation(
             f"forward returned {found} but the spec's heads are {names}: return "
             "{head name: logits}, for one grid and one head by wrapping the network in Plain."
         )
     size = next(iter(inputs.values())).shape[0]
-    for head in spec.heads:
+    for head in (h for h in spec.heads if h.name in outputs):
         space = () if head.kind == "scalar" else head.shape
         wanted = (size, len(head.channels), *space)
         if tuple(outputs[head.name].shape) != wanted:
@@ -77,6 +88,11 @@ def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> 
                 "the size rule."
             )
     return dict(outputs)
+
+
+def decided_from(head: Head) -> bool:
+    """Whether prediction uses a head, so that it must be there in evaluation mode too."""
+    return head.role == "primary" or head.at_inference
 
 
 def batch(spec: Spec, size: int = 2, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

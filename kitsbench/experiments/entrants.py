@@ -24,7 +24,7 @@ from kitsbench.registry import (
     parse_request,
 )
 from kitsbench.training.meta import count_cost
-from kitsbench.training.recipes import matched
+from kitsbench.training.recipes import at_size, matched
 
 COST_VERSION = 1  # raised whenever costs are counted in another way
 
@@ -52,14 +52,42 @@ def choose_entrants(request: Request, labels: Labels, device: torch.device) -> l
     for entrant in list(entrants.values()):
         for member in entrant.spec.members if entrant.spec else ():
             found = _configure(member.architecture, dict(member.config), request, labels, device)
-            entrants.setdefault(found.label, found)
+            entrants.setdefault(found.label, replace(found, asked=False))
+    if request.tta is not None:
+        for entrant in list(entrants.values()):
+            other = _with_tta(entrant, entrants, request.tta) if entrant.asked else None
+            if other is not None:
+                entrants[other.label] = other
     return list(entrants.values())
 
 
-def member_labels(entrant: Entrant) -> list[str]:
-    """Labels of an ensemble's members, as they stand in the list of entrants."""
-    members = entrant.spec.members if entrant.spec else ()
-    return [label(member.architecture, dict(member.config)) for member in members]
+def _with_tta(entrant: Entrant, entrants: Mapping[str, Entrant], tta: str) -> Entrant | None:
+    """The same networks with another test-time augmentation, or None where it is theirs already.
+
+    It is an entrant of its own, like an ensemble: its networks are those of the entrant it was
+    made of, which are trained once.
+    """
+    if entrant.spec is None or entrant.recipe is None:
+        return None
+    members = entrant.members or (entrant.label,)
+    recipes = [entrants[name].recipe or entrant.recipe for name in members]
+    axes = tuple(recipe.mirror_axes() if tta == "mirror" else () for recipe in recipes)
+    if axes == tuple(recipe.inference.mirror for recipe in recipes):
+        return None
+    counts = sorted({2 ** len(own) for own in axes})
+    how = (
+        f"each averaged over {' or '.join(map(str, counts))} mirror images at test time"
+        if tta == "mirror"
+        else "without mirroring at test time"
+    )
+    return replace(
+        entrant,
+        label=f"{entrant.label}+{'mirror' if tta == 'mirror' else 'unmirrored'}",
+        recipe=replace(entrant.recipe, inference=replace(entrant.recipe.inference, mirror=axes[0])),
+        members=members,
+        notes=(*entrant.notes, f"The networks of {entrant.label}, {how}."),
+        tta=axes,
+    )
 
 
 def _configure(
@@ -76,12 +104,17 @@ def _configure(
         )
     shown = label(name, settings)
     architecture = registered.architecture
-    if "size" not in settings:
+    own_size = settings.get("size")
+    if own_size is None:
         auto = "paper" if device.type == "cuda" else "tiny"
         settings = {"size": auto if request.size == "auto" else request.size, **settings}
     config = configure(architecture, settings)
     try:
-        return _with_recipe(shown, registered, config, request, labels, device)
+        entrant = _with_recipe(shown, registered, config, request, labels, device)
+        entrant = entrant if own_size is None else _size_members(entrant, own_size)
+        members = entrant.spec.members if entrant.spec else ()
+        names = [label(member.architecture, dict(member.config)) for member in members]
+        return replace(entrant, members=tuple(names))
     except UsageError:
         raise
     except Exception as error:
@@ -91,6 +124,16 @@ def _configure(
             else str(error)
         )
         return Entrant(shown, registered, error=f"broken: {text}")
+
+
+def _size_members(entrant: Entrant, size: Setting) -> Entrant:
+    """Give an ensemble's size to its members that name none."""
+    assert entrant.spec is not None
+    members = tuple(
+        replace(member, config=tuple({"size": size, **dict(member.config)}.items()))
+        for member in entrant.spec.members
+    )
+    return replace(entrant, spec=replace(entrant.spec, members=members))
 
 
 def _with_recipe(
@@ -103,28 +146,35 @@ def _with_recipe(
 ) -> Entrant:
     architecture = registered.architecture
     shared = shared_recipe(request, device)
-    spec = architecture.spec(config, Task(labels, shared.patch, _fixed(shared)))
-    recipe = shared
-    if request.recipe == "paper" and not spec.members:
-        spec = architecture.spec(config, Task(labels, request.patch, None))
-        if spec.paper is None:
-            raise ContractError(f"{shown} has no paper recipe; use --recipe matched.")
-        recipe = replace(spec.paper, **_overrides(request))
-    return Entrant(shown, registered, spec, recipe)
+    spec = architecture.spec(config, task_of(shared, labels))
+    if request.recipe == "matched":
+        return Entrant(shown, registered, spec, shared)
+    paper = architecture.spec(config, Task(labels))
+    if spec.members:
+        # What its members were trained by stands in their own recipes.
+        return Entrant(shown, registered, paper, paper.paper or replace(shared, name="members"))
+    if paper.paper is None:
+        raise ContractError(f"{shown} has no paper recipe; use --recipe matched.")
+    given = {"patch": paper.paper.patch or paper.grids[0].shape, **_overrides(request)}
+    recipe, note = at_size(replace(paper.paper, **given), str(config["size"]), _overrides(request))
+    # The patch may cost the network levels, so it is described anew for the one that is trained.
+    spec = architecture.spec(config, task_of(recipe, labels))
+    return Entrant(shown, registered, spec, recipe, notes=(note,) if note else ())
 
 
-def _fixed(recipe: Recipe) -> tuple[float, float, float] | None:
-    return recipe.spacing if isinstance(recipe.spacing, tuple) else None
+def task_of(recipe: Recipe, labels: Labels) -> Task:
+    """What a recipe asks of an architecture."""
+    spacing = recipe.spacing if isinstance(recipe.spacing, tuple) else None
+    return Task(labels, recipe.patch, spacing)
 
 
 def shared_recipe(request: Request, device: torch.device) -> Recipe:
     """The matched recipe with what the request replaces."""
-    recipe = replace(matched(device.type), **_overrides(request))
-    return replace(recipe, patch=request.patch) if request.patch else recipe
+    return replace(matched(device.type), **_overrides(request))
 
 
 def _overrides(request: Request) -> dict[str, Any]:
-    given = {"spacing": request.spacing, "batch": request.batch}
+    given = {"spacing": request.spacing, "patch": request.patch, "batch": request.batch}
     return {key: value for key, value in given.items() if value is not None}
 
 
@@ -150,13 +200,18 @@ def describe_entrant(entrant: Entrant, folder: Path) -> dict[str, Any]:
         "error": entrant.error,
         "config": dict(spec.config) if spec else {},
         "size": dict(spec.config).get("size") if spec else None,
-        "notes": list(spec.notes) if spec else [],
-        "members": member_labels(entrant),
+        "notes": [*(spec.notes if spec else ()), *entrant.notes],
+        "members": list(entrant.members),
+        "combine": spec.combine if spec and spec.members else None,
+        "asked": entrant.asked,
+        "tta": None if entrant.tta is None else [list(axes) for axes in entrant.tta],
         "parameters": None,
         "flops": None,
         "paper_parameters": None,
         "paper_flops": None,
     }
+    if entrant.recipe is not None and entrant.recipe.name != "matched":
+        row["recipe"] = entrant.recipe.to_dict()
     if spec is None or spec.members:
         return row
     key = digest([registered.source_hash, spec.digest(), COST_VERSION])
@@ -171,6 +226,19 @@ def describe_entrant(entrant: Entrant, folder: Path) -> dict[str, Any]:
         found = {"notes": [f"Parameters and FLOPs could not be counted: {error}"]}
     row["notes"] += found.pop("notes", [])
     return {**row, **found, "patch": list(spec.grids[0].shape)}
+
+
+def add_up_members(rows: list[dict[str, Any]]) -> None:
+    """Give each ensemble's row of ``experiment.json`` the summed sizes of its members' rows."""
+    known = {row["label"]: row for row in rows}
+    for row in rows:
+        members = [known[name] for name in row["members"] if name in known]
+        if row["parameters"] is not None or len(members) < max(len(row["members"]), 1):
+            continue
+        for key in ("parameters", "flops", "paper_parameters", "paper_flops"):
+            values = [member[key] for member in members]
+            if None not in values:
+                row[key] = sum(values)
 
 
 def count_costs(location: str, spec: Spec) -> dict[str, Any]:

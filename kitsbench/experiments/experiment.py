@@ -14,6 +14,7 @@ from kitsbench.architecture import Labels
 from kitsbench.data.datasets import Dataset
 from kitsbench.data.folds import Split
 from kitsbench.experiments.entrants import (
+    add_up_members,
     choose_entrants,
     describe_entrant,
     shared_recipe,
@@ -144,6 +145,7 @@ def plan_experiment(
         count("architectures examined", done, len(entrants))
         rows.append(describe_entrant(entrant, workdir / "costs"))
     count("architectures examined", len(entrants), len(entrants))
+    add_up_members(rows)
     experiment.description.update(_describe(experiment, stores), architectures=rows)
     write_json(workdir / "splits" / f"{split.id}.json", split.to_dict())
     return experiment
@@ -197,7 +199,8 @@ def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:
         "protocol": choose_protocols(request, dataset)[0],
         "protocols": list(choose_protocols(request, dataset)),
         "endpoint": request.endpoint,
-        "recipe": experiment.recipe.to_dict(),
+        # With `paper`, each architecture's own stands in its row.
+        "recipe": experiment.recipe.to_dict() if request.recipe == "matched" else {"name": "paper"},
         "recipe_mode": request.recipe,
         "budget": experiment.budget.to_dict(),
         "max_memory": request.max_memory,

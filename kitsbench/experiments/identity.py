@@ -31,6 +31,15 @@ class Entrant:
     recipe : Recipe or None
     error : str or None
         Why it cannot take part.
+    notes : tuple of str
+        Sentences for the report beside those of the spec, such as what a size reduces.
+    members : tuple of str
+        Labels of the entrants whose trained networks it combines; empty where it trains one.
+    asked : bool
+        False for a member that takes part only because an ensemble needs it.
+    tta : tuple of tuple of int, or None
+        Axes along which each member's network is mirrored at test time; None for the axes of
+        their recipes.
     """
 
     label: str
@@ -38,6 +47,10 @@ class Entrant:
     spec: Spec | None = None
     recipe: Recipe | None = None
     error: str | None = None
+    notes: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    asked: bool = True
+    tta: tuple[tuple[int, ...], ...] | None = None
 
 
 def describe_trial(
@@ -92,6 +105,8 @@ def describe_trial(
         "device_class": device_class if budget.unit == "seconds" else None,
         "members": members,
     }
+    if entrant.tta is not None:
+        identity["tta"] = [list(axes) for axes in entrant.tta]
     return {
         "id": digest(identity),
         "label": entrant.label,

@@ -9,7 +9,6 @@ import torch
 
 from kitsbench.data.datasets import Dataset
 from kitsbench.data.folds import Split
-from kitsbench.experiments.entrants import member_labels
 from kitsbench.experiments.environment import device_class
 from kitsbench.experiments.identity import Entrant, describe_trial
 from kitsbench.experiments.materials import Stores
@@ -43,15 +42,14 @@ class Planner:
     ) -> list[TrialTask]:
         """All trials: seeds and folds outside, so that an early stop leaves complete pairs."""
         usable = [e for e in entrants if e.error is None and e.spec is not None]
-        singles = [e for e in usable if e.spec is not None and not e.spec.members]
-        ensembles = [e for e in usable if e.spec is not None and e.spec.members]
+        singles = [e for e in usable if not e.members]
+        ensembles = [e for e in usable if e.members]
         planned: dict[tuple[str, int, int], TrialTask] = {}
         for group in (singles, ensembles):
             for seed in range(seeds):
                 for fold in folds:
                     for entrant in group:
-                        names = member_labels(entrant)
-                        members = [planned.get((name, fold, seed)) for name in names]
+                        members = [planned.get((name, fold, seed)) for name in entrant.members]
                         if None in members:
                             continue  # a broken member has no trials; the ensemble has none either
                         task = self._task(entrant, fold, seed, members)  # type: ignore[arg-type]

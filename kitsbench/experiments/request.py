@@ -47,6 +47,8 @@ class Request:
         Trials at the same time; None for one a device, or on the CPU one a core, at most four.
     size : {"auto", "tiny", "small", "paper"}
         Preset of the architectures that were not given one.
+    tta : {"none", "mirror"} or None
+        Test-time augmentation beside what the recipe says.
     patch, spacing : tuple or None
         Replace the matched recipe's.
     batch : int or None
@@ -72,6 +74,7 @@ class Request:
     executor: str = "local"
     jobs: int | None = None
     size: str = "auto"
+    tta: str | None = None
     patch: tuple[int, int, int] | None = None
     spacing: tuple[float, float, float] | None = None
     batch: int | None = None

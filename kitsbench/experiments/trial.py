@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from kitsbench.experiments.environment import describe_environment, device_name
 from kitsbench.experiments.folder import LeaseTaken, TrialFolder
 from kitsbench.files import read_json, write_json
 from kitsbench.inference.case import Trained, segment
-from kitsbench.inference.sliding import Predictor
+from kitsbench.inference.sliding import MeanPredictor, Predictor
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
 from kitsbench.training.budget import Budget, Ledger
@@ -69,7 +69,7 @@ class TrialTask:
     max_memory : int or None
         Bytes.
     members : tuple of TrialTask
-        For an ensemble.
+        For an ensemble, or for other test-time augmentation of one trained network.
     keep_predictions : bool
     """
 
@@ -297,12 +297,23 @@ def load_trained(task: TrialTask, device: torch.device) -> Trained:
 
 def _ensemble(task: TrialTask, device: torch.device) -> Trained:
     members = [load_trained(member, device) for member in task.members]
-    return Trained(
+    trained = Trained(
         load(task.location).architecture,
         task.spec,
         [member.predictors[0] for member in members],
         [(member.architecture, member.spec) for member in members],
     )
+    axes = task.trial.get("tta")
+    return trained if axes is None else mirrored(trained, [tuple(own) for own in axes])
+
+
+def mirrored(trained: Trained, axes: Sequence[tuple[int, ...]]) -> Trained:
+    """The same networks, each averaged over mirror images along its axes (empty for none)."""
+    found: list[Predictor | MeanPredictor] = []
+    for predictor, own in zip(trained.predictors, axes, strict=True):
+        assert isinstance(predictor, Predictor)  # a mean is made of mirrored ones
+        found.append(replace(predictor, rule=replace(predictor.rule, mirror=own)))
+    return replace(trained, predictors=found)
 
 
 def _score_case(

@@ -15,7 +15,7 @@ from kitsbench.data.store import PreparedCase
 from kitsbench.default_hooks import region_order
 from kitsbench.errors import ContractError
 from kitsbench.inference.native import decide_native, nearest_native, sample_native
-from kitsbench.inference.sliding import Predictor
+from kitsbench.inference.sliding import MeanPredictor, Predictor
 
 Volumes = Mapping[str, PreparedCase]
 
@@ -28,7 +28,7 @@ class Trained:
     ----------
     architecture, spec : Architecture, Spec
         Who decides and cleans the label map.
-    predictors : sequence of Predictor
+    predictors : sequence of Predictor or MeanPredictor
         One; for an ensemble one a member.
     deciders : sequence of (Architecture, Spec)
         Who each predictor belongs to.
@@ -36,7 +36,7 @@ class Trained:
 
     architecture: Architecture
     spec: Spec
-    predictors: Sequence[Predictor]
+    predictors: Sequence[Predictor | MeanPredictor]
     deciders: Sequence[tuple[Architecture, Spec]]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,6 +133,37 @@ class Predictor:
             point = first.affine @ np.append(centre - 0.5, 1.0)
             place = (np.linalg.inv(case.affine) @ point)[:3] + 0.5
         return np.round(place - np.array(head.shape) * np.array(head.stride) / 2).astype(int)
+
+
+@dataclass(frozen=True)
+class MeanPredictor:
+    """Networks of one architecture, trained on different folds or seeds, averaged.
+
+    Parameters
+    ----------
+    predictors : sequence of Predictor
+        At least one; all of the same spec and spacing, each with its own window.
+    """
+
+    predictors: Sequence[Predictor]
+
+    @property
+    def heads(self) -> list[Head]:
+        """Heads whose probabilities are asked for, the primary one first."""
+        return self.predictors[0].heads
+
+    @property
+    def rule(self) -> Inference:
+        """How tiles are blended, and where labels are decided."""
+        return self.predictors[0].rule
+
+    def probabilities(self, volumes: Mapping[str, PreparedCase]) -> dict[str, Tensor]:
+        """Mean of the networks' probabilities; arguments and result as of :class:`Predictor`."""
+        total: dict[str, Tensor] = {}
+        for predictor in self.predictors:
+            for name, values in predictor.probabilities(volumes).items():
+                total[name] = total[name] + values if name in total else values
+        return {name: values / len(self.predictors) for name, values in total.items()}
 
 
 def activate(logits: Tensor, head: Head) -> Tensor:

@@ -151,6 +151,63 @@ def cost(analysis: Analysis) -> Table | None:
     return Table(head, rows, _conditions(analysis))
 
 
+def stages(analysis: Analysis) -> Table | None:
+    """What each stage of training spent and trained, and why it ended.
+
+    Parameters
+    ----------
+    analysis : Analysis
+
+    Returns
+    -------
+    Table or None
+        None where every architecture trained in one stage and no plateau lowered a learning rate.
+    """
+    rows = []
+    for label in analysis.labels:
+        ledgers = [
+            t.ledger
+            for t in analysis.results.trials
+            if _done(t, label) and not t.trial.get("members")
+        ]
+        if not any(len(x.get("stages") or []) > 1 or x.get("lr_reductions") for x in ledgers):
+            continue
+        names = dict.fromkeys(row["name"] for x in ledgers for row in x.get("stages") or [])
+        rows += [_stage(label, name, ledgers) for name in names]
+    if not rows:
+        return None
+    head = ["Architecture", "Stage", "Steps", "Device time", "Trained", "Frozen", "Learning rate"]
+    caption = (
+        "Means over the finished trials; trained and frozen are numbers of parameters. Below the "
+        "stage is why it ended, below the steps their range. A plateau lowers the learning rate "
+        "when the loss no longer falls; the steps at which it did are those of the first trial "
+        "where it did."
+    )
+    return Table([*head, "Plateaus"], rows, caption, text_columns=2)
+
+
+def _stage(label: str, name: str, ledgers: list[dict[str, Any]]) -> list[str]:
+    own = [row for x in ledgers for row in x.get("stages") or [] if row["name"] == name]
+    falls = [
+        [fall for fall in x.get("lr_reductions") or [] if fall["stage"] == name] for x in ledgers
+    ]
+    first = next((found for found in falls if found), [])
+    steps = _values(own, "steps")
+    span = f"{min(steps):.0f} to {max(steps):.0f}" if len(set(steps)) > 1 else ""
+    reasons = "; ".join(dict.fromkeys(str(row.get("ended_because")) for row in own))
+    where = ", ".join(str(fall["step"]) for fall in first[:6]) + (" …" if len(first) > 6 else "")
+    return [
+        label,
+        f"{name}\n{reasons}",
+        f"{words.big(_mean(own, 'steps'))}\n{span}".rstrip("\n"),
+        words.duration(_mean(own, "device_seconds")),
+        words.big(_mean(own, "trained_parameters")),
+        words.big(_mean(own, "frozen_parameters")),
+        f"{own[0].get('lr', words.DASH)}\n{own[0].get('schedule', '')}",
+        f"{len(first)} (step {where})\nto {first[-1]['factor']:.3g} of it" if first else "0",
+    ]
+
+
 def _conditions(analysis: Analysis) -> str:
     profiles = list(analysis.results.profiles.values())
     if not profiles:

@@ -231,11 +231,14 @@ def _fairness(analysis: Analysis) -> Section:
 
 
 def _cost(analysis: Analysis) -> Section | None:
-    table = costs.cost(analysis)
-    if table is None:
+    table, stages = costs.cost(analysis), costs.stages(analysis)
+    if table is None and stages is None:
         return None
     lead = "Size and speed, apart from quality. Sizes are also given as a share of the paper's."
-    return Section("cost", "What each costs", lead, [Block(table=table)])
+    blocks = [Block(table=table)] if table is not None else []
+    if stages is not None:
+        blocks.append(Block(heading="Stages of training", table=stages))
+    return Section("cost", "What each costs", lead, blocks)
 
 
 def _overlays(analysis: Analysis) -> Section | None:
@@ -266,9 +269,13 @@ def _failures(analysis: Analysis) -> Section:
 
 def _setup(analysis: Analysis) -> Section:
     name = str(analysis.results.experiment.get("recipe", {}).get("name") or "unnamed")
+    of = "of " if name == "paper" else ""
     blocks = [
         Block(heading="Folds and seeds", table=setup.folds(analysis)),
-        Block(heading=f"Recipe “{name}”", table=setup.recipe(analysis), folded=True),
+        *(
+            Block(heading=f"Recipe {of}“{found}”", table=table, folded=True)
+            for found, table in setup.recipes(analysis).items()
+        ),
     ]
     table = setup.excluded(analysis)
     if table is not None:

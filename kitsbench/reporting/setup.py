@@ -44,9 +44,22 @@ def failures(analysis: Analysis) -> Table | None:
     return Table(head, rows, "", text_columns=8)
 
 
-def recipe(analysis: Analysis) -> Table:
-    """The recipe, key by key."""
-    rows = [[key, value] for key, value in _flat(analysis.results.experiment.get("recipe", {}))]
+def recipes(analysis: Analysis) -> dict[str, Table]:
+    """The shared recipe by its name, or each architecture's own by the architecture's label."""
+    experiment = analysis.results.experiment
+    own = {
+        str(entry["label"]): _recipe(entry["recipe"])
+        for entry in experiment.get("architectures", [])
+        if entry.get("recipe") and not entry.get("members")
+    }
+    shared = experiment.get("recipe", {})
+    return own or {str(shared.get("name") or "unnamed"): _recipe(shared)}
+
+
+def _recipe(content: dict[str, Any]) -> Table:
+    """A recipe, key by key, and where its values come from."""
+    rows = [list(pair) for pair in _flat({k: v for k, v in content.items() if k != "sources"})]
+    rows += [[f"source of {what}", str(where)] for what, where in content.get("sources") or []]
     return Table(["Setting", "Value"], rows, "Axis order z, y, x; lengths in mm.", text_columns=2)
 
 

@@ -101,6 +101,12 @@ class Ledger:
         None where the device does not report it.
     loader_wait_s, evaluation_s, checkpoint_s, prediction_s, wall_s : float
         Time that the budget does not count.
+    stages : list of dict
+        Each stage that was entered: its name, where it began, what it spent, which parameters
+        trained, by what, and why it ended (``share``, ``until`` or ``budget``).
+    lr_reductions : list of dict
+        Each time that a plateau rule lowered the learning rate: stage, step, and the factor on
+        the stage's learning rate from there on.
     """
 
     device_seconds: float = 0.0
@@ -121,6 +127,7 @@ class Ledger:
     resumed: int = 0
     patches_per_s: float = 0.0
     stages: list[dict[str, Any]] = field(default_factory=list)
+    lr_reductions: list[dict[str, Any]] = field(default_factory=list)
 
     def spent(self, unit: str) -> float:
         """Amount spent in a budget's unit."""

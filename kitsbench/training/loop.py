@@ -186,6 +186,7 @@ class _Run:
         began = time.perf_counter()
         self._harvest()
         self.ledger.device_seconds = self.clock.exact()
+        self._close_stage()
         model = {f"model.{k}": v for k, v in self.network.state_dict().items()}
         model |= {f"average.{k}": v for k, v in (self.average or {}).items()}
         state = {
@@ -214,15 +215,22 @@ class _Run:
         training_mode(self.network)
         stages = self.ledger.stages
         if len(stages) <= self.tracker.index:
-            frozen = sum(not p.requires_grad for p in self.network.parameters())
+            trained = sum(p.numel() for p in self.parameters)
             stages.append(
                 {
                     "name": stage.name,
                     "from_step": self.ledger.steps,
+                    "from_seconds": self.ledger.device_seconds,
                     "from_fraction": self.tracker.begun,
+                    "steps": 0,
+                    "device_seconds": 0.0,
                     "optimiser": rule.name,
                     "lr": rule.lr,
-                    "frozen_tensors": frozen,
+                    "schedule": self.schedule.rule,
+                    "trained_parameters": trained,
+                    "frozen_parameters": sum(p.numel() for p in self.network.parameters())
+                    - trained,
+                    "ended_by": None,
                     "ended_because": None,
                 }
             )
@@ -230,9 +238,19 @@ class _Run:
     def _leave_stage_if_over(self, progress: float) -> None:
         stages = self.job.spec.stages
         while (why := self.tracker.is_over(progress, stages)) is not None:
-            self.ledger.stages[-1]["ended_because"] = why
+            self._harvest()  # the last step's losses belong to the stage that ends
+            self.ledger.device_seconds = self.clock.exact()
+            self._close_stage(*why)
             self.tracker.next(progress)
             self._enter_stage()
+
+    def _close_stage(self, by: str | None = None, because: str | None = None) -> None:
+        """Write down what the current stage has spent so far, and why it ended if it did."""
+        row = self.ledger.stages[-1]
+        row["steps"] = self.ledger.steps - row["from_step"]
+        row["device_seconds"] = self.ledger.device_seconds - row["from_seconds"]
+        if by is not None:
+            row["ended_by"], row["ended_because"] = by, because
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -259,8 +277,8 @@ class _Run:
         ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(job.device))
         if self.clock.last_step:  # else a finished training was read back as it is
             ledger.close(job.budget, self.clock.last_step)
-        if ledger.stages and ledger.stages[-1]["ended_because"] is None:
-            ledger.stages[-1]["ended_because"] = "the budget was spent"
+        if ledger.stages[-1]["ended_by"] is None:
+            self._close_stage("budget", "the budget was spent")
         self._save()
         if self.average is not None:
             self.network.load_state_dict(self.average)
@@ -344,7 +362,10 @@ class _Run:
                     f"{name} was {value} at step {batch.step} "
                     f"(cases {', '.join(sorted(set(batch.cases)))}).",
                 )
-        self.tracker.observe(numbers, self.schedule, progress)
+        if self.tracker.observe(numbers, self.schedule, progress):
+            stage, factor = self.ledger.stages[-1]["name"], self.tracker.plateau["factor"]
+            reduction = {"stage": stage, "step": batch.step, "factor": factor}
+            self.ledger.lr_reductions.append(reduction)
         seen = sum(row["kind"] == "lr" for row in self.curve)
         if progress * CURVE_POINTS < seen - 1:
             return

@@ -1,7 +1,8 @@
-"""The shared recipe ``matched``: one for all architectures, so that only they differ."""
+"""The shared recipe ``matched``, and a paper's recipe at a size that a CPU can train."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from kitsbench.recipe import (
@@ -13,6 +14,8 @@ from kitsbench.recipe import (
     Schedule,
     Transform,
 )
+
+Shape = tuple[int, int, int]
 
 INTENSITY_AND_SHAPE = (
     Transform("rotation", 0.3, (("degrees", (15.0, 15.0, 15.0)),)),
@@ -58,3 +61,68 @@ def matched(device: str) -> Recipe:
     The recipe is part of a trial's identity: results of the two never share a table.
     """
     return MATCHED_GPU if device == "cuda" else MATCHED_CPU
+
+
+HALVED_FROM = 32  # voxels; a shorter edge is thick slices, and half of it would be none
+TINY_BATCH = 2
+TINY_OVERLAP = 0.25  # as in the matched recipe of a CPU
+
+
+def at_size(paper: Recipe, size: str, given: Collection[str] = ()) -> tuple[Recipe, str]:
+    """A paper's recipe for an architecture of a size.
+
+    Sizes ``small`` and ``paper`` train by the paper's own. At ``tiny`` the edges of the patch of
+    32 voxels and more are halved, the batch is at most 2, tiles overlap by at most a quarter and
+    nothing is mirrored at inference, so that a CPU can do it. (With SCAU's overlap of 0.8 every
+    voxel is predicted 125 times; with eightfold mirroring a scan takes longer than 20 steps of
+    training.) All else stays: voxel size, window, sampling, augmentation, optimiser, schedule,
+    stages.
+
+    Parameters
+    ----------
+    paper : Recipe
+        What the paper says, its patch filled in.
+    size : {"tiny", "small", "paper"}
+    given : collection of str
+        Fields that somebody chose and that are therefore left alone.
+
+    Returns
+    -------
+    Recipe
+        The architecture's size rule may still round its patch.
+    str
+        A sentence about what was reduced, for the report; empty where nothing was.
+    """
+    if size != "tiny":
+        return paper, ""
+    patch, batch = paper.patch, paper.batch
+    changes = []
+    if patch and max(patch) >= HALVED_FROM and "patch" not in given:
+        z, y, x = (edge // 2 if edge >= HALVED_FROM else edge for edge in patch)
+        changes.append(f"patches of {_edges((z, y, x))} voxels instead of {_edges(patch)}")
+        patch = (z, y, x)
+    if batch > TINY_BATCH and "batch" not in given:
+        changes.append(f"a batch of {TINY_BATCH} instead of {batch}")
+        batch = TINY_BATCH
+    inference = paper.inference
+    if inference.overlap > TINY_OVERLAP:
+        changes.append(f"tiles that overlap by {TINY_OVERLAP:g} instead of {inference.overlap:g}")
+    if inference.mirror:
+        changes.append("no mirroring at inference")
+    if not changes:
+        return paper, ""
+    listed = " and ".join(filter(None, (", ".join(changes[:-1]), changes[-1])))
+    note = f"At size tiny the paper's recipe is run with {listed}."
+    overlap = min(inference.overlap, TINY_OVERLAP)
+    reduced = replace(
+        paper,
+        patch=patch,
+        batch=batch,
+        inference=replace(inference, overlap=overlap, mirror=()),
+        sources=(*paper.sources, ("what size=tiny reduces", note)),
+    )
+    return reduced, note
+
+
+def _edges(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

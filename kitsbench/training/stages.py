@@ -14,6 +14,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Optimiser, Recipe, Schedule, Stage
 
+# However short the budget, fewer steps than these without a better loss are no plateau.
+PLATEAU_LEAST_STEPS = 3
+
 
 def make_optimiser(rule: Optimiser, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """Torch's optimiser for a recipe's."""
@@ -68,7 +71,8 @@ class StageTracker:
     averages : dict of str to float
         Moving averages of the loss components, for stop rules.
     plateau : dict
-        Learning-rate factor, best average and where it was reached, for plateau schedules.
+        Learning-rate factor, best average, where it was reached, and the steps since, for plateau
+        schedules.
     """
 
     index: int = 0
@@ -88,31 +92,47 @@ class StageTracker:
             return 1.0
         return min((progress - self.begun) / (end - self.begun), 1.0)
 
-    def is_over(self, progress: float, stages: Sequence[Stage]) -> str | None:
-        """Why the current stage ends here, or None. The last stage ends with the budget."""
+    def is_over(self, progress: float, stages: Sequence[Stage]) -> tuple[str, str] | None:
+        """Why the current stage ends here, as a word and in words, or None.
+
+        The word is ``until`` or ``share``. The last stage ends with the budget.
+        """
         if self.index == len(stages) - 1:
             return None
         until = stages[self.index].until
         if until is not None and self.averages.get(until[0], float("-inf")) >= until[1]:
-            return f"{until[0]} reached {until[1]:g}"
+            return "until", f"{until[0]} reached {until[1]:g}"
         if progress >= self.end(stages):
-            return "its share of the budget was spent"
+            return "share", "its share of the budget was spent"
         return None
 
-    def observe(self, parts: dict[str, float], schedule: Schedule, progress: float) -> None:
-        """Update the moving averages and the plateau rule with the losses of one step."""
+    def observe(self, parts: dict[str, float], schedule: Schedule, progress: float) -> bool:
+        """Update the moving averages and the plateau rule with the losses of one step.
+
+        Returns
+        -------
+        bool
+            Whether the plateau rule lowered the learning rate.
+        """
         for name, value in parts.items():
             old = self.averages.get(name, value)
             self.averages[name] = schedule.alpha * old + (1 - schedule.alpha) * value
         if schedule.rule != "plateau":
-            return
-        state = self.plateau or {"factor": 1.0, "best": float("inf"), "since": progress}
+            return False
+        begin = {"factor": 1.0, "best": float("inf"), "since": progress, "waited": 0}
+        state = self.plateau or begin
+        state["waited"] += 1
+        reduced = False
         if self.averages["loss"] < state["best"] - 3e-7:
-            state["best"], state["since"] = self.averages["loss"], progress
-        elif progress - state["since"] > schedule.patience:
+            state["best"], state["since"], state["waited"] = self.averages["loss"], progress, 0
+        elif (
+            progress - state["since"] > schedule.patience and state["waited"] >= PLATEAU_LEAST_STEPS
+        ):
             state["factor"] *= schedule.factor
-            state["since"] = progress
+            state["since"], state["waited"] = progress, 0
+            reduced = True
         self.plateau = state
+        return reduced
 
     def next(self, progress: float) -> None:
         """Enter the next stage."""

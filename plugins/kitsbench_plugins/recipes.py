@@ -67,3 +67,72 @@ SCAU = Recipe(
         ("inference", "section 2.6: overlap 0.8, uniform, label map resampled back"),
     ),
 )
+
+# Isensee et al. 2021, doi:10.1038/s41592-020-01008-z, as its second version trains.
+NNUNET = Recipe(
+    name="nnunet",
+    spacing="median",
+    batch=2,
+    sampling=Sampling("foreground", fraction=1 / 3),
+    augmentation=(
+        Transform("rotation", 0.2, (("degrees", (30.0, 30.0, 30.0)),)),
+        Transform("scale", 0.2, (("range", (0.7, 1.4)),)),
+        Transform("noise", 0.1, (("sd", (0.0, 0.316)),)),
+        Transform("blur", 0.2, (("sigma", (0.5, 1.0)),)),
+        Transform("brightness", 0.15, (("range", (0.75, 1.25)),)),
+        Transform("contrast", 0.15, (("range", (0.75, 1.25)),)),
+        Transform("low_resolution", 0.25, (("zoom", (0.5, 1.0)),)),
+        Transform("gamma", 0.1, (("range", (0.7, 1.5)), ("invert", True))),
+        Transform("gamma", 0.3, (("range", (0.7, 1.5)),)),
+        Transform("mirror", 0.5),
+    ),
+    optimiser=Optimiser("sgd", lr=0.01, weight_decay=3e-5, momentum=0.99, nesterov=True),
+    schedule=Schedule("polynomial", power=0.9),
+    inference=Inference(overlap=0.5, blend="gaussian", sigma=0.125, mirror=(0, 1, 2)),
+    clip_gradient=12.0,
+    sources=(
+        ("recipe", "nnUNetTrainer.py of nnU-Net v2"),
+        ("spacing", "median; where slices are 3 times thicker nnU-Net takes their 10th percentile"),
+        ("sampling", "one third of the batch, which of two samples is one"),
+        ("augmentation", "there in the plane alone where slices are 3 times thicker (dummy 2D)"),
+        ("augmentation.noise", "variance 0 to 0.1 there; here the sd is uniform up to its root"),
+    ),
+)
+
+# Sun et al. 2019, KiTS19 challenge.
+MSAN = Recipe(
+    name="msan",
+    spacing="native",
+    patch=(4, 512, 512),
+    batch=2,
+    intensity=Intensity(clip=(-200.0, 500.0), scale="range", target=(0.0, 1.0)),
+    sampling=Sampling("uniform"),
+    optimiser=Optimiser("adam", lr=1e-3),
+    schedule=Schedule("steps", factor=0.1, count=4),
+    inference=Inference(overlap=0.5, blend="uniform"),
+    clip_gradient=None,
+    sources=(
+        ("spacing", "no resampling is mentioned"),
+        ("patch, batch", "section 3.1: every 4 images of 512 x 512, two of these"),
+        ("intensity", "section 2.1: window -200 to 500; CHOICE: scaled to 0 to 1"),
+        ("sampling", "CHOICE: not mentioned; slabs begin anywhere"),
+        ("augmentation", "none is mentioned"),
+        ("optimiser", "section 3.1"),
+        ("schedule", "section 3.1: times 0.1 after 100, 200 and 300 of 400 thousand steps"),
+        ("inference", "CHOICE: not mentioned; slabs overlap by half"),
+        ("clip_gradient", "not mentioned"),
+    ),
+)
+
+
+def msan_recipe(fg_prob: float = 0.0) -> Recipe:
+    """Recipe of the MSAN paper (Sun et al. 2019), for its networks and for its baseline.
+
+    Parameters
+    ----------
+    fg_prob : float
+        Share of the batch that has foreground near its centre; 0 is uniform sampling.
+    """
+    if not fg_prob:
+        return MSAN
+    return replace(MSAN, sampling=Sampling("foreground", fraction=fg_prob))

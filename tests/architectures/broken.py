@@ -313,3 +313,16 @@ class NeverLearns(Smallest):
 class UnusedHead(Presence):
     def build(self, spec):
         return Shared(replace(spec, heads=spec.heads[:1]))
+
+
+class WithoutPrimaryInEvaluation(Shared):
+    def forward(self, inputs):
+        outputs = super().forward(inputs)
+        return outputs if self.training else {"presence": outputs["presence"]}
+
+
+class LosesTheHeadThatIsDecoded(Presence):
+    """Evaluation may leave out auxiliary heads, not this one."""
+
+    def build(self, spec):
+        return WithoutPrimaryInEvaluation(spec)

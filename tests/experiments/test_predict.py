@@ -18,9 +18,9 @@ def trial(finished) -> tuple[str, str]:
     return str(workdir), found["id"]
 
 
-def predict(trial, images, out):
+def predict(trial, images, out, *options):
     workdir, name = trial
-    done = run_kitsbench("predict", name[:10], *images, "-o", out, "--workdir", workdir)
+    done = run_kitsbench("predict", name[:10], *images, "-o", out, "--workdir", workdir, *options)
     assert done.code == 0, done.err
     return [nibabel.load(path) for path in sorted(out.iterdir())]
 
@@ -67,6 +67,99 @@ def test_the_trial_predicts_what_it_was_scored_on(trial, finished, phantom, tmp_
     np.testing.assert_array_equal(
         np.asarray(found.dataobj), np.asarray(nibabel.load(kept / case).dataobj)
     )
+
+
+@pytest.fixture(scope="module")
+def unknown_scan(phantom, tmp_path_factory):
+    """A scan that has the name of no case."""
+    path = tmp_path_factory.mktemp("new") / "patient.nii.gz"
+    path.write_bytes(scan_of(phantom).read_bytes())
+    return path
+
+
+def test_an_architecture_stands_for_the_mean_of_its_trials(finished, unknown_scan, tmp_path):
+    """As the probabilities of its four networks, averaged by hand, say."""
+    import torch
+
+    from kitsbench.experiments.predict import open_trials
+    from kitsbench.inference.native import decide_native
+
+    _, workdir, done = finished
+    command = ["predict", "alpha", unknown_scan, "-o", tmp_path / "out", "--workdir", workdir]
+    predicted = run_kitsbench(*command)
+    assert predicted.code == 0, predicted.err
+    assert "Mean of 4 trained networks of alpha" in predicted.err
+    assert "Warning" not in predicted.err
+    found = np.asarray(nibabel.load(tmp_path / "out" / "patient.nii.gz").dataobj)
+
+    from kitsbench.data.volumes import prepare_image
+
+    ids = [t["id"] for t in done.json["trials"] if t["architecture"] == "alpha"]
+    total = 0
+    for name in ids:
+        opened = open_trials([workdir / "trials" / name], torch.device("cpu"))
+        ((spacing,),) = [tuple(grids.values()) for grids in opened.spacings]
+        case = prepare_image(unknown_scan, spacing)
+        (predictor,) = opened.trained.predictors
+        total = total + predictor.probabilities({"image": case})["segmentation"]
+    image = nibabel.load(unknown_scan)
+    expected = decide_native(
+        [{"segmentation": total / len(ids)}],
+        [{"segmentation": case.affine}],
+        np.asarray(image.affine),
+        image.shape,
+        lambda member: member[0]["segmentation"].argmax(0).to(torch.uint8),
+    )
+    assert (found == expected).mean() > 0.9999  # sums in another order may tip a tie
+
+
+def test_folds_choose_among_the_networks_of_an_architecture(finished, unknown_scan, tmp_path):
+    _, workdir, _ = finished
+    command = ["predict", "alpha", unknown_scan, "-o", tmp_path, "--workdir", workdir]
+    done = run_kitsbench(*command, "--folds", "1")
+    assert done.code == 0, done.err
+    assert "Mean of 2 trained networks" in done.err
+    missing = run_kitsbench(*command, "--folds", "7", "--overwrite")
+    assert missing.code == 2
+    assert "--folds" in missing.err
+
+
+def test_a_scan_that_was_trained_on_is_called_that(trial, finished, phantom, tmp_path):
+    from kitsbench.files import read_json
+
+    _, workdir, _ = finished
+    described = read_json(workdir / "trials" / trial[1] / "trial.json")
+    seen, unseen = described["train_cases"][0], described["test_cases"][0]
+    command = ["predict", trial[1], "--workdir", workdir, "-o"]
+    warned = run_kitsbench(*command, tmp_path / "a", scan_of(phantom, seen))
+    assert warned.code == 0
+    assert "is a scan that the trial trained on" in " ".join(warned.err.split())
+    assert "Warning" not in run_kitsbench(*command, tmp_path / "b", scan_of(phantom, unseen)).err
+    # Another scan by the same name is none.
+    other = tmp_path / f"{seen}.nii.gz"
+    other.write_bytes(scan_of(phantom, unseen).read_bytes())
+    assert "Warning" not in run_kitsbench(*command, tmp_path / "c", other).err
+
+
+def test_mirroring_at_test_time_can_be_asked_for(trial, unknown_scan, tmp_path):
+    plain, again, mirrored = (
+        np.asarray(predict(trial, [unknown_scan], tmp_path / name, *options)[0].dataobj)
+        for name, options in (("a", ()), ("b", ("--tta", "none")), ("c", ("--tta", "mirror")))
+    )
+    np.testing.assert_array_equal(again, plain)
+    assert (mirrored != plain).any()
+
+
+def test_trials_that_differ_in_more_than_fold_and_seed_are_not_averaged(finished):
+    import torch
+
+    from kitsbench.errors import UsageError
+    from kitsbench.experiments.predict import open_trials
+
+    _, workdir, done = finished
+    first = {t["architecture"]: workdir / "trials" / t["id"] for t in done.json["trials"]}
+    with pytest.raises(UsageError, match="architecture"):
+        open_trials(list(first.values()), torch.device("cpu"))
 
 
 def test_a_damaged_scan_is_named_and_the_others_are_done(trial, phantom, tmp_path):

@@ -162,3 +162,26 @@ def test_a_vote_follows_the_majority_and_ties_follow_the_summed_probability():
     # The tie-break counts only the tied labels, however likely the third one is.
     a, b = [0.49, 0.51, 0.0], [0.48, 0.0, 0.52]
     assert vote_of([1, 2], [a, b]) == 2
+
+
+def test_members_of_a_mean_may_have_spacings_of_their_own():
+    """The fine member is undecided everywhere, so the coarse one says where the border lies."""
+    architecture = PointwiseArchitecture()
+    fine, coarse = (predictor_of(architecture, (8, 8, 8), Inference()) for _ in range(2))
+    native = case_of(np.zeros((12, 16, 24)), (2.0, 1.0, 1.0))
+    image = np.full((6, 8, 8), -100)
+    image[..., 4:] = 100
+    # Voxels of 4 x 2 x 3 mm that cover the same box, so their centres are shifted.
+    case = case_of(image, (4.0, 2.0, 3.0))
+    case.affine[:3, 3] = 1.0, 0.5, 1.0
+    case.native.update(native.native)
+    ensemble = architectures.Mean()
+    spec = ensemble.spec(configure(ensemble), Task())
+    for order in (1, -1):
+        predictors = (fine, coarse)[::order]
+        deciders = [(architecture, p.spec) for p in predictors]
+        trained = Trained(ensemble, spec, predictors, deciders)
+        labels = segment(trained, [{"image": c} for c in (native, case)[::order]])
+        assert labels.shape == (12, 16, 24)
+        assert (labels[..., :11] == 2).all()
+        assert (labels[..., 13:] == 1).all()

@@ -237,6 +237,31 @@ def test_thin_experiments_have_a_page_too(tmp_path, plan, first):
         assert "non-finite loss" in page
 
 
+def test_stages_and_plateaus_are_shown_where_there_are_any(tmp_path):
+    plan = Plan({"staged": 0.0, "plain": 0.1}, folds=1, seeds=1, showcase=0)
+    workdir = write_workdir(tmp_path, plan)
+    assert "Stages of training" not in build_report(workdir).read_text(encoding="utf-8")
+    common = {"lr": 1e-4, "schedule": "plateau"}
+    stages = [
+        {**common, "name": "coarse", "steps": 40, "device_seconds": 6.0, "trained_parameters": 700}
+        | {"frozen_parameters": 1300, "ended_because": "coarse.dice reached 0.95"},
+        {**common, "name": "all", "steps": 80, "device_seconds": 14.0, "trained_parameters": 2000}
+        | {"frozen_parameters": 0, "ended_because": "the budget was spent"},
+    ]
+    for file in workdir.glob("trials/*/ledger.json"):
+        trial = json.loads((file.parent / "trial.json").read_text())
+        if trial["label"] == "staged":
+            ledger = json.loads(file.read_text())
+            falls = [{"stage": "all", "step": step, "factor": 0.2} for step in (77, 99)]
+            file.write_text(json.dumps({**ledger, "stages": stages, "lr_reductions": falls}))
+    text = build_report(workdir).read_text(encoding="utf-8")
+    assert _Page(text).open == []
+    section = text.split("Stages of training")[1].split("</section>")[0]
+    assert section.count("<tr>") == 3
+    for words in ("coarse.dice reached 0.95", "1.30 k", "0.0001", "77, 99"):
+        assert words in section, words
+
+
 def test_cysts_are_judged_on_scans_that_have_one(tmp_path):
     plan = Plan({"a": 0.0, "b": 0.02}, layout="kits23", folds=1, synthetic=False)
     built = build_report(write_workdir(tmp_path, plan))

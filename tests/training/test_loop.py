@@ -173,10 +173,92 @@ def test_stages_freeze_what_they_shall_and_the_ledger_tells(make_job):
     architecture = architectures.Staged()
     job = make_job(architecture, budget=Budget(10, "steps"))
     outcome = train(job)
-    stages = outcome.ledger.stages
-    assert [stage["name"] for stage in stages] == [stage.name for stage in job.spec.stages]
-    assert all(stage["ended_because"] for stage in stages)
-    assert any(stage["frozen_tensors"] > 0 for stage in stages)
+    rough, fine = outcome.ledger.stages
+    assert (rough["name"], rough["steps"], rough["ended_by"]) == ("rough", 4, "share")
+    assert (fine["name"], fine["steps"], fine["ended_by"]) == ("fine", 6, "budget")
+    assert (fine["from_step"], fine["from_fraction"]) == (4, 0.4)
+    total = sum(p.numel() for p in outcome.network.parameters())
+    head = sum(p.numel() for p in outcome.network.layers["segmentation"].parameters())
+    assert (fine["trained_parameters"], fine["frozen_parameters"]) == (head, total - head)
+    assert (rough["trained_parameters"], rough["frozen_parameters"]) == (total - head, head)
+    spent = rough["device_seconds"] + fine["device_seconds"]
+    assert spent == pytest.approx(outcome.ledger.device_seconds)
+    assert outcome.ledger.lr_reductions == []
+
+
+class Decided(architectures.Staged):
+    """Its first stage has learned enough from the beginning."""
+
+    def loss(self, outputs, targets, progress, spec):
+        total, parts = super().loss(outputs, targets, progress, spec)
+        return total, parts | {"rough.accuracy": torch.tensor(1.0)}
+
+
+def test_a_stage_that_reached_its_aim_leaves_its_share_to_the_next(make_job):
+    rough, fine = train(make_job(Decided(), budget=Budget(10, "steps"))).ledger.stages
+    assert (rough["steps"], rough["ended_by"]) == (1, "until")
+    assert "rough.accuracy" in rough["ended_because"]
+    assert (fine["steps"], fine["ended_by"]) == (9, "budget")
+
+
+class Stuck(architectures.Smallest):
+    """A loss that never changes."""
+
+    def loss(self, outputs, targets, progress, spec):
+        total, parts = super().loss(outputs, targets, progress, spec)
+        return total * 0 + 1, parts
+
+
+def test_a_plateau_lowers_the_learning_rate_and_the_ledger_says_when(make_job):
+    recipe = replace(RECIPE, schedule=Schedule("plateau", patience=0.3, factor=0.2))
+    outcome = train(make_job(Stuck(), recipe=recipe, budget=Budget(10, "steps")))
+    reductions = outcome.ledger.lr_reductions
+    # The first loss is the best; more than 3 of 10 steps later the rate falls, and so on.
+    assert [row["step"] for row in reductions] == [4, 8]
+    assert [row["factor"] for row in reductions] == pytest.approx([0.2, 0.04])
+    assert {row["stage"] for row in reductions} == {"train"}
+    rates = [row["value"] for row in outcome.curve if row["kind"] == "lr"]
+    assert rates[-1] == pytest.approx(0.04 * rates[0])
+
+
+def test_stages_and_plateaus_survive_a_kill(make_job):
+    recipe = replace(RECIPE, schedule=Schedule("plateau", patience=0.1, factor=0.5))
+    architecture = StuckInStages()
+    fields = {"recipe": recipe, "budget": Budget(12, "steps"), "checkpoint_every": 0.0}
+    whole = train(make_job(architecture, folder="whole", **fields))
+
+    for step in (3, 5, 9):
+
+        def die(fraction, ledger, step=step):
+            if ledger.steps == step:
+                raise Killed
+
+        with pytest.raises(Killed):
+            train(make_job(architecture, folder="killed", **fields), report=die)
+    resumed = train(make_job(architecture, folder="killed", **fields))
+
+    def told(outcome):
+        rows = [dict(row) for row in outcome.ledger.stages]
+        for row in rows:
+            del row["device_seconds"], row["from_seconds"]  # a clock's, never the same twice
+        return rows, outcome.ledger.lr_reductions
+
+    assert told(resumed) == told(whole)
+    assert {row["stage"] for row in whole.ledger.lr_reductions} == {"rough", "fine"}
+    assert same(weights(resumed), weights(whole))
+
+
+class StuckInStages(architectures.Staged):
+    """Stages whose losses stop falling; the second has no schedule of its own."""
+
+    def spec(self, config, task):
+        spec = super().spec(config, task)
+        stages = tuple(replace(stage, schedule=None, until=None) for stage in spec.stages)
+        return replace(spec, stages=stages)
+
+    def loss(self, outputs, targets, progress, spec):
+        total, parts = super().loss(outputs, targets, progress, spec)
+        return total * 0.0 + 1, parts
 
 
 def test_frozen_weights_do_not_move(make_job):

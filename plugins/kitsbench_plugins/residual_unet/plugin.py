@@ -5,34 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
-from kitsbench.architecture import (
-    KITS21,
-    WIDTH,
-    Architecture,
-    Key,
-    Plain,
-    Progress,
-    Setting,
-    Spec,
-    Task,
-)
-from kitsbench_plugins.blocks import (
-    DICE_BACKGROUND,
-    dice_cross_entropy,
-    plan_pooling,
-    pooled_spec,
-    scaled,
-)
-from kitsbench_plugins.recipes import PAPER_LR, scau_recipe
+from kitsbench.architecture import WIDTH, Key, Plain, Setting, Spec
+from kitsbench_plugins.blocks import scaled
+from kitsbench_plugins.paper003 import PAPER_KEYS, Paper003
 from kitsbench_plugins.residual_unet.network import ResidualUNetNetwork
 
 CHANNELS = (16, 32, 64, 128, 256)
-BOTTOM = 2  # smallest edge at the bottom, voxels: instance norm needs more than one voxel
 
 
-class ResidualUNet(Architecture):
+class ResidualUNet(Paper003):
     """U-Net of residual units; the baseline that SCAU U-Net is compared with."""
 
     title = "Residual U-Net"
@@ -46,36 +29,16 @@ class ResidualUNet(Architecture):
             high=5,
             help="resolution levels, the bottom included",
         ),
-        "dice_background": DICE_BACKGROUND,
-        "paper_lr": PAPER_LR,
+        **PAPER_KEYS,
     }
-    sizes: ClassVar = {"tiny": {"width": 0.25}, "small": {"width": 0.5}}
-    paper_labels = KITS21
     paper_patch = (64, 160, 160)
 
-    def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
-        """One softmax head; the strides follow the patch."""
-        pooling = plan_pooling(task.patch or self.paper_patch, config["depth"] - 1, BOTTOM)
-        return pooled_spec(
-            config, task, pooling, paper=scau_recipe(self.paper_patch, config["paper_lr"])
-        )
+    def halvings(self, config: Mapping[str, Setting]) -> int:
+        """Every level but the bottom halves."""
+        return int(config["depth"]) - 1
 
     def build(self, spec: Spec) -> nn.Module:
         """Make the network."""
-        strides = plan_pooling(spec.grids[0].shape, spec["depth"] - 1, BOTTOM).strides
+        strides = self.pooling(dict(spec.config), spec.grids[0].shape).strides
         channels = [scaled(c, spec["width"]) for c in CHANNELS[: len(strides) + 1]]
         return Plain(ResidualUNetNetwork(channels, strides, spec.classes))
-
-    def loss(
-        self,
-        outputs: Mapping[str, Tensor],
-        targets: Mapping[str, Tensor],
-        progress: Progress,
-        spec: Spec,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Dice over all classes, background included, + cross-entropy."""
-        return dice_cross_entropy(
-            outputs["segmentation"],
-            targets["segmentation"],
-            background=spec["dice_background"] == "on",
-        )

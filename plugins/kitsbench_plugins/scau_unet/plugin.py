@@ -5,29 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
-from kitsbench.architecture import (
-    KITS21,
-    WIDTH,
-    Architecture,
-    Key,
-    Plain,
-    Progress,
-    Setting,
-    Spec,
-    Task,
-)
-from kitsbench_plugins.blocks import (
-    DICE_BACKGROUND,
-    Pooling,
-    Shape,
-    dice_cross_entropy,
-    plan_pooling,
-    pooled_spec,
-    scaled,
-)
-from kitsbench_plugins.recipes import PAPER_LR, scau_recipe
+from kitsbench.architecture import WIDTH, Key, Plain, Setting, Spec
+from kitsbench_plugins.blocks import Shape, scaled
+from kitsbench_plugins.paper003 import PAPER_KEYS, Paper003
 from kitsbench_plugins.scau_unet.network import ScauNetwork
 
 # preset -> channels of the encoders, channels of the bottom
@@ -35,10 +17,9 @@ PRESETS = {
     "paper": ((32, 64, 128), 128),
     "repo": ((64, 128, 256, 512), 512),
 }
-BOTTOM = 2  # smallest edge at the bottom, voxels: instance norm needs more than one voxel
 
 
-class ScauUNet(Architecture):
+class ScauUNet(Paper003):
     """U-Net with spatial attention at both ends and channel attention at the bottom."""
 
     title = "SCAU U-Net"
@@ -77,23 +58,21 @@ class ScauUNet(Architecture):
             high=64,
             help="fewest hidden channels of the channel attention",
         ),
-        "dice_background": DICE_BACKGROUND,
-        "paper_lr": PAPER_LR,
+        **PAPER_KEYS,
     }
-    sizes: ClassVar = {"tiny": {"width": 0.25}, "small": {"width": 0.5}}
-    paper_labels = KITS21
     paper_patch = (64, 128, 128)
 
-    def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
-        """One softmax head; the strides follow the patch."""
-        pooling = _pooling(config, task.patch or self.paper_patch)
-        # The preset `repo` was trained on larger patches (train.py).
-        patch = self.paper_patch if config["preset"] == "paper" else (64, 160, 160)
-        return pooled_spec(config, task, pooling, paper=scau_recipe(patch, config["paper_lr"]))
+    def halvings(self, config: Mapping[str, Setting]) -> int:
+        """Every encoder halves, the first too."""
+        return int(config["depth"] or len(PRESETS[str(config["preset"])][0]))
+
+    def recipe_patch(self, config: Mapping[str, Setting]) -> Shape:
+        """The preset ``repo`` was trained on larger patches (train.py)."""
+        return self.paper_patch if config["preset"] == "paper" else (64, 160, 160)
 
     def build(self, spec: Spec) -> nn.Module:
         """Make the network."""
-        strides = _pooling(dict(spec.config), spec.grids[0].shape).strides
+        strides = self.pooling(dict(spec.config), spec.grids[0].shape).strides
         channels, bottom = PRESETS[spec["preset"]]
         channels = channels[: len(strides)]
         if spec["preset"] == "paper" or len(strides) < 4:
@@ -111,22 +90,3 @@ class ScauUNet(Architecture):
                 floor=spec["attention_floor"],
             )
         )
-
-    def loss(
-        self,
-        outputs: Mapping[str, Tensor],
-        targets: Mapping[str, Tensor],
-        progress: Progress,
-        spec: Spec,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Dice over all classes, background included, + cross-entropy."""
-        return dice_cross_entropy(
-            outputs["segmentation"],
-            targets["segmentation"],
-            background=spec["dice_background"] == "on",
-        )
-
-
-def _pooling(config: Mapping[str, Setting], patch: Shape) -> Pooling:
-    steps = config["depth"] or len(PRESETS[str(config["preset"])][0])
-    return plan_pooling(patch, int(steps), BOTTOM)

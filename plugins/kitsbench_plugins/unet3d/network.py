@@ -75,19 +75,26 @@ class UNet3DNetwork(nn.Module):
         )
         self.head = nn.Conv3d(widths[0], classes, 1)
 
+    def encode(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Output of each level, the bottom last, and of each max-pool."""
+        features = images if self.valid else pad_to_multiple(images, self.multiple)
+        levels, pooled = [self.encoders[0](features)], []
+        for encoder, pool in zip(self.encoders[1:], self.pools, strict=True):
+            pooled.append(pool(levels[-1]))
+            levels.append(encoder(pooled[-1]))
+        return levels, pooled
+
+    def decode(self, levels: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+        """Logits from the outputs of the levels, cut to the shape of the image."""
+        *skips, features = levels
+        for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
+            features = up(features)
+            skip = crop_to(skip, features.shape[2:], centred=True)
+            features = decoder(torch.cat([skip, features], 1))
+        logits: Tensor = self.head(features)
+        return logits if self.valid else crop_to(logits, shape)
+
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, 1, z, y, x) to logits (B, classes, z', y', x')."""
-        shape = images.shape[2:]
-        features = images if self.valid else pad_to_multiple(images, self.multiple)
-        skips = []
-        for encoder, pool in zip(self.encoders, self.pools, strict=False):
-            features = encoder(features)
-            skips.append(features)
-            features = pool(features)
-        features = self.encoders[-1](features)
-        for up, decoder in zip(self.ups, self.decoders, strict=True):
-            features = up(features)
-            skip = crop_to(skips.pop(), features.shape[2:], centred=True)
-            features = decoder(torch.cat([skip, features], 1))
-        logits = self.head(features)
-        return logits if self.valid else crop_to(logits, shape)
+        levels, _ = self.encode(images)
+        return self.decode(levels, images.shape[2:])

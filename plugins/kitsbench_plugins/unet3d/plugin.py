@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from torch import nn
 
 from kitsbench.architecture import WIDTH, Architecture, Key, Plain, Setting, Spec, Task
-from kitsbench.recipe import Inference, Optimiser, Recipe, Sampling, Schedule, Transform
 from kitsbench_plugins.blocks import Pooling, Shape, plan_pooling, pooled_spec, scaled
+from kitsbench_plugins.recipes import NNUNET, msan_recipe
+from kitsbench_plugins.slab_pooling import plan_slab_pooling
 from kitsbench_plugins.unet3d.network import UNet3DNetwork
 
 BASE = 32
 BOTTOM = 4  # smallest edge at the bottom, voxels: below it batch statistics say little
 
-# Cicek et al. trained on microscopy; on CT this network is run with nnU-Net's recipe, without
-# deep supervision (nnUNetTrainer.py of nnU-Net v2).
-NNUNET = Recipe(
-    name="nnunet",
-    spacing="median",
-    batch=2,
-    sampling=Sampling("foreground", fraction=1 / 3),
-    augmentation=(
-        Transform("rotation", 0.2, (("degrees", (30.0, 30.0, 30.0)),)),
-        Transform("scale", 0.2, (("range", (0.7, 1.4)),)),
-        Transform("noise", 0.1, (("sd", (0.0, 0.316)),)),
-        Transform("blur", 0.2, (("sigma", (0.5, 1.0)),)),
-        Transform("brightness", 0.15, (("range", (0.75, 1.25)),)),
-        Transform("contrast", 0.15, (("range", (0.75, 1.25)),)),
-        Transform("low_resolution", 0.25, (("zoom", (0.5, 1.0)),)),
-        Transform("gamma", 0.1, (("range", (0.7, 1.5)), ("invert", True))),
-        Transform("gamma", 0.3, (("range", (0.7, 1.5)),)),
-        Transform("mirror", 0.5),
-    ),
-    optimiser=Optimiser("sgd", lr=0.01, weight_decay=3e-5, momentum=0.99, nesterov=True),
-    schedule=Schedule("polynomial", power=0.9),
-    inference=Inference(overlap=0.5, blend="gaussian", sigma=0.125, mirror=(0, 1, 2)),
-    clip_gradient=12.0,
-    sources=(
-        ("recipe", "nnUNetTrainer.py of nnU-Net v2, without deep supervision"),
-        ("augmentation.noise", "variance 0 to 0.1 there; here the sd is uniform up to its root"),
-    ),
-)
+# Cicek et al. trained on microscopy; on CT this network is run with nnU-Net's recipe.
+RECIPE = replace(NNUNET, sources=(*NNUNET.sources, ("loss", "without deep supervision")))
 
 
 class UNet3D(Architecture):
@@ -66,6 +42,12 @@ class UNet3D(Architecture):
             high=1.0,
             help="momentum of the running statistics of batch normalisation",
         ),
+        "paper_recipe": Key(
+            "nnunet",
+            "CHOICE: the paper's own is for microscopy; msan is how Sun et al. 2019 train it",
+            options=("nnunet", "msan"),
+            help="recipe and pools of the mode `paper`",
+        ),
     }
     sizes: ClassVar = {
         "tiny": {"width": 0.125, "depth": 3},
@@ -76,8 +58,9 @@ class UNet3D(Architecture):
 
     def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
         """One softmax head; the pools follow the patch."""
-        pooling = _pooling(config, task.patch or self.paper_patch)
-        return pooled_spec(config, task, pooling, paper=NNUNET)
+        recipe = RECIPE if config["paper_recipe"] == "nnunet" else msan_recipe()
+        pooling = _pooling(config, task.patch or recipe.patch or self.paper_patch)
+        return pooled_spec(config, task, pooling, paper=recipe)
 
     def build(self, spec: Spec) -> nn.Module:
         """Make the network."""
@@ -95,4 +78,6 @@ class UNet3D(Architecture):
 
 def _pooling(config: Mapping[str, Setting], patch: Shape) -> Pooling:
     steps = int(config["depth"]) - 1
+    if config["paper_recipe"] == "msan" and config["padding"] == "same":
+        return plan_slab_pooling(patch, steps, BOTTOM, "pool")
     return plan_pooling(patch, steps, BOTTOM, valid=config["padding"] == "valid")

@@ -1,0 +1,1 @@
+"""Attention VNet (Tureckova et al. 2019), and the assembly of its two resolutions."""

@@ -1,0 +1,48 @@
+"""How Myronenko and Hatamizadeh 2019 trained, as far as the paper says it."""
+
+from __future__ import annotations
+
+from kitsbench.recipe import (
+    Inference,
+    Intensity,
+    Optimiser,
+    Recipe,
+    Sampling,
+    Schedule,
+    Transform,
+)
+
+RECIPE = Recipe(
+    name="boundary_aware",
+    spacing=(1.0, 1.0, 1.0),
+    patch=(176, 176, 176),
+    batch=8,
+    intensity=Intensity(clip=(-1000.0, 1000.0), scale="range", target=(-1.0, 1.0)),
+    sampling=Sampling(
+        "mixture", weights=(("tumor", 0.8), ("foreground", 0.1), ("background", 0.1))
+    ),
+    augmentation=(
+        Transform("mirror", 0.5),
+        Transform("brightness", 1.0, (("range", (0.9, 1.1)),)),
+        Transform("shift", 1.0, (("range", (-0.1, 0.1)),)),
+    ),
+    optimiser=Optimiser("adam", lr=5e-5),
+    schedule=Schedule("polynomial", power=0.9),
+    inference=Inference(overlap=0.5, blend="gaussian", sigma=0.125, mirror=(0, 1, 2)),
+    clip_gradient=None,
+    sources=(
+        ("spacing, patch, batch, intensity, sampling", "section 4"),
+        (
+            "augmentation",
+            "CHOICE: none is mentioned; mirroring, intensity shift and scale of the network that "
+            "this one builds on (Myronenko 2018)",
+        ),
+        ("optimiser, schedule", "section 4; CHOICE: no weight decay, none is mentioned"),
+        (
+            "inference",
+            "section 4 says test-time augmentation and five models; CHOICE: all flips, tiles that "
+            "overlap by half with Gaussian weights; the five models are left out",
+        ),
+        ("clip_gradient", "CHOICE: not mentioned"),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Single cascade network with an extra classification task (Humpire-Mamani 2019)."""

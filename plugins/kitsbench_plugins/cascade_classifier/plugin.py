@@ -1,0 +1,229 @@
+"""The single cascade network as a plugin: all six hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from kitsbench import default_hooks, losses
+from kitsbench.architecture import (
+    Architecture,
+    Grid,
+    Head,
+    Labels,
+    Progress,
+    Setting,
+    Shape,
+    Spec,
+    Stage,
+    Task,
+)
+from kitsbench_plugins.blocks import Pooling, plan_pooling, scaled
+from kitsbench_plugins.cascade_classifier.keys import KEYS, TAILS
+from kitsbench_plugins.cascade_classifier.network import CascadeNetwork
+from kitsbench_plugins.cascade_classifier.recipe import RECIPE
+
+BASE = 16  # of the low-resolution net; the high-resolution net has twice as many channels
+BOTTOM = 5  # smallest edge at the bottom, voxels: the classifier cuts four
+DICE_SHARE = 0.2  # of the high-resolution loss; the rest is cross-entropy (section 2.3.4)
+LARGEST_WEIGHT = 20.0  # of a class, relative to the most frequent one
+WEIGHTS = {"hi": 2.0, "cls": 2.0, "lo": 1.0}  # section 2.3.4
+
+
+class CascadeClassifier(Architecture):
+    """A coarse 3D U-Net masks the input of a fine one, which also tells whether there is tumour."""
+
+    title = "Single cascade network with classifier"
+    paper = "Humpire-Mamani 2019, KiTS19 challenge"
+    keys: ClassVar = KEYS
+    sizes: ClassVar = {
+        "tiny": {"width": 0.25, "depth": 2, "fc": (256, 64, 64), "grid_ratio": 2},
+        "small": {"width": 0.5, "depth": 3, "fc": (512, 128, 128), "grid_ratio": 2},
+    }
+    paper_patch = (108, 108, 108)
+
+    def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
+        """Two grids, the fine head that is decoded, the coarse one, and the classifier's."""
+        pooling, patch = _sizes(config, task.patch or self.paper_patch)
+        output = pooling.size_rule.nearest(patch)[1]
+        ratio = int(config["grid_ratio"])  # type: ignore[arg-type]
+        values = tuple(value for _, value in task.labels)
+        heads = [
+            Head("hi", "softmax", ((0,), *((value,) for value in values)), output, "hi"),
+            Head("lo", "regions", (values,), output, "lo", role="auxiliary", at_inference=True),
+        ]
+        if config["classifier"] == "on":
+            tumor = (tumor_value(task.labels),)
+            heads.append(Head("cls", "scalar", (tumor,), (1, 1, 1), "hi", role="auxiliary"))
+        return Spec(
+            config=tuple(config.items()),
+            labels=task.labels,
+            grids=(Grid("hi", patch), Grid("lo", patch, (float(ratio),) * 3)),
+            heads=tuple(heads),
+            size_rule=pooling.size_rule,
+            stages=_stages(config, len(pooling.strides)),
+            paper=RECIPE,
+            notes=(*pooling.notes, *_notes(ratio, patch, output)),
+        )
+
+    def build(self, spec: Spec) -> nn.Module:
+        """Make the network."""
+        config, shape = dict(spec.config), spec.grids[0].shape
+        steps = len(_sizes(config, shape)[0].strides)
+        low = scaled(BASE, spec["width"])
+        # An edge of 2^steps * b + 8 * 2^steps - 4 voxels has b at the bottom.
+        bottom = tuple((edge + 4) // 2**steps - 8 for edge in shape)
+        return CascadeNetwork(
+            spec.classes,
+            _channel(spec),
+            (low, 2 * low),
+            steps,
+            bottom,
+            spec["grid_ratio"],
+            mask=spec["mask_fusion"] if spec["mask_path"] == "on" else "off",
+            classifier=spec["fc"] if spec["classifier"] == "on" else None,
+            mean_volume=spec["volume_scale"] == "mean",
+            norm=spec["norm"],
+            momentum=spec["bn_momentum"],
+        )
+
+    def targets(self, labels: Mapping[str, Tensor], spec: Spec) -> dict[str, Tensor]:
+        """Labels of the fine output, union of all labels of the coarse one, presence of tumour."""
+        found = {
+            head.name: default_hooks.target(labels[head.grid], head)
+            for head in spec.heads
+            if head.kind != "scalar"
+        }
+        if spec["classifier"] == "on":
+            tumor = found["hi"] == _channel(spec)
+            found["cls"] = tumor.flatten(1).any(1, keepdim=True).float()
+        return found
+
+    def loss(
+        self,
+        outputs: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor],
+        progress: Progress,
+        spec: Spec,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """2 hi + 2 cls + lo (section 2.3.4); the first stage has lo alone.
+
+        The part ``lo_dice`` is the Dice coefficient of the thresholded coarse output in the
+        batch, 0 where no label is there, so that the first stage never ends on empty patches.
+        """
+        top_k = spec["top_k"]
+        coarse = losses.binary_cross_entropy(outputs["lo"], targets["lo"], top_k=top_k)
+        found = (outputs["lo"] > 0).float()
+        parts = {
+            "lo": coarse.detach(),
+            "lo_dice": 1 - losses.soft_dice(found, targets["lo"], batch=True).detach(),
+        }
+        if progress.stage == "low":
+            return coarse, parts
+        logits, target = outputs["hi"], targets["hi"]
+        coded = losses.one_hot(target, logits.shape[1])
+        dice = losses.soft_dice(logits.float().softmax(1), coded, batch=True, foreground_only=True)
+        weights = (
+            class_weights(target, logits.shape[1]) if spec["class_weights"] != "none" else None
+        )
+        entropy = losses.cross_entropy(logits, target, weights=weights, top_k=top_k)
+        total = WEIGHTS["lo"] * coarse + WEIGHTS["hi"] * (
+            DICE_SHARE * dice + (1 - DICE_SHARE) * entropy
+        )
+        parts |= {"hi.dice": dice.detach(), "hi.cross_entropy": entropy.detach()}
+        if spec["classifier"] == "on":
+            error = losses.mean_squared_error(outputs["cls"].float().sigmoid(), targets["cls"])
+            total = total + WEIGHTS["cls"] * error
+            parts["cls"] = error.detach()
+        return total, parts
+
+    def decode(self, probabilities: Mapping[str, Tensor], spec: Spec) -> Tensor:
+        """Each label where its probability exceeds one half; nothing where none does."""
+        values = probabilities["hi"]
+        decided = torch.zeros(values.shape[1:], dtype=torch.uint8, device=values.device)
+        for channel, (label,) in enumerate(spec.primary.channels):
+            if label:
+                decided[values[channel] > 0.5] = label
+        return decided
+
+    def postprocess(
+        self,
+        labels: Tensor,
+        maps: Mapping[str, Tensor],
+        spacing: tuple[float, float, float],
+        spec: Spec,
+    ) -> Tensor:
+        """A kidney on each side, masses that touch one, all of it near the coarse mask."""
+        if spec["postprocess"] == "off":
+            return labels
+        from kitsbench.inference import postprocessing as clean
+
+        kidney = dict(spec.labels).get("kidney", spec.labels[0][1])
+        masses = [value for _, value in spec.labels if value != kidney]
+        labels = clean.keep_kidney_each_side(labels, (kidney,))
+        if masses:
+            labels = clean.tumor_touching_kidney(labels, masses, (kidney,))
+        return clean.within_dilated(labels, maps["lo"][0] > 0.5, spec["dilation_mm"], spacing)
+
+
+def tumor_value(labels: Labels) -> int:
+    """Value of the label ``tumor``; of the last label where none is called so."""
+    return dict(labels).get("tumor", labels[-1][1])
+
+
+def class_weights(target: Tensor, channels: int) -> Tensor:
+    """Weights of the classes by their inverse frequency in a batch.
+
+    Parameters
+    ----------
+    target : Tensor
+        Channel indices, (B, z, y, x).
+    channels : int
+
+    Returns
+    -------
+    Tensor
+        (channels,): 1 to 20 times that of the most frequent class, mean 1 over the classes that
+        are there.
+    """
+    counts = torch.bincount(target.flatten(), minlength=channels).float()
+    weights = (counts.max() / counts.clamp_min(1)).clamp(1.0, LARGEST_WEIGHT)
+    return weights / weights[counts > 0].mean()
+
+
+def _sizes(config: Mapping[str, Setting], wanted: Shape) -> tuple[Pooling, Shape]:
+    """Halvings and patch; the shortest axis decides for all, so that the grids stay aligned."""
+    shortest = min(wanted)
+    steps = int(config["depth"]) - 1  # type: ignore[arg-type]
+    pooling = plan_pooling((shortest,) * 3, steps, BOTTOM, valid=True)
+    least = pooling.patch[0]
+    return pooling, pooling.size_rule.nearest(tuple(max(edge, least) for edge in wanted))[0]  # type: ignore[arg-type]
+
+
+def _stages(config: Mapping[str, Setting], steps: int) -> tuple[Stage, ...]:
+    if config["staging"] == "off":
+        return (Stage("all"),)
+    share = float(config["stage_share"])  # type: ignore[arg-type]
+    until = ("lo_dice", float(config["stage_dice"]))  # type: ignore[arg-type]
+    tail = tuple(name.format(last=steps - 1) for name in TAILS[str(config["lo_trainable_tail"])])
+    return (
+        Stage("low", share, ("low.*",), ("lo",), until),
+        Stage("all", 1 - share, ("high.*", "mask_branch.*", "classifier.*", *tail)),
+    )
+
+
+def _notes(ratio: int, patch: Shape, output: Shape) -> tuple[str, ...]:
+    notes = []
+    if ratio != 4:
+        notes.append(f"The coarse grid has {ratio} times the voxel size of the fine one, not 4.")
+    if any(ratio * inner > edge for inner, edge in zip(output, patch, strict=True)):
+        notes.append("The coarse output is wider than the fine input: its mask is cut to fit.")
+    return tuple(notes)
+
+
+def _channel(spec: Spec) -> int:
+    """Channel of the fine head that is tumour."""
+    return spec.primary.channels.index((tumor_value(spec.labels),))

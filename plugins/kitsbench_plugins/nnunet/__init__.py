@@ -1,0 +1,1 @@
+"""nnU-Net: networks whose shape is planned from patch and spacing (Isensee et al. 2021)."""

@@ -1,0 +1,137 @@
+"""nnU-Net's two networks as plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import nn
+
+from kitsbench.architecture import WIDTH, Architecture, Grid, Head, Key, Setting, Spec, Task
+from kitsbench_plugins.blocks import scaled
+from kitsbench_plugins.nnunet import network
+from kitsbench_plugins.nnunet.plan import Plan, plan, total_stride
+from kitsbench_plugins.recipes import NNUNET
+from kitsbench_plugins.requirements import require
+
+require("dynamic_network_architectures", 'pip install "kitsbench-plugins[nnunet]"')
+
+BASE, CAP = 32, 320  # channels of the first stage, and the most that a stage has
+BLOCKS = (1, 3, 4, 6)  # of the residual encoder; 6 from there on
+STAGES = 9  # more are not planned: the bottom would be 1024 voxels wide before
+
+KEYS: dict[str, Key] = {
+    "width": WIDTH,
+    "depth": Key(
+        0,
+        "get_pool_and_conv_props of nnU-Net v2",
+        low=0,
+        high=STAGES,
+        help="most resolutions; 0 takes as many as the patch allows",
+    ),
+    "deep_supervision": Key(
+        "on",
+        "nnUNetTrainer.py of nnU-Net v2",
+        options=("on", "off"),
+        help="a head at every resolution of the decoder, weighted 1, 1/2, ... 0",
+    ),
+}
+
+
+class NNUNetPlain(Architecture):
+    """The 3D U-Net that nnU-Net plans: strided convolutions, instance norm, heads at all scales."""
+
+    title = "nnU-Net (plain)"
+    paper = "Isensee et al. 2021, doi:10.1038/s41592-020-01008-z"
+    keys: ClassVar[Mapping[str, Key]] = KEYS
+    sizes: ClassVar[Mapping[str, Mapping[str, Setting]]] = {
+        "tiny": {"width": 0.25},
+        "small": {"width": 0.5},
+    }
+    paper_patch = (128, 128, 128)
+
+    def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
+        """One head for each resolution of the decoder; their number follows the patch."""
+        planned = _planned(config, task.patch or self.paper_patch, task.spacing)
+        channels = ((0,), *((value,) for _, value in task.labels))
+        scales = planned.stages - 1 if config["deep_supervision"] == "on" else 1
+        heads = []
+        for level in range(scales):
+            stride = total_stride(planned.strides[:level])
+            shape = tuple(e // s for e, s in zip(planned.patch, stride, strict=True))
+            heads.append(
+                Head(
+                    f"segmentation_{level}" if level else "segmentation",
+                    "softmax",
+                    channels,
+                    shape,  # type: ignore[arg-type]
+                    stride=stride,
+                    role="auxiliary" if level else "primary",
+                )
+            )
+        return Spec(
+            config=tuple(config.items()),
+            labels=task.labels,
+            grids=(Grid("image", planned.patch),),
+            heads=tuple(heads),
+            size_rule=planned.size_rule,
+            paper=NNUNET,
+            notes=_notes(planned, config),
+            spacing=task.spacing,
+        )
+
+    def build(self, spec: Spec) -> nn.Module:
+        """Make the network."""
+        planned, channels, names = self._parts(spec)
+        return network.plain(planned, channels, spec.classes, names)
+
+    def _parts(self, spec: Spec) -> tuple[Plan, list[int], list[str]]:
+        """Plan, channels of each stage, names of the heads."""
+        planned = _planned(dict(spec.config), spec.grids[0].shape, spec.spacing)
+        base, cap = scaled(BASE, spec["width"]), scaled(CAP, spec["width"])
+        channels = [min(cap, base * 2**stage) for stage in range(planned.stages)]
+        return planned, channels, [head.name for head in spec.heads]
+
+
+class NNUNetResEnc(NNUNetPlain):
+    """nnU-Net's U-Net with a residual encoder."""
+
+    title = "nnU-Net (residual encoder)"
+    paper = "Isensee et al. 2024, arXiv:2404.09556"
+    keys: ClassVar[Mapping[str, Key]] = {
+        **KEYS,
+        "block_cap": Key(
+            0,
+            "ResEncUNetPlanner of nnU-Net v2: 1, 3, 4, 6, 6, 6 blocks",
+            low=0,
+            high=6,
+            help="most residual blocks of a stage; 0 for no limit",
+        ),
+    }
+
+    def build(self, spec: Spec) -> nn.Module:
+        """Make the network."""
+        planned, channels, names = self._parts(spec)
+        most = spec["block_cap"] or BLOCKS[-1]
+        blocks = [min(most, BLOCKS[min(s, len(BLOCKS) - 1)]) for s in range(planned.stages)]
+        return network.residual(planned, channels, blocks, spec.classes, names)
+
+
+def _planned(
+    config: Mapping[str, Setting],
+    patch: tuple[int, int, int],
+    spacing: tuple[float, float, float] | None,
+) -> Plan:
+    return plan(patch, spacing, max(2, int(config["depth"] or STAGES)))
+
+
+def _notes(planned: Plan, config: Mapping[str, Setting]) -> tuple[str, ...]:
+    """Nothing where the network is the paper's of six stages or deeper, or what was asked for."""
+    wanted = int(config["depth"] or 6)
+    if planned.stages >= wanted:
+        return ()
+    edges = "x".join(map(str, planned.patch))
+    return (
+        f"The stages follow the patch: {planned.stages} instead of {wanted}, because {edges} "
+        "voxels leave no bottom edge of 4 with more.",
+    )

@@ -1,0 +1,1 @@
+"""Decoders and encoders of segmentation-models-pytorch-3d."""

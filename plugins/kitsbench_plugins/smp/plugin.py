@@ -1,0 +1,172 @@
+"""The decoders of segmentation-models-pytorch-3d as plugins, one name each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from torch import nn
+
+from kitsbench.architecture import (
+    WIDTH,
+    Architecture,
+    Key,
+    Plain,
+    Setting,
+    SizeRule,
+    Spec,
+    Task,
+    softmax_spec,
+)
+from kitsbench_plugins.blocks import Shape
+from kitsbench_plugins.recipes import NNUNET
+from kitsbench_plugins.requirements import require
+from kitsbench_plugins.smp import network
+
+require("segmentation_models_pytorch_3d", "pip install segmentation-models-pytorch-3d")
+
+BOTTOM = 2  # smallest edge at the bottom, voxels: batch normalisation needs more than one
+FEWEST = 2  # halvings
+
+# What version 1.0.2 of the package can build for one input channel in 3D.
+ENCODERS = ("resnet18", "resnet34", "resnet50", "densenet121", "efficientnet-b0", "mobileone_s0")
+
+RECIPE_SOURCE = ("loss", "without deep supervision; the package has no recipe of its own")
+
+# For a CPU: at 32^3 voxels the encoder's first three stages, and a narrow decoder.
+TINY: dict[str, Setting] = {"encoder": "resnet18", "depth": 3, "width": 0.25}
+SMALL: dict[str, Setting] = {"encoder": "resnet18", "depth": 4, "width": 0.5}
+
+
+def keys(fewest: int = FEWEST) -> dict[str, Key]:
+    """Keys of a decoder that needs so many halvings."""
+    return {
+        "encoder": Key(
+            "resnet34", "the package's default", options=ENCODERS, help="network that goes down"
+        ),
+        "encoder_weights": Key(
+            "none",
+            "CHOICE; all start from random weights. The package's default is imagenet",
+            options=("none", "imagenet"),
+            help="imagenet downloads weights of the 2D encoder",
+        ),
+        "depth": Key(
+            network.STAGES,
+            "the package's encoder_depth",
+            low=fewest,
+            high=network.STAGES,
+            help="halvings; the encoder ends there",
+        ),
+        "width": Key(
+            1.0,
+            "1 is the package's",
+            low=WIDTH.low,
+            high=WIDTH.high,
+            help="multiplies the decoder's channel counts; an encoder's are fixed",
+        ),
+        "bn_momentum": Key(
+            0.05,
+            "CHOICE; 0.1 is PyTorch's, noisy at batch 2",
+            low=0.001,
+            high=1.0,
+            help="momentum of the running statistics of batch normalisation",
+        ),
+    }
+
+
+class SmpUnet(Architecture):
+    """U-Net on an encoder of the package; the base of its other decoders."""
+
+    title = "U-Net (SMP 3D)"
+    paper = "Ronneberger et al. 2015, arXiv:1505.04597"
+    keys: ClassVar[Mapping[str, Key]] = keys()
+    sizes: ClassVar[Mapping[str, Mapping[str, Setting]]] = {
+        "tiny": TINY,
+        "small": SMALL,
+    }
+    paper_patch = (128, 128, 128)
+    decoder: ClassVar[Any] = staticmethod(network.unet)
+
+    def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
+        """One softmax head; the depth follows the patch."""
+        patch = task.patch or self.paper_patch
+        depth = self.depth(config, patch)
+        step = 2**depth
+        return softmax_spec(
+            config,
+            task,
+            SizeRule(multiple=(step,) * 3, minimum=(BOTTOM * step,) * 3),
+            self.paper_patch,
+            paper=replace(NNUNET, sources=(*NNUNET.sources, RECIPE_SOURCE)),
+            notes=_notes(depth, int(config["depth"]), patch),
+        )
+
+    def build(self, spec: Spec) -> nn.Module:
+        """Make the network."""
+        return Plain(
+            network.assemble(
+                self.decoder,
+                spec["encoder"],
+                self.depth(dict(spec.config), spec.grids[0].shape),
+                spec["width"],
+                spec.classes,
+                weights=spec["encoder_weights"],
+                momentum=spec["bn_momentum"],
+            )
+        )
+
+    def depth(self, config: Mapping[str, Setting], patch: Shape) -> int:
+        """Halvings that a patch allows, those that are asked for at most."""
+        fewest = int(self.keys["depth"].low or FEWEST)
+        depth = int(config["depth"])
+        while depth > fewest and min(patch) < BOTTOM * 2**depth:
+            depth -= 1
+        return depth
+
+
+class SmpUnetPlusPlus(SmpUnet):
+    """U-Net++: skips that pass through nested blocks."""
+
+    title = "U-Net++ (SMP 3D)"
+    paper = "Zhou et al. 2018, arXiv:1807.10165"
+    # The nested blocks are as wide as the encoder, so that a narrow one is what makes it light.
+    sizes: ClassVar = {"tiny": {**TINY, "encoder": "efficientnet-b0"}, "small": SMALL}
+    decoder = staticmethod(network.unetplusplus)
+
+
+class SmpFpn(SmpUnet):
+    """Feature pyramid network."""
+
+    title = "FPN (SMP 3D)"
+    paper = "Kirillov et al. 2019, arXiv:1901.02446"
+    # Its finest level lies 3 halvings above the bottom; with 3 that would be the image itself.
+    keys = keys(fewest=4)
+    sizes: ClassVar = {"tiny": {**TINY, "depth": 4}, "small": SMALL}
+    decoder = staticmethod(network.fpn)
+
+
+class SmpLinknet(SmpUnet):
+    """LinkNet: skips are added."""
+
+    title = "LinkNet (SMP 3D)"
+    paper = "Chaurasia and Culurciello 2017, arXiv:1707.03718"
+    decoder = staticmethod(network.linknet)
+
+
+class SmpManet(SmpUnet):
+    """MA-Net: attention between all places at the bottom, and between channels on the way up."""
+
+    title = "MA-Net (SMP 3D)"
+    paper = "Fan et al. 2020, doi:10.1109/ACCESS.2020.3025372"
+    decoder = staticmethod(network.manet)
+
+
+def _notes(depth: int, wanted: int, patch: Shape) -> tuple[str, ...]:
+    if depth == wanted:
+        return ()
+    return (
+        f"The depth follows the patch: {depth} halvings instead of {wanted}, because "
+        f"{'x'.join(map(str, patch))} voxels leave no bottom edge of {BOTTOM} with more. The "
+        "encoder's later stages are left out.",
+    )

@@ -1,0 +1,50 @@
+"""From names and a recipe to configured architectures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kitsbench.architecture import KITS21
+from kitsbench.experiments.entrants import choose_entrants, describe_entrant
+from kitsbench.experiments.request import Request
+
+CPU = torch.device("cpu")
+
+
+def entrant_of(name, **fields):
+    request = Request(Path("none"), (str(name),), recipe="paper", **fields)
+    return choose_entrants(request, KITS21, CPU)[0]
+
+
+@pytest.mark.parametrize(("preset", "patch"), [("paper", (32, 64, 64)), ("repo", (32, 80, 80))])
+def test_a_papers_patch_follows_the_configuration_and_is_halved_at_tiny(preset, patch, tmp_path):
+    entrant = entrant_of(f"scau_unet:preset={preset}")
+    assert entrant.recipe.patch == entrant.spec.grids[0].shape == patch
+    assert entrant.recipe.batch == 2
+    (note,) = entrant.notes
+    assert "instead of 64x" in note
+    row = describe_entrant(entrant, tmp_path)
+    assert note in row["notes"]
+    assert row["recipe"]["patch"] == patch
+    assert row["recipe"]["optimiser"]["lr"] == 1e-4
+
+
+def test_at_small_size_a_paper_is_followed_to_the_letter():
+    entrant = entrant_of("scau_unet", size="small")
+    assert entrant.recipe == entrant.spec.paper
+    assert entrant.spec.grids[0].shape == (64, 128, 128)
+    assert entrant.notes == ()
+
+
+def test_a_patch_on_the_command_line_goes_before_the_papers():
+    entrant = entrant_of("scau_unet", patch=(16, 16, 16), batch=3)
+    assert entrant.recipe.patch == entrant.spec.grids[0].shape == (16, 16, 16)
+    assert entrant.recipe.batch == 3
+
+
+def test_an_architecture_without_a_paper_recipe_is_named(plugin):
+    entrant = entrant_of(plugin("bare", "Smallest"))
+    assert "no paper recipe" in entrant.error
