@@ -53,7 +53,7 @@ def test_the_first_run_is_as_large_as_the_page_says():
     text = " ".join((DOCS / "first_run.md").read_text(encoding="utf-8").split())
     seconds = request.PHANTOM_BUDGET.removesuffix("s")
     assert (
-        f"{request.PHANTOM_CASES} phantom scans, {request.PHANTOM_FOLDS} folds, "
+        f"{request.PHANTOM_CASES} phantom scans, the first of {request.PHANTOM_SPLIT} folds, "
         f"{request.PHANTOM_SEEDS} seeds and {seconds} seconds of training a trial"
     ) in text
     assert f"{request.DATASET_FOLDS} folds and {request.DATASET_SEEDS} seeds" in text

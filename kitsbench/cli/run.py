@@ -59,7 +59,11 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
 )
 @click.option("--budget", help="90s, 10min, 2h, 20000steps, 5e9voxels or 3e17flops a trial.")
 @click.option("--max-memory", help="Most memory a trial may use, e.g. 11GiB.")
-@click.option("--folds", default="all", show_default=True, help="all, or indices such as 0,2.")
+@click.option(
+    "--folds",
+    default=None,
+    help="all (the default), or indices such as 0,2; on the phantom the default is 0.",
+)
 @click.option("--split", type=click.IntRange(2), help="Number of folds that cases are split into.")
 @click.option("--seeds", type=click.IntRange(1), help="Training runs per architecture and fold.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
@@ -148,9 +152,10 @@ def _request(options: dict[str, Any]) -> Request:
 
     memory, budget = options.pop("max_memory"), options.pop("budget")
     patch, spacing = options.pop("patch"), options.pop("spacing")
+    folds = str(options.pop("folds") or "")
     return Request(
         architectures=tuple(options.pop("architectures")),
-        folds=parse_folds(str(options.pop("folds"))),
+        folds=parse_folds(folds) if folds else None,
         max_memory=parse_memory(memory) if memory else None,
         budget=Budget.parse(str(budget)) if budget else None,
         patch=parse_triple(str(patch), int, "patch") if patch else None,
@@ -182,8 +187,8 @@ def _announce(experiment: Experiment) -> None:
         f"Architectures: {', '.join(names)}.",
         f"Budget: {experiment.budget} of training a trial on "
         f"{experiment.description['device']['name']}; recipe {experiment.request.recipe}.",
-        f"Trials: {len(experiment.tasks)} = architectures x {len(experiment.folds)} folds x "
-        f"{experiment.seeds} seeds; {finished} already finished.",
+        f"Trials: {len(experiment.tasks)}, each architecture {_on_folds(experiment)} with "
+        f"{experiment.seeds} seed{'s' * (experiment.seeds != 1)}; {finished} already finished.",
         f"Working directory: {experiment.request.workdir}",
     ]
     for line in lines:
@@ -193,6 +198,13 @@ def _announce(experiment: Experiment) -> None:
             console.print(
                 f"[red]{entrant.label} cannot take part[/red]: {entrant.error}", highlight=False
             )
+
+
+def _on_folds(experiment: Experiment) -> str:
+    used, count = experiment.folds, len(experiment.split.folds)
+    if len(used) == count:
+        return f"on all {count} folds"
+    return f"on fold{'s' * (len(used) != 1)} {', '.join(map(str, used))} of {count}"
 
 
 def _print_plan(experiment: Experiment, as_json: bool) -> None:
@@ -206,7 +218,7 @@ def _print_plan(experiment: Experiment, as_json: bool) -> None:
                 "fold": task.trial["fold"],
                 "seed": task.trial["seed"],
                 "status": status,
-                "budget": str(task.budget) if not task.members else "none (trained already)",
+                "budget": str(task.budget) if not task.members else "none",
             }
         )
     waiting = sum(row["status"] != "finished" for row in rows)
@@ -225,11 +237,14 @@ def _print_plan(experiment: Experiment, as_json: bool) -> None:
         click.echo(json.dumps(document))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("trial", "architecture", "fold", "seed", "status", "budget")
+    table = Table(
+        "trial", Column("architecture", overflow="fold"), "fold", "seed", "status", "budget"
+    )
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        # The first letters of an id are enough wherever a trial is named.
+        table.add_row(row["id"][:10], *(str(value) for value in list(row.values())[1:]))
     console = Console()
     console.print(table)
     text = f"{waiting} of {len(rows)} trials would run"

@@ -17,6 +17,7 @@ from kitsbench.experiments.request import (
     DATASET_FOLDS,
     PHANTOM_CASES,
     PHANTOM_FOLDS,
+    PHANTOM_SPLIT,
     Request,
 )
 from kitsbench.recipe import Recipe
@@ -114,14 +115,16 @@ def choose_split(request: Request, stores: Stores) -> tuple[Split, tuple[int, ..
         for case in set.intersection(*every)
         if all(s.case(case).label is not None for g in stores.values() for s in g.values())
     )
-    wanted = request.split or (PHANTOM_FOLDS if request.phantom else DATASET_FOLDS)
+    wanted = request.split or (PHANTOM_SPLIT if request.phantom else DATASET_FOLDS)
     if len(cases) < max(wanted, 2):
         raise DataError(
             f"{len(cases)} usable cases with masks are too few for {wanted} folds; "
             "use fewer folds (--split) or more cases (see `kitsbench data verify`)."
         )
     split = make_folds(cases, wanted, SPLIT_SEED)
-    folds = tuple(range(wanted)) if request.folds is None else request.folds
+    folds = request.folds or (PHANTOM_FOLDS if request.phantom and not request.split else "all")
+    if folds == "all":
+        folds = tuple(range(wanted))
     if max(folds) >= wanted:
         raise UsageError(
             f"Fold {max(folds)} does not exist: the split has folds 0 to {wanted - 1}."

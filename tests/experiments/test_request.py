@@ -23,7 +23,7 @@ def test_wrong_memory_names_the_text(text):
 
 
 def test_folds_are_read():
-    assert parse_folds("all") is None
+    assert parse_folds("all") == "all"
     assert parse_folds("2,0,2") == (0, 2)
     for text in ("", "a", "-1", "0,,1"):
         with pytest.raises(UsageError, match="folds"):
