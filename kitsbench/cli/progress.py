@@ -79,10 +79,14 @@ class TrialBars:
         )
         self._total, self._done = total, 0
         self._rows: dict[str, TaskID] = {}
+        self._shares: dict[str, float] = {}  # of each running trial, how much is done
 
     def __enter__(self) -> TrialBars:
         self._bars.start()
-        self._all = self._bars.add_task(f"all {self._total} trials", total=self._total)
+        # A single trial's bar tells everything that a bar of all trials would.
+        self._all = self._bars.add_task(
+            f"all {self._total} trials", total=self._total, visible=self._total > 1
+        )
         return self
 
     def __exit__(
@@ -104,13 +108,18 @@ class TrialBars:
             doing = {"train": "training", "score": "scoring held-out cases"}[event.stage]
             self._bars.update(row, description=f"  {name}: {doing}", completed=event.fraction)
             share = 0.9 * event.fraction if event.stage == "train" else 0.9 + 0.1 * event.fraction
-            self._bars.update(self._all, completed=self._done + share)
+            self._shares[event.task.id] = share
+            self._show_all()
         elif event.kind in ("finished", "failed", "taken"):
             self._done += 1
+            self._shares.pop(event.task.id, None)
             if row is not None:
                 self._bars.remove_task(self._rows.pop(event.task.id))
-            self._bars.update(self._all, completed=self._done)
+            self._show_all()
             if event.kind == "failed":
                 console.print(f"[red]{name} failed[/red]: {event.message}", highlight=False)
             elif event.kind == "taken":
                 console.print(f"{name}: {event.message}", highlight=False)
+
+    def _show_all(self) -> None:
+        self._bars.update(self._all, completed=self._done + sum(self._shares.values()))

@@ -82,12 +82,13 @@ def prepare_all(
         for grid in entrant.spec.grids:
             wanted = tuple(round(s * r, 4) for s, r in zip(spacing, grid.ratio, strict=True))
             if wanted not in made:
+                what = f"cases prepared at {'x'.join(f'{edge:g}' for edge in wanted)} mm"
                 made[wanted] = prepare(
                     dataset,
                     wanted,  # type: ignore[arg-type]
                     request.workdir / "prepared",
                     jobs=usable_cores(),
-                    progress=lambda done, total: count("cases prepared", done, total),
+                    progress=lambda done, total, what=what: count(what, done, total),  # type: ignore[misc]
                     strict=request.strict,
                 )
             stores[entrant.label][grid.name] = made[wanted]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.results import Results
+from kitsbench.reporting import words
 from kitsbench.statistics import compare, summarise
 
 _SHOWN = ("dice", "precision", "recall", "surface_dice")
@@ -84,6 +85,21 @@ class Analysis:
         """Margin of the endpoint as the experiment fixed it; None where it has none."""
         value = self.comparison.get("margin")
         return None if value is None else float(value)
+
+    def role(self, label: str) -> str:
+        """What an architecture is beside trained by itself, in a few words; empty if nothing."""
+        entries = {str(a["label"]): a for a in self.results.experiment.get("architectures", [])}
+        entry = entries.get(label, {})
+        members = [str(name) for name in entry.get("members") or []]
+        if entry.get("tta") is not None:
+            return f"networks of {label.rpartition('+')[0]}"
+        if members:
+            kind = "vote" if entry.get("combine") == "vote" else "mean"
+            return f"ensemble: {kind} of {words.listing(members, most=5)}"
+        if not entry.get("asked", True):
+            users = [name for name, other in entries.items() if label in other.get("members", [])]
+            return f"trained as a member of {words.listing(users)} only"
+        return ""
 
     def row(self, protocol: str, architecture: str, region: str, metric: str) -> dict[str, Any]:
         """One row of the summary as a dict; empty where there is none."""

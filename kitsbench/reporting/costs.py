@@ -35,7 +35,8 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
             # An ensemble trains nothing itself; what its members spent stands in their rows.
             memory = max(_values([t.ledger for t in done], "peak_memory_bytes"), default=None)
             blank = [words.DASH] * 8
-            rows.append([f"{label}\nensemble", str(len(done)), *blank, words.memory(memory)])
+            role = analysis.role(label) or "ensemble"
+            rows.append([f"{label}\n{role}", str(len(done)), *blank, words.memory(memory)])
             continue
         ledgers = [t.ledger for t in done]
         shares += _values(ledgers, "budget_spent_fraction")
@@ -122,7 +123,8 @@ def cost(analysis: Analysis) -> Table | None:
         full = known.get("patches_per_s_full")
         rows.append(
             [
-                label,
+                f"{label}\n{analysis.role(label)}".rstrip("\n"),
+                _reduction(entry),
                 words.big(known.get("parameters")),
                 _relative(known.get("parameters"), known.get("paper_parameters")),
                 words.big(known.get("flops_forward") or known.get("flops"), "FLOP"),
@@ -138,6 +140,7 @@ def cost(analysis: Analysis) -> Table | None:
         return None
     head = [
         "Architecture",
+        "Size",
         "Parameters",
         "of the paper's",
         "Forward pass",
@@ -148,7 +151,34 @@ def cost(analysis: Analysis) -> Table | None:
         "Patches/s, with data",
         "Peak memory",
     ]
-    return Table(head, rows, _conditions(analysis))
+    return Table(head, rows, _conditions(analysis), text_columns=2)
+
+
+def notes(analysis: Analysis) -> list[str]:
+    """What differs from the papers, a sentence each, such as pools that follow the patch."""
+    return [
+        f"{entry['label']}: {note}"
+        for entry in analysis.results.experiment.get("architectures", [])
+        for note in entry.get("notes") or []
+    ]
+
+
+def _reduction(entry: dict[str, Any]) -> str:
+    """Preset, width, depth and patch of a configuration, and the paper's patch."""
+    if entry.get("members"):
+        return "its members'"
+    config = entry.get("config") or {}
+    scale = ", ".join(f"{key} {config[key]:g}" for key in ("width", "depth") if config.get(key))
+    first = ", ".join(filter(None, [str(entry.get("size") or ""), scale])) or words.DASH
+    patch, paper = entry.get("patch"), entry.get("paper_patch")
+    if not patch:
+        return first
+    text = f"{first}\npatch {_edges(patch)}"
+    return f"{text}, paper {_edges(paper)}" if paper and paper != patch else text
+
+
+def _edges(shape: list[int]) -> str:
+    return "×".join(map(str, shape))
 
 
 def stages(analysis: Analysis) -> Table | None:

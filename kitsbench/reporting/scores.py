@@ -188,8 +188,9 @@ def secondary_table(analysis: Analysis) -> Table | None:
 def _title(analysis: Analysis, label: str) -> str:
     for entry in analysis.results.experiment.get("architectures", []):
         if entry["label"] == label:
-            return str(entry.get("title") or "")
-    return ""
+            parts = [str(entry.get("title") or ""), analysis.role(label)]
+            return "; ".join(filter(None, parts))
+    return analysis.role(label)
 
 
 def _trials(analysis: Analysis, label: str) -> str:

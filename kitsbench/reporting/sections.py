@@ -234,8 +234,14 @@ def _cost(analysis: Analysis) -> Section | None:
     table, stages = costs.cost(analysis), costs.stages(analysis)
     if table is None and stages is None:
         return None
-    lead = "Size and speed, apart from quality. Sizes are also given as a share of the paper's."
+    lead = (
+        "Size and speed, apart from quality, and how far the networks are reduced: parameters and "
+        "operations of a forward pass are given as a share of the paper's network on its patch."
+    )
     blocks = [Block(table=table)] if table is not None else []
+    differences = costs.notes(analysis)
+    if differences:
+        blocks.append(Block(heading="What differs from the papers", lines=differences))
     if stages is not None:
         blocks.append(Block(heading="Stages of training", table=stages))
     return Section("cost", "What each costs", lead, blocks)

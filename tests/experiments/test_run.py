@@ -227,8 +227,15 @@ def test_ensembles_share_the_trials_of_their_members(plugin, phantom, tmp_path):
         "scau_unet:size=tiny",
     }
     assert trials["mean_of_two"]["ledger"]["steps"] == 0
-    scores = load_results(tmp_path / "work").scores
-    assert set(scores["architecture"]) == set(trials)
+    results = load_results(tmp_path / "work")
+    assert set(results.scores["architecture"]) == set(trials)
+    rows = {row["label"]: row for row in results.experiment["architectures"]}
+    parts = [rows[name]["parameters"] for name in rows["mean_of_two"]["members"]]
+    assert rows["mean_of_two"]["parameters"] == sum(parts)
+    page = (tmp_path / "work" / "report" / "index.html").read_text().replace("<wbr>", "")
+    assert "ensemble: mean of residual_unet:size=tiny and scau_unet:size=tiny" in page
+    assert "trained as a member of mean_of_two and vote_of_two only" in page
+    assert page.count("trained as a member") == 2  # ranking and costs; not where it was asked for
 
 
 def test_test_time_mirroring_is_scored_beside_and_trains_nothing(finished):
