@@ -29,8 +29,22 @@ from kitsbench.training.recipes import at_size, matched
 COST_VERSION = 1  # raised whenever costs are counted in another way
 
 
-def choose_entrants(request: Request, labels: Labels, device: torch.device) -> list[Entrant]:
+Spacing = tuple[float, float, float]
+
+
+def choose_entrants(
+    request: Request, labels: Labels, device: torch.device, median: Spacing | None = None
+) -> list[Entrant]:
     """Configure every architecture that was asked for, and the members of ensembles.
+
+    Parameters
+    ----------
+    request : Request
+    labels : tuple of (str, int)
+        The dataset's.
+    device : torch.device
+    median : (float, float, float), optional
+        The dataset's median voxel size in mm, for recipes that name no other.
 
     Raises
     ------
@@ -47,11 +61,12 @@ def choose_entrants(request: Request, labels: Labels, device: torch.device) -> l
         )
     entrants: dict[str, Entrant] = {}
     for name, settings in asked:
-        entrant = _configure(name, dict(settings), request, labels, device)
+        entrant = _configure(name, dict(settings), request, labels, device, median)
         entrants.setdefault(entrant.label, entrant)
     for entrant in list(entrants.values()):
         for member in entrant.spec.members if entrant.spec else ():
-            found = _configure(member.architecture, dict(member.config), request, labels, device)
+            own = dict(member.config)
+            found = _configure(member.architecture, own, request, labels, device, median)
             entrants.setdefault(found.label, replace(found, asked=False))
     if request.tta is not None:
         for entrant in list(entrants.values()):
@@ -96,6 +111,7 @@ def _configure(
     request: Request,
     labels: Labels,
     device: torch.device,
+    median: Spacing | None,
 ) -> Entrant:
     registered = load(name)
     if registered.instance is None:
@@ -110,7 +126,7 @@ def _configure(
         settings = {"size": auto if request.size == "auto" else request.size, **settings}
     config = configure(architecture, settings)
     try:
-        entrant = _with_recipe(shown, registered, config, request, labels, device)
+        entrant = _with_recipe(shown, registered, config, request, labels, device, median)
         entrant = entrant if own_size is None else _size_members(entrant, own_size)
         members = entrant.spec.members if entrant.spec else ()
         names = [label(member.architecture, dict(member.config)) for member in members]
@@ -143,6 +159,7 @@ def _with_recipe(
     request: Request,
     labels: Labels,
     device: torch.device,
+    median: Spacing | None,
 ) -> Entrant:
     architecture = registered.architecture
     shared = shared_recipe(request, device)
@@ -157,9 +174,17 @@ def _with_recipe(
         raise ContractError(f"{shown} has no paper recipe; use --recipe matched.")
     given = {"patch": paper.paper.patch or paper.grids[0].shape, **_overrides(request)}
     recipe, note = at_size(replace(paper.paper, **given), str(config["size"]), _overrides(request))
-    # The patch may cost the network levels, so it is described anew for the one that is trained.
+    notes = [note] if note else []
+    if isinstance(recipe.spacing, str) and median is not None:
+        if recipe.spacing == "native":
+            notes.append(
+                "The recipe leaves every scan its own voxels; here all have the dataset's median, "
+                f"{'x'.join(f'{edge:g}' for edge in median)} mm."
+            )
+        recipe = replace(recipe, spacing=median)
+    # Patch and spacing decide how deep a network can be, so the one that is trained is described.
     spec = architecture.spec(config, task_of(recipe, labels))
-    return Entrant(shown, registered, spec, recipe, notes=(note,) if note else ())
+    return Entrant(shown, registered, spec, recipe, notes=tuple(notes))
 
 
 def task_of(recipe: Recipe, labels: Labels) -> Task:

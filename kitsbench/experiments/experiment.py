@@ -116,7 +116,7 @@ def plan_experiment(
     workdir = request.workdir
     dataset = find_dataset(request, tell, count)
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
-    entrants = choose_entrants(request, labels, device)
+    entrants = choose_entrants(request, labels, device, dataset.median_spacing())
     stores = prepare_all(request, entrants, dataset, count)
     split, folds = choose_split(request, stores)
     seeds = request.seeds or (PHANTOM_SEEDS if request.phantom else DATASET_SEEDS)

@@ -20,7 +20,6 @@ from kitsbench.experiments.request import (
     PHANTOM_SPLIT,
     Request,
 )
-from kitsbench.recipe import Recipe
 
 SPLIT_SEED = 12345  # nnU-Net's, so that its users find a number they know
 
@@ -55,13 +54,6 @@ def find_dataset(request: Request, tell: Tell, count: Count) -> Dataset:
     return dataset
 
 
-def _spacing(recipe: Recipe, dataset_median: tuple[float, ...]) -> tuple[float, float, float]:
-    """Voxel size in mm of a recipe's first grid."""
-    if isinstance(recipe.spacing, tuple):
-        return recipe.spacing
-    return tuple(round(float(s), 4) for s in dataset_median)  # type: ignore[return-value]
-
-
 def prepare_all(
     request: Request, entrants: Sequence[Entrant], dataset: Dataset, count: Count
 ) -> Stores:
@@ -77,7 +69,8 @@ def prepare_all(
     for entrant in entrants:
         if entrant.spec is None or entrant.recipe is None or entrant.spec.members:
             continue
-        spacing = _spacing(entrant.recipe, dataset.median_spacing())
+        spacing = entrant.recipe.spacing
+        assert not isinstance(spacing, str)  # the dataset's median has taken its place
         stores[entrant.label] = {}
         for grid in entrant.spec.grids:
             wanted = tuple(round(s * r, 4) for s, r in zip(spacing, grid.ratio, strict=True))

@@ -45,6 +45,15 @@ def test_a_patch_on_the_command_line_goes_before_the_papers():
     assert entrant.recipe.batch == 3
 
 
+def test_a_recipe_without_a_voxel_size_takes_the_datasets_median():
+    request = Request(Path("none"), ("nnunet_plain", "msan_v1"), recipe="paper", size="small")
+    planned, native = choose_entrants(request, KITS21, CPU, (5.0, 0.8, 0.8))
+    assert planned.recipe.spacing == native.recipe.spacing == (5.0, 0.8, 0.8)
+    # Slices as thick as these are not halved before the voxels are about as wide.
+    assert [head.stride for head in planned.spec.heads][:3] == [(1, 1, 1), (1, 2, 2), (1, 4, 4)]
+    assert "5x0.8x0.8 mm" in " ".join(native.notes)
+
+
 def test_an_architecture_without_a_paper_recipe_is_named(plugin):
     entrant = entrant_of(plugin("bare", "Smallest"))
     assert "no paper recipe" in entrant.error

@@ -7,6 +7,7 @@ package's behaviour are about.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 from urllib.error import URLError
@@ -67,7 +68,10 @@ def encoder(name: str, depth: int, weights: str) -> nn.Module:
     ContractError
         The weights cannot be downloaded.
     """
-    from segmentation_models_pytorch_3d.encoders import get_encoder
+    with warnings.catch_warnings():
+        # What the package imports uses parts of torch that are to go; its users cannot help it.
+        warnings.simplefilter("ignore", FutureWarning)
+        from segmentation_models_pytorch_3d.encoders import get_encoder
 
     # On the meta device nothing is computed, so nothing needs to be fetched.
     wanted = None if weights == "none" or torch.empty(0).is_meta else weights
