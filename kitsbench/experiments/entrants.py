@@ -100,7 +100,7 @@ def _with_tta(entrant: Entrant, entrants: Mapping[str, Entrant], tta: str) -> En
         label=f"{entrant.label}+{'mirror' if tta == 'mirror' else 'unmirrored'}",
         recipe=replace(entrant.recipe, inference=replace(entrant.recipe.inference, mirror=axes[0])),
         members=members,
-        notes=(*entrant.notes, f"The networks of {entrant.label}, {how}."),
+        notes=(f"The networks of {entrant.label}, {how}.",),
         tta=axes,
     )
 
@@ -225,7 +225,8 @@ def describe_entrant(entrant: Entrant, folder: Path) -> dict[str, Any]:
         "error": entrant.error,
         "config": dict(spec.config) if spec else {},
         "size": dict(spec.config).get("size") if spec else None,
-        "notes": [*(spec.notes if spec else ()), *entrant.notes],
+        # What holds for the networks of another row is said there.
+        "notes": [*(spec.notes if spec and entrant.tta is None else ()), *entrant.notes],
         "members": list(entrant.members),
         "combine": spec.combine if spec and spec.members else None,
         "asked": entrant.asked,
