@@ -173,8 +173,7 @@ def _with_recipe(
     if paper.paper is None:
         raise ContractError(f"{shown} has no paper recipe; use --recipe matched.")
     given = {"patch": paper.paper.patch or paper.grids[0].shape, **_overrides(request)}
-    recipe, note = at_size(replace(paper.paper, **given), str(config["size"]), _overrides(request))
-    notes = [note] if note else []
+    recipe, notes = replace(paper.paper, **given), []
     if isinstance(recipe.spacing, str) and median is not None:
         if recipe.spacing == "native":
             notes.append(
@@ -182,6 +181,8 @@ def _with_recipe(
                 f"{'x'.join(f'{edge:g}' for edge in median)} mm."
             )
         recipe = replace(recipe, spacing=median)
+    recipe, note = at_size(recipe, str(config["size"]), _overrides(request))
+    notes += [note] if note else []
     # Patch and spacing decide how deep a network can be, so the one that is trained is described.
     spec = architecture.spec(config, task_of(recipe, labels))
     return Entrant(shown, registered, spec, recipe, notes=tuple(notes))

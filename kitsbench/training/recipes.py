@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 from kitsbench.recipe import (
     Inference,
@@ -72,11 +73,11 @@ def at_size(paper: Recipe, size: str, given: Collection[str] = ()) -> tuple[Reci
     """A paper's recipe for an architecture of a size.
 
     Sizes ``small`` and ``paper`` train by the paper's own. At ``tiny`` the edges of the patch of
-    32 voxels and more are halved, the batch is at most 2, tiles overlap by at most a quarter and
-    nothing is mirrored at inference, so that a CPU can do it. (With SCAU's overlap of 0.8 every
-    voxel is predicted 125 times; with eightfold mirroring a scan takes longer than 20 steps of
-    training.) All else stays: voxel size, window, sampling, augmentation, optimiser, schedule,
-    stages.
+    32 voxels and more are halved and the voxels doubled there, so that a patch shows as much of
+    the body; the batch is at most 2, tiles overlap by at most a quarter and nothing is mirrored at
+    inference, so that a CPU can do it. (With SCAU's overlap of 0.8 every voxel is predicted 125
+    times; with eightfold mirroring a scan takes longer than 20 steps of training.) All else stays:
+    window, sampling, augmentation, optimiser, schedule, stages.
 
     Parameters
     ----------
@@ -95,12 +96,15 @@ def at_size(paper: Recipe, size: str, given: Collection[str] = ()) -> tuple[Reci
     """
     if size != "tiny":
         return paper, ""
-    patch, batch = paper.patch, paper.batch
+    patch, spacing, batch = paper.patch, paper.spacing, paper.batch
     changes = []
     if patch and max(patch) >= HALVED_FROM and "patch" not in given:
-        z, y, x = (edge // 2 if edge >= HALVED_FROM else edge for edge in patch)
-        changes.append(f"patches of {_edges((z, y, x))} voxels instead of {_edges(patch)}")
-        patch = (z, y, x)
+        fewer = [2 if edge >= HALVED_FROM else 1 for edge in patch]
+        patch = tuple(edge // by for edge, by in zip(patch, fewer, strict=True))  # type: ignore[assignment]
+        changes.append(f"patches of {_edges(patch)} voxels instead of {_edges(paper.patch)}")
+        if not isinstance(spacing, str) and "spacing" not in given:
+            spacing = tuple(edge * by for edge, by in zip(spacing, fewer, strict=True))  # type: ignore[assignment]
+            changes.append(f"voxels of {_edges(spacing)} mm instead of {_edges(paper.spacing)}")
     if batch > TINY_BATCH and "batch" not in given:
         changes.append(f"a batch of {TINY_BATCH} instead of {batch}")
         batch = TINY_BATCH
@@ -117,6 +121,7 @@ def at_size(paper: Recipe, size: str, given: Collection[str] = ()) -> tuple[Reci
     reduced = replace(
         paper,
         patch=patch,
+        spacing=spacing,
         batch=batch,
         inference=replace(inference, overlap=overlap, mirror=()),
         sources=(*paper.sources, ("what size=tiny reduces", note)),
@@ -124,5 +129,5 @@ def at_size(paper: Recipe, size: str, given: Collection[str] = ()) -> tuple[Reci
     return reduced, note
 
 
-def _edges(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+def _edges(lengths: Any) -> str:
+    return "x".join(f"{length:g}" for length in lengths)

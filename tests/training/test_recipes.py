@@ -24,12 +24,19 @@ PAPER = Recipe(
 def test_tiny_reduces_patch_batch_and_inference_and_says_so():
     recipe, note = at_size(PAPER, "tiny")
     assert (recipe.patch, recipe.batch) == ((88, 88, 88), 2)
+    assert recipe.spacing == (2.0, 2.0, 2.0)  # a patch shows as much of the body as the paper's
     assert recipe.inference == Inference(overlap=0.25, blend="uniform")
-    for words in ("88x88x88 voxels instead of 176x176x176", "2 instead of 8", "0.25", "mirroring"):
+    for words in (
+        "88x88x88 voxels instead of 176x176x176",
+        "2x2x2 mm",
+        "2 instead of 8",
+        "0.25",
+        "mirroring",
+    ):
         assert words in note
     assert note in dict(recipe.sources).values()
     assert dict(recipe.sources)["batch"] == "section 3"
-    same = {"patch", "batch", "inference", "sources"}
+    same = {"patch", "spacing", "batch", "inference", "sources"}
     assert {k: v for k, v in recipe.to_dict().items() if k not in same} == {
         k: v for k, v in PAPER.to_dict().items() if k not in same
     }
@@ -43,11 +50,14 @@ def test_other_sizes_train_by_the_papers_own(size):
 def test_thick_slices_keep_their_edge():
     recipe, _ = at_size(replace(PAPER, patch=(4, 512, 31)), "tiny")
     assert recipe.patch == (4, 256, 31)
+    assert recipe.spacing == (1.0, 2.0, 1.0)
 
 
 def test_what_somebody_chose_is_left_alone():
     recipe, note = at_size(PAPER, "tiny", given={"patch", "batch"})
     assert (recipe.patch, recipe.batch) == (PAPER.patch, PAPER.batch)
+    assert recipe.spacing == PAPER.spacing
+    assert at_size(PAPER, "tiny", given={"spacing"})[0].spacing == PAPER.spacing
     assert "voxels" not in note
     assert "batch" not in note
 
