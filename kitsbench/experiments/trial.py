@@ -261,7 +261,7 @@ def _trained(task: TrialTask, network: nn.Module, device: torch.device) -> Train
         task.recipe.inference,
         device,
         str(task.trial["precision"]),
-        tiles=4 if device.type == "cuda" else 1,
+        tiles=4 if device.type == "cuda" else 2,
     )
     return Trained(architecture, task.spec, (predictor,), ((architecture, task.spec),))
 

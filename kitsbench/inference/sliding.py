@@ -33,7 +33,8 @@ class Predictor:
     device : torch.device
     precision : {"float32", "bfloat16"}
     tiles : int
-        Tiles in one forward pass.
+        Most tiles in one forward pass. For a single one PyTorch leaves out the fast convolutions
+        of a CPU: two take a fifth of the time of one after the other.
     """
 
     network: nn.Module
@@ -42,7 +43,7 @@ class Predictor:
     rule: Inference
     device: torch.device
     precision: str = "float32"
-    tiles: int = 1
+    tiles: int = 2
 
     @property
     def heads(self) -> list[Head]:
@@ -70,8 +71,8 @@ class Predictor:
         augment = Augmenter(self.spec.grids, (1.0, 1.0, 1.0), (), self.window, seed=0)
         sums, weights = self._empty(volumes)
         corners = tile_corners(first.image.shape, output, self.rule.overlap)
-        for begin in range(0, len(corners), self.tiles):
-            chunk = corners[begin : begin + self.tiles]
+        # Passes of nearly equal size, because a single tile is slow on a CPU.
+        for chunk in np.array_split(corners, -(-len(corners) // self.tiles)):
             centres = [np.array(corner) + np.array(output) / 2 for corner in chunk]
             found = self._forward(augment, volumes, centres)
             for head in self.heads:
