@@ -17,14 +17,18 @@ if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
 
 
-def profile_entrants(experiment: Experiment, only_finished: bool = False) -> list[dict[str, Any]]:
+BRIEFLY = 0.5  # seconds a measurement at the end of a run, where many architectures wait
+
+
+def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[dict[str, Any]]:
     """Measure every architecture of an experiment that can be built; known figures are kept.
 
     Parameters
     ----------
     experiment : Experiment
-    only_finished : bool
-        Leave out architectures of which no trial has finished: they may hang or fail here too.
+    after_run : bool
+        Measure briefly, and only architectures that were asked for and of which a trial has
+        finished: others may hang or fail here too.
 
     Returns
     -------
@@ -37,10 +41,11 @@ def profile_entrants(experiment: Experiment, only_finished: bool = False) -> lis
 
     folder = experiment.request.workdir / "profiles"
     found = []
+    asked = {entrant.label for entrant in experiment.entrants if entrant.asked}
     for label in dict.fromkeys(task.trial["label"] for task in experiment.tasks):
         tasks = [t for t in experiment.tasks if t.trial["label"] == label and not t.members]
         finished = [t for t in tasks if t.folder.read_status()["status"] == "finished"]
-        if not tasks or (only_finished and not finished):
+        if not tasks or (after_run and (not finished or label not in asked)):
             continue
         task = (finished or tasks)[0]
         device = "cuda:0" if experiment.device.type == "cuda" else "cpu"
@@ -65,6 +70,7 @@ def profile_entrants(experiment: Experiment, only_finished: bool = False) -> lis
             stores=task.stores,
             cases=task.train_cases[:8],
             window=task.window,
+            **({"seconds": BRIEFLY} if after_run else {}),
         )
         try:
             result = profile(job) | {"device_name": device_name(experiment.device), "key": key}
@@ -118,8 +124,9 @@ def command(as_json: bool, patch: str | None, **options: Any) -> int:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from kitsbench.cli.progress import output_console
 
     table = Table(
         "architecture",
@@ -146,7 +153,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
             "" if full is None else f"{full:.1f}",
             f"{row['peak_memory_bytes'] / 2**20:.0f}",
         )
-    console = Console()
+    console = output_console()
     console.print(table)
     if rows:
         first = next((row for row in rows if "error" not in row), None)

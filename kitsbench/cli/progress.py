@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 # Lines are left to the terminal to wrap: a path that is broken in two cannot be copied.
 console = Console(stderr=True, soft_wrap=True)
 
+LOG_WIDTH = 120  # columns of a table that is written to a file or a pipe
+
+
+def output_console() -> Console:
+    """Console on stdout, wide enough for tables where there is no terminal to ask."""
+    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
+
 
 class CountBar:
     """A bar for something that is counted, such as cases; use as a context manager."""

@@ -236,8 +236,9 @@ def _print_plan(experiment: Experiment, as_json: bool) -> None:
         }
         click.echo(json.dumps(document))
         return
-    from rich.console import Console
     from rich.table import Column, Table
+
+    from kitsbench.cli.progress import output_console
 
     table = Table(
         "trial", Column("architecture", overflow="fold"), "fold", "seed", "status", "budget"
@@ -245,7 +246,7 @@ def _print_plan(experiment: Experiment, as_json: bool) -> None:
     for row in rows:
         # The first letters of an id are enough wherever a trial is named.
         table.add_row(row["id"][:10], *(str(value) for value in list(row.values())[1:]))
-    console = Console()
+    console = output_console()
     console.print(table)
     text = f"{waiting} of {len(rows)} trials would run"
     if experiment.budget.unit == "seconds" and waiting:
@@ -262,10 +263,8 @@ def _print_plan(experiment: Experiment, as_json: bool) -> None:
 
 def _conclude(experiment: Experiment, as_json: bool) -> int:
     """Profile, compare, report; print the table or the JSON, and choose the exit code."""
-    from rich.console import Console
-
     from kitsbench.cli.profile import profile_entrants
-    from kitsbench.cli.progress import console
+    from kitsbench.cli.progress import console, output_console
     from kitsbench.experiments.results import load_results
     from kitsbench.reporting.analysis import analyse
     from kitsbench.reporting.build import write_report
@@ -273,7 +272,7 @@ def _conclude(experiment: Experiment, as_json: bool) -> int:
 
     workdir = experiment.request.workdir
     with console.status("Measuring speed and memory ..."):
-        profile_entrants(experiment, only_finished=True)
+        profile_entrants(experiment, after_run=True)
     with console.status("Writing the report ..."):
         results = load_results(workdir)
         analysis = analyse(results)
@@ -302,5 +301,5 @@ def _conclude(experiment: Experiment, as_json: bool) -> int:
         }
         click.echo(json.dumps(document, allow_nan=False))
     else:
-        Console().print(terminal_table(results, analysis.comparison, report))
+        output_console().print(terminal_table(results, analysis.comparison, report))
     return 1 if failed or broken else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -141,10 +142,10 @@ def plan_experiment(
         {},
     )
     rows = []
-    for done, entrant in enumerate(entrants):
-        count("architectures examined", done, len(entrants))
-        rows.append(describe_entrant(entrant, workdir / "costs"))
-    count("architectures examined", len(entrants), len(entrants))
+    with ThreadPoolExecutor(jobs) as pool:  # of threads that wait for processes
+        for row in pool.map(lambda entrant: describe_entrant(entrant, workdir / "costs"), entrants):
+            rows.append(row)
+            count("architectures examined", len(rows), len(entrants))
     add_up_members(rows)
     experiment.description.update(_describe(experiment, stores), architectures=rows)
     write_json(workdir / "splits" / f"{split.id}.json", split.to_dict())
