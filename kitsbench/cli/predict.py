@@ -67,7 +67,8 @@ def command(
     )
     from kitsbench.experiments.request import parse_folds
 
-    chosen = find_trials(trial, workdir, parse_folds(folds))
+    wanted = parse_folds(folds)
+    chosen = find_trials(trial, workdir, None if wanted == "all" else wanted)
     names = [output_name(image) for image in images]
     if len(set(names)) < len(names):
         raise UsageError("Two images have the same name; predict them into different folders.")

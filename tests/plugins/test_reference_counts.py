@@ -91,7 +91,7 @@ NAMES = [
         ("nnunet_resenc:width=0.25,depth=4", KITS19, 1_621_681),
         ("smp_unet", KITS19, 72_921_619),
         ("smp_unet:size=small", KITS19, 9_218_283),
-        ("smp_unet:size=tiny", KITS19, 2_133_319),
+        ("smp_unet:size=tiny", KITS19, 2_270_699),
         ("smp_unetplusplus", KITS19, 77_844_755),
         ("smp_unetplusplus:size=tiny", KITS19, 240_489),
         ("smp_fpn", KITS19, 68_584_643),
