@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,14 +41,16 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
     from kitsbench.profiling import ProfileJob, profile
 
     folder = experiment.request.workdir / "profiles"
-    found = []
     asked = {entrant.label for entrant in experiment.entrants if entrant.asked}
+    chosen = {}
     for label in dict.fromkeys(task.trial["label"] for task in experiment.tasks):
         tasks = [t for t in experiment.tasks if t.trial["label"] == label and not t.members]
         finished = [t for t in tasks if t.folder.read_status()["status"] == "finished"]
-        if not tasks or (after_run and (not finished or label not in asked)):
-            continue
-        task = (finished or tasks)[0]
+        if tasks and (not after_run or (finished and label in asked)):
+            chosen[label] = (finished or tasks)[0]
+
+    def measure(label: str) -> dict[str, Any]:
+        task = chosen[label]
         device = "cuda:0" if experiment.device.type == "cuda" else "cpu"
         key = [
             task.spec.digest(),
@@ -57,8 +60,7 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
         ]
         file = folder / f"{re.sub('[^A-Za-z0-9._-]+', '-', label)}.json"
         if file.exists() and (known := read_json(file)).get("key") == key:
-            found.append(known)
-            continue
+            return dict(known)
         job = ProfileJob(
             label=label,
             location=task.location,
@@ -75,11 +77,14 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
         try:
             result = profile(job) | {"device_name": device_name(experiment.device), "key": key}
         except KitsbenchError as error:
-            found.append({"architecture": label, "error": str(error)})
-            continue
+            return {"architecture": label, "error": str(error)}
         write_json(file, result)
-        found.append(result)
-    return found
+        return result
+
+    # After a run as many at a time as trials were, which is how the networks were trained.
+    at_once = experiment.jobs if after_run and experiment.device.type == "cpu" else 1
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(measure, chosen))
 
 
 @click.command("profile")
