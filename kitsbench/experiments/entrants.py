@@ -241,7 +241,8 @@ def describe_entrant(entrant: Entrant, folder: Path) -> dict[str, Any]:
         row["recipe"] = entrant.recipe.to_dict()
     if spec is None or spec.members:
         return row
-    key = digest([registered.source_hash, spec.digest(), COST_VERSION])
+    # The name, because several architectures of one source may have equal specs.
+    key = digest([registered.name, registered.source_hash, spec.digest(), COST_VERSION])
     file = folder / f"{key}.json"
     try:
         found = read_json(file) if file.exists() else None

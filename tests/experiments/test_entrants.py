@@ -57,3 +57,11 @@ def test_a_recipe_without_a_voxel_size_takes_the_datasets_median():
 def test_an_architecture_without_a_paper_recipe_is_named(plugin):
     entrant = entrant_of(plugin("bare", "Smallest"))
     assert "no paper recipe" in entrant.error
+
+
+def test_costs_of_two_architectures_with_equal_specs_are_their_own(tmp_path):
+    request = Request(Path("none"), ("smp_unet", "smp_linknet"), size="tiny")
+    rows = [describe_entrant(e, tmp_path) for e in choose_entrants(request, KITS21, CPU)]
+    # Known for three classes; the fourth adds its weights and its bias in the head.
+    expected = [2_270_699 + 8 * 27 + 1, 2_131_155 + 16 + 1]
+    assert [row["parameters"] for row in rows] == expected
