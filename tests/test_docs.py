@@ -54,7 +54,7 @@ def test_the_first_run_is_as_large_as_the_page_says():
     seconds = request.PHANTOM_BUDGET.removesuffix("s")
     assert (
         f"{request.PHANTOM_CASES} phantom scans, the first of {request.PHANTOM_SPLIT} folds, "
-        f"{request.PHANTOM_SEEDS} seeds and {seconds} seconds of training a trial"
+        f"{request.PHANTOM_SEEDS} seed and {seconds} seconds of training a trial"
     ) in text
     assert f"{request.DATASET_FOLDS} folds and {request.DATASET_SEEDS} seeds" in text
 

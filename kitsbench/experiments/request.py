@@ -12,9 +12,9 @@ from kitsbench.training.budget import Budget
 
 # A first run shall take minutes on a laptop; a real one shall be able to say something.
 PHANTOM_CASES = 16
-# Of its two folds the first is run: with every reference architecture on two cores there is time
-# for a second fold or for a second seed, and only the seed lets one speak of architectures.
-PHANTOM_SPLIT, PHANTOM_FOLDS, PHANTOM_SEEDS, PHANTOM_BUDGET = 2, (0,), 2, "20s"
+# One fold and one seed: with every reference architecture on two cores there is no time for more,
+# and the report says that it then speaks of these trained networks only.
+PHANTOM_SPLIT, PHANTOM_FOLDS, PHANTOM_SEEDS, PHANTOM_BUDGET = 2, (0,), 1, "25s"
 DATASET_FOLDS, DATASET_SEEDS = 5, 3
 DATASET_BUDGET = {"cpu": "5min", "cuda": "2h"}
 
