@@ -39,7 +39,7 @@ class Request:
     max_memory : int or None
         Bytes.
     folds : tuple of int, "all" or None
-        Which folds are run; None for all, or for the phantom's default.
+        Which folds are run; None for all, on the phantom for its first.
     split : int or None
         Number of folds of the split.
     seeds : int or None

@@ -21,6 +21,14 @@ DICE_BACKGROUND = Key(
     help="whether the background counts in the Dice loss",
 )
 
+BN_MOMENTUM = Key(
+    0.05,
+    "CHOICE; 0.1 is PyTorch's, noisy at batch 2",
+    low=0.001,
+    high=1.0,
+    help="momentum of the running statistics of batch normalisation",
+)
+
 
 def scaled(channels: int, width: float, multiple: int = 2, floor: int = 4) -> int:
     """Channel count times ``width``, rounded to a multiple and never below a floor.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kitsbench.architecture import WIDTH, Key
+from kitsbench_plugins.blocks import BN_MOMENTUM
 
 # Which parameters of the low-resolution net train in the second stage.
 TAILS = {
@@ -87,13 +88,7 @@ KEYS = {
         options=("batch", "instance"),
         help="normalisation after each convolution of the two nets",
     ),
-    "bn_momentum": Key(
-        0.05,
-        "CHOICE; 0.1 is PyTorch's, noisy at batch 2",
-        low=0.001,
-        high=1.0,
-        help="momentum of the running statistics of batch normalisation",
-    ),
+    "bn_momentum": BN_MOMENTUM,
     "postprocess": Key(
         "on", "section 2.5", options=ON_OFF, help="largest kidneys, touching tumours, mask"
     ),

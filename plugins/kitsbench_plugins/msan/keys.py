@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kitsbench.architecture import WIDTH, Key
+from kitsbench_plugins.blocks import BN_MOMENTUM
 from kitsbench_plugins.slab_pooling import THIN_AXIS
 
 SILENT = "CHOICE: the paper is silent"
@@ -63,13 +64,7 @@ V1 = {
     "dice_background": Key(
         "off", SILENT, options=("off", "on"), help="whether the background counts in the Dice loss"
     ),
-    "bn_momentum": Key(
-        0.05,
-        "CHOICE; 0.1 is PyTorch's, noisy at batch 2",
-        low=0.001,
-        high=1.0,
-        help="momentum of the running statistics of batch normalisation",
-    ),
+    "bn_momentum": BN_MOMENTUM,
     "thin_axis": THIN_AXIS,
     "fg_prob": Key(
         0.0,

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import nn
 
 from kitsbench.architecture import WIDTH, Architecture, Key, Plain, Setting, Spec, Task
-from kitsbench_plugins.blocks import Pooling, Shape, plan_pooling, pooled_spec, scaled
+from kitsbench_plugins.blocks import BN_MOMENTUM, Pooling, Shape, plan_pooling, pooled_spec, scaled
 from kitsbench_plugins.recipes import NNUNET, msan_recipe
 from kitsbench_plugins.slab_pooling import plan_slab_pooling
 from kitsbench_plugins.unet3d.network import UNet3DNetwork
@@ -35,13 +35,7 @@ class UNet3D(Architecture):
             options=("same", "valid"),
             help="valid: the output is the centre of the input, e.g. 108 gives 20",
         ),
-        "bn_momentum": Key(
-            0.05,
-            "CHOICE; 0.1 is PyTorch's, noisy at batch 2",
-            low=0.001,
-            high=1.0,
-            help="momentum of the running statistics of batch normalisation",
-        ),
+        "bn_momentum": BN_MOMENTUM,
         "paper_recipe": Key(
             "nnunet",
             "CHOICE: the paper's own is for microscopy; msan is how Sun et al. 2019 train it",
