@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from typing import Any
 
 import click
@@ -21,7 +23,9 @@ def command(with_load: bool, as_json: bool) -> None:
     """
     from kitsbench import registry
 
-    rows = [_row(entry) for entry in (registry.load_all() if with_load else registry.discover())]
+    with contextlib.redirect_stdout(sys.stderr):  # a plugin that talks must not spoil the JSON
+        entries = registry.load_all() if with_load else registry.discover()
+        rows = [_row(entry) for entry in entries]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from typing import Any
 
 import click
@@ -25,7 +27,8 @@ def command(architecture: str, labels: str, patch: str | None, as_json: bool) ->
     ARCH is a name from `kitsbench list` or a plugin's FILE.py. Parameters are counted at paper
     size unless a width or a size is given, e.g. `kitsbench show unet3d:width=0.5`.
     """
-    document = _document(architecture, labels, patch)
+    with contextlib.redirect_stdout(sys.stderr):  # a plugin that talks must not spoil the JSON
+        document = _document(architecture, labels, patch)
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
