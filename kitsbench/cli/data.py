@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from kitsbench.errors import UsageError
+
 FOLDER = click.Path(path_type=Path)
 
 
@@ -55,8 +57,12 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 layout_option = click.option(
     "--layout",
-    type=click.Choice(["kits19", "kits21", "kits23", "nnunet"]),
-    help="How the folder is laid out; found out by itself if not given.",
+    type=click.Choice(
+        ["kits19", "kits21", "kits21:AND", "kits21:MAJ", "kits21:OR", "kits23", "nnunet"]
+    ),
+    metavar="NAME",
+    help="How the folder is laid out: kits19, kits21 (or kits21:AND, kits21:MAJ, kits21:OR for "
+    "one of its masks), kits23 or nnunet; found out by itself if not given.",
 )
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."
@@ -123,6 +129,78 @@ def phantom(
     click.echo(f"{cases} cases are in {out}", err=True)
     if anatomy is not None:
         click.echo("These are synthetic images on real masks; call them so.", err=True)
+
+
+@command.command()
+@click.argument("name", metavar="kits19|kits21|kits23")
+@click.option("-o", "--out", type=FOLDER, required=True, help="Folder for the dataset.")
+@click.option("--cases", help="Which, such as 0-9 or 3,17,400-402 [default: all with masks].")
+@click.option("--source", help="URL or folder of a copy of the dataset, instead of its home.")
+@click.option("--images", help="URL or path of images alone, with {case} for the case id.")
+@click.option("--masks", help="URL or path of masks alone, with {case} and {file}.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 16), default=4, show_default=True, help="Cases at once."
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=5,
+    show_default=True,
+    help="Failures in a row that a file may have.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=60.0,
+    show_default=True,
+    help="Seconds without a byte after which a connection is broken.",
+)
+@json_option
+@click.pass_context
+def fetch(
+    context: click.Context,
+    name: str,
+    out: Path,
+    cases: str | None,
+    source: str | None,
+    images: str | None,
+    masks: str | None,
+    jobs: int,
+    retries: int,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Fetch an official KiTS dataset: masks from GitHub, images from Hugging Face.
+
+    Only what is missing is fetched, and what breaks off is continued. A file gets its name when its
+    size, its gzip checksum, its header and, for an image, the shape of its mask agree. All images
+    of a dataset take up to 50 GB. The data are CC BY-NC-SA 4.0: not for commercial use.
+    """
+    from kitsbench.cli.progress import TransferBars
+    from kitsbench.data.fetch import fetch as run
+    from kitsbench.data.sources import LICENCE, OFFICIAL, find_source, parse_cases
+    from kitsbench.data.transfer import Patience
+
+    if name not in OFFICIAL:
+        raise UsageError(f"'{name}' is no dataset; there are {', '.join(OFFICIAL)}.")
+    official = OFFICIAL[name]
+    chosen = parse_cases(cases, official)
+    place = find_source(official, source, images, masks)
+    patience = Patience(retries=retries, timeout=timeout)
+    with TransferBars() as bars:
+        result = run(official, out, chosen, place, jobs, bars, patience)
+    found = {"dataset": name, **result.to_dict()}
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    for finding in result.findings:
+        click.echo(f"error: {finding}", err=True)
+    click.echo(
+        f"{name}: {found['n_complete']} of {found['n_cases']} cases are whole in {result.root}; "
+        f"{found['n_fetched']} files fetched ({result.received / 1e6:,.1f} MB), "
+        f"{found['n_kept']} were there. {LICENCE}.",
+        err=True,
+    )
+    context.exit(2 if result.findings else 0)
 
 
 @command.command()

@@ -21,10 +21,10 @@ from kitsbench.data.nifti import (
     read_image,
     read_label,
     refuse,
-    write_label,
 )
 from kitsbench.data.resample import resample
 from kitsbench.data.store import PreparedCase
+from kitsbench.data.writing import write_label
 from kitsbench.errors import UsageError
 
 __all__ = ["Loaded", "NativeGrid", "load_case", "prepare_image", "write_label"]
