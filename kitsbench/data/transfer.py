@@ -240,7 +240,7 @@ def _insist(
         except Refused as error:
             # Bytes of two versions of a file, or damage on the way: once more from the start.
             part.write_bytes(b"")
-            promise.size = promise.etag = None
+            promise = _Promise()
             damaged += not resumed
             if error.finding.what.startswith(NOT_THERE) or damaged > 1 or not is_url(place):
                 part.unlink(missing_ok=True)
