@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from kitsbench.cli.data_exchange import export, split
 from kitsbench.errors import UsageError
 
 FOLDER = click.Path(path_type=Path)
@@ -73,6 +74,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON doc
 @click.group("data")
 def command() -> None:
     """Make, check, prepare and describe datasets."""
+
+
+command.add_command(split)
+command.add_command(export)
 
 
 @command.command()

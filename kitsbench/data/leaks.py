@@ -45,7 +45,8 @@ def patient(case: str) -> str | None:
 def patients(dataset: Dataset, cases: Iterable[str]) -> list[str]:
     """Names of the KiTS patients among some cases of a dataset, sorted.
 
-    A phantom imitates the layout of KiTS but shows nobody, unless it was drawn around real masks.
+    A phantom imitates the layout of KiTS and numbers its cases anew, even those that were drawn
+    around real masks.
     """
     return _patients(cases) if shows_patients(Path(dataset.root)) else []
 
@@ -58,11 +59,8 @@ def shows_patients(folder: Path) -> bool:
     folder : Path
         A dataset, a case in it, or the folder around it.
     """
-    for place in (folder, folder.parent, folder.parent.parent):
-        description = _read_object(place / _DESCRIPTION)
-        if description:
-            return description.get("anatomy") is not None
-    return True
+    places = (folder, folder.parent, folder.parent.parent)
+    return not any((place / _DESCRIPTION).is_file() for place in places)
 
 
 def _patients(cases: Iterable[str]) -> list[str]:

@@ -6,11 +6,13 @@ import json
 
 import pytest
 
+from kitsbench.data.datasets import open_dataset
 from kitsbench.data.leaks import (
     check_split_patients,
     known_patients,
     leaked_cases,
     patient,
+    patients,
     record_prediction,
     recorded_leaks,
     shows_patients,
@@ -55,14 +57,14 @@ def test_a_patient_in_a_dataset_twice_is_refused():
         check_split_patients(["kits19_00001", "case_00001"])
 
 
-def test_a_phantom_shows_nobody_unless_its_masks_are_real(tmp_path):
-    case = tmp_path / "set" / "data" / "case_00000"
-    case.mkdir(parents=True)
-    assert shows_patients(case)
-    for anatomy, real in ((None, False), ("kits19", True)):
-        (tmp_path / "set" / "phantom.json").write_text(json.dumps({"anatomy": anatomy}))
-        for folder in (case, case.parent, case.parent.parent):
-            assert shows_patients(folder) is real
+def test_a_phantom_shows_nobody(folder):
+    dataset = open_dataset(folder)
+    assert shows_patients(folder / "data" / "case_00000")
+    assert patients(dataset, ["case_00001", "other"]) == ["kits:00001"]
+    (folder / "phantom.json").write_text('{"synthetic": true}')  # as `data phantom` leaves it
+    for name in ("", "data", "data/case_00000"):
+        assert not shows_patients(folder / name)
+    assert patients(dataset, ["case_00001"]) == []
 
 
 def test_records_beside_predictions_are_kept_and_replaced(tmp_path):
