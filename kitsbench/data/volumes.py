@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from kitsbench.data.findings import Finding
+from kitsbench.data.formats import open_scan, stem_of
 from kitsbench.data.geometry import grid_shift, resampled_grid, same_grid, spacing_of
 from kitsbench.data.native import NativeGrid
 from kitsbench.data.nifti import (
     Header,
     canonical,
     read_header,
-    read_image,
     read_label,
     refuse,
 )
@@ -52,7 +52,7 @@ def prepare_image(path: Path, spacing: tuple[float, float, float], case: str = "
     Parameters
     ----------
     path : Path
-        Any NIfTI file of a CT.
+        A CT in any format that :func:`~kitsbench.data.formats.open_scan` reads.
     spacing : tuple of float
         Wanted spacing (z, y, x) in mm.
     case : str
@@ -64,8 +64,7 @@ def prepare_image(path: Path, spacing: tuple[float, float, float], case: str = "
         The file cannot be used; the text says why.
     """
     path = Path(path)
-    name = case or path.name.removesuffix(".gz").removesuffix(".nii")
-    return load_case(name, path, None, spacing).case
+    return load_case(case or stem_of(path), path, None, spacing).case
 
 
 def load_case(
@@ -96,7 +95,8 @@ def load_case(
         The spacing is no spacing.
     """
     check_spacing(spacing)
-    header = read_header(image, case)
+    scan = open_scan(image, case)
+    header = scan.header
     findings = list(header.findings)
     mask = None
     if label is not None:
@@ -105,7 +105,7 @@ def load_case(
         check_pair(header, mask_header)
         mask = read_label(mask_header, labels)
         check_content(mask_header, mask, labels)
-    array, remarks = read_image(header)
+    array, remarks = scan.read()
     findings += remarks
     affine, shape = canonical(header)
     new_affine, new_shape = resampled_grid(affine, shape, spacing)

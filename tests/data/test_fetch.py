@@ -392,7 +392,7 @@ def test_the_public_homes():
     "template", ["https://a.org/x.nii.gz", "https://a.org/{number}.nii.gz", "{"]
 )
 def test_templates_need_the_case(template):
-    with pytest.raises(UsageError, match="needs {case}"):
+    with pytest.raises(UsageError, match=r"needs \{case\}"):
         find_source(KITS19, images=template)
 
 

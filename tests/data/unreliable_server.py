@@ -15,11 +15,14 @@ class UnreliableServer(http.server.ThreadingHTTPServer):
     """Serves the files below a folder.
 
     ``faults`` maps the end of a path to a list of what goes wrong, one for each request, after
-    which that path is served well: ``drop:N`` (the connection ends after N bytes), ``short:N``
-    (announces and sends N bytes only), ``long`` (announces more than there is), ``corrupt`` (a byte
-    in the middle is changed), ``no-range`` (ignores Range), ``wrong-range``, ``redirect``,
-    ``bad-hash`` (a redirect that names a wrong SHA-256), ``stall``, ``chunked-drop``, ``meet`` (waits until three requests do), or an HTTP
-    status such as ``503``. A list that ends in ``...`` repeats its last fault for ever.
+    which that path is served well. A list that ends in ``...`` repeats its fault for ever.
+
+    ``drop:N`` ends the connection after N bytes, ``chunked-drop:N`` too, without having said how
+    many there are; ``short:N`` announces and sends N bytes only, ``long`` and ``huge`` announce
+    more than there are; ``corrupt`` changes a byte in the middle; ``no-range`` ignores Range and
+    ``wrong-range`` answers with another; ``redirect`` leads on with size and SHA-256 as Hugging
+    Face does, ``bad-hash`` with a wrong one; ``stall`` falls silent, ``meet`` waits until three
+    requests are there; a number is an HTTP status.
     """
 
     daemon_threads = True
