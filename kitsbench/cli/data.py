@@ -212,6 +212,9 @@ def fetch(
 @click.argument("dataset", type=FOLDER)
 @layout_option
 @click.option("--strict", is_flag=True, help="Count warnings as errors.")
+@click.option(
+    "-o", "--out", type=FOLDER, help="Also write the findings to this CSV file, one a row."
+)
 @jobs_option
 @json_option
 @click.pass_context
@@ -220,19 +223,25 @@ def verify(
     dataset: Path,
     layout: str | None,
     strict: bool,
+    out: Path | None,
     jobs: int,
     as_json: bool,
 ) -> None:
     """Read every case of DATASET and list what is wrong with it. Nothing is changed.
 
-    The exit code is 2 if a case cannot be used (with --strict: if there is anything to remark).
+    One finding a line: the case, what was found, the file, the rule, and what to do. The exit code
+    is 2 if a case cannot be used (with --strict: if there is anything to remark).
     """
     from kitsbench.data.datasets import open_dataset
+    from kitsbench.data.findings import FIELDS
     from kitsbench.data.verify import verify as run
+    from kitsbench.files import write_table
 
     with _bar("cases read") as bar:
         result = run(open_dataset(dataset, layout, allow_empty=True), jobs, bar)
     found = result.to_dict()
+    if out is not None:
+        write_table(out, found["findings"], FIELDS)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
@@ -288,18 +297,43 @@ def prepare(
 @command.command()
 @click.argument("folder", type=FOLDER)
 @layout_option
+@click.option(
+    "-o",
+    "--out",
+    type=FOLDER,
+    help="Folder for figures (PNG, and a page that shows them) and a table of cases.",
+)
+@click.option("--hu", is_flag=True, help="Read the images too, for the HU of every label.")
+@jobs_option
 @json_option
-def info(folder: Path, layout: str | None, as_json: bool) -> None:
-    """Describe the dataset or the prepared store in FOLDER."""
+def info(
+    folder: Path, layout: str | None, out: Path | None, hu: bool, jobs: int, as_json: bool
+) -> None:
+    """Describe the dataset or the prepared store in FOLDER.
+
+    Spacings, sizes and label volumes take the headers and the masks. With -o they are drawn beside
+    those of the public KiTS data, HU included.
+    """
     from kitsbench.data.datasets import open_dataset
-    from kitsbench.data.describe import describe_dataset, describe_store
+    from kitsbench.data.describe import describe_store, measure
     from kitsbench.data.store import MANIFEST, PreparedStore
 
     if (folder / MANIFEST).is_file():
+        if out is not None or hu:
+            raise UsageError(
+                "-o and --hu describe a dataset; this is a prepared store. Name the dataset itself."
+            )
         found = describe_store(PreparedStore.open(folder))
     else:
         with _bar("cases read") as bar:
-            found = describe_dataset(open_dataset(folder, layout, masks_only=True), bar)
+            opened = open_dataset(folder, layout, masks_only=True)
+            figures = measure(opened, hu or out is not None, jobs, bar)
+        found = figures.to_dict()
+        if out is not None:
+            from kitsbench.data.figures import write_figures
+
+            page = write_figures(figures, out)
+            click.echo(f"Figures are in {page}.", err=True)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
