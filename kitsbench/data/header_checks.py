@@ -152,7 +152,7 @@ def _dtype(path: Path, case: str, raw: Any) -> np.dtype:
 
     try:
         dtype = raw.get_data_dtype()
-    except nibabel.spatialimages.HeaderDataError as error:
+    except (nibabel.spatialimages.HeaderDataError, KeyError) as error:
         raise refuse(
             path,
             case,

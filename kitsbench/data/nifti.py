@@ -207,8 +207,15 @@ def _planes(header: Header) -> Iterator[tuple[slice, np.ndarray]]:
                 (header.shape[0], header.shape[1], count), order="F"
             )
             yield slice(first, first + count), values
-        while file.read(CHUNK_BYTES):
-            pass  # to the end, where gzip's checksum is
+        # On to the end, where gzip's checksum is; a little padding there is harmless.
+        if len(file.read(CHUNK_BYTES)) >= size:
+            raise refuse(
+                header.path,
+                header.case,
+                f"the file goes on after its {header.shape[2]} slices",
+                "A file holds the voxels that its header announces, and no more.",
+                "Write the file again from its source: its header or its voxels are wrong.",
+            )
 
 
 def read_image(header: Header) -> tuple[np.ndarray, list[Finding]]:
