@@ -182,9 +182,9 @@ def fetch(
     of a dataset take up to 50 GB. The data are CC BY-NC-SA 4.0: not for commercial use.
     """
     from kitsbench.cli.progress import TransferBars
+    from kitsbench.data.download import Patience
     from kitsbench.data.fetch import fetch as run
     from kitsbench.data.sources import LICENCE, OFFICIAL, find_source, parse_cases
-    from kitsbench.data.transfer import Patience
 
     if name not in OFFICIAL:
         raise UsageError(f"'{name}' is no dataset; there are {', '.join(OFFICIAL)}.")

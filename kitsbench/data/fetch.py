@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kitsbench.data.download import DiskFull, Patience, Unreachable
 from kitsbench.data.findings import Finding, Refused
 from kitsbench.data.layouts import IMAGE, locate
 from kitsbench.data.nifti import check_file, read_header
 from kitsbench.data.sources import Official, Source
-from kitsbench.data.transfer import DiskFull, Patience, Unreachable, transfer
+from kitsbench.data.transfer import transfer
 from kitsbench.data.volumes import check_pair
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import read_json

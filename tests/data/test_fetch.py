@@ -17,9 +17,10 @@ from scans import ct, kidneys, save
 from unreliable_server import UnreliableServer
 
 from kitsbench.data.datasets import open_dataset
+from kitsbench.data.download import DiskFull, Patience, Unreachable
 from kitsbench.data.fetch import fetch
 from kitsbench.data.sources import OFFICIAL, Source, find_source, parse_cases
-from kitsbench.data.transfer import DiskFull, Patience, Unreachable, part_of
+from kitsbench.data.transfer import part_of
 from kitsbench.errors import DataError, UsageError
 
 QUICK = Patience(retries=3, backoff=0.001, timeout=0.3)
