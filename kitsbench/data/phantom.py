@@ -157,16 +157,36 @@ def render_case(
     seed, size, labels
         As for :func:`write_phantom`.
     """
-    rng = np.random.default_rng([seed, index])
-    patient = draw_patient(rng)
-    fields = Fields.draw(patient.seed)
-    settle(patient, fields)
-    frame = _frame(patient, size, rng)
+    patient, fields, frame = draw_case(index, seed, size)
     image, label = render(patient, fields, frame)
     _drop_fragments(label, frame.spacing)
     if labels == "kits19":
         label[label == 3] = 1
     return Rendering(image, label, frame.spacing, patient)
+
+
+def draw_case(index: int, seed: int = 0, size: str = "small") -> tuple[Patient, Fields, Frame]:
+    """Draw one case without rendering it.
+
+    Parameters
+    ----------
+    index, seed, size
+        As for :func:`render_case`.
+
+    Returns
+    -------
+    patient : Patient
+        Tissues, organs and lesions, with their final sizes.
+    fields : Fields
+        The random fields of this patient.
+    frame : Frame
+        The voxels of the scan.
+    """
+    rng = np.random.default_rng([seed, index])
+    patient = draw_patient(rng)
+    fields = Fields.draw(patient.seed)
+    settle(patient, fields)
+    return patient, fields, _frame(patient, size, rng)
 
 
 def _drop_fragments(label: np.ndarray, spacing: tuple[float, float, float]) -> None:
@@ -210,7 +230,8 @@ def _frame(patient: Patient, size: str, rng: np.random.Generator) -> Frame:
         across = 512 * pixel
         # From the domes of the diaphragm downwards; long scans begin in the chest.
         low = float(rng.uniform(135.0, 165.0)) + 0.6 * max(height - 450.0, 0.0) - height
-    bottom, top = _extent(patient)
+    lowest, highest = patient.extent()
+    bottom, top = lowest[0] - 6.0, highest[0] + 6.0
     low = min(max(low, top - height), bottom)
     height = max(height, top - low)
     count = int(np.ceil(height / spacing[0]))
@@ -218,13 +239,6 @@ def _frame(patient: Patient, size: str, rng: np.random.Generator) -> Frame:
     side = 512 if size == "full" else 2 * int(np.ceil(across / spacing[2] / 2))
     start = -(side - 1) / 2 * spacing[2]
     return Frame((low, middle_y + start, start), spacing, (count, side, side))
-
-
-def _extent(patient: Patient) -> tuple[float, float]:
-    """Lowest and highest point of kidneys and lesions with a margin, mm."""
-    balls = [(k.centre[0], max(k.axes)) for k in patient.kidneys]
-    balls += [(x.centre[0], x.radius * max(x.stretch)) for x in patient.lesions]
-    return min(z - r for z, r in balls) - 6.0, max(z + r for z, r in balls) + 6.0
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,16 @@ class Patient:
     lesions: list[Lesion] = field(default_factory=list)
     seed: int = 0
 
+    def extent(self) -> tuple[Vector, Vector]:
+        """Lowest and highest corner (z, y, x) in mm of a box around kidneys and lesions."""
+        balls = [(k.centre, max(k.axes)) for k in self.kidneys]
+        balls += [(x.centre, x.radius * max(x.stretch)) for x in self.lesions]
+        low, high = (
+            tuple(pick(c[axis] + sign * r for c, r in balls) for axis in range(3))
+            for pick, sign in ((min, -1), (max, 1))
+        )
+        return low, high  # type: ignore[return-value]
+
 
 def quantile(table: tuple[tuple[float, float], ...], probability: float) -> float:
     """Volume in ml at a probability, log-linear between the measured quantiles."""

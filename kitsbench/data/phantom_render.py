@@ -10,7 +10,7 @@ import numpy as np
 
 from kitsbench.data.phantom_anatomy import Patient
 from kitsbench.data.phantom_canvas import Canvas, Fields
-from kitsbench.data.phantom_fields import Grid
+from kitsbench.data.phantom_fields import Grid, Vector
 from kitsbench.data.phantom_kidneys import paint_kidneys, paint_perirenal_fat
 from kitsbench.data.phantom_organs import paint_organs
 from kitsbench.data.phantom_trunk import BODY_CENTRE_Y, paint_trunk
@@ -37,6 +37,16 @@ class Frame:
     start: tuple[float, float, float]
     spacing: tuple[float, float, float]
     shape: tuple[int, int, int]
+
+    def part(self, low: Vector, high: Vector) -> Frame:
+        """The voxels between two corners (z, y, x) in mm, on the same grid."""
+        start, shape = [], []
+        for a, b, s, d, n in zip(low, high, self.start, self.spacing, self.shape, strict=True):
+            first = min(max(int(np.floor((a - s) / d)), 0), n - 1)
+            last = min(max(int(np.ceil((b - s) / d)), first), n - 1)
+            start.append(s + first * d)
+            shape.append(last - first + 1)
+        return Frame((start[0], start[1], start[2]), self.spacing, (shape[0], shape[1], shape[2]))
 
 
 def supersampling(spacing: tuple[float, float, float]) -> tuple[int, int, int]:
