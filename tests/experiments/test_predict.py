@@ -134,6 +134,14 @@ def test_a_scan_that_was_trained_on_is_called_that(trial, finished, phantom, tmp
     warned = run_kitsbench(*command, tmp_path / "a", scan_of(phantom, seen))
     assert warned.code == 0
     assert "is a scan that the trial trained on" in " ".join(warned.err.split())
+    # Whoever scores the label map later is told, too.
+    score = ("evaluate", tmp_path / "a", phantom, "--protocol", "kits19", "--cases", seen)
+    refused = run_kitsbench(*score)
+    assert refused.code == 2
+    assert f"was trained on 1 of these 1 cases: {seen}" in refused.err
+    marked = run_kitsbench(*score, "--json", "--allow-training-cases")
+    assert marked.code == 0, marked.err
+    assert marked.json["trained_on"] == [seen]
     assert "Warning" not in run_kitsbench(*command, tmp_path / "b", scan_of(phantom, unseen)).err
     # Another scan by the same name is none.
     other = tmp_path / f"{seen}.nii.gz"
