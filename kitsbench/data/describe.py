@@ -97,7 +97,7 @@ class Figures:
 
     def _intensity(self, label: str) -> dict[str, Any]:
         """HU of a label, over all voxels and over cases."""
-        counts = [c.histogram[label] for c in self.cases if c.histogram[label].sum() > 0]
+        counts = [h for c in self.cases if (h := c.histogram.get(label)) is not None and h.any()]
         if not counts:
             return {}
         mean, sd, quantiles = moments(np.sum(counts, axis=0))
