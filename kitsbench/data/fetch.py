@@ -15,10 +15,10 @@ from typing import Any
 from kitsbench.data.download import DiskFull, Patience, Unreachable
 from kitsbench.data.findings import Finding, Refused
 from kitsbench.data.layouts import IMAGE, locate
-from kitsbench.data.nifti import check_file, read_header
+from kitsbench.data.nifti import Header, check_file, read_header
 from kitsbench.data.sources import Official, Source
 from kitsbench.data.transfer import transfer
-from kitsbench.data.volumes import check_pair
+from kitsbench.data.volumes import pair_findings
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import read_json
 
@@ -216,16 +216,23 @@ def _case(
         return result  # without its mask an image of up to 500 MB helps nobody
 
     def check(path: Path) -> None:
-        check_pair(check_file(path, case), read_header(mask, case))
+        _same_shape(check_file(path, case), read_header(mask, case))
 
     image = folder / f"{IMAGE}.nii.gz"
     _one(source.images.format(case=case), image, case, check, result, tell, patience)
     if image in result.kept:
         try:
-            check_pair(read_header(image, case), read_header(mask, case))
+            _same_shape(read_header(image, case), read_header(mask, case))
         except Refused as error:
             result.findings.append(error.finding)
     return result
+
+
+def _same_shape(image: Header, mask: Header) -> None:
+    """Refuse an image of another shape than its mask; `data verify` compares their affines too."""
+    found = pair_findings(image, mask)
+    if image.shape != mask.shape:
+        raise Refused(found[0])
 
 
 def _one(
