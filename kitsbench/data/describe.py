@@ -181,7 +181,8 @@ def _measure_case(
         if case.label is not None:
             mask_header = read_header(case.label, case.id)
             mask = read_label(mask_header)
-            counts = np.bincount(mask.reshape(-1), minlength=256)
+            # Slice by slice: bincount makes its input eight bytes wide.
+            counts = sum(np.bincount(plane.reshape(-1), minlength=256) for plane in mask)
             voxel = abs(float(np.linalg.det(mask_header.affine[:3, :3]))) / 1000.0
             volumes = {name: float(counts[value] * voxel) for name, value in labels.items()}
         if intensities and mask is not None and case.image is not None:
