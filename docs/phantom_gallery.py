@@ -7,7 +7,7 @@ Run ``python docs/phantom_gallery.py`` from the root of the repository; it write
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -233,13 +233,11 @@ def small(out: Path) -> None:
 
 
 def measure(size: str, cases: int) -> dict[str, dict]:
-    """Pooled HU and volumes of the labels, and the geometry of the scans."""
+    """Pooled HU and volumes of the labels over the first cases of seed 0."""
     hu: dict[int, list] = {value: [] for value in NAMES}
     ml: dict[int, list] = {value: [] for value in NAMES}
-    scans = []
     for index in range(cases):
         patient, fields, frame = draw_case(index, size=size)
-        scans.append((*frame.spacing[:2], frame.shape[0], frame.shape[0] * frame.spacing[0]))
         low, high = patient.extent()
         part = frame.part(
             (low[0] - 9, low[1] - 9, low[2] - 9), (high[0] + 9, high[1] + 9, high[2] + 9)
@@ -253,33 +251,39 @@ def measure(size: str, cases: int) -> dict[str, dict]:
     return {
         "hu": {v: (h.mean(), h.std(), *np.percentile(h, (5, 50, 95))) for v, h in pooled.items()},
         "ml": {v: np.percentile([m for m in found if m > 0], QUANTILES) for v, found in ml.items()},
-        "scan": dict(zip(MEASURED_SCAN, np.percentile(scans, QUANTILES, axis=0).T, strict=True)),
     }
 
 
-def table(cases: int, full_cases: int) -> str:
+def scans(cases: int) -> dict[str, np.ndarray]:
+    """Quantiles of the geometry of full-size scans."""
+    frames = [draw_case(index, size="full")[2] for index in range(cases)]
+    found = [(*f.spacing[:2], f.shape[0], f.shape[0] * f.spacing[0]) for f in frames]
+    return dict(zip(MEASURED_SCAN, np.percentile(found, QUANTILES, axis=0).T, strict=True))
+
+
+def table(size: str, cases: int) -> str:
     """Simulated and measured statistics as Markdown."""
-    found = {"small": measure("small", cases), "full": measure("full", full_cases)}
-    lines = [
-        f"| seed 0 | KiTS | small, {cases} cases | full, {full_cases} cases |",
-        "| --- | ---: | ---: | ---: |",
-    ]
+    found = measure(size, cases)
+    lines = [f"| | KiTS | phantom, {cases} cases |", "| --- | ---: | ---: |"]
 
-    def row(what: str, values: list, digits: Callable[[float], str]) -> None:
-        cells = [" / ".join(digits(float(v)) for v in cell) for cell in values]
-        lines.append(f"| {what} | {' | '.join(cells)} |")
+    def row(what: str, measured: Iterable, simulated: Iterable, digits: str) -> None:
+        cells = [" / ".join(digits.format(float(v)) for v in c) for c in (measured, simulated)]
+        lines.append(f"| {what} | {cells[0]} | {cells[1]} |")
 
     for value, name in NAMES.items():
-        three = [MEASURED_HU[value], *(found[size]["hu"][value] for size in found)]
-        row(f"{name}, HU, mean / SD", [t[:2] for t in three], "{:.0f}".format)
-        row(f"{name}, HU, 5 / 50 / 95 %", [t[2:] for t in three], "{:.0f}".format)
+        pair = MEASURED_HU[value], found["hu"][value]
+        row(f"{name}, HU, mean / SD", *(t[:2] for t in pair), "{:.0f}")
+        row(f"{name}, HU, 5 / 50 / 95 %", *(t[2:] for t in pair), "{:.0f}")
     for value, name in NAMES.items():
-        three = [MEASURED_ML[value], *(found[size]["ml"][value] for size in found)]
-        row(f"{name}, ml, 5 / 25 / 50 / 75 / 95 %", three, "{:.3g}".format)
-    for name, quantiles in MEASURED_SCAN.items():
-        cells = " / ".join(f"{v:.3g}" for v in found["full"]["scan"][name])
-        measured = " / ".join(f"{v:.3g}" for v in quantiles)
-        lines.append(f"| {name}, 5 / 25 / 50 / 75 / 95 % | {measured} | | {cells} |")
+        pair = MEASURED_ML[value], found["ml"][value]
+        row(f"{name}, ml, 5 / 25 / 50 / 75 / 95 %", *pair, "{:.3g}")
+    for name, simulated in scans(cases).items():
+        row(
+            f"{name} (full size), 5 / 25 / 50 / 75 / 95 %",
+            MEASURED_SCAN[name],
+            simulated,
+            "{:.3g}",
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -290,14 +294,14 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", default=[*FIGURES, "table"])
-    parser.add_argument("--cases", type=int, default=40, help="small cases of the table")
-    parser.add_argument("--full-cases", type=int, default=40, help="full-size cases of it")
+    parser.add_argument("--cases", type=int, default=40, help="cases of the table")
+    parser.add_argument("--size", choices=["small", "full"], default="small", help="of the table")
     parser.add_argument("-o", "--out", type=Path, default=OUT)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     for what in options.what:
         if what == "table":
-            text = table(options.cases, options.full_cases)
+            text = table(options.size, options.cases)
             (options.out / "statistics.md").write_text(text, encoding="utf-8")
             print(text)
         else:
