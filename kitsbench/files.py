@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,18 @@ def write_json(path: Path, value: Any) -> None:
         The value holds NaN or an infinity, which JSON does not know.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write rows as CSV, atomically; a value that is missing or None is an empty cell."""
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+            table.writeheader()
+            table.writerows(rows)
+
+    write_atomic(path, write)
 
 
 def read_json(path: Path) -> Any:

@@ -10,6 +10,9 @@ from typing import Any
 
 import click
 
+from kitsbench.cli.data_exchange import export, split
+from kitsbench.errors import UsageError
+
 FOLDER = click.Path(path_type=Path)
 
 
@@ -55,8 +58,12 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 layout_option = click.option(
     "--layout",
-    type=click.Choice(["kits19", "kits21", "kits23", "nnunet"]),
-    help="How the folder is laid out; found out by itself if not given.",
+    type=click.Choice(
+        ["kits19", "kits21", "kits21:AND", "kits21:MAJ", "kits21:OR", "kits23", "nnunet"]
+    ),
+    metavar="NAME",
+    help="How the folder is laid out: kits19, kits21 (or kits21:AND, kits21:MAJ, kits21:OR for "
+    "one of its masks), kits23 or nnunet; found out by itself if not given.",
 )
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes."
@@ -67,6 +74,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON doc
 @click.group("data")
 def command() -> None:
     """Make, check, prepare and describe datasets."""
+
+
+command.add_command(split)
+command.add_command(export)
 
 
 @command.command()
@@ -126,9 +137,84 @@ def phantom(
 
 
 @command.command()
+@click.argument("name", metavar="kits19|kits21|kits23")
+@click.option("-o", "--out", type=FOLDER, required=True, help="Folder for the dataset.")
+@click.option("--cases", help="Which, such as 0-9 or 3,17,400-402 [default: all with masks].")
+@click.option("--source", help="URL or folder of a copy of the dataset, instead of its home.")
+@click.option("--images", help="URL or path of images alone, with {case} for the case id.")
+@click.option("--masks", help="URL or path of masks alone, with {case} and {file}.")
+@click.option(
+    "--jobs", type=click.IntRange(1, 16), default=4, show_default=True, help="Cases at once."
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0, 100),
+    default=5,
+    show_default=True,
+    help="Failures in a row that a file may have.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=60.0,
+    show_default=True,
+    help="Seconds without a byte after which a connection is broken.",
+)
+@json_option
+@click.pass_context
+def fetch(
+    context: click.Context,
+    name: str,
+    out: Path,
+    cases: str | None,
+    source: str | None,
+    images: str | None,
+    masks: str | None,
+    jobs: int,
+    retries: int,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Fetch an official KiTS dataset: masks from GitHub, images from Hugging Face.
+
+    Only what is missing is fetched, and what breaks off is continued. A file gets its name when its
+    size, its gzip checksum, its header and, for an image, the shape of its mask agree. All images
+    of a dataset take up to 50 GB. The data are CC BY-NC-SA 4.0: not for commercial use.
+    """
+    from kitsbench.cli.progress import TransferBars
+    from kitsbench.data.download import Patience
+    from kitsbench.data.fetch import fetch as run
+    from kitsbench.data.sources import LICENCE, OFFICIAL, find_source, parse_cases
+
+    if name not in OFFICIAL:
+        raise UsageError(f"'{name}' is no dataset; there are {', '.join(OFFICIAL)}.")
+    official = OFFICIAL[name]
+    chosen = parse_cases(cases, official)
+    place = find_source(official, source, images, masks)
+    patience = Patience(retries=retries, timeout=timeout)
+    with TransferBars() as bars:
+        result = run(official, out, chosen, place, jobs, bars, patience)
+    found = {"dataset": name, **result.to_dict()}
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    for finding in result.findings:
+        click.echo(f"error: {finding}", err=True)
+    click.echo(
+        f"{name}: {found['n_complete']} of {found['n_cases']} cases are whole in {result.root}; "
+        f"{found['n_fetched']} files fetched ({result.received / 1e6:,.1f} MB), "
+        f"{found['n_kept']} were there. {LICENCE}.",
+        err=True,
+    )
+    context.exit(2 if result.findings else 0)
+
+
+@command.command()
 @click.argument("dataset", type=FOLDER)
 @layout_option
 @click.option("--strict", is_flag=True, help="Count warnings as errors.")
+@click.option(
+    "-o", "--out", type=FOLDER, help="Also write the findings to this CSV file, one a row."
+)
 @jobs_option
 @json_option
 @click.pass_context
@@ -137,19 +223,25 @@ def verify(
     dataset: Path,
     layout: str | None,
     strict: bool,
+    out: Path | None,
     jobs: int,
     as_json: bool,
 ) -> None:
     """Read every case of DATASET and list what is wrong with it. Nothing is changed.
 
-    The exit code is 2 if a case cannot be used (with --strict: if there is anything to remark).
+    One finding a line: the case, what was found, the file, the rule, and what to do. The exit code
+    is 2 if a case cannot be used (with --strict: if there is anything to remark).
     """
     from kitsbench.data.datasets import open_dataset
+    from kitsbench.data.findings import FIELDS
     from kitsbench.data.verify import verify as run
+    from kitsbench.files import write_table
 
     with _bar("cases read") as bar:
         result = run(open_dataset(dataset, layout, allow_empty=True), jobs, bar)
     found = result.to_dict()
+    if out is not None:
+        write_table(out, found["findings"], FIELDS)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
@@ -205,18 +297,43 @@ def prepare(
 @command.command()
 @click.argument("folder", type=FOLDER)
 @layout_option
+@click.option(
+    "-o",
+    "--out",
+    type=FOLDER,
+    help="Folder for figures (PNG, and a page that shows them) and a table of cases.",
+)
+@click.option("--hu", is_flag=True, help="Read the images too, for the HU of every label.")
+@jobs_option
 @json_option
-def info(folder: Path, layout: str | None, as_json: bool) -> None:
-    """Describe the dataset or the prepared store in FOLDER."""
+def info(
+    folder: Path, layout: str | None, out: Path | None, hu: bool, jobs: int, as_json: bool
+) -> None:
+    """Describe the dataset or the prepared store in FOLDER.
+
+    Spacings, sizes and label volumes take the headers and the masks. With -o they are drawn beside
+    those of the public KiTS data, HU included.
+    """
     from kitsbench.data.datasets import open_dataset
-    from kitsbench.data.describe import describe_dataset, describe_store
+    from kitsbench.data.describe import describe_store, measure
     from kitsbench.data.store import MANIFEST, PreparedStore
 
     if (folder / MANIFEST).is_file():
+        if out is not None or hu:
+            raise UsageError(
+                "-o and --hu describe a dataset; this is a prepared store. Name the dataset itself."
+            )
         found = describe_store(PreparedStore.open(folder))
     else:
         with _bar("cases read") as bar:
-            found = describe_dataset(open_dataset(folder, layout, masks_only=True), bar)
+            opened = open_dataset(folder, layout, masks_only=True)
+            figures = measure(opened, hu or out is not None, jobs, bar)
+        found = figures.to_dict()
+        if out is not None:
+            from kitsbench.data.figures import write_figures
+
+            page = write_figures(figures, out)
+            click.echo(f"Figures are in {page}.", err=True)
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return

@@ -49,6 +49,23 @@ if TYPE_CHECKING:
 @click.option("--architecture", help="Value for the column `architecture` of the output.")
 @click.option("--fold", type=int, help="Value for the column `fold` of the output.")
 @click.option("--seed", type=int, help="Value for the column `seed` of the output.")
+@click.option("--dataset", help="Value for the column `dataset` of the output.")
+@click.option(
+    "--split",
+    metavar="FILE.json|RULE",
+    help="Split that says in which fold each case was tested, such as nnU-Net's splits_final.json; "
+    "fills the column `fold`, and only its test cases are scored.",
+)
+@click.option(
+    "--trained-on",
+    metavar="kits19|kits21|kits23|ID,...|FILE",
+    help="What the model behind PREDICTIONS was trained on, where kitsbench cannot know it.",
+)
+@click.option(
+    "--allow-training-cases",
+    is_flag=True,
+    help="Score cases that the model was trained on, and mark them in every output.",
+)
 def command(
     predictions: Path,
     truth: Path,
@@ -62,6 +79,10 @@ def command(
     architecture: str | None,
     fold: int | None,
     seed: int | None,
+    dataset: str | None,
+    split: str | None,
+    trained_on: str | None,
+    allow_training_cases: bool,
 ) -> None:
     """Score label maps in PREDICTIONS against those in TRUTH, whoever made them.
 
@@ -72,12 +93,25 @@ def command(
     that is no label fails its own case: the other scores are written, and the exit code is 2.
 
     With --architecture, --fold and --seed the written table is what `kitsbench compare` reads.
+    The folder of an nnU-Net training brings its folds: fold_<k>/validation are scored together.
+
+    Cases that the model is known to have trained on, in whichever year's KiTS, are refused.
     """
     from kitsbench.evaluation.folders import default_jobs, evaluate
+    from kitsbench.evaluation.label_files import find_label_maps
 
     for path in output:
         if path.suffix not in (".csv", ".parquet"):
             raise UsageError(f"Cannot write {path}: scores are written to .csv or .parquet files.")
+    chosen = None if cases is None else _case_names(cases)
+    known = list(find_label_maps(truth, predictions=False))
+    folds = _Folds(predictions, known, fold, split)
+    chosen = folds.tested if chosen is None else chosen
+    leaked = _leaks(predictions, truth, known if chosen is None else chosen, trained_on)
+    if leaked and not allow_training_cases:
+        from kitsbench.data.leaks import refuse_leak
+
+        raise refuse_leak(leaked, len(known if chosen is None else chosen))
     with _Progress() as progress:
         evaluation = evaluate(
             predictions,
@@ -87,16 +121,81 @@ def command(
             jobs=jobs or default_jobs(),
             progress=progress,
             metrics=None if metrics is None else _split(metrics),
-            cases=None if cases is None else _case_names(cases),
+            cases=chosen,
         )
-    stamp = {"architecture": architecture, "fold": fold, "seed": seed}
+    scored = [row["case"] for row in evaluation.rows]
+    stamp = {"dataset": dataset, "architecture": architecture, "fold": folds.column(scored)}
+    stamp |= {"seed": seed, "trained_on": [case in leaked for case in scored] if leaked else None}
     for path in output:
         _write(evaluation, path, {key: value for key, value in stamp.items() if value is not None})
+    if leaked:
+        evaluation.notes.append(
+            f"The model was trained on {len(leaked)} of these cases: {', '.join(leaked)}. Their "
+            "scores say nothing about new patients."
+        )
     if as_json:
-        click.echo(json.dumps(evaluation.to_dict(), indent=2, allow_nan=False))
+        document = evaluation.to_dict() | ({"trained_on": leaked} if leaked else {})
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
         _print_tables(evaluation)
     _report(evaluation)
+
+
+class _Folds:
+    """In which fold each case was tested: one for all, by a split, or by nnU-Net's folders."""
+
+    def __init__(self, predictions: Path, cases: list[str], fold: int | None, split: str | None):
+        self.fold, self.split, self.name = fold, None, split
+        self.folders: dict[str, int] = {}
+        if split is not None:
+            from kitsbench.data.splits import choose_rule
+
+            self.split = choose_rule(split, cases)
+        elif fold is None:
+            from kitsbench.evaluation.label_files import folds_of, match_cases
+
+            # Names are matched as the evaluation does it, whatever prefix the files have.
+            found = folds_of(predictions)
+            paths = {name: Path(str(number)) for name, number in found.items()}
+            matched, _ = match_cases(paths, dict.fromkeys(cases, predictions))
+            self.folders = {case: int(path.name) for case, path in matched.items()}
+
+    @property
+    def tested(self) -> list[str] | None:
+        """The cases that the split tests; None for all."""
+        if self.split is None:
+            return None
+        one = self.fold
+        chosen = range(len(self.split.folds)) if one is None else [one]
+        return sorted(case for number in chosen for case in self.split.test(number))
+
+    def column(self, cases: list[str]) -> list[int] | int | None:
+        """Fold of each row, or None where nothing is known."""
+        if self.fold is not None:
+            return self.fold
+        if self.split is None and not self.folders:
+            return None
+        own = {
+            case: self.split.fold_of(case) if self.split else self.folders.get(case)
+            for case in set(cases)
+        }
+        lost = sorted(case for case, number in own.items() if number is None)
+        if lost:
+            raise DataError(
+                f"It is not known in which fold {', '.join(lost[:5])} was tested. Give the split "
+                "(--split splits_final.json), or leave these cases out (--cases)."
+            )
+        return [int(own[case] or 0) for case in cases]
+
+
+def _leaks(predictions: Path, truth: Path, cases: list[str], trained_on: str | None) -> list[str]:
+    """Cases that the model behind the predictions was trained on, as far as that is known."""
+    from kitsbench.data.leaks import known_patients, leaked_cases, recorded_leaks
+
+    leaked = recorded_leaks(predictions, truth, cases)
+    if trained_on is not None:
+        leaked = sorted({*leaked, *leaked_cases(cases, known_patients(trained_on))})
+    return leaked
 
 
 def _split(text: str) -> list[str]:

@@ -53,8 +53,11 @@ def command(
 
     TRIAL is an id (or its first letters) from a working directory, or a trial's folder. Or name an
     architecture as the tables of the last run do: then the probabilities of all its trained
-    networks, over folds and seeds, are averaged. A label map has the shape, affine and orientation
-    of its image, and the image's name.
+    networks, over folds and seeds, are averaged.
+
+    An image is a NIfTI, NRRD or MetaImage file, any other that torchio reads, or a folder with the
+    slices of one DICOM series. Its label map is NIfTI, with the shape, affine and orientation of
+    the image, and the image's name.
     """
     from kitsbench.cli.progress import CountBar, console
     from kitsbench.experiments.environment import choose_device
@@ -63,6 +66,7 @@ def command(
         open_trials,
         output_name,
         predict_scan,
+        record_training,
         training_case,
     )
     from kitsbench.experiments.request import parse_folds
@@ -86,11 +90,13 @@ def command(
     with CountBar() as count:
         for index, (image, name) in enumerate(zip(images, names, strict=True)):
             count("scans", index, len(images))
-            warning = training_case(trained, image, chosen.folders[0].parent.parent)
-            if warning:
-                console.print(f"[yellow]Warning[/yellow]: {warning}", highlight=False)
+            seen = training_case(trained, image, chosen.folders[0].parent.parent)
+            if seen:
+                console.print(f"[yellow]Warning[/yellow]: {seen.sentence}", highlight=False)
             try:
-                predict_scan(trained, image, output / name)
+                for finding in predict_scan(trained, image, output / name):
+                    console.print(f"[yellow]Warning[/yellow]: {finding}", highlight=False)
+                record_training(trained, output / name, seen)
             except DataError as error:
                 failed += 1
                 console.print(f"[red]{image} was left out[/red]: {error}", highlight=False)

@@ -113,7 +113,7 @@ def command(as_json: bool, patch: str | None, **options: Any) -> int:
     from kitsbench.experiments.experiment import plan_experiment
     from kitsbench.experiments.request import Request, parse_triple
 
-    request = Request(seeds=1, split=2, folds=(0,), **options)
+    request = Request(seeds=1, split="2", folds=(0,), **options)
     if patch:
         request = replace(request, patch=parse_triple(patch, int, "patch"))
     with CountBar() as count:

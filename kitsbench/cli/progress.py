@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
+from rich.text import Text
 
 if TYPE_CHECKING:
     from kitsbench.experiments.local import Event
@@ -63,6 +68,58 @@ class CountBar:
         if what not in self._rows:
             self._rows[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._rows[what], completed=done, total=total)
+
+
+class _Amount(ProgressColumn):
+    """Cases for the bar of all of them, bytes and speed for a file's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes, self._speed = DownloadColumn(), TransferSpeedColumn()
+
+    def render(self, task: Task) -> Text:
+        if task.fields.get("counts"):
+            return Text(f"{task.completed:g}/{task.total:g} cases")
+        return Text.assemble(self._bytes.render(task), "  ", self._speed.render(task))
+
+
+class TransferBars:
+    """One bar for the cases of a download and one for each file under way; a context manager."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            _Amount(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not sys.stderr.isatty(),
+        )
+        self._rows: dict[str, TaskID] = {}
+
+    def __enter__(self) -> TransferBars:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, name: str, done: int, total: int | None) -> None:
+        """Show the bytes of a file (below 0: it is finished), or the cases if there is no name."""
+        if done < 0:
+            if name in self._rows:
+                self._bars.remove_task(self._rows.pop(name))
+            return
+        if name not in self._rows:
+            self._rows[name] = self._bars.add_task(
+                f"  {name}" if name else "fetching", total=total, counts=not name
+            )
+        self._bars.update(self._rows[name], completed=done, total=total)
 
 
 class TrialBars:

@@ -45,6 +45,21 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
     return value
 
 
+def split_option(ctx: click.Context, param: click.Parameter, value: Any) -> str | None:
+    """Refuse a split that is none before any data are touched."""
+    if value is None:
+        return None
+    from kitsbench.data.splits import RULES, is_rule
+
+    text = str(value)
+    if not is_rule(text):
+        known = "; ".join(f"{name} ({what})" for name, what in RULES.items())
+        raise UsageError(f"The split '{text}' is not known. Use a number of folds, or: {known}.")
+    if text.isdecimal() and int(text) < 2:
+        raise UsageError(f"A split of {text} folds cannot be made; use 2 or more.")
+    return text
+
+
 @click.command("run")
 @click.argument("architectures", nargs=-1, metavar="[ARCH[:key=value,...]]...")
 @click.option("--all", "all_installed", is_flag=True, help="Every installed architecture.")
@@ -64,7 +79,13 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
     default=None,
     help="all (the default), or indices such as 0,2; on the phantom the default is 0.",
 )
-@click.option("--split", type=click.IntRange(2), help="Number of folds that cases are split into.")
+@click.option(
+    "--split",
+    metavar="N|RULE|FILE.json",
+    callback=split_option,
+    help="Number of folds, a rule (kfold, nnunet, stratified, attention_vnet, msan, 90:10 ...), or "
+    "a splits_final.json.",
+)
 @click.option("--seeds", type=click.IntRange(1), help="Training runs per architecture and fold.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)

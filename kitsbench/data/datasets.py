@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kitsbench.data.findings import Finding
-from kitsbench.data.layouts import LABELS, LAYOUTS, locate, scan
+from kitsbench.data.layouts import LABELS, LAYOUTS, MASKS, locate, scan
 from kitsbench.errors import DataError
 from kitsbench.files import digest, read_json
 
@@ -153,6 +153,8 @@ def open_dataset(
         The dataset, its folder of cases, or a folder around it.
     layout : str, optional
         ``kits19``, ``kits21``, ``kits23`` or ``nnunet``; found out where it is not given.
+        ``kits21:AND``, ``kits21:MAJ`` and ``kits21:OR`` choose among the masks of KiTS21 (what all
+        annotators saw, most, or any of them); ``kits21`` takes the majority.
     masks_only : bool
         List label maps whether or not there are images.
     allow_empty : bool
@@ -181,20 +183,49 @@ def open_dataset(
             if finding.severity == "error":
                 continue
         cases.append(Case(name, image if _there(image) else None, label if _there(label) else None))
+    cases, twice = _without_duplicates(cases)
+    problems += twice
     description = _description(root)
     if not cases and not allow_empty:
         reason = f" The first was set aside: {problems[0]}" if problems else ""
         raise DataError(f"{path} ({found} layout) holds no usable case.{reason}")
+    family, _, aggregation = found.partition(":")
+    notes = [str(description.get("note", ""))]
+    if aggregation not in ("", "MAJ"):
+        notes.append(f"The masks are {MASKS[found]} of KiTS21, not its majority masks.")
     return Dataset(
-        name=_name(root, found),
+        name=_name(root, family),
         root=root,
-        layout=found,
-        labels=_labels(root, found, description),
+        layout=family,
+        labels=_labels(root, family, description),
         cases=sorted(cases, key=lambda case: case.id),
         problems=problems,
         synthetic=bool(description.get("synthetic", False)),
-        note=str(description.get("note", "")),
+        note=" ".join(note for note in notes if note),
     )
+
+
+def _without_duplicates(cases: list[Case]) -> tuple[list[Case], list[Finding]]:
+    """Set aside cases whose ids differ in capitals or in the coding of a letter only."""
+    import unicodedata
+
+    seen: dict[str, Case] = {}
+    findings = []
+    for case in sorted(cases, key=lambda case: case.id):
+        key = unicodedata.normalize("NFC", case.id).casefold()
+        if key not in seen:
+            seen[key] = case
+            continue
+        findings.append(
+            Finding(
+                case.id,
+                str(case.label or case.image),
+                f"the case id is that of {seen[key].id} up to capitals or accents",
+                "Case ids are unique, also where file names ignore capitals.",
+                "Rename one of the two, or remove it if it is a copy.",
+            )
+        )
+    return list(seen.values()), findings
 
 
 def file_mark(path: Path, edge: int = 1 << 20) -> str:
@@ -257,7 +288,7 @@ def _fault(case: str, image: Path | None, label: Path | None, masks_only: bool) 
     for kind, path in (("image", image), ("mask", label)):
         if path is None or (masks_only and kind == "image"):
             continue
-        if path.is_symlink() and not path.exists():
+        if path.is_symlink() and not _exists(path):
             return Finding(
                 case,
                 str(path),
@@ -282,7 +313,15 @@ def _fault(case: str, image: Path | None, label: Path | None, masks_only: bool) 
                 f"The {kind} is one NIfTI file.",
                 "Some programs unpack into a folder of that name: move the file inside it up.",
             )
-        if path.exists() and not os.access(path, os.R_OK):
+        if _exists(path) and not path.is_file():
+            return Finding(
+                case,
+                str(path),
+                f"the {kind} is no regular file",
+                f"The {kind} is one NIfTI file.",
+                "Put the file itself there; pipes and devices cannot be read twice.",
+            )
+        if path.is_file() and not os.access(path, os.R_OK):
             return Finding(
                 case,
                 str(path),
@@ -304,9 +343,24 @@ def _fault(case: str, image: Path | None, label: Path | None, masks_only: bool) 
             str(label),
             "missing mask",
             "Every case that is trained on or scored has a mask.",
-            "KiTS19 cases 00210 to 00299 have none; for others restore the file.",
+            _where_masks_are(label),
         )
     return None
+
+
+def _where_masks_are(label: Path | None) -> str:
+    """What to do about a missing mask."""
+    others = [] if label is None else sorted(p.name for p in label.parent.glob("aggregated_*"))
+    if others and label is not None and label.name not in others:
+        return f"There are {', '.join(others)}: choose with --layout kits21:AND, :MAJ or :OR."
+    return "KiTS19 cases 00210 to 00299 have none; for others restore the file."
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a link that leads to itself, a folder that may not be entered
+        return False
 
 
 def _description(root: Path) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 
 from kitsbench.errors import DataError
 
+FIELDS = ("severity", "case", "file", "what", "rule", "remedy")
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -33,6 +35,12 @@ class Finding:
     rule: str
     remedy: str
     severity: str = "error"
+
+    def __post_init__(self) -> None:
+        # File names may hold bytes that are no text; what is printed and stored is.
+        for name in ("case", "file", "what"):
+            text = getattr(self, name).encode("utf-8", "surrogateescape")
+            object.__setattr__(self, name, text.decode("utf-8", "backslashreplace"))
 
     def __str__(self) -> str:
         place = f"{self.case}: " if self.case else ""

@@ -12,6 +12,19 @@ from kitsbench.data.geometry import grid_shift, spacing_of
 from kitsbench.data.nifti import Header, refuse
 
 METRE, MICRON = 1, 3
+SPACING_LIMITS = (0.01, 100.0)  # mm; beyond, a header is broken rather than unusual
+_CONVERT = "Convert it, for DICOM for example with dcm2niix."
+# Where and how files begin that are taken for NIfTI, in small letters.
+FOREIGN = (
+    (0, b"version https://git-lfs", "it is a pointer of Git LFS", "Run `git lfs pull` there."),
+    (0, b"<!doctype html", "it is a web page", "Download the file itself, not the page about it."),
+    (0, b"<html", "it is a web page", "Download the file itself, not the page about it."),
+    (128, b"dicm", "it is a DICOM file", _CONVERT),
+    (0, b"nrrd", "it is an NRRD file", _CONVERT),
+    (0, b"objecttype", "it is a MetaImage file", _CONVERT),
+    (0, b"pk\x03\x04", "it is a ZIP archive", "Unpack it."),
+    (0, b"\x1f\x8b", "it is packed twice", "Unpack it once with gunzip."),
+)
 
 
 def interpret(path: Path, case: str, block: bytes) -> Header:
@@ -48,7 +61,7 @@ def interpret(path: Path, case: str, block: bytes) -> Header:
         dtype=dtype,
         slope=slope,
         intercept=intercept,
-        offset=int(raw["vox_offset"]) or int(raw["sizeof_hdr"]) + 4,
+        offset=_offset(path, case, raw),
         codes=codes,
         units=int(raw["xyzt_units"]),
         findings=findings,
@@ -72,13 +85,36 @@ def _parse(path: Path, case: str, block: bytes) -> Any:
             return kind(block[:size], check=False)
         if block[344:348] == b"ni1\0":
             problem = "it is the header of a .hdr/.img pair"
+    remedy = _CONVERT
+    for start, mark, what, advice in FOREIGN:
+        if block[start : start + len(mark)].lower() == mark:
+            problem, remedy = what, advice
+            break
     raise refuse(
         path,
         case,
         f"this is not a NIfTI file ({problem})",
         "Scans and masks are single-file NIfTI (.nii or .nii.gz).",
-        "Convert it, for DICOM for example with dcm2niix.",
+        remedy,
     )
+
+
+def _offset(path: Path, case: str, raw: Any) -> int:
+    """First byte of the voxels; 0 stands for the end of the header."""
+    size = int(raw.sizeof_hdr)
+    offset = float(raw["vox_offset"])
+    if offset == 0:
+        return size + 4
+    # Extensions between header and voxels are some kB; a real file has none of a GB.
+    if not (np.isfinite(offset) and size <= offset < 1e9):
+        raise refuse(
+            path,
+            case,
+            f"the header says that the voxels begin at byte {offset:g}",
+            f"They follow the header of {size} bytes.",
+            "Write the file again.",
+        )
+    return int(offset)
 
 
 def _shape(path: Path, case: str, raw: Any, warn: Any) -> tuple[int, int, int]:
@@ -116,7 +152,7 @@ def _dtype(path: Path, case: str, raw: Any) -> np.dtype:
 
     try:
         dtype = raw.get_data_dtype()
-    except nibabel.spatialimages.HeaderDataError as error:
+    except (nibabel.spatialimages.HeaderDataError, KeyError) as error:
         raise refuse(
             path,
             case,
@@ -157,17 +193,18 @@ def _affine(
             path,
             case,
             f"the {name} of the header is no geometry (spacing {lengths} mm)",
-            "Spacing is a positive number along every axis.",
+            "Spacing is a length of 0.01 to 100 mm along every axis.",
             "Export the scan again with its geometry.",
         )
     if not candidates:
         pixdim = np.abs(np.asarray(raw["pixdim"], dtype=np.float64)[1:4])
-        if not (np.isfinite(pixdim).all() and (pixdim > 0).all()):
+        low, high = SPACING_LIMITS
+        if not ((pixdim >= low) & (pixdim <= high)).all():  # false for NaN
             raise refuse(
                 path,
                 case,
                 f"the spacing is {', '.join(f'{v:g}' for v in raw['pixdim'][1:4])} mm",
-                "Spacing is a positive number along every axis.",
+                "Spacing is a length of 0.01 to 100 mm along every axis.",
                 "Export the scan again with its geometry.",
             )
         warn(
@@ -195,7 +232,7 @@ def _invertible(matrix: np.ndarray) -> bool:
     if not np.isfinite(matrix).all():
         return False
     lengths = np.array(spacing_of(matrix))
-    if (lengths <= 1e-6).any():
+    if not ((lengths >= SPACING_LIMITS[0]) & (lengths <= SPACING_LIMITS[1])).all():
         return False
     return abs(float(np.linalg.det(matrix[:3, :3] / lengths))) > 1e-3
 

@@ -16,9 +16,18 @@ LABELS = {
     "kits21": {**KIDNEY_TUMOUR, "cyst": 3},
     "kits23": {**KIDNEY_TUMOUR, "cyst": 3},
 }
-LAYOUTS = ("kits19", "kits21", "kits23", "nnunet")
+# KiTS21 was annotated three times; a mask is where all agree, most agree, or anyone saw it.
+AGGREGATIONS = ("aggregated_AND_seg", "aggregated_MAJ_seg", "aggregated_OR_seg")
+MASKS = {
+    "kits19": "segmentation",
+    "kits21": "aggregated_MAJ_seg",
+    "kits21:AND": "aggregated_AND_seg",
+    "kits21:MAJ": "aggregated_MAJ_seg",
+    "kits21:OR": "aggregated_OR_seg",
+    "kits23": "segmentation",
+}
+LAYOUTS = (*MASKS, "nnunet")
 IMAGE = "imaging"
-MASKS = {"kits19": "segmentation", "kits21": "aggregated_MAJ_seg", "kits23": "segmentation"}
 TABLES = {"kits19": "kits.json", "kits21": "kits.json", "kits23": "kits23.json"}
 SUFFIXES = (".nii.gz", ".nii")
 
@@ -36,7 +45,7 @@ def locate(path: Path, layout: str | None) -> tuple[str, Path]:
     Returns
     -------
     layout : str
-        ``kits19``, ``kits21``, ``kits23`` or ``nnunet``.
+        One of ``LAYOUTS``; ``kits21`` alone means its majority masks.
     root : Path
         Folder whose entries are the cases (for ``nnunet``: the one with ``labelsTr``).
 
@@ -80,7 +89,7 @@ def scan(root: Path, layout: str) -> Iterator[tuple[str, Path, Path]]:
         yield from _scan_nnunet(root)
         return
     for folder in _folders(root):
-        if folder.is_symlink() and not folder.exists():
+        if folder.is_symlink() and not _exists(folder):
             yield folder.name, folder / f"{IMAGE}.nii.gz", folder / f"{MASKS[layout]}.nii.gz"
         elif folder.name.startswith("case_") or _is_case(folder) or not _readable(folder):
             yield folder.name, _file(folder, IMAGE), _file(folder, MASKS[layout])
@@ -116,11 +125,9 @@ def _recognise(root: Path) -> str:
     if (root / TABLES["kits23"]).is_file() or root.name == "dataset":
         return "kits23"
     for folder in _folders(root):
-        if any(
-            _file(folder, name).exists() for name in ("aggregated_MAJ_seg", "aggregated_AND_seg")
-        ):
+        if any(_exists(_file(folder, name)) for name in AGGREGATIONS):
             return "kits21"
-        if _file(folder, MASKS["kits19"]).exists() and not (root / TABLES["kits19"]).is_file():
+        if _exists(_file(folder, MASKS["kits19"])) and not (root / TABLES["kits19"]).is_file():
             # No table says which year it is: case numbers from 400 on exist in KiTS23 alone.
             numbers = [re.fullmatch(r"case_(\d{5})", f.name) for f in _folders(root)]
             if any(m and int(m[1]) >= 300 for m in numbers):

@@ -1,4 +1,4 @@
-"""Reading NIfTI files with suspicion, and writing label maps that fit their image.
+"""Reading NIfTI files with suspicion.
 
 Voxels are streamed: the peak memory of reading is the volume in its final type plus a few MB,
 whatever the type on disk.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -18,11 +19,10 @@ import numpy as np
 
 from kitsbench.data.findings import Finding, Refused
 from kitsbench.data.geometry import axes_of, canonical_affine, spacing_of
-from kitsbench.errors import DataError
-from kitsbench.files import write_atomic
 
 HU_RANGE = (-1024, 3071)
 CHUNK_BYTES = 8 << 20
+DEFLATE_LIMIT = 1032  # no stream of deflate unpacks to more times its size
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
@@ -128,31 +128,67 @@ def read_header(path: Path, case: str = "") -> Header:
         raise refuse(
             path, case, "the file is empty", "A NIfTI file has a header.", "Download it again."
         )
+    with _reading(path, case), _open(path) as file:
+        block = file.read(540)
+    header = interpret(path, case, block)
+    _check_size(header)
+    return header
+
+
+@contextlib.contextmanager
+def _reading(path: Path, case: str) -> Iterator[None]:
+    """Turn what can go wrong while a file is read into a finding."""
     try:
-        with _open(path) as file:
-            block = file.read(540)
+        yield
     except DAMAGED as error:
-        raise _damaged(path, case, error) from error
+        kind = "is cut off" if isinstance(error, EOFError) else "is corrupt"
+        raise refuse(
+            path,
+            case,
+            f"the compressed file {kind} ({error})",
+            "gzip's own check must pass.",
+            "Download or copy it again.",
+        ) from error
     except OSError as error:
         raise refuse(
             path,
             case,
             f"cannot be read: {error.strerror or error}",
-            "The user who runs kitsbench needs permission to read it.",
-            "Change the permissions or the disk.",
+            "The user who runs kitsbench needs permission to read it, and the disk must work.",
+            "Change the permissions, or copy the file from elsewhere.",
         ) from error
-    return interpret(path, case, block)
 
 
-def _damaged(path: Path, case: str, error: BaseException) -> Refused:
-    kind = "is cut off" if isinstance(error, EOFError) else "is corrupt"
-    return refuse(
-        path,
-        case,
-        f"the compressed file {kind} ({error})",
-        "gzip's own check must pass.",
-        "Download or copy it again.",
-    )
+def _check_size(header: Header) -> None:
+    """Refuse a header that promises more voxels than its file can hold, before they get memory."""
+    needed = header.offset + math.prod(header.shape) * header.dtype.itemsize
+    size = header.path.stat().st_size
+    with open(header.path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    if needed > size * (DEFLATE_LIMIT if packed else 1):
+        raise refuse(
+            header.path,
+            header.case,
+            f"the file is cut off: {' x '.join(map(str, header.shape))} voxels of type "
+            f"{header.dtype} take {needed} bytes, it has {size}"
+            + (" compressed ones" if packed else ""),
+            "A file holds every voxel that its header announces.",
+            "Download or copy it again.",
+        )
+
+
+def check_file(path: Path, case: str = "") -> Header:
+    """Check the header of a file and read it to its end, where gzip's checksum is.
+
+    Raises
+    ------
+    Refused
+        The header is no good, or the voxels are cut off or corrupt.
+    """
+    header = read_header(path, case)
+    for _ in _planes(header):
+        pass
+    return header
 
 
 def _planes(header: Header) -> Iterator[tuple[slice, np.ndarray]]:
@@ -160,22 +196,26 @@ def _planes(header: Header) -> Iterator[tuple[slice, np.ndarray]]:
     plane = header.shape[0] * header.shape[1]
     size = plane * header.dtype.itemsize
     step = max(1, CHUNK_BYTES // size)
-    try:
-        with _open(header.path) as file:
-            file.seek(header.offset)
-            for first in range(0, header.shape[2], step):
-                count = min(step, header.shape[2] - first)
-                block = file.read(count * size)
-                if len(block) < count * size:
-                    raise EOFError(f"{first + len(block) // size} of {header.shape[2]} slices")
-                values = np.frombuffer(block, header.dtype).reshape(
-                    (header.shape[0], header.shape[1], count), order="F"
-                )
-                yield slice(first, first + count), values
-            while file.read(CHUNK_BYTES):
-                pass  # to the end, where gzip's checksum is
-    except DAMAGED as error:
-        raise _damaged(header.path, header.case, error) from error
+    with _reading(header.path, header.case), _open(header.path) as file:
+        file.seek(header.offset)
+        for first in range(0, header.shape[2], step):
+            count = min(step, header.shape[2] - first)
+            block = file.read(count * size)
+            if len(block) < count * size:
+                raise EOFError(f"{first + len(block) // size} of {header.shape[2]} slices")
+            values = np.frombuffer(block, header.dtype).reshape(
+                (header.shape[0], header.shape[1], count), order="F"
+            )
+            yield slice(first, first + count), values
+        # On to the end, where gzip's checksum is; a little padding there is harmless.
+        if len(file.read(CHUNK_BYTES)) >= size:
+            raise refuse(
+                header.path,
+                header.case,
+                f"the file goes on after its {header.shape[2]} slices",
+                "A file holds the voxels that its header announces, and no more.",
+                "Write the file again from its source: its header or its voxels are wrong.",
+            )
 
 
 def read_image(header: Header) -> tuple[np.ndarray, list[Finding]]:
@@ -193,9 +233,37 @@ def read_image(header: Header) -> tuple[np.ndarray, list[Finding]]:
     Refused
         The file is damaged, holds NaN or infinite voxels, or is constant.
     """
-    image = np.empty(header.shape, dtype=np.int16, order="F")
+    image, findings = hounsfield(header, _planes(header))
+    return axes_of(header.affine).to_zyx(image), findings
+
+
+def hounsfield(
+    header: Header, planes: Iterable[tuple[slice, np.ndarray]]
+) -> tuple[np.ndarray, list[Finding]]:
+    """Turn stored numbers into HU.
+
+    Parameters
+    ----------
+    header : Header
+        Of the file.
+    planes : iterable of (slice, ndarray)
+        Stored numbers, for slices of the last axis on disk.
+
+    Returns
+    -------
+    image : ndarray of int16
+        Axes as on disk.
+    findings : list of Finding
+        Warnings about the intensities.
+
+    Raises
+    ------
+    Refused
+        There are NaN or infinite voxels, or all are the same.
+    """
+    image = _empty(header, np.int16)
     low, high = np.inf, -np.inf
-    for where, stored in _planes(header):
+    for where, stored in planes:
         values = _scaled(header, stored)
         if values.dtype.kind == "f":
             bad = int(np.count_nonzero(~np.isfinite(values)))
@@ -218,14 +286,29 @@ def read_image(header: Header) -> tuple[np.ndarray, list[Finding]]:
             "A scan shows something.",
             "Export the scan again.",
         )
-    return axes_of(header.affine).to_zyx(image), _intensity_findings(header, low, high)
+    return image, _intensity_findings(header, low, high)
+
+
+def _empty(header: Header, dtype: type) -> np.ndarray:
+    try:
+        return np.empty(header.shape, dtype=dtype, order="F")
+    except MemoryError as error:
+        size = math.prod(header.shape) * np.dtype(dtype).itemsize / 1e9
+        raise refuse(
+            header.path,
+            header.case,
+            f"there is no memory for {size:.3g} GB of voxels",
+            "A case fits into memory.",
+            "Use fewer jobs or a machine with more memory; check the header if it is wrong.",
+        ) from error
 
 
 def _scaled(header: Header, stored: np.ndarray) -> np.ndarray:
     if header.slope == 1 and header.intercept == 0:
         return stored
     values = stored.astype(np.float32 if stored.dtype.itemsize <= 2 else np.float64)
-    return values * header.slope + header.intercept
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities are reported by the caller
+        return values * header.slope + header.intercept
 
 
 def _intensity_findings(header: Header, low: float, high: float) -> list[Finding]:
@@ -278,7 +361,7 @@ def read_label(header: Header, allowed: dict[str, int] | None = None) -> np.ndar
     Refused
         The file is damaged, or a value is no integer or not among the allowed ones.
     """
-    label = np.empty(header.shape, dtype=np.uint8, order="F")
+    label = _empty(header, np.uint8)
     seen = np.zeros(256, dtype=bool)
     for where, stored in _planes(header):
         values = _scaled(header, stored)
@@ -317,60 +400,6 @@ def _odd_value(values: np.ndarray) -> float | None:
         # Scaled masks such as slope 1/255 come back with rounding errors.
         wrong |= ~(np.abs(values - np.rint(values)) < 1e-4)
     return float(values[wrong].flat[0]) if wrong.any() else None
-
-
-def write_label(path: Path, label: np.ndarray, native: dict[str, Any]) -> None:
-    """Write a label map on the grid of an image.
-
-    Parameters
-    ----------
-    path : Path
-        ``.nii`` or ``.nii.gz``; whole or absent.
-    label : ndarray of uint8
-        Axes as on disk, shape ``native["shape"]``.
-    native : dict
-        :meth:`Header.native` of the image: its shape, affine and header codes are kept.
-
-    Raises
-    ------
-    DataError
-        The shapes differ.
-    """
-    import nibabel
-
-    if list(label.shape) != list(native["shape"]):
-        raise DataError(
-            f"the label map has {label.shape} voxels, its image {tuple(native['shape'])}. "
-            "A prediction has the shape of its image: resample it to the scan's own grid."
-        )
-    affine = np.array(native["affine"], dtype=np.float64)
-    nifti = nibabel.Nifti1Image(np.asfortranarray(label, dtype=np.uint8), None)
-    nifti.header.set_zooms(spacing_of(affine))
-    sform, qform = int(native["sform_code"]), int(native["qform_code"])
-    nifti.header.set_sform(affine, code=sform or (0 if qform else 2))
-    if qform:
-        nifti.header.set_qform(affine, code=qform, strip_shears=True)
-        if not np.allclose(nifti.header.get_qform(), affine, atol=1e-3) and not sform:
-            # A quaternion cannot hold a sheared grid; the matrix can.
-            nifti.header.set_sform(affine, code=qform)
-    nifti.header["xyzt_units"] = int(native["units"]) or 2
-    _save(path, lambda temporary: nibabel.save(nifti, temporary))
-
-
-def _save(path: Path, write: Callable[[Path], None]) -> None:
-    """Write through a temporary file whose suffix nibabel understands."""
-
-    def through(temporary: Path) -> None:
-        inner = temporary.with_name(
-            temporary.name + (".nii.gz" if path.name.endswith(".gz") else ".nii")
-        )
-        try:
-            write(inner)
-            inner.replace(temporary)
-        finally:
-            inner.unlink(missing_ok=True)
-
-    write_atomic(Path(path), through)
 
 
 def canonical(header: Header) -> tuple[np.ndarray, tuple[int, int, int]]:

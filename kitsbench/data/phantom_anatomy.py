@@ -31,6 +31,8 @@ CYST_ML = (
     (1.0, 180),
 )
 
+BODY_HALF_WIDTH, BODY_HALF_WIDTH_SD = 153.0, 11.0  # between patients, mm
+
 # Histology: share, mean and spread of the mean HU, heterogeneity (1 = usual).
 HISTOLOGY = {
     "clear_cell": (0.72, 84.0, 36.0, 1.3),
@@ -124,6 +126,16 @@ class Patient:
     lesions: list[Lesion] = field(default_factory=list)
     seed: int = 0
 
+    def extent(self) -> tuple[Vector, Vector]:
+        """Lowest and highest corner (z, y, x) in mm of a box around kidneys and lesions."""
+        balls = [(k.centre, max(k.axes)) for k in self.kidneys]
+        balls += [(x.centre, x.radius * max(x.stretch)) for x in self.lesions]
+        low, high = (
+            tuple(pick(c[axis] + sign * r for c, r in balls) for axis in range(3))
+            for pick, sign in ((min, -1), (max, 1))
+        )
+        return low, high  # type: ignore[return-value]
+
 
 def quantile(table: tuple[tuple[float, float], ...], probability: float) -> float:
     """Volume in ml at a probability, log-linear between the measured quantiles."""
@@ -156,7 +168,7 @@ def draw_body(rng: np.random.Generator) -> Body:
     """Draw the trunk."""
     stout = float(rng.standard_normal())
     return Body(
-        half_width=float(np.clip(153.0 + 11.0 * stout, 132.0, 178.0)),
+        half_width=float(np.clip(BODY_HALF_WIDTH + BODY_HALF_WIDTH_SD * stout, 132.0, 178.0)),
         front=float(np.clip(102.0 + 14.0 * stout, 78.0, 140.0)),
         back=float(np.clip(88.0 + 5.0 * stout, 78.0, 104.0)),
         waist=float(rng.uniform(0.0, 0.06)),
@@ -280,10 +292,10 @@ def draw_look(rng: np.random.Generator, kind: str, volume_ml: float, contrast: C
     if kind == "cyst":
         name, necrosis, texture = "cyst", 0.0, 2.0
         dense = rng.random() < 0.13
-        hu = float(rng.uniform(40, 80)) if dense else float(rng.normal(15.0, 9.0))
+        hu = float(rng.uniform(40, 95)) if dense else float(rng.normal(16.0, 11.0))
     else:
         hu, texture = _enhancement(rng, contrast, name), 18.0 * HISTOLOGY[name][3]
-        necrosis = float(np.clip(rng.normal((radius - 18.0) / 40.0, 0.25), 0.0, 0.8))
+        necrosis = float(np.clip(rng.normal((radius - 18.0) / 50.0, 0.22), 0.0, 0.7))
     return Lesion(
         kind=kind,
         kidney=0,
@@ -303,7 +315,7 @@ def draw_look(rng: np.random.Generator, kind: str, volume_ml: float, contrast: C
 def draw_tumours(rng: np.random.Generator, kidneys: list[Kidney], contrast: Contrast) -> list:
     """Draw the tumours: one in most patients, sometimes more, sometimes on both sides."""
     total = quantile(TUMOUR_ML, float(rng.random()))
-    count = int(rng.choice([1, 2, 3], p=[0.93, 0.05, 0.02]))
+    count = int(rng.choice([1, 2, 3], p=[0.945, 0.04, 0.015]))
     first = int(rng.integers(len(kidneys)))
     both = rng.random() < 0.4
     names = list(HISTOLOGY)
@@ -333,10 +345,10 @@ def draw_tumours(rng: np.random.Generator, kidneys: list[Kidney], contrast: Cont
                 centre=tuple(float(v) for v in centre),
                 radius=float(radius),
                 stretch=tuple(float(v) for v in np.exp(0.10 * stretch)),
-                lobulation=float(rng.uniform(0.05, 0.28)),
+                lobulation=float(rng.uniform(0.05, 0.22)),
                 hu=_enhancement(rng, contrast, name),
                 texture=18.0 * HISTOLOGY[name][3],
-                necrosis=float(np.clip(rng.normal((radius - 18.0) / 40.0, 0.25), 0.0, 0.8)),
+                necrosis=float(np.clip(rng.normal((radius - 18.0) / 50.0, 0.22), 0.0, 0.7)),
                 histology=name,
                 volume_ml=volume,
                 field_seed=int(rng.integers(2**62)),
@@ -369,7 +381,7 @@ def draw_cysts(rng: np.random.Generator, kidneys: list[Kidney]) -> list[Lesion]:
                 radius=float(radius),
                 stretch=tuple(float(v) for v in np.exp(0.05 * normal[:3])),
                 lobulation=0.03,
-                hu=float(rng.uniform(40, 80)) if hyperdense else float(15.0 + 9.0 * normal[3]),
+                hu=float(rng.uniform(40, 95)) if hyperdense else float(16.0 + 11.0 * normal[3]),
                 texture=2.0,
                 necrosis=0.0,
                 histology="cyst",

@@ -6,7 +6,7 @@ import numpy as np
 
 from kitsbench.data.phantom_anatomy import Contrast, Kidney, Lesion, Patient
 from kitsbench.data.phantom_canvas import Canvas, Fields
-from kitsbench.data.phantom_fields import Box, Grid, SmoothField
+from kitsbench.data.phantom_fields import Box, Grid, SmoothField, Vector
 from kitsbench.data.phantom_trunk import free_space
 
 KIDNEY, TUMOUR, CYST = 1, 2, 3
@@ -91,14 +91,23 @@ def _coarse(centre: tuple, reach: float, step: float) -> Grid:
 
 
 def paint_perirenal_fat(canvas: Canvas, patient: Patient) -> None:
-    """Kidneys lie in fat, and lesions have a thin margin of it."""
+    """Kidneys lie in fat, and lesions have a thin margin of it.
+
+    The fat is thick below, behind and towards the spine, and thin where liver or spleen press on
+    the kidney.
+    """
     fat = patient.contrast.fat - 3.0
     for kidney in patient.kidneys:
-        axes = tuple(a + kidney.perirenal_fat_mm for a in kidney.axes)
-        found = canvas.ellipsoid(kidney.centre, axes, kidney.frame)  # type: ignore[arg-type]
-        if found is not None:
-            box, rho2 = found
-            canvas.paint(box, (rho2 < 1) & canvas.free[box], fat, 9.0)
+        thick = kidney.perirenal_fat_mm
+        axes = tuple(a + f * thick for a, f in zip(kidney.axes, (0.3, 0.75, 0.75), strict=True))
+        shift = (-0.35 * thick, -0.35 * thick, -0.40 * thick * kidney.side)
+        centre = tuple(c + s for c, s in zip(kidney.centre, shift, strict=True))
+        found = canvas.ellipsoid(centre, axes, kidney.frame)  # type: ignore[arg-type]
+        if found is None:
+            continue
+        box, rho2 = found
+        rho2 = rho2 + np.float32(0.10) * canvas.fields.wide.on(canvas.grid.part(box))
+        canvas.paint(box, (rho2 < 1) & canvas.free[box], fat, 9.0)
     for lesion in patient.lesions:
         box = canvas.grid.box(lesion.centre, _reach(lesion) + 3)
         if box is not None and lesion.radius < 45:
@@ -132,14 +141,51 @@ def _paint_kidney(canvas: Canvas, kidney: Kidney, contrast: Contrast) -> None:
     sinus = (long / (0.50 * c * grown)) ** 2 + (thick / (0.40 * b * grown)) ** 2
     sinus = sinus + ((hilum - 0.62 * a) / (0.62 * a * grown)) ** 2
     sinus = sinus + np.float32(0.10) * canvas.texture[box]
-    canvas.paint(box, (sinus < 1) & (rho2 < 1.4) & canvas.free[box], contrast.fat + 35.0, 15.0)
-    # Calyces and vessels branch through the sinus: crossings of the texture field.
-    pelvis = (long / (0.30 * c)) ** 2 + (thick / (0.26 * b)) ** 2
-    pelvis = pelvis + ((hilum - 0.70 * a) / (0.50 * a)) ** 2
-    canvas.paint(box, (pelvis < 1) & inside, contrast.pelvis, 4.0)
-    branch = (np.abs(canvas.texture[box]) < 0.28) & (sinus < 1) & (pelvis >= 1) & inside
-    canvas.paint(box, branch, 0.5 * (contrast.aorta + contrast.vena_cava))
+    within = (rho2 < 1.4) & canvas.free[box]
+    canvas.paint(box, (sinus < 1) & within, contrast.fat + 35.0, 15.0)
+    near = within & (sinus < 1.3)
+    hu = canvas.hu[box]
+    hu[near] = _collecting_system(kidney, contrast, hu[near], long[near], thick[near], hilum[near])
     canvas.label[box][inside] = KIDNEY
+
+
+def _collecting_system(
+    kidney: Kidney,
+    contrast: Contrast,
+    hu: np.ndarray,
+    long: np.ndarray,
+    thick: np.ndarray,
+    hilum: np.ndarray,
+) -> np.ndarray:
+    """Paint vessels and calyces, which fan out from the hilum, over the fat of the sinus.
+
+    Points are given one by one: their HU and their coordinates in the kidney's frame.
+    """
+    c, b, a = kidney.axes
+    vessel = np.float32(0.5 * (contrast.aorta + contrast.vena_cava))
+    for out, across in ((0.34, 0.16), (-0.34, 0.16), (0.0, 0.22), (0.18, -0.22), (-0.22, -0.22)):
+        start, end = (0.08 * out * c, 0.1 * b, 1.05 * a), (out * c, across * b, 0.22 * a)
+        hu = np.where(_segment2(long, thick, hilum, start, end) < 1.9**2, vessel, hu)
+    urine = np.float32(contrast.pelvis)
+    for out, across in ((0.36, -0.05), (0.12, 0.05), (-0.12, -0.1), (-0.36, 0.05)):
+        start, end = (0.2 * out * c, -0.08 * b, 0.75 * a), (out * c, across * b, 0.20 * a)
+        hu = np.where(_segment2(long, thick, hilum, start, end) < (0.1 * a) ** 2, urine, hu)
+    pelvis = (long / (0.20 * c)) ** 2 + ((thick + 0.08 * b) / (0.22 * b)) ** 2
+    pelvis = pelvis + ((hilum - 0.80 * a) / (0.36 * a)) ** 2
+    return np.where(pelvis < 1, urine, hu)
+
+
+def _segment2(
+    long: np.ndarray, thick: np.ndarray, hilum: np.ndarray, start: Vector, end: Vector
+) -> np.ndarray:
+    """Squared distance in mm of points in a kidney's frame to a line segment."""
+    line = [np.float32(e - s) for s, e in zip(start, end, strict=True)]
+    offset = [v - np.float32(s) for v, s in zip((long, thick, hilum), start, strict=True)]
+    along = offset[0] * line[0] + offset[1] * line[1] + offset[2] * line[2]
+    along = along / (line[0] ** 2 + line[1] ** 2 + line[2] ** 2)
+    along = np.clip(along, np.float32(0), np.float32(1))
+    rest = [o - along * v for o, v in zip(offset, line, strict=True)]
+    return rest[0] ** 2 + rest[1] ** 2 + rest[2] ** 2
 
 
 def _pyramids(kidney: Kidney, long: np.ndarray, thick: np.ndarray, hilum: np.ndarray) -> np.ndarray:
@@ -180,6 +226,9 @@ def tumour_hu(canvas: Canvas, lesion: Lesion, box: Box, grid: Grid, rho2: np.nda
     hu = np.float32(lesion.hu) + np.float32(lesion.texture) * (
         np.float32(0.75) * middle + np.float32(0.6) * texture
     )
+    if lesion.histology == "clear_cell":  # its vessels enhance like the cortex
+        vessel = (np.abs(middle) < 0.16) & (np.abs(texture) < 0.45)
+        hu = np.where(vessel, hu + np.float32(0.9 * lesion.hu), hu)
     if lesion.necrosis > 0.05:
         core = rho2 + np.float32(0.22) * middle < np.float32(lesion.necrosis)
         dead = np.float32(min(29.0, lesion.hu)) + np.float32(4) * texture

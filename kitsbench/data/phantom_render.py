@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from kitsbench.data.phantom_anatomy import Patient
 from kitsbench.data.phantom_canvas import Canvas, Fields
-from kitsbench.data.phantom_fields import Grid
+from kitsbench.data.phantom_fields import Grid, Vector
 from kitsbench.data.phantom_kidneys import paint_kidneys, paint_perirenal_fat
 from kitsbench.data.phantom_organs import paint_organs
 from kitsbench.data.phantom_trunk import BODY_CENTRE_Y, paint_trunk
 
 FINE_MM = 2.6  # coarser voxels are supersampled until their parts are no larger than this
 SLAB_POINTS = 6_000_000  # points painted at once: bounds the memory of a full-size case
+BLUR = 0.16  # share of a voxel that the point spread gives to each neighbour
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ class Frame:
     start: tuple[float, float, float]
     spacing: tuple[float, float, float]
     shape: tuple[int, int, int]
+
+    def part(self, low: Vector, high: Vector) -> Frame:
+        """The voxels between two corners (z, y, x) in mm, on the same grid."""
+        start, shape = [], []
+        for a, b, s, d, n in zip(low, high, self.start, self.spacing, self.shape, strict=True):
+            first = min(max(int(np.floor((a - s) / d)), 0), n - 1)
+            last = min(max(int(np.ceil((b - s) / d)), first), n - 1)
+            start.append(s + first * d)
+            shape.append(last - first + 1)
+        return Frame((start[0], start[1], start[2]), self.spacing, (shape[0], shape[1], shape[2]))
 
 
 def supersampling(spacing: tuple[float, float, float]) -> tuple[int, int, int]:
@@ -56,8 +68,10 @@ def paint_table(canvas: Canvas, patient: Patient) -> None:
     """Paint the table of the scanner: two thin curved shells below the patient."""
     _, y, x = canvas.grid.offsets((0.0, -patient.body.back - 9.0 + BODY_CENTRE_Y - 8.0, 0.0))
     sag = y - 0.0011 * x * x
-    shell = ((np.abs(sag) < 2.4) | (np.abs(sag + 26.0) < 2.4)) & (np.abs(x) < 215)
-    np.copyto(canvas.hu, np.float32(700), where=np.broadcast_to(shell, canvas.hu.shape))
+    table = (np.abs(x) < 215) & (sag < 1.6) & (sag > -27.6)
+    shell = (np.abs(sag) < 1.6) | (np.abs(sag + 26.0) < 1.6)
+    hu = np.where(shell, np.float32(300), np.float32(-930))  # carbon fibre around foam
+    np.copyto(canvas.hu, hu, where=np.broadcast_to(table, canvas.hu.shape))
 
 
 def render(
@@ -88,25 +102,42 @@ def render(
         Voxels of which at least half belongs to kidney, tumour or cyst.
     """
     parts = supersampling(frame.spacing)
+    image = np.empty(frame.shape, dtype=np.int16)
+    label = np.empty(frame.shape, dtype=np.uint8)
+    slices = _painted(patient, fields, frame, parts, label, paint or _paint_whole)
+    if parts[0] == 1:
+        slices = _smooth_along(slices, BLUR)
+    rng = np.random.default_rng([patient.seed, 2])
+    for k, (hu, noise) in enumerate(zip(slices, _noise(frame, rng), strict=True)):
+        # The scanner's point spread, where supersampling has not already averaged.
+        for axis in (0, 1):
+            if parts[axis + 1] == 1:
+                hu = _smooth(hu, axis, BLUR)
+        image[k] = np.clip(np.rint(hu + noise), -1024, 3071)
+    return image, label
+
+
+def _paint_whole(canvas: Canvas, patient: Patient, slab: slice) -> None:
+    paint_patient(canvas, patient)
+
+
+def _painted(
+    patient: Patient,
+    fields: Fields,
+    frame: Frame,
+    parts: tuple[int, int, int],
+    label: np.ndarray,
+    paint: Callable[[Canvas, Patient, slice], None],
+) -> Iterator[np.ndarray]:
+    """Yield the slices (y, x) in HU, painted slab by slab; ``label`` is filled on the way."""
     layer = parts[0] * parts[1] * parts[2] * frame.shape[1] * frame.shape[2]
     thick = max(1, min(frame.shape[0], SLAB_POINTS // layer))
-    image = np.empty(frame.shape, dtype=np.float32)
-    label = np.empty(frame.shape, dtype=np.uint8)
     for first in range(0, frame.shape[0], thick):
         slab = slice(first, min(first + thick, frame.shape[0]))
         canvas = Canvas(_points(frame, slab, parts), fields)
-        if paint is None:
-            paint_patient(canvas, patient)
-        else:
-            paint(canvas, patient, slab)
-        image[slab] = _voxel_mean(canvas.hu, parts)
+        paint(canvas, patient, slab)
         label[slab] = _voxel_label(canvas.label, parts)
-    _blur(image, parts)
-    rng = np.random.default_rng([patient.seed, 2])
-    _add_noise(image, frame.spacing, rng)
-    np.rint(image, out=image)
-    np.clip(image, -1024, 3071, out=image)
-    return image.astype(np.int16), label
+        yield from _voxel_mean(canvas.hu, parts)
 
 
 def _points(frame: Frame, slab: slice, parts: tuple[int, int, int]) -> Grid:
@@ -158,34 +189,37 @@ def _voxel_label(array: np.ndarray, parts: tuple[int, int, int]) -> np.ndarray:
     return best
 
 
-def _smooth(array: np.ndarray, axis: int, side: float) -> None:
-    """Convolve in place with (side, 1 - 2 side, side); edges keep their neighbour."""
-    array = np.moveaxis(array, axis, 0)
-    before = array[0].copy()
-    for k in range(array.shape[0]):
-        after = array[min(k + 1, array.shape[0] - 1)]
-        current = array[k].copy()
-        array[k] = np.float32(1 - 2 * side) * current + np.float32(side) * (before + after)
-        before = current
+def _smooth(array: np.ndarray, axis: int, side: float) -> np.ndarray:
+    """Convolve with (side, 1 - 2 side, side) along an axis; edges keep their neighbour."""
+    size = array.shape[axis]
+    before = array.take(np.maximum(np.arange(size) - 1, 0), axis)
+    after = array.take(np.minimum(np.arange(size) + 1, size - 1), axis)
+    return np.float32(1 - 2 * side) * array + np.float32(side) * (before + after)
 
 
-def _blur(image: np.ndarray, parts: tuple[int, int, int]) -> None:
-    """The scanner's point spread, where supersampling has not already averaged."""
-    for axis, count in enumerate(parts):
-        if count == 1:
-            _smooth(image, axis, 0.16)
+def _smooth_along(slices: Iterator[np.ndarray], side: float) -> Iterator[np.ndarray]:
+    """The same from slice to slice, with three of them in memory."""
+    current = next(slices)
+    before = current
+    for after in chain(slices, [None]):
+        beyond = current if after is None else after
+        yield np.float32(1 - 2 * side) * current + np.float32(side) * (before + beyond)
+        before, current = current, beyond
 
 
-def _add_noise(
-    image: np.ndarray, spacing: tuple[float, float, float], rng: np.random.Generator
-) -> None:
-    """Noise with the measured SD for the slice thickness, correlated between neighbours."""
-    target = float(np.interp(spacing[0], (1.0, 3.0, 5.0), (15.5, 13.4, 12.4)))
+def _noise(frame: Frame, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield slices of noise with the measured SD, correlated between neighbouring voxels."""
+    target = float(np.interp(frame.spacing[0], (1.0, 3.0, 5.0), (15.5, 13.4, 12.4)))
     target *= float(rng.uniform(0.85, 1.15))
-    noise = rng.standard_normal(image.shape, dtype=np.float32)
-    weights = (0.08, 0.22, 0.22)
-    for axis, side in enumerate(weights):
-        _smooth(noise, axis, side)
-        noise /= np.float32(((1 - 2 * side) ** 2 + 2 * side * side) ** 0.5)
-    noise *= np.float32(target)
-    image += noise
+
+    def left(side: float) -> np.float32:
+        """Share of the standard deviation that the smoothing leaves."""
+        return np.float32(((1 - 2 * side) ** 2 + 2 * side * side) ** 0.5)
+
+    across, within = 0.08, 0.22
+    raw = (rng.standard_normal(frame.shape[1:], dtype=np.float32) for _ in range(frame.shape[0]))
+    for noise in _smooth_along(raw, across):
+        noise = noise / left(across)
+        for axis in (0, 1):
+            noise = _smooth(noise, axis, within) / left(within)
+        yield noise * np.float32(target)

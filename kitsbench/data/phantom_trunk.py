@@ -30,7 +30,11 @@ def wall_depth(patient: Patient, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     a2, b2 = across * across, (along * along).astype(np.float32)
     rho = np.sqrt(np.maximum(a2 + b2 - np.float32(body.squareness) * a2 * b2, 1e-4))
     radius = np.sqrt(x * x + y * y)
-    return radius / rho - radius, np.broadcast_to(b2, rho.shape)
+    depth = radius / rho - radius
+    # The furrow of the back, between the muscles beside the spine.
+    furrow = np.float32(9) / (1 + (x / np.float32(16)) ** 2) ** 2
+    depth -= np.where(y < -40, furrow, np.float32(0))
+    return depth, np.broadcast_to(b2, rho.shape)
 
 
 def fat_thickness(patient: Patient, fields: Fields, grid: Grid) -> np.ndarray:
@@ -54,12 +58,14 @@ def _near_spine(patient: Patient, grid: Grid) -> tuple[np.ndarray, np.ndarray, n
 def _back_muscles(z: np.ndarray, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Masks of the muscles beside the spine: psoas with quadratus, and the erectors."""
     side = np.abs(x)
-    girth = np.clip(0.55 - z / 130.0, 0.0, 1.6)  # the psoas swells on its way down
+    girth = np.clip(0.75 - z / 150.0, 0.0, 1.5)  # the psoas swells on its way down
     psoas = (
-        ((side - 32 - 4 * girth) / (13 * girth + 0.1)) ** 2 + ((y + 4) / (17 * girth + 0.1)) ** 2
+        ((side - 24 - 10 * girth) / (12 * girth + 0.1)) ** 2 + ((y + 6) / (16 * girth + 0.1)) ** 2
     ) < 1
     psoas &= girth > 0
-    quadratus = (((side - 66) / 20) ** 2 + ((y + 42) / 8) ** 2 < 1) & (z < 20)
+    # Short muscles and ligaments fill the corner between vertebra and back muscles.
+    psoas |= (side < 32 + 0.3 * y) & (y < -6) & (y > -48)
+    quadratus = (((side - 62) / 22) ** 2 + ((y + 40) / 9) ** 2 < 1) & (z < 20)
     erector = ((side - 33) / 34) ** 2 + ((y + 52) / 23) ** 2 < 1
     return psoas | quadratus, erector
 
@@ -88,13 +94,20 @@ def paint_trunk(canvas: Canvas, patient: Patient) -> None:
     middle = canvas.fields.middle.on(grid)
     # Streaks of fat lie between the layers of muscle.
     muscle = contrast.muscle + np.float32(8) * texture
-    muscle -= np.where((np.abs(middle) < 0.10) & (depth > 2.5), np.float32(55), np.float32(0))
+    muscle -= np.where((np.abs(middle) < 0.07) & (depth > 2.5), np.float32(55), np.float32(0))
     np.copyto(hu, muscle, where=wall)
+    layer = depth / np.float32(body.muscle_layer)
+    fascia = (np.abs(layer - np.float32(0.36)) < 0.05) | (np.abs(layer - np.float32(0.68)) < 0.05)
+    alba = (front > 0.6) & (np.abs(grid.x) < 3)[None, None, :] & (grid.y > 0)[None, :, None]
+    np.copyto(hu, muscle - np.float32(75), where=wall & ((fascia & (front < 0.75)) | alba))
     z, y, x = _near_spine(patient, grid)
     anterior, erector = _back_muscles(z, y, x)
     canvas.free[...] = free_space(patient, canvas.fields, grid)
     cavity = depth > body.muscle_layer * (1 - np.float32(0.35) * front)
     np.copyto(hu, fat - np.float32(3), where=cavity)
+    # Vessels of the mesentery and of the fat run where two smooth fields cross zero together.
+    thread = (np.abs(middle) < 0.12) & (np.abs(texture) < 0.40)
+    np.copyto(hu, np.float32(0.4 * contrast.vena_cava), where=cavity & thread)
     np.copyto(hu, muscle, where=wall & (anterior | erector))
     _paint_ribs(canvas, patient, depth)
     _paint_lungs(canvas, patient)
@@ -105,15 +118,17 @@ def paint_trunk(canvas: Canvas, patient: Patient) -> None:
 def _paint_ribs(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
     """Ribs fall from the spine to the front and end at the costal margin."""
     z, y, x = canvas.grid.offsets((0.0, 0.0, 0.0))
-    height = z + 0.55 * (y + 60) + 0.10 * np.abs(x)
-    phase = height / 29.0 - np.floor(height / 29.0)
-    margin = 30 + 0.75 * (y + 30) + 0.25 * (120 - np.abs(x))
-    rib = (phase < 0.36) & (z > margin) & (depth > 1.5) & (depth < 9.5) & (np.abs(x) > 26)
+    side = np.abs(x)
+    height = (z + 0.70 * (y + 60) + 0.10 * side) / 29.0
+    phase = height - np.floor(height)
+    margin = 8 + 0.6 * (y + 30) + 0.15 * (120 - side)
+    section = ((phase - 0.22) / 0.22) ** 2 + ((depth - 5.5) / 4.2) ** 2
+    # Beside the spine the ribs lie under the back muscles.
+    rib = (section < 1) & (z > margin) & ((side > 70) | (y > -20)) & (side > 26)
     if not rib.any():
         return
-    core = (phase > 0.08) & (phase < 0.28) & (depth > 3.5) & (depth < 7.5)
-    np.copyto(canvas.hu, np.float32(430), where=rib)
-    np.copyto(canvas.hu, np.float32(patient.contrast.bone), where=rib & core)
+    np.copyto(canvas.hu, np.float32(520), where=rib)
+    np.copyto(canvas.hu, np.float32(patient.contrast.bone - 60), where=rib & (section < 0.4))
 
 
 def _paint_lungs(canvas: Canvas, patient: Patient) -> None:
@@ -147,8 +162,11 @@ def diaphragm_height(patient: Patient, y: np.ndarray, x: np.ndarray) -> np.ndarr
 
 
 def _paint_spine(canvas: Canvas, patient: Patient, wall: np.ndarray) -> None:
-    z, y, x = _near_spine(patient, canvas.grid)
-    hu, texture = canvas.hu, canvas.texture
+    box = canvas.grid.box((0.0, -38.0, 0.0), (1e4, 70.0, 62.0))
+    if box is None:
+        return
+    z, y, x = _near_spine(patient, canvas.grid.part(box))
+    hu, texture, wall = canvas.hu[box], canvas.texture[box], wall[box]
     phase = z / VERTEBRA_MM - np.floor(z / VERTEBRA_MM)
     # A vertebral body is waisted between its end plates.
     waist = 1 - 0.35 * (phase - 0.62) * (1 - phase)
@@ -160,14 +178,19 @@ def _paint_spine(canvas: Canvas, patient: Patient, wall: np.ndarray) -> None:
     np.copyto(hu, np.float32(bone - 30) + np.float32(35) * texture, where=body)
     np.copyto(hu, np.float32(bone + 200), where=body & cortical)
     np.copyto(hu, np.float32(80) + np.float32(8) * texture, where=body & disc)
-    arch = (y / 1.0 + 27) ** 2 + x**2
-    np.copyto(hu, np.float32(bone + 190), where=(arch < 14**2) & (phase > 0.2) & ~body)
-    spinous = (np.abs(x) < 4) & (y < -36) & (y > -66) & (phase > 0.15) & (phase < 0.8)
-    transverse = (np.abs(y + 24) < 5) & (np.abs(x) < 42) & (phase > 0.55) & (phase < 0.8)
-    facet = ((np.abs(x) - 17) ** 2 + (y + 32) ** 2 < 8**2) & ((phase < 0.35) | (phase > 0.8))
-    process = (spinous | transverse | facet) & wall & ~body
-    np.copyto(hu, np.float32(bone + 150) + np.float32(40) * texture, where=process)
-    np.copyto(hu, np.float32(28), where=(arch < 8.5**2) & ~body)
+    side = np.abs(x)
+    # The arch is a roof behind the canal: pedicles, then two laminae that meet in the midline.
+    canal = (side < 0.60 * (y + 37)) & (side < 11) & (y < -14) & ~body
+    roof = (side < 5 + 0.60 * (y + 43)) & (side < 18) & (y > -46) & (y < -12) & ~body & ~canal
+    np.copyto(hu, np.float32(bone + 170) + np.float32(60) * texture, where=roof & (phase > 0.2))
+    spinous = (side < 3.2 - 0.04 * (y + 50)) & (y < -40) & (y > -66) & (phase > 0.15)
+    behind = y + 24 + 0.30 * (side - 18)  # the transverse processes point outwards and backwards
+    transverse = (np.abs(behind) < 4) & (side > 12) & (side < 42) & (phase > 0.55) & (phase < 0.8)
+    facet = (side - 18) ** 2 + (y + 33) ** 2 < 7**2
+    facet &= ((phase < 0.35) | (phase > 0.8)) & (np.abs(side - 18 - 0.3 * (y + 33)) > 0.8)
+    process = ((spinous & (phase < 0.8)) | transverse | facet) & wall & ~body & ~canal
+    np.copyto(hu, np.float32(bone + 130) + np.float32(60) * texture, where=process)
+    np.copyto(hu, np.float32(28), where=canal)
 
 
 def _paint_pelvis(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
@@ -177,22 +200,25 @@ def _paint_pelvis(canvas: Canvas, patient: Patient, depth: np.ndarray) -> None:
         return
     z, y, x = canvas.grid.offsets((0.0, 0.0, 0.0))
     side = np.abs(x)
+    below = top - 0.008 * (y + 20) ** 2 - z  # below the rounded crest, mm
     fall = np.clip((top - z) / 90.0, 0, 1.3)
     # The wing runs from the sacrum outwards and forwards, and inwards further down.
     distance = side - (62 + 42 * np.clip((y + 62) / 95, 0, 1) - 14 * fall)
-    wing = (np.abs(distance) < 5.5) & (y > -66) & (y < -30 + 70 * fall) & (z < top)
-    gluteal = (distance > 0) & (distance < 34) & (y < 10) & (z < top - 12) & (depth > 0)
-    iliacus = (distance < 0) & (distance > -15) & (y > -55) & (y < 10) & (z < top)
+    wing = (np.abs(distance) < 5.5) & (y > -66) & (y < -30 + 70 * fall) & (below > 0)
+    rim = 12 - 0.03 * (distance - 4) ** 2  # the muscles are rounded in front
+    gluteal = (distance > 0) & (distance < 34) & (y < rim) & (below > 12) & (depth > 0)
+    thick = np.clip(below / 3.0, 0, 15)
+    iliacus = (distance < 0) & (distance > -thick) & (y > -55) & (y < rim) & (below > 0)
     muscle = patient.contrast.muscle + np.float32(8) * canvas.texture
     np.copyto(canvas.hu, muscle, where=(gluteal | iliacus) & (depth > 0))
     bone = np.float32(patient.contrast.bone)
     np.copyto(canvas.hu, bone + np.float32(180), where=wing & (depth > 0))
     np.copyto(canvas.hu, bone - 40, where=wing & (np.abs(distance) < 2.8) & (depth > 0))
-    canvas.free &= ~(((distance > -15) & (z < top)) & (y > -70) & (y < 12))
+    canvas.free &= ~(gluteal | iliacus | wing)
     if canvas.grid.z[0] > -190:
         return
     # Hips: muscle at the sides, the heads of the femurs in it, the bladder between them.
-    hip = (depth > 0) & (z < -190) & ((side > 62) | (y < -30))
+    hip = (depth > 0) & (z < -190) & ((side / 68) ** 2 + ((y - 22) / 54) ** 2 > 1)
     np.copyto(canvas.hu, muscle, where=hip)
     canvas.free &= ~hip
     for centre, radius, hu in (

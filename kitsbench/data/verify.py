@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import numpy as np
 from kitsbench.data.datasets import Case, Dataset, file_mark
 from kitsbench.data.findings import Finding, Refused
 from kitsbench.data.nifti import Header, read_header, read_image, read_label
-from kitsbench.data.volumes import check_content, check_pair
+from kitsbench.data.pool import in_processes
+from kitsbench.data.volumes import check_content, pair_findings
 
 DETACHED_MM = 10.0  # a mass this far from any kidney is worth a look
 
@@ -77,22 +77,11 @@ def verify(
     work = [(case, dataset.labels) for case in dataset.cases]
     if progress is not None:
         progress(0, len(work))
-    for done, found in enumerate(_execute(work, jobs), start=1):
+    for done, found in enumerate(in_processes(_verify_case, work, jobs), start=1):
         findings += found
         if progress is not None:
             progress(done, len(work))
     return Verification(dataset, sorted(findings, key=lambda f: (f.case, f.severity)))
-
-
-def _execute(work: list[tuple[Case, dict[str, int]]], jobs: int) -> Iterator[list[Finding]]:
-    if jobs <= 1 or len(work) <= 1:
-        yield from map(_verify_case, work)
-        return
-    import multiprocessing
-
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(work)), mp_context=context) as pool:
-        yield from pool.map(_verify_case, work)
 
 
 def _verify_case(task: tuple[Case, dict[str, int]]) -> list[Finding]:
@@ -104,7 +93,7 @@ def _verify_case(task: tuple[Case, dict[str, int]]) -> list[Finding]:
     for header in (image, mask):
         findings += header.findings if header is not None else []
     if image is not None and mask is not None:
-        _attempt(findings, lambda: check_pair(image, mask))
+        findings += pair_findings(image, mask)
     if mask is not None:
         array = _attempt(findings, lambda: read_label(mask, labels))
         if array is not None:
@@ -126,7 +115,7 @@ def _attempt(findings: list[Finding], step: Callable[[], Any]) -> Any:
 
 def _detached(header: Header, mask: np.ndarray, labels: dict[str, int]) -> list[Finding]:
     """Warn of a tumour that is farther than 10 mm from any kidney."""
-    from scipy.ndimage import distance_transform_edt, find_objects, label
+    from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects, label
 
     kidney, tumour = labels.get("kidney"), labels.get("tumor")
     if kidney is None or tumour is None or not (mask == tumour).any():
@@ -140,6 +129,10 @@ def _detached(header: Header, mask: np.ndarray, labels: dict[str, int]) -> list[
     spacing = [header.spacing[k] for k in axes_of(header.affine).order]
     masses = mask >= min(tumour, *(v for n, v in labels.items() if n != "kidney"))
     parts, count = label(masses & (mask != kidney))
+    # Nearly every mass touches a kidney, and looking for that is cheap.
+    around = binary_dilation(mask == kidney, np.ones((3, 3, 3), dtype=bool))
+    if len(np.unique(parts[around & (parts > 0)])) == count:
+        return []
     near = distance_transform_edt(mask != kidney, sampling=spacing) <= DETACHED_MM
     touching = set(np.unique(parts[near]).tolist())
     alone = [k for k in range(1, count + 1) if k not in touching]

@@ -11,23 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from kitsbench.data.findings import Finding
+from kitsbench.data.findings import Finding, Refused
+from kitsbench.data.formats import open_scan, stem_of
 from kitsbench.data.geometry import grid_shift, resampled_grid, same_grid, spacing_of
 from kitsbench.data.native import NativeGrid
 from kitsbench.data.nifti import (
     Header,
     canonical,
     read_header,
-    read_image,
     read_label,
     refuse,
-    write_label,
 )
 from kitsbench.data.resample import resample
 from kitsbench.data.store import PreparedCase
 from kitsbench.errors import UsageError
 
-__all__ = ["Loaded", "NativeGrid", "load_case", "prepare_image", "write_label"]
+__all__ = ["Loaded", "NativeGrid", "load_case", "prepare_image"]
 
 
 @dataclass
@@ -52,7 +51,7 @@ def prepare_image(path: Path, spacing: tuple[float, float, float], case: str = "
     Parameters
     ----------
     path : Path
-        Any NIfTI file of a CT.
+        A CT in any format that :func:`~kitsbench.data.formats.open_scan` reads.
     spacing : tuple of float
         Wanted spacing (z, y, x) in mm.
     case : str
@@ -64,8 +63,7 @@ def prepare_image(path: Path, spacing: tuple[float, float, float], case: str = "
         The file cannot be used; the text says why.
     """
     path = Path(path)
-    name = case or path.name.removesuffix(".gz").removesuffix(".nii")
-    return load_case(name, path, None, spacing).case
+    return load_case(case or stem_of(path), path, None, spacing).case
 
 
 def load_case(
@@ -96,7 +94,8 @@ def load_case(
         The spacing is no spacing.
     """
     check_spacing(spacing)
-    header = read_header(image, case)
+    scan = open_scan(image, case)
+    header = scan.header
     findings = list(header.findings)
     mask = None
     if label is not None:
@@ -105,7 +104,7 @@ def load_case(
         check_pair(header, mask_header)
         mask = read_label(mask_header, labels)
         check_content(mask_header, mask, labels)
-    array, remarks = read_image(header)
+    array, remarks = scan.read()
     findings += remarks
     affine, shape = canonical(header)
     new_affine, new_shape = resampled_grid(affine, shape, spacing)
@@ -152,23 +151,39 @@ def check_pair(image: Header, mask: Header) -> None:
     Refused
         Shapes or affines differ.
     """
+    found = pair_findings(image, mask)
+    if found:
+        raise Refused(found[0])
+
+
+def pair_findings(image: Header, mask: Header) -> list[Finding]:
+    """What keeps a mask from lying on the grid of its image: shape, affine or both."""
+    found = []
     if image.shape != mask.shape:
-        raise refuse(
-            mask.path,
-            image.case,
-            f"the mask has {_times(mask.shape)} voxels, the image {_times(image.shape)}",
-            "Image and mask have the same shape.",
-            "One of them was resampled, cropped or turned: use the pair as it was published.",
+        turned = sorted(image.shape) == sorted(mask.shape)
+        found.append(
+            Finding(
+                image.case,
+                str(mask.path),
+                f"the mask has {_times(mask.shape)} voxels, the image {_times(image.shape)}",
+                "Image and mask have the same shape.",
+                "The axes of one of them were swapped: use the pair as it was published."
+                if turned
+                else "One was resampled, cropped or turned: use the pair as it was published.",
+            )
         )
-    if not same_grid(image.affine, image.shape, mask.affine, mask.shape):
+    if not same_grid(image.affine, image.shape, mask.affine, image.shape):
         shift = grid_shift(image.affine, mask.affine, image.shape)
-        raise refuse(
-            mask.path,
-            image.case,
-            f"the affines of image and mask differ by up to {shift:.3g} voxels",
-            "Image and mask have the same affine (to 0.001 voxel).",
-            "If both show the same grid, copy the image's header to the mask.",
+        found.append(
+            Finding(
+                image.case,
+                str(mask.path),
+                f"the affines of image and mask differ by up to {shift:.3g} voxels",
+                "Image and mask have the same affine (to 0.001 voxel).",
+                "If both show the same grid, copy the image's header to the mask.",
+            )
         )
+    return found
 
 
 def check_content(header: Header, mask: np.ndarray, labels: dict[str, int] | None) -> None:

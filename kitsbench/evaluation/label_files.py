@@ -69,7 +69,9 @@ def find_label_maps(folder: Path, predictions: bool) -> dict[str, Path]:
 
     Understood are a flat folder of ``<case>.nii.gz``, a folder for each case as KiTS19, KiTS21
     and KiTS23 have it (``<case>/segmentation.nii.gz``, ``<case>/aggregated_MAJ_seg.nii.gz``),
-    nnU-Net's ``labelsTr``, the folder that contains one of these, and a single file.
+    nnU-Net's ``labelsTr``, the folder that contains one of these, and a single file; of
+    predictions also the folder of an nnU-Net training, whose ``fold_<k>/validation`` are taken
+    together.
 
     Parameters
     ----------
@@ -95,10 +97,47 @@ def find_label_maps(folder: Path, predictions: bool) -> dict[str, Path]:
         found = _find_here(candidate, names) if candidate.is_dir() else {}
         if found:
             return found
+    by_fold = _validation_folders(folder) if predictions else {}
+    found = {}
+    for inside in by_fold.values():
+        for case, path in _find_here(inside, names).items():
+            if case in found:
+                raise DataError(
+                    f"{found[case]} and {path} both claim the case {case}. A case is tested in one "
+                    "fold: remove one of them, or evaluate each fold's folder by itself."
+                )
+            found[case] = path
+    if found:
+        return found
     raise DataError(
         f"{folder} ({role}) holds no label map. Understood are <case>.nii.gz, "
         "<case>/segmentation.nii.gz (KiTS) and labelsTr/<case>.nii.gz (nnU-Net)."
     )
+
+
+def folds_of(folder: Path) -> dict[str, int]:
+    """Fold in which each case was predicted, where the folder of an nnU-Net training says so.
+
+    Returns
+    -------
+    dict
+        Name of the label map to fold; empty for any other folder.
+    """
+    return {
+        case: fold
+        for fold, inside in _validation_folders(Path(folder)).items()
+        for case in _find_here(inside, _PREDICTION_NAMES)
+    }
+
+
+def _validation_folders(folder: Path) -> dict[int, Path]:
+    """Validation predictions of an nnU-Net training by fold."""
+    found = {}
+    for path in folder.glob("fold_*/validation") if folder.is_dir() else ():
+        number = path.parent.name.removeprefix("fold_")
+        if number.isdecimal() and path.is_dir():
+            found[int(number)] = path
+    return dict(sorted(found.items()))
 
 
 def _find_here(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:

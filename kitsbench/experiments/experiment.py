@@ -119,7 +119,7 @@ def plan_experiment(
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
     entrants = choose_entrants(request, labels, device, dataset.median_spacing())
     stores = prepare_all(request, entrants, dataset, count)
-    split, folds = choose_split(request, stores)
+    split, folds = choose_split(request, dataset, stores, count)
     seeds = request.seeds or (PHANTOM_SEEDS if request.phantom else DATASET_SEEDS)
     budget = request.budget or Budget.parse(
         PHANTOM_BUDGET if request.phantom else DATASET_BUDGET[device.type]

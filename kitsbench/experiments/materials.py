@@ -7,8 +7,11 @@ from pathlib import Path
 
 from kitsbench.data.datasets import Dataset, open_dataset
 from kitsbench.data.folds import Split, make_folds
+from kitsbench.data.leaks import check_split_patients, shows_patients
 from kitsbench.data.phantom import write_phantom
 from kitsbench.data.prepare import prepare
+from kitsbench.data.splits import SEED as SPLIT_SEED
+from kitsbench.data.splits import choose_rule, tumor_volumes
 from kitsbench.data.store import PreparedStore
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.environment import usable_cores
@@ -20,8 +23,6 @@ from kitsbench.experiments.request import (
     PHANTOM_SPLIT,
     Request,
 )
-
-SPLIT_SEED = 12345  # nnU-Net's, so that its users find a number they know
 
 Tell = Callable[[str], None]
 Count = Callable[[str, int, int], None]
@@ -88,7 +89,9 @@ def prepare_all(
     return stores
 
 
-def choose_split(request: Request, stores: Stores) -> tuple[Split, tuple[int, ...]]:
+def choose_split(
+    request: Request, dataset: Dataset, stores: Stores, count: Count
+) -> tuple[Split, tuple[int, ...]]:
     """One split for all architectures, over the cases that every store holds.
 
     Returns
@@ -109,18 +112,27 @@ def choose_split(request: Request, stores: Stores) -> tuple[Split, tuple[int, ..
         for case in set.intersection(*every)
         if all(s.case(case).label is not None for g in stores.values() for s in g.values())
     )
-    wanted = request.split or (PHANTOM_SPLIT if request.phantom else DATASET_FOLDS)
-    if len(cases) < max(wanted, 2):
+    wanted = request.split or str(PHANTOM_SPLIT if request.phantom else DATASET_FOLDS)
+    if len(cases) < max(int(wanted) if wanted.isdecimal() else 2, 2):
         raise DataError(
-            f"{len(cases)} usable cases with masks are too few for {wanted} folds; "
+            f"{len(cases)} usable cases with masks are too few for the split '{wanted}'; "
             "use fewer folds (--split) or more cases (see `kitsbench data verify`)."
         )
-    split = make_folds(cases, wanted, SPLIT_SEED)
+    if shows_patients(dataset.root):
+        check_split_patients(cases)
+    split = choose_rule(
+        wanted,
+        cases,
+        lambda chosen: tumor_volumes(
+            dataset.select(chosen), lambda done, total: count("tumours measured", done, total)
+        ),
+        seed=SPLIT_SEED,
+    )
     folds = request.folds or (PHANTOM_FOLDS if request.phantom and not request.split else "all")
     if folds == "all":
-        folds = tuple(range(wanted))
-    if max(folds) >= wanted:
+        folds = tuple(range(len(split.folds)))
+    if max(folds) >= len(split.folds):
         raise UsageError(
-            f"Fold {max(folds)} does not exist: the split has folds 0 to {wanted - 1}."
+            f"Fold {max(folds)} does not exist: the split has folds 0 to {len(split.folds) - 1}."
         )
     return split, folds

@@ -9,6 +9,7 @@ import torch
 
 from kitsbench.data.datasets import Dataset
 from kitsbench.data.folds import Split
+from kitsbench.data.leaks import patients
 from kitsbench.experiments.environment import device_class
 from kitsbench.experiments.identity import Entrant, describe_trial
 from kitsbench.experiments.materials import Stores
@@ -86,6 +87,7 @@ class Planner:
             "window": list(window),
             "spacing": list(any_store.spacing),
             "train_cases": list(train),
+            "train_patients": patients(self.dataset, train),
             "test_cases": list(test),
             # The phantom's run shall end soon.
             "curve_cases": list(test[: 1 if self.request.phantom else CURVE_CASES]),

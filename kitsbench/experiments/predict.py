@@ -12,8 +12,11 @@ import torch
 from pydantic import TypeAdapter
 
 from kitsbench.data.datasets import open_dataset
-from kitsbench.data.store import PreparedCase
-from kitsbench.data.volumes import prepare_image, write_label
+from kitsbench.data.findings import Finding
+from kitsbench.data.formats import stem_of
+from kitsbench.data.leaks import patient, record_prediction, shows_patients
+from kitsbench.data.volumes import Loaded, load_case
+from kitsbench.data.writing import write_label
 from kitsbench.errors import DataError, KitsbenchError, UsageError
 from kitsbench.experiments.entrants import task_of
 from kitsbench.experiments.folder import TrialFolder
@@ -24,8 +27,6 @@ from kitsbench.inference.sliding import MeanPredictor
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
 from kitsbench.training.budget import Budget
-
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,22 @@ class OpenTrial:
     trained: Trained
     spacings: Sequence[dict[str, tuple[float, float, float]]]
     trials: Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Acquainted:
+    """That a network has seen a scan before.
+
+    Attributes
+    ----------
+    sentence : str
+        For the user.
+    proven : bool
+        False where only the name speaks for it.
+    """
+
+    sentence: str
+    proven: bool
 
 
 def find_trials(name: str, workdir: Path, folds: Sequence[int] | None = None) -> Chosen:
@@ -125,9 +142,7 @@ def _of_architecture(name: str, workdir: Path, folds: Sequence[int] | None) -> C
 
 def output_name(image: Path) -> str:
     """File name of an image's label map: the image's, as NIfTI; a KiTS case gives its name."""
-    stem = image.name
-    for suffix in SUFFIXES:
-        stem = stem.removesuffix(suffix)
+    stem = stem_of(image)
     if stem == "imaging" and image.parent.name.startswith("case_"):
         stem = image.parent.name
     return f"{stem}.nii.gz"
@@ -201,48 +216,93 @@ def _same_but_for_fold_and_seed(a: dict[str, Any], b: dict[str, Any]) -> None:
             )
 
 
-def training_case(trial: OpenTrial, image: Path, workdir: Path) -> str | None:
-    """A sentence if a scan is one that a network was trained on, as far as that can be known.
+def training_case(trial: OpenTrial, image: Path, workdir: Path) -> Acquainted | None:
+    """Whether a scan is one that a network was trained on, as far as that can be known.
 
-    A scan is compared with the training case of the same name: file by file where the dataset is
-    still there, else by its name alone.
+    A KiTS patient is known by its number, in whichever year's dataset. Other scans are compared
+    with the training case of the same name: file by file where the dataset is still there, else
+    by its name alone.
     """
     case = output_name(image).removesuffix(".nii.gz")
+    if shows_patients(image.parent):
+        known = sum(patient(case) in one.get("train_patients", ()) for one in trial.trials)
+        if known:
+            count = _share(known, len(trial.trials))
+            return Acquainted(
+                f"{image} shows a patient that {count} trained on: its label map says nothing "
+                "about how well new patients are segmented, and `kitsbench evaluate` refuses to "
+                "score it.",
+                True,
+            )
     trained = sum(case in one["train_cases"] for one in trial.trials)
     if not trained:
         return None
-    count = f"{trained} of the {len(trial.trials)} trials" if len(trial.trials) > 1 else "the trial"
+    count = _share(trained, len(trial.trials))
     try:
         dataset = read_json(workdir / "experiment.json")["dataset"]
         original = _images(dataset["path"], dataset["layout"])[case]
         if file_digest(original) != file_digest(image):
             return None
-        what = "is a scan that"
+        what, proven = "is a scan that", True
     except (OSError, ValueError, KeyError, KitsbenchError):
-        what = "has the name of a scan that"
-    return (
+        what, proven = "has the name of a scan that", False
+    return Acquainted(
         f"{image} {what} {count} trained on: its label map says nothing about how well new scans "
-        "are segmented."
+        "are segmented.",
+        proven,
     )
 
 
-def predict_scan(trial: OpenTrial, image: Path, output: Path) -> None:
+def _share(count: int, total: int) -> str:
+    return f"{count} of the {total} trials" if total > 1 else "the trial"
+
+
+def record_training(trial: OpenTrial, output: Path, seen: Acquainted | None) -> None:
+    """Write down beside a label map what its networks trained on, for whoever scores it.
+
+    Parameters
+    ----------
+    trial : OpenTrial
+    output : Path
+        The label map.
+    seen : Acquainted or None
+        What :func:`training_case` said of its scan.
+    """
+    trials = {
+        str(one["id"]): {
+            "architecture": one["label"],
+            "train_patients": list(one.get("train_patients", ())),
+        }
+        for one in trial.trials
+    }
+    case = output.name.removesuffix(".nii.gz")
+    record_prediction(output.parent, case, trials, seen is not None and seen.proven)
+
+
+def predict_scan(trial: OpenTrial, image: Path, output: Path) -> list[Finding]:
     """Segment a scan and write the label map with the scan's shape, affine and orientation.
+
+    Returns
+    -------
+    list of Finding
+        What is remarkable about the scan.
 
     Raises
     ------
     DataError
         The scan cannot be read or is no CT volume.
     """
-    made: dict[tuple[float, float, float], PreparedCase] = {}
+    made: dict[tuple[float, float, float], Loaded] = {}
     volumes = []
     for grids in trial.spacings:
         for spacing in grids.values():
             if spacing not in made:
-                made[spacing] = prepare_image(image, spacing)
-        volumes.append({name: made[spacing] for name, spacing in grids.items()})
+                made[spacing] = load_case(stem_of(image), image, None, spacing)
+        volumes.append({name: made[spacing].case for name, spacing in grids.items()})
     labels = segment(trial.trained, volumes)
-    write_label(output, labels, next(iter(made.values())).native)
+    loaded = next(iter(made.values()))
+    write_label(output, labels, loaded.case.native)
+    return loaded.findings
 
 
 def _task(folder: Path) -> TrialTask:

@@ -40,8 +40,8 @@ class Request:
         Bytes.
     folds : tuple of int, "all" or None
         Which folds are run; None for all, on the phantom for its first.
-    split : int or None
-        Number of folds of the split.
+    split : str or None
+        Rule, number of folds, or file of the split: see :mod:`kitsbench.data.splits`.
     seeds : int or None
     device : {"auto", "cpu", "cuda"}
     executor : str
@@ -70,7 +70,7 @@ class Request:
     budget: Budget | None = None
     max_memory: int | None = None
     folds: tuple[int, ...] | Literal["all"] | None = None
-    split: int | None = None
+    split: str | None = None
     seeds: int | None = None
     device: str = "auto"
     executor: str = "local"

@@ -22,8 +22,9 @@ from torch import nn
 from kitsbench.architecture import Spec
 from kitsbench.data.datasets import Case
 from kitsbench.data.geometry import Axes, spacing_of
-from kitsbench.data.nifti import canonical, read_header, read_label, write_label
+from kitsbench.data.nifti import canonical, read_header, read_label
 from kitsbench.data.store import PreparedCase, PreparedStore
+from kitsbench.data.writing import write_label
 from kitsbench.errors import ContractError, DataError
 from kitsbench.evaluation import score_case
 from kitsbench.experiments.environment import describe_environment, device_name

@@ -48,7 +48,7 @@ def test_verify(capsys, made, tmp_path):
     mask.write_bytes(mask.read_bytes()[:200])
     code, out, _ = run(capsys, "data", "verify", copy)
     assert code == 2
-    assert "error: case_00001: the compressed file is cut off" in out
+    assert "error: case_00001: the file is cut off" in out
     code, out, _ = run(capsys, "data", "verify", copy, "--json")
     assert code == 2
     found = json.loads(out)

@@ -43,7 +43,7 @@ def save(
 ) -> Path:
     """Write a NIfTI file; ``edit`` gets the header, ``fields`` are set in the raw header."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    nifti = nibabel.Nifti1Image(array, None)
+    nifti = nibabel.Nifti1Image(array, None, dtype=array.dtype)
     nifti.header.set_sform(affine, code=2)
     nifti.header.set_zooms([*np.sqrt((affine[:3, :3] ** 2).sum(0)), *[1.0] * (array.ndim - 3)])
     if edit is not None:

@@ -11,8 +11,9 @@ from scans import KITS_AFFINE, ct, kidneys, save
 
 from kitsbench.data.geometry import canonical_affine, resampled_grid, spacing_of
 from kitsbench.data.native import NativeGrid
-from kitsbench.data.nifti import read_header, write_label
+from kitsbench.data.nifti import read_header
 from kitsbench.data.volumes import load_case, prepare_image
+from kitsbench.data.writing import write_label
 
 
 def smooth_label(shape, affine):

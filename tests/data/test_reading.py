@@ -11,7 +11,8 @@ from scans import KITS_AFFINE, SHAPE, ct, kidneys, patch, save
 
 from kitsbench.data.findings import Refused
 from kitsbench.data.geometry import spacing_of
-from kitsbench.data.nifti import canonical, read_header, read_image, read_label, write_label
+from kitsbench.data.nifti import canonical, read_header, read_image, read_label
+from kitsbench.data.writing import write_label
 from kitsbench.errors import DataError
 
 LABELS = {"kidney": 1, "tumor": 2}

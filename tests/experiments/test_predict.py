@@ -22,7 +22,7 @@ def predict(trial, images, out, *options):
     workdir, name = trial
     done = run_kitsbench("predict", name[:10], *images, "-o", out, "--workdir", workdir, *options)
     assert done.code == 0, done.err
-    return [nibabel.load(path) for path in sorted(out.iterdir())]
+    return [nibabel.load(path) for path in sorted(out.glob("*.nii.gz"))]
 
 
 def scan_of(phantom, case="case_00000"):
@@ -134,6 +134,14 @@ def test_a_scan_that_was_trained_on_is_called_that(trial, finished, phantom, tmp
     warned = run_kitsbench(*command, tmp_path / "a", scan_of(phantom, seen))
     assert warned.code == 0
     assert "is a scan that the trial trained on" in " ".join(warned.err.split())
+    # Whoever scores the label map later is told, too.
+    score = ("evaluate", tmp_path / "a", phantom, "--protocol", "kits19", "--cases", seen)
+    refused = run_kitsbench(*score)
+    assert refused.code == 2
+    assert f"was trained on 1 of these 1 cases: {seen}" in refused.err
+    marked = run_kitsbench(*score, "--json", "--allow-training-cases")
+    assert marked.code == 0, marked.err
+    assert marked.json["trained_on"] == [seen]
     assert "Warning" not in run_kitsbench(*command, tmp_path / "b", scan_of(phantom, unseen)).err
     # Another scan by the same name is none.
     other = tmp_path / f"{seen}.nii.gz"
@@ -171,7 +179,7 @@ def test_a_damaged_scan_is_named_and_the_others_are_done(trial, phantom, tmp_pat
     )
     assert done.code == 2
     assert "bad.nii.gz" in done.err
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["case_00000.nii.gz"]
+    assert [p.name for p in (tmp_path / "out").glob("*.nii.gz")] == ["case_00000.nii.gz"]
 
 
 def test_nothing_is_overwritten_without_being_asked(trial, phantom, tmp_path):
@@ -238,9 +246,37 @@ def test_real_masks_and_real_scans_go_all_the_way(shared, tmp_path):
         one = (np.asarray(kidneys.dataobj) > 0).astype(np.uint8)
         folder = tmp_path / "truth" / scan.split("/")[0]
         folder.mkdir(parents=True)
-        nibabel.save(nibabel.Nifti1Image(one, kidneys.affine), folder / next(out.iterdir()).name)
+        nibabel.save(
+            nibabel.Nifti1Image(one, kidneys.affine), folder / next(out.glob("*.nii.gz")).name
+        )
         scored = run_kitsbench("evaluate", out, folder, "--protocol", "kits19", "--json")
         assert scored.code == 0, scored.err
         summary = json.loads(scored.out)["summary"]
         dice = {(r["region"], r["metric"]): r["mean"] for r in summary}
         assert 0 <= dice["kidney_and_tumor", "dice"] <= 1
+
+
+def test_a_scan_may_have_any_format(trial, unknown_scan, tmp_path):
+    """Two files of ITK beside the NIfTI file they were made from: one label map, one place."""
+    sitk = pytest.importorskip("SimpleITK")
+    image = sitk.ReadImage(str(unknown_scan))
+    for suffix in ("nrrd", "mha"):
+        sitk.WriteImage(image, str(tmp_path / f"{suffix}.{suffix}"))
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    out = tmp_path / "out"
+    first, *others = predict(
+        trial, [unknown_scan, tmp_path / "nrrd.nrrd", tmp_path / "mha.mha"], out
+    )
+    assert {p.name for p in out.glob("*.nii.gz")} == {
+        "patient.nii.gz",
+        "nrrd.nii.gz",
+        "mha.nii.gz",
+    }
+    for other in others:
+        np.testing.assert_allclose(other.affine, first.affine, atol=1e-4)
+        assert (np.asarray(other.dataobj) == np.asarray(first.dataobj)).mean() > 0.9999
+    workdir, name = trial
+    done = run_kitsbench("predict", name, folder, "-o", out, "--workdir", workdir)
+    assert done.code == 2
+    assert "holds no DICOM series" in " ".join(done.err.split())

@@ -1,0 +1,104 @@
+"""``kitsbench data export`` and ``kitsbench data split``: share cases and folds with nnU-Net."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from kitsbench.data.datasets import Dataset
+    from kitsbench.data.folds import Split
+
+FOLDER = click.Path(path_type=Path)
+LAYOUT = click.option("--layout", help="How the folder is laid out, where it cannot be told.")
+
+
+@click.command()
+@click.argument("source", type=FOLDER, metavar="DATASET|STORE")
+@click.option(
+    "-o",
+    "--out",
+    type=FOLDER,
+    required=True,
+    help="Folder to write, named as nnU-Net wants it, such as nnUNet_raw/Dataset220_KiTS.",
+)
+@click.option(
+    "--split",
+    default="nnunet",
+    show_default=True,
+    metavar="N|RULE|FILE.json",
+    help="Split that is written beside it as splits_final.json; `none` for none.",
+)
+@click.option("--link", is_flag=True, help="Link to the scans instead of copying them.")
+@LAYOUT
+def export(source: Path, out: Path, split: str, link: bool, layout: str | None) -> None:
+    """Write a dataset or a prepared store in nnU-Net's raw format.
+
+    The scans of a dataset stay as they are, so what nnU-Net predicts can be scored against the
+    original masks. Copy splits_final.json to nnU-Net's folder of preprocessed data to train it on
+    the same folds.
+    """
+    from kitsbench.cli.data import _bar
+    from kitsbench.data.datasets import open_dataset
+    from kitsbench.data.export import SPLITS, export_nnunet
+    from kitsbench.data.store import MANIFEST, PreparedStore
+
+    prepared = (source / MANIFEST).is_file()
+    found = PreparedStore.open(source) if prepared else open_dataset(source, layout)
+    dataset = None if isinstance(found, PreparedStore) else found
+    with _bar("cases exported") as bar:
+        written = export_nnunet(
+            found,
+            out,
+            None if split == "none" else lambda cases: _make(split, cases, dataset),
+            link,
+            bar,
+        )
+    for case, reason in written.excluded.items():
+        click.echo(f"left out {case}: {reason}", err=True)
+    folds = "" if split == "none" else f", the folds in {out / SPLITS}"
+    click.echo(f"{len(written.cases)} cases are in {out}{folds}", err=True)
+
+
+@click.command()
+@click.argument("dataset", type=FOLDER)
+@click.argument("rule", metavar="N|RULE|FILE.json")
+@click.option("-o", "--out", type=FOLDER, help="Write it as a splits_final.json.")
+@LAYOUT
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def split(dataset: Path, rule: str, out: Path | None, layout: str | None, as_json: bool) -> None:
+    """Split the cases of DATASET by a rule, as `kitsbench run --split` does.
+
+    RULE is a number of folds; kfold, nnunet or stratified, with :N for N folds; the split of a
+    paper (attention_vnet, msan, scau_unet, cascade_classifier); a ratio such as 90:10; or a file.
+    """
+    from kitsbench.data.datasets import open_dataset
+    from kitsbench.data.splits import export_split
+
+    opened = open_dataset(dataset, layout)
+    found = _make(rule, [case.id for case in opened.cases if case.label is not None], opened)
+    if as_json:
+        click.echo(json.dumps(found.to_dict()))
+    else:
+        for fold in range(len(found.folds)):
+            train, test = found.train(fold), found.test(fold)
+            shown = ", ".join(test[:3]) + (" ..." if len(test) > 3 else "")
+            click.echo(f"fold {fold}: {len(train)} for training, {len(test)} for testing: {shown}")
+        click.echo(f"id {found.id}")
+    if out is not None:
+        export_split(found, out)
+        click.echo(f"Wrote {out}", err=True)
+
+
+def _make(rule: str, cases: list[str], dataset: Dataset | None) -> Split:
+    from kitsbench.data.leaks import check_split_patients, shows_patients
+    from kitsbench.data.splits import choose_rule, tumor_volumes
+
+    if dataset is None:
+        return choose_rule(rule, cases)
+    if shows_patients(dataset.root):
+        check_split_patients(cases)
+    return choose_rule(rule, cases, lambda chosen: tumor_volumes(dataset.select(chosen)))

@@ -1,0 +1,48 @@
+"""One function over many cases, in processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from kitsbench.errors import DataError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_processes(function: Callable[[T], R], work: Sequence[T], jobs: int) -> Iterator[R]:
+    """Yield the results of a function for every item, in order.
+
+    Parameters
+    ----------
+    function : callable
+        Of one item; importable by name.
+    work : sequence
+        The items.
+    jobs : int
+        Processes; with one, or one item, all happens in this process.
+
+    Raises
+    ------
+    DataError
+        A process was killed.
+    """
+    if jobs <= 1 or len(work) <= 1:
+        yield from map(function, work)
+        return
+    import multiprocessing
+
+    # Forking a process that runs threads (torch, OpenMP) can lock up; spawned ones cannot.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(jobs, len(work)), mp_context=context)
+    try:
+        yield from pool.map(function, work)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process that read a case was killed, probably for memory. Use fewer --jobs."
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
