@@ -36,7 +36,10 @@ from kitsbench.registry import load
 from kitsbench.training.budget import Budget, Ledger
 from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
 from kitsbench.training.failures import TrialFailure, is_out_of_memory, plugin_code
-from kitsbench.training.loop import Job, Outcome, build_network, peak_memory, train
+from kitsbench.training.job import Job, Outcome
+from kitsbench.training.loop import train
+from kitsbench.training.memory import peak_memory
+from kitsbench.training.networks import build_network
 
 CURVE_CASES = 2  # held-out cases that are scored along the budget
 
@@ -65,7 +68,10 @@ class TrialTask:
     protocols : tuple of str
         Protocols that scores are stored for; the first is the experiment's.
     device : str
+    devices : tuple of str
+        One for each process that trains; the first is ``device``.
     threads : int
+        Of each process.
     max_memory : int or None
         Bytes.
     members : tuple of TrialTask
@@ -86,6 +92,7 @@ class TrialTask:
     window: tuple[float, float, float, float]
     protocols: tuple[str, ...]
     device: str = "cpu"
+    devices: tuple[str, ...] = ("cpu",)
     threads: int = 1
     max_memory: int | None = None
     members: tuple[TrialTask, ...] = ()

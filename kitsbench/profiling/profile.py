@@ -24,8 +24,9 @@ from kitsbench.errors import KitsbenchError
 from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
-from kitsbench.training.loop import build_network, peak_memory
+from kitsbench.training.memory import peak_memory
 from kitsbench.training.meta import count_cost
+from kitsbench.training.networks import build_network
 from kitsbench.training.stages import make_optimiser, training_mode
 
 Inputs = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
