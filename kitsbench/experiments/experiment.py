@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -20,14 +19,11 @@ from kitsbench.experiments.entrants import (
     describe_entrant,
     shared_recipe,
 )
-from kitsbench.experiments.environment import (
-    choose_device,
-    device_name,
-    share_out,
-)
+from kitsbench.experiments.execution import Event, Executor, Notify
+from kitsbench.experiments.executors import choose_machine
 from kitsbench.experiments.folder import now
 from kitsbench.experiments.identity import Entrant
-from kitsbench.experiments.local import Event
+from kitsbench.experiments.machine import Machine
 from kitsbench.experiments.materials import (
     Count,
     Stores,
@@ -52,13 +48,6 @@ from kitsbench.training.budget import Budget
 SHOWCASES = 3
 
 
-class Executor(Protocol):
-    """Anything that runs trials."""
-
-    def execute(self, tasks: Sequence[TrialTask], notify: Callable[[Event], None]) -> None:
-        """Run all trials and tell what happens to them."""
-
-
 @dataclass(frozen=True)
 class Experiment:
     """A planned experiment.
@@ -66,9 +55,8 @@ class Experiment:
     Attributes
     ----------
     request : Request
-    device : torch.device
-    jobs, threads : int
-        Trials at the same time, and CPU threads of each.
+    machine : Machine
+        What the trials run on.
     dataset : Dataset
     split : Split
     budget : Budget
@@ -78,9 +66,7 @@ class Experiment:
     """
 
     request: Request
-    device: torch.device
-    jobs: int
-    threads: int
+    machine: Machine
     dataset: Dataset
     split: Split
     folds: tuple[int, ...]
@@ -90,6 +76,21 @@ class Experiment:
     entrants: list[Entrant]
     tasks: list[TrialTask]
     description: dict[str, Any]
+
+    @property
+    def device(self) -> torch.device:
+        """The kind of device that trials run on."""
+        return self.machine.device
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each process."""
+        return self.machine.threads
+
+    @property
+    def jobs(self) -> int:
+        """Trials at the same time; 1 where a cluster decides."""
+        return self.machine.jobs or 1
 
 
 def plan_experiment(
@@ -112,8 +113,8 @@ def plan_experiment(
     UsageError, DataError
         The request cannot be carried out.
     """
-    device = choose_device(request.device)
-    jobs, threads = share_out(device, request.jobs)
+    machine = choose_machine(request, tell)
+    device = machine.device
     workdir = request.workdir
     dataset = find_dataset(request, tell, count)
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
@@ -124,13 +125,11 @@ def plan_experiment(
     budget = request.budget or Budget.parse(
         PHANTOM_BUDGET if request.phantom else DATASET_BUDGET[device.type]
     )
-    planner = Planner(request, dataset, stores, split, budget, device, threads)
+    planner = Planner(request, dataset, stores, split, budget, machine)
     tasks = planner.tasks(entrants, folds, seeds)
     experiment = Experiment(
         request,
-        device,
-        jobs,
-        threads,
+        machine,
         dataset,
         split,
         folds,
@@ -142,7 +141,7 @@ def plan_experiment(
         {},
     )
     rows = []
-    with ThreadPoolExecutor(jobs) as pool:  # of threads that wait for processes
+    with ThreadPoolExecutor(experiment.jobs) as pool:  # of threads that wait for processes
         for row in pool.map(lambda entrant: describe_entrant(entrant, workdir / "costs"), entrants):
             rows.append(row)
             count("architectures examined", len(rows), len(entrants))
@@ -152,9 +151,7 @@ def plan_experiment(
     return experiment
 
 
-def run_experiment(
-    experiment: Experiment, executor: Executor, notify: Callable[[Event], None]
-) -> None:
+def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -> None:
     """Run the trials that are not finished, ensembles after their members.
 
     ``experiment.json`` is written before the first trial begins, so that a report can be made of
@@ -213,9 +210,11 @@ def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:
         "seeds": experiment.seeds,
         "device": {
             "kind": experiment.device.type,
-            "name": device_name(experiment.device),
+            "name": experiment.machine.name,
             "threads": experiment.threads,
-            "jobs": experiment.jobs,
+            "jobs": experiment.machine.jobs,
+            "world_size": request.world_size,
+            "executor": request.executor,
         },
         "trials": [task.id for task in experiment.tasks],
         "showcase": list(shown),

@@ -1,4 +1,4 @@
-"""Executor ``local``: a process a trial, one trial a slot, threads shared out among the slots.
+"""Executor ``local``: a process a trial, one trial a slot, devices and threads shared out.
 
 A process of its own means that a trial cannot take the others along when it runs out of memory,
 and that its exit frees the device. Processes are forked from a server that has imported torch
@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from kitsbench.experiments.execution import Event, Notify, ending, mark_killed
 from kitsbench.experiments.folder import TrialFolder
 from kitsbench.experiments.trial import TrialTask, run_trial
 from kitsbench.isolation import die_with_parent, exit_text, process_context
@@ -27,35 +28,12 @@ from kitsbench.isolation import die_with_parent, exit_text, process_context
 REPORT_EVERY = 0.2  # seconds between two reports of a trial
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something that happened to a trial.
-
-    Parameters
-    ----------
-    task : TrialTask
-    kind : {"started", "progress", "finished", "failed", "taken"}
-    stage : str
-        ``train`` or ``score``, for progress.
-    fraction : float
-        Progress of the stage.
-    message : str
-        Why it failed.
-    """
-
-    task: TrialTask
-    kind: str
-    stage: str = ""
-    fraction: float = 0.0
-    message: str = ""
-
-
 @dataclass
 class _Running:
     task: TrialTask
     process: BaseProcess
     pipe: Connection
-    device: str
+    slot: int
     deadline: float | None
     stopped: tuple[str, str] | None = None
     outcome: str | None = None
@@ -68,23 +46,20 @@ class LocalExecutor:
 
     Parameters
     ----------
-    jobs : int
-        Trials at the same time.
-    devices : sequence of str
-        Devices that are shared out among the slots; a CUDA device never holds two timed trials.
+    slots : sequence of sequence of str
+        A trial runs in each at the same time, on the slot's devices.
     threads : int
-        CPU threads of each trial.
+        CPU threads of each process.
     timeout : float or None
         Seconds of wall time after which a trial is stopped.
     """
 
-    jobs: int = 1
-    devices: Sequence[str] = ("cpu",)
+    slots: Sequence[Sequence[str]] = (("cpu",),)
     threads: int = 1
     timeout: float | None = None
     _running: list[_Running] = field(default_factory=list)
 
-    def execute(self, tasks: Sequence[TrialTask], notify: Callable[[Event], None]) -> None:
+    def execute(self, tasks: Sequence[TrialTask], notify: Notify) -> None:
         """Run all trials; a failing one does not stop the others.
 
         Raises
@@ -96,27 +71,28 @@ class LocalExecutor:
         waiting = list(tasks)
         try:
             while waiting or self._running:
-                while waiting and len(self._running) < self.jobs:
+                while waiting and len(self._running) < len(self.slots):
                     self._start(context, waiting.pop(0), notify)
                 self._listen(notify)
         except BaseException:
             self._stop_all()
             raise
 
-    def _start(self, context: Any, task: TrialTask, notify: Callable[[Event], None]) -> None:
-        used = [running.device for running in self._running]
-        free = [d for d in self.devices if d not in used or not d.startswith("cuda")]
-        device = (free or list(self.devices))[0]
-        task = replace(task, device=device, threads=self.threads)
+    def _start(self, context: Any, task: TrialTask, notify: Notify) -> None:
+        used = {running.slot for running in self._running}
+        slot = next(index for index in range(len(self.slots)) if index not in used)
+        devices = tuple(self.slots[slot])
+        task = replace(task, device=devices[0], devices=devices, threads=self.threads)
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_child, args=(task, theirs), daemon=True)
+        # No daemon: a trial on several devices starts processes of its own.
+        process = context.Process(target=_child, args=(task, theirs))
         process.start()
         theirs.close()
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        self._running.append(_Running(task, process, ours, device, deadline))
+        self._running.append(_Running(task, process, ours, slot, deadline))
         notify(Event(task, "started"))
 
-    def _listen(self, notify: Callable[[Event], None]) -> None:
+    def _listen(self, notify: Notify) -> None:
         """Pass on what the trials report, and stop those that spend too much."""
         sources = [r.pipe for r in self._running] + [r.process.sentinel for r in self._running]
         wait(sources, timeout=0.25)
@@ -138,7 +114,7 @@ class LocalExecutor:
         if running.deadline is not None and time.monotonic() > running.deadline:
             running.stopped = ("timeout", f"It ran longer than {self.timeout:g} s of wall time.")
         limit = running.task.max_memory
-        if limit is not None and running.device == "cpu":
+        if limit is not None and running.task.device == "cpu":
             with contextlib.suppress(psutil.Error):
                 running.peak = psutil.Process(running.process.pid).memory_info().rss
             if running.peak > limit:
@@ -158,7 +134,7 @@ class LocalExecutor:
             if running.process.is_alive():
                 running.process.kill()
                 running.process.join()
-            _mark_killed(running, "It was interrupted; the same command goes on from there.")
+            mark_killed(running.task, "It was interrupted; the same command goes on from there.")
         self._running.clear()
 
 
@@ -175,24 +151,13 @@ def _ending(running: _Running) -> Event:
     """How a process ended, in words; a trial that died without a word is marked here."""
     running.process.join()
     task, code = running.task, running.process.exitcode
-    status = task.folder.read_status()
     if running.stopped is not None:
         task.folder.set_status("failed", *running.stopped)
         return Event(task, "failed", message=": ".join(running.stopped))
     if running.outcome == "taken":
         return Event(task, "taken", message="another process works on it")
-    if status["status"] == "finished":
-        return Event(task, "finished")
-    if status["status"] != "failed":
-        _mark_killed(running, f"Its process ended with {exit_text(code)}.")
-        status = task.folder.read_status()
-    return Event(task, "failed", message=f"{status['reason']}: {status['message']}")
-
-
-def _mark_killed(running: _Running, message: str) -> None:
-    folder = running.task.folder
-    if folder.read_status()["status"] not in ("finished", "failed"):
-        folder.set_status("failed", "killed", message)
+    mark_killed(task, f"Its process ended with {exit_text(code)}.")
+    return ending(task) or Event(task, "failed")
 
 
 def _child(task: TrialTask, pipe: Connection) -> None:

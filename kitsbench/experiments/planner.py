@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from kitsbench.data.datasets import Dataset
 from kitsbench.data.folds import Split
-from kitsbench.experiments.environment import device_class
 from kitsbench.experiments.identity import Entrant, describe_trial
+from kitsbench.experiments.machine import Machine
 from kitsbench.experiments.materials import Stores
 from kitsbench.experiments.request import Request
 from kitsbench.experiments.trial import CURVE_CASES, TrialTask
@@ -33,8 +31,7 @@ class Planner:
     stores: Stores
     split: Split
     budget: Budget
-    device: torch.device
-    threads: int
+    machine: Machine
     _known: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
 
     def tasks(
@@ -61,7 +58,7 @@ class Planner:
         assert entrant.recipe is not None
         stores = self.stores.get(entrant.label, {})
         any_store = next(iter((stores or next(iter(self.stores.values()))).values()))
-        precision = "bfloat16" if self.device.type == "cuda" else "float32"
+        precision = "bfloat16" if self.machine.kind == "cuda" else "float32"
         trial = describe_trial(
             entrant,
             {"name": self.dataset.name, "fingerprint": any_store.dataset_fingerprint},
@@ -71,7 +68,7 @@ class Planner:
             seed,
             self.budget,
             precision,
-            device_class(self.device, self.threads),
+            self.machine.device_class,
             [member.id for member in members],
         )
         train, test = self.split.train(fold), self.split.test(fold)
@@ -103,8 +100,8 @@ class Planner:
             cases={case.id: case for case in self.dataset.cases if case.id in set(test)},
             window=window,
             protocols=choose_protocols(self.request, self.dataset),
-            device=self.device.type,
-            threads=self.threads,
+            device=self.machine.kind,
+            threads=self.machine.threads,
             max_memory=self.request.max_memory,
             members=tuple(members),
         )

@@ -43,10 +43,16 @@ class Request:
     split : int or None
         Number of folds of the split.
     seeds : int or None
-    device : {"auto", "cpu", "cuda"}
-    executor : str
+    device : str
+        ``auto``, ``cpu``, ``cuda``, or GPUs such as ``cuda:0,cuda:1``.
+    executor : {"local", "ray", "slurm"}
+    executor_options : dict of str
+        What :mod:`kitsbench.experiments.options` lists for the executor.
     jobs : int or None
-        Trials at the same time; None for one a device, or on the CPU one a core, at most four.
+        Trials at the same time; None for one a device, on the CPU one a core, at most four, and
+        on a cluster as many as it lets run.
+    world_size : int
+        Processes, each with a device of its own, that a trial trains with.
     size : {"auto", "tiny", "small", "paper"}
         Preset of the architectures that were not given one.
     tta : {"none", "mirror"} or None
@@ -74,7 +80,9 @@ class Request:
     seeds: int | None = None
     device: str = "auto"
     executor: str = "local"
+    executor_options: dict[str, Any] = field(default_factory=dict)
     jobs: int | None = None
+    world_size: int = 1
     size: str = "auto"
     tta: str | None = None
     patch: tuple[int, int, int] | None = None
