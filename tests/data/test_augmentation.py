@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from kitsbench.architecture import Grid
-from kitsbench.data.augmentation import Augmenter, needed_margin, rotation_matrix
+from kitsbench.data.augmentation import Augmenter, needed_margin
 from kitsbench.data.patches import Batch
+from kitsbench.data.warping import rotation_matrix
 from kitsbench.recipe import TRANSFORMS, Transform
 
 WINDOW = (-100.0, 100.0, 0.0, 0.01)
@@ -81,15 +82,11 @@ def test_rotation_agrees_with_scipy():
     transform = Transform("rotation", 1.0, (("degrees", (20.0, 10.0, 15.0)),))
     chosen = augmenter((transform,), (25, 25, 25))
     batch = batch_of(image, image * 0)
-    from kitsbench.data.patches import generator
-
-    matrices, _, _ = chosen._affine([generator(1, 3, 0, 0)])
+    matrix = chosen.draw(0, 0).motion.matrix
     inputs, _ = chosen(batch)
     centre = np.full(3, 12.0)
     clipped = np.clip(image, -100, 100)
-    expected = affine_transform(
-        clipped + 100, matrices[0], centre - matrices[0] @ centre, order=1, cval=0
-    )
+    expected = affine_transform(clipped + 100, matrix, centre - matrix @ centre, order=1, cval=0)
     inside = inputs["image"][0, 0, 6:19, 6:19, 6:19].numpy() / 0.01
     np.testing.assert_allclose(inside, expected[6:19, 6:19, 6:19] - 100, atol=0.05)
 
