@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from kitsbench.architecture import Progress, Spec
-from kitsbench.data.augmentation import Augmenter, needed_margin
-from kitsbench.data.patches import PatchSource
+from kitsbench.data.augmentation import Augmenter
+from kitsbench.data.loading import training_source
 from kitsbench.data.store import PreparedStore
 from kitsbench.errors import KitsbenchError
 from kitsbench.isolation import IsolatedFailure, call_isolated
@@ -189,10 +189,7 @@ def _dummy(job: ProfileJob, device: torch.device) -> Inputs:
 def _batches(job: ProfileJob, device: torch.device) -> Iterator[Inputs]:
     """Augmented batches as training sees them."""
     stores = {grid: PreparedStore.open(path) for grid, path in job.stores.items()}
-    margin = needed_margin(job.recipe.augmentation)
-    source = PatchSource(
-        stores, job.cases, job.spec, job.recipe, 0, margin, math.floor(job.window[0])
-    )
+    source = training_source(stores, job.cases, job.spec, job.recipe, job.window, 0)
     spacing = stores[job.spec.grids[0].name].spacing
     augment = Augmenter(job.spec.grids, spacing, job.recipe.augmentation, job.window, 0)
     for batch in source.stream(pin=device.type == "cuda"):

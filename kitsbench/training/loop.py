@@ -11,8 +11,9 @@ from typing import Any
 from torch import nn
 
 from kitsbench.architecture import Progress
-from kitsbench.data.augmentation import Augmenter, needed_margin
-from kitsbench.data.patches import Batch, PatchSource
+from kitsbench.data.augmentation import Augmenter
+from kitsbench.data.loading import training_source
+from kitsbench.data.patches import Batch
 from kitsbench.training.average import WeightAverage
 from kitsbench.training.budget import Ledger
 from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
@@ -63,9 +64,8 @@ class _Run:
     def __init__(self, job: Job, report: Any, evaluate: Any):
         self.job, self.report, self.evaluate = job, report, evaluate
         self.network = build_network(job.architecture, job.spec, job.seed, job.fold, job.device)
-        margin = needed_margin(job.recipe.augmentation)
-        self.source = PatchSource(
-            job.stores, job.cases, job.spec, job.recipe, job.seed, margin, math.floor(job.window[0])
+        self.source = training_source(
+            job.stores, job.cases, job.spec, job.recipe, job.window, job.seed
         )
         spacing = next(iter(job.stores.values())).spacing
         self.augment = Augmenter(
