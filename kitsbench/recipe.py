@@ -161,10 +161,13 @@ class Schedule:
     ----------
     rule : {"constant", "polynomial", "cosine", "steps", "exponential", "plateau"}
         ``polynomial``: (1-p)^power. ``steps``: factor^floor(p*count). ``exponential``:
-        factor^(p*count). ``plateau``: times ``factor`` whenever the moving average (``alpha``) of
-        the training loss has not improved for ``patience`` of the budget.
-    power, factor, count, patience, alpha : float
+        factor^(p*count). ``plateau``: times ``factor`` whenever the moving average of the training
+        loss has not improved for ``patience`` of the budget (and 3 steps).
+    power, factor, count, patience : float
         See ``rule``.
+    memory : float
+        Share of the budget after which a value weighs 1/e in the moving averages that plateaus
+        and :class:`Stage` look at; however short the budget, they remember 3 steps.
     warmup : float
         Share of progress in which the factor rises linearly from 0.
     """
@@ -176,8 +179,24 @@ class Schedule:
     factor: float = 0.1
     count: float = 1.0
     patience: float = 0.03
-    alpha: float = 0.93
+    memory: float = 0.014
     warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        known = ("constant", "polynomial", "cosine", "steps", "exponential", "plateau")
+        if self.rule not in known:
+            raise ContractError(
+                f"schedule rule '{self.rule}' is not known; use {', '.join(known)}."
+            )
+        if not (self.factor > 0 and self.memory > 0):
+            raise ContractError(
+                f"a schedule with factor={self.factor}, memory={self.memory} wants both positive."
+            )
+        if not (0 <= self.patience <= 1 and 0 <= self.warmup <= 1):
+            raise ContractError(
+                f"patience={self.patience} and warmup={self.warmup} are shares of the budget; "
+                "they must lie in [0, 1]."
+            )
 
     def at(self, progress: float) -> float:
         """Factor at ``progress``; 1 for ``plateau``, whose factor is a state of the training."""

@@ -14,6 +14,7 @@ from kitsbench.data.patches import Batch
 from kitsbench.training.failures import TrialFailure
 
 CURVE_POINTS = 400  # loss rows kept over a whole run
+GRADIENT = "gradient norm"
 
 
 class Reading:
@@ -27,7 +28,7 @@ class Reading:
     lr : float
         Learning rate of the step.
     values : mapping of str to Tensor or float
-        Scalars on the device: ``loss``, its components.
+        Scalars on the device: ``loss``, its components, and the norm of the gradient.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Reading:
             self._host = stacked
 
     def numbers(self) -> dict[str, float]:
-        """Wait for the step and return its losses.
+        """Wait for the step and return its scalars.
 
         Raises
         ------
@@ -90,7 +91,8 @@ class Curve:
             return
         self._points += 1
         for name, value in numbers.items():
-            self.record(reading.step, reading.progress, seconds, "loss", name, value)
+            kind = "gradient" if name == GRADIENT else "loss"
+            self.record(reading.step, reading.progress, seconds, kind, name, value)
         self.record(reading.step, reading.progress, seconds, "lr", "lr", reading.lr)
 
     def record(

@@ -10,18 +10,25 @@ from typing import Any
 
 from torch import nn
 
-from kitsbench.architecture import Progress
+from kitsbench.architecture import Progress, Stage
 from kitsbench.data.augmentation import Augmenter
 from kitsbench.data.loading import training_source
 from kitsbench.data.patches import Batch
 from kitsbench.training.average import WeightAverage
 from kitsbench.training.budget import Ledger
-from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from kitsbench.training.checkpoint import (
+    drop_damaged,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from kitsbench.training.clock import DeviceClock
 from kitsbench.training.curve import Curve, Reading
+from kitsbench.training.energy import EnergyMeter
+from kitsbench.training.failures import TrialFailure
 from kitsbench.training.job import Job, Outcome
 from kitsbench.training.memory import peak_memory
-from kitsbench.training.meta import count_cost
+from kitsbench.training.meta import count_step
 from kitsbench.training.networks import build_network, seed_everything
 from kitsbench.training.stages import (
     StageTracker,
@@ -71,9 +78,11 @@ class _Run:
         self.augment = Augmenter(
             job.spec.grids, spacing, job.recipe.augmentation, job.window, job.seed
         )
-        cost = count_cost(job.architecture, job.spec)
-        self.flops_per_step = (cost.flops_step or 0) * job.recipe.batch
-        self.voxels_per_step = math.prod(job.spec.grids[0].shape) * job.recipe.batch
+        # What a step spends in each currency; FLOPs follow the stage, seconds the clock.
+        self.price = {
+            "steps": 1.0,
+            "voxels": float(math.prod(job.spec.grids[0].shape) * job.recipe.batch),
+        }
         self.tracker, self.ledger, self.curve = StageTracker(), Ledger(), Curve()
         self.average: WeightAverage | None = None
         if job.recipe.average is not None:
@@ -83,11 +92,13 @@ class _Run:
         self.optimiser_state: Any = None
         self._resume()
         self.clock = DeviceClock(job.device, self.ledger.device_seconds)
+        self.energy = EnergyMeter(job.device, self.ledger.energy_joules)
         self._enter_stage()
 
     # --- checkpoints ------------------------------------------------------------------------
 
     def _resume(self) -> None:
+        drop_damaged(self.job.folder)
         found = latest_checkpoint(self.job.folder)
         if found is None:
             return
@@ -99,11 +110,11 @@ class _Run:
         self.ledger = Ledger(**state["ledger"])
         self.ledger.resumed += 1
         self.curve, self.evaluated = Curve(state["curve"]), state["evaluated"]
+        self.price = state["price"]
 
     def _save(self) -> None:
+        self._settle()
         began = time.perf_counter()
-        self._harvest()
-        self.ledger.device_seconds = self.clock.exact()
         self._close_stage()
         model = {f"model.{k}": v for k, v in self.network.state_dict().items()}
         if self.average is not None:
@@ -113,12 +124,22 @@ class _Run:
             "ledger": self.ledger.to_dict(),
             "curve": self.curve.rows,
             "evaluated": self.evaluated,
+            "price": self.price,
         }
         save_checkpoint(
             self.job.folder, self.ledger.steps, model, self.optimiser.state_dict(), state
         )
         self.saved_at = time.perf_counter()
         self.ledger.checkpoint_s += self.saved_at - began
+        self.energy.start()
+
+    def _settle(self) -> None:
+        """Wait for the device and bring the ledger up to it; the meters stand still from here."""
+        self._harvest()
+        self.ledger.device_seconds = self.clock.exact()
+        self.price["seconds"] = self.clock.last_step or self.price.get("seconds", 0.0)
+        self.energy.stop()
+        self.ledger.energy_joules = self.energy.joules
 
     # --- stages -----------------------------------------------------------------------------
 
@@ -132,6 +153,7 @@ class _Run:
             self.optimiser.load_state_dict(self.optimiser_state)
             self.optimiser_state = None
         training_mode(self.network)
+        self.price["flops"] = self._count_flops(stage)
         stages = self.ledger.stages
         if len(stages) <= self.tracker.index:
             trained = sum(p.numel() for p in self.parameters)
@@ -143,6 +165,8 @@ class _Run:
                     "from_fraction": self.tracker.begun,
                     "steps": 0,
                     "device_seconds": 0.0,
+                    "flops": 0.0,
+                    "flops_per_step": self.price["flops"],
                     "optimiser": rule.name,
                     "lr": rule.lr,
                     "schedule": self.schedule.rule,
@@ -153,6 +177,17 @@ class _Run:
                     "ended_because": None,
                 }
             )
+
+    def _count_flops(self, stage: Stage) -> float:
+        job = self.job
+        flops = count_step(job.architecture, job.spec, stage, job.recipe.batch)
+        if not flops and job.budget.unit == "flops":
+            raise TrialFailure(
+                "plugin error",
+                "its FLOPs cannot be counted, since it does not run on torch's meta device; "
+                "use a budget in time, steps or voxels.",
+            )
+        return float(flops or 0)
 
     def _leave_stage_if_over(self, progress: float) -> None:
         stages = self.job.spec.stages
@@ -167,6 +202,7 @@ class _Run:
         """Write down what the current stage has spent so far, and why it ended if it did."""
         row = self.ledger.stages[-1]
         row["steps"] = self.ledger.steps - row["from_step"]
+        row["flops"] = row["steps"] * row["flops_per_step"]
         row["device_seconds"] = self.ledger.device_seconds - row["from_seconds"]
         if by is not None:
             row["ended_by"], row["ended_because"] = by, because
@@ -177,6 +213,9 @@ class _Run:
         job, ledger = self.job, self.ledger
         began, already = time.perf_counter(), ledger.wall_s
         self.saved_at = began
+        if self._is_spent() and ledger.stages[-1]["ended_by"] is not None:
+            return self._outcome()  # a finished training was read back as it is
+        self.energy.start()
         batches = self.source.stream(ledger.steps, pin=job.device.type == "cuda")
         with contextlib.closing(batches):  # type: ignore[type-var]
             while not self._is_spent():
@@ -191,34 +230,44 @@ class _Run:
                 self._evaluate_if_due(ledger.fraction(job.budget))
                 if time.perf_counter() - self.saved_at > job.checkpoint_every:
                     self._save()
-        self._harvest()
-        ledger.device_seconds = self.clock.exact()
+        self._settle()
+        progress = ledger.fraction(job.budget)
+        rate = self._learning_rate(self.tracker.fraction(progress, job.spec.stages))
+        # Where the schedule has arrived; the last step began a little before.
+        self.curve.record(ledger.steps, progress, ledger.device_seconds, "lr", "lr", rate)
         ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(job.device))
-        if self.clock.last_step:  # else a finished training was read back as it is
-            ledger.close(job.budget, self.clock.last_step)
-        if ledger.stages[-1]["ended_by"] is None:
-            self._close_stage("budget", "the budget was spent")
+        ledger.close(job.budget, self.price)
+        self._close_stage("budget", "the budget was spent")
         self._save()
+        return self._outcome()
+
+    def _outcome(self) -> Outcome:
         if self.average is not None:
             self.network.load_state_dict(self.average.state)
         self.network.eval()
-        return Outcome(self.network, ledger, self.curve.rows)
+        return Outcome(self.network, self.ledger, self.curve.rows)
 
     def _is_spent(self) -> bool:
         """Whether the budget is spent; on CUDA the exact time is asked for only near the end."""
         budget, ledger = self.job.budget, self.ledger
         ledger.device_seconds = self.clock.estimate()
         if budget.unit == "seconds" and (
-            ledger.device_seconds + 2 * self.clock.last_step >= budget.amount
+            # Nothing is known yet about how long a step takes.
+            not self.clock.last_step
+            or ledger.device_seconds + 2 * self.clock.last_step >= budget.amount
         ):
             ledger.device_seconds = self.clock.exact()
         return ledger.spent(budget.unit) >= budget.amount
+
+    def _learning_rate(self, within: float) -> float:
+        """Learning rate at a share of the current stage."""
+        return self.base_lr * self.schedule.at(within) * self.tracker.plateau.get("factor", 1.0)
 
     def _step(self, batch: Batch, progress: float) -> None:
         job, ledger = self.job, self.ledger
         stage = job.spec.stages[self.tracker.index]
         within = self.tracker.fraction(progress, job.spec.stages)
-        lr = self.base_lr * self.schedule.at(within) * self.tracker.plateau.get("factor", 1.0)
+        lr = self._learning_rate(within)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         # Dropout draws from here, so that it too depends on (seed, step) alone.
@@ -234,8 +283,8 @@ class _Run:
         ledger.device_seconds = self.clock.estimate()
         ledger.steps += 1
         ledger.patches += job.recipe.batch
-        ledger.voxels += self.voxels_per_step
-        ledger.flops += self.flops_per_step
+        ledger.voxels += self.price["voxels"]
+        ledger.flops += self.price["flops"]
         # The step before is read only now: the device has this one to go on with.
         self._harvest()
         self.waiting = Reading(batch, progress, lr, values)
@@ -262,10 +311,11 @@ class _Run:
             return
         self.evaluated = due
         ledger = self.ledger
-        ledger.device_seconds = self.clock.exact()
+        self._settle()
         began = time.perf_counter()
         self.network.eval()
         for name, value in self.evaluate(self.network).items():
             self.curve.record(ledger.steps, progress, ledger.device_seconds, "score", name, value)
         training_mode(self.network)
         ledger.evaluation_s += time.perf_counter() - began
+        self.energy.start()

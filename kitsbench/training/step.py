@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from kitsbench.architecture import Progress
 from kitsbench.data.augmentation import Augmenter
 from kitsbench.data.patches import Batch
+from kitsbench.training.curve import GRADIENT
 from kitsbench.training.failures import plugin_code
 from kitsbench.training.job import Job
 from kitsbench.training.networks import check_outputs
@@ -43,7 +44,8 @@ def take_step(
     Returns
     -------
     dict of str to Tensor or float
-        ``loss`` and its components; nothing waits for the device.
+        ``loss``, its components, and the norm of the gradient before it was clipped; nothing
+        waits for the device.
     """
     inputs, labels = augment(batch.to(job.device))
     with plugin_code("targets"):
@@ -58,7 +60,15 @@ def take_step(
     optimiser.zero_grad(set_to_none=True)
     with plugin_code("backward"):
         loss.backward()
-    if job.recipe.clip_gradient is not None:
-        nn.utils.clip_grad_norm_(parameters, job.recipe.clip_gradient)
+    norm = clip_gradient(parameters, job.recipe.clip_gradient)
     optimiser.step()
-    return {"loss": loss.detach(), **parts}
+    return {"loss": loss.detach(), **parts, GRADIENT: norm}
+
+
+def clip_gradient(parameters: Sequence[nn.Parameter], largest: float | None) -> Tensor:
+    """Shorten the gradient to a largest norm, if there is one; its norm before that."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if largest is not None:
+        nn.utils.clip_grads_with_norm_(parameters, largest, norm)
+    return norm
