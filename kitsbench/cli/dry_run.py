@@ -22,15 +22,20 @@ BASES = {
 def print_plan(experiment: Experiment, as_json: bool) -> None:
     """Print the plan as a table, or as one JSON document."""
     from kitsbench.experiments.estimate import estimate
+    from kitsbench.experiments.experiment import tuned
 
+    found = tuned(experiment, None, lambda event: None)
+    searching = _searching(experiment, found is not None)
+    experiment = found or experiment
     estimates = estimate(experiment.tasks)
     rows: list[dict[str, Any]] = [
         {
-            "id": task.id,
+            # What is searched for decides what the trials are.
+            "id": task.id if found else None,
             "architecture": task.trial["label"],
             "fold": task.trial["fold"],
             "seed": task.trial["seed"],
-            "status": task.folder.read_status()["status"],
+            "status": task.folder.read_status()["status"] if found else "pending",
             "budget": str(task.budget) if not task.members else "none",
             "estimate": estimates[task.id],
         }
@@ -43,6 +48,7 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
             "workdir": str(experiment.request.workdir),
             "executor": experiment.request.executor,
             "trials": rows,
+            "tuning": searching,
             "estimate": total,
             "notes": {row["label"]: row["notes"] for row in described if row["notes"]},
             "broken": [
@@ -54,6 +60,30 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
         click.echo(json.dumps(document))
     else:
         _print_table(experiment, rows, total)
+        if searching:
+            click.echo(
+                f"Before that, {searching['open_trials']} of {searching['trials']} trials of the "
+                "tuning would run; what they find decides what the other trials are."
+            )
+
+
+def _searching(experiment: Experiment, complete: bool) -> dict[str, Any] | None:
+    """How much of the tuning is done."""
+    tuning = experiment.request.tuning
+    if tuning is None:
+        return None
+    finished = sum(
+        task.folder.read_status()["status"] == "finished"
+        for study in experiment.studies
+        for task in study.tasks
+    )
+    trials = tuning.trials * len(experiment.studies)
+    return {
+        "trials": trials,
+        "open_trials": 0 if complete else trials - finished,
+        "budget": str(tuning.budget or experiment.budget),
+        "space": {name: [one.low, one.high] for name, one in tuning.space.items()},
+    }
 
 
 def _total(rows: list[dict[str, Any]], jobs: int | None) -> dict[str, Any]:
@@ -89,7 +119,7 @@ def _print_table(experiment: Experiment, rows: list[dict[str, Any]], total: dict
         cost = " ".join(filter(None, [duration(seconds) if seconds else "", basis]))
         shown = [row[key] for key in ("architecture", "fold", "seed", "status", "budget")]
         # The first letters of an id are enough wherever a trial is named.
-        table.add_row(row["id"][:10], *map(str, shown), cost)
+        table.add_row((row["id"] or "tuned")[:10], *map(str, shown), cost)
     console = output_console()
     console.print(table)
     text = f"{total['open_trials']} of {len(rows)} trials would run"

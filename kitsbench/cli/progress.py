@@ -108,6 +108,8 @@ class TrialBars:
         """Show what happened to a trial."""
         trial = event.task.trial
         name = f"{trial['label']} fold {trial['fold']} seed {trial['seed']}"
+        if "tuning" in trial:
+            name = f"{trial['label']} fold {trial['fold']} tuning {trial['tuning']['number']}"
         row = self._rows.get(event.task.id)
         if event.kind == "started":
             self._rows[event.task.id] = self._bars.add_task(f"  {name}: starting", total=1.0)

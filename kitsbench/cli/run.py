@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 EXECUTOR_SECTION = "kitsbench.executor"
+TUNE_SECTION = "kitsbench.tune"
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -43,6 +44,9 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
             if "name" not in setting:
                 raise UsageError(f'{value}: the section [executor] has no name = "...".')
             setting = setting["name"]
+        if name == "tune" and isinstance(setting, dict):
+            ctx.meta[TUNE_SECTION] = setting
+            continue
         if name not in known:
             options = ", ".join(sorted(p.opts[-1].lstrip("-") for p in known.values()))
             raise UsageError(f"{value} sets '{key}', which is no option of run: {options}.")
@@ -124,6 +128,13 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
     show_default=True,
     help="region:metric that the verdicts are about.",
 )
+@click.option(
+    "--tune",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Let every architecture try N settings of the recipe in each fold, on cases set aside "
+    "from the training set, and train with the best.",
+)
 @click.option("--timeout", type=click.FloatRange(min=1), help="Seconds a trial may take in all.")
 @click.option("--strict", is_flag=True, help="A damaged case is an error, not set aside.")
 @click.option(
@@ -153,11 +164,11 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     from kitsbench.cli.progress import CountBar, TrialBars, console
 
     with console.status("Starting ..."):  # importing torch takes a few seconds
-        from kitsbench.experiments.experiment import plan_experiment, run_experiment
         from kitsbench.experiments.executors import choose_executor
+        from kitsbench.experiments.experiment import plan_experiment, run_experiment
 
-    section = click.get_current_context().meta.get(EXECUTOR_SECTION, {})
-    request = _request(options, section)
+    meta = click.get_current_context().meta
+    request = _request(options, meta.get(EXECUTOR_SECTION, {}), meta.get(TUNE_SECTION, {}))
     with CountBar() as count:
         experiment = plan_experiment(request, lambda text: console.print(text), count)
     if dry_run:
@@ -169,23 +180,33 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     open_trials = [t for t in experiment.tasks if t.folder.read_status()["status"] != "finished"]
     executor = choose_executor(request, experiment.machine)
     try:
-        with TrialBars(len(open_trials)) as bars:
-            run_experiment(experiment, executor, bars)
+        searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0
+        with TrialBars(searched + len(open_trials)) as bars:
+            experiment = run_experiment(experiment, executor, bars)
     except KeyboardInterrupt:
         click.echo("Stopped. The same command goes on from here.", err=True)
         return 130
     return _conclude(experiment, as_json)
 
 
-def _request(options: dict[str, Any], section: dict[str, Any]) -> Request:
+def _request(
+    options: dict[str, Any], section: dict[str, Any], tune_section: dict[str, Any]
+) -> Request:
     from kitsbench.experiments.options import split_pairs
     from kitsbench.experiments.request import Request, parse_folds, parse_memory, parse_triple
+    from kitsbench.experiments.tuning import read_tuning
     from kitsbench.training.budget import Budget
 
     memory, budget = options.pop("max_memory"), options.pop("budget")
     patch, spacing = options.pop("patch"), options.pop("spacing")
     folds = str(options.pop("folds") or "")
     pairs = split_pairs(options.pop("executor_option"))
+    tuning = read_tuning(options.pop("tune"), tune_section)
+    if tuning is not None and options["recipe"] != "matched":
+        raise UsageError(
+            "--tune searches around the shared recipe, since a space is equal only there; use "
+            "--recipe matched, or leave --tune out."
+        )
     return Request(
         architectures=tuple(options.pop("architectures")),
         folds=parse_folds(folds) if folds else None,
@@ -194,6 +215,7 @@ def _request(options: dict[str, Any], section: dict[str, Any]) -> Request:
         patch=parse_triple(str(patch), int, "patch") if patch else None,
         spacing=parse_triple(str(spacing), float, "spacing") if spacing else None,
         executor_options={**section, **pairs},
+        tuning=tuning,
         command=shlex.join(["kitsbench", *sys.argv[1:]]),
         **options,
     )
@@ -217,6 +239,12 @@ def _announce(experiment: Experiment) -> None:
         f"{experiment.seeds} seed{'s' * (experiment.seeds != 1)}; {finished} already finished.",
         f"Working directory: {experiment.request.workdir}",
     ]
+    if tuning := experiment.request.tuning:
+        lines.insert(
+            4,
+            f"Tuning before: {tuning.trials} settings for each of {len(names)} architectures in "
+            f"each fold, over {', '.join(tuning.space)}.",
+        )
     for line in lines:
         console.print(line, highlight=False)
     for entrant in experiment.entrants:
@@ -270,6 +298,7 @@ def _conclude(experiment: Experiment, as_json: bool) -> int:
             ],
             "broken": [{"architecture": e.label, "error": e.error} for e in broken],
             "ranking": analysis.ranking,
+            "tuning": results.experiment.get("tuning"),
         }
         click.echo(json.dumps(document, allow_nan=False))
     else:

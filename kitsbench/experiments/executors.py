@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from kitsbench.errors import UsageError
 from kitsbench.experiments.cluster import Backend, ClusterExecutor
 from kitsbench.experiments.environment import usable_cores

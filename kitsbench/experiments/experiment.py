@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from kitsbench.experiments.request import (
     Request,
 )
 from kitsbench.experiments.trial import TrialTask
+from kitsbench.experiments.tuning import Study, describe_tuning, make_studies, tune
 from kitsbench.files import write_json
 from kitsbench.recipe import Recipe
 from kitsbench.training.budget import Budget
@@ -62,7 +63,11 @@ class Experiment:
     budget : Budget
     entrants : list of Entrant
     tasks : list of TrialTask
-        In the order of execution; ensembles last.
+        In the order of execution; ensembles last. With tuning they are known when it is done,
+        and stand here untuned before.
+    planner : Planner
+    studies : list of Study
+        Searches for settings that come before the trials.
     """
 
     request: Request
@@ -76,6 +81,8 @@ class Experiment:
     entrants: list[Entrant]
     tasks: list[TrialTask]
     description: dict[str, Any]
+    planner: Planner
+    studies: list[Study]
 
     @property
     def device(self) -> torch.device:
@@ -127,6 +134,7 @@ def plan_experiment(
     )
     planner = Planner(request, dataset, stores, split, budget, machine)
     tasks = planner.tasks(entrants, folds, seeds)
+    studies = make_studies(request.tuning, entrants, folds, planner) if request.tuning else []
     experiment = Experiment(
         request,
         machine,
@@ -139,6 +147,8 @@ def plan_experiment(
         entrants,
         tasks,
         {},
+        planner,
+        studies,
     )
     rows = []
     with ThreadPoolExecutor(experiment.jobs) as pool:  # of threads that wait for processes
@@ -151,13 +161,49 @@ def plan_experiment(
     return experiment
 
 
-def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -> None:
-    """Run the trials that are not finished, ensembles after their members.
+def tuned(experiment: Experiment, executor: Executor | None, notify: Notify) -> Experiment | None:
+    """Search for the settings of every architecture, and plan its trials with them.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    executor : Executor or None
+        None to use only what has been searched already.
+    notify : callable
+
+    Returns
+    -------
+    Experiment or None
+        With the trials that follow from the search; None while it is not complete.
+    """
+    request, studies = experiment.request, experiment.studies
+    if request.tuning is None:
+        return experiment
+    complete = tune(studies, experiment.planner, executor, notify)
+    experiment.description["tuning"] = describe_tuning(request.tuning, studies)
+    if not complete:
+        return None
+    recipes = {(study.entrant.label, study.fold): study.recipe() for study in studies}
+    tasks = experiment.planner.tasks(
+        experiment.entrants, experiment.folds, experiment.seeds, recipes
+    )
+    experiment.description["trials"] = [task.id for task in tasks]
+    return replace(experiment, tasks=tasks)
+
+
+def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -> Experiment:
+    """Run the trials that are not finished, ensembles after their members; tuning goes before.
 
     ``experiment.json`` is written before the first trial begins, so that a report can be made of
     whatever a kill leaves behind.
     """
-    write_json(experiment.request.workdir / "experiment.json", experiment.description)
+    file = experiment.request.workdir / "experiment.json"
+    if experiment.studies:
+        write_json(file, {**experiment.description, "trials": []})
+        found = tuned(experiment, executor, notify)
+        assert found is not None  # with an executor every study is completed
+        experiment = found
+    write_json(file, experiment.description)
     open_tasks = [t for t in experiment.tasks if t.folder.read_status()["status"] != "finished"]
     executor.execute([t for t in open_tasks if not t.members], notify)
     ready = []
@@ -172,6 +218,7 @@ def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -
         elif task.members:
             ready.append(task)
     executor.execute(ready, notify)
+    return experiment
 
 
 def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:

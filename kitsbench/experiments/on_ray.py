@@ -45,13 +45,13 @@ class RayBackend:
         if options.memory_bytes is not None:
             wanted["memory"] = float(options.memory_bytes)
         self._check(wanted)
-        self._body = self.ray.remote(call).options(
+        self._body = self.ray.remote(
             num_cpus=cpus,
             num_gpus=gpus,
             memory=options.memory_bytes,
             max_calls=1,  # the process ends with the trial, and frees the GPU
             max_retries=0,  # the driver counts the attempts
-        )
+        )(call)
 
     def _connect(self, address: str | None) -> None:
         common = {"log_to_driver": False, "logging_level": logging.ERROR}

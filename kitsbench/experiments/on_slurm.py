@@ -14,7 +14,7 @@ from kitsbench.experiments.execution import require
 from kitsbench.experiments.options import SlurmOptions
 
 ASK_EVERY = 2.0  # seconds between two questions to the queue
-GRACE = 20.0  # seconds that a shared file system may take to show a result
+GRACE = 10.0  # seconds that a shared file system may take to show a result
 ENDED = {
     "BOOT_FAIL",
     "CANCELLED",
@@ -108,6 +108,8 @@ class SlurmBackend:
         else:
             state = handle.state if self._local else self._states.get(handle.job_id, "unknown")
             why = f"it left no result, and its state is {state}"
+            said = (handle.stderr() or "").strip().splitlines()
+            why += f" ({said[-1]})" if said else ""
         return Ended(
             None, f"job {handle.job_id} did not end well: {why}; see {handle.paths.stderr}"
         )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kitsbench.errors import UsageError
 from kitsbench.training.budget import Budget
+
+if TYPE_CHECKING:
+    from kitsbench.experiments.tuning import Tuning
 
 # A first run shall take minutes on a laptop; a real one shall be able to say something.
 PHANTOM_CASES = 16
@@ -63,6 +66,8 @@ class Request:
     protocol, endpoint : str or None
     timeout : float or None
         Seconds of wall time for a trial.
+    tuning : Tuning or None
+        How each architecture searches for its settings before it is trained.
     strict : bool
         A damaged case is an error instead of being set aside.
     """
@@ -91,6 +96,7 @@ class Request:
     protocol: str | None = None
     endpoint: str = "tumor:dice"
     timeout: float | None = None
+    tuning: Tuning | None = None
     strict: bool = False
     command: str = field(default="", compare=False)
 
