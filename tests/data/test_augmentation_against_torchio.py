@@ -104,3 +104,68 @@ def test_moving_voxels(names):
         expected, marks = by_torchio(chosen.draw(5, sample).motion, image, label)
         np.testing.assert_allclose(inputs["image"][sample, 0], (expected - 50) * 0.01, atol=2e-3)
         assert (labels["image"][sample].numpy() == marks).mean() > 0.9995
+
+
+def changed(transform, step=2):
+    """A sample before and after one change of intensity, and the change."""
+    image, label = volume(seed=4)
+    chosen = augmenter((transform,))
+    (change,) = chosen.draw(step, 0).changes
+    plain = augmenter(())(batch_of((image, label)))[0]["image"][0, 0]
+    return plain, chosen(batch_of((image, label), step=step))[0]["image"][0, 0].numpy(), change
+
+
+def torchio_image(data, spacing=SPACING):
+    return tio.ScalarImage(tensor=data[None], affine=np.diag([*spacing, 1.0]))
+
+
+def test_noise():
+    plain, noisy, change = changed(Transform("noise", 1.0, (("sd", (0.05, 0.3)),)))
+    expected = tio.Noise(0.0, change.value, change.seed)(torchio_image(plain)).data[0]
+    np.testing.assert_allclose(noisy, expected, atol=1e-6)
+
+
+def test_blur():
+    plain, blurred, change = changed(Transform("blur", 1.0, (("sigma", (0.6, 1.4)),)))
+    widths = tuple(change.value * edge for edge in SPACING)  # mm there, voxels here
+    expected = tio.Blur(widths)(torchio_image(plain)).data[0]
+    np.testing.assert_allclose(blurred, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("invert", [False, True])
+def test_gamma(invert):
+    parameters = (("range", (0.6, 1.7)), ("invert", invert))
+    plain, bent, change = changed(Transform("gamma", 1.0, parameters))
+    sign = -1 if invert else 1
+    onto_unit = tio.RescaleIntensity((0, 1))(torchio_image(sign * plain))
+    powered = tio.ZNormalization()(tio.Gamma(change.value)(onto_unit)).data[0]
+    expected = sign * (powered * plain.std() + (sign * plain).mean())
+    np.testing.assert_allclose(bent, expected, atol=2e-5)
+
+
+def test_brightness_and_shift():
+    for name in ("brightness", "shift"):
+        plain, after, change = changed(Transform(name, 1.0))
+        apply = tio.Lambda(
+            (lambda x, v=change.value: x * v)
+            if name == "brightness"
+            else lambda x, v=change.value: x + v
+        )
+        np.testing.assert_allclose(after, apply(torchio_image(plain)).data[0], atol=1e-6)
+
+
+def test_contrast():
+    plain, after, change = changed(Transform("contrast", 1.0))
+    stretch = tio.Lambda(lambda x: (x - x.mean()) * change.value + x.mean())
+    clamp = tio.Clamp(float(plain.min()), float(plain.max()))
+    expected = clamp(stretch(torchio_image(plain))).data[0]
+    np.testing.assert_allclose(after, expected, atol=1e-6)
+
+
+def test_low_resolution():
+    """Nearest on the way down, linear on the way up, with voxels that share their outer edges."""
+    plain, after, change = changed(Transform("low_resolution", 1.0))
+    small = [round(n * change.value) for n in SHAPE]
+    down = torch.nn.functional.interpolate(plain[None, None], size=small, mode="nearest-exact")
+    up = torch.nn.functional.interpolate(down, size=SHAPE, mode="trilinear")[0, 0]
+    np.testing.assert_allclose(after, up, atol=1e-5)
