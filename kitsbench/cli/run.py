@@ -136,6 +136,13 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
     "from the training set, and train with the best.",
 )
 @click.option("--timeout", type=click.FloatRange(min=1), help="Seconds a trial may take in all.")
+@click.option(
+    "--stall",
+    type=click.FloatRange(min=1),
+    default=1800.0,
+    show_default=True,
+    help="Seconds without progress after which a trial is stopped.",
+)
 @click.option("--strict", is_flag=True, help="A damaged case is an error, not set aside.")
 @click.option(
     "--workdir",

@@ -20,7 +20,7 @@ import torch
 from kitsbench.errors import UsageError
 from kitsbench.experiments.environment import device_class
 from kitsbench.experiments.execution import Event, Notify, ending, mark_killed
-from kitsbench.experiments.folder import STALE_AFTER
+from kitsbench.experiments.lease import STALE_AFTER
 from kitsbench.experiments.local import LocalExecutor
 from kitsbench.experiments.machine import choose_devices
 from kitsbench.experiments.trial import TrialTask

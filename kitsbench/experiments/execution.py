@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from kitsbench.errors import UsageError
 from kitsbench.experiments.trial import TrialTask
+from kitsbench.experiments.watchdog import hung, stalled
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,13 @@ class Executor(Protocol):
 
 def mark_killed(task: TrialTask, message: str) -> None:
     """Record a trial that ended without a word, unless it has recorded how it ended."""
-    if task.folder.read_status()["status"] not in ("finished", "failed"):
-        task.folder.set_status("failed", "killed", message)
+    folder = task.folder
+    if folder.read_status()["status"] in ("finished", "failed"):
+        return
+    if hung(folder.hang):
+        folder.try_status("failed", "timeout", stalled(task.stall))
+    else:
+        folder.try_status("failed", "killed", message)
 
 
 def ending(task: TrialTask) -> Event | None:

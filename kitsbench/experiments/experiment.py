@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from kitsbench.experiments.entrants import (
     describe_entrant,
     shared_recipe,
 )
-from kitsbench.experiments.execution import Event, Executor, Notify
+from kitsbench.experiments.execution import Event, Executor, Notify, ending
 from kitsbench.experiments.executors import choose_machine
 from kitsbench.experiments.folder import now
 from kitsbench.experiments.identity import Entrant
@@ -47,6 +49,7 @@ from kitsbench.recipe import Recipe
 from kitsbench.training.budget import Budget
 
 SHOWCASES = 3
+ASK_AGAIN = 5.0  # seconds between two looks at a trial that another process works on
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -
         experiment = found
     write_json(file, experiment.description)
     open_tasks = [t for t in experiment.tasks if t.folder.read_status()["status"] != "finished"]
-    executor.execute([t for t in open_tasks if not t.members], notify)
+    _carry_out([t for t in open_tasks if not t.members], executor, notify)
     ready = []
     for task in open_tasks:
         missing = [m for m in task.members if m.folder.read_status()["status"] != "finished"]
@@ -217,8 +220,36 @@ def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -
             notify(Event(task, "failed", message=f"member failed: {message}"))
         elif task.members:
             ready.append(task)
-    executor.execute(ready, notify)
+    _carry_out(ready, executor, notify)
     return experiment
+
+
+def _carry_out(tasks: Sequence[TrialTask], executor: Executor, notify: Notify) -> None:
+    """Run trials, and wait for those that another run on this working directory has begun."""
+    taken: list[TrialTask] = []
+
+    def listen(event: Event) -> None:
+        if event.kind == "taken":
+            taken.append(event.task)
+        else:
+            notify(event)
+
+    executor.execute(tasks, listen)
+    while taken:
+        for task in taken:
+            notify(Event(task, "taken", message="another process works on it; waiting for it"))
+        time.sleep(ASK_AGAIN)
+        ended, left = [], []
+        for task in taken:
+            known = ending(task)
+            if known is not None and not (task.folder.path / "lease.json").exists():
+                ended.append(known)
+            else:
+                left.append(task)
+        for known in ended:
+            notify(known)
+        taken.clear()
+        executor.execute(left, listen)  # takes over where the other process is gone
 
 
 def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:

@@ -16,14 +16,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 
+from kitsbench.experiments.environment import device_class
 from kitsbench.experiments.execution import Event, Notify, ending, mark_killed
 from kitsbench.experiments.folder import TrialFolder
 from kitsbench.experiments.trial import TrialTask, run_trial
-from kitsbench.isolation import die_with_parent, exit_text, process_context
+from kitsbench.isolation import (
+    IsolatedFailure,
+    call_isolated,
+    die_with_parent,
+    exit_text,
+    process_context,
+)
+from kitsbench.training.calibration import calibration
 
 REPORT_EVERY = 0.2  # seconds between two reports of a trial
 
@@ -69,6 +79,7 @@ class LocalExecutor:
         """
         context = process_context()
         waiting = list(tasks)
+        self._calibrate(waiting)
         try:
             while waiting or self._running:
                 while waiting and len(self._running) < len(self.slots):
@@ -77,6 +88,16 @@ class LocalExecutor:
         except BaseException:
             self._stop_all()
             raise
+
+    def _calibrate(self, tasks: Sequence[TrialTask]) -> None:
+        """Measure the devices while nothing else runs on them; trials find what is kept."""
+        if not tasks:
+            return
+        folder = tasks[0].workdir / "devices"
+        for name in sorted({device for slot in self.slots for device in slot}):
+            # A trial that finds nothing measures for itself, and says what is wrong.
+            with contextlib.suppress(IsolatedFailure):
+                call_isolated(calibrate, name, self.threads, folder)
 
     def _start(self, context: Any, task: TrialTask, notify: Notify) -> None:
         used = {running.slot for running in self._running}
@@ -138,6 +159,12 @@ class LocalExecutor:
         self._running.clear()
 
 
+def calibrate(device: str, threads: int, folder: Path) -> None:
+    """Measure a device for the trials that will run on it."""
+    found = torch.device(device)
+    calibration(found, device_class(found, threads), threads, folder)
+
+
 def _messages(running: _Running) -> Iterator[tuple[str, Any]]:
     """Everything that a trial has sent so far; a broken pipe means that it ended."""
     try:
@@ -152,12 +179,23 @@ def _ending(running: _Running) -> Event:
     running.process.join()
     task, code = running.task, running.process.exitcode
     if running.stopped is not None:
-        task.folder.set_status("failed", *running.stopped)
+        task.folder.try_status("failed", *running.stopped)
         return Event(task, "failed", message=": ".join(running.stopped))
     if running.outcome == "taken":
         return Event(task, "taken", message="another process works on it")
-    mark_killed(task, f"Its process ended with {exit_text(code)}.")
-    return ending(task) or Event(task, "failed")
+    message = f"Its process ended with {exit_text(code)}."
+    mark_killed(task, message)
+    # A full disk keeps even that from being written down.
+    return ending(task) or Event(task, "failed", message=f"killed: {message} {_last_line(task)}")
+
+
+def _last_line(task: TrialTask) -> str:
+    """Last line of a trial's log."""
+    try:
+        lines = task.folder.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
 
 
 def _child(task: TrialTask, pipe: Connection) -> None:
@@ -167,10 +205,12 @@ def _child(task: TrialTask, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder: TrialFolder = task.folder
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with open(folder.log, "a", encoding="utf-8", errors="replace") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    # Without a log, on a full disk or in a folder that is not ours, the trial still says why.
+    with contextlib.suppress(OSError):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with open(folder.log, "a", encoding="utf-8", errors="replace") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
     if task.max_memory is not None and task.device == "cpu":
         _limit_memory(task.max_memory)
     last = 0.0

@@ -155,6 +155,7 @@ class Planner:
             device=self.machine.kind,
             threads=self.machine.threads,
             max_memory=self.request.max_memory,
+            stall=self.request.stall,
             members=tuple(members),
         )
 

@@ -68,6 +68,8 @@ class Request:
         Seconds of wall time for a trial.
     tuning : Tuning or None
         How each architecture searches for its settings before it is trained.
+    stall : float
+        Seconds without progress after which a trial is stopped.
     strict : bool
         A damaged case is an error instead of being set aside.
     """
@@ -96,6 +98,7 @@ class Request:
     protocol: str | None = None
     endpoint: str = "tumor:dice"
     timeout: float | None = None
+    stall: float = 1800.0
     tuning: Tuning | None = None
     strict: bool = False
     command: str = field(default="", compare=False)

@@ -8,13 +8,14 @@ ever written into, renamed or removed before its successor is whole.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from kitsbench.errors import DataError
 from kitsbench.files import file_digest, read_json, write_json
@@ -44,11 +45,13 @@ def save_checkpoint(
     partial = folder / f".partial-{step:08d}-{os.getpid()}"
     partial.mkdir(parents=True)
     try:
-        # Tensors that share memory would be refused by safetensors.
-        save_file(
-            {k: v.detach().cpu().clone().contiguous() for k, v in model.items()}, partial / FILES[0]
-        )
-        torch.save(optimiser, partial / FILES[1])
+        # Tensors that share memory would be refused by safetensors. Python writes the bytes, so
+        # that a full disk is an OSError, and no private error of a library.
+        tensors = {k: v.detach().cpu().clone().contiguous() for k, v in model.items()}
+        (partial / FILES[0]).write_bytes(save(tensors))
+        buffer = io.BytesIO()
+        torch.save(optimiser, buffer)
+        (partial / FILES[1]).write_bytes(buffer.getbuffer())
         write_json(partial / FILES[2], state)
         write_json(partial / "SHA256.json", {name: file_digest(partial / name) for name in FILES})
         target = _free_name(folder, step)
