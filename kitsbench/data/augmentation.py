@@ -95,7 +95,8 @@ class Augmenter:
         labels : dict of str to Tensor
             {grid: (B, z, y, x), int64}.
         """
-        drawn = [self.draw(batch.step, sample) for sample in range(len(batch.cases))]
+        places = range(batch.first, batch.first + len(batch.cases))
+        drawn = [self.draw(batch.step, sample) for sample in places]
         inputs, labels = {}, {}
         for grid, geometry in zip(self.grids, self.geometries, strict=True):
             image, label = self._place(batch, grid, geometry, [own.motion for own in drawn])

@@ -20,6 +20,7 @@ def training_source(
     recipe: Recipe,
     window: tuple[float, float, float, float],
     seed: int,
+    samples: range | None = None,
 ) -> PatchSource:
     """Batches for a recipe, with the margin that its augmentation needs.
 
@@ -33,6 +34,8 @@ def training_source(
     window : (float, float, float, float)
         Resolved intensity rule; outside the scan lies its lower end.
     seed : int
+    samples : range, optional
+        The part of each batch that is drawn; by default all of it.
 
     Raises
     ------
@@ -42,6 +45,6 @@ def training_source(
     margin, fill = needed_margin(recipe.augmentation), math.floor(window[0])
     if any(transform.is_torchio for transform in recipe.augmentation):
         return TorchioSource(
-            stores, cases, spec, recipe, seed, margin, fill, transforms=recipe.augmentation
+            stores, cases, spec, recipe, seed, margin, fill, samples, transforms=recipe.augmentation
         )
-    return PatchSource(stores, cases, spec, recipe, seed, margin, fill)
+    return PatchSource(stores, cases, spec, recipe, seed, margin, fill, samples)

@@ -149,7 +149,7 @@ def change_batch(batch: Batch, setting: Setting) -> Batch:
     images = {name: image.float() for name, image in batch.images.items()}
     labels = {name: label.clone() for name, label in batch.labels.items()}
     for sample in range(len(batch.cases)):
-        rng = generator(setting.seed, 3, batch.step, sample, 2)
+        rng = generator(setting.seed, 3, batch.step, batch.first + sample, 2)
         subject = _subject(batch, setting, sample)
         for transform, apply in made:
             chance, seed = rng.random(), int(rng.integers(2**31))

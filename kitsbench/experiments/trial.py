@@ -6,6 +6,7 @@ This is what an executor runs in a process of its own. Whatever goes wrong ends 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
+
 from kitsbench.architecture import Spec
 from kitsbench.data.datasets import Case
 from kitsbench.data.geometry import Axes, spacing_of
@@ -24,9 +27,12 @@ from kitsbench.data.nifti import canonical, read_header, read_label, write_label
 from kitsbench.data.store import PreparedCase, PreparedStore
 from kitsbench.errors import ContractError, DataError
 from kitsbench.evaluation import score_case
-from kitsbench.experiments.environment import describe_environment, device_name
-from kitsbench.experiments.folder import LeaseTaken, TrialFolder
-from kitsbench.files import read_json, write_json
+from kitsbench.experiments.environment import describe_environment, device_class, device_name
+from kitsbench.experiments.folder import TrialFolder
+from kitsbench.experiments.lease import LeaseTaken
+from kitsbench.experiments.ranks import open_team
+from kitsbench.experiments.watchdog import Watchdog
+from kitsbench.files import disk_trouble, read_json, write_json
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import MeanPredictor, Predictor
 from kitsbench.recipe import Recipe
@@ -34,11 +40,12 @@ from kitsbench.registry import load
 from kitsbench.training.budget import Budget, Ledger
 from kitsbench.training.calibration import calibration
 from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
+from kitsbench.training.distributed import Team
 from kitsbench.training.failures import TrialFailure, is_out_of_memory, plugin_code
 from kitsbench.training.job import Job, Outcome
+from kitsbench.training.loop import train
 from kitsbench.training.memory import peak_memory
 from kitsbench.training.networks import build_network
-from torch import nn
 
 CURVE_CASES = 2  # held-out cases that are scored along the budget
 
@@ -265,9 +272,40 @@ class _CaseReader:
 def _train(
     task: TrialTask, device: torch.device, cases: _CaseReader, report: Report, beat: Beat
 ) -> Outcome:
-    registered = load(task.location)
-    job = Job(
-        architecture=registered.architecture,
+    def evaluate(network: nn.Module) -> dict[str, float]:
+        trained = _trained(task, network, device, beat)
+        values: dict[str, list[float]] = {}
+        for case in task.trial["curve_cases"]:
+            for row in _score_case(task, trained, cases, case, task.protocols[0])[0]:
+                if row["metric"] == "dice" and row["value"] is not None:
+                    values.setdefault(f"{row['region']}:dice", []).append(row["value"])
+        return {name: float(np.mean(found)) for name, found in values.items()}
+
+    with open_team(task.devices, _train_beside, task, explain) as team:
+        job = _make_job(task, device, team)
+        return train(job, lambda fraction, ledger: report("train", fraction), evaluate)
+
+
+def _train_beside(task: TrialTask, rank: int, team: Team) -> None:
+    """What the other processes of a trial on several devices do."""
+    with open(task.folder.log, "a", encoding="utf-8", errors="replace") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    torch.set_num_threads(task.threads)
+    device = torch.device(task.devices[rank])
+    _cap_memory(task, device)
+    train(_make_job(task, device, team), evaluate=lambda network: {})
+
+
+def _cap_memory(task: TrialTask, device: torch.device) -> None:
+    if task.max_memory is not None and device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(task.max_memory / total, 1.0), device)
+
+
+def _make_job(task: TrialTask, device: torch.device, team: Team) -> Job:
+    return Job(
+        architecture=load(task.location).architecture,
         spec=task.spec,
         stores={grid: PreparedStore.open(path) for grid, path in task.stores.items()},
         cases=task.train_cases,
@@ -280,6 +318,7 @@ def _train(
         precision=str(task.trial["precision"]),
         folder=task.folder.checkpoints,
         checkpoint_every=task.checkpoint_every,
+        team=team,
     )
 
 

@@ -14,6 +14,7 @@ from kitsbench.architecture import Architecture, Spec
 from kitsbench.data.store import PreparedStore
 from kitsbench.recipe import Recipe
 from kitsbench.training.budget import Budget, Ledger
+from kitsbench.training.distributed import SOLO, Team
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Job:
         Where checkpoints go.
     checkpoint_every : float
         Seconds of wall time between checkpoints.
+    team : Team
+        The processes that train together.
     """
 
     architecture: Architecture
@@ -53,6 +56,7 @@ class Job:
     precision: str
     folder: Path
     checkpoint_every: float = 60.0
+    team: Team = SOLO
 
 
 @dataclass

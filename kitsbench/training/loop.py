@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -22,8 +23,8 @@ from kitsbench.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from kitsbench.training.clock import DeviceClock
 from kitsbench.training.curve import Curve, Reading
+from kitsbench.training.distributed import team_clock
 from kitsbench.training.energy import EnergyMeter
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.job import Job, Outcome
@@ -70,9 +71,19 @@ class _Run:
 
     def __init__(self, job: Job, report: Any, evaluate: Any):
         self.job, self.report, self.evaluate = job, report, evaluate
-        self.network = build_network(job.architecture, job.spec, job.seed, job.fold, job.device)
+        self.team = job.team
+        self.model: nn.Module | None = None
+        self.network = self.team.synchronise(
+            build_network(job.architecture, job.spec, job.seed, job.fold, job.device)
+        )
         self.source = training_source(
-            job.stores, job.cases, job.spec, job.recipe, job.window, job.seed
+            job.stores,
+            job.cases,
+            job.spec,
+            job.recipe,
+            job.window,
+            job.seed,
+            self.team.samples(job.recipe.batch),
         )
         spacing = next(iter(job.stores.values())).spacing
         self.augment = Augmenter(
@@ -91,14 +102,16 @@ class _Run:
         self.waiting: Reading | None = None
         self.optimiser_state: Any = None
         self._resume()
-        self.clock = DeviceClock(job.device, self.ledger.device_seconds)
-        self.energy = EnergyMeter(job.device, self.ledger.energy_joules)
+        self.clock = team_clock(job.device, self.ledger.device_seconds, self.team)
+        self.energy = EnergyMeter(job.device, self.team.share(self.ledger.energy_joules))
         self._enter_stage()
 
     # --- checkpoints ------------------------------------------------------------------------
 
     def _resume(self) -> None:
-        drop_damaged(self.job.folder)
+        if self.team.leads:
+            drop_damaged(self.job.folder)
+        self.team.wait()
         found = latest_checkpoint(self.job.folder)
         if found is None:
             return
@@ -116,6 +129,14 @@ class _Run:
         self._settle()
         began = time.perf_counter()
         self._close_stage()
+        if self.team.leads:
+            self._write_checkpoint()
+        self.team.wait()
+        self.saved_at = time.perf_counter()
+        self.ledger.checkpoint_s += self.saved_at - began
+        self.energy.start()
+
+    def _write_checkpoint(self) -> None:
         model = {f"model.{k}": v for k, v in self.network.state_dict().items()}
         if self.average is not None:
             model |= {f"average.{k}": v for k, v in self.average.state.items()}
@@ -129,9 +150,6 @@ class _Run:
         save_checkpoint(
             self.job.folder, self.ledger.steps, model, self.optimiser.state_dict(), state
         )
-        self.saved_at = time.perf_counter()
-        self.ledger.checkpoint_s += self.saved_at - began
-        self.energy.start()
 
     def _settle(self) -> None:
         """Wait for the device and bring the ledger up to it; the meters stand still from here."""
@@ -139,7 +157,7 @@ class _Run:
         self.ledger.device_seconds = self.clock.exact()
         self.price["seconds"] = self.clock.last_step or self.price.get("seconds", 0.0)
         self.energy.stop()
-        self.ledger.energy_joules = self.energy.joules
+        self.ledger.energy_joules = self.team.energy(self.energy.joules)
 
     # --- stages -----------------------------------------------------------------------------
 
@@ -153,6 +171,8 @@ class _Run:
             self.optimiser.load_state_dict(self.optimiser_state)
             self.optimiser_state = None
         training_mode(self.network)
+        self.model = None  # the stage before lets go of the parameters
+        self.model = self.team.wrap(self.network)
         self.price["flops"] = self._count_flops(stage)
         stages = self.ledger.stages
         if len(stages) <= self.tracker.index:
@@ -228,14 +248,17 @@ class _Run:
                 ledger.wall_s = already + time.perf_counter() - began
                 self.report(ledger.fraction(job.budget), ledger)
                 self._evaluate_if_due(ledger.fraction(job.budget))
-                if time.perf_counter() - self.saved_at > job.checkpoint_every:
+                late = time.perf_counter() - self.saved_at > job.checkpoint_every
+                if self.team.decide(late):
                     self._save()
         self._settle()
         progress = ledger.fraction(job.budget)
         rate = self._learning_rate(self.tracker.fraction(progress, job.spec.stages))
         # Where the schedule has arrived; the last step began a little before.
         self.curve.record(ledger.steps, progress, ledger.device_seconds, "lr", "lr", rate)
-        ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(job.device))
+        ledger.peak_memory_bytes = max(
+            ledger.peak_memory_bytes, int(self.team.largest(peak_memory(job.device)))
+        )
         ledger.close(job.budget, self.price)
         self._close_stage("budget", "the budget was spent")
         self._save()
@@ -271,11 +294,12 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         # Dropout draws from here, so that it too depends on (seed, step) alone.
-        seed_everything(job.seed, 5, ledger.steps)
+        others = (self.team.rank,) if self.team.rank else ()  # other samples, other masks
+        seed_everything(job.seed, 5, ledger.steps, *others)
         where = Progress(stage.name, within, progress, ledger.steps)
         self.clock.start()
         values = take_step(
-            job, self.network, self.optimiser, self.parameters, self.augment, batch, where
+            job, self.model, self.optimiser, self.parameters, self.augment, batch, where
         )
         if self.average is not None:
             self.average.update(self.network, ledger.steps)
@@ -287,6 +311,8 @@ class _Run:
         ledger.flops += self.price["flops"]
         # The step before is read only now: the device has this one to go on with.
         self._harvest()
+        if self.team.size > 1:
+            batch = replace(batch, cases=self.source.cases_of(batch.step))
         self.waiting = Reading(batch, progress, lr, values)
         if job.device.type == "cpu":
             self._harvest()
@@ -296,7 +322,7 @@ class _Run:
         if self.waiting is None:
             return
         reading, self.waiting = self.waiting, None
-        numbers = reading.numbers()
+        numbers = self.team.same(reading.numbers())
         if self.tracker.observe(numbers, self.schedule, reading.progress):
             stage, factor = self.ledger.stages[-1]["name"], self.tracker.plateau["factor"]
             reduction = {"stage": stage, "step": reading.step, "factor": factor}
@@ -314,8 +340,10 @@ class _Run:
         self._settle()
         began = time.perf_counter()
         self.network.eval()
-        for name, value in self.evaluate(self.network).items():
+        scores = self.evaluate(self.network) if self.team.leads else {}
+        for name, value in scores.items():
             self.curve.record(ledger.steps, progress, ledger.device_seconds, "score", name, value)
         training_mode(self.network)
+        self.team.wait()
         ledger.evaluation_s += time.perf_counter() - began
         self.energy.start()

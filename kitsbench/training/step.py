@@ -48,18 +48,19 @@ def take_step(
         waits for the device.
     """
     inputs, labels = augment(batch.to(job.device))
+    labels = job.team.gather(labels)
     with plugin_code("targets"):
         targets = job.architecture.targets(labels, job.spec)
     with torch.autocast(job.device.type, torch.bfloat16, job.precision == "bfloat16"):
         with plugin_code("forward"):
-            outputs = network(inputs)
+            outputs = job.team.gather(network(inputs))
         if where.step == 0:
             check_outputs(outputs, job.spec, job.recipe.batch)
         with plugin_code("loss"):
             loss, parts = job.architecture.loss(outputs, targets, where, job.spec)
     optimiser.zero_grad(set_to_none=True)
     with plugin_code("backward"):
-        loss.backward()
+        job.team.whole_loss(loss, outputs).backward()
     norm = clip_gradient(parameters, job.recipe.clip_gradient)
     optimiser.step()
     return {"loss": loss.detach(), **parts, GRADIENT: norm}
