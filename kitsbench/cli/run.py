@@ -101,6 +101,13 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
     help="What a trial asks of the cluster, e.g. partition=gpu; may be given several times.",
 )
 @click.option(
+    "--world-size",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Devices that train one trial together; they share each batch.",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1),
     help="Trials at the same time; by default one a GPU, on a CPU one a core, at most 4, and on "

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ from kitsbench.experiments.tuning import Study, describe_tuning, make_studies, t
 from kitsbench.files import write_json
 from kitsbench.recipe import Recipe
 from kitsbench.training.budget import Budget
+from kitsbench.training.distributed import check_batch
 
 SHOWCASES = 3
 ASK_AGAIN = 5.0  # seconds between two looks at a trial that another process works on
@@ -129,6 +131,9 @@ def plan_experiment(
     dataset = find_dataset(request, tell, count)
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
     entrants = choose_entrants(request, labels, device, dataset.median_spacing())
+    for entrant in entrants:
+        if entrant.recipe is not None and not entrant.members:
+            check_batch(entrant.recipe.batch, request.world_size, entrant.label)
     stores = prepare_all(request, entrants, dataset, count)
     split, folds = choose_split(request, stores)
     seeds = request.seeds or (PHANTOM_SEEDS if request.phantom else DATASET_SEEDS)
@@ -182,7 +187,8 @@ def tuned(experiment: Experiment, executor: Executor | None, notify: Notify) -> 
     request, studies = experiment.request, experiment.studies
     if request.tuning is None:
         return experiment
-    complete = tune(studies, experiment.planner, executor, notify)
+    run = None if executor is None else partial(_carry_out, executor=executor, notify=notify)
+    complete = tune(studies, experiment.planner, run)
     experiment.description["tuning"] = describe_tuning(request.tuning, studies)
     if not complete:
         return None

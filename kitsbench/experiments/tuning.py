@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import pandas as pd
 
 from kitsbench.data.folds import Split, make_folds
 from kitsbench.errors import DataError, UsageError
-from kitsbench.experiments.execution import Executor, Notify, require
+from kitsbench.experiments.execution import require
 from kitsbench.experiments.identity import Entrant
 from kitsbench.experiments.planner import Planner
 from kitsbench.experiments.trial import TrialTask
@@ -27,6 +27,7 @@ from kitsbench.training.budget import Budget
 INNER_FOLDS = 4  # a quarter of the training cases judges the settings
 INNER_SEED = 54321
 SAMPLER_SEED = 20240
+RunTrials = Callable[[Sequence[TrialTask]], None]
 CURRENCIES = ("device_seconds", "steps", "patches", "voxels", "flops", "wall_s")
 
 
@@ -303,18 +304,15 @@ def make_studies(
     ]
 
 
-def tune(
-    studies: Sequence[Study], planner: Planner, executor: Executor | None, notify: Notify
-) -> bool:
+def tune(studies: Sequence[Study], planner: Planner, run: RunTrials | None) -> bool:
     """Run every study, one trial of each at a time; finished trials are kept.
 
     Parameters
     ----------
     studies : sequence of Study
     planner : Planner
-    executor : Executor or None
-        None to stop where the first trial would have to run.
-    notify : callable
+    run : callable or None
+        Runs trials to their end; None to stop where the first would have to run.
 
     Returns
     -------
@@ -327,9 +325,9 @@ def tune(
             tasks = {task.id: task for task in (study.ask(planner) for study in studies)}
         open_tasks = [t for t in tasks.values() if t.folder.read_status()["status"] != "finished"]
         if open_tasks:
-            if executor is None:
+            if run is None:
                 return False
-            executor.execute(open_tasks, notify)
+            run(open_tasks)
         for study in studies:
             study.tell()
     return True
