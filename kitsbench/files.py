@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -46,6 +47,35 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """Sentences for a user about a disk that is full or a file that is not theirs.
+
+    Returns
+    -------
+    str or None
+        None where the error is another one.
+    """
+    if not isinstance(error, OSError) or error.errno not in (*FULL, *FORBIDDEN):
+        return None
+    where = Path(str(error.filename)) if error.filename else None
+    if where is not None and where.name.startswith("."):
+        where = where.parent  # a temporary file, whose name says nothing
+    if error.errno in FULL:
+        place = f" while writing {where}" if where else ""
+        return (
+            f"The disk or its quota was full{place} ({error.strerror}). Free some space and run "
+            "the same command again: what was finished is kept."
+        )
+    return (
+        f"No permission for {where or 'a file'} ({error.strerror}). Choose a folder that you may "
+        "write to, or change its permissions; nothing that was finished is lost."
+    )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,8 +15,20 @@ from typing import Any, Literal
 
 from kitsbench.errors import ContractError
 from kitsbench.files import digest
+from kitsbench.transforms import TRANSFORMS, Transform, Value
 
-Value = float | int | str | bool | tuple[float, ...]
+__all__ = [
+    "TRANSFORMS",
+    "Inference",
+    "Intensity",
+    "Optimiser",
+    "Recipe",
+    "Sampling",
+    "Schedule",
+    "Stage",
+    "Transform",
+    "Value",
+]
 
 
 @dataclass(frozen=True)
@@ -111,56 +123,6 @@ class Sampling:
             raise ContractError("sampling wants 0 <= fraction <= 1, stride >= 1, per_volume >= 1.")
 
 
-# Every transform that a recipe can name, with its parameters and their defaults. Ranges are
-# (low, high), drawn uniformly for each sample; triples are per axis (z, y, x).
-TRANSFORMS: dict[str, dict[str, Value]] = {
-    "mirror": {"axes": (0, 1, 2)},  # each axis by itself with the transform's probability
-    "rotation": {"degrees": (15.0, 15.0, 15.0)},  # about each axis, +- degrees
-    "scale": {"range": (0.85, 1.25)},  # zoom, isotropic
-    "translation": {"mm": (0.0, 0.0, 0.0)},  # +- mm
-    "elastic": {"spacing_mm": 32.0, "magnitude_mm": 4.0},  # control grid and displacement sd
-    "gamma": {"range": (0.7, 1.5), "invert": False},  # on the sample's own range, mean and sd kept
-    "noise": {"sd": (0.0, 0.1)},  # in network input units
-    "blur": {"sigma": (0.5, 1.0)},  # voxels
-    "brightness": {"range": (0.75, 1.25)},  # factor
-    "contrast": {"range": (0.75, 1.25)},  # factor about the sample's mean, range kept
-    "shift": {"range": (-0.1, 0.1)},  # added, in network input units
-    "low_resolution": {"zoom": (0.5, 1.0)},  # sampled down, then up again
-}
-
-
-@dataclass(frozen=True)
-class Transform:
-    """One augmentation out of the closed vocabulary :data:`TRANSFORMS`.
-
-    Parameters
-    ----------
-    name : str
-        A key of :data:`TRANSFORMS`.
-    probability : float
-        Chance that it is applied to a sample.
-    parameters : tuple of (str, value)
-        What differs from the defaults.
-    """
-
-    name: str
-    probability: float = 1.0
-    parameters: tuple[tuple[str, Value], ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.name not in TRANSFORMS:
-            raise ContractError(
-                f"transform '{self.name}' is not known; choose from {', '.join(TRANSFORMS)}."
-            )
-        for key, _ in self.parameters:
-            if key not in TRANSFORMS[self.name]:
-                known = ", ".join(TRANSFORMS[self.name])
-                raise ContractError(f"{self.name} has no parameter '{key}'; it has {known}.")
-
-    def __getitem__(self, key: str) -> Any:
-        return dict(self.parameters).get(key, TRANSFORMS[self.name][key])
-
-
 @dataclass(frozen=True)
 class Optimiser:
     """Optimiser by name, with torch's parameter names.
@@ -199,10 +161,13 @@ class Schedule:
     ----------
     rule : {"constant", "polynomial", "cosine", "steps", "exponential", "plateau"}
         ``polynomial``: (1-p)^power. ``steps``: factor^floor(p*count). ``exponential``:
-        factor^(p*count). ``plateau``: times ``factor`` whenever the moving average (``alpha``) of
-        the training loss has not improved for ``patience`` of the budget.
-    power, factor, count, patience, alpha : float
+        factor^(p*count). ``plateau``: times ``factor`` whenever the moving average of the training
+        loss has not improved for ``patience`` of the budget (and 3 steps).
+    power, factor, count, patience : float
         See ``rule``.
+    memory : float
+        Share of the budget after which a value weighs 1/e in the moving averages that plateaus
+        and :class:`Stage` look at; however short the budget, they remember 3 steps.
     warmup : float
         Share of progress in which the factor rises linearly from 0.
     """
@@ -214,8 +179,24 @@ class Schedule:
     factor: float = 0.1
     count: float = 1.0
     patience: float = 0.03
-    alpha: float = 0.93
+    memory: float = 0.014
     warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        known = ("constant", "polynomial", "cosine", "steps", "exponential", "plateau")
+        if self.rule not in known:
+            raise ContractError(
+                f"schedule rule '{self.rule}' is not known; use {', '.join(known)}."
+            )
+        if not (self.factor > 0 and self.memory > 0):
+            raise ContractError(
+                f"a schedule with factor={self.factor}, memory={self.memory} wants both positive."
+            )
+        if not (0 <= self.patience <= 1 and 0 <= self.warmup <= 1):
+            raise ContractError(
+                f"patience={self.patience} and warmup={self.warmup} are shares of the budget; "
+                "they must lie in [0, 1]."
+            )
 
     def at(self, progress: float) -> float:
         """Factor at ``progress``; 1 for ``plateau``, whose factor is a state of the training."""
@@ -329,6 +310,12 @@ class Recipe:
     clip_gradient: float | None = 12.0
     average: float | None = None
     sources: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if sum(transform.name == "elastic" for transform in self.augmentation) > 1:
+            raise ContractError(
+                f"recipe '{self.name}' deforms elastically twice; name 'elastic' once."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""

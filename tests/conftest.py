@@ -10,6 +10,8 @@ from hypothesis import settings
 
 # Many small tensors: several threads would cost more than they bring. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Every run in a new working directory measures the device first.
+os.environ.setdefault("KITSBENCH_CALIBRATION_SECONDS", "0.1")
 
 # A deadline would make a timed test of every property, and machines are noisy.
 settings.register_profile("untimed", deadline=None)

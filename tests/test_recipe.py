@@ -65,6 +65,16 @@ def test_a_constant_foreground_does_not_divide_by_zero():
         (lambda: Sampling(per_volume=0), "per_volume"),
         (lambda: Transform("flip"), "mirror"),
         (lambda: Transform("noise", parameters=(("sigma", 1.0),)), "it has sd"),
+        (lambda: Transform("noise", 1.5), r"\[0, 1\]"),
+        (lambda: Transform("noise", parameters=(("sd", (0.2, 0.1)),)), "low, high"),
+        (lambda: Transform("noise", parameters=(("sd", 0.1),)), "2 number"),
+        (lambda: Transform("noise", parameters=(("sd", (-0.1, 0.1)),)), "not be negative"),
+        (lambda: Transform("scale", parameters=(("range", (0.0, 1.0)),)), "larger than 0"),
+        (lambda: Transform("scale", parameters=(("isotropic", 1.0),)), "true or false"),
+        (lambda: Transform("elastic", parameters=(("spacing_mm", (1.0, 2.0)),)), "1 or 3 number"),
+        (lambda: Transform("mirror", parameters=(("axes", (3,)),)), "among 0, 1, 2"),
+        (lambda: Transform("torchio.", 1.0), "names no transform"),
+        (lambda: Recipe(augmentation=(Transform("elastic"), Transform("elastic"))), "once"),
         (lambda: Optimiser("lion"), "sgd, adam or adamw"),
         (lambda: Optimiser(lr=0), "positive"),
         (lambda: Inference(overlap=1.0), r"\[0, 1\)"),
@@ -80,7 +90,14 @@ def test_every_transform_gives_its_parameters(name):
     transform = Transform(name)
     for key, default in TRANSFORMS[name].items():
         assert transform[key] == default
-        assert Transform(name, parameters=((key, 42.0),))[key] == 42.0
+        other = not default if isinstance(default, bool) else (0.25, 0.5)
+        if key in ("degrees", "mm"):
+            other = (1.0, 2.0, 3.0)
+        if key in ("spacing_mm", "magnitude_mm"):
+            other = 42.0
+        if key == "axes":
+            other = (2,)
+        assert Transform(name, parameters=((key, other),))[key] == other
 
 
 # --- schedules ---------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -37,10 +36,13 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
         A profile each, or ``architecture`` and ``error``. They are stored in
         ``WORKDIR/profiles``.
     """
-    from kitsbench.experiments.environment import device_name
+    import torch
+
+    from kitsbench.experiments.estimate import profile_file
     from kitsbench.profiling import ProfileJob, profile
 
-    folder = experiment.request.workdir / "profiles"
+    if experiment.device.type == "cuda" and not torch.cuda.is_available():
+        return []  # the trials ran on nodes of a cluster
     asked = {entrant.label for entrant in experiment.entrants if entrant.asked}
     chosen = {}
     for label in dict.fromkeys(task.trial["label"] for task in experiment.tasks):
@@ -51,14 +53,18 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
 
     def measure(label: str) -> dict[str, Any]:
         task = chosen[label]
-        device = "cuda:0" if experiment.device.type == "cuda" else "cpu"
+        device = (
+            (experiment.machine.slots or (("cuda:0",),))[0][0]
+            if experiment.device.type == "cuda"
+            else "cpu"
+        )
         key = [
             task.spec.digest(),
             task.recipe.digest(),
-            device_name(experiment.device),
+            experiment.machine.name,
             experiment.threads,
         ]
-        file = folder / f"{re.sub('[^A-Za-z0-9._-]+', '-', label)}.json"
+        file = profile_file(experiment.request.workdir, label)
         if file.exists() and (known := read_json(file)).get("key") == key:
             return dict(known)
         job = ProfileJob(
@@ -75,7 +81,7 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
             **({"seconds": BRIEFLY} if after_run else {}),
         )
         try:
-            result = profile(job) | {"device_name": device_name(experiment.device), "key": key}
+            result = profile(job) | {"device_name": experiment.machine.name, "key": key}
         except KitsbenchError as error:
             return {"architecture": label, "error": str(error)}
         write_json(file, result)

@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from kitsbench.experiments.local import Event
+    from kitsbench.experiments.execution import Event
 
 # Lines are left to the terminal to wrap: a path that is broken in two cannot be copied.
 console = Console(stderr=True, soft_wrap=True)
@@ -165,6 +165,8 @@ class TrialBars:
         """Show what happened to a trial."""
         trial = event.task.trial
         name = f"{trial['label']} fold {trial['fold']} seed {trial['seed']}"
+        if "tuning" in trial:
+            name = f"{trial['label']} fold {trial['fold']} tuning {trial['tuning']['number']}"
         row = self._rows.get(event.task.id)
         if event.kind == "started":
             self._rows[event.task.id] = self._bars.add_task(f"  {name}: starting", total=1.0)
@@ -174,6 +176,14 @@ class TrialBars:
             share = 0.9 * event.fraction if event.stage == "train" else 0.9 + 0.1 * event.fraction
             self._shares[event.task.id] = share
             self._show_all()
+        elif event.kind == "retried":
+            self._shares.pop(event.task.id, None)
+            if row is not None:
+                self._bars.remove_task(self._rows.pop(event.task.id))
+            console.print(
+                f"[yellow]{name} lost its worker and starts again[/yellow]: {event.message}",
+                highlight=False,
+            )
         elif event.kind in ("finished", "failed", "taken"):
             self._done += 1
             self._shares.pop(event.task.id, None)

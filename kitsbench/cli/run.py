@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from kitsbench.experiments.request import Request
 
 
+EXECUTOR_SECTION = "kitsbench.executor"
+TUNE_SECTION = "kitsbench.tune"
+
+
 def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Let a TOML file set the defaults of the options; the command line goes before."""
     if value is None:
@@ -29,10 +33,20 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
         raise UsageError(f"The configuration {value} cannot be read: {error.strerror}.") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"The configuration {value} is no TOML: {error}.") from error
-    known = {p.name: p for p in ctx.command.params if p.name not in ("config", None)}
+    hidden = ("config", "executor_option", None)
+    known = {p.name: p for p in ctx.command.params if p.name not in hidden}
     defaults: dict[str, Any] = {}
     for key, setting in content.items():
         name = {"all": "all_installed"}.get(key, key).replace("-", "_")
+        if name == "executor" and isinstance(setting, dict):
+            # A section: the executor's name, and its options.
+            ctx.meta[EXECUTOR_SECTION] = {k: v for k, v in setting.items() if k != "name"}
+            if "name" not in setting:
+                raise UsageError(f'{value}: the section [executor] has no name = "...".')
+            setting = setting["name"]
+        if name == "tune" and isinstance(setting, dict):
+            ctx.meta[TUNE_SECTION] = setting
+            continue
         if name not in known:
             options = ", ".join(sorted(p.opts[-1].lstrip("-") for p in known.values()))
             raise UsageError(f"{value} sets '{key}', which is no option of run: {options}.")
@@ -87,12 +101,38 @@ def split_option(ctx: click.Context, param: click.Parameter, value: Any) -> str 
     "a splits_final.json.",
 )
 @click.option("--seeds", type=click.IntRange(1), help="Training runs per architecture and fold.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|cuda:0,cuda:1",
+    help="auto and cuda use every GPU that torch finds; or name some.",
+)
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray", "slurm"]),
+    default="local",
+    show_default=True,
+    help="Where trials run: on this machine, or on a cluster that sees the working directory.",
+)
+@click.option(
+    "--executor-option",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What a trial asks of the cluster, e.g. partition=gpu; may be given several times.",
+)
+@click.option(
+    "--world-size",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Devices that train one trial together; they share each batch.",
+)
 @click.option(
     "--jobs",
     type=click.IntRange(1),
-    help="Trials at the same time; by default one a GPU, or on a CPU one a core, at most 4.",
+    help="Trials at the same time; by default one a GPU, on a CPU one a core, at most 4, and on "
+    "a cluster as many as it lets run.",
 )
 @click.option(
     "--size",
@@ -116,7 +156,21 @@ def split_option(ctx: click.Context, param: click.Parameter, value: Any) -> str 
     show_default=True,
     help="region:metric that the verdicts are about.",
 )
+@click.option(
+    "--tune",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Let every architecture try N settings of the recipe in each fold, on cases set aside "
+    "from the training set, and train with the best.",
+)
 @click.option("--timeout", type=click.FloatRange(min=1), help="Seconds a trial may take in all.")
+@click.option(
+    "--stall",
+    type=click.FloatRange(min=1),
+    default=1800.0,
+    show_default=True,
+    help="Seconds without progress after which a trial is stopped.",
+)
 @click.option("--strict", is_flag=True, help="A damaged case is an error, not set aside.")
 @click.option(
     "--workdir",
@@ -145,35 +199,49 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     from kitsbench.cli.progress import CountBar, TrialBars, console
 
     with console.status("Starting ..."):  # importing torch takes a few seconds
+        from kitsbench.experiments.executors import choose_executor
         from kitsbench.experiments.experiment import plan_experiment, run_experiment
-        from kitsbench.experiments.local import LocalExecutor
 
-    request = _request(options)
+    meta = click.get_current_context().meta
+    request = _request(options, meta.get(EXECUTOR_SECTION, {}), meta.get(TUNE_SECTION, {}))
     with CountBar() as count:
         experiment = plan_experiment(request, lambda text: console.print(text), count)
     if dry_run:
-        _print_plan(experiment, as_json)
+        from kitsbench.cli.dry_run import print_plan
+
+        print_plan(experiment, as_json)
         return 0
     _announce(experiment)
     open_trials = [t for t in experiment.tasks if t.folder.read_status()["status"] != "finished"]
-    devices = _devices(experiment)
-    executor = LocalExecutor(experiment.jobs, devices, experiment.threads, request.timeout)
+    executor = choose_executor(request, experiment.machine)
     try:
-        with TrialBars(len(open_trials)) as bars:
-            run_experiment(experiment, executor, bars)
+        searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0
+        with TrialBars(searched + len(open_trials)) as bars:
+            experiment = run_experiment(experiment, executor, bars)
     except KeyboardInterrupt:
         click.echo("Stopped. The same command goes on from here.", err=True)
         return 130
     return _conclude(experiment, as_json)
 
 
-def _request(options: dict[str, Any]) -> Request:
+def _request(
+    options: dict[str, Any], section: dict[str, Any], tune_section: dict[str, Any]
+) -> Request:
+    from kitsbench.experiments.options import split_pairs
     from kitsbench.experiments.request import Request, parse_folds, parse_memory, parse_triple
+    from kitsbench.experiments.tuning import read_tuning
     from kitsbench.training.budget import Budget
 
     memory, budget = options.pop("max_memory"), options.pop("budget")
     patch, spacing = options.pop("patch"), options.pop("spacing")
     folds = str(options.pop("folds") or "")
+    pairs = split_pairs(options.pop("executor_option"))
+    tuning = read_tuning(options.pop("tune"), tune_section)
+    if tuning is not None and options["recipe"] != "matched":
+        raise UsageError(
+            "--tune searches around the shared recipe, since a space is equal only there; use "
+            "--recipe matched, or leave --tune out."
+        )
     return Request(
         architectures=tuple(options.pop("architectures")),
         folds=parse_folds(folds) if folds else None,
@@ -181,17 +249,11 @@ def _request(options: dict[str, Any]) -> Request:
         budget=Budget.parse(str(budget)) if budget else None,
         patch=parse_triple(str(patch), int, "patch") if patch else None,
         spacing=parse_triple(str(spacing), float, "spacing") if spacing else None,
+        executor_options={**section, **pairs},
+        tuning=tuning,
         command=shlex.join(["kitsbench", *sys.argv[1:]]),
         **options,
     )
-
-
-def _devices(experiment: Experiment) -> list[str]:
-    import torch
-
-    if experiment.device.type == "cuda":
-        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    return ["cpu"]
 
 
 def _announce(experiment: Experiment) -> None:
@@ -212,6 +274,12 @@ def _announce(experiment: Experiment) -> None:
         f"{experiment.seeds} seed{'s' * (experiment.seeds != 1)}; {finished} already finished.",
         f"Working directory: {experiment.request.workdir}",
     ]
+    if tuning := experiment.request.tuning:
+        lines.insert(
+            4,
+            f"Tuning before: {tuning.trials} settings for each of {len(names)} architectures in "
+            f"each fold, over {', '.join(tuning.space)}.",
+        )
     for line in lines:
         console.print(line, highlight=False)
     for entrant in experiment.entrants:
@@ -226,60 +294,6 @@ def _on_folds(experiment: Experiment) -> str:
     if len(used) == count:
         return f"on all {count} folds"
     return f"on fold{'s' * (len(used) != 1)} {', '.join(map(str, used))} of {count}"
-
-
-def _print_plan(experiment: Experiment, as_json: bool) -> None:
-    rows = []
-    for task in experiment.tasks:
-        status = task.folder.read_status()["status"]
-        rows.append(
-            {
-                "id": task.id,
-                "architecture": task.trial["label"],
-                "fold": task.trial["fold"],
-                "seed": task.trial["seed"],
-                "status": status,
-                "budget": str(task.budget) if not task.members else "none",
-            }
-        )
-    waiting = sum(row["status"] != "finished" for row in rows)
-    described = experiment.description["architectures"]
-    if as_json:
-        document = {
-            "workdir": str(experiment.request.workdir),
-            "trials": rows,
-            "notes": {row["label"]: row["notes"] for row in described if row["notes"]},
-            "broken": [
-                {"architecture": row["label"], "error": row["error"]}
-                for row in described
-                if row["error"]
-            ],
-        }
-        click.echo(json.dumps(document))
-        return
-    from rich.table import Column, Table
-
-    from kitsbench.cli.progress import output_console
-
-    table = Table(
-        "trial", Column("architecture", overflow="fold"), "fold", "seed", "status", "budget"
-    )
-    for row in rows:
-        # The first letters of an id are enough wherever a trial is named.
-        table.add_row(row["id"][:10], *(str(value) for value in list(row.values())[1:]))
-    console = output_console()
-    console.print(table)
-    text = f"{waiting} of {len(rows)} trials would run"
-    if experiment.budget.unit == "seconds" and waiting:
-        trained = sum(not t.members for t in experiment.tasks) - (len(rows) - waiting)
-        total = experiment.budget.amount * max(trained, 0) / experiment.jobs
-        text += f": {total / 60:.1f} minutes of training, and scoring on top"
-    console.print(text + ".")
-    for row in described:
-        for note in row["notes"]:
-            console.print(f"{row['label']}: {note}", highlight=False)
-        if row["error"]:
-            console.print(f"[red]{row['label']} cannot take part[/red]: {row['error']}")
 
 
 def _conclude(experiment: Experiment, as_json: bool) -> int:
@@ -319,6 +333,7 @@ def _conclude(experiment: Experiment, as_json: bool) -> int:
             ],
             "broken": [{"architecture": e.label, "error": e.error} for e in broken],
             "ranking": analysis.ranking,
+            "tuning": results.experiment.get("tuning"),
         }
         click.echo(json.dumps(document, allow_nan=False))
     else:

@@ -44,6 +44,9 @@ class Batch:
     cases : tuple of str
         Case of each sample.
     step : int
+    first : int
+        Place of the first sample here within the batch of the step, of which several processes
+        may draw a part each.
     """
 
     images: dict[str, Tensor]
@@ -51,6 +54,7 @@ class Batch:
     offsets: dict[str, Tensor]
     cases: tuple[str, ...]
     step: int
+    first: int = 0
 
     def to(self, device: torch.device) -> Batch:
         """Copy to a device; the copy overlaps with computation where the memory is pinned."""
@@ -120,6 +124,8 @@ class PatchSource:
         Source patches are this factor larger than the grid, for rotations and zooms.
     fill : int
         HU outside the scan.
+    samples : range, optional
+        The part of each batch that is drawn; by default all of it.
 
     Raises
     ------
@@ -136,12 +142,14 @@ class PatchSource:
         seed: int,
         margin: float = 1.0,
         fill: int = -1024,
+        samples: range | None = None,
     ):
         if not cases:
             raise DataError("There is no training case left; add cases or use fewer folds.")
         self.stores, self.names, self.spec = dict(stores), sorted(cases), spec
         self.batch_size, self.sampling, self.seed = recipe.batch, recipe.sampling, seed
         self.margin, self.fill = margin, fill
+        self.samples = samples or range(recipe.batch)
         self._opened: dict[tuple[str, str], PreparedCase] = {}
 
     def batch(self, step: int) -> Batch:
@@ -151,7 +159,7 @@ class PatchSource:
         labels: dict[str, list[np.ndarray]] = {grid.name: [] for grid in grids}
         offsets: dict[str, list[np.ndarray]] = {grid.name: [] for grid in grids}
         names = []
-        for sample in range(self.batch_size):
+        for sample in self.samples:
             name = self._case_name(step, sample)
             centre = self._centre(name, step, sample)
             names.append(name)
@@ -172,7 +180,12 @@ class PatchSource:
             {g: torch.from_numpy(np.stack(v).astype(np.float32)) for g, v in offsets.items()},
             tuple(names),
             step,
+            self.samples.start,
         )
+
+    def cases_of(self, step: int) -> tuple[str, ...]:
+        """Case of every sample of a step, drawn here or elsewhere."""
+        return tuple(self._case_name(step, sample) for sample in range(self.batch_size))
 
     def stream(self, first: int = 0, ahead: int = 3, pin: bool = False) -> Iterator[Batch]:
         """Batches from step ``first`` on, drawn in a thread while the device computes."""

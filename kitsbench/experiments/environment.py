@@ -80,15 +80,3 @@ def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
         "cores": usable_cores(),
         "threads": threads,
     }
-
-
-def share_out(device: torch.device, jobs: int | None) -> tuple[int, int]:
-    """Trials at the same time, and CPU threads of each.
-
-    On the CPU several trials of few threads get more done than one of many, and a trial of one
-    thread is not slowed down by whatever else the machine does on its other cores.
-    """
-    cores = usable_cores()
-    if jobs is None:
-        jobs = torch.cuda.device_count() if device.type == "cuda" else min(cores, 4)
-    return jobs, max(1, cores // jobs)

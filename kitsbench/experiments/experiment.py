@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -20,14 +22,11 @@ from kitsbench.experiments.entrants import (
     describe_entrant,
     shared_recipe,
 )
-from kitsbench.experiments.environment import (
-    choose_device,
-    device_name,
-    share_out,
-)
+from kitsbench.experiments.execution import Event, Executor, Notify, ending
+from kitsbench.experiments.executors import choose_machine
 from kitsbench.experiments.folder import now
 from kitsbench.experiments.identity import Entrant
-from kitsbench.experiments.local import Event
+from kitsbench.experiments.machine import Machine
 from kitsbench.experiments.materials import (
     Count,
     Stores,
@@ -45,18 +44,14 @@ from kitsbench.experiments.request import (
     Request,
 )
 from kitsbench.experiments.trial import TrialTask
+from kitsbench.experiments.tuning import Study, describe_tuning, make_studies, tune
 from kitsbench.files import write_json
 from kitsbench.recipe import Recipe
 from kitsbench.training.budget import Budget
+from kitsbench.training.distributed import check_batch
 
 SHOWCASES = 3
-
-
-class Executor(Protocol):
-    """Anything that runs trials."""
-
-    def execute(self, tasks: Sequence[TrialTask], notify: Callable[[Event], None]) -> None:
-        """Run all trials and tell what happens to them."""
+ASK_AGAIN = 5.0  # seconds between two looks at a trial that another process works on
 
 
 @dataclass(frozen=True)
@@ -66,21 +61,22 @@ class Experiment:
     Attributes
     ----------
     request : Request
-    device : torch.device
-    jobs, threads : int
-        Trials at the same time, and CPU threads of each.
+    machine : Machine
+        What the trials run on.
     dataset : Dataset
     split : Split
     budget : Budget
     entrants : list of Entrant
     tasks : list of TrialTask
-        In the order of execution; ensembles last.
+        In the order of execution; ensembles last. With tuning they are known when it is done,
+        and stand here untuned before.
+    planner : Planner
+    studies : list of Study
+        Searches for settings that come before the trials.
     """
 
     request: Request
-    device: torch.device
-    jobs: int
-    threads: int
+    machine: Machine
     dataset: Dataset
     split: Split
     folds: tuple[int, ...]
@@ -90,6 +86,23 @@ class Experiment:
     entrants: list[Entrant]
     tasks: list[TrialTask]
     description: dict[str, Any]
+    planner: Planner
+    studies: list[Study]
+
+    @property
+    def device(self) -> torch.device:
+        """The kind of device that trials run on."""
+        return self.machine.device
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each process."""
+        return self.machine.threads
+
+    @property
+    def jobs(self) -> int:
+        """Trials at the same time; 1 where a cluster decides."""
+        return self.machine.jobs or 1
 
 
 def plan_experiment(
@@ -112,25 +125,27 @@ def plan_experiment(
     UsageError, DataError
         The request cannot be carried out.
     """
-    device = choose_device(request.device)
-    jobs, threads = share_out(device, request.jobs)
+    machine = choose_machine(request, tell)
+    device = machine.device
     workdir = request.workdir
     dataset = find_dataset(request, tell, count)
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
     entrants = choose_entrants(request, labels, device, dataset.median_spacing())
+    for entrant in entrants:
+        if entrant.recipe is not None and not entrant.members:
+            check_batch(entrant.recipe.batch, request.world_size, entrant.label)
     stores = prepare_all(request, entrants, dataset, count)
     split, folds = choose_split(request, dataset, stores, count)
     seeds = request.seeds or (PHANTOM_SEEDS if request.phantom else DATASET_SEEDS)
     budget = request.budget or Budget.parse(
         PHANTOM_BUDGET if request.phantom else DATASET_BUDGET[device.type]
     )
-    planner = Planner(request, dataset, stores, split, budget, device, threads)
+    planner = Planner(request, dataset, stores, split, budget, machine)
     tasks = planner.tasks(entrants, folds, seeds)
+    studies = make_studies(request.tuning, entrants, folds, planner) if request.tuning else []
     experiment = Experiment(
         request,
-        device,
-        jobs,
-        threads,
+        machine,
         dataset,
         split,
         folds,
@@ -140,9 +155,11 @@ def plan_experiment(
         entrants,
         tasks,
         {},
+        planner,
+        studies,
     )
     rows = []
-    with ThreadPoolExecutor(jobs) as pool:  # of threads that wait for processes
+    with ThreadPoolExecutor(experiment.jobs) as pool:  # of threads that wait for processes
         for row in pool.map(lambda entrant: describe_entrant(entrant, workdir / "costs"), entrants):
             rows.append(row)
             count("architectures examined", len(rows), len(entrants))
@@ -152,17 +169,52 @@ def plan_experiment(
     return experiment
 
 
-def run_experiment(
-    experiment: Experiment, executor: Executor, notify: Callable[[Event], None]
-) -> None:
-    """Run the trials that are not finished, ensembles after their members.
+def tuned(experiment: Experiment, executor: Executor | None, notify: Notify) -> Experiment | None:
+    """Search for the settings of every architecture, and plan its trials with them.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    executor : Executor or None
+        None to use only what has been searched already.
+    notify : callable
+
+    Returns
+    -------
+    Experiment or None
+        With the trials that follow from the search; None while it is not complete.
+    """
+    request, studies = experiment.request, experiment.studies
+    if request.tuning is None:
+        return experiment
+    run = None if executor is None else partial(_carry_out, executor=executor, notify=notify)
+    complete = tune(studies, experiment.planner, run)
+    experiment.description["tuning"] = describe_tuning(request.tuning, studies)
+    if not complete:
+        return None
+    recipes = {(study.entrant.label, study.fold): study.recipe() for study in studies}
+    tasks = experiment.planner.tasks(
+        experiment.entrants, experiment.folds, experiment.seeds, recipes
+    )
+    experiment.description["trials"] = [task.id for task in tasks]
+    return replace(experiment, tasks=tasks)
+
+
+def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -> Experiment:
+    """Run the trials that are not finished, ensembles after their members; tuning goes before.
 
     ``experiment.json`` is written before the first trial begins, so that a report can be made of
     whatever a kill leaves behind.
     """
-    write_json(experiment.request.workdir / "experiment.json", experiment.description)
+    file = experiment.request.workdir / "experiment.json"
+    if experiment.studies:
+        write_json(file, {**experiment.description, "trials": []})
+        found = tuned(experiment, executor, notify)
+        assert found is not None  # with an executor every study is completed
+        experiment = found
+    write_json(file, experiment.description)
     open_tasks = [t for t in experiment.tasks if t.folder.read_status()["status"] != "finished"]
-    executor.execute([t for t in open_tasks if not t.members], notify)
+    _carry_out([t for t in open_tasks if not t.members], executor, notify)
     ready = []
     for task in open_tasks:
         missing = [m for m in task.members if m.folder.read_status()["status"] != "finished"]
@@ -174,7 +226,36 @@ def run_experiment(
             notify(Event(task, "failed", message=f"member failed: {message}"))
         elif task.members:
             ready.append(task)
-    executor.execute(ready, notify)
+    _carry_out(ready, executor, notify)
+    return experiment
+
+
+def _carry_out(tasks: Sequence[TrialTask], executor: Executor, notify: Notify) -> None:
+    """Run trials, and wait for those that another run on this working directory has begun."""
+    taken: list[TrialTask] = []
+
+    def listen(event: Event) -> None:
+        if event.kind == "taken":
+            taken.append(event.task)
+        else:
+            notify(event)
+
+    executor.execute(tasks, listen)
+    while taken:
+        for task in taken:
+            notify(Event(task, "taken", message="another process works on it; waiting for it"))
+        time.sleep(ASK_AGAIN)
+        ended, left = [], []
+        for task in taken:
+            known = ending(task)
+            if known is not None and not (task.folder.path / "lease.json").exists():
+                ended.append(known)
+            else:
+                left.append(task)
+        for known in ended:
+            notify(known)
+        taken.clear()
+        executor.execute(left, listen)  # takes over where the other process is gone
 
 
 def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:
@@ -213,9 +294,11 @@ def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:
         "seeds": experiment.seeds,
         "device": {
             "kind": experiment.device.type,
-            "name": device_name(experiment.device),
+            "name": experiment.machine.name,
             "threads": experiment.threads,
-            "jobs": experiment.jobs,
+            "jobs": experiment.machine.jobs,
+            "world_size": request.world_size,
+            "executor": request.executor,
         },
         "trials": [task.id for task in experiment.tasks],
         "showcase": list(shown),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import threading
-import time
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,15 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 
+from kitsbench.experiments.lease import Lease
 from kitsbench.files import read_json, write_atomic, write_json
-
-STALE_AFTER = 60.0  # seconds without a heartbeat after which a lease is void
-
-
-class LeaseTaken(Exception):
-    """Another living process works on this trial."""
 
 
 def now() -> str:
@@ -44,6 +36,8 @@ class TrialFolder:
         self.checkpoints = self.path / "checkpoint"
         self.predictions = self.path / "predictions"
         self.log = self.path / "log.txt"
+        self.partial_scores = self.path / "scores.partial.json"
+        self.hang = self.path / "hang.txt"  # where every thread stood when nothing moved on
 
     def read_status(self) -> dict[str, Any]:
         """``status.json``; a trial that nobody began is pending."""
@@ -70,6 +64,14 @@ class TrialFolder:
             },
         )
 
+    def try_status(self, status: str, reason: str, message: str) -> None:
+        """Write ``status.json`` if the disk lets us; else say what would stand there."""
+        try:
+            self.set_status(status, reason, message)
+        except OSError as error:
+            text = f"{status}: {reason}: {message} (status.json could not be written: {error})"
+            print(text, file=sys.stderr, flush=True)
+
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write one of the trial's JSON files."""
         write_json(self.path / name, content)
@@ -79,7 +81,7 @@ class TrialFolder:
         write_atomic(self.path / name, lambda path: table.to_parquet(path, index=False))
 
     @contextmanager
-    def lease(self) -> Iterator[None]:
+    def lease(self) -> Iterator[Lease]:
         """Keep every other process off this trial while the block runs.
 
         Raises
@@ -87,47 +89,6 @@ class TrialFolder:
         LeaseTaken
             A living process holds it.
         """
-        file = self.path / "lease.json"
         self.path.mkdir(parents=True, exist_ok=True)
-        while True:
-            try:
-                handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-                break
-            except FileExistsError:
-                if _is_alive(file):
-                    raise LeaseTaken(self.path.name) from None
-                file.unlink(missing_ok=True)
-        content = f'{{"host": "{socket.gethostname()}", "pid": {os.getpid()}}}\n'
-        os.write(handle, content.encode())
-        os.close(handle)
-        stop = threading.Event()
-
-        def beat() -> None:
-            while not stop.wait(STALE_AFTER / 6):
-                try:
-                    os.utime(file)
-                except OSError:
-                    return
-
-        thread = threading.Thread(target=beat, name="kitsbench-lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            file.unlink(missing_ok=True)
-
-
-def _is_alive(file: Path) -> bool:
-    """Whether the process that holds a lease still lives."""
-    try:
-        age = time.time() - file.stat().st_mtime
-        holder = read_json(file)
-    except FileNotFoundError:
-        return False
-    except ValueError:  # being written at this moment
-        return age < STALE_AFTER
-    if holder.get("host") == socket.gethostname() and not psutil.pid_exists(holder.get("pid", 0)):
-        return False
-    # A clock that jumped backwards makes the age negative: the lease then counts as fresh.
-    return age < STALE_AFTER
+        with Lease(self.path / "lease.json") as lease:
+            yield lease

@@ -1,4 +1,4 @@
-"""Executor ``local``: a process a trial, one trial a slot, threads shared out among the slots.
+"""Executor ``local``: a process a trial, one trial a slot, devices and threads shared out.
 
 A process of its own means that a trial cannot take the others along when it runs out of memory,
 and that its exit frees the device. Processes are forked from a server that has imported torch
@@ -12,42 +12,30 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 
+from kitsbench.experiments.environment import device_class
+from kitsbench.experiments.execution import Event, Notify, ending, mark_killed
 from kitsbench.experiments.folder import TrialFolder
 from kitsbench.experiments.trial import TrialTask, run_trial
-from kitsbench.isolation import die_with_parent, exit_text, process_context
+from kitsbench.isolation import (
+    IsolatedFailure,
+    call_isolated,
+    die_with_parent,
+    exit_text,
+    process_context,
+)
+from kitsbench.training.calibration import calibration
 
 REPORT_EVERY = 0.2  # seconds between two reports of a trial
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened to a trial.
-
-    Parameters
-    ----------
-    task : TrialTask
-    kind : {"started", "progress", "finished", "failed", "taken"}
-    stage : str
-        ``train`` or ``score``, for progress.
-    fraction : float
-        Progress of the stage.
-    message : str
-        Why it failed.
-    """
-
-    task: TrialTask
-    kind: str
-    stage: str = ""
-    fraction: float = 0.0
-    message: str = ""
 
 
 @dataclass
@@ -55,7 +43,7 @@ class _Running:
     task: TrialTask
     process: BaseProcess
     pipe: Connection
-    device: str
+    slot: int
     deadline: float | None
     stopped: tuple[str, str] | None = None
     outcome: str | None = None
@@ -68,23 +56,20 @@ class LocalExecutor:
 
     Parameters
     ----------
-    jobs : int
-        Trials at the same time.
-    devices : sequence of str
-        Devices that are shared out among the slots; a CUDA device never holds two timed trials.
+    slots : sequence of sequence of str
+        A trial runs in each at the same time, on the slot's devices.
     threads : int
-        CPU threads of each trial.
+        CPU threads of each process.
     timeout : float or None
         Seconds of wall time after which a trial is stopped.
     """
 
-    jobs: int = 1
-    devices: Sequence[str] = ("cpu",)
+    slots: Sequence[Sequence[str]] = (("cpu",),)
     threads: int = 1
     timeout: float | None = None
     _running: list[_Running] = field(default_factory=list)
 
-    def execute(self, tasks: Sequence[TrialTask], notify: Callable[[Event], None]) -> None:
+    def execute(self, tasks: Sequence[TrialTask], notify: Notify) -> None:
         """Run all trials; a failing one does not stop the others.
 
         Raises
@@ -94,29 +79,41 @@ class LocalExecutor:
         """
         context = process_context()
         waiting = list(tasks)
+        self._calibrate(waiting)
         try:
             while waiting or self._running:
-                while waiting and len(self._running) < self.jobs:
+                while waiting and len(self._running) < len(self.slots):
                     self._start(context, waiting.pop(0), notify)
                 self._listen(notify)
         except BaseException:
             self._stop_all()
             raise
 
-    def _start(self, context: Any, task: TrialTask, notify: Callable[[Event], None]) -> None:
-        used = [running.device for running in self._running]
-        free = [d for d in self.devices if d not in used or not d.startswith("cuda")]
-        device = (free or list(self.devices))[0]
-        task = replace(task, device=device, threads=self.threads)
+    def _calibrate(self, tasks: Sequence[TrialTask]) -> None:
+        """Measure the devices while nothing else runs on them; trials find what is kept."""
+        if not tasks:
+            return
+        folder = tasks[0].workdir / "devices"
+        for name in sorted({device for slot in self.slots for device in slot}):
+            # A trial that finds nothing measures for itself, and says what is wrong.
+            with contextlib.suppress(IsolatedFailure):
+                call_isolated(calibrate, name, self.threads, folder)
+
+    def _start(self, context: Any, task: TrialTask, notify: Notify) -> None:
+        used = {running.slot for running in self._running}
+        slot = next(index for index in range(len(self.slots)) if index not in used)
+        devices = tuple(self.slots[slot])
+        task = replace(task, device=devices[0], devices=devices, threads=self.threads)
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_child, args=(task, theirs), daemon=True)
+        # No daemon: a trial on several devices starts processes of its own.
+        process = context.Process(target=_child, args=(task, theirs))
         process.start()
         theirs.close()
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        self._running.append(_Running(task, process, ours, device, deadline))
+        self._running.append(_Running(task, process, ours, slot, deadline))
         notify(Event(task, "started"))
 
-    def _listen(self, notify: Callable[[Event], None]) -> None:
+    def _listen(self, notify: Notify) -> None:
         """Pass on what the trials report, and stop those that spend too much."""
         sources = [r.pipe for r in self._running] + [r.process.sentinel for r in self._running]
         wait(sources, timeout=0.25)
@@ -138,7 +135,7 @@ class LocalExecutor:
         if running.deadline is not None and time.monotonic() > running.deadline:
             running.stopped = ("timeout", f"It ran longer than {self.timeout:g} s of wall time.")
         limit = running.task.max_memory
-        if limit is not None and running.device == "cpu":
+        if limit is not None and running.task.device == "cpu":
             with contextlib.suppress(psutil.Error):
                 running.peak = psutil.Process(running.process.pid).memory_info().rss
             if running.peak > limit:
@@ -158,8 +155,14 @@ class LocalExecutor:
             if running.process.is_alive():
                 running.process.kill()
                 running.process.join()
-            _mark_killed(running, "It was interrupted; the same command goes on from there.")
+            mark_killed(running.task, "It was interrupted; the same command goes on from there.")
         self._running.clear()
+
+
+def calibrate(device: str, threads: int, folder: Path) -> None:
+    """Measure a device for the trials that will run on it."""
+    found = torch.device(device)
+    calibration(found, device_class(found, threads), threads, folder)
 
 
 def _messages(running: _Running) -> Iterator[tuple[str, Any]]:
@@ -175,24 +178,24 @@ def _ending(running: _Running) -> Event:
     """How a process ended, in words; a trial that died without a word is marked here."""
     running.process.join()
     task, code = running.task, running.process.exitcode
-    status = task.folder.read_status()
     if running.stopped is not None:
-        task.folder.set_status("failed", *running.stopped)
+        task.folder.try_status("failed", *running.stopped)
         return Event(task, "failed", message=": ".join(running.stopped))
     if running.outcome == "taken":
         return Event(task, "taken", message="another process works on it")
-    if status["status"] == "finished":
-        return Event(task, "finished")
-    if status["status"] != "failed":
-        _mark_killed(running, f"Its process ended with {exit_text(code)}.")
-        status = task.folder.read_status()
-    return Event(task, "failed", message=f"{status['reason']}: {status['message']}")
+    message = f"Its process ended with {exit_text(code)}."
+    mark_killed(task, message)
+    # A full disk keeps even that from being written down.
+    return ending(task) or Event(task, "failed", message=f"killed: {message} {_last_line(task)}")
 
 
-def _mark_killed(running: _Running, message: str) -> None:
-    folder = running.task.folder
-    if folder.read_status()["status"] not in ("finished", "failed"):
-        folder.set_status("failed", "killed", message)
+def _last_line(task: TrialTask) -> str:
+    """Last line of a trial's log."""
+    try:
+        lines = task.folder.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
 
 
 def _child(task: TrialTask, pipe: Connection) -> None:
@@ -202,10 +205,12 @@ def _child(task: TrialTask, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder: TrialFolder = task.folder
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with open(folder.log, "a", encoding="utf-8", errors="replace") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    # Without a log, on a full disk or in a folder that is not ours, the trial still says why.
+    with contextlib.suppress(OSError):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with open(folder.log, "a", encoding="utf-8", errors="replace") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
     if task.max_memory is not None and task.device == "cpu":
         _limit_memory(task.max_memory)
     last = 0.0

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-import torch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from kitsbench.data.datasets import Dataset
 from kitsbench.data.folds import Split
 from kitsbench.data.leaks import patients
-from kitsbench.experiments.environment import device_class
 from kitsbench.experiments.identity import Entrant, describe_trial
+from kitsbench.experiments.machine import Machine
 from kitsbench.experiments.materials import Stores
 from kitsbench.experiments.request import Request
 from kitsbench.experiments.trial import CURVE_CASES, TrialTask
+from kitsbench.recipe import Recipe
 from kitsbench.training.budget import Budget
 
 
@@ -34,14 +33,26 @@ class Planner:
     stores: Stores
     split: Split
     budget: Budget
-    device: torch.device
-    threads: int
-    _known: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
+    machine: Machine
+    _known: dict[tuple[str, str, int], dict[str, float]] = field(default_factory=dict)
 
     def tasks(
-        self, entrants: Sequence[Entrant], folds: Sequence[int], seeds: int
+        self,
+        entrants: Sequence[Entrant],
+        folds: Sequence[int],
+        seeds: int,
+        tuned: Mapping[tuple[str, int], Recipe] | None = None,
     ) -> list[TrialTask]:
-        """All trials: seeds and folds outside, so that an early stop leaves complete pairs."""
+        """All trials: seeds and folds outside, so that an early stop leaves complete pairs.
+
+        Parameters
+        ----------
+        entrants : sequence of Entrant
+        folds : sequence of int
+        seeds : int
+        tuned : mapping, optional
+            {(label, fold): recipe} where tuning has found another than the entrant's own.
+        """
         usable = [e for e in entrants if e.error is None and e.spec is not None]
         singles = [e for e in usable if not e.members]
         ensembles = [e for e in usable if e.members]
@@ -53,16 +64,54 @@ class Planner:
                         members = [planned.get((name, fold, seed)) for name in entrant.members]
                         if None in members:
                             continue  # a broken member has no trials; the ensemble has none either
-                        task = self._task(entrant, fold, seed, members)  # type: ignore[arg-type]
+                        recipe = (tuned or {}).get((entrant.label, fold), entrant.recipe)
+                        task = self._task(
+                            replace(entrant, recipe=recipe),
+                            fold,
+                            seed,
+                            members,  # type: ignore[arg-type]
+                        )
                         planned[entrant.label, fold, seed] = task
         return list(planned.values())
 
-    def _task(self, entrant: Entrant, fold: int, seed: int, members: list[TrialTask]) -> TrialTask:
+    def tuning_task(
+        self, entrant: Entrant, fold: int, inner: Split, number: int, budget: Budget | None
+    ) -> TrialTask:
+        """A trial that judges an entrant's recipe on cases of the fold's training set.
+
+        Parameters
+        ----------
+        entrant : Entrant
+            With the recipe to be judged.
+        fold : int
+            Of the experiment's split.
+        inner : Split
+            Of the fold's training cases; its first fold is predicted.
+        number : int
+            Of the trial within its study.
+        budget : Budget or None
+            None for the experiment's.
+        """
+        planner = replace(self, split=inner, budget=budget or self.budget)
+        task = planner._task(entrant, fold, 0, [], inner=0)
+        trial = {**task.trial, "curve_cases": [], "tuning": {"fold": fold, "number": number}}
+        return replace(task, trial=trial, keep_predictions=False)
+
+    def _task(
+        self,
+        entrant: Entrant,
+        fold: int,
+        seed: int,
+        members: list[TrialTask],
+        inner: int | None = None,
+    ) -> TrialTask:
+        """A trial; ``inner`` is the fold that is held out where that is not ``fold``."""
+        held_out = fold if inner is None else inner
         assert entrant.spec is not None
         assert entrant.recipe is not None
         stores = self.stores.get(entrant.label, {})
         any_store = next(iter((stores or next(iter(self.stores.values()))).values()))
-        precision = "bfloat16" if self.device.type == "cuda" else "float32"
+        precision = "bfloat16" if self.machine.kind == "cuda" else "float32"
         trial = describe_trial(
             entrant,
             {"name": self.dataset.name, "fingerprint": any_store.dataset_fingerprint},
@@ -72,13 +121,13 @@ class Planner:
             seed,
             self.budget,
             precision,
-            device_class(self.device, self.threads),
+            self.machine.device_class,
             [member.id for member in members],
         )
-        train, test = self.split.train(fold), self.split.test(fold)
+        train, test = self.split.train(held_out), self.split.test(held_out)
         window = (0.0, 1.0, 0.0, 1.0)
         if stores:
-            window = entrant.recipe.intensity.resolve(self._foreground(entrant, fold))
+            window = entrant.recipe.intensity.resolve(self._foreground(entrant, held_out))
         first = entrant.spec.grids[0] if entrant.spec.grids else None
         trial |= {
             "location": entrant.registered.location,
@@ -105,9 +154,10 @@ class Planner:
             cases={case.id: case for case in self.dataset.cases if case.id in set(test)},
             window=window,
             protocols=choose_protocols(self.request, self.dataset),
-            device=self.device.type,
-            threads=self.threads,
+            device=self.machine.kind,
+            threads=self.machine.threads,
             max_memory=self.request.max_memory,
+            stall=self.request.stall,
             members=tuple(members),
         )
 
@@ -115,7 +165,7 @@ class Planner:
         """HU statistics of the foreground of the training cases; test cases stay unseen."""
         assert entrant.spec is not None
         store = self.stores[entrant.label][entrant.spec.grids[0].name]
-        key = (store.id, fold)
+        key = (store.id, self.split.id, fold)
         if key not in self._known:
             self._known[key] = store.intensity(self.split.train(fold))["foreground"]
         return self._known[key]

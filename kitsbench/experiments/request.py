@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kitsbench.errors import UsageError
 from kitsbench.training.budget import Budget
+
+if TYPE_CHECKING:
+    from kitsbench.experiments.tuning import Tuning
 
 # A first run shall take minutes on a laptop; a real one shall be able to say something.
 PHANTOM_CASES = 16
@@ -43,10 +46,16 @@ class Request:
     split : str or None
         Rule, number of folds, or file of the split: see :mod:`kitsbench.data.splits`.
     seeds : int or None
-    device : {"auto", "cpu", "cuda"}
-    executor : str
+    device : str
+        ``auto``, ``cpu``, ``cuda``, or GPUs such as ``cuda:0,cuda:1``.
+    executor : {"local", "ray", "slurm"}
+    executor_options : dict of str
+        What :mod:`kitsbench.experiments.options` lists for the executor.
     jobs : int or None
-        Trials at the same time; None for one a device, or on the CPU one a core, at most four.
+        Trials at the same time; None for one a device, on the CPU one a core, at most four, and
+        on a cluster as many as it lets run.
+    world_size : int
+        Processes, each with a device of its own, that a trial trains with.
     size : {"auto", "tiny", "small", "paper"}
         Preset of the architectures that were not given one.
     tta : {"none", "mirror"} or None
@@ -57,6 +66,10 @@ class Request:
     protocol, endpoint : str or None
     timeout : float or None
         Seconds of wall time for a trial.
+    tuning : Tuning or None
+        How each architecture searches for its settings before it is trained.
+    stall : float
+        Seconds without progress after which a trial is stopped.
     strict : bool
         A damaged case is an error instead of being set aside.
     """
@@ -74,7 +87,9 @@ class Request:
     seeds: int | None = None
     device: str = "auto"
     executor: str = "local"
+    executor_options: dict[str, Any] = field(default_factory=dict)
     jobs: int | None = None
+    world_size: int = 1
     size: str = "auto"
     tta: str | None = None
     patch: tuple[int, int, int] | None = None
@@ -83,6 +98,8 @@ class Request:
     protocol: str | None = None
     endpoint: str = "tumor:dice"
     timeout: float | None = None
+    stall: float = 1800.0
+    tuning: Tuning | None = None
     strict: bool = False
     command: str = field(default="", compare=False)
 

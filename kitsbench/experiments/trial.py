@@ -6,6 +6,7 @@ This is what an executor runs in a process of its own. Whatever goes wrong ends 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -27,21 +28,30 @@ from kitsbench.data.store import PreparedCase, PreparedStore
 from kitsbench.data.writing import write_label
 from kitsbench.errors import ContractError, DataError
 from kitsbench.evaluation import score_case
-from kitsbench.experiments.environment import describe_environment, device_name
-from kitsbench.experiments.folder import LeaseTaken, TrialFolder
-from kitsbench.files import read_json, write_json
+from kitsbench.experiments.environment import describe_environment, device_class, device_name
+from kitsbench.experiments.folder import TrialFolder
+from kitsbench.experiments.lease import LeaseTaken
+from kitsbench.experiments.ranks import open_team
+from kitsbench.experiments.watchdog import Watchdog
+from kitsbench.files import disk_trouble, read_json, write_json
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import MeanPredictor, Predictor
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
 from kitsbench.training.budget import Budget, Ledger
+from kitsbench.training.calibration import calibration
 from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
+from kitsbench.training.distributed import Team
 from kitsbench.training.failures import TrialFailure, is_out_of_memory, plugin_code
-from kitsbench.training.loop import Job, Outcome, build_network, peak_memory, train
+from kitsbench.training.job import Job, Outcome
+from kitsbench.training.loop import train
+from kitsbench.training.memory import peak_memory
+from kitsbench.training.networks import build_network
 
 CURVE_CASES = 2  # held-out cases that are scored along the budget
 
 Report = Callable[[str, float], None]
+Beat = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -66,12 +76,19 @@ class TrialTask:
     protocols : tuple of str
         Protocols that scores are stored for; the first is the experiment's.
     device : str
+    devices : tuple of str
+        One for each process that trains; the first is ``device``.
     threads : int
+        Of each process.
     max_memory : int or None
         Bytes.
     members : tuple of TrialTask
         For an ensemble, or for other test-time augmentation of one trained network.
     keep_predictions : bool
+    stall : float
+        Seconds without progress after which it is stopped.
+    checkpoint_every : float
+        Seconds between two checkpoints.
     """
 
     workdir: Path
@@ -87,10 +104,13 @@ class TrialTask:
     window: tuple[float, float, float, float]
     protocols: tuple[str, ...]
     device: str = "cpu"
+    devices: tuple[str, ...] = ("cpu",)
     threads: int = 1
     max_memory: int | None = None
     members: tuple[TrialTask, ...] = ()
     keep_predictions: bool = True
+    stall: float = 1800.0
+    checkpoint_every: float = 60.0
 
     @property
     def id(self) -> str:
@@ -119,24 +139,46 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
     """
     folder = task.folder
     try:
-        with folder.lease():
+        with folder.lease() as lease:
             if folder.read_status()["status"] == "finished":
                 return "finished"
-            folder.write("trial.json", task.trial)
-            folder.set_status("running")
-            try:
-                _run(task, report)
-            except BaseException as error:
-                reason, message = explain(error)
-                folder.set_status("failed", reason, message)
-                traceback.print_exc(file=sys.stderr)
-                if not isinstance(error, Exception):
-                    raise
-                return "failed"
-            folder.set_status("finished")
-            return "finished"
+
+            def give_up(message: str) -> None:
+                folder.try_status("failed", "timeout", message)
+                lease.file.unlink(missing_ok=True)
+
+            with Watchdog(task.stall, folder.hang, give_up) as watchdog:
+
+                def progress(stage: str, fraction: float) -> None:
+                    watchdog.beat()
+                    lease.check()
+                    report(stage, fraction)
+
+                return _attempt(task, progress, watchdog.beat)
     except LeaseTaken:
         return "taken"
+    except OSError as error:  # the lease itself could not be written
+        folder.try_status("failed", *explain(error))
+        traceback.print_exc(file=sys.stderr)
+        return "failed"
+
+
+def _attempt(task: TrialTask, report: Report, beat: Beat) -> str:
+    folder = task.folder
+    try:
+        folder.write("trial.json", task.trial)
+        folder.set_status("running")
+        _run(task, report, beat)
+        folder.set_status("finished")
+        return "finished"
+    except LeaseTaken:
+        raise
+    except BaseException as error:
+        folder.try_status("failed", *explain(error))
+        traceback.print_exc(file=sys.stderr)
+        if not isinstance(error, Exception):
+            raise
+        return "failed"
 
 
 def explain(error: BaseException) -> tuple[str, str]:
@@ -151,26 +193,29 @@ def explain(error: BaseException) -> tuple[str, str]:
         return "data error", str(error)
     if isinstance(error, (KeyboardInterrupt, SystemExit)):
         return "killed", "It was interrupted; the same command goes on from its last checkpoint."
+    if trouble := disk_trouble(error):
+        return "disk error", trouble
     text = str(error).strip().splitlines()
     return "internal error", f"{type(error).__name__}: {text[0] if text else 'no message'}"
 
 
-def _run(task: TrialTask, report: Report) -> None:
+def _run(task: TrialTask, report: Report, beat: Beat) -> None:
     torch.set_num_threads(task.threads)
     device = torch.device(task.device)
     folder = task.folder
-    folder.write("environment.json", describe_environment(device, task.threads))
-    if task.max_memory is not None and device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(task.max_memory / total, 1.0), device)
+    known = describe_environment(device, task.threads)
+    bound = device_class(device, task.threads)
+    known["calibration"] = calibration(device, bound, task.threads, task.workdir / "devices")
+    folder.write("environment.json", known)
+    _cap_memory(task, device)
     cases = _CaseReader(task)
     if task.members:
-        trained, ledger = _ensemble(task, device), Ledger()
+        trained, ledger = _ensemble(task, device, beat), Ledger()
         curve: list[dict[str, Any]] = []
     else:
-        outcome = _train(task, device, cases, report)
+        outcome = _train(task, device, cases, report, beat)
         ledger, curve = outcome.ledger, outcome.curve
-        trained = _trained(task, outcome.network, device)
+        trained = _trained(task, outcome.network, device, beat)
     began = time.perf_counter()
     scores = _score(task, trained, cases, report)
     ledger.prediction_s = time.perf_counter() - began
@@ -179,6 +224,7 @@ def _run(task: TrialTask, report: Report) -> None:
     table = pd.DataFrame(curve, columns=list(_CURVE)).astype(_CURVE)
     folder.write_table("curve.parquet", table)
     folder.write_table("scores.parquet", scores)
+    folder.partial_scores.unlink(missing_ok=True)
     folder.write(
         "ledger.json",
         {
@@ -224,10 +270,43 @@ class _CaseReader:
         return read_label(header), spacing_of(canonical(header)[0])
 
 
-def _train(task: TrialTask, device: torch.device, cases: _CaseReader, report: Report) -> Outcome:
-    registered = load(task.location)
-    job = Job(
-        architecture=registered.architecture,
+def _train(
+    task: TrialTask, device: torch.device, cases: _CaseReader, report: Report, beat: Beat
+) -> Outcome:
+    def evaluate(network: nn.Module) -> dict[str, float]:
+        trained = _trained(task, network, device, beat)
+        values: dict[str, list[float]] = {}
+        for case in task.trial["curve_cases"]:
+            for row in _score_case(task, trained, cases, case, task.protocols[0])[0]:
+                if row["metric"] == "dice" and row["value"] is not None:
+                    values.setdefault(f"{row['region']}:dice", []).append(row["value"])
+        return {name: float(np.mean(found)) for name, found in values.items()}
+
+    with open_team(task.devices, _train_beside, task, explain) as team:
+        job = _make_job(task, device, team)
+        return train(job, lambda fraction, ledger: report("train", fraction), evaluate)
+
+
+def _train_beside(task: TrialTask, rank: int, team: Team) -> None:
+    """What the other processes of a trial on several devices do."""
+    with open(task.folder.log, "a", encoding="utf-8", errors="replace") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    torch.set_num_threads(task.threads)
+    device = torch.device(task.devices[rank])
+    _cap_memory(task, device)
+    train(_make_job(task, device, team), evaluate=lambda network: {})
+
+
+def _cap_memory(task: TrialTask, device: torch.device) -> None:
+    if task.max_memory is not None and device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(task.max_memory / total, 1.0), device)
+
+
+def _make_job(task: TrialTask, device: torch.device, team: Team) -> Job:
+    return Job(
+        architecture=load(task.location).architecture,
         spec=task.spec,
         stores={grid: PreparedStore.open(path) for grid, path in task.stores.items()},
         cases=task.train_cases,
@@ -239,21 +318,12 @@ def _train(task: TrialTask, device: torch.device, cases: _CaseReader, report: Re
         device=device,
         precision=str(task.trial["precision"]),
         folder=task.folder.checkpoints,
+        checkpoint_every=task.checkpoint_every,
+        team=team,
     )
 
-    def evaluate(network: nn.Module) -> dict[str, float]:
-        trained = _trained(task, network, device)
-        values: dict[str, list[float]] = {}
-        for case in task.trial["curve_cases"]:
-            for row in _score_case(task, trained, cases, case, task.protocols[0])[0]:
-                if row["metric"] == "dice" and row["value"] is not None:
-                    values.setdefault(f"{row['region']}:dice", []).append(row["value"])
-        return {name: float(np.mean(found)) for name, found in values.items()}
 
-    return train(job, lambda fraction, ledger: report("train", fraction), evaluate)
-
-
-def _trained(task: TrialTask, network: nn.Module, device: torch.device) -> Trained:
+def _trained(task: TrialTask, network: nn.Module, device: torch.device, beat: Beat) -> Trained:
     architecture = load(task.location).architecture
     predictor = Predictor(
         network,
@@ -263,12 +333,20 @@ def _trained(task: TrialTask, network: nn.Module, device: torch.device) -> Train
         device,
         str(task.trial["precision"]),
         tiles=4 if device.type == "cuda" else 2,
+        tick=beat,
     )
     return Trained(architecture, task.spec, (predictor,), ((architecture, task.spec),))
 
 
-def load_trained(task: TrialTask, device: torch.device) -> Trained:
+def load_trained(task: TrialTask, device: torch.device, beat: Beat = lambda: None) -> Trained:
     """Read a trial's trained weights back.
+
+    Parameters
+    ----------
+    task : TrialTask
+    device : torch.device
+    beat : callable
+        Called after each forward pass of a prediction.
 
     Raises
     ------
@@ -276,7 +354,7 @@ def load_trained(task: TrialTask, device: torch.device) -> Trained:
         It has no whole checkpoint.
     """
     if task.members:
-        return _ensemble(task, device)
+        return _ensemble(task, device, beat)
     found = latest_checkpoint(task.folder.checkpoints)
     if found is None:
         raise DataError(
@@ -293,11 +371,11 @@ def load_trained(task: TrialTask, device: torch.device) -> Trained:
         {name.removeprefix(prefix): v for name, v in model.items() if name.startswith(prefix)}
     )
     network.eval()
-    return _trained(task, network, device)
+    return _trained(task, network, device, beat)
 
 
-def _ensemble(task: TrialTask, device: torch.device) -> Trained:
-    members = [load_trained(member, device) for member in task.members]
+def _ensemble(task: TrialTask, device: torch.device, beat: Beat) -> Trained:
+    members = [load_trained(member, device, beat) for member in task.members]
     trained = Trained(
         load(task.location).architecture,
         task.spec,
@@ -340,7 +418,7 @@ def _score_case(
 
 def _score(task: TrialTask, trained: Trained, cases: _CaseReader, report: Report) -> pd.DataFrame:
     """Score every held-out case; rows of a case that was scored before a kill are kept."""
-    part = task.folder.path / "scores.partial.json"
+    part = task.folder.partial_scores
     rows: list[dict[str, Any]] = []
     if part.exists():
         try:
@@ -357,6 +435,5 @@ def _score(task: TrialTask, trained: Trained, cases: _CaseReader, report: Report
         if task.keep_predictions:
             write_label(task.folder.predictions / f"{case}.nii.gz", labels, native)
         write_json(part, rows)
-    part.unlink(missing_ok=True)
     columns = ["protocol", "case", "region", "metric", "value", "status"]
     return pd.DataFrame(rows, columns=columns)

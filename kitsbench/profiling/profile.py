@@ -17,15 +17,16 @@ import numpy as np
 import torch
 
 from kitsbench.architecture import Progress, Spec
-from kitsbench.data.augmentation import Augmenter, needed_margin
-from kitsbench.data.patches import PatchSource
+from kitsbench.data.augmentation import Augmenter
+from kitsbench.data.loading import training_source
 from kitsbench.data.store import PreparedStore
 from kitsbench.errors import KitsbenchError
 from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
-from kitsbench.training.loop import build_network, peak_memory
+from kitsbench.training.memory import peak_memory
 from kitsbench.training.meta import count_cost
+from kitsbench.training.networks import build_network
 from kitsbench.training.stages import make_optimiser, training_mode
 
 Inputs = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
@@ -188,10 +189,7 @@ def _dummy(job: ProfileJob, device: torch.device) -> Inputs:
 def _batches(job: ProfileJob, device: torch.device) -> Iterator[Inputs]:
     """Augmented batches as training sees them."""
     stores = {grid: PreparedStore.open(path) for grid, path in job.stores.items()}
-    margin = needed_margin(job.recipe.augmentation)
-    source = PatchSource(
-        stores, job.cases, job.spec, job.recipe, 0, margin, math.floor(job.window[0])
-    )
+    source = training_source(stores, job.cases, job.spec, job.recipe, job.window, 0)
     spacing = stores[job.spec.grids[0].name].spacing
     augment = Augmenter(job.spec.grids, spacing, job.recipe.augmentation, job.window, 0)
     for batch in source.stream(pin=device.type == "cuda"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -92,13 +93,15 @@ class Ledger:
         Optimiser steps and patches seen.
     voxels, flops : float
         Input voxels of the first grid, and floating-point operations of forward and backward.
+    budget_spent_fraction : float
+        Spent over budget; not cut off at 1.
     overshoot_steps, overshoot_seconds : float
-        What was spent beyond the budget: less than one step.
+        What was spent beyond the budget, as a share of the last step and in device seconds.
     peak_memory_bytes : int
         Largest memory: the device allocator's figure on CUDA, resident memory of the process on
         the CPU.
     energy_joules : float or None
-        None where the device does not report it.
+        Of the device during training. None where the device does not report it.
     loader_wait_s, evaluation_s, checkpoint_s, prediction_s, wall_s : float
         Time that the budget does not count.
     stages : list of dict
@@ -142,21 +145,20 @@ class Ledger:
         """Progress: spent over budget, at most 1."""
         return min(self.spent(budget.unit) / budget.amount, 1.0)
 
-    def close(self, budget: Budget, last_step: float) -> None:
+    def close(self, budget: Budget, last: Mapping[str, float]) -> None:
         """Fill in what follows from the rest, when training has ended.
 
         Parameters
         ----------
         budget : Budget
-        last_step : float
-            Device seconds of the last step, which is the one that went over the budget.
+        last : mapping of str to float
+            {unit: what the last step spent}; that step went over the budget, if any did.
         """
         spent = self.spent(budget.unit)
         self.budget_spent_fraction = spent / budget.amount
         beyond = max(spent - budget.amount, 0.0)
-        step = last_step if budget.unit == "seconds" else spent / max(self.steps, 1)
-        self.overshoot_steps = min(beyond / step, 1.0) if step else 0.0
-        self.overshoot_seconds = beyond if budget.unit == "seconds" else 0.0
+        self.overshoot_steps = beyond / last[budget.unit] if last.get(budget.unit) else 0.0
+        self.overshoot_seconds = self.overshoot_steps * last.get("seconds", 0.0)
         self.patches_per_s = self.patches / self.device_seconds if self.device_seconds else 0.0
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,19 +1,21 @@
 """Checkpoints: atomic, checksummed, the previous one kept, read without executing code.
 
 A checkpoint is a folder ``step-00000120`` with ``model.safetensors``, ``optimiser.pt`` (read
-with ``weights_only``), ``state.json`` and ``SHA256.json``. The newest whose checksums hold is
-the one that counts.
+with ``weights_only``), ``state.json`` and ``SHA256.json``; a second one of the same step is called
+``step-00000120-01``. The newest whose checksums hold is the one that counts. Nothing that counts is
+ever written into, renamed or removed before its successor is whole.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from kitsbench.errors import DataError
 from kitsbench.files import file_digest, read_json, write_json
@@ -38,25 +40,35 @@ def save_checkpoint(
     state : dict
         Plain data.
     """
-    target = folder / f"step-{step:08d}"
+    for left in folder.glob(".partial-*"):  # by a process that was killed while it wrote
+        shutil.rmtree(left, ignore_errors=True)
     partial = folder / f".partial-{step:08d}-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        # Tensors that share memory would be refused by safetensors.
-        save_file(
-            {k: v.detach().cpu().clone().contiguous() for k, v in model.items()}, partial / FILES[0]
-        )
-        torch.save(optimiser, partial / FILES[1])
+        # Tensors that share memory would be refused by safetensors. Python writes the bytes, so
+        # that a full disk is an OSError, and no private error of a library.
+        tensors = {k: v.detach().cpu().clone().contiguous() for k, v in model.items()}
+        (partial / FILES[0]).write_bytes(save(tensors))
+        buffer = io.BytesIO()
+        torch.save(optimiser, buffer)
+        (partial / FILES[1]).write_bytes(buffer.getbuffer())
         write_json(partial / FILES[2], state)
         write_json(partial / "SHA256.json", {name: file_digest(partial / name) for name in FILES})
-        shutil.rmtree(target, ignore_errors=True)
+        target = _free_name(folder, step)
         partial.rename(target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     for old in sorted(folder.glob("step-*"))[:-2]:
         shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def _free_name(folder: Path, step: int) -> Path:
+    target, again = folder / f"step-{step:08d}", 0
+    while target.exists():
+        again += 1
+        target = folder / f"step-{step:08d}-{again:02d}"
     return target
 
 
@@ -75,6 +87,18 @@ def latest_checkpoint(folder: Path) -> Path | None:
         if is_whole(candidate):
             return candidate
     return None
+
+
+def drop_damaged(folder: Path) -> None:
+    """Remove the checkpoints that are newer than the newest whole one.
+
+    A training that goes on does this first; otherwise a damaged one would count as the previous
+    checkpoint that is kept.
+    """
+    for candidate in sorted(folder.glob("step-*"), reverse=True):
+        if is_whole(candidate):
+            return
+        shutil.rmtree(candidate, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Any], Any, dict[str, Any]]:

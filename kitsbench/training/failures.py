@@ -14,6 +14,7 @@ REASONS = (
     "plugin error",
     "killed",
     "data error",
+    "disk error",
     "internal error",
 )
 

@@ -5,25 +5,32 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import psutil
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from kitsbench.architecture import Architecture, Progress, Spec
-from kitsbench.data.augmentation import Augmenter, needed_margin
-from kitsbench.data.patches import Batch, PatchSource, generator
-from kitsbench.data.store import PreparedStore
-from kitsbench.recipe import Recipe
-from kitsbench.training.budget import Budget, Ledger
-from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from kitsbench.training.clock import DeviceClock
-from kitsbench.training.failures import TrialFailure, plugin_code
-from kitsbench.training.meta import count_cost
+from kitsbench.architecture import Progress, Stage
+from kitsbench.data.augmentation import Augmenter
+from kitsbench.data.loading import training_source
+from kitsbench.data.patches import Batch
+from kitsbench.training.average import WeightAverage
+from kitsbench.training.budget import Ledger
+from kitsbench.training.checkpoint import (
+    drop_damaged,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from kitsbench.training.curve import Curve, Reading
+from kitsbench.training.distributed import team_clock
+from kitsbench.training.energy import EnergyMeter
+from kitsbench.training.failures import TrialFailure
+from kitsbench.training.job import Job, Outcome
+from kitsbench.training.memory import peak_memory
+from kitsbench.training.meta import count_step
+from kitsbench.training.networks import build_network, seed_everything
 from kitsbench.training.stages import (
     StageTracker,
     freeze,
@@ -31,88 +38,9 @@ from kitsbench.training.stages import (
     rules_of,
     training_mode,
 )
+from kitsbench.training.step import take_step
 
-CURVE_POINTS = 400  # loss rows kept over a whole run
 EVALUATE_AT = (0.25, 0.5, 0.75)  # progress at which the held-out cases are scored for the curve
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is trained, on what, for how long.
-
-    Parameters
-    ----------
-    architecture, spec : Architecture, Spec
-    stores : mapping of str to PreparedStore
-        {grid: prepared volumes at its spacing}.
-    cases : sequence of str
-        Training cases.
-    recipe : Recipe
-    window : (float, float, float, float)
-        Resolved intensity rule.
-    budget : Budget
-    seed, fold : int
-    device : torch.device
-    precision : {"float32", "bfloat16"}
-    folder : Path
-        Where checkpoints go.
-    checkpoint_every : float
-        Seconds of wall time between checkpoints.
-    """
-
-    architecture: Architecture
-    spec: Spec
-    stores: Mapping[str, PreparedStore]
-    cases: Sequence[str]
-    recipe: Recipe
-    window: tuple[float, float, float, float]
-    budget: Budget
-    seed: int
-    fold: int
-    device: torch.device
-    precision: str
-    folder: Path
-    checkpoint_every: float = 60.0
-
-
-@dataclass
-class Outcome:
-    """A trained network, its ledger, and the curve (rows of ``curve.parquet``)."""
-
-    network: nn.Module
-    ledger: Ledger
-    curve: list[dict[str, Any]] = field(default_factory=list)
-
-
-def seed_everything(*key: int) -> None:
-    """Seed torch's generators by a counter; networks draw weights and dropout from them."""
-    torch.manual_seed(int(generator(*key).integers(2**62)))
-
-
-def build_network(
-    architecture: Architecture, spec: Spec, seed: int, fold: int, device: torch.device
-) -> nn.Module:
-    """Build on a device, with initial weights that depend on (seed, fold) alone."""
-    seed_everything(seed, 4, fold)
-    with plugin_code("build"):
-        network = architecture.build(spec)
-    return lay_out(network.to(device), spec, device)
-
-
-def lay_out(network: nn.Module, spec: Spec, device: torch.device) -> nn.Module:
-    """Lay weights out channels-last, unless the network's code cannot cope with it.
-
-    Convolutions on a CPU and on tensor cores are faster that way; code that calls ``view`` on a
-    feature map fails. Tried on one patch, since the meta device does not show it.
-    """
-    network = network.to(memory_format=torch.channels_last_3d)
-    try:
-        with torch.no_grad():
-            network.eval()
-            network({g.name: torch.zeros(1, 1, *g.shape, device=device) for g in spec.grids})
-    except Exception:
-        network = network.to(memory_format=torch.contiguous_format)
-    return network.train()
 
 
 def train(
@@ -143,63 +71,93 @@ class _Run:
 
     def __init__(self, job: Job, report: Any, evaluate: Any):
         self.job, self.report, self.evaluate = job, report, evaluate
-        self.network = build_network(job.architecture, job.spec, job.seed, job.fold, job.device)
-        margin = needed_margin(job.recipe.augmentation)
-        self.source = PatchSource(
-            job.stores, job.cases, job.spec, job.recipe, job.seed, margin, math.floor(job.window[0])
+        self.team = job.team
+        self.model: nn.Module | None = None
+        self.network = self.team.synchronise(
+            build_network(job.architecture, job.spec, job.seed, job.fold, job.device)
+        )
+        self.source = training_source(
+            job.stores,
+            job.cases,
+            job.spec,
+            job.recipe,
+            job.window,
+            job.seed,
+            self.team.samples(job.recipe.batch),
         )
         spacing = next(iter(job.stores.values())).spacing
         self.augment = Augmenter(
             job.spec.grids, spacing, job.recipe.augmentation, job.window, job.seed
         )
-        cost = count_cost(job.architecture, job.spec)
-        self.flops_per_step = (cost.flops_step or 0) * job.recipe.batch
-        self.voxels_per_step = math.prod(job.spec.grids[0].shape) * job.recipe.batch
-        self.tracker, self.ledger = StageTracker(), Ledger()
-        self.curve: list[dict[str, Any]] = []
-        self.average: dict[str, Tensor] | None = None
+        # What a step spends in each currency; FLOPs follow the stage, seconds the clock.
+        self.price = {
+            "steps": 1.0,
+            "voxels": float(math.prod(job.spec.grids[0].shape) * job.recipe.batch),
+        }
+        self.tracker, self.ledger, self.curve = StageTracker(), Ledger(), Curve()
+        self.average: WeightAverage | None = None
+        if job.recipe.average is not None:
+            self.average = WeightAverage(self.network, job.recipe.average)
         self.evaluated = 0
-        self.waiting: tuple[Batch, dict[str, Tensor], float] | None = None
+        self.waiting: Reading | None = None
         self.optimiser_state: Any = None
         self._resume()
-        self.clock = DeviceClock(job.device, self.ledger.device_seconds)
+        self.clock = team_clock(job.device, self.ledger.device_seconds, self.team)
+        self.energy = EnergyMeter(job.device, self.team.share(self.ledger.energy_joules))
         self._enter_stage()
 
     # --- checkpoints ------------------------------------------------------------------------
 
     def _resume(self) -> None:
+        if self.team.leads:
+            drop_damaged(self.job.folder)
+        self.team.wait()
         found = latest_checkpoint(self.job.folder)
         if found is None:
-            if self.job.recipe.average is not None:
-                self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
             return
         model, self.optimiser_state, state = load_checkpoint(found)
         self.network.load_state_dict({k[6:]: v for k, v in model.items() if k[:6] == "model."})
-        averaged = {k[8:]: v for k, v in model.items() if k[:8] == "average."}
-        self.average = {k: v.to(self.job.device) for k, v in averaged.items()} or None
+        if self.average is not None:
+            self.average.load({k[8:]: v for k, v in model.items() if k[:8] == "average."})
         self.tracker = StageTracker(**state["stage"])
         self.ledger = Ledger(**state["ledger"])
         self.ledger.resumed += 1
-        self.curve, self.evaluated = state["curve"], state["evaluated"]
+        self.curve, self.evaluated = Curve(state["curve"]), state["evaluated"]
+        self.price = state["price"]
 
     def _save(self) -> None:
+        self._settle()
         began = time.perf_counter()
-        self._harvest()
-        self.ledger.device_seconds = self.clock.exact()
         self._close_stage()
+        if self.team.leads:
+            self._write_checkpoint()
+        self.team.wait()
+        self.saved_at = time.perf_counter()
+        self.ledger.checkpoint_s += self.saved_at - began
+        self.energy.start()
+
+    def _write_checkpoint(self) -> None:
         model = {f"model.{k}": v for k, v in self.network.state_dict().items()}
-        model |= {f"average.{k}": v for k, v in (self.average or {}).items()}
+        if self.average is not None:
+            model |= {f"average.{k}": v for k, v in self.average.state.items()}
         state = {
             "stage": self.tracker.to_dict(),
             "ledger": self.ledger.to_dict(),
-            "curve": self.curve,
+            "curve": self.curve.rows,
             "evaluated": self.evaluated,
+            "price": self.price,
         }
         save_checkpoint(
             self.job.folder, self.ledger.steps, model, self.optimiser.state_dict(), state
         )
-        self.saved_at = time.perf_counter()
-        self.ledger.checkpoint_s += self.saved_at - began
+
+    def _settle(self) -> None:
+        """Wait for the device and bring the ledger up to it; the meters stand still from here."""
+        self._harvest()
+        self.ledger.device_seconds = self.clock.exact()
+        self.price["seconds"] = self.clock.last_step or self.price.get("seconds", 0.0)
+        self.energy.stop()
+        self.ledger.energy_joules = self.team.energy(self.energy.joules)
 
     # --- stages -----------------------------------------------------------------------------
 
@@ -213,6 +171,9 @@ class _Run:
             self.optimiser.load_state_dict(self.optimiser_state)
             self.optimiser_state = None
         training_mode(self.network)
+        self.model = None  # the stage before lets go of the parameters
+        self.model = self.team.wrap(self.network)
+        self.price["flops"] = self._count_flops(stage)
         stages = self.ledger.stages
         if len(stages) <= self.tracker.index:
             trained = sum(p.numel() for p in self.parameters)
@@ -224,6 +185,8 @@ class _Run:
                     "from_fraction": self.tracker.begun,
                     "steps": 0,
                     "device_seconds": 0.0,
+                    "flops": 0.0,
+                    "flops_per_step": self.price["flops"],
                     "optimiser": rule.name,
                     "lr": rule.lr,
                     "schedule": self.schedule.rule,
@@ -234,6 +197,17 @@ class _Run:
                     "ended_because": None,
                 }
             )
+
+    def _count_flops(self, stage: Stage) -> float:
+        job = self.job
+        flops = count_step(job.architecture, job.spec, stage, job.recipe.batch)
+        if not flops and job.budget.unit == "flops":
+            raise TrialFailure(
+                "plugin error",
+                "its FLOPs cannot be counted, since it does not run on torch's meta device; "
+                "use a budget in time, steps or voxels.",
+            )
+        return float(flops or 0)
 
     def _leave_stage_if_over(self, progress: float) -> None:
         stages = self.job.spec.stages
@@ -248,6 +222,7 @@ class _Run:
         """Write down what the current stage has spent so far, and why it ended if it did."""
         row = self.ledger.stages[-1]
         row["steps"] = self.ledger.steps - row["from_step"]
+        row["flops"] = row["steps"] * row["flops_per_step"]
         row["device_seconds"] = self.ledger.device_seconds - row["from_seconds"]
         if by is not None:
             row["ended_by"], row["ended_because"] = by, because
@@ -258,6 +233,9 @@ class _Run:
         job, ledger = self.job, self.ledger
         began, already = time.perf_counter(), ledger.wall_s
         self.saved_at = began
+        if self._is_spent() and ledger.stages[-1]["ended_by"] is not None:
+            return self._outcome()  # a finished training was read back as it is
+        self.energy.start()
         batches = self.source.stream(ledger.steps, pin=job.device.type == "cuda")
         with contextlib.closing(batches):  # type: ignore[type-var]
             while not self._is_spent():
@@ -270,123 +248,86 @@ class _Run:
                 ledger.wall_s = already + time.perf_counter() - began
                 self.report(ledger.fraction(job.budget), ledger)
                 self._evaluate_if_due(ledger.fraction(job.budget))
-                if time.perf_counter() - self.saved_at > job.checkpoint_every:
+                late = time.perf_counter() - self.saved_at > job.checkpoint_every
+                if self.team.decide(late):
                     self._save()
-        self._harvest()
-        ledger.device_seconds = self.clock.exact()
-        ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(job.device))
-        if self.clock.last_step:  # else a finished training was read back as it is
-            ledger.close(job.budget, self.clock.last_step)
-        if ledger.stages[-1]["ended_by"] is None:
-            self._close_stage("budget", "the budget was spent")
+        self._settle()
+        progress = ledger.fraction(job.budget)
+        rate = self._learning_rate(self.tracker.fraction(progress, job.spec.stages))
+        # Where the schedule has arrived; the last step began a little before.
+        self.curve.record(ledger.steps, progress, ledger.device_seconds, "lr", "lr", rate)
+        ledger.peak_memory_bytes = max(
+            ledger.peak_memory_bytes, int(self.team.largest(peak_memory(job.device)))
+        )
+        ledger.close(job.budget, self.price)
+        self._close_stage("budget", "the budget was spent")
         self._save()
+        return self._outcome()
+
+    def _outcome(self) -> Outcome:
         if self.average is not None:
-            self.network.load_state_dict(self.average)
+            self.network.load_state_dict(self.average.state)
         self.network.eval()
-        return Outcome(self.network, ledger, self.curve)
+        return Outcome(self.network, self.ledger, self.curve.rows)
 
     def _is_spent(self) -> bool:
         """Whether the budget is spent; on CUDA the exact time is asked for only near the end."""
         budget, ledger = self.job.budget, self.ledger
         ledger.device_seconds = self.clock.estimate()
         if budget.unit == "seconds" and (
-            ledger.device_seconds + 2 * self.clock.last_step >= budget.amount
+            # Nothing is known yet about how long a step takes.
+            not self.clock.last_step
+            or ledger.device_seconds + 2 * self.clock.last_step >= budget.amount
         ):
             ledger.device_seconds = self.clock.exact()
         return ledger.spent(budget.unit) >= budget.amount
+
+    def _learning_rate(self, within: float) -> float:
+        """Learning rate at a share of the current stage."""
+        return self.base_lr * self.schedule.at(within) * self.tracker.plateau.get("factor", 1.0)
 
     def _step(self, batch: Batch, progress: float) -> None:
         job, ledger = self.job, self.ledger
         stage = job.spec.stages[self.tracker.index]
         within = self.tracker.fraction(progress, job.spec.stages)
-        factor = self.schedule.at(within) * self.tracker.plateau.get("factor", 1.0)
+        lr = self._learning_rate(within)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.base_lr * factor
+            group["lr"] = lr
         # Dropout draws from here, so that it too depends on (seed, step) alone.
-        seed_everything(job.seed, 5, ledger.steps)
+        others = (self.team.rank,) if self.team.rank else ()  # other samples, other masks
+        seed_everything(job.seed, 5, ledger.steps, *others)
         where = Progress(stage.name, within, progress, ledger.steps)
         self.clock.start()
-        inputs, labels = self.augment(batch.to(job.device))
-        with plugin_code("targets"):
-            targets = job.architecture.targets(labels, job.spec)
-        with torch.autocast(job.device.type, torch.bfloat16, job.precision == "bfloat16"):
-            with plugin_code("forward"):
-                outputs = self.network(inputs)
-            if ledger.steps == 0:
-                check_outputs(outputs, job.spec, job.recipe.batch)
-            with plugin_code("loss"):
-                loss, parts = job.architecture.loss(outputs, targets, where, job.spec)
-        self.optimiser.zero_grad(set_to_none=True)
-        with plugin_code("backward"):
-            loss.backward()
-        if job.recipe.clip_gradient is not None:
-            nn.utils.clip_grad_norm_(self.parameters, job.recipe.clip_gradient)
-        self.optimiser.step()
+        values = take_step(
+            job, self.model, self.optimiser, self.parameters, self.augment, batch, where
+        )
         if self.average is not None:
-            self._update_average()
+            self.average.update(self.network, ledger.steps)
         self.clock.stop()
         ledger.device_seconds = self.clock.estimate()
         ledger.steps += 1
         ledger.patches += job.recipe.batch
-        ledger.voxels += self.voxels_per_step
-        ledger.flops += self.flops_per_step
+        ledger.voxels += self.price["voxels"]
+        ledger.flops += self.price["flops"]
         # The step before is read only now: the device has this one to go on with.
         self._harvest()
-        values = {"loss": loss.detach(), **{k: torch.as_tensor(v) for k, v in parts.items()}}
-        self.waiting = (batch, values, progress)
+        if self.team.size > 1:
+            batch = replace(batch, cases=self.source.cases_of(batch.step))
+        self.waiting = Reading(batch, progress, lr, values)
         if job.device.type == "cpu":
             self._harvest()
-
-    def _update_average(self) -> None:
-        decay = float(self.job.recipe.average or 0)
-        # Early on a long memory would keep the initial weights alive.
-        decay = min(decay, (1 + self.ledger.steps) / (10 + self.ledger.steps))
-        for name, value in self.network.state_dict().items():
-            kept = self.average[name]  # type: ignore[index]
-            if kept.is_floating_point():
-                kept.lerp_(value.detach(), 1 - decay)
-            else:
-                kept.copy_(value)
 
     def _harvest(self) -> None:
         """Read the losses of the last step; stop if they are not finite."""
         if self.waiting is None:
             return
-        batch, values, progress = self.waiting
-        self.waiting = None
-        numbers = {name: float(value) for name, value in values.items()}
-        for name, value in numbers.items():
-            if not math.isfinite(value):
-                raise TrialFailure(
-                    "non-finite loss",
-                    f"{name} was {value} at step {batch.step} "
-                    f"(cases {', '.join(sorted(set(batch.cases)))}).",
-                )
-        if self.tracker.observe(numbers, self.schedule, progress):
+        reading, self.waiting = self.waiting, None
+        numbers = self.team.same(reading.numbers())
+        if self.tracker.observe(numbers, self.schedule, reading.progress):
             stage, factor = self.ledger.stages[-1]["name"], self.tracker.plateau["factor"]
-            reduction = {"stage": stage, "step": batch.step, "factor": factor}
+            reduction = {"stage": stage, "step": reading.step, "factor": factor}
             self.ledger.lr_reductions.append(reduction)
-        seen = sum(row["kind"] == "lr" for row in self.curve)
-        if progress * CURVE_POINTS < seen - 1:
-            return
-        lr = float(self.optimiser.param_groups[0]["lr"])
-        for kind, name, value in (
-            *(("loss", name, value) for name, value in numbers.items()),
-            ("lr", "lr", lr),
-        ):
-            self._record(batch.step, progress, kind, name, value)
-
-    def _record(self, step: int, fraction: float, kind: str, name: str, value: float) -> None:
-        self.curve.append(
-            {
-                "step": step,
-                "fraction": fraction,
-                "device_seconds": self.ledger.device_seconds,
-                "kind": kind,
-                "name": name,
-                "value": value,
-            }
-        )
+        self.curve.losses(reading, numbers, self.ledger.device_seconds)
 
     def _evaluate_if_due(self, progress: float) -> None:
         if self.evaluate is None:
@@ -395,41 +336,14 @@ class _Run:
         if due <= self.evaluated:
             return
         self.evaluated = due
-        self.ledger.device_seconds = self.clock.exact()
+        ledger = self.ledger
+        self._settle()
         began = time.perf_counter()
         self.network.eval()
-        for name, value in self.evaluate(self.network).items():
-            self._record(self.ledger.steps, progress, "score", name, value)
+        scores = self.evaluate(self.network) if self.team.leads else {}
+        for name, value in scores.items():
+            self.curve.record(ledger.steps, progress, ledger.device_seconds, "score", name, value)
         training_mode(self.network)
-        self.ledger.evaluation_s += time.perf_counter() - began
-
-
-def check_outputs(outputs: Mapping[str, Tensor], spec: Spec, batch: int) -> None:
-    """Compare a network's outputs with the heads that its spec declares.
-
-    Raises
-    ------
-    TrialFailure
-        A head is missing or has another shape.
-    """
-    for head in spec.heads:
-        wanted = (batch, len(head.channels), *(() if head.kind == "scalar" else head.shape))
-        if head.name not in outputs:
-            raise TrialFailure("plugin error", f"forward() returned no head '{head.name}'.")
-        if tuple(outputs[head.name].shape) != wanted:
-            raise TrialFailure(
-                "plugin error",
-                f"forward() returned head '{head.name}' of shape "
-                f"{tuple(outputs[head.name].shape)}; its spec says {wanted}.",
-            )
-
-
-def peak_memory(device: torch.device) -> int:
-    """Largest memory so far in bytes: the allocator's on CUDA, resident on the CPU."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    try:
-        import resource
-    except ImportError:  # Windows
-        return int(psutil.Process().memory_info().peak_wset)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self.team.wait()
+        ledger.evaluation_s += time.perf_counter() - began
+        self.energy.start()

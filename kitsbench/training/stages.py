@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,8 +15,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Optimiser, Recipe, Schedule, Stage
 
-# However short the budget, fewer steps than these without a better loss are no plateau.
-PLATEAU_LEAST_STEPS = 3
+# However short the budget, fewer steps than these without a better loss are no plateau, and a
+# moving average remembers as many.
+LEAST_STEPS = 3
 
 
 def make_optimiser(rule: Optimiser, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -69,7 +71,9 @@ class StageTracker:
     begun : float
         Progress at which it began.
     averages : dict of str to float
-        Moving averages of the loss components, for stop rules.
+        Moving averages of the loss components, for stop and plateau rules.
+    observed : float
+        Progress at the last step that is in the averages.
     plateau : dict
         Learning-rate factor, best average, where it was reached, and the steps since, for plateau
         schedules.
@@ -78,6 +82,7 @@ class StageTracker:
     index: int = 0
     begun: float = 0.0
     averages: dict[str, float] = field(default_factory=dict)
+    observed: float = 0.0
     plateau: dict[str, float] = field(default_factory=dict)
 
     def end(self, stages: Sequence[Stage]) -> float:
@@ -114,9 +119,12 @@ class StageTracker:
         bool
             Whether the plateau rule lowered the learning rate.
         """
+        passed = progress - self.observed
+        self.observed = progress
+        decay = math.exp(-min(passed / schedule.memory, 1 / LEAST_STEPS))
         for name, value in parts.items():
             old = self.averages.get(name, value)
-            self.averages[name] = schedule.alpha * old + (1 - schedule.alpha) * value
+            self.averages[name] = decay * old + (1 - decay) * value
         if schedule.rule != "plateau":
             return False
         begin = {"factor": 1.0, "best": float("inf"), "since": progress, "waited": 0}
@@ -125,9 +133,7 @@ class StageTracker:
         reduced = False
         if self.averages["loss"] < state["best"] - 3e-7:
             state["best"], state["since"], state["waited"] = self.averages["loss"], progress, 0
-        elif (
-            progress - state["since"] > schedule.patience and state["waited"] >= PLATEAU_LEAST_STEPS
-        ):
+        elif progress - state["since"] > schedule.patience and state["waited"] >= LEAST_STEPS:
             state["factor"] *= schedule.factor
             state["since"], state["waited"] = progress, 0
             reduced = True

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from kitsbench.architecture import Grid
-from kitsbench.data.augmentation import Augmenter, needed_margin, rotation_matrix
+from kitsbench.data.augmentation import Augmenter, needed_margin
 from kitsbench.data.patches import Batch
+from kitsbench.data.warping import rotation_matrix
 from kitsbench.recipe import TRANSFORMS, Transform
 
 WINDOW = (-100.0, 100.0, 0.0, 0.01)
@@ -81,15 +82,11 @@ def test_rotation_agrees_with_scipy():
     transform = Transform("rotation", 1.0, (("degrees", (20.0, 10.0, 15.0)),))
     chosen = augmenter((transform,), (25, 25, 25))
     batch = batch_of(image, image * 0)
-    from kitsbench.data.patches import generator
-
-    matrices, _, _ = chosen._affine([generator(1, 3, 0, 0)])
+    matrix = chosen.draw(0, 0).motion.matrix
     inputs, _ = chosen(batch)
     centre = np.full(3, 12.0)
     clipped = np.clip(image, -100, 100)
-    expected = affine_transform(
-        clipped + 100, matrices[0], centre - matrices[0] @ centre, order=1, cval=0
-    )
+    expected = affine_transform(clipped + 100, matrix, centre - matrix @ centre, order=1, cval=0)
     inside = inputs["image"][0, 0, 6:19, 6:19, 6:19].numpy() / 0.01
     np.testing.assert_allclose(inside, expected[6:19, 6:19, 6:19] - 100, atol=0.05)
 
@@ -154,3 +151,87 @@ def test_the_margin_covers_the_zoom():
         1.25
     )
     assert needed_margin(()) == 1
+
+
+def test_a_sample_does_not_depend_on_the_others():
+    image, label = random_volume((20, 20, 20))
+    every = tuple(Transform(name, 0.5) for name in TRANSFORMS)
+    chosen = augmenter(every, (16, 16, 16))
+    for step in range(4):
+        alone = batch_of(image, label, step)
+        other = batch_of(image[::-1].copy(), label, step)
+        pair = Batch(
+            {"image": torch.cat([alone.images["image"], other.images["image"]])},
+            {"image": torch.cat([alone.labels["image"], other.labels["image"]])},
+            {"image": torch.zeros(2, 3)},
+            ("a", "b"),
+            step,
+        )
+        together, apart = chosen(pair), chosen(alone)
+        assert torch.equal(together[0]["image"][:1], apart[0]["image"])
+        assert torch.equal(together[1]["image"][:1], apart[1]["image"])
+
+
+def test_an_augmentation_leaves_the_batch_as_it_was():
+    image, label = random_volume((20, 20, 20))
+    for dtype in (torch.int16, torch.float32):
+        batch = batch_of(image, label)
+        batch.images["image"] = batch.images["image"].to(dtype)
+        before = batch.images["image"].clone()
+        augmenter((Transform("noise", 1.0),), (16, 16, 16))(batch)
+        augmenter((Transform("elastic", 1.0),), (16, 16, 16))(batch)
+        assert torch.equal(batch.images["image"], before)
+
+
+def test_transforms_are_applied_as_often_as_they_say():
+    chosen = augmenter((Transform("noise", 0.3), Transform("mirror", 0.5)), (4, 4, 4))
+    drawn = [chosen.draw(step, sample) for step in range(500) for sample in range(2)]
+    assert np.mean([bool(own.changes) for own in drawn]) == pytest.approx(0.3, abs=0.05)
+    flips = np.array([own.motion.flips for own in drawn])
+    np.testing.assert_allclose(flips.mean(0), 0.5, atol=0.05)
+    assert abs(np.corrcoef(flips.T)[0, 1]) < 0.1
+
+
+def test_one_transform_does_not_change_what_another_draws():
+    mirror, noise = Transform("mirror", 0.5), Transform("noise", 0.5)
+    both = augmenter((mirror, noise), (4, 4, 4))
+    never = augmenter((mirror, Transform("noise", 0.0)), (4, 4, 4))
+    for step in range(20):
+        assert both.draw(step, 0).motion.flips == never.draw(step, 0).motion.flips
+
+
+def test_zoom_can_differ_between_axes():
+    free = Transform("scale", 1.0, (("range", (0.5, 2.0)), ("isotropic", False)))
+    zooms = 1 / np.diag(augmenter((free,), (4, 4, 4)).draw(0, 0).motion.matrix)
+    assert len(set(zooms.round(6))) == 3
+    assert ((zooms >= 0.5) & (zooms <= 2)).all()
+    same = augmenter((Transform("scale", 1.0),), (4, 4, 4)).draw(0, 0).motion.matrix
+    np.testing.assert_allclose(same, same[0, 0] * np.eye(3))
+
+
+def test_elastic_deformation_can_differ_between_axes():
+    flat = Transform(
+        "elastic",
+        1.0,
+        (("spacing_mm", (100.0, 5.0, 10.0)), ("magnitude_mm", (0.0, 1.0, 2.0))),
+    )
+    control = augmenter((flat,), (20, 20, 20)).draw(0, 0).motion.control
+    assert control.shape == (3, 4, 8, 6)
+    assert not control[0].any()
+    assert control[2].std() / control[1].std() == pytest.approx(2, rel=0.2)
+    strong = Transform("elastic", 1.0, (("strength", (3.0, 3.0)),))
+    once, thrice = (
+        augmenter((t,), (90, 90, 90)).draw(0, 0).motion.control
+        for t in (Transform("elastic", 1.0), strong)
+    )
+    np.testing.assert_allclose(thrice, 3 * once, rtol=1e-6)
+
+
+def test_an_elastic_deformation_moves_by_its_sd():
+    bend = Transform("elastic", 1.0, (("spacing_mm", 8.0), ("magnitude_mm", 1.5)))
+    chosen = augmenter((bend,), (48, 48, 48))
+    still = np.stack(np.meshgrid(*[np.arange(48.0)] * 3, indexing="ij"))
+    path = chosen.geometries[0].path(
+        chosen.draw(0, 0).motion, (48, 48, 48), np.zeros(3), torch.device("cpu")
+    )
+    assert (path.positions().numpy() - still).std() == pytest.approx(1.5, rel=0.1)

@@ -10,7 +10,7 @@ from architectures import PATCH, Smallest
 
 from kitsbench.architecture import Task, configure
 from kitsbench.training.budget import Budget
-from kitsbench.training.loop import Job
+from kitsbench.training.job import Job
 from kitsbench.training.recipes import MATCHED_CPU
 
 RECIPE = replace(MATCHED_CPU, patch=PATCH)

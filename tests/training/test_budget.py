@@ -42,7 +42,7 @@ def test_a_budget_reads_back_from_its_text(amount, unit):
 
 def test_ledger_reports_less_than_one_step_beyond_the_budget():
     ledger = Ledger(device_seconds=10.5, steps=21, patches=42)
-    ledger.close(Budget(10.2, "seconds"), last_step=0.5)
+    ledger.close(Budget(10.2, "seconds"), {"seconds": 0.5})
     assert ledger.overshoot_seconds == pytest.approx(0.3)
     assert ledger.overshoot_steps == pytest.approx(0.6)
     assert ledger.patches_per_s == pytest.approx(4)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 
 from kitsbench.errors import DataError
-from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from kitsbench.training.checkpoint import (
+    drop_damaged,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 
 def save(folder, step):
@@ -46,6 +53,41 @@ def test_a_half_written_checkpoint_does_not_count(tmp_path):
     (tmp_path / ".partial-00000002-99").mkdir()
     (tmp_path / "step-00000003").mkdir()
     assert latest_checkpoint(tmp_path).name == "step-00000001"
+
+
+def test_a_second_checkpoint_of_a_step_is_the_newer_one(tmp_path):
+    save(tmp_path, 7)
+    again = save(tmp_path, 7)
+    assert latest_checkpoint(tmp_path) == again
+    assert len(list(tmp_path.glob("step-*"))) == 2
+    assert latest_checkpoint(tmp_path) < save(tmp_path, 8)
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
+    (tmp_path / ".partial-00000002-99").mkdir()
+    (tmp_path / ".partial-00000002-99" / "model.safetensors").write_bytes(b"half")
+    save(tmp_path, 3)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-00000003"]
+
+
+def test_a_damaged_checkpoint_does_not_push_out_the_one_before(tmp_path):
+    save(tmp_path, 1)
+    (save(tmp_path, 2) / "state.json").unlink()
+    drop_damaged(tmp_path)
+    save(tmp_path, 3)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000001", "step-00000003"]
+
+
+def test_a_checkpoint_that_holds_code_is_not_run(tmp_path):
+    class Malicious:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit('code was run')",))
+
+    folder = save_checkpoint(
+        tmp_path, 1, {"weight": torch.zeros(1)}, {"state": Malicious()}, {"step": 1}
+    )
+    with pytest.raises(pickle.UnpicklingError):
+        load_checkpoint(folder)
 
 
 def test_nothing_saved_is_nothing_found(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -12,12 +13,14 @@ from architectures import broken
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kitsbench.recipe import Schedule, Transform
+from kitsbench.recipe import Optimiser, Schedule, Transform
 from kitsbench.training.budget import Budget
 from kitsbench.training.checkpoint import latest_checkpoint
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.loop import train
+from kitsbench.training.networks import build_network
 from kitsbench.training.recipes import MATCHED_CPU
+from kitsbench.training.stages import StageTracker
 
 RECIPE = replace(MATCHED_CPU, patch=architectures.PATCH)
 
@@ -221,6 +224,24 @@ def test_a_plateau_lowers_the_learning_rate_and_the_ledger_says_when(make_job):
     assert rates[-1] == pytest.approx(0.04 * rates[0])
 
 
+@pytest.mark.parametrize("steps", [400, 4000])
+def test_moving_averages_remember_a_share_of_the_budget_however_many_steps(steps):
+    rule, tracker = Schedule("plateau", memory=0.05), StageTracker()
+    for step in range(steps):
+        progress = step / steps
+        if progress < 0.3:
+            tracker.observe({"loss": 1 - 3 * progress}, rule, progress)
+    # A ramp is followed with a lag of the memory.
+    assert tracker.averages["loss"] == pytest.approx(1 - 3 * (0.3 - 0.05), abs=0.04)
+
+
+def test_moving_averages_remember_three_steps_however_short_the_budget():
+    tracker = StageTracker()
+    for step, value in enumerate((1.0, 0.0)):
+        tracker.observe({"loss": value}, Schedule("plateau", memory=0.001), step / 5)
+    assert tracker.averages["loss"] == pytest.approx(math.exp(-1 / 3))
+
+
 def test_stages_and_plateaus_survive_a_kill(make_job):
     recipe = replace(RECIPE, schedule=Schedule("plateau", patience=0.1, factor=0.5))
     architecture = StuckInStages()
@@ -304,6 +325,84 @@ def test_a_late_nan_names_step_and_cases(make_job):
     with pytest.raises(TrialFailure, match=r"step \d+ \(cases case_") as caught:
         train(make_job(broken.GivesNanLater(), budget=Budget(40, "steps")))
     assert caught.value.reason == "non-finite loss"
+
+
+class InfiniteGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value, now):
+        ctx.now = now
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * float("inf") if ctx.now else gradient, None
+
+
+class Steep(architectures.Smallest):
+    """A finite loss whose gradient is not, at step 3."""
+
+    def loss(self, outputs, targets, progress, spec):
+        total, parts = super().loss(outputs, targets, progress, spec)
+        return InfiniteGradient.apply(total, progress.step == 3), parts
+
+
+@pytest.mark.parametrize("clip", [12.0, None])
+def test_a_gradient_that_is_not_finite_is_laid_to_the_batch_that_caused_it(make_job, clip):
+    job = make_job(Steep(), recipe=replace(RECIPE, clip_gradient=clip))
+    words = r"gradient norm was (nan|inf) at step 3 \(cases case_"
+    with pytest.raises(TrialFailure, match=words) as caught:
+        train(job)
+    assert caught.value.reason == "non-finite loss"
+
+
+@pytest.mark.parametrize("clip", [0.01, None])
+def test_a_step_is_as_long_as_the_clipped_gradient(make_job, clip):
+    rule, constant = Optimiser("sgd", lr=0.5), Schedule("constant")
+    recipe = replace(RECIPE, optimiser=rule, schedule=constant, clip_gradient=clip)
+    job = make_job(recipe=recipe, budget=Budget(1, "steps"))
+    before = build_network(job.architecture, job.spec, job.seed, job.fold, job.device)
+    after = train(job)
+    pairs = zip(before.parameters(), after.network.parameters(), strict=True)
+    length = torch.cat([(a - b).flatten() for a, b in pairs]).norm().item()
+    norm = next(row["value"] for row in after.curve if row["kind"] == "gradient")
+    assert norm > 0.01
+    assert length == pytest.approx(0.5 * (norm if clip is None else clip), rel=1e-3)
+
+
+def test_the_curve_holds_every_component_of_the_loss(make_job):
+    outcome = train(make_job(architectures.Boundary(), budget=Budget(4, "steps")))
+    names = {row["name"] for row in outcome.curve if row["kind"] == "loss"}
+    assert names == {
+        "loss",
+        "segmentation.dice",
+        "segmentation.bce",
+        "edges.dice",
+        "edges.bce",
+    }
+
+
+def test_averaged_weights_are_the_average_that_one_computes_by_hand(make_job):
+    from kitsbench.training.loop import _Run
+
+    recipe = replace(RECIPE, average=0.6)
+    seen = []
+    job = make_job(recipe=recipe, budget=Budget(6, "steps"))
+    run = _Run(
+        job,
+        lambda fraction, ledger: seen.append(
+            {k: v.double().clone() for k, v in run.network.state_dict().items()}
+        ),
+        None,
+    )
+    expected = {k: v.double().clone() for k, v in run.network.state_dict().items()}
+    outcome = run.finish()
+    for step, state in enumerate(seen):
+        decay = min(0.6, (1 + step) / (10 + step))
+        expected = {k: decay * expected[k] + (1 - decay) * state[k] for k in expected}
+    found = outcome.network.state_dict()
+    for name, value in expected.items():
+        if found[name].is_floating_point():
+            torch.testing.assert_close(found[name].double(), value, rtol=1e-4, atol=1e-6)
 
 
 def test_the_loader_keeps_out_of_the_clock_and_is_recorded(make_job):

@@ -1,0 +1,136 @@
+"""``kitsbench run --dry-run``: the trials, what they will take, and what is already done."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from kitsbench.experiments.experiment import Experiment
+
+BASES = {
+    "budget": "",
+    "finished trials": "as finished trials of it took",
+    "profile": "by its profile",
+    "none": "unknown until a trial has finished",
+    "members": "nothing is trained",
+}
+
+
+def print_plan(experiment: Experiment, as_json: bool) -> None:
+    """Print the plan as a table, or as one JSON document."""
+    from kitsbench.experiments.estimate import estimate
+    from kitsbench.experiments.experiment import tuned
+
+    found = tuned(experiment, None, lambda event: None)
+    searching = _searching(experiment, found is not None)
+    experiment = found or experiment
+    estimates = estimate(experiment.tasks)
+    rows: list[dict[str, Any]] = [
+        {
+            # What is searched for decides what the trials are.
+            "id": task.id if found else None,
+            "architecture": task.trial["label"],
+            "fold": task.trial["fold"],
+            "seed": task.trial["seed"],
+            "status": task.folder.read_status()["status"] if found else "pending",
+            "budget": str(task.budget) if not task.members else "none",
+            "estimate": estimates[task.id],
+        }
+        for task in experiment.tasks
+    ]
+    total = _total(rows, experiment.machine.jobs)
+    if as_json:
+        described = experiment.description["architectures"]
+        document = {
+            "workdir": str(experiment.request.workdir),
+            "executor": experiment.request.executor,
+            "trials": rows,
+            "tuning": searching,
+            "estimate": total,
+            "notes": {row["label"]: row["notes"] for row in described if row["notes"]},
+            "broken": [
+                {"architecture": row["label"], "error": row["error"]}
+                for row in described
+                if row["error"]
+            ],
+        }
+        click.echo(json.dumps(document))
+    else:
+        _print_table(experiment, rows, total)
+        if searching:
+            click.echo(
+                f"Before that, {searching['open_trials']} of {searching['trials']} trials of the "
+                "tuning would run; what they find decides what the other trials are."
+            )
+
+
+def _searching(experiment: Experiment, complete: bool) -> dict[str, Any] | None:
+    """How much of the tuning is done."""
+    tuning = experiment.request.tuning
+    if tuning is None:
+        return None
+    finished = sum(
+        task.folder.read_status()["status"] == "finished"
+        for study in experiment.studies
+        for task in study.tasks
+    )
+    trials = tuning.trials * len(experiment.studies)
+    return {
+        "trials": trials,
+        "open_trials": 0 if complete else trials - finished,
+        "budget": str(tuning.budget or experiment.budget),
+        "space": {name: [one.low, one.high] for name, one in tuning.space.items()},
+    }
+
+
+def _total(rows: list[dict[str, Any]], jobs: int | None) -> dict[str, Any]:
+    """What all open trials take together."""
+    waiting = [row for row in rows if row["status"] != "finished"]
+    known = [row["estimate"]["device_seconds"] for row in waiting]
+    complete = None not in known
+    seconds = sum(value or 0.0 for value in known)
+    return {
+        "open_trials": len(waiting),
+        "device_seconds": seconds if complete else None,
+        "wall_seconds": seconds / jobs if complete and jobs else None,
+    }
+
+
+def _print_table(experiment: Experiment, rows: list[dict[str, Any]], total: dict[str, Any]) -> None:
+    from rich.table import Column, Table
+
+    from kitsbench.cli.progress import output_console
+    from kitsbench.reporting.words import duration
+
+    table = Table(
+        "trial",
+        Column("architecture", overflow="fold"),
+        "fold",
+        "seed",
+        "status",
+        "budget",
+        "training",
+    )
+    for row in rows:
+        seconds, basis = row["estimate"]["device_seconds"], BASES[row["estimate"]["basis"]]
+        cost = " ".join(filter(None, [duration(seconds) if seconds else "", basis]))
+        shown = [row[key] for key in ("architecture", "fold", "seed", "status", "budget")]
+        # The first letters of an id are enough wherever a trial is named.
+        table.add_row((row["id"] or "tuned")[:10], *map(str, shown), cost)
+    console = output_console()
+    console.print(table)
+    text = f"{total['open_trials']} of {len(rows)} trials would run"
+    if total["device_seconds"]:
+        text += f": {duration(total['device_seconds'])} of training"
+        if experiment.machine.jobs:
+            text += f", {duration(total['wall_seconds'])} with {experiment.machine.jobs} at a time"
+        text += ", and scoring on top"
+    console.print(text + ".")
+    for row in experiment.description["architectures"]:
+        for note in row["notes"]:
+            console.print(f"{row['label']}: {note}", highlight=False)
+        if row["error"]:
+            console.print(f"[red]{row['label']} cannot take part[/red]: {row['error']}")

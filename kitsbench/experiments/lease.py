@@ -1,0 +1,186 @@
+"""A lease keeps every other process off a trial, and voids itself when its holder is gone.
+
+Nothing here asks what time it is: clocks of two machines differ, and one may jump. A holder on
+this machine is looked up among its processes. One on another machine is watched: it changes its
+lease file every few seconds, and is taken for dead when the file has stood still for a minute of
+this process's own steady clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+BEAT = 10.0  # seconds between two heartbeats
+STALE_AFTER = 60.0  # seconds without one after which a lease is void
+
+
+class LeaseTaken(Exception):
+    """Another living process works on this trial."""
+
+
+class Lease:
+    """A lease that this process holds while the block runs.
+
+    Parameters
+    ----------
+    file : Path
+        In a folder that is there.
+
+    Raises
+    ------
+    LeaseTaken
+        On entering, if a living process holds it. That takes a moment when it is on this machine,
+        else up to a heartbeat; a dead one of another machine is found out after a minute.
+    """
+
+    def __init__(self, file: Path):
+        self.file, self.token = file, uuid.uuid4().hex
+        self._stop, self._lost = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="kitsbench-lease", daemon=True)
+
+    def __enter__(self) -> Lease:
+        while not self._create():
+            found = _read(self.file)
+            if found is not None and _is_alive(self.file, found):
+                raise LeaseTaken(self.file.parent.name)
+            with _alone(self.file.parent):
+                # Somebody else may have seen the same and taken it over by now.
+                if found is not None and _read(self.file) == found:
+                    self.file.unlink(missing_ok=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        with contextlib.suppress(OSError), _alone(self.file.parent):
+            if self._is_ours():
+                self.file.unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """See whether it is still ours; it is not after this process was suspended for long.
+
+        Raises
+        ------
+        LeaseTaken
+            Another process has taken over.
+        """
+        if self._lost.is_set():
+            raise LeaseTaken(self.file.parent.name)
+
+    def _content(self, beat: int) -> bytes:
+        own = {"machine": machine(), "host": socket.gethostname(), "pid": os.getpid()}
+        born = _born(os.getpid())
+        # The number has a fixed width: a heartbeat overwrites it in place.
+        text = json.dumps({**own, "born": born, "token": self.token, "beat": f"{beat:012d}"})
+        return text.encode() + b"\n"
+
+    def _create(self) -> bool:
+        with _alone(self.file.parent):
+            try:
+                handle = os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            except FileExistsError:
+                return False
+            try:
+                os.write(handle, self._content(0))
+            except OSError:
+                self.file.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(handle)
+            return True
+
+    def _is_ours(self) -> bool:
+        found = _parse(_read(self.file))
+        return found is not None and found.get("token") == self.token
+
+    def _beat(self) -> None:
+        beat = 0
+        while not self._stop.wait(BEAT):
+            beat += 1
+            try:
+                content = _read(self.file)
+                if content is None or not self._is_ours():
+                    self._lost.set()
+                    return
+                with open(self.file, "r+b", buffering=0) as file:
+                    file.write(self._content(beat))
+            except OSError:
+                continue  # a file system that is away for a moment; the next beat may get through
+
+
+def machine() -> str:
+    """What tells this machine from others whose processes cannot be looked up from here."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))  # containers have processes of their own
+    return " ".join(parts)
+
+
+def _is_alive(file: Path, found: bytes) -> bool:
+    """Whether the process that holds a lease lives."""
+    holder = _parse(found)
+    if holder is not None and holder.get("machine") == machine():
+        pid = int(holder.get("pid", 0))
+        return psutil.pid_exists(pid) and holder.get("born") == _born(pid)
+    end = time.monotonic() + STALE_AFTER
+    while time.monotonic() < end:
+        time.sleep(min(1.0, STALE_AFTER / 10))
+        now = _read(file)
+        if now != found:
+            return now is not None
+    return False
+
+
+def _born(pid: int) -> int | None:
+    """When a process began, in ticks since the machine started; no clock changes that."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+        return int(text.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _read(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _parse(content: bytes | None) -> dict[str, Any] | None:
+    try:
+        found = json.loads(content or b"")
+    except ValueError:  # being written at this moment
+        return None
+    return found if isinstance(found, dict) else None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time create or take over a lease, where the system can do that."""
+    handle = None
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except (ImportError, OSError):  # Windows; file systems without locks
+        pass
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)

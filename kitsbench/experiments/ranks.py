@@ -1,0 +1,108 @@
+"""The processes of a trial that trains on several devices.
+
+The trial's own process is the first of them; it starts the others, and they end with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kitsbench.isolation import die_with_parent, exit_text, process_context
+from kitsbench.training.distributed import SOLO, Team, join_team
+from kitsbench.training.failures import TrialFailure
+
+LAST_WORDS = 5.0  # seconds in which another process may say why it ended
+
+Explain = Callable[[BaseException], tuple[str, str]]
+
+
+@contextlib.contextmanager
+def open_team(
+    devices: tuple[str, ...], body: Callable[[Any, int, Team], None], task: Any, explain: Explain
+) -> Iterator[Team]:
+    """Start the other processes of a trial and meet them.
+
+    Parameters
+    ----------
+    devices : tuple of str
+        One for each process; with a single one nothing is started.
+    body : callable
+        ``body(task, rank, team)`` is what the other processes do; importable from its module.
+    task : object
+    explain : callable
+        Turns an exception into a reason and a sentence; importable from its module.
+
+    Raises
+    ------
+    TrialFailure
+        Another process failed; the reason is its own.
+    """
+    if len(devices) == 1:
+        yield SOLO
+        return
+    context = process_context()
+    with tempfile.TemporaryDirectory(prefix="kitsbench-team-") as folder:
+        meeting = Path(folder) / "meeting"
+        others = []
+        for rank in range(1, len(devices)):
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(
+                target=_rank, args=(body, task, rank, devices, meeting, theirs, explain)
+            )
+            process.start()
+            theirs.close()
+            others.append((process, ours))
+        try:
+            with join_team(0, len(devices), torch.device(devices[0]), meeting) as team:
+                yield team
+        except TrialFailure:
+            raise
+        except Exception as error:
+            # Usually the connection to another process broke, which knows better what happened.
+            raise _reason(others) or error from error
+        finally:
+            for process, pipe in others:
+                process.join(LAST_WORDS)
+                process.kill()
+                process.join()
+                pipe.close()
+
+
+def _reason(others: list[tuple[Any, Connection]]) -> TrialFailure | None:
+    """Why another process ended, if one did."""
+    wait([pipe for _, pipe in others], timeout=LAST_WORDS)
+    for _, pipe in others:
+        with contextlib.suppress(EOFError, OSError):
+            if pipe.poll():
+                return TrialFailure(*pipe.recv())
+    for process, _ in others:
+        if process.exitcode not in (None, 0):
+            text = exit_text(process.exitcode)
+            return TrialFailure("killed", f"One of its training processes ended with {text}.")
+    return None
+
+
+def _rank(
+    body: Callable[[Any, int, Team], None],
+    task: Any,
+    rank: int,
+    devices: tuple[str, ...],
+    meeting: Path,
+    pipe: Connection,
+    explain: Explain,
+) -> None:
+    """Body of another process."""
+    die_with_parent()
+    try:
+        with join_team(rank, len(devices), torch.device(devices[rank]), meeting) as team:
+            body(task, rank, team)
+    except BaseException as error:
+        pipe.send(explain(error))
+        raise

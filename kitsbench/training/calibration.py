@@ -1,0 +1,112 @@
+"""How fast a device is, by a small workload that is the same everywhere."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from kitsbench.files import digest, read_json, write_json
+
+# A CPU's turn is short: it is measured before every first run in a working directory, and a
+# laptop's speed changes with its temperature more than with longer looking.
+SECONDS = {"cpu": 5.0, "cuda": 20.0}
+WORKLOAD = "3 convolutions with instance norm, forward, backward and SGD, version 1"
+VARIABLE = "KITSBENCH_CALIBRATION_SECONDS"
+
+
+def calibration(
+    device: torch.device, device_class: str, threads: int, folder: Path
+) -> dict[str, Any]:
+    """The speed of a device, measured once for each machine and kept in a folder.
+
+    Parameters
+    ----------
+    device : torch.device
+    device_class : str
+        What a time budget is bound to.
+    threads : int
+        CPU threads of the measurement.
+    folder : Path
+        For what was measured.
+
+    Returns
+    -------
+    dict
+        ``class``; ``speed_gflops``, the median over the steps of a workload, with quartiles
+        ``low`` and ``high``; ``steps``, ``seconds``, ``workload``, ``host``.
+    """
+    host = socket.gethostname()
+    file = folder / f"{digest([device_class, host, WORKLOAD])}.json"
+    try:
+        return dict(read_json(file))
+    except (OSError, ValueError):
+        pass
+    seconds = float(os.environ.get(VARIABLE, SECONDS.get(device.type, 5.0)))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        measured = measure(device, seconds)
+    finally:
+        torch.set_num_threads(before)
+    found = {"class": device_class, "host": host, "threads": threads, **measured}
+    write_json(file, found)
+    return found
+
+
+def measure(device: torch.device, seconds: float) -> dict[str, Any]:
+    """Train a small network for some seconds, and tell how many operations a second that made."""
+    cuda = device.type == "cuda"
+    width, edge = (64, 96) if cuda else (16, 32)
+    with torch.random.fork_rng([device] if cuda else []):
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv3d(1, width, 3, padding=1),
+            nn.InstanceNorm3d(width),
+            nn.LeakyReLU(),
+            nn.Conv3d(width, width, 3, padding=1),
+            nn.InstanceNorm3d(width),
+            nn.LeakyReLU(),
+            nn.Conv3d(width, 4, 3, padding=1),
+        ).to(device, memory_format=torch.channels_last_3d)
+        images = torch.randn(2, 1, edge, edge, edge, device=device)
+    optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, cuda):
+            loss = network(images).float().square().mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        if cuda:
+            torch.cuda.synchronize(device)
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    flops = counter.get_total_flops()
+    began, times = time.perf_counter(), []
+    while time.perf_counter() - began < seconds or len(times) < 3:
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    if cuda:
+        # Memory of the trial that comes after is counted from nothing.
+        del network, optimiser, images
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    low, median, high = np.percentile(flops / np.array(times) / 1e9, (25, 50, 75))
+    return {
+        "speed_gflops": float(median),
+        "low": float(low),
+        "high": float(high),
+        "steps": len(times),
+        "seconds": time.perf_counter() - began,
+        "workload": WORKLOAD,
+    }

@@ -1,0 +1,111 @@
+"""What is written down while a network trains: losses, learning rates, scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kitsbench.data.patches import Batch
+from kitsbench.training.failures import TrialFailure
+
+CURVE_POINTS = 400  # loss rows kept over a whole run
+GRADIENT = "gradient norm"
+
+
+class Reading:
+    """Losses of one step on their way to the host, so that nobody waits for the device.
+
+    Parameters
+    ----------
+    batch : Batch
+    progress : float
+        Share of the budget that was spent before the step.
+    lr : float
+        Learning rate of the step.
+    values : mapping of str to Tensor or float
+        Scalars on the device: ``loss``, its components, and the norm of the gradient.
+    """
+
+    def __init__(
+        self, batch: Batch, progress: float, lr: float, values: Mapping[str, Tensor | float]
+    ):
+        self.step, self.cases, self.progress, self.lr = batch.step, batch.cases, progress, lr
+        self.names = tuple(values)
+        scalars = [torch.as_tensor(v).detach().double().reshape(()) for v in values.values()]
+        device = scalars[0].device
+        stacked = torch.stack([scalar.to(device) for scalar in scalars])
+        self._arrived: torch.cuda.Event | None = None
+        if device.type == "cuda":
+            # Reading a value directly would wait for whatever was queued after it as well.
+            self._host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
+            self._host.copy_(stacked, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+        else:
+            self._host = stacked
+
+    def numbers(self) -> dict[str, float]:
+        """Wait for the step and return its scalars.
+
+        Raises
+        ------
+        TrialFailure
+            One of them is not finite.
+        """
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        numbers = dict(zip(self.names, self._host.tolist(), strict=True))
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                raise TrialFailure(
+                    "non-finite loss",
+                    f"{name} was {value} at step {self.step} "
+                    f"(cases {', '.join(sorted(set(self.cases)))}).",
+                )
+        return numbers
+
+
+@dataclass
+class Curve:
+    """Rows of ``curve.parquet``: step, fraction, device_seconds, kind, name, value.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Where a resumed run starts.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._points = sum(row["kind"] == "lr" for row in self.rows)
+
+    def losses(self, reading: Reading, numbers: Mapping[str, float], seconds: float) -> None:
+        """Record a step's losses and learning rate, if enough was spent since the last ones."""
+        if reading.progress * CURVE_POINTS < self._points - 1:
+            return
+        self._points += 1
+        for name, value in numbers.items():
+            kind = "gradient" if name == GRADIENT else "loss"
+            self.record(reading.step, reading.progress, seconds, kind, name, value)
+        self.record(reading.step, reading.progress, seconds, "lr", "lr", reading.lr)
+
+    def record(
+        self, step: int, fraction: float, seconds: float, kind: str, name: str, value: float
+    ) -> None:
+        """Add a row."""
+        self.rows.append(
+            {
+                "step": step,
+                "fraction": fraction,
+                "device_seconds": seconds,
+                "kind": kind,
+                "name": name,
+                "value": value,
+            }
+        )

@@ -1,0 +1,59 @@
+"""Energy that a device reports to have used; nothing where it reports none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+
+class EnergyMeter:
+    """Adds up the energy of a device over the stretches between :meth:`start` and :meth:`stop`.
+
+    NVIDIA devices since Volta count their energy since the driver was loaded, read through NVML
+    (package ``nvidia-ml-py``). It is that of the whole device, so another process on it counts as
+    well. No other device is asked, and nothing is estimated.
+
+    Parameters
+    ----------
+    device : torch.device
+    joules : float or None
+        Where a resumed run starts.
+    """
+
+    def __init__(self, device: torch.device, joules: float | None = None):
+        self._read = _counter(device)
+        self._known = joules
+        self._begin: float | None = None
+
+    def start(self) -> None:
+        """Begin a stretch; the device shall have nothing left to do from before."""
+        self._begin = None if self._read is None else self._read()
+
+    def stop(self) -> None:
+        """End a stretch; the device shall have finished its work."""
+        if self._read is not None and self._begin is not None:
+            self._known = (self._known or 0.0) + self._read() - self._begin
+        self._begin = None
+
+    @property
+    def joules(self) -> float | None:
+        """Energy of the stretches that have ended; None where the device reports none."""
+        return self._known
+
+
+def _counter(device: torch.device) -> Callable[[], float] | None:
+    """A function that reads a device's energy counter in joules, or None."""
+    if device.type != "cuda":
+        return None
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        # Not by index: NVML knows nothing of CUDA_VISIBLE_DEVICES.
+        name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        handle = pynvml.nvmlDeviceGetHandleByUUID(name)
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except Exception:  # no package, no driver, or a device that does not count
+        return None
+    return lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000

@@ -1,0 +1,68 @@
+"""What a training run is given, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kitsbench.architecture import Architecture, Spec
+from kitsbench.data.store import PreparedStore
+from kitsbench.recipe import Recipe
+from kitsbench.training.budget import Budget, Ledger
+from kitsbench.training.distributed import SOLO, Team
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, on what, for how long.
+
+    Parameters
+    ----------
+    architecture, spec : Architecture, Spec
+    stores : mapping of str to PreparedStore
+        {grid: prepared volumes at its spacing}.
+    cases : sequence of str
+        Training cases.
+    recipe : Recipe
+    window : (float, float, float, float)
+        Resolved intensity rule.
+    budget : Budget
+    seed, fold : int
+    device : torch.device
+    precision : {"float32", "bfloat16"}
+    folder : Path
+        Where checkpoints go.
+    checkpoint_every : float
+        Seconds of wall time between checkpoints.
+    team : Team
+        The processes that train together.
+    """
+
+    architecture: Architecture
+    spec: Spec
+    stores: Mapping[str, PreparedStore]
+    cases: Sequence[str]
+    recipe: Recipe
+    window: tuple[float, float, float, float]
+    budget: Budget
+    seed: int
+    fold: int
+    device: torch.device
+    precision: str
+    folder: Path
+    checkpoint_every: float = 60.0
+    team: Team = SOLO
+
+
+@dataclass
+class Outcome:
+    """A trained network, its ledger, and the curve (rows of ``curve.parquet``)."""
+
+    network: nn.Module
+    ledger: Ledger
+    curve: list[dict[str, Any]] = field(default_factory=list)

@@ -1,0 +1,63 @@
+"""Networks as training needs them: seeded, laid out for speed, with outputs as declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from kitsbench.architecture import Architecture, Spec
+from kitsbench.data.patches import generator
+from kitsbench.training.failures import TrialFailure, plugin_code
+
+
+def seed_everything(*key: int) -> None:
+    """Seed torch's generators by a counter; networks draw weights and dropout from them."""
+    torch.manual_seed(int(generator(*key).integers(2**62)))
+
+
+def build_network(
+    architecture: Architecture, spec: Spec, seed: int, fold: int, device: torch.device
+) -> nn.Module:
+    """Build on a device, with initial weights that depend on (seed, fold) alone."""
+    seed_everything(seed, 4, fold)
+    with plugin_code("build"):
+        network = architecture.build(spec)
+    return lay_out(network.to(device), spec, device)
+
+
+def lay_out(network: nn.Module, spec: Spec, device: torch.device) -> nn.Module:
+    """Lay weights out channels-last, unless the network's code cannot cope with it.
+
+    Convolutions on a CPU and on tensor cores are faster that way; code that calls ``view`` on a
+    feature map fails. Tried on one patch, since the meta device does not show it.
+    """
+    network = network.to(memory_format=torch.channels_last_3d)
+    try:
+        with torch.no_grad():
+            network.eval()
+            network({g.name: torch.zeros(1, 1, *g.shape, device=device) for g in spec.grids})
+    except Exception:
+        network = network.to(memory_format=torch.contiguous_format)
+    return network.train()
+
+
+def check_outputs(outputs: Mapping[str, Tensor], spec: Spec, batch: int) -> None:
+    """Compare a network's outputs with the heads that its spec declares.
+
+    Raises
+    ------
+    TrialFailure
+        A head is missing or has another shape.
+    """
+    for head in spec.heads:
+        wanted = (batch, len(head.channels), *(() if head.kind == "scalar" else head.shape))
+        if head.name not in outputs:
+            raise TrialFailure("plugin error", f"forward() returned no head '{head.name}'.")
+        if tuple(outputs[head.name].shape) != wanted:
+            raise TrialFailure(
+                "plugin error",
+                f"forward() returned head '{head.name}' of shape "
+                f"{tuple(outputs[head.name].shape)}; its spec says {wanted}.",
+            )

@@ -1,0 +1,134 @@
+"""The words of augmentation: plain data, no torch. Axis order is (z, y, x), lengths are mm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kitsbench.errors import ContractError
+
+Value = float | int | str | bool | tuple[float, ...]
+
+# Every transform that runs on the device, with its parameters and their defaults. Ranges are
+# (low, high), drawn uniformly for each sample; triples are per axis (z, y, x).
+TRANSFORMS: dict[str, dict[str, Value]] = {
+    "mirror": {"axes": (0, 1, 2)},  # each axis by itself with the transform's probability
+    "rotation": {"degrees": (15.0, 15.0, 15.0)},  # about each axis, +- degrees
+    "scale": {"range": (0.85, 1.25), "isotropic": True},  # zoom; one for all axes, or one each
+    "translation": {"mm": (0.0, 0.0, 0.0)},  # +- mm
+    # Cubic B-spline: distance of the control points and sd of the displacement, one value or one
+    # an axis; the sd is multiplied by a factor drawn from ``strength``.
+    "elastic": {"spacing_mm": 32.0, "magnitude_mm": 4.0, "strength": (1.0, 1.0)},
+    "gamma": {"range": (0.7, 1.5), "invert": False},  # on the sample's own range, mean and sd kept
+    "noise": {"sd": (0.0, 0.1)},  # in network input units
+    "blur": {"sigma": (0.5, 1.0)},  # voxels
+    "brightness": {"range": (0.75, 1.25)},  # factor
+    "contrast": {"range": (0.75, 1.25)},  # factor about the sample's mean, range kept
+    "shift": {"range": (-0.1, 0.1)},  # added, in network input units
+    "low_resolution": {"zoom": (0.5, 1.0)},  # sampled down, then up again
+}
+TORCHIO = "torchio."  # before the name of a transform that torchio does in the loader
+
+# What a value may be: (how many numbers, smallest, whether it may be the smallest itself).
+_LIMITS: dict[str, tuple[tuple[int, ...], float, bool]] = {
+    "rotation.degrees": ((3,), 0, True),
+    "scale.range": ((2,), 0, False),
+    "translation.mm": ((3,), 0, True),
+    "elastic.spacing_mm": ((1, 3), 0, False),
+    "elastic.magnitude_mm": ((1, 3), 0, True),
+    "elastic.strength": ((2,), 0, True),
+    "gamma.range": ((2,), 0, False),
+    "noise.sd": ((2,), 0, True),
+    "blur.sigma": ((2,), 0, False),
+    "brightness.range": ((2,), 0, True),
+    "contrast.range": ((2,), 0, True),
+    "shift.range": ((2,), float("-inf"), False),
+    "low_resolution.zoom": ((2,), 0, False),
+}
+
+
+@dataclass(frozen=True)
+class Transform:
+    """One augmentation out of the vocabulary :data:`TRANSFORMS`, or one of torchio's.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`TRANSFORMS`; or ``torchio.`` and the name of a transform of torchio, such
+        as ``torchio.RandomBiasField``, which the loader then applies on the CPU.
+    probability : float
+        Chance that it is applied to a sample.
+    parameters : tuple of (str, value)
+        What differs from the defaults; for torchio the arguments of the transform.
+
+    Raises
+    ------
+    ContractError
+        The name or a parameter is not known, or a value makes no sense.
+    """
+
+    name: str
+    probability: float = 1.0
+    parameters: tuple[tuple[str, Value], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ContractError(
+                f"{self.name} has probability {self.probability}; it must lie in [0, 1]."
+            )
+        if self.is_torchio:
+            if not self.name.removeprefix(TORCHIO).isidentifier():
+                raise ContractError(
+                    f"'{self.name}' names no transform of torchio; "
+                    "write for example torchio.RandomBiasField."
+                )
+            return
+        if self.name not in TRANSFORMS:
+            raise ContractError(
+                f"transform '{self.name}' is not known; choose from {', '.join(TRANSFORMS)}, or "
+                f"name one of torchio, such as {TORCHIO}RandomBiasField."
+            )
+        for key, value in self.parameters:
+            if key not in TRANSFORMS[self.name]:
+                known = ", ".join(TRANSFORMS[self.name])
+                raise ContractError(f"{self.name} has no parameter '{key}'; it has {known}.")
+            self._check(key, value)
+
+    def _check(self, key: str, value: Value) -> None:
+        """Refuse numbers that the transform cannot work with."""
+        numbers = value if isinstance(value, tuple) else (value,)
+        if key == "axes":
+            if not numbers or not set(numbers) <= {0, 1, 2}:
+                raise ContractError(f"{self.name}.axes={value} must name axes among 0, 1, 2.")
+            return
+        limit = _LIMITS.get(f"{self.name}.{key}")
+        if limit is None:
+            if not isinstance(value, bool):
+                raise ContractError(f"{self.name}.{key}={value!r} must be true or false.")
+            return
+        counts, least, included = limit
+        if len(numbers) not in counts or not all(_is_number(number) for number in numbers):
+            wanted = " or ".join(map(str, counts))
+            raise ContractError(f"{self.name}.{key}={value!r} must be {wanted} number(s).")
+        if any(number < least or (number == least and not included) for number in numbers):  # type: ignore[operator]
+            rule = "not be negative" if included else f"be larger than {least:g}"
+            raise ContractError(f"{self.name}.{key}={value} must {rule}.")
+        if counts == (2,) and numbers[0] > numbers[-1]:  # type: ignore[operator]
+            raise ContractError(f"{self.name}.{key}={value} is no range; give (low, high).")
+
+    @property
+    def is_torchio(self) -> bool:
+        """Whether torchio does it, on the CPU in the loader."""
+        return self.name.startswith(TORCHIO)
+
+    def arguments(self) -> Mapping[str, Value]:
+        """All parameters: those given, and the defaults of the others."""
+        return {**TRANSFORMS.get(self.name, {}), **dict(self.parameters)}
+
+    def __getitem__(self, key: str) -> Any:
+        return self.arguments()[key]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
