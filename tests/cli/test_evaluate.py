@@ -20,6 +20,13 @@ def save(path, labels, affine=None):
     nib.save(nib.Nifti1Image(labels.astype(np.uint8), affine), path)
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Keep what the command caches out of the home folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture
 def folders(tmp_path):
     """Four cases; in the last one the tumor is missed."""
@@ -170,7 +177,7 @@ def test_a_damaged_file_is_named_and_the_other_scores_are_kept(kitsbench, folder
         (["--protocol", "kit23"], ["kit23", "Did you mean 'kits23'", "labels"]),
         (["--protocol", "kits19", "--metrics", "dicee"], ["dicee", "Did you mean 'dice'"]),
         (["--protocol", "kits19", "--metrics", ","], ["No metric was named"]),
-        (["--protocol", "kits19", "-o", "scores.xlsx"], ["scores.xlsx", ".csv or .parquet"]),
+        (["--protocol", "kits19", "-o", "scores.xlsx"], ["scores.xlsx", ".csv, .parquet or .json"]),
         (["--protocol", "kits19", "--cases", "case_9"], ["case_9"]),
         ([], ["--protocol"]),
     ],
