@@ -17,7 +17,7 @@ from kitsbench.evaluation.counts import Counts, joint_histogram, region_counts
 from kitsbench.evaluation.distances import directed_distances
 from kitsbench.evaluation.lesions import LesionCounts, count_lesions
 from kitsbench.evaluation.protocols import Region
-from kitsbench.evaluation.surface import Corners, label_corners, surface_dice
+from kitsbench.evaluation.surface import Corners, label_corners, offsets_within, surface_dice
 
 
 class PredictedMap:
@@ -79,7 +79,7 @@ class LabelPair:
         self.prediction = prediction
         self.truth = prediction.turn(truth)
         self.names = names
-        self._dice: dict[tuple[tuple[int, ...], float], float] = {}
+        self._dice: dict[tuple[tuple[int, ...], int], float] = {}
         self._distances: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]] = {}
         self._lesions: dict[tuple[int, ...], LesionCounts] = {}
 
@@ -119,7 +119,9 @@ class LabelPair:
 
     def surface_dice(self, region: Region) -> float:
         """Surface Dice of a region that is in both maps."""
-        key = (self._labels(region), region.tolerance_mm)
+        # Tolerances that differ by less than the next voxel are one.
+        steps = offsets_within(region.tolerance_mm, self.spacing)
+        key = (self._labels(region), len(steps))
         if key not in self._dice:
             corners = self.prediction.corners, self._truth_corners
             self._dice[key] = surface_dice(*corners, region, self.spacing)
