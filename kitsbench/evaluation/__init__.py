@@ -4,9 +4,16 @@ Needs numpy, scipy and nibabel, never torch. Arrays are ``(z, y, x)``, spacings 
 mm.
 """
 
-from kitsbench.evaluation.evaluation import Evaluation, Problem
-from kitsbench.evaluation.folders import evaluate
-from kitsbench.evaluation.protocols import METRICS, PROTOCOLS, Protocol, Region, get_protocol
+from kitsbench.evaluation.evaluation import Evaluation, Problem, side_by_side
+from kitsbench.evaluation.folders import evaluate, evaluate_protocols
+from kitsbench.evaluation.protocols import (
+    METRICS,
+    PROTOCOLS,
+    Protocol,
+    Region,
+    get_protocol,
+    get_protocols,
+)
 from kitsbench.evaluation.scores import score_case, score_failed_case
 
 __all__ = [
@@ -17,7 +24,10 @@ __all__ = [
     "Protocol",
     "Region",
     "evaluate",
+    "evaluate_protocols",
     "get_protocol",
+    "get_protocols",
     "score_case",
     "score_failed_case",
+    "side_by_side",
 ]

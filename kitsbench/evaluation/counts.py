@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +56,37 @@ def joint_histogram(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
             counts += _count(p[whole:], t[whole:])
     counts[0] = size - counts[1:].sum()
     return counts.reshape(256, 256)
+
+
+def voxels_with(labels: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
+    """Find the voxels that have one of some labels other than background.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8
+        A label map in C order.
+    wanted : sequence of int
+        The labels.
+
+    Returns
+    -------
+    ndarray of int64
+        Flat indices in ascending order.
+    """
+    inside = np.zeros(256, bool)
+    inside[list(wanted)] = True
+    flat = np.ascontiguousarray(labels).reshape(-1)
+    found = [np.zeros(0, np.int64)]
+    for start in range(0, flat.size, _BLOCK):
+        block = flat[start : start + _BLOCK]
+        whole = block.size // 8 * 8
+        # Of eight voxels at a time, most are background and looked at no further.
+        words = block[:whole].view(np.uint64)
+        used = np.flatnonzero(words)
+        word, byte = np.nonzero(inside[words[used].view(np.uint8)].reshape(-1, 8))
+        found.append(start + used[word] * 8 + byte)
+        found.append(start + whole + np.flatnonzero(inside[block[whole:]]))
+    return np.concatenate(found)
 
 
 def _count(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:

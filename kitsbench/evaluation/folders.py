@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
-from multiprocessing import get_context
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from kitsbench.errors import DataError, UsageError
+from kitsbench.evaluation.cases import CaseFiles, CaseScores, Task
 from kitsbench.evaluation.evaluation import Evaluation, Problem
 from kitsbench.evaluation.label_files import (
-    LabelFile,
     check_same_grid,
     find_label_maps,
+    find_samples,
     match_cases,
     read_header,
-    read_labels,
 )
-from kitsbench.evaluation.protocols import Protocol, check_metrics, get_protocol
-from kitsbench.evaluation.scores import ON_SURFACES, score_case, score_failed_case
+from kitsbench.evaluation.partial import PartialScores
+from kitsbench.evaluation.pool import score_cases
+from kitsbench.evaluation.protocols import (
+    SAMPLED_PROTOCOL,
+    SURFACE_METRICS,
+    Protocol,
+    check_metrics,
+    get_protocol,
+)
 
 Progress = Callable[[int, int, str], None]
+REFERENCES = ("majority", "samples")
+"""What ``kits21`` may score against: the majority mask, or the sampled annotations."""
 
 
 def evaluate(
@@ -34,12 +35,14 @@ def evaluate(
     truth: Path,
     protocol: str | Protocol,
     missing: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = 1,
     progress: Progress | None = None,
     metrics: Sequence[str] | None = None,
     cases: Iterable[str] | None = None,
+    reference: str | None = None,
+    partial: Path | None = None,
 ) -> Evaluation:
-    """Score every case of the truth.
+    """Score every case of the truth by one protocol.
 
     What can be seen from names and headers is checked for all cases before any voxel is read,
     and stops the evaluation. What shows only in the voxels (a damaged file, a value that is no
@@ -51,17 +54,24 @@ def evaluate(
         Folders in any layout of :func:`~kitsbench.evaluation.label_files.find_label_maps`, or
         two files.
     protocol : str or Protocol
-        ``kits19``, ``kits21`` (against the majority mask), ``kits23`` or ``labels``.
+        ``kits19``, ``kits21``, ``kits23`` or ``labels``.
     missing : {None, "background"}
         What a case without a prediction is: an error, or all background.
-    jobs : int
-        Processes; each holds one case at a time.
+    jobs : int, optional
+        Processes; each holds one case at a time. None: as many as there are cores and memory
+        for, up to eight.
     progress : callable, optional
         Called as ``progress(done, total, case)`` after every case.
     metrics : sequence of str, optional
         Names from :data:`~kitsbench.evaluation.METRICS`; by default the protocol's own.
     cases : iterable of str, optional
         The cases to score, for instance one fold; by default all of the truth.
+    reference : {None, "majority", "samples"}
+        For ``kits21``: score against the majority mask, or against sampled annotations and take
+        the mean. None: the samples where all cases have them, otherwise the majority mask.
+    partial : Path, optional
+        File that keeps the cases done so far, so that the same call goes on after a kill.
+        Remove it when the result is stored.
 
     Raises
     ------
@@ -70,45 +80,139 @@ def evaluate(
     DataError
         Folders, names, shapes or affines do not fit; the message names every file.
     """
-    protocol = get_protocol(protocol)
-    metrics = check_metrics(metrics, protocol)
+    return evaluate_protocols(
+        predictions,
+        truth,
+        [get_protocol(protocol)],
+        missing=missing,
+        jobs=jobs,
+        progress=progress,
+        metrics=metrics,
+        cases=cases,
+        reference=reference,
+        partial=partial,
+    )[0]
+
+
+def evaluate_protocols(
+    predictions: Path,
+    truth: Path,
+    protocols: Sequence[Protocol],
+    missing: str | None = None,
+    jobs: int | None = 1,
+    progress: Progress | None = None,
+    metrics: Sequence[str] | None = None,
+    cases: Iterable[str] | None = None,
+    reference: str | None = None,
+    partial: Path | None = None,
+) -> list[Evaluation]:
+    """Score every case of the truth by several protocols, reading every file once.
+
+    Parameters
+    ----------
+    predictions, truth, missing, jobs, progress, metrics, cases, reference, partial
+        As for :func:`evaluate`.
+    protocols : sequence of Protocol
+        By which to score.
+
+    Returns
+    -------
+    list of Evaluation
+        One for each protocol.
+
+    Raises
+    ------
+    UsageError, DataError
+        As for :func:`evaluate`.
+    """
+    for protocol in protocols:
+        check_metrics(metrics, protocol)
     if missing not in (None, "background"):
         raise UsageError(f"missing is {missing!r}; it is None (an error) or 'background'.")
-    if jobs < 1:
+    if reference not in (None, *REFERENCES):
+        raise UsageError(f"reference is {reference!r}; it is 'majority' or 'samples'.")
+    if reference == "samples" and not _wants_samples(protocols):
+        raise UsageError("Only the protocol kits21 scores against sampled annotations.")
+    if jobs is not None and jobs < 1:
         raise UsageError(f"jobs is {jobs}; at least one process is needed.")
+    task = Task(tuple(protocols), None if metrics is None else tuple(dict.fromkeys(metrics)))
     pairs, extra = _pair_up(Path(predictions), Path(truth), missing, cases)
-    files = _check_headers(pairs, need_boxes=bool(ON_SURFACES & set(metrics)))
+    samples = _samples(pairs, protocols, reference)
+    asked = metrics if metrics is not None else [m for p in protocols for m in p.metrics]
+    files = _check_headers(pairs, samples, need_boxes=bool({*SURFACE_METRICS} & {*asked}))
+    done: dict[str, CaseScores] = {}
+    with PartialScores(partial, files, task) as kept:
+        for case, scores in score_cases(files, task, jobs, kept.scores):
+            kept.add(case, scores)
+            done[case] = scores
+            if progress is not None:
+                progress(len(done), len(files), case)
+    return [_collect(files, done, protocol, extra) for protocol in protocols]
+
+
+def _collect(
+    files: Sequence[CaseFiles], done: dict[str, CaseScores], protocol: Protocol, extra: list[str]
+) -> Evaluation:
+    """Put the cases of one protocol together, in the order of the truth."""
     evaluation = Evaluation(protocol, [], extra=extra)
-    evaluation.missing = [case for case, (prediction, _) in files.items() if prediction is None]
-    outcomes: dict[str, _Outcome] = {}
-    for case, outcome in _score_all(files, protocol, metrics, jobs):
-        outcomes[case] = outcome
-        if progress is not None:
-            progress(len(outcomes), len(files), case)
-    for case in files:
-        outcome = outcomes[case]
-        evaluation.rows += [{"case": case, **row} for row in outcome.rows]
-        evaluation.absent |= {(case, region) for region in outcome.absent}
-        if outcome.problem is not None:
-            evaluation.problems.append(outcome.problem)
-    cysts = [case for case in files if outcomes[case].has_cyst]
-    if cysts and protocol.name == "kits19":
-        evaluation.notes.append(
-            f"Label 3 occurs in {len(cysts)} of {len(files)} cases. The KiTS19 rule (label > 1) "
-            "scores it as tumor; KiTS19 itself has no label for cysts."
-        )
+    evaluation.missing = [file.case for file in files if file.prediction is None]
+    for file in files:
+        case, scores = file.case, done[file.case]
+        evaluation.rows += [{"case": case, **row} for row in scores.rows.get(protocol.name, [])]
+        evaluation.lesions += [
+            {"case": case, **row} for row in scores.lesions.get(protocol.name, [])
+        ]
+        evaluation.absent |= {(case, region) for region in scores.absent.get(protocol.name, [])}
+        if scores.problem is not None:
+            evaluation.problems.append(Problem(**scores.problem))
+    evaluation.notes += _notes(files, done, protocol)
     return evaluation
 
 
-@dataclass
-class _Outcome:
-    rows: list[dict[str, Any]]
-    absent: list[str] = field(default_factory=list)
-    problem: Problem | None = None
-    has_cyst: bool = False
+def _notes(
+    files: Sequence[CaseFiles], done: dict[str, CaseScores], protocol: Protocol
+) -> list[str]:
+    cysts = [case for case, scores in done.items() if scores.has_cyst]
+    if cysts and protocol.name == "kits19":
+        return [
+            f"Label 3 occurs in {len(cysts)} of {len(files)} cases. The KiTS19 rule (label > 1) "
+            "scores it as tumor; KiTS19 itself has no label for cysts."
+        ]
+    if protocol.name != SAMPLED_PROTOCOL:
+        return []
+    if files[0].samples:
+        count = sum(len(file.samples) for file in files)
+        return [
+            f"kits21: mean over the sampled annotations ({count} in {len(files)} cases), as the "
+            "organisers scored the test set."
+        ]
+    return [
+        "kits21: scored against one mask a case, which the organisers offer for development; "
+        "they scored the test set against sampled annotations (segmentation_samples)."
+    ]
 
 
-_Pair = tuple[LabelFile | None, LabelFile]
+def _wants_samples(protocols: Sequence[Protocol]) -> bool:
+    return any(protocol.name == SAMPLED_PROTOCOL for protocol in protocols)
+
+
+def _samples(
+    pairs: dict[str, tuple[Path | None, Path]], protocols: Sequence[Protocol], reference: str | None
+) -> dict[str, tuple[Path, ...]]:
+    """Sampled annotations of every case, or of none."""
+    if reference == "majority" or not _wants_samples(protocols):
+        return {}
+    found = {case: find_samples(truth) for case, (_, truth) in pairs.items()}
+    without = [case for case, samples in found.items() if not samples]
+    if not without:
+        return found
+    if reference is None and len(without) == len(found):
+        return {}
+    raise DataError(
+        f"{len(without)} of {len(found)} cases have no sampled annotations "
+        f"(<case>/segmentation_samples/group_*/*.nii.gz): {_some(without)}. Make them with the "
+        "organisers' script, or score all cases against the majority mask (--reference majority)."
+    )
 
 
 def _pair_up(
@@ -150,97 +254,30 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _check_headers(
-    pairs: dict[str, tuple[Path | None, Path]], need_boxes: bool
-) -> dict[str, _Pair]:
+    pairs: dict[str, tuple[Path | None, Path]],
+    samples: dict[str, tuple[Path, ...]],
+    need_boxes: bool,
+) -> list[CaseFiles]:
     """Read and compare all headers; one error for everything that is wrong."""
-    files: dict[str, _Pair] = {}
+    files: list[CaseFiles] = []
     wrong: list[str] = []
     for case, (prediction_path, truth_path) in pairs.items():
         try:
             truth = read_header(truth_path)
             prediction = None if prediction_path is None else read_header(prediction_path)
-            if prediction is not None:
-                check_same_grid(prediction, truth)
+            sampled = tuple(read_header(path) for path in samples.get(case, ()))
+            for other, role in ((prediction, "prediction"), *((s, "sample") for s in sampled)):
+                if other is not None:
+                    check_same_grid(other, truth, role)
             if need_boxes and truth.sheared:
                 raise DataError(
                     f"truth {truth.path} has a sheared affine; distances need perpendicular axes. "
                     "Resample it, or ask for volumetric metrics only (--metrics dice)."
                 )
-            files[case] = (prediction, truth)
+            files.append(CaseFiles(case, prediction, truth, sampled))
         except DataError as error:
             wrong.append(f"{case}: {error}")
     if wrong:
         count = f"{len(wrong)} of {len(pairs)} cases cannot be scored.\n" if len(wrong) > 1 else ""
         raise DataError(count + "\n".join(wrong))
     return files
-
-
-def _score_all(
-    files: dict[str, _Pair], protocol: Protocol, metrics: Sequence[str], jobs: int
-) -> Iterator[tuple[str, _Outcome]]:
-    # A process takes about as long to start as a case to score.
-    jobs = min(jobs, len(files) // 2)
-    if jobs < 2:
-        for case, (prediction, truth) in files.items():
-            yield case, _score_files(case, prediction, truth, protocol, metrics)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures: dict[Future, str] = {
-            pool.submit(_score_files, case, *pair, protocol, metrics): case
-            for case, pair in files.items()
-        }
-        try:
-            for future in as_completed(futures):
-                case = futures[future]
-                try:
-                    yield case, future.result()
-                except BrokenProcessPool:
-                    reason = "a process was killed, probably for lack of memory; try --jobs 1"
-                    problem = Problem(case, str(files[case][1].path), reason)
-                    yield case, _Outcome([], problem=problem)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _score_files(
-    case: str,
-    prediction: LabelFile | None,
-    truth: LabelFile,
-    protocol: Protocol,
-    metrics: Sequence[str],
-) -> _Outcome:
-    """Score one case from its files; what is wrong with the voxels becomes a problem."""
-    try:
-        true_labels = read_labels(truth)
-    except DataError as error:
-        return _Outcome([], problem=Problem(case, str(truth.path), str(error)))
-    try:
-        labels = np.zeros_like(true_labels) if prediction is None else read_labels(prediction)
-        names = ("background" if prediction is None else str(prediction.path), str(truth.path))
-        rows = score_case(labels, true_labels, truth.spacing, protocol, metrics, names)
-    except DataError as error:
-        return _failed(case, prediction, truth, true_labels, protocol, metrics, error)
-    # Only KiTS19's rule gives label 3 a meaning that its users may not expect.
-    has_cyst = protocol.name == "kits19" and bool((labels == 3).any() or (true_labels == 3).any())
-    return _Outcome(rows, has_cyst=has_cyst)
-
-
-def _failed(case, prediction, truth, true_labels, protocol, metrics, error) -> _Outcome:
-    """Penalise a case, unless its truth is to blame."""
-    try:
-        rows = score_failed_case(true_labels, truth.spacing, protocol, metrics)
-    except DataError:
-        return _Outcome([], problem=Problem(case, str(truth.path), str(error)))
-    present = set(np.unique(true_labels).tolist())
-    absent = [region.name for region in protocol.regions if not present & set(region.labels)]
-    return _Outcome(rows, absent, Problem(case, str(prediction.path), str(error)))
-
-
-def default_jobs() -> int:
-    """Processes to use where nobody says: the cores this process may use, eight at most."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        cores = os.cpu_count() or 1
-    return max(1, min(8, cores))

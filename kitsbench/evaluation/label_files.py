@@ -7,11 +7,15 @@ import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kitsbench.errors import DataError
 from kitsbench.evaluation.scores import as_label_map
+
+if TYPE_CHECKING:
+    import nibabel as nib
 
 AFFINE_TOLERANCE = 1e-3
 """Largest sum of absolute differences between two affines of one grid (KiTS23's own check)."""
@@ -262,23 +266,64 @@ def read_labels(file: LabelFile) -> np.ndarray:
     import nibabel as nib
 
     try:
-        image = nib.load(file.path)
-        if file.path.name.lower().endswith(".gz"):
-            # Nibabel stops reading after the last voxel, before gzip's checksum, so that it
-            # takes damaged voxels for labels. Reading the file whole is also faster.
-            image = type(image).from_bytes(gzip.decompress(file.path.read_bytes()))
-        data = np.asanyarray(image.dataobj)
+        data = _stored_values(nib.load(file.path), file.path)
     except _READ_ERRORS as error:
         raise DataError(f"{file.path} is damaged: {_reason(error)}") from error
     labels = as_label_map(data.reshape(file.shape, order="A"), str(file.path))
     return nib.apply_orientation(labels, file.orientation).T
 
 
-def check_same_grid(prediction: LabelFile, truth: LabelFile) -> None:
+def _stored_values(image: nib.Nifti1Image, path: Path) -> np.ndarray:
+    """Values as the header scales them, in a view of the decompressed file where possible.
+
+    Nibabel stops reading after the last voxel, before gzip's checksum, so that it takes damaged
+    voxels for labels. Reading the file whole is also faster, and nothing is held twice.
+    """
+    proxy = image.dataobj
+    if not path.name.lower().endswith(".gz"):
+        return np.asanyarray(proxy)
+    content = gzip.decompress(path.read_bytes())
+    size = proxy.offset + int(np.prod(proxy.shape)) * proxy.dtype.itemsize
+    if len(content) < size:
+        raise ValueError(f"it holds {len(content)} bytes; its header promises {size}")
+    values = np.ndarray(proxy.shape, proxy.dtype, content, proxy.offset, order="F")
+    if (proxy.slope, proxy.inter) != (1, 0):
+        return values * proxy.slope + proxy.inter
+    return values
+
+
+def find_samples(truth: Path) -> tuple[Path, ...]:
+    """Find the sampled annotations of a case in KiTS21's layout.
+
+    The organisers' script writes them to ``<case>/segmentation_samples/group_*/*.nii.gz``, next
+    to the majority mask.
+
+    Parameters
+    ----------
+    truth : Path
+        The case's majority mask.
+
+    Returns
+    -------
+    tuple of Path
+        All members of all groups; empty where there are none.
+    """
+    members = truth.parent.glob("segmentation_samples/group*/*")
+    return tuple(sorted(path for path in members if _stem(path) and path.name[0] != "."))
+
+
+def check_same_grid(prediction: LabelFile, truth: LabelFile, role: str = "prediction") -> None:
     """Check that a prediction lies on the grid of its truth.
 
     A file may store the same voxels along other axes or in the other direction; that is no
     difference. The comparison is made along the axes of the truth.
+
+    Parameters
+    ----------
+    prediction, truth : LabelFile
+        The two.
+    role : str
+        What to call the first in messages.
 
     Raises
     ------
@@ -290,11 +335,11 @@ def check_same_grid(prediction: LabelFile, truth: LabelFile) -> None:
     turn = nib.orientations.ornt_transform(prediction.orientation, truth.orientation)
     order = np.argsort(turn[:, 0])
     shape = tuple(prediction.shape[axis] for axis in order)
-    pair = f"prediction {prediction.path} and truth {truth.path}"
+    pair = f"{role} {prediction.path} and truth {truth.path}"
     if shape != truth.shape:
         raise DataError(
             f"{pair} differ in shape: {prediction.shape} and {truth.shape}. "
-            "A prediction must have the voxels of its truth; resample it to the original scan."
+            f"A {role} must have the voxels of its truth; resample it to the original scan."
         )
     affine = prediction.affine @ nib.orientations.inv_ornt_aff(turn, prediction.shape)
     difference = np.abs(affine - truth.affine).sum()
@@ -302,7 +347,7 @@ def check_same_grid(prediction: LabelFile, truth: LabelFile) -> None:
         raise DataError(
             f"{pair} differ in affine by {difference:.4g} (sum of absolute differences, at most "
             f"{AFFINE_TOLERANCE:g}): {format_affine(affine)} and {format_affine(truth.affine)}. "
-            "Save the prediction with the header of the original scan."
+            f"Save the {role} with the header of the original scan."
         )
 
 

@@ -17,10 +17,22 @@ METRICS = {
     "recall": "TP / (TP + FN)",
     "surface_dice": "share of both surfaces' area within the region's tolerance of the other",
     "hd95_mm": "larger of the two directed 95th percentiles of distances between voxel surfaces",
+    "hd95_pooled_mm": "95th percentile of both directed sets of those distances together (MedPy)",
     "assd_mm": "mean of all distances from each voxel surface to the other",
     "volume_error_ml": "predicted volume minus true volume",
+    "lesion_sensitivity": "share of true lesions that a predicted one touches",
+    "lesion_false_positives": "predicted lesions that touch no true one",
 }
 """Name of every metric and what it is."""
+
+SURFACE_METRICS = ("surface_dice", "hd95_mm", "hd95_pooled_mm", "assd_mm")
+"""Metrics that need the surfaces of both masks."""
+
+LESION_METRICS = ("lesion_sensitivity", "lesion_false_positives")
+"""Metrics that count lesions; only regions of lesions have them."""
+
+ALL = "all"
+"""In place of a protocol's name: every one of them, side by side."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +47,14 @@ class Region:
         Label values that belong to the region.
     tolerance_mm : float
         Distance in mm within which two surfaces count as the same (surface Dice).
+    lesion : bool
+        Whether its connected pieces are lesions that can be found or missed.
     """
 
     name: str
     labels: tuple[int, ...]
     tolerance_mm: float = 1.0
+    lesion: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,8 +93,8 @@ class Protocol:
 # kits21 uses the same three since its final version).
 _HIERARCHY = (
     Region("kidney_and_mass", (1, 2, 3), 1.0330772532390826),
-    Region("mass", (2, 3), 1.1328796488598762),
-    Region("tumor", (2,), 1.1498198361434828),
+    Region("mass", (2, 3), 1.1328796488598762, lesion=True),
+    Region("tumor", (2,), 1.1498198361434828, lesion=True),
 )
 _VOLUMETRIC = ("dice", "precision", "recall")
 _WITH_SURFACE = ("dice", "surface_dice", "precision", "recall")
@@ -95,13 +110,13 @@ PROTOCOLS: dict[str, Protocol] = {
             # the same structures in KiTS23, for whoever asks for surface Dice.
             (
                 Region("kidney_and_tumor", (1, 2, 3), _HIERARCHY[0].tolerance_mm),
-                Region("tumor", (2, 3), _HIERARCHY[2].tolerance_mm),
+                Region("tumor", (2, 3), _HIERARCHY[2].tolerance_mm, lesion=True),
             ),
             _VOLUMETRIC,
         ),
         Protocol(
             "kits21",
-            "KiTS21: hierarchical regions against the majority mask",
+            "KiTS21: hierarchical regions",
             _HIERARCHY,
             _WITH_SURFACE,
         ),
@@ -109,13 +124,21 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "labels",
             "Each label by itself",
-            (Region("kidney", (1,)), Region("tumor", (2,)), Region("cyst", (3,))),
+            (
+                Region("kidney", (1,)),
+                Region("tumor", (2,), lesion=True),
+                Region("cyst", (3,), lesion=True),
+            ),
             _VOLUMETRIC,
             gt_positive=True,
         ),
     )
 }
 """Every protocol by its name."""
+
+
+SAMPLED_PROTOCOL = "kits21"
+"""The protocol whose organisers score against sampled annotations rather than one mask."""
 
 
 def get_protocol(name: str | Protocol) -> Protocol:
@@ -137,9 +160,21 @@ def get_protocol(name: str | Protocol) -> Protocol:
         close = difflib.get_close_matches(str(name).lower(), PROTOCOLS, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise UsageError(
-            f"There is no protocol '{name}'.{hint} The protocols are {', '.join(PROTOCOLS)}."
+            f"There is no protocol '{name}'.{hint} The protocols are {', '.join(PROTOCOLS)}; "
+            "kitsbench evaluate also takes all, for every one of them."
         )
     return PROTOCOLS[name]
+
+
+def get_protocols(name: str) -> list[Protocol]:
+    """Return the protocol of that name, or every protocol where the name is ``all``.
+
+    Raises
+    ------
+    UsageError
+        There is no such protocol.
+    """
+    return list(PROTOCOLS.values()) if name == ALL else [get_protocol(name)]
 
 
 def check_metrics(metrics: Sequence[str] | None, protocol: Protocol) -> tuple[str, ...]:

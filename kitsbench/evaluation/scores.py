@@ -8,8 +8,9 @@
 | both empty | both_empty | 1 | undefined | undefined | 0 |
 | no prediction at all | failed | 0 | 0 | 0 | image diagonal |
 
-The first, third and fourth lines are those of the KiTS21 and KiTS23 organisers' code. A failed
-prediction is penalised, never dropped, so that every method is measured on the same cases.
+The first four lines are those of the KiTS21 and KiTS23 organisers' code. A failed prediction is
+penalised, never dropped, so that every method is measured on the same cases. The sensitivity for
+lesions follows recall; a failed prediction has no number of false positives.
 """
 
 from __future__ import annotations
@@ -20,16 +21,20 @@ from typing import Any
 import numpy as np
 
 from kitsbench.errors import DataError
-from kitsbench.evaluation.counts import Counts, joint_histogram, region_counts
-from kitsbench.evaluation.distances import assd, directed_distances, hd95
-from kitsbench.evaluation.protocols import Protocol, check_metrics, get_protocol
-from kitsbench.evaluation.surface import label_corners, surface_dice
+from kitsbench.evaluation.counts import Counts
+from kitsbench.evaluation.distances import assd, hd95, hd95_pooled
+from kitsbench.evaluation.pairs import LabelPair, PredictedMap
+from kitsbench.evaluation.protocols import (
+    LESION_METRICS,
+    SURFACE_METRICS,
+    Protocol,
+    Region,
+    check_metrics,
+    get_protocol,
+)
 
 STATUSES = ("ok", "empty_prediction", "both_empty", "false_positive", "failed")
 """Every status of a score."""
-
-ON_SURFACES = {"surface_dice", "hd95_mm", "assd_mm"}
-"""Metrics that need the surfaces of both masks."""
 
 
 def score_case(
@@ -70,19 +75,58 @@ def score_case(
         There is no such protocol or metric.
     """
     protocol = get_protocol(protocol)
-    prediction = as_label_map(prediction, names[0])
+    labels = as_label_map(prediction, names[0])
     truth = as_label_map(truth, names[1])
-    spacing = _check_spacing(spacing)
-    if prediction.shape != truth.shape:
-        raise DataError(
-            f"{names[0]} has shape {prediction.shape}, {names[1]} {truth.shape} (z, y, x); "
-            "both must be on one grid."
-        )
-    prediction, truth, spacing = _in_memory_order(prediction, truth, spacing)
-    histogram = joint_histogram(prediction, truth)
-    check_labels(histogram.sum(axis=0), protocol, names[0])
-    check_labels(histogram.sum(axis=1), protocol, names[1])
-    return _rows(histogram, prediction, truth, spacing, protocol, metrics, failed=False)
+    pair = LabelPair(PredictedMap(labels, _check_spacing(spacing)), truth, names)
+    return score_pair(pair, protocol, metrics)
+
+
+def score_pair(
+    pair: LabelPair,
+    protocol: Protocol,
+    metrics: Sequence[str] | None = None,
+    failed: bool = False,
+) -> list[dict[str, Any]]:
+    """Score a pair of label maps; what protocols have in common is worked out once.
+
+    Parameters
+    ----------
+    pair : LabelPair
+        Prediction and truth. Where the prediction failed, an empty map stands for it.
+    protocol : Protocol
+        By which.
+    metrics : sequence of str, optional
+        Names from :data:`~kitsbench.evaluation.METRICS`; by default the protocol's own.
+    failed : bool
+        Whether there is no prediction, so that every score is the penalty.
+
+    Returns
+    -------
+    list of dict
+        As for :func:`score_case`.
+
+    Raises
+    ------
+    DataError
+        A map holds a label that the protocol does not know.
+    """
+    metrics = check_metrics(metrics, protocol)
+    for axis, name in enumerate(pair.names):
+        check_labels(pair.histogram.sum(axis=axis), protocol, name)
+    rows = []
+    for region in protocol.regions:
+        counts = pair.counts(region)
+        status = "failed" if failed else _status(counts)
+        values = _volumetric(counts, status, pair.spacing)
+        values |= _surface(pair, region, metrics, status)
+        if region.lesion and set(LESION_METRICS) & set(metrics):
+            values |= _lesions(pair, region, status)
+        rows += [
+            {"region": region.name, "metric": name, "value": values[name], "status": status}
+            for name in metrics
+            if name in values
+        ]
+    return rows
 
 
 def score_failed_case(
@@ -110,12 +154,9 @@ def score_failed_case(
     """
     protocol = get_protocol(protocol)
     truth = as_label_map(truth, "truth")
-    spacing = _check_spacing(spacing)
-    truth, _, spacing = _in_memory_order(truth, truth, spacing)
-    histogram = np.zeros((256, 256), np.int64)
-    histogram[:, 0] = joint_histogram(truth, truth).diagonal()
-    check_labels(histogram.sum(axis=1), protocol, "truth")
-    return _rows(histogram, truth, truth, spacing, protocol, metrics, failed=True)
+    empty = PredictedMap(np.zeros_like(truth), _check_spacing(spacing))
+    pair = LabelPair(empty, truth, ("prediction", "truth"))
+    return score_pair(pair, protocol, metrics, failed=True)
 
 
 def as_label_map(array: np.ndarray, name: str) -> np.ndarray:
@@ -194,52 +235,11 @@ def _check_spacing(spacing: Sequence[float]) -> tuple[float, float, float]:
     return values
 
 
-def _in_memory_order(prediction, truth, spacing):
-    """Turn both maps so that the truth lies in memory as C has it.
-
-    Files often store their axes reversed or flipped. No score minds how the axes are named or
-    directed, but going through memory in its order is several times faster.
-    """
-    order = sorted(range(3), key=lambda axis: -abs(truth.strides[axis]))
-    flips = tuple(slice(None, None, -1 if truth.strides[axis] < 0 else 1) for axis in order)
-    prediction = np.ascontiguousarray(prediction.transpose(order)[flips])
-    truth = np.ascontiguousarray(truth.transpose(order)[flips])
-    return prediction, truth, tuple(spacing[axis] for axis in order)
-
-
 def _status(counts: Counts) -> str:
     has_truth, has_prediction = counts.tp + counts.fn > 0, counts.tp + counts.fp > 0
     if has_truth:
         return "ok" if has_prediction else "empty_prediction"
     return "false_positive" if has_prediction else "both_empty"
-
-
-def _rows(histogram, prediction, truth, spacing, protocol, metrics, failed):
-    metrics = check_metrics(metrics, protocol)
-    # An axis of n voxels is n voxel sizes long: no two points of the image are further apart.
-    diagonal = float(np.linalg.norm(np.multiply(truth.shape, spacing)))
-    corners = None
-    rows = []
-    for region in protocol.regions:
-        counts = region_counts(histogram, region)
-        status = "failed" if failed else _status(counts)
-        values = _volumetric(counts, status, spacing)
-        if status != "ok":
-            apart, distance = (1.0, 0.0) if status == "both_empty" else (0.0, diagonal)
-            values |= {"surface_dice": apart, "hd95_mm": distance, "assd_mm": distance}
-        elif ON_SURFACES & set(metrics):
-            # One search for corner points serves every region and metric.
-            corners = corners or (label_corners(prediction), label_corners(truth))
-            if "surface_dice" in metrics:
-                values["surface_dice"] = surface_dice(*corners, region, spacing)
-            if {"hd95_mm", "assd_mm"} & set(metrics):
-                distances = directed_distances(*corners, region, spacing)
-                values |= {"hd95_mm": hd95(distances), "assd_mm": assd(distances)}
-        rows += [
-            {"region": region.name, "metric": name, "value": values[name], "status": status}
-            for name in metrics
-        ]
-    return rows
 
 
 def _volumetric(counts: Counts, status: str, spacing) -> dict[str, float | None]:
@@ -257,4 +257,29 @@ def _volumetric(counts: Counts, status: str, spacing) -> dict[str, float | None]
         "precision": precision,
         "recall": recall,
         "volume_error_ml": (fp - fn) * voxel_ml,
+    }
+
+
+def _surface(
+    pair: LabelPair, region: Region, metrics: Sequence[str], status: str
+) -> dict[str, float]:
+    """Values of the metrics on surfaces that were asked for."""
+    asked = set(metrics) & set(SURFACE_METRICS)
+    if status != "ok":
+        apart, distance = (1.0, 0.0) if status == "both_empty" else (0.0, pair.diagonal)
+        return {name: apart if name == "surface_dice" else distance for name in asked}
+    values = {}
+    if "surface_dice" in asked:
+        values["surface_dice"] = pair.surface_dice(region)
+    for name, summary in (("hd95_mm", hd95), ("hd95_pooled_mm", hd95_pooled), ("assd_mm", assd)):
+        if name in asked:
+            values[name] = summary(pair.distances(region))
+    return values
+
+
+def _lesions(pair: LabelPair, region: Region, status: str) -> dict[str, float | None]:
+    counts = pair.lesions(region)
+    return {
+        "lesion_sensitivity": counts.n_found / counts.n_lesions if counts.n_lesions else None,
+        "lesion_false_positives": None if status == "failed" else float(counts.n_false_positive),
     }

@@ -45,6 +45,8 @@ def summarise(
             if name != region.name:
                 continue
             positive_only = protocol.gt_positive or metric in ("precision", "recall")
+            # A false positive is one wherever it is.
+            positive_only &= metric != "lesion_false_positives"
             values = [
                 row["value"]
                 for row in group
@@ -64,7 +66,10 @@ def summarise(
 
 
 def detection(
-    rows: Sequence[Row], protocol: Protocol, absent: Collection[tuple[str, str]] = ()
+    rows: Sequence[Row],
+    protocol: Protocol,
+    absent: Collection[tuple[str, str]] = (),
+    lesions: Sequence[Row] = (),
 ) -> list[dict[str, Any]]:
     """Count, region by region, where something was found and where something was there.
 
@@ -75,34 +80,55 @@ def detection(
     ----------
     rows, protocol, absent
         As for :func:`summarise`.
+    lesions : sequence of dict
+        With the keys ``case``, ``region``, ``n_lesions``, ``n_found``, ``n_false_positive``.
 
     Returns
     -------
     list of dict
         ``region``; ``n_present`` cases whose truth has it, ``n_found`` of them with a
         prediction (overlapping or not), ``sensitivity``; ``n_absent``, ``n_false_positive``,
-        ``false_positive_rate``; ``n_failed``. A rate without cases is None.
+        ``false_positive_rate``; ``n_failed``. Where lesions were counted also ``n_lesions``,
+        ``n_lesions_found``, ``lesion_sensitivity``, ``n_lesions_false_positive`` and
+        ``false_positives_per_case``, the last over the cases that did not fail. A rate without
+        cases is None.
     """
     result = []
     for region in protocol.regions:
         by_case = {row["case"]: row for row in rows if row["region"] == region.name}
         statuses = [row["status"] for row in by_case.values()]
         present = [row["status"] for row in by_case.values() if _in_truth(row, absent)]
-        n_absent = len(statuses) - len(present)
+        n_absent, n_failed = len(statuses) - len(present), statuses.count("failed")
         found, false_positive = present.count("ok"), statuses.count("false_positive")
-        result.append(
-            {
-                "region": region.name,
-                "n_present": len(present),
-                "n_found": found,
-                "sensitivity": found / len(present) if present else None,
-                "n_absent": n_absent,
-                "n_false_positive": false_positive,
-                "false_positive_rate": false_positive / n_absent if n_absent else None,
-                "n_failed": statuses.count("failed"),
+        entry = {
+            "region": region.name,
+            "n_present": len(present),
+            "n_found": found,
+            "sensitivity": _rate(found, len(present)),
+            "n_absent": n_absent,
+            "n_false_positive": false_positive,
+            "false_positive_rate": _rate(false_positive, n_absent),
+            "n_failed": n_failed,
+        }
+        counted = [row for row in lesions if row["region"] == region.name]
+        if counted:
+            total, hits, wrong = (
+                sum(row[key] for row in counted)
+                for key in ("n_lesions", "n_found", "n_false_positive")
+            )
+            entry |= {
+                "n_lesions": total,
+                "n_lesions_found": hits,
+                "lesion_sensitivity": _rate(hits, total),
+                "n_lesions_false_positive": wrong,
+                "false_positives_per_case": _rate(wrong, len(counted) - n_failed),
             }
-        )
+        result.append(entry)
     return result
+
+
+def _rate(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
 
 
 def headline(summary: Sequence[Row], protocol: Protocol) -> dict[str, float | None]:

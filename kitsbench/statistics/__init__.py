@@ -7,6 +7,7 @@ says so and speaks of the trained models alone.
 """
 
 from kitsbench.statistics.blocks import ScoreBlocks, score_blocks
+from kitsbench.statistics.bootstrap import BootstrapInterval, bootstrap_interval
 from kitsbench.statistics.comparison import Comparison, compare
 from kitsbench.statistics.effects import Effects, effect_sizes, hodges_lehmann, rank_biserial
 from kitsbench.statistics.endpoints import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
@@ -18,7 +19,8 @@ from kitsbench.statistics.power import (
     pilot_components,
     smallest_detectable_gap,
 )
-from kitsbench.statistics.ranking import rank, rank_groups, rank_stability, rank_then_mean
+from kitsbench.statistics.ranking import kendall_tau, rank, rank_groups, rank_stability
+from kitsbench.statistics.schemes import official_ranking
 from kitsbench.statistics.scoretable import read_scores, validate_scores
 from kitsbench.statistics.simpletests import (
     adjust,
@@ -28,6 +30,7 @@ from kitsbench.statistics.simpletests import (
     fold_test,
     nadeau_bengio,
 )
+from kitsbench.statistics.strata import read_cases
 from kitsbench.statistics.summary import plus_minus, summarise
 from kitsbench.statistics.twoway import TestResult, two_way_test
 from kitsbench.statistics.verdicts import VERDICTS
@@ -35,6 +38,7 @@ from kitsbench.statistics.verdicts import VERDICTS
 __all__ = [
     "DEFAULT_ENDPOINT",
     "VERDICTS",
+    "BootstrapInterval",
     "Comparison",
     "Components",
     "Effects",
@@ -43,6 +47,7 @@ __all__ = [
     "TestResult",
     "adjust",
     "best_test",
+    "bootstrap_interval",
     "case_test",
     "compare",
     "effect_sizes",
@@ -50,7 +55,9 @@ __all__ = [
     "estimate_components",
     "fold_test",
     "hodges_lehmann",
+    "kendall_tau",
     "nadeau_bengio",
+    "official_ranking",
     "paired_power",
     "parse_endpoint",
     "pilot_components",
@@ -60,7 +67,7 @@ __all__ = [
     "rank_biserial",
     "rank_groups",
     "rank_stability",
-    "rank_then_mean",
+    "read_cases",
     "read_scores",
     "score_blocks",
     "smallest_detectable_gap",

@@ -65,15 +65,18 @@ class ScoreBlocks:
 
     def without_failures(self) -> ScoreBlocks | None:
         """Drop every case that failed for any architecture (listwise); None if none is left."""
-        names, kept_folds = self.architectures, []
         keep = []
         for index in range(len(self.folds)):
             bad = np.zeros(len(self.cases[index]), dtype=bool)
-            for name in names:
+            for name in self.architectures:
                 bad |= self.failed[name][index].any(axis=1)
             keep.append(~bad)
-            if not bad.all():
-                kept_folds.append(index)
+        return self.subset(keep)
+
+    def subset(self, keep: Sequence[NDArray[np.bool_]]) -> ScoreBlocks | None:
+        """Keep the marked cases of each fold; None if there is none."""
+        names = self.architectures
+        kept_folds = [index for index, flags in enumerate(keep) if flags.any()]
         if not kept_folds:
             return None
         return ScoreBlocks(

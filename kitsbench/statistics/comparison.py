@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,16 +10,20 @@ import pandas as pd
 
 from kitsbench.errors import UsageError
 from kitsbench.statistics.blocks import choose_table, score_blocks
+from kitsbench.statistics.casetests import TESTS
+from kitsbench.statistics.demsar import demsar as compare_mean_ranks
 from kitsbench.statistics.endpoints import DEFAULT_ENDPOINT, Endpoint, margin_of, parse_endpoint
 from kitsbench.statistics.outcomes import judge, listwise, ranking, warnings_of
 from kitsbench.statistics.pairs import analyse_pairs, pair_names
 from kitsbench.statistics.policy import truth_holds_region
 from kitsbench.statistics.power import estimate_components
-from kitsbench.statistics.ranking import REPLICATES
+from kitsbench.statistics.ranking import REPLICATES, rank_stability
+from kitsbench.statistics.schemes import all_schemes, official_ranking, stability_row
 from kitsbench.statistics.scoretable import validate_scores
 from kitsbench.statistics.secondary import secondary_endpoints
+from kitsbench.statistics.strata import Stratum, parse_stratum, stratified
 
-FAMILY_CORRECTIONS = ("holm", "hommel")
+FAMILY_CORRECTIONS = ("holm", "hommel", "shaffer")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,14 @@ class Comparison:
         The comparison without the cases that failed for any architecture; None without failures.
     warnings : list of str
         What a reader must know.
+    rankings : dict
+        The ranking by other schemes, without one fold, and in the bootstrap.
+    official : dict or None
+        The ranking by the rule of the protocol's challenge, where the table has what it needs.
+    demsar : dict or None
+        Comparison of mean ranks, if asked for.
+    strata : list of dict
+        Differences within declared strata, exploratory.
     """
 
     endpoint: str
@@ -61,6 +73,10 @@ class Comparison:
     sensitivity: dict[str, Any] | None
     secondary: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    rankings: dict[str, Any] = field(default_factory=dict)
+    official: dict[str, Any] | None = None
+    demsar: dict[str, Any] | None = None
+    strata: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -90,6 +106,10 @@ class Comparison:
             "sensitivity": self.sensitivity,
             "secondary": self.secondary,
             "warnings": self.warnings,
+            "rankings": self.rankings,
+            "official": self.official,
+            "demsar": self.demsar,
+            "strata": self.strata,
         }
 
 
@@ -109,6 +129,10 @@ def compare(
     bootstrap: int = REPLICATES,
     random_seed: int = 0,
     secondary: bool = True,
+    test: str = "auto",
+    demsar: bool = False,
+    cases: pd.DataFrame | None = None,
+    strata: Sequence[str | Stratum] = (),
 ) -> Comparison:
     """Compare all architectures of a score table on one declared endpoint.
 
@@ -123,7 +147,7 @@ def compare(
         kidney) for Dice and surface Dice, none for other metrics.
     alpha : float
         Level of the tests and 1 minus that of the intervals.
-    correction : {"holm", "hommel"}
+    correction : {"holm", "hommel", "shaffer"}
         Over all pairs; equivalence has a family of its own.
     baseline : str, optional
         Compare with this architecture only. There are no rank groups then.
@@ -140,6 +164,16 @@ def compare(
         Replicates and seed of the rank intervals.
     secondary : bool
         Whether to test the other endpoints of the table too (exploratory).
+    test : {"auto", "wilcoxon", "permutation"}
+        ``auto``: the test with the widest scope that the data allow. The others test cases and
+        speak of the trained models (scope L0).
+    demsar : bool
+        Compare mean ranks too, by Friedman and Nemenyi (scope L0).
+    cases : DataFrame, optional
+        Properties of the cases, see :func:`~kitsbench.statistics.strata.read_cases`.
+    strata : sequence of str or Stratum
+        Columns of ``cases``, with cuts: ``tumor_volume_ml:10,100``. Declare them before
+        the results are seen.
 
     Returns
     -------
@@ -154,7 +188,12 @@ def compare(
     """
     target = parse_endpoint(endpoint)
     margin = margin_of(target, margins)
-    _check_options(alpha, correction, bootstrap, fold_count)
+    _check_options(alpha, correction, bootstrap, fold_count, test)
+    declared = [parse_stratum(text) for text in strata]
+    if declared and cases is None:
+        raise UsageError(
+            f"The stratum {declared[0].text} was declared, but no table of cases was given."
+        )
     table = choose_table(validate_scores(scores), target, protocol, dataset)
     positive = truth_holds_region(table[table["region"] == target.region])
     blocks = score_blocks(table, target, positive)
@@ -163,11 +202,13 @@ def compare(
         "alpha": alpha,
         "conservative": conservative,
         "fold_count": folds,
+        "test": test,
     }
     names = pair_names(blocks.architectures, baseline)
     tests = analyse_pairs(blocks, names, margin=margin, **options)
     label = dataset_name or str(table["dataset"].iloc[0]) or "these data"
-    rows, separated = judge(blocks, tests, margin, alpha, correction, label)
+    stability = rank_stability(blocks, bootstrap, random_seed)
+    rows, separated = judge(blocks, tests, margin, alpha, correction, label, stability)
     rest, notes = secondary_endpoints(table, target, baseline, **options) if secondary else ([], [])
     components = estimate_components(blocks)
     gaps = [row["smallest_detectable_gap"] for row in rows]
@@ -181,24 +222,33 @@ def compare(
         alpha=alpha,
         margin=margin,
         pairs=rows,
-        ranking=ranking(
-            blocks, None if baseline else separated, alpha, conservative, bootstrap, random_seed
-        ),
+        ranking=ranking(blocks, None if baseline else separated, alpha, conservative, stability),
         smallest_detectable_gap=_median([gap for gap in gaps if gap is not None]),
         components=None if components is None else dict(components.__dict__),
         sensitivity=listwise(blocks, names, options),
         secondary=rest,
-        warnings=[*warnings_of(blocks, tests), *notes],
+        warnings=[*warnings_of(blocks, tests, test), *notes],
+        rankings={
+            **all_schemes(blocks, None if baseline else [row["better"] for row in rows]),
+            "bootstrap": stability_row(blocks, stability),
+        },
+        official=official_ranking(table, str(table["protocol"].iloc[0])),
+        demsar=compare_mean_ranks(blocks, alpha) if demsar and names else None,
+        strata=stratified(blocks, names, cases, declared, options) if cases is not None else [],
     )
 
 
-def _check_options(alpha: float, correction: str, bootstrap: int, fold_count: int | None) -> None:
+def _check_options(
+    alpha: float, correction: str, bootstrap: int, fold_count: int | None, test: str
+) -> None:
+    if test not in TESTS:
+        raise UsageError(f"There is no test '{test}'; choose {', '.join(TESTS)}.")
     if not 0 < alpha < 1:
         raise UsageError(f"alpha is {alpha}; it must lie between 0 and 1, for example 0.05.")
     if correction not in FAMILY_CORRECTIONS:
         raise UsageError(
             f"There is no correction '{correction}' for the primary endpoint; choose "
-            f"{' or '.join(FAMILY_CORRECTIONS)}."
+            f"{', '.join(FAMILY_CORRECTIONS)}."
         )
     if bootstrap < 1:
         raise UsageError(f"The bootstrap has {bootstrap} replicates; it needs at least 1.")

@@ -10,12 +10,18 @@ from kitsbench.errors import UsageError
 DEFAULT_ENDPOINT = ("tumor", "dice")
 """The declared primary endpoint unless another is named."""
 
-LOWER_IS_BETTER = ("hd95_mm", "assd_mm", "volume_error_ml")
-UNIT_INTERVAL = ("dice", "surface_dice", "precision", "recall")
+LOWER_IS_BETTER = (
+    "hd95_mm",
+    "hd95_pooled_mm",
+    "assd_mm",
+    "volume_error_ml",
+    "lesion_false_positives",
+)
+UNIT_INTERVAL = ("dice", "surface_dice", "precision", "recall", "lesion_sensitivity")
 _UNITS = {"_mm": "mm", "_ml": "ml"}
 # Precision and recall have no value where the truth is empty, so they are defined on the cases
 # that hold the region. "Never predict a cyst" would score 1 on every cyst-free scan.
-_POSITIVE_METRICS = ("precision", "recall")
+_POSITIVE_METRICS = ("precision", "recall", "lesion_sensitivity")
 _POSITIVE_REGIONS = ("cyst",)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
 
 from kitsbench.statistics.blocks import ScoreBlocks
 from kitsbench.statistics.effects import effect_sizes
 from kitsbench.statistics.pairs import PairTest, analyse_pairs, number
 from kitsbench.statistics.power import POWER, smallest_detectable_gap
-from kitsbench.statistics.ranking import rank, rank_groups, rank_stability
-from kitsbench.statistics.simpletests import adjust, best_test
+from kitsbench.statistics.ranking import Stability, rank, rank_groups
+from kitsbench.statistics.simpletests import FOLDS_FOR_A_FOLD_TEST, adjust, best_test
 from kitsbench.statistics.verdicts import (
     FAILURES_TO_WARN,
     FAILURES_WITHOUT_VERDICT,
@@ -21,6 +24,7 @@ from kitsbench.statistics.verdicts import (
 )
 
 FEW_CASES = 50
+SEEDS_FOR_A_BOOTSTRAP = 3  # with fewer runs to draw from, percentile intervals are too short
 
 
 def judge(
@@ -30,6 +34,7 @@ def judge(
     alpha: float,
     correction: str,
     dataset: str,
+    stability: Stability,
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Adjust the families of p-values and say the verdict on each pair.
 
@@ -43,6 +48,8 @@ def judge(
         As for :func:`~kitsbench.statistics.compare`.
     dataset : str
         Name for the sentences.
+    stability : Stability
+        Bootstrap of the means, for the intervals that check those of the tests.
 
     Returns
     -------
@@ -53,9 +60,11 @@ def judge(
     """
     differences = adjust([test.result.p_value for test in tests], correction)
     equivalences = adjust([test.p_equivalence for test in tests], correction)
+    resampled = adjust([test.p_nadeau_bengio for test in tests], correction)
     rates = {name: blocks.failure_rate(name) for name in blocks.architectures}
     rows, separated = [], []
-    for test, p_adjusted, p_equivalence in zip(tests, differences, equivalences, strict=True):
+    columns = (tests, differences, equivalences, resampled)
+    for test, p_adjusted, p_equivalence, p_resampled in zip(*columns, strict=True):
         failures = {
             name: rates[name] for name in (test.a, test.b) if rates[name] > FAILURES_WITHOUT_VERDICT
         }
@@ -77,7 +86,9 @@ def judge(
         verdict, better = decide(finding)
         if better is not None:
             separated.append((test.a, test.b))
-        rows.append(_pair_row(blocks, test, finding, verdict, better))
+        row = _pair_row(blocks, test, finding, verdict, better)
+        row |= _training_sets(blocks, finding, better, float(p_resampled))
+        rows.append(row | _redrawn(blocks, test, stability, alpha))
     return rows, separated
 
 
@@ -109,13 +120,43 @@ def _pair_row(
     }
 
 
+def _training_sets(
+    blocks: ScoreBlocks, finding: Finding, better: str | None, p_adjusted: float
+) -> dict[str, Any]:
+    """Scope L2: whether a finding also holds for other training sets; None where it is none."""
+    settled = better is not None and len(blocks.folds) >= FOLDS_FOR_A_FOLD_TEST
+    settled = settled and finding.result.scope == "L1" and math.isfinite(p_adjusted)
+    return {
+        "p_nadeau_bengio_adjusted": number(p_adjusted),
+        "robust_to_training_set": p_adjusted < finding.alpha if settled else None,
+    }
+
+
+def _redrawn(
+    blocks: ScoreBlocks, test: PairTest, stability: Stability, alpha: float
+) -> dict[str, Any]:
+    """Cross-checks: percentile interval of the two-level bootstrap, and posterior probabilities."""
+    low = high = None
+    if test.result.n_seeds >= SEEDS_FOR_A_BOOTSTRAP:
+        a, b = (blocks.architectures.index(name) for name in (test.a, test.b))
+        d = stability.means[:, a] - stability.means[:, b]
+        low, high = (float(q) for q in np.quantile(d, [alpha / 2, 1 - alpha / 2]))
+    posterior = test.posterior
+    return {
+        "ci_bootstrap_low": low,
+        "ci_bootstrap_high": high,
+        "posterior_a_better": None if posterior is None else posterior.first_better,
+        "posterior_equivalent": None if posterior is None else posterior.equivalent,
+        "posterior_b_better": None if posterior is None else posterior.second_better,
+    }
+
+
 def ranking(
     blocks: ScoreBlocks,
     separated: list[tuple[str, str]] | None,
     alpha: float,
     conservative: bool,
-    bootstrap: int,
-    random_seed: int,
+    stability: Stability,
 ) -> list[dict[str, Any]]:
     """Rank architectures by their mean, best first, with rank intervals and groups.
 
@@ -125,12 +166,13 @@ def ranking(
         Scores of the endpoint.
     separated : list of (str, str) or None
         Pairs between which a difference was found; None leaves out the groups.
-    alpha, conservative, bootstrap, random_seed
+    stability : Stability
+        Bootstrap of the ranks.
+    alpha, conservative
         As for :func:`~kitsbench.statistics.compare`.
     """
     means = [blocks.mean(name) for name in blocks.architectures]
     ranks = rank(means, blocks.endpoint.higher_is_better)
-    stability = rank_stability(blocks, bootstrap, random_seed)
     order = sorted(range(len(means)), key=lambda i: (ranks[i], blocks.architectures[i]))
     groups: dict[str, str] = {}
     if separated is not None:
@@ -200,7 +242,7 @@ def listwise(
     }
 
 
-def warnings_of(blocks: ScoreBlocks, tests: list[PairTest]) -> list[str]:
+def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], asked: str = "auto") -> list[str]:
     """Say what a reader must know before believing the tables.
 
     Parameters
@@ -209,6 +251,8 @@ def warnings_of(blocks: ScoreBlocks, tests: list[PairTest]) -> list[str]:
         Scores of the endpoint.
     tests : list of PairTest
         The pairs that were tested.
+    asked : str
+        The test that was asked for.
     """
     notes = list(blocks.notes)
     if not tests:
@@ -230,7 +274,13 @@ def warnings_of(blocks: ScoreBlocks, tests: list[PairTest]) -> list[str]:
             f"There are {blocks.n_cases} cases: below {FEW_CASES} the intervals of single means "
             "cover less than they say."
         )
-    if any(test.result.scope == "L0" for test in tests):
+    if tests and asked != "auto":
+        notes.append(
+            f"Asked for: {tests[0].result.test}. It takes the trained networks as given (scope "
+            "L0): between equal architectures it finds differences far more often than alpha "
+            "says, because all cases of a fold share one network."
+        )
+    elif any(test.result.scope == "L0" for test in tests):
         notes.append(
             "Without a second seed or four folds the tests speak of these trained models only "
             "(scope L0); rank intervals vary the cases alone. Run at least two seeds."

@@ -9,8 +9,15 @@ from typing import Any
 
 from kitsbench.errors import UsageError
 from kitsbench.statistics.blocks import ScoreBlocks
+from kitsbench.statistics.casetests import run_test
 from kitsbench.statistics.endpoints import Endpoint
-from kitsbench.statistics.simpletests import best_test, equivalence_p, fold_means, nadeau_bengio
+from kitsbench.statistics.simpletests import (
+    Posterior,
+    bayesian_test,
+    equivalence_p,
+    fold_means,
+    nadeau_bengio,
+)
 from kitsbench.statistics.twoway import TestResult
 
 
@@ -28,6 +35,8 @@ class PairTest:
         Unadjusted; NaN without a margin or without spread.
     p_nadeau_bengio : float
         NaN where the folds are no cross-validation.
+    posterior : Posterior or None
+        Of the Bayesian correlated t-test; None there, and without a margin.
     """
 
     a: str
@@ -35,6 +44,7 @@ class PairTest:
     result: TestResult
     p_equivalence: float
     p_nadeau_bengio: float
+    posterior: Posterior | None
 
     def numbers(self, endpoint: Endpoint) -> dict[str, Any]:
         """Return what every table of pairs shows: who, on what, how many, how large."""
@@ -88,6 +98,7 @@ def analyse_pairs(
     alpha: float,
     conservative: bool,
     fold_count: int,
+    test: str = "auto",
 ) -> list[PairTest]:
     """Test pairs of architectures.
 
@@ -106,19 +117,25 @@ def analyse_pairs(
     fold_count : int
         Folds of the whole cross-validation, of which the table may hold a part; 1 where the
         folds are none.
+    test : str
+        See :func:`~kitsbench.statistics.casetests.run_test`.
     """
     results = []
     for a, b in pairs:
         first, second = blocks.values[a], blocks.values[b]
-        result = best_test(first, second, alpha, conservative)
-        nan = float("nan")
-        equivalence = resampled = nan
+        result = run_test(test, first, second, alpha, conservative)
+        equivalence = resampled = float("nan")
+        posterior = None
         if margin is not None:
             equivalence = equivalence_p(result.estimate, result.se, result.df, -margin, margin)
         if fold_count >= 2 and len(blocks.folds) >= 2:
             differences = fold_means(first) - fold_means(second)
-            resampled = nadeau_bengio(differences, 1 / (fold_count - 1), alpha).p_value
-        results.append(PairTest(a, b, result, equivalence, resampled))
+            ratio = 1 / (fold_count - 1)
+            resampled = nadeau_bengio(differences, ratio, alpha).p_value
+            if margin is not None:
+                higher = blocks.endpoint.higher_is_better
+                posterior = bayesian_test(differences, ratio, margin, higher)
+        results.append(PairTest(a, b, result, equivalence, resampled, posterior))
     return results
 
 

@@ -49,7 +49,7 @@ def read_scores(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
         raise DataError("No score table was given; name at least one CSV or Parquet file.")
     tables, places = [], []
     for file in files:
-        table = _with_columns(_read_file(file), str(file))
+        table = _with_columns(read_text_table(file, "a long score table"), str(file))
         tables.append(table)
         first = 2 if file.suffix.lower() != ".parquet" else 1
         word = "line" if first == 2 else "row"
@@ -84,13 +84,27 @@ def validate_scores(scores: pd.DataFrame) -> pd.DataFrame:
     return _validated(table, [f"row {number}" for number in range(1, len(table) + 1)])
 
 
-def _read_file(file: Path) -> pd.DataFrame:
+def read_text_table(file: Path, what: str) -> pd.DataFrame:
+    """Read a CSV file with all cells as text, or a Parquet file.
+
+    Parameters
+    ----------
+    file : Path
+        Commas, semicolons or tabs; ``.parquet`` is Parquet.
+    what : str
+        What it should be, for the messages.
+
+    Raises
+    ------
+    DataError
+        There is no such file, or it cannot be read.
+    """
     if file.is_dir():
         inside = file / "report" / "scores.csv"
         hint = inside if inside.is_file() else "the CSV or Parquet file in it"
-        raise DataError(f"{file} is a folder; give a score table, such as {hint}.")
+        raise DataError(f"{file} is a folder; give {what}, such as {hint}.")
     if not file.is_file():
-        raise DataError(f"There is no file {file}; give a long score table (CSV or Parquet).")
+        raise DataError(f"There is no file {file}; give {what} (CSV or Parquet).")
     try:
         if file.suffix.lower() == ".parquet":
             return pd.read_parquet(file)
@@ -113,7 +127,7 @@ def _read_file(file: Path) -> pd.DataFrame:
     except (OSError, ValueError, pd.errors.ParserError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise DataError(
-            f"{file} is no readable score table ({reason}); it must be CSV in UTF-8 or Parquet."
+            f"{file} cannot be read as {what} ({reason}); it must be CSV in UTF-8 or Parquet."
         ) from error
 
 

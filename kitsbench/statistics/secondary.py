@@ -26,6 +26,7 @@ def secondary_endpoints(
     alpha: float,
     conservative: bool,
     fold_count: int,
+    test: str = "auto",
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Test every other region and metric; one Benjamini-Hochberg family over all of them.
 
@@ -37,7 +38,7 @@ def secondary_endpoints(
         Left out.
     baseline : str or None
         Compare with it only.
-    alpha, conservative, fold_count
+    alpha, conservative, fold_count, test
         As for :func:`~kitsbench.statistics.compare`.
 
     Returns
@@ -72,6 +73,7 @@ def secondary_endpoints(
                 alpha=alpha,
                 conservative=conservative,
                 fold_count=fold_count,
+                test=test,
             )
             tests += [(endpoint, test) for test in found]
     adjusted = adjust([test.result.p_value for _, test in tests], "fdr_bh")

@@ -20,6 +20,13 @@ def save(path, labels, affine=None):
     nib.save(nib.Nifti1Image(labels.astype(np.uint8), affine), path)
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """Keep what the command caches out of the home folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 @pytest.fixture
 def folders(tmp_path):
     """Four cases; in the last one the tumor is missed."""
@@ -73,12 +80,82 @@ def test_json_is_the_only_thing_on_stdout(kitsbench, folders):
     assert summary["tumor", "dice"]["n"] == 4
 
 
+def test_the_same_predictions_under_all_protocols(kitsbench, folders, tmp_path):
+    from kitsbench.statistics import read_scores
+
+    outputs = [tmp_path / f"scores{suffix}" for suffix in (".csv", ".parquet", ".json")]
+    options = [part for path in outputs for part in ("-o", path)]
+    options += ["--architecture", "a", "--fold", "0", "--seed", "0", "--json"]
+    code, out, _ = evaluate(kitsbench, folders, "--protocol", "all", *options)
+    assert code == 0
+    document = json.loads(out)
+    assert document == json.loads(outputs[2].read_text())
+    assert document["protocol"] == "all"
+    found = {
+        (r["protocol"], r["case"], r["region"], r["metric"]): r["value"] for r in document["cases"]
+    }
+    for protocol in ("kits19", "kits21", "kits23", "labels"):
+        _, out, _ = evaluate(kitsbench, folders, "--protocol", protocol, "--json")
+        for row in json.loads(out)["cases"]:
+            key = (protocol, row["case"], row["region"], row["metric"])
+            assert found.pop(key) == row["value"]
+    assert not found
+    for path in outputs[:2]:
+        scores = read_scores([path])
+        assert len(scores) == len(document["cases"])
+        assert set(scores.protocol) == {"kits19", "kits21", "kits23", "labels"}
+    code, out, err = evaluate(kitsbench, folders, "--protocol", "all")
+    assert code == 0
+    header = next(line for line in out.splitlines() if line.startswith("region"))
+    assert header.split() == ["region", "metric", "kits19", "kits21", "kits23", "labels"]
+    assert "kits23: kidney_and_mass = labels 1, 2, 3; mass = labels 2, 3" in out
+    assert "sampled annotations" in err
+
+
+def test_the_variant_of_a_distance_is_named(kitsbench, folders):
+    options = ["--protocol", "kits23", "--metrics", "hd95_mm,hd95_pooled_mm"]
+    code, out, _ = evaluate(kitsbench, folders, *options)
+    assert code == 0
+    assert "hd95_mm: larger of the two directed 95th percentiles" in out
+    assert "hd95_pooled_mm: 95th percentile of both" in out
+
+
+def test_what_an_interrupted_run_did_is_kept_without_an_output_file(
+    kitsbench, folders, cache, monkeypatch
+):
+    import kitsbench.evaluation.pool as pool
+
+    options = ["--protocol", "kits19", "--json"]
+    _, expected, _ = evaluate(kitsbench, folders, *options)
+    assert not list(cache.rglob("*.partial"))
+    seen = []
+
+    def interrupt(files, task):
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(files.case)
+        return score_files(files, task)
+
+    score_files = pool.score_files
+    monkeypatch.setattr(pool, "score_files", interrupt)
+    code, out, err = evaluate(kitsbench, folders, *options)
+    assert (code, out) == (130, "")
+    (partial,) = cache.rglob("*.partial")
+    assert f"2 of 4 cases are kept in {partial}" in err
+    seen.clear()
+    monkeypatch.setattr(pool, "score_files", lambda *a: seen.append(a[0].case) or score_files(*a))
+    assert evaluate(kitsbench, folders, *options)[:2] == (0, expected)
+    assert seen == ["case_00002", "case_00003"]
+    assert not partial.exists()
+
+
 def test_people_get_a_table(kitsbench, folders):
     code, out, _ = evaluate(kitsbench, folders, "--protocol", "kits23")
     assert code == 0
     for word in ("kidney_and_mass", "mass", "tumor", "surface_dice", "4 cases"):
         assert word in out
-    assert "tumor: predicted in 3 of 4 cases with it" in out
+    assert "tumor: predicted in 3 of 4 cases with it; 3 of 4 lesions found" in out
+    assert "0.00 false positives per case" in out
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -170,7 +247,7 @@ def test_a_damaged_file_is_named_and_the_other_scores_are_kept(kitsbench, folder
         (["--protocol", "kit23"], ["kit23", "Did you mean 'kits23'", "labels"]),
         (["--protocol", "kits19", "--metrics", "dicee"], ["dicee", "Did you mean 'dice'"]),
         (["--protocol", "kits19", "--metrics", ","], ["No metric was named"]),
-        (["--protocol", "kits19", "-o", "scores.xlsx"], ["scores.xlsx", ".csv or .parquet"]),
+        (["--protocol", "kits19", "-o", "scores.xlsx"], ["scores.xlsx", ".csv, .parquet or .json"]),
         (["--protocol", "kits19", "--cases", "case_9"], ["case_9"]),
         ([], ["--protocol"]),
     ],

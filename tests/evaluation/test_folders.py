@@ -73,7 +73,7 @@ def test_two_files_are_one_case(folders):
 
 def test_json_has_the_documented_keys(folders):
     found = json.loads(json.dumps(evaluate(*folders, "labels").to_dict(), allow_nan=False))
-    assert set(found) == {"protocol", "regions", "cases", "summary"}
+    assert set(found) == {"protocol", "regions", "cases", "summary", "detection"}
     assert found["protocol"] == "labels"
     assert found["regions"] == ["kidney", "tumor", "cyst"]
     assert all(set(r) == {"case", "region", "metric", "value", "status"} for r in found["cases"])

@@ -115,9 +115,9 @@ def test_a_column_twice_is_named(tmp_path, table):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no readable score table"),
+        (b"", "cannot be read as a long score table"),
         (b"architecture,fold,seed,case,region,metric,value\n", "no rows"),
-        (b"\x89PNG\r\n\x1a\n\x00\xff", "no readable score table"),
+        (b"\x89PNG\r\n\x1a\n\x00\xff", "cannot be read as a long score table"),
     ],
 )
 def test_files_that_are_no_tables(tmp_path, content, message):
@@ -129,14 +129,14 @@ def test_files_that_are_no_tables(tmp_path, content, message):
 
 def test_a_damaged_parquet_file(tmp_path):
     (tmp_path / "scores.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(DataError, match="no readable score table"):
+    with pytest.raises(DataError, match="cannot be read as a long score table"):
         read_scores(tmp_path / "scores.parquet")
 
 
 def test_no_file_and_a_folder(tmp_path):
     with pytest.raises(DataError, match="There is no file"):
         read_scores(tmp_path / "none.csv")
-    with pytest.raises(DataError, match="is a folder; give a score table"):
+    with pytest.raises(DataError, match="is a folder; give a long score table"):
         read_scores(tmp_path)
     with pytest.raises(DataError, match="No score table"):
         read_scores([])

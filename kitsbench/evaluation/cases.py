@@ -1,0 +1,195 @@
+"""Score one case from its files: read, check, score by every protocol asked for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kitsbench.errors import DataError
+from kitsbench.evaluation.evaluation import Problem
+from kitsbench.evaluation.label_files import LabelFile, read_labels
+from kitsbench.evaluation.pairs import LabelPair, PredictedMap
+from kitsbench.evaluation.protocols import SAMPLED_PROTOCOL, Protocol
+from kitsbench.evaluation.scores import check_labels, score_pair
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of one case, their headers read.
+
+    Attributes
+    ----------
+    case : str
+        Its name.
+    prediction : LabelFile or None
+        None counts as background.
+    truth : LabelFile
+        The reference of every protocol, except where there are samples.
+    samples : tuple of LabelFile
+        Sampled annotations, against which ``kits21`` scores instead; may be empty.
+    """
+
+    case: str
+    prediction: LabelFile | None
+    truth: LabelFile
+    samples: tuple[LabelFile, ...] = ()
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every file."""
+        files = [self.truth, *self.samples] + ([self.prediction] if self.prediction else [])
+        return [file.path for file in files]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be computed of every case.
+
+    Attributes
+    ----------
+    protocols : tuple of Protocol
+        By which to score.
+    metrics : tuple of str or None
+        Metrics of all of them; None stands for each protocol's own.
+    """
+
+    protocols: tuple[Protocol, ...]
+    metrics: tuple[str, ...] | None
+
+
+@dataclass
+class CaseScores:
+    """What one case yields, as plain data that can be stored.
+
+    Attributes
+    ----------
+    rows : dict
+        By protocol: the rows of :func:`~kitsbench.evaluation.score_case`.
+    lesions : dict
+        By protocol: ``region``, ``n_lesions``, ``n_found``, ``n_false_positive``.
+    absent : dict
+        By protocol: regions that the truth lacks, where the prediction failed.
+    problem : dict or None
+        Fields of a :class:`~kitsbench.evaluation.Problem`.
+    has_cyst : bool
+        Whether label 3 occurs.
+    """
+
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    lesions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    absent: dict[str, list[str]] = field(default_factory=dict)
+    problem: dict[str, str] | None = None
+    has_cyst: bool = False
+
+
+def score_files(files: CaseFiles, task: Task) -> CaseScores:
+    """Score a case by every protocol; what is wrong with its voxels becomes a problem.
+
+    A prediction that cannot be used is scored as failed; a truth that cannot be used leaves the
+    case without scores.
+    """
+    sampled = tuple(p for p in task.protocols if files.samples and p.name == SAMPLED_PROTOCOL)
+    plain = tuple(p for p in task.protocols if p not in sampled)
+    references = [(files.truth, plain)] if plain else []
+    references += [(sample, sampled) for sample in files.samples if sampled]
+    prediction: PredictedMap | None = None
+    fault: DataError | None = None
+    scores = CaseScores()
+    parts: dict[str, list[_Part]] = {protocol.name: [] for protocol in task.protocols}
+    for file, protocols in references:
+        try:
+            truth = read_labels(file)
+            if prediction is None:
+                prediction, fault = _read_prediction(files, truth)
+            names = (str(files.prediction.path if files.prediction else None), str(file.path))
+            pair = LabelPair(prediction, truth, names)
+            fault = fault or _unknown_label(pair, task)
+            if fault is not None:
+                prediction = PredictedMap(np.zeros_like(truth), files.truth.spacing)
+                pair = LabelPair(prediction, truth, names)
+            for protocol in protocols:
+                parts[protocol.name].append(_part(pair, protocol, task, fault is not None))
+            scores.has_cyst |= bool(pair.histogram[3].any() or pair.histogram[:, 3].any())
+        except DataError as error:
+            return CaseScores(problem=asdict(Problem(files.case, str(file.path), str(error))))
+    for name, found in parts.items():
+        scores.rows[name] = _mean_rows([part.rows for part in found])
+        scores.lesions[name] = _mean_lesions([part.lesions for part in found])
+        if fault is not None:
+            scores.absent[name] = sorted(set.intersection(*(part.absent for part in found)))
+    if fault is not None and files.prediction is not None:
+        scores.problem = asdict(Problem(files.case, str(files.prediction.path), str(fault)))
+    return scores
+
+
+def _read_prediction(files: CaseFiles, truth: np.ndarray) -> tuple[PredictedMap, DataError | None]:
+    """Return the prediction, or an empty map and what is wrong."""
+    try:
+        if files.prediction is not None:
+            return PredictedMap(read_labels(files.prediction), files.truth.spacing), None
+        error = None
+    except DataError as caught:
+        error = caught
+    return PredictedMap(np.zeros_like(truth), files.truth.spacing), error
+
+
+def _unknown_label(pair: LabelPair, task: Task) -> DataError | None:
+    try:
+        for protocol in task.protocols:
+            check_labels(pair.histogram.sum(axis=0), protocol, pair.names[0])
+    except DataError as error:
+        return error
+    return None
+
+
+class _Part(NamedTuple):
+    """Scores against one reference."""
+
+    rows: list[dict[str, Any]]
+    lesions: list[dict[str, Any]]
+    absent: set[str]
+
+
+def _part(pair: LabelPair, protocol: Protocol, task: Task, failed: bool) -> _Part:
+    rows = score_pair(pair, protocol, task.metrics, failed)
+    lesions = [
+        {"region": region.name, **pair.lesions(region)._asdict()}
+        for region in protocol.regions
+        if region.lesion
+    ]
+    counts = {region.name: pair.counts(region) for region in protocol.regions}
+    return _Part(rows, lesions, {name for name, c in counts.items() if c.tp + c.fn == 0})
+
+
+_PRECEDENCE = ("failed", "ok", "empty_prediction", "false_positive", "both_empty")
+
+
+def _mean_rows(parts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Mean over references, as KiTS21's organisers take it; undefined values are left out.
+
+    A region counts as present in the truth when one of the references has it.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    rows = []
+    for same in zip(*parts, strict=True):
+        values = [row["value"] for row in same if row["value"] is not None]
+        status = min((row["status"] for row in same), key=_PRECEDENCE.index)
+        value = float(np.mean(values)) if values else None
+        rows.append({**same[0], "value": value, "status": status})
+    return rows
+
+
+def _mean_lesions(parts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    if len(parts) == 1:
+        return parts[0]
+    return [
+        {
+            key: value if key == "region" else float(np.mean([part[key] for part in same]))
+            for key, value in same[0].items()
+        }
+        for same in zip(*parts, strict=True)
+    ]

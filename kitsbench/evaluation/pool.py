@@ -1,0 +1,96 @@
+"""Score many cases in several processes, each of which holds one case at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from multiprocessing import get_context
+
+import numpy as np
+
+from kitsbench.evaluation.cases import CaseFiles, CaseScores, Task, score_files
+from kitsbench.evaluation.evaluation import Problem
+from kitsbench.isolation import die_with_parent
+
+MOST_JOBS = 8
+# A process takes three times the label maps at most, each a byte a voxel, and its libraries.
+_BYTES_PER_VOXEL, _BYTES_PER_PROCESS = 2 * 3, 200 * 2**20
+
+
+def score_cases(
+    files: Sequence[CaseFiles],
+    task: Task,
+    jobs: int | None,
+    known: Mapping[str, CaseScores],
+) -> Iterator[tuple[str, CaseScores]]:
+    """Score cases as they come; those already known come first.
+
+    Parameters
+    ----------
+    files : sequence of CaseFiles
+        The cases.
+    task : Task
+        What to compute.
+    jobs : int or None
+        Processes; None: as many as there are cores and memory for.
+    known : mapping
+        Scores from earlier, by case.
+
+    Yields
+    ------
+    tuple of (str, CaseScores)
+        In any order. A case whose process was killed has a problem and no rows.
+    """
+    left = []
+    for file in files:
+        if file.case in known:
+            yield file.case, known[file.case]
+        else:
+            left.append(file)
+    jobs = jobs_that_fit(left) if jobs is None else jobs
+    # A process takes about as long to start as a case to score.
+    jobs = min(jobs, len(left) // 2)
+    if jobs < 2:
+        for file in left:
+            yield file.case, score_files(file, task)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=die_with_parent) as pool:
+        futures: dict[Future[CaseScores], CaseFiles] = {
+            pool.submit(score_files, file, task): file for file in left
+        }
+        try:
+            for future in as_completed(futures):
+                file = futures[future]
+                try:
+                    yield file.case, future.result()
+                except BrokenProcessPool:
+                    yield file.case, CaseScores(problem=asdict(_killed(file)))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+KILLED = "a process was killed, probably for lack of memory; run it again with --jobs 1"
+
+
+def _killed(file: CaseFiles) -> Problem:
+    return Problem(file.case, str(file.truth.path), KILLED)
+
+
+def jobs_that_fit(files: Sequence[CaseFiles]) -> int:
+    """Processes to use where nobody says: by cores and by free memory, eight at most."""
+    import psutil
+
+    if not files:
+        return 1
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        cores = os.cpu_count() or 1
+    voxels = max(int(np.prod(file.truth.shape)) for file in files)
+    need = voxels * _BYTES_PER_VOXEL + _BYTES_PER_PROCESS
+    return max(1, min(MOST_JOBS, cores, int(0.8 * psutil.virtual_memory().available / need)))
