@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kitsbench.data.findings import Finding
-from kitsbench.data.layouts import LABELS, LAYOUTS, MASKS, locate, scan
+from kitsbench.data.layouts import LABELS, LAYOUTS, MASKS, further_channels, locate, scan
 from kitsbench.errors import DataError
 from kitsbench.files import digest, read_json
 
@@ -185,6 +185,7 @@ def open_dataset(
         cases.append(Case(name, image if _there(image) else None, label if _there(label) else None))
     cases, twice = _without_duplicates(cases)
     problems += twice
+    problems += _unused_channels(root) if found == "nnunet" else []
     description = _description(root)
     if not cases and not allow_empty:
         reason = f" The first was set aside: {problems[0]}" if problems else ""
@@ -203,6 +204,23 @@ def open_dataset(
         synthetic=bool(description.get("synthetic", False)),
         note=" ".join(note for note in notes if note),
     )
+
+
+def _unused_channels(root: Path) -> list[Finding]:
+    """Say that only the first channel of a dataset with several is read."""
+    further = further_channels(root)
+    if not further:
+        return []
+    return [
+        Finding(
+            "",
+            str(further[0]),
+            f"{len(further)} images are further channels",
+            "Architectures here see one channel, CT.",
+            "The channel _0000 is used; check that it is the one you mean.",
+            "warning",
+        )
+    ]
 
 
 def _without_duplicates(cases: list[Case]) -> tuple[list[Case], list[Finding]]:
