@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kitsbench.data.findings import Finding
+from kitsbench.data.findings import Finding, printable
 from kitsbench.data.layouts import LABELS, LAYOUTS, MASKS, further_channels, locate, scan
 from kitsbench.errors import DataError
 from kitsbench.files import digest, read_json
@@ -176,7 +176,8 @@ def open_dataset(
     found, root = locate(path, layout)
     cases: list[Case] = []
     problems: list[Finding] = []
-    for name, image, label in scan(root, found):
+    for folder, image, label in scan(root, found):
+        name = printable(folder)
         finding = _fault(name, image, label, masks_only)
         if finding is not None:
             problems.append(finding)
@@ -195,7 +196,7 @@ def open_dataset(
     if aggregation not in ("", "MAJ"):
         notes.append(f"The masks are {MASKS[found]} of KiTS21, not its majority masks.")
     return Dataset(
-        name=_name(root, family),
+        name=printable(_name(root, family)),
         root=root,
         layout=family,
         labels=_labels(root, family, description),

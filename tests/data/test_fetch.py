@@ -23,7 +23,8 @@ from kitsbench.data.sources import OFFICIAL, Source, find_source, parse_cases
 from kitsbench.data.transfer import part_of
 from kitsbench.errors import DataError, UsageError
 
-QUICK = Patience(retries=3, backoff=0.001, timeout=0.3)
+QUICK = Patience(retries=3, backoff=0.001, timeout=20)
+HASTY = Patience(retries=3, backoff=0.001, timeout=0.4)  # for servers that fall silent
 KITS19 = OFFICIAL["kits19"]
 IMAGE = "case_00000/imaging.nii.gz"
 
@@ -117,7 +118,7 @@ RECOVERED = {
 @pytest.mark.parametrize("faults", RECOVERED.values(), ids=RECOVERED)
 def test_what_goes_wrong_once_is_repaired(server, copy, tmp_path, faults):
     server.faults[IMAGE] = list(faults)
-    result = get(server, tmp_path, 0)
+    result = get(server, tmp_path, 0, patience=HASTY if "stall" in faults else QUICK)
     assert result.findings == []
     assert (tmp_path / "data" / IMAGE).read_bytes() == (copy / "kits19" / IMAGE).read_bytes()
     assert server.faults[IMAGE] == []
@@ -180,7 +181,7 @@ GIVEN_UP = {
 @pytest.mark.parametrize(("faults", "words"), GIVEN_UP.values(), ids=GIVEN_UP)
 def test_what_stays_wrong_is_reported_and_the_rest_goes_on(server, tmp_path, faults, words):
     server.faults[IMAGE] = list(faults)
-    result = get(server, tmp_path, 0, 1)
+    result = get(server, tmp_path, 0, 1, patience=HASTY if "stall" in faults else QUICK)
     (finding,) = result.findings
     assert finding.case == "case_00000"
     assert finding.file == str(tmp_path / "data" / IMAGE)
