@@ -178,8 +178,8 @@ def fetch(
     """Fetch an official KiTS dataset: masks from GitHub, images from Hugging Face.
 
     Only what is missing is fetched, and what breaks off is continued. A file gets its name when its
-    size, its gzip checksum, its header and, for an image, the shape of its mask agree. All images
-    of a dataset take up to 50 GB. The data are CC BY-NC-SA 4.0: not for commercial use.
+    size, its gzip checksum, its header and, for an image, the shape of its mask agree. An image
+    takes 15 to 500 MB. The data are CC BY-NC-SA 4.0: not for commercial use.
     """
     from kitsbench.cli.progress import TransferBars
     from kitsbench.data.download import Patience
@@ -241,7 +241,12 @@ def verify(
         result = run(open_dataset(dataset, layout, allow_empty=True), jobs, bar)
     found = result.to_dict()
     if out is not None:
-        write_table(out, found["findings"], FIELDS)
+        try:
+            write_table(out, found["findings"], FIELDS)
+        except OSError as error:
+            raise UsageError(
+                f"{out} cannot be written: {error.strerror or error}. Name another file."
+            ) from error
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kitsbench.data.findings import Finding
-from kitsbench.data.layouts import LABELS, LAYOUTS, MASKS, locate, scan
+from kitsbench.data.findings import Finding, printable
+from kitsbench.data.layouts import LABELS, LAYOUTS, MASKS, further_channels, locate, scan
 from kitsbench.errors import DataError
 from kitsbench.files import digest, read_json
 
@@ -176,7 +176,8 @@ def open_dataset(
     found, root = locate(path, layout)
     cases: list[Case] = []
     problems: list[Finding] = []
-    for name, image, label in scan(root, found):
+    for folder, image, label in scan(root, found):
+        name = printable(folder)
         finding = _fault(name, image, label, masks_only)
         if finding is not None:
             problems.append(finding)
@@ -185,6 +186,7 @@ def open_dataset(
         cases.append(Case(name, image if _there(image) else None, label if _there(label) else None))
     cases, twice = _without_duplicates(cases)
     problems += twice
+    problems += _unused_channels(root) if found == "nnunet" else []
     description = _description(root)
     if not cases and not allow_empty:
         reason = f" The first was set aside: {problems[0]}" if problems else ""
@@ -194,7 +196,7 @@ def open_dataset(
     if aggregation not in ("", "MAJ"):
         notes.append(f"The masks are {MASKS[found]} of KiTS21, not its majority masks.")
     return Dataset(
-        name=_name(root, family),
+        name=printable(_name(root, family)),
         root=root,
         layout=family,
         labels=_labels(root, family, description),
@@ -203,6 +205,23 @@ def open_dataset(
         synthetic=bool(description.get("synthetic", False)),
         note=" ".join(note for note in notes if note),
     )
+
+
+def _unused_channels(root: Path) -> list[Finding]:
+    """Say that only the first channel of a dataset with several is read."""
+    further = further_channels(root)
+    if not further:
+        return []
+    return [
+        Finding(
+            "",
+            str(further[0]),
+            f"{len(further)} images are further channels",
+            "Architectures here see one channel, CT.",
+            "The channel _0000 is used; check that it is the one you mean.",
+            "warning",
+        )
+    ]
 
 
 def _without_duplicates(cases: list[Case]) -> tuple[list[Case], list[Finding]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kitsbench.data.datasets import Case, Dataset
-from kitsbench.data.findings import Refused
+from kitsbench.data.findings import Refused, printable
 from kitsbench.data.geometry import axes_of, orientation_name
 from kitsbench.data.nifti import read_header, read_image, read_label
 from kitsbench.data.pool import in_processes
@@ -71,7 +71,7 @@ class Figures:
         dataset, cases = self.dataset, self.cases
         found: dict[str, Any] = {
             "name": dataset.name,
-            "root": str(dataset.root),
+            "root": printable(str(dataset.root)),
             "layout": dataset.layout,
             "labels": dataset.labels,
             "synthetic": dataset.synthetic,

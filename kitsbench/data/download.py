@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
 import re
 import shutil
+import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -56,13 +59,32 @@ class Patience:
     timeout : float
         Seconds without a byte after which a connection counts as broken.
     stop : threading.Event
-        Set to end all transfers.
+        Set when all transfers shall end.
     """
 
     retries: int = 5
     backoff: float = 1.0
     timeout: float = 60.0
     stop: threading.Event = field(default_factory=threading.Event)
+    _open: set[int] = field(default_factory=set, repr=False)
+
+    def halt(self) -> None:
+        """End all transfers now, also those that wait for a byte."""
+        self.stop.set()
+        for handle in list(self._open):
+            # Closing would not wake a thread that reads; the end of the connection does.
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(handle)) as connection:
+                connection.shutdown(socket.SHUT_RDWR)
+
+    @contextlib.contextmanager
+    def watching(self, response: Any) -> Iterator[None]:
+        """Let :meth:`halt` end this connection."""
+        handle = response.fileno()
+        self._open.add(handle)
+        try:
+            yield
+        finally:
+            self._open.discard(handle)
 
 
 @dataclass
@@ -178,7 +200,10 @@ def _download(
             request.add_header("If-Range", promise.etag)
     opener = urllib.request.build_opener(_Redirects)  # now, so that proxies are those of now
     try:
-        with opener.open(request, timeout=patience.timeout) as response:
+        with (
+            opener.open(request, timeout=patience.timeout) as response,
+            patience.watching(response),
+        ):
             start = _start_of(response, offset, part)
             length = response.headers.get("Content-Length")
             if length is not None and length.isdigit() and promise.size is None:

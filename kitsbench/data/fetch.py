@@ -129,7 +129,6 @@ def fetch(
                 one = future.result()
             except (Unreachable, DiskFull) as error:
                 fatal = fatal or error
-                patience.stop.set()
                 break
             result.new += one.new
             result.kept += one.kept
@@ -138,7 +137,7 @@ def fetch(
             done += 1
             tell("", max(done, 0), len(cases))
     finally:
-        patience.stop.set()  # also where the user stops it: threads end at their next block
+        patience.halt()  # also where the user stops it
         pool.shutdown(wait=True, cancel_futures=True)
     if fatal is not None:
         raise fatal

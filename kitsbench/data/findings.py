@@ -9,6 +9,11 @@ from kitsbench.errors import DataError
 FIELDS = ("severity", "case", "file", "what", "rule", "remedy")
 
 
+def printable(name: str) -> str:
+    """A file name as text: names may hold bytes that are none, and everything else must."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 @dataclass(frozen=True)
 class Finding:
     """One observation about a dataset.
@@ -37,10 +42,8 @@ class Finding:
     severity: str = "error"
 
     def __post_init__(self) -> None:
-        # File names may hold bytes that are no text; what is printed and stored is.
         for name in ("case", "file", "what"):
-            text = getattr(self, name).encode("utf-8", "surrogateescape")
-            object.__setattr__(self, name, text.decode("utf-8", "backslashreplace"))
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     def __str__(self) -> str:
         place = f"{self.case}: " if self.case else ""

@@ -95,6 +95,13 @@ def scan(root: Path, layout: str) -> Iterator[tuple[str, Path, Path]]:
             yield folder.name, _file(folder, IMAGE), _file(folder, MASKS[layout])
 
 
+def further_channels(root: Path) -> list[Path]:
+    """Images of an nnU-Net dataset that are a second or later channel of their case."""
+    images = root / "imagesTr"
+    entries = _entries(images) if images.is_dir() else []
+    return [e for e in entries if re.fullmatch(r".+_000[1-9]\.nii(\.gz)?", e.name)]
+
+
 def nnunet_labels(root: Path) -> dict[str, int]:
     """Label values of an nnU-Net dataset, by name, without the background.
 
@@ -147,6 +154,13 @@ def _scan_nnunet(root: Path) -> Iterator[tuple[str, Path, Path]]:
         match = re.fullmatch(r"(.+)_0000(\.nii(?:\.gz)?)", entry.name)
         if match:
             names.setdefault(match[1], [None, None])[0] = entry
+    if not names:
+        other = {"".join(e.suffixes) for e in _entries(masks) if e.is_file()}
+        if other:
+            raise DataError(
+                f"{masks} holds {', '.join(sorted(other))} files. Datasets are NIfTI (.nii or "
+                ".nii.gz): convert images and masks, for example with SimpleITK."
+            )
     for name, (image, mask) in sorted(names.items()):
         yield (
             name,

@@ -72,7 +72,13 @@ class Batch:
         return replace(self, **moved)
 
 
-def crop(volume: np.ndarray, start: Sequence[int], shape: Sequence[int], fill: int) -> np.ndarray:
+def crop(
+    volume: np.ndarray,
+    start: Sequence[int],
+    shape: Sequence[int],
+    fill: int,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
     """Cut a box out of a volume; what lies outside the volume is ``fill``.
 
     Parameters
@@ -82,16 +88,20 @@ def crop(volume: np.ndarray, start: Sequence[int], shape: Sequence[int], fill: i
     start, shape : sequence of int
         First voxel (may be negative) and size of the box.
     fill : int
+    out : ndarray, optional
+        Where to put it.
 
     Returns
     -------
     ndarray
         A copy of the given shape.
     """
-    box = np.full(tuple(shape), fill, dtype=volume.dtype)
+    box = np.empty(tuple(shape), dtype=volume.dtype) if out is None else out
     inside = [
         (max(s, 0), min(s + n, size)) for s, n, size in zip(start, shape, volume.shape, strict=True)
     ]
+    if any(high - low < n for (low, high), n in zip(inside, shape, strict=True)):
+        box.fill(fill)
     if all(low < high for low, high in inside):
         target = tuple(
             slice(low - s, high - s) for (low, high), s in zip(inside, start, strict=True)
@@ -155,29 +165,31 @@ class PatchSource:
     def batch(self, step: int) -> Batch:
         """Draw the batch of a step; drawing it twice gives the same."""
         grids = self.spec.grids
-        images: dict[str, list[np.ndarray]] = {grid.name: [] for grid in grids}
-        labels: dict[str, list[np.ndarray]] = {grid.name: [] for grid in grids}
-        offsets: dict[str, list[np.ndarray]] = {grid.name: [] for grid in grids}
+        shapes = {grid.name: source_shape(grid.shape, self.margin) for grid in grids}
+        # Patches are cut straight into the batch: copying them again would take as long.
+        images, labels = (
+            {name: np.empty((self.batch_size, *shape), kind) for name, shape in shapes.items()}
+            for kind in (np.int16, np.uint8)
+        )
+        offsets = {name: np.zeros((self.batch_size, 3), np.float32) for name in shapes}
         names = []
         for sample in self.samples:
             name = self._case_name(step, sample)
             centre = self._centre(name, step, sample)
             names.append(name)
             for grid in grids:
-                image, label, offset = cut_patch(
+                _, _, offsets[grid.name][sample] = cut_patch(
                     self._case(grid.name, name),
                     self._case(grids[0].name, name),
-                    source_shape(grid.shape, self.margin),
+                    shapes[grid.name],
                     centre,
                     self.fill,
+                    (images[grid.name][sample], labels[grid.name][sample]),
                 )
-                images[grid.name].append(image)
-                labels[grid.name].append(label)
-                offsets[grid.name].append(offset)
         return Batch(
-            {g: torch.from_numpy(np.stack(v))[:, None] for g, v in images.items()},
-            {g: torch.from_numpy(np.stack(v)) for g, v in labels.items()},
-            {g: torch.from_numpy(np.stack(v).astype(np.float32)) for g, v in offsets.items()},
+            {g: torch.from_numpy(v)[:, None] for g, v in images.items()},
+            {g: torch.from_numpy(v) for g, v in labels.items()},
+            {g: torch.from_numpy(v) for g, v in offsets.items()},
             tuple(names),
             step,
             self.samples.start,
@@ -268,7 +280,12 @@ class PatchSource:
 
 
 def cut_patch(
-    case: PreparedCase, first: PreparedCase, shape: Sequence[int], centre: np.ndarray, fill: int
+    case: PreparedCase,
+    first: PreparedCase,
+    shape: Sequence[int],
+    centre: np.ndarray,
+    fill: int,
+    into: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """Cut the patch of one grid around a physical point.
 
@@ -282,6 +299,8 @@ def cut_patch(
         Patch centre in voxels of ``first``, where k + 0.5 is the middle of voxel k.
     fill : int
         HU outside the scan.
+    into : tuple of ndarray, optional
+        Where to put image and label.
 
     Returns
     -------
@@ -297,8 +316,9 @@ def cut_patch(
     corner = place - np.array(shape) / 2
     start = np.floor(corner + 1e-4).astype(int)
     offset = corner - start
-    image = crop(case.image, start, shape, fill)
-    label = None if case.label is None else crop(case.label, start, shape, 0)
+    image_out, label_out = into or (None, None)
+    image = crop(case.image, start, shape, fill, image_out)
+    label = None if case.label is None else crop(case.label, start, shape, 0, label_out)
     return image, label, np.where(np.abs(offset) < 1e-4, 0.0, offset)
 
 

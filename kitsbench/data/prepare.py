@@ -105,10 +105,12 @@ def prepare(
 
 
 def _storage_error(folder: Path, error: OSError) -> DataError:
-    if error.errno == errno.ENOSPC:
+    # numpy tells of an array that was written in part by a sentence, without a number.
+    short = error.errno is None and "requested" in str(error)
+    if short or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DataError(
-            f"the disk is full: {folder} is not finished. Free some space and run it again; "
-            "finished cases are kept."
+            f"the disk is full or a quota is reached: {folder} is not finished. Free some space "
+            "and run it again; finished cases are kept."
         )
     return DataError(
         f"{folder} could not be written: {error.strerror or error}. "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kitsbench.data.datasets import Case, Dataset, file_mark
-from kitsbench.data.findings import Finding, Refused
+from kitsbench.data.findings import Finding, Refused, printable
 from kitsbench.data.nifti import Header, read_header, read_image, read_label
 from kitsbench.data.pool import in_processes
 from kitsbench.data.volumes import check_content, pair_findings
@@ -48,7 +48,7 @@ class Verification:
         """Return plain data for JSON."""
         return {
             "dataset": self.dataset.name,
-            "root": str(self.dataset.root),
+            "root": printable(str(self.dataset.root)),
             "layout": self.dataset.layout,
             "labels": self.dataset.labels,
             "n_cases": len({c.id for c in self.dataset.cases} | set(self.dataset.excluded)),

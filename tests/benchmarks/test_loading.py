@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import torch
 from architectures import Smallest
-from scipy.ndimage import gaussian_filter
 
 from kitsbench.architecture import Task, configure
 from kitsbench.data.datasets import open_dataset
@@ -28,25 +27,24 @@ from kitsbench.data.prepare import prepare
 from kitsbench.recipe import Recipe, Sampling
 
 PATCH, BATCH, FORCED = (96, 96, 96), 2, 1 / 3
-SHAPE, SPACING, CASES = (160, 384, 384), (2.0, 1.0, 1.0), 4
-ROUNDS = 7
+SHAPE, SPACING, CASES = (128, 288, 288), (2.0, 1.0, 1.0), 3
+ROUNDS = 5
 
 
 def scan(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """HU and labels of about the size of a KiTS case: organs, texture and noise."""
+    """HU and labels, a third of a median KiTS case: organs, air, and noise of a CT."""
     rng = np.random.default_rng(number)
-    coarse = gaussian_filter(rng.normal(0, 1, [n // 8 for n in SHAPE]), 2)
-    body = np.kron(coarse / coarse.std() * 60 + 40, np.ones((8, 8, 8)))
-    image = (body + rng.normal(0, 14, SHAPE)).astype(np.int16)
+    organs = np.kron(rng.normal(40, 60, [n // 32 for n in SHAPE]), np.ones((32, 32, 32)))
+    noise = rng.normal(0, 14, SHAPE[1:])
+    image = organs.astype(np.int16)
+    for plane in range(len(image)):
+        image[plane] += np.roll(noise, 37 * plane, 1).astype(np.int16)
     image[:, :40] = image[:, -40:] = -1000
     index = np.ogrid[tuple(slice(n) for n in SHAPE)]
     label = np.zeros(SHAPE, np.uint8)
-    for x, radius, value in ((110, 40, 1), (270, 40, 1), (300, 18 + number, 2)):
-        far = [
-            (i - c) / r
-            for i, c, r in zip(index, (80, 200, x), (radius, *[radius] * 2), strict=True)
-        ]
-        label[sum(f**2 for f in far) <= 1] = value
+    for x, radius, value in ((90, 36, 1), (230, 36, 1), (256, 18 + number, 2)):
+        parts = zip(index, (64, 150, x), strict=True)
+        label[sum(((i - c) / radius) ** 2 for i, c in parts) <= 1] = value
     return image, label
 
 
@@ -149,8 +147,8 @@ class TorchIO:
         sampler = tio.LabelSampler(PATCH, "label", weights)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            queue = tio.Queue(tio.SubjectsDataset(subjects), 32, 8, sampler, num_workers=0)
-            self.batches = self._forever(tio.SubjectsLoader(queue, BATCH, num_workers=0))
+            queue = tio.Queue(tio.SubjectsDataset(subjects), 8 * CASES, 8, sampler, num_workers=0)
+            self.batches = self._forever(tio.SubjectsLoader(queue, batch_size=BATCH, num_workers=0))
         self.tio = tio
 
     @staticmethod
@@ -175,7 +173,8 @@ def drop(folder: Path) -> None:
                 os.close(handle)
 
 
-PEERS = {"kitsbench": (Ours, 16), "nnU-Net": (NNUNet, 8), "torchio": (TorchIO, 16)}
+# Batches a round; of torchio a whole queue, so that every round reads every volume once.
+PEERS = {"kitsbench": (Ours, 12), "nnU-Net": (NNUNet, 6), "torchio": (TorchIO, 4 * CASES)}
 
 
 def rate(loader, batches: int) -> float:
@@ -213,8 +212,8 @@ def test_patches_per_second(benchmark, data, cached):
         ratios = [a / b for a, b in zip(own, kept, strict=True)]
         benchmark.extra_info[name] = {"patches_per_s": median, "low": low, "high": high}
         benchmark.extra_info[name]["ours_to_it"] = statistics.median(ratios)
-        spread = f"{min(ratios):.1f} to {max(ratios):.1f}"
-        print(
-            f"{name}: {median:.0f} patches/s ({low:.0f} to {high:.0f}); kitsbench is "
-            f"{statistics.median(ratios):.1f} times as fast ({spread})"
-        )
+        text = f"{name}: {median:.0f} patches/s ({low:.0f} to {high:.0f})"
+        if name != "kitsbench":
+            text += f"; kitsbench is {statistics.median(ratios):.1f} times as fast"
+            text += f" ({min(ratios):.1f} to {max(ratios):.1f})"
+        print(text)

@@ -81,6 +81,20 @@ def test_prepare_and_info(capsys, made, tmp_path):
     assert "synthetic: True" in out
 
 
+def test_a_table_that_cannot_be_written_is_explained(capsys, made, tmp_path):
+    code, _, err = run(capsys, "data", "verify", made, "-o", tmp_path)
+    assert code == 2
+    assert f"Error: {tmp_path} cannot be written: Is a directory." in err
+
+
+def test_a_store_has_no_figures(capsys, made, tmp_path):
+    code, _, err = run(capsys, "data", "prepare", made, "-o", tmp_path, "--spacing", "9")
+    (store,) = tmp_path.iterdir()
+    code, _, err = run(capsys, "data", "info", store, "-o", tmp_path / "figures")
+    assert code == 2
+    assert "this is a prepared store" in err
+
+
 def test_prepare_takes_the_median_spacing_by_default(capsys, made, tmp_path):
     code, _, err = run(capsys, "data", "prepare", made, "-o", tmp_path)
     assert code == 0
@@ -106,6 +120,9 @@ def test_strict_refuses_what_would_be_left_out(capsys, made, tmp_path):
     [
         (["data", "verify", "nowhere"], "nowhere does not exist"),
         (["data", "info", "nowhere"], "nowhere does not exist"),
+        (["data", "fetch", "kits19", "--cases", "210", "-o", "out"], "hidden test set"),
+        (["data", "fetch", "kits20", "-o", "out"], "there are kits19, kits21, kits23"),
+        (["data", "fetch", "kits19", "-o", "out", "--source", "nowhere"], "nowhere does not exist"),
         (["data", "prepare", "nowhere", "-o", "out", "--spacing", "1,2"], "is no spacing"),
         (["data", "phantom", "p", "--spacing", "2"], "only for --anatomy"),
         (["data", "phantom", "p", "--anatomy", "nowhere"], "nowhere does not exist"),

@@ -110,19 +110,27 @@ def test_the_command_lists_them_all(corpus, verified, tmp_path):
 
 
 def test_names_that_are_no_text(tmp_path):
-    root = tmp_path / "data"
-    good = case(root, "case_00000")
-    odd = os.fsencode(root) + b"/case_\xff"
+    """Bytes that are no UTF-8: in the name of the dataset, of a good case and of a bad one."""
+    good = case(tmp_path, "case_00000")
+    root = os.fsencode(tmp_path) + b"/Gr\xf6\xdfe/data"
     try:
-        shutil.copytree(os.fsencode(good), odd)
+        os.makedirs(root)
+        for name in (b"/case_00000", b"/case_\xfe", b"/case_\xff"):
+            shutil.copytree(os.fsencode(good), root + name)
     except OSError:
         pytest.skip("this file system takes names of UTF-8 only")
-    os.unlink(odd + b"/" + os.fsencode(IMAGE))
+    with open(root + b"/case_\xff/" + os.fsencode(IMAGE), "r+b") as file:
+        file.truncate(100)
     from command_line import run_kitsbench
 
-    done = run_kitsbench("data", "verify", tmp_path, "--json")
-    assert done.code == 2
-    assert [f["case"] for f in done.json["findings"]] == ["case_\\xff"]
+    folder = os.fsdecode(root)
+    done = run_kitsbench("data", "verify", folder, "--json")
+    assert done.code == 2, done.err
+    found = {(f["case"], f["severity"]) for f in done.json["findings"]}
+    assert found == {("case_\\xff", "error"), ("case_\\xfe", "warning")}  # the latter is a copy
+    store = prepare(open_dataset(folder), (6.0, 6.0, 6.0), tmp_path / "out")
+    assert sorted(store.cases) == ["case_00000", "case_\\xfe"]
+    assert list(store.excluded) == ["case_\\xff"]
 
 
 def test_the_same_scan_twice_is_remarked(tmp_path):

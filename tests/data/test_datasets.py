@@ -60,6 +60,26 @@ def test_nnunet_folder(tmp_path, labels):
     assert [c.id for c in dataset.cases] == ["a b"]
 
 
+def test_nnunet_folders_with_more_than_is_read(tmp_path):
+    for channel in ("0000", "0001"):
+        save(tmp_path / "imagesTr" / f"a_{channel}.nii.gz", ct())
+    save(tmp_path / "labelsTr" / "a.nii.gz", kidneys())
+    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "kidney": 1, "tumor": 2}}')
+    dataset = open_dataset(tmp_path)
+    assert [c.image.name for c in dataset.cases] == ["a_0000.nii.gz"]
+    (finding,) = dataset.problems
+    assert (finding.severity, finding.what) == ("warning", "1 images are further channels")
+    assert dataset.excluded == {}
+
+
+def test_nnunet_folders_of_other_formats_are_explained(tmp_path):
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a_0000.nrrd").write_bytes(b"NRRD")
+    with pytest.raises(DataError, match=r"holds \.nrrd files.*convert"):
+        open_dataset(tmp_path)
+
+
 def test_names_with_spaces_and_letters_of_any_language(tmp_path):
     root = tmp_path / "Nierentumoren für Ärzte" / "data"
     case(root, "Fall 7 – Müller")

@@ -23,7 +23,8 @@ from kitsbench.data.sources import OFFICIAL, Source, find_source, parse_cases
 from kitsbench.data.transfer import part_of
 from kitsbench.errors import DataError, UsageError
 
-QUICK = Patience(retries=3, backoff=0.001, timeout=0.3)
+QUICK = Patience(retries=3, backoff=0.001, timeout=20)
+HASTY = Patience(retries=3, backoff=0.001, timeout=0.4)  # for servers that fall silent
 KITS19 = OFFICIAL["kits19"]
 IMAGE = "case_00000/imaging.nii.gz"
 
@@ -117,7 +118,7 @@ RECOVERED = {
 @pytest.mark.parametrize("faults", RECOVERED.values(), ids=RECOVERED)
 def test_what_goes_wrong_once_is_repaired(server, copy, tmp_path, faults):
     server.faults[IMAGE] = list(faults)
-    result = get(server, tmp_path, 0)
+    result = get(server, tmp_path, 0, patience=HASTY if "stall" in faults else QUICK)
     assert result.findings == []
     assert (tmp_path / "data" / IMAGE).read_bytes() == (copy / "kits19" / IMAGE).read_bytes()
     assert server.faults[IMAGE] == []
@@ -180,7 +181,7 @@ GIVEN_UP = {
 @pytest.mark.parametrize(("faults", "words"), GIVEN_UP.values(), ids=GIVEN_UP)
 def test_what_stays_wrong_is_reported_and_the_rest_goes_on(server, tmp_path, faults, words):
     server.faults[IMAGE] = list(faults)
-    result = get(server, tmp_path, 0, 1)
+    result = get(server, tmp_path, 0, 1, patience=HASTY if "stall" in faults else QUICK)
     (finding,) = result.findings
     assert finding.case == "case_00000"
     assert finding.file == str(tmp_path / "data" / IMAGE)
@@ -299,13 +300,36 @@ def test_two_processes_do_not_write_one_file(server, tmp_path):
     assert finding.what == "another process is fetching this file"
 
 
-def test_a_user_who_stops_it_waits_for_no_file(server, tmp_path):
+def test_stopping_waits_for_no_server(server, tmp_path):
+    """One file waits for its next attempt, another for a byte; neither is waited for."""
     server.faults[IMAGE] = ["500", "..."]
-    patience = Patience(retries=50, backoff=30.0, timeout=5)
-    threading.Timer(0.3, patience.stop.set).start()
+    server.faults["case_00001/imaging.nii.gz"] = ["stall"]
+    patience = Patience(retries=50, backoff=300.0, timeout=300)
+    threading.Timer(0.5, patience.halt).start()
     source = find_source(KITS19, f"{server.url}/kits19")
     with pytest.raises(Unreachable, match="stopped"):
-        fetch(KITS19, tmp_path, cases(0), source, patience=patience)
+        fetch(KITS19, tmp_path, cases(0, 1), source, patience=patience)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_control_c(server, copy, tmp_path):
+    import signal
+    import time
+
+    server.faults[IMAGE] = ["stall"]
+    command = [sys.executable, "-m", "kitsbench.cli", "data", "fetch", "kits19", "--cases", "0"]
+    command += ["-o", str(tmp_path), "--source", f"{server.url}/kits19", "--timeout", "300"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not part_of(tmp_path / "data" / IMAGE).exists():
+        assert running.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.3)
+    running.send_signal(signal.SIGINT)
+    _, printed = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert printed.strip() == "Stopped."
+    assert get(server, tmp_path, 0).findings == []
+    assert (tmp_path / "data" / IMAGE).read_bytes() == (copy / "kits19" / IMAGE).read_bytes()
 
 
 def test_a_folder_is_a_source_and_is_not_changed(copy, tmp_path):

@@ -122,6 +122,7 @@ def test_a_file_that_cannot_be_written_whole_leaves_no_half_store(tmp_path, jobs
     assert out == ""
     assert err.startswith("Error: ")
     assert "Traceback" not in err
+    assert "the disk is full or a quota is reached" in err
     assert "finished cases are kept" in err
     (store,) = (tmp_path / "out").iterdir()
     assert not (store / "manifest.json").exists()

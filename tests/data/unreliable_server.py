@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import re
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote
@@ -118,7 +117,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault == "stall":
             self.wfile.write(body[:10])
             self.wfile.flush()
-            time.sleep(1.0)
+            self.rfile.read(1)  # until the client leaves
             return
         self.wfile.write(body)
         self.server.sent[path] += len(body)
