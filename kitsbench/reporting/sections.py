@@ -13,6 +13,7 @@ from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.figures import Picture
 from kitsbench.reporting.overlays import draw_overlays
 from kitsbench.reporting.tables import Table
+from kitsbench.reporting.tuning import tuning_table
 
 _MATRIX_FROM = 4  # below that, the forest shows all pairs at a glance
 
@@ -66,6 +67,7 @@ def sections(analysis: Analysis) -> list[Section]:
         _cases(analysis),
         _curves(analysis),
         _fairness(analysis),
+        _tuning(analysis),
         _cost(analysis),
         _overlays(analysis),
         _failures(analysis),
@@ -78,6 +80,14 @@ def sections(analysis: Analysis) -> list[Section]:
 def pictures(found: list[Section]) -> list[Picture]:
     """Every picture of the sections."""
     return [b.picture for section in found for b in section.blocks if b.picture is not None]
+
+
+def _tuning(analysis: Analysis) -> Section | None:
+    found = analysis.results.experiment.get("tuning")
+    if not found:
+        return None
+    table, lead = tuning_table(found)
+    return Section("tuning", "Tuning", lead, [Block(table=table)])
 
 
 def _ranking(analysis: Analysis) -> Section | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,16 @@ REASONS = (
     "data error",
     "disk error",
     "internal error",
+)
+
+
+# What torch and the libraries below it say in a RuntimeError, in small letters.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate",
+    "cudaerrormemoryallocation",
+    "status_alloc_failed",  # cuDNN, cuBLAS
 )
 
 
@@ -39,10 +50,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception means that memory ran out, on the device or the host."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
+    if isinstance(error, OSError):  # a mapped file, a new process
+        return error.errno == errno.ENOMEM
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "cannot allocate" in text
-    )
+    return isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY)
 
 
 @contextmanager

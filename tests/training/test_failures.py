@@ -1,0 +1,66 @@
+"""Memory that runs out, on the host and on a device, is told from other errors."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+
+import numpy as np
+import pytest
+import torch
+from architectures import broken
+
+from kitsbench.training.budget import Budget
+from kitsbench.training.failures import is_out_of_memory
+from kitsbench.training.loop import train
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: torch.empty(1 << 58),
+        lambda: bytearray(1 << 60),
+        lambda: np.empty(1 << 58),
+        lambda: mmap.mmap(-1, 1 << 56),
+    ],
+    ids=["torch", "bytes", "numpy", "system"],
+)
+def test_refused_memory_is_recognised(ask):
+    with pytest.raises((RuntimeError, MemoryError, OSError)) as caught:
+        ask()
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("shapes do not match"), OSError(errno.ENOSPC, "full"), ValueError("memory")],
+)
+def test_other_errors_are_not_taken_for_it(error):
+    assert not is_out_of_memory(error)
+
+
+def test_training_passes_it_on_as_it_is(make_job):
+    with pytest.raises(RuntimeError) as caught:
+        train(make_job(broken.EatsMemory()))
+    assert is_out_of_memory(caught.value)
+
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@cuda
+def test_a_device_out_of_memory_is_recognised_and_leaves_it_usable(make_job):
+    device = torch.device("cuda")
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        train(make_job(broken.EatsMemory(), device=device, folder="hungry"))
+    assert is_out_of_memory(caught.value)
+    assert train(make_job(device=device, budget=Budget(2, "steps"))).ledger.steps == 2
+
+
+@cuda
+def test_peak_memory_is_what_the_allocator_says(make_job):
+    device = torch.device("cuda")
+    torch.cuda.reset_peak_memory_stats(device)
+    ledger = train(make_job(device=device, budget=Budget(5, "steps"))).ledger
+    expected = torch.cuda.memory_stats(device)["allocated_bytes.all.peak"]
+    assert ledger.peak_memory_bytes == pytest.approx(expected, rel=0.02)
