@@ -23,8 +23,10 @@ VERBS = {
     "evaluate": ("evaluate", "Score a folder of label maps by an official protocol."),
     "compare": ("compare", "Statistics on any table of scores."),
     "plan": ("plan", "The smallest gap a design can detect, and the seeds it needs."),
+    "calibrate": ("calibrate", "Error rates of the tests, measured where the truth is known."),
     "profile": ("profile", "Parameters, FLOPs, latency, throughput and memory."),
     "report": ("report", "Rebuild the report from stored trials."),
+    "claims": ("claims", "What the papers claim, and what an experiment says about it."),
     "leaderboard": ("leaderboard", "Add, check and render published entries."),
     "doctor": ("doctor", "What this machine can do, and what is missing."),
 }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    import pandas as pd
 
     from kitsbench.statistics import Comparison
 
@@ -34,10 +34,38 @@ if TYPE_CHECKING:
 @click.option("--baseline", metavar="ARCH", help="Compare with this architecture only.")
 @click.option(
     "--correction",
-    type=click.Choice(["holm", "hommel"]),
+    type=click.Choice(["holm", "hommel", "shaffer"]),
     default="holm",
     show_default=True,
     help="Correction for several pairs.",
+)
+@click.option(
+    "--test",
+    type=click.Choice(["auto", "wilcoxon", "permutation"]),
+    default="auto",
+    show_default=True,
+    help="auto: the test with the widest scope. The others speak of the trained models (L0).",
+)
+@click.option("--demsar", is_flag=True, help="Mean ranks too: Friedman, Nemenyi (scope L0).")
+@click.option("--rankings", is_flag=True, help="Print the ranking by other schemes too.")
+@click.option(
+    "--cases",
+    type=click.Path(path_type=Path),
+    metavar="TABLE|DATASET",
+    help="Properties of the cases: a table with a column case, or a dataset to measure them on.",
+)
+@click.option(
+    "--stratum",
+    "strata",
+    multiple=True,
+    metavar="COLUMN[:CUT,...]",
+    help="Compare within groups of cases too, such as tumor_volume_ml:10,100. Repeatable.",
+)
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Draw differences, ranks in the bootstrap and (--demsar) critical differences there.",
 )
 @click.option("--conservative", is_flag=True, help="Larger standard errors in the two-way test.")
 @click.option(
@@ -57,6 +85,12 @@ def command(
     dataset: str | None,
     baseline: str | None,
     correction: str,
+    test: str,
+    demsar: bool,
+    rankings: bool,
+    cases: Path | None,
+    strata: tuple[str, ...],
+    figures: Path | None,
     conservative: bool,
     fold_count: int | None,
     secondary: bool,
@@ -68,10 +102,17 @@ def command(
     status, protocol, dataset. All seeds of a fold test the same cases; a missing prediction is a
     row with the status failed.
     """
+    from kitsbench.errors import UsageError
     from kitsbench.statistics import compare, read_scores
 
+    if cases is not None and not strata:
+        raise UsageError(
+            "A table of cases was given, but no stratum; declare one with --stratum, such as "
+            "--stratum tumor_volume_ml:10,100."
+        )
+    table = read_scores(scores)
     comparison = compare(
-        read_scores(scores),
+        table,
         endpoint,
         margins=margin,
         alpha=alpha,
@@ -81,112 +122,39 @@ def command(
         protocol=protocol,
         dataset=dataset,
         fold_count=fold_count,
+        test=test,
+        demsar=demsar,
+        cases=None if cases is None else _cases(cases, strata),
+        strata=strata,
     )
+    if figures is not None:
+        _draw(comparison, figures)
     if as_json:
         click.echo(json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
         return
-    show(comparison, secondary)
+    from kitsbench.cli.comparison_view import show
+
+    show(comparison, secondary, rankings)
 
 
-def show(comparison: Comparison, secondary: bool = False) -> None:
-    """Print a comparison for a reader: ranking, sentences, smallest detectable gap, notes.
+def _cases(path: Path, strata: tuple[str, ...]) -> pd.DataFrame:
+    """Properties of the cases from a table, or measured on a dataset."""
+    from kitsbench.statistics import read_cases
 
-    Parameters
-    ----------
-    comparison : Comparison
-        What to print.
-    secondary : bool
-        Whether to list the secondary endpoints.
-    """
-    from rich.console import Console
-    from rich.text import Text
+    if not path.is_dir():
+        return read_cases(path)
+    from kitsbench.cli.data import _bar
+    from kitsbench.data.covariates import ENHANCEMENT, measure_cases
+    from kitsbench.data.datasets import open_dataset
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # In a file or a pipe nothing needs to be squeezed into 80 columns.
-        console = Console(highlight=False, width=120)
-    _ranking(console, comparison)
-    for pair in comparison.pairs:
-        console.print(Text("• " + pair["sentence"]), soft_wrap=True)
-    if comparison.pairs:
-        console.print()
-        line = f"Test: {comparison.test}; correction: {comparison.correction} over all pairs."
-        console.print(Text(line), soft_wrap=True)
-    if comparison.smallest_detectable_gap is not None:
-        console.print(
-            f"Smallest gap that one comparison of this design detects at 80 % power: "
-            f"{comparison.smallest_detectable_gap:.3g}{_unit(comparison.endpoint)}",
-            soft_wrap=True,
-        )
-    if comparison.components is not None:
-        found = comparison.components
-        console.print(
-            f"Spread: architecture x case {found['case_sd']:.3g}, case x run "
-            f"{found['noise_sd']:.3g}, training run {found['seed_sd']:.3g} (standard deviations).",
-            soft_wrap=True,
-        )
-    if comparison.secondary:
-        _secondary(console, comparison.secondary, secondary)
-    for warning in comparison.warnings:
-        console.print(Text("Note: " + warning, style="yellow"), soft_wrap=True)
+    wanted = any(text.partition(":")[0].strip() == ENHANCEMENT for text in strata)
+    dataset = open_dataset(path, masks_only=not wanted)
+    with _bar("cases measured") as bar:
+        return measure_cases(dataset, enhancement=wanted, progress=bar)
 
 
-def _ranking(console: Console, comparison: Comparison) -> None:
-    from rich.markup import escape
-    from rich.table import Table
+def _draw(comparison: Comparison, folder: Path) -> None:
+    from kitsbench.reporting.rank_plots import write_figures
 
-    where = " · ".join(text for text in (comparison.dataset, comparison.protocol) if text)
-    title = f"{comparison.endpoint}{' · ' if where else ''}{where}"
-    table = Table(title=escape(title), title_justify="left")
-    for name, justify in (
-        ("rank", "right"),
-        ("architecture", "left"),
-        ("mean", "right"),
-        (
-            "95 % CI" if comparison.alpha == 0.05 else f"{100 * (1 - comparison.alpha):g} % CI",
-            "right",
-        ),
-        ("rank interval", "right"),
-        ("P(first)", "right"),
-        ("group", "left"),
-        ("failed", "right"),
-    ):
-        table.add_column(name, justify=justify, no_wrap=name != "architecture")
-    digits = 2 if comparison.endpoint.endswith(("_mm", "_ml")) else 4
-    for row in comparison.ranking:
-        table.add_row(
-            str(row["rank"]),
-            escape(row["architecture"]),
-            f"{row['mean']:.{digits}f}",
-            _interval(row["ci_low"], row["ci_high"], digits),
-            f"{row['rank_low']}-{row['rank_high']}",
-            f"{row['p_first']:.2f}",
-            row["group"] or "",
-            f"{100 * row['failure_rate']:.1f} %" if row["failure_rate"] else "",
-        )
-    console.print(table)
-
-
-def _unit(endpoint: str) -> str:
-    return {"_mm": " mm", "_ml": " ml"}.get(endpoint[-3:], "")
-
-
-def _interval(low: float | None, high: float | None, digits: int) -> str:
-    if low is None or high is None:
-        return "not defined"
-    return f"{low:.{digits}f} to {high:.{digits}f}"
-
-
-def _secondary(console: Console, rows: list[dict[str, Any]], listed: bool) -> None:
-    from rich.text import Text
-
-    if not listed:
-        console.print(
-            f"{len(rows)} secondary comparisons (exploratory) are in --json; --secondary prints "
-            "them.",
-            soft_wrap=True,
-        )
-        return
-    console.print("\nSecondary endpoints, exploratory:")
-    for row in rows:
-        console.print(Text("• " + row["sentence"]), soft_wrap=True)
+    for file in write_figures(comparison.to_dict(), folder):
+        click.echo(f"wrote {file}", err=True)

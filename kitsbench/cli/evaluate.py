@@ -162,20 +162,29 @@ def command(
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
         print_evaluations(evaluations)
-    if not any(problem.reason == KILLED for problem in evaluations[0].problems):
+    unfinished = any(problem.reason == KILLED for problem in evaluations[0].problems)
+    if partial is not None and not unfinished:
         partial.unlink(missing_ok=True)
     _report(evaluations)
 
 
 def _partial_file(
     output: tuple[Path, ...], predictions: Path, truth: Path, protocol: str, metrics: str | None
-) -> Path:
-    """Where to keep the cases done so far: beside the output, or with what users cache."""
+) -> Path | None:
+    """Where to keep the cases done so far: beside the output, or with what users cache.
+
+    None where there is no output and nothing can be cached either.
+    """
     if output:
         return output[0].with_name(output[0].name + ".partial")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = digest([str(predictions.resolve()), str(truth.resolve()), protocol, metrics])
-    return cache / "kitsbench" / "evaluate" / f"{name}.partial"
+    folder = cache / "kitsbench" / "evaluate"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder / f"{name}.partial" if os.access(folder, os.W_OK) else None
 
 
 def _split(text: str) -> list[str]:
@@ -231,7 +240,7 @@ def _report(evaluations: list[Evaluation]) -> None:
 class _Progress:
     """A bar on stderr, shown only on a terminal; says what is kept if it is interrupted."""
 
-    def __init__(self, partial: Path):
+    def __init__(self, partial: Path | None):
         self._partial = partial
         self._done = self._total = 0
 
@@ -243,7 +252,8 @@ class _Progress:
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         self._bar.__exit__(kind, *rest)
-        if kind is not None and issubclass(kind, KeyboardInterrupt) and self._done:
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if interrupted and self._done and self._partial is not None:
             click.echo(
                 f"{self._done} of {self._total} cases are kept in {self._partial}; the same "
                 "command goes on from there.",

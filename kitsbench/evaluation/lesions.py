@@ -79,6 +79,7 @@ def _squeezed(voxels: np.ndarray, shape: tuple[int, ...]) -> tuple[list[int], li
 def _pieces(at: tuple[np.ndarray, ...], shape: list[int]) -> tuple[np.ndarray, int]:
     import cc3d
 
-    mask = np.zeros(shape, bool)
+    # An empty plane at each end: cc3d 4.1 runs out of labels in images of a single row.
+    mask = np.zeros([size + 1 for size in shape], bool)
     mask[at] = True
     return cc3d.connected_components(mask, connectivity=26, return_N=True)

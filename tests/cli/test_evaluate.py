@@ -149,6 +149,16 @@ def test_what_an_interrupted_run_did_is_kept_without_an_output_file(
     assert not partial.exists()
 
 
+def test_where_nothing_can_be_cached_scores_are_printed_all_the_same(
+    kitsbench, folders, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    code, out, _ = evaluate(kitsbench, folders, "--protocol", "kits19", "--json")
+    assert code == 0
+    assert len(json.loads(out)["cases"]) == 24
+
+
 def test_people_get_a_table(kitsbench, folders):
     code, out, _ = evaluate(kitsbench, folders, "--protocol", "kits23")
     assert code == 0

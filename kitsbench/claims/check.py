@@ -1,0 +1,292 @@
+"""Hold claims against scores: replicated, contradicted, not settled, or not tested.
+
+All steps of a claim must hold, so no step needs a correction for the others: the chance that a
+claim is called replicated although one of its steps is false is at most alpha.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kitsbench.claims.entrants import match_pair
+from kitsbench.claims.registry import Claim, Step
+from kitsbench.errors import KitsbenchError
+from kitsbench.experiments.results import load_results
+from kitsbench.statistics import compare, read_scores, validate_scores
+from kitsbench.statistics.verdicts import FAILURES_WITHOUT_VERDICT
+
+VERDICTS = ("replicated", "contradicted", "not settled", "not tested")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Scores that claims are held against.
+
+    Attributes
+    ----------
+    scores : DataFrame
+        Long score table; may be empty.
+    mode : str
+        Recipe of the training runs: ``matched`` or ``paper``; empty if not known.
+    dataset : str
+        Name, for the output.
+    synthetic : bool
+        Whether the scans are simulated: they can refute no claim about patients, nor support one.
+    fold_count : int or None
+        Folds of the whole cross-validation.
+    margins : dict
+        Margins by ``region:metric`` that the experiment declared.
+    """
+
+    scores: pd.DataFrame
+    mode: str = ""
+    dataset: str = ""
+    synthetic: bool = False
+    fold_count: int | None = None
+    margins: dict[str, float] | None = None
+
+
+def evidence_of_workdir(workdir: Path) -> Evidence:
+    """Read the scores of an experiment.
+
+    Raises
+    ------
+    DataError
+        The folder is no working directory.
+    """
+    results = load_results(workdir)
+    experiment = results.experiment
+    dataset = experiment.get("dataset", {})
+    return Evidence(
+        scores=results.scores,
+        mode=str(experiment.get("recipe", {}).get("name", "")),
+        dataset=str(dataset.get("name", "")),
+        synthetic=bool(dataset.get("synthetic")),
+        fold_count=experiment.get("folds", {}).get("count"),
+        margins=experiment.get("margins") or None,
+    )
+
+
+def evidence_of_table(path: Path, mode: str) -> Evidence:
+    """Read a long score table; how its networks were trained must be told.
+
+    Raises
+    ------
+    DataError
+        The table breaks a rule.
+    """
+    scores = read_scores(path)
+    names = sorted(name for name in scores["dataset"].unique() if name)
+    return Evidence(scores=scores, mode=mode, dataset=", ".join(names))
+
+
+def check_claims(
+    claims: tuple[Claim, ...], evidence: Evidence, alpha: float = 0.05
+) -> list[dict[str, Any]]:
+    """Give a verdict on every claim.
+
+    Parameters
+    ----------
+    claims : tuple of Claim
+    evidence : Evidence
+    alpha : float
+        Level of every step.
+
+    Returns
+    -------
+    list of dict
+        ``id, paper, statement, figure, conditions, mode, dataset, verdict`` (one of
+        :data:`VERDICTS`), ``reason``, ``missing`` (list of what a test would need), ``caution``,
+        ``smallest_detectable_gap`` (largest of the open steps) and ``steps``.
+    """
+    scores = evidence.scores if evidence.scores.empty else validate_scores(evidence.scores)
+    return [_check(claim, scores, evidence, alpha) for claim in claims]
+
+
+def _check(claim: Claim, scores: pd.DataFrame, evidence: Evidence, alpha: float) -> dict[str, Any]:
+    missing = []
+    if not scores.empty:
+        if evidence.mode not in claim.modes:
+            wanted = " or ".join(claim.modes)
+            missing.append(f"training by the recipe {wanted} (here: {evidence.mode or 'not told'})")
+        if evidence.synthetic:
+            missing.append("real scans (those of this experiment are synthetic)")
+    if claim.unavailable:
+        missing.append(claim.unavailable)
+    steps = [_step(step, scores, evidence, alpha) for step in claim.step]
+    for step in steps:
+        missing += [text for text in step.pop("missing") if text not in missing]
+    outcomes = {step["outcome"] for step in steps}
+    if missing:
+        verdict = "not tested"
+    elif "contradicted" in outcomes:
+        verdict = "contradicted"
+    elif outcomes == {"holds"}:
+        verdict = "replicated"
+    else:
+        verdict = "not settled"
+    gaps = [
+        step["smallest_detectable_gap"]
+        for step in steps
+        if step["outcome"] == "open" and step["smallest_detectable_gap"] is not None
+    ]
+    return {
+        "id": claim.id,
+        "paper": claim.paper,
+        "statement": claim.statement,
+        "figure": claim.figure,
+        "conditions": claim.conditions,
+        "mode": evidence.mode or None,
+        "dataset": evidence.dataset or None,
+        "verdict": verdict,
+        "reason": _reason(verdict, steps),
+        "missing": missing,
+        "caution": claim.caution,
+        "smallest_detectable_gap": max(gaps, default=None) if verdict == "not settled" else None,
+        "steps": steps,
+    }
+
+
+def _reason(verdict: str, steps: list[dict[str, Any]]) -> str:
+    if verdict == "replicated":
+        smaller = [step for step in steps if step["below_paper"]]
+        text = "Every step holds."
+        if smaller:
+            text += (
+                f" In {len(smaller)} of {len(steps)} steps the difference is smaller than the "
+                "paper's."
+            )
+        return text
+    wanted = {"contradicted": "contradicted", "not settled": "open"}.get(verdict)
+    return " ".join(step["sentence"] for step in steps if step["outcome"] == wanted)
+
+
+def _step(step: Step, scores: pd.DataFrame, evidence: Evidence, alpha: float) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "higher": step.higher,
+        "lower": step.lower,
+        "region": step.region,
+        "metric": step.metric,
+        "effect": step.effect,
+        "outcome": "not tested",
+        "difference": None,
+        "ci_low": None,
+        "ci_high": None,
+        "p_value": None,
+        "scope": None,
+        "n_cases": None,
+        "n_folds": None,
+        "n_seeds": None,
+        "below_paper": False,
+        "smallest_detectable_gap": None,
+        "sentence": "",
+        "missing": [],
+    }
+    known = list(dict.fromkeys(scores["architecture"])) if len(scores) else []
+    pair, lacking = match_pair(step.higher, step.lower, known)
+    if pair is None:
+        return {**row, "missing": [f"scores of {name}" for name in lacking]}
+    table = _rows(scores, pair, step)
+    if table is None:
+        return {**row, "missing": [f"{step.metric} of {step.region}"]}
+    margin = (evidence.margins or {}).get(f"{step.region}:{step.metric}")
+    try:
+        found = compare(
+            table,
+            (step.region, step.metric),
+            margins=margin,
+            alpha=alpha,
+            fold_count=evidence.fold_count,
+            bootstrap=1,
+            secondary=False,
+        )
+    except KitsbenchError as error:
+        return {**row, "missing": [str(error)]}
+    return {**row, **_judge(step, pair, found.pairs[0], found.ranking, alpha)}
+
+
+def _rows(scores: pd.DataFrame, pair: tuple[str, str], step: Step) -> pd.DataFrame | None:
+    """Rows of the pair and the step's region, of one protocol; several regions are averaged."""
+    regions = step.region.split("+")
+    rows = scores[scores["architecture"].isin(pair) & (scores["metric"] == step.metric)]
+    rows = rows[rows["region"].isin(regions)]
+    # Papers mean single labels by kidney and tumour; an official protocol scores hierarchies.
+    complete = [
+        str(protocol)
+        for protocol, part in rows.groupby("protocol")
+        if set(part["region"]) == set(regions) and set(part["architecture"]) == set(pair)
+    ]
+    if not complete:
+        return None
+    protocol = "labels" if "labels" in complete else complete[0]
+    rows = rows[rows["protocol"] == protocol]
+    if len(regions) == 1:
+        return rows
+    # A region that the truth of a case lacks says nothing about the case.
+    rows = rows[~rows["status"].isin(("both_empty", "false_positive"))]
+    failed = rows["status"].isin(("failed", "timeout"))
+    rows = rows.assign(value=rows["value"].mask(failed | rows["value"].isna(), 0.0), failed=failed)
+    keys = ["dataset", "protocol", "architecture", "fold", "seed", "case", "metric"]
+    mean = rows.groupby(keys, as_index=False).agg(value=("value", "mean"), failed=("failed", "any"))
+    status = mean.pop("failed").map({True: "failed", False: "ok"})
+    return mean.assign(region=step.region, status=status)
+
+
+def _judge(
+    step: Step,
+    pair: tuple[str, str],
+    found: dict[str, Any],
+    ranking: list[dict[str, Any]],
+    alpha: float,
+) -> dict[str, Any]:
+    sign = 1 if found["a"] == pair[0] else -1
+    difference = sign * found["difference"]
+    bounds = [found["ci_low"], found["ci_high"]]
+    low, high = None, None
+    if None not in bounds:
+        low, high = sorted(sign * bound for bound in bounds)
+    p = found["p_value"]
+    failures = {row["architecture"]: row["failure_rate"] for row in ranking}
+    broken = [name for name in pair if failures[name] > FAILURES_WITHOUT_VERDICT]
+    significant = p is not None and p < alpha
+    equivalent = found["p_equivalence"] is not None and found["p_equivalence"] < alpha
+    judged = found["scope"] == "L1" and not broken
+    size = f"{difference:+.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]")
+    where = f"{step.region} {step.metric}"
+    head = f"{pair[0]} minus {pair[1]} is {size} in {where}"
+    outcome, tail = "open", ""
+    if broken:
+        tail = f"; too many predictions of {' and '.join(broken)} failed for a verdict"
+    elif found["scope"] != "L1":
+        tail = "; one training run a fold says nothing about architectures (scope L0)"
+    if judged and significant and difference < 0:
+        outcome, tail = "contradicted", "; the claim has it the other way"
+    elif judged and significant:
+        outcome = "holds"
+    elif judged and equivalent:
+        outcome, tail = "contradicted", "; both are equivalent within the margin"
+    elif judged:
+        gap = found["smallest_detectable_gap"]
+        if gap is not None:
+            tail = f"; this design could detect about {gap:.3f} at 80 % power"
+    below = step.effect is not None and high is not None and high < step.effect
+    return {
+        "outcome": outcome,
+        "higher": pair[0],
+        "lower": pair[1],
+        "difference": difference,
+        "ci_low": low,
+        "ci_high": high,
+        "p_value": p,
+        "scope": found["scope"],
+        "n_cases": found["n_cases"],
+        "n_folds": found["n_folds"],
+        "n_seeds": found["n_seeds"],
+        "below_paper": below,
+        "smallest_detectable_gap": found["smallest_detectable_gap"],
+        "sentence": f"{head}{tail} (scope {found['scope']}).",
+    }

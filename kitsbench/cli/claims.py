@@ -1,0 +1,98 @@
+"""``kitsbench claims``: what the papers claim, and what an experiment says about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+DEFAULT = Path("kitsbench-work")
+
+
+@click.command(name="claims")
+@click.argument("workdir", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--recipe",
+    type=click.Choice(["matched", "paper"]),
+    help="How the networks of a score table were trained; a working directory knows.",
+)
+@click.option(
+    "--registry", type=click.Path(path_type=Path), help="Claims of your own, in a TOML file."
+)
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Level of the tests.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(
+    workdir: Path | None,
+    recipe: str | None,
+    registry: Path | None,
+    alpha: float,
+    as_json: bool,
+) -> None:
+    """Hold the papers' claims against the experiment in WORKDIR (default: kitsbench-work).
+
+    WORKDIR may also be a long score table (CSV or Parquet) whose architectures are named as on
+    the command line. Each claim is replicated, contradicted, not settled (with the smallest gap
+    that the design could detect) or not tested (with what is missing). Nothing is trained.
+    """
+    from kitsbench.claims import check_claims, read_registry
+
+    rows = check_claims(read_registry(registry), _evidence(workdir, recipe), alpha)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    _show(rows)
+
+
+def _evidence(workdir: Path | None, recipe: str | None) -> Any:
+    import pandas as pd
+
+    from kitsbench.claims import Evidence, evidence_of_table, evidence_of_workdir
+    from kitsbench.errors import UsageError
+
+    if workdir is None and not DEFAULT.is_dir():
+        click.echo(f"There is no {DEFAULT}, so nothing is tested; these are the claims.", err=True)
+        return Evidence(pd.DataFrame())
+    workdir = workdir or DEFAULT
+    if workdir.is_dir():
+        if recipe is not None:
+            raise UsageError(
+                f"{workdir} is a working directory, which knows its recipe; --recipe is for "
+                "score tables."
+            )
+        return evidence_of_workdir(workdir)
+    return evidence_of_table(workdir, recipe or "")
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)
+    known = {(row["dataset"], row["mode"]) for row in rows if row["dataset"] or row["mode"]}
+    title = "; ".join(f"dataset {data or '?'}, recipe {mode or '?'}" for data, mode in known)
+    table = Table(title=escape(title) or None, title_justify="left")
+    table.add_column("claim", no_wrap=True)
+    table.add_column("statement", overflow="fold")
+    table.add_column("paper's figure", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    styles = {"replicated": "green", "contradicted": "red", "not settled": "yellow"}
+    for row in rows:
+        verdict = Text(row["verdict"], style=styles.get(row["verdict"], "dim"))
+        table.add_row(row["id"], escape(row["statement"]), escape(row["figure"]), verdict)
+    console.print(table)
+    for row in rows:
+        lines = [row["reason"]] if row["reason"] else []
+        if row["missing"]:
+            lines.append("Missing: " + "; ".join(text.rstrip(".") for text in row["missing"]) + ".")
+        if row["missing"]:
+            lines += [step["sentence"] for step in row["steps"] if step["sentence"]]
+        if row["verdict"] != "not tested" and row["caution"]:
+            lines.append(row["caution"])
+        for line in lines:
+            console.print(Text(f"{row['id']}: {line}"), soft_wrap=True)

@@ -1,0 +1,219 @@
+"""How the terminal shows a comparison."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kitsbench.statistics import Comparison
+
+_SCHEMES = {
+    "mean_then_rank": "mean",
+    "median_then_rank": "median",
+    "rank_then_mean": "mean rank",
+    "rank_then_median": "median rank",
+    "significance": "wins",
+}
+
+
+def show(comparison: Comparison, secondary: bool = False, rankings: bool = False) -> None:
+    """Print a comparison for a reader: ranking, sentences, smallest detectable gap, notes.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What to print.
+    secondary : bool
+        Whether to list the secondary endpoints.
+    rankings : bool
+        Whether to show the ranking by other schemes.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # In a file or a pipe nothing needs to be squeezed into 80 columns.
+        console = Console(highlight=False, width=120)
+    _ranking(console, comparison)
+    for pair in comparison.pairs:
+        console.print(Text("• " + pair["sentence"]), soft_wrap=True)
+    if comparison.pairs:
+        console.print()
+        line = f"Test: {comparison.test}; correction: {comparison.correction} over all pairs."
+        console.print(Text(line), soft_wrap=True)
+    if comparison.smallest_detectable_gap is not None:
+        console.print(
+            f"Smallest gap that one comparison of this design detects at 80 % power: "
+            f"{comparison.smallest_detectable_gap:.3g}{_unit(comparison.endpoint)}",
+            soft_wrap=True,
+        )
+    if comparison.components is not None:
+        found = comparison.components
+        console.print(
+            f"Spread: architecture x case {found['case_sd']:.3g}, case x run "
+            f"{found['noise_sd']:.3g}, training run {found['seed_sd']:.3g} (standard deviations).",
+            soft_wrap=True,
+        )
+    if rankings:
+        _rankings(console, comparison)
+    if comparison.demsar is not None:
+        _demsar(console, comparison.demsar)
+    if comparison.strata:
+        _strata(console, comparison)
+    if comparison.secondary:
+        _secondary(console, comparison.secondary, secondary)
+    for warning in comparison.warnings:
+        console.print(Text("Note: " + warning, style="yellow"), soft_wrap=True)
+
+
+def _ranking(console: Console, comparison: Comparison) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    where = " · ".join(text for text in (comparison.dataset, comparison.protocol) if text)
+    title = f"{comparison.endpoint}{' · ' if where else ''}{where}"
+    table = Table(title=escape(title), title_justify="left")
+    for name, justify in (
+        ("rank", "right"),
+        ("architecture", "left"),
+        ("mean", "right"),
+        (
+            "95 % CI" if comparison.alpha == 0.05 else f"{100 * (1 - comparison.alpha):g} % CI",
+            "right",
+        ),
+        ("rank interval", "right"),
+        ("P(first)", "right"),
+        ("group", "left"),
+        ("failed", "right"),
+    ):
+        table.add_column(name, justify=justify, no_wrap=name != "architecture")
+    digits = 2 if comparison.endpoint.endswith(("_mm", "_ml")) else 4
+    for row in comparison.ranking:
+        table.add_row(
+            str(row["rank"]),
+            escape(row["architecture"]),
+            f"{row['mean']:.{digits}f}",
+            _interval(row["ci_low"], row["ci_high"], digits),
+            f"{row['rank_low']}-{row['rank_high']}",
+            f"{row['p_first']:.2f}",
+            row["group"] or "",
+            f"{100 * row['failure_rate']:.1f} %" if row["failure_rate"] else "",
+        )
+    console.print(table)
+
+
+def _unit(endpoint: str) -> str:
+    return {"_mm": " mm", "_ml": " ml"}.get(endpoint[-3:], "")
+
+
+def _interval(low: float | None, high: float | None, digits: int) -> str:
+    if low is None or high is None:
+        return "not defined"
+    return f"{low:.{digits}f} to {high:.{digits}f}"
+
+
+def _secondary(console: Console, rows: list[dict[str, Any]], listed: bool) -> None:
+    from rich.text import Text
+
+    if not listed:
+        console.print(
+            f"{len(rows)} secondary comparisons (exploratory) are in --json; --secondary prints "
+            "them.",
+            soft_wrap=True,
+        )
+        return
+    console.print("\nSecondary endpoints, exploratory:")
+    for row in rows:
+        console.print(Text("• " + row["sentence"]), soft_wrap=True)
+
+
+def _rankings(console: Console, comparison: Comparison) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    schemes = comparison.rankings["schemes"]
+    left_out = comparison.rankings["leave_one_fold_out"]
+    title = "Rank by other schemes" + ", and without one fold (-0: without fold 0)" * bool(left_out)
+    table = Table(title=title, title_justify="left")
+    table.add_column("architecture", overflow="fold")
+    for name in schemes:
+        table.add_column(_SCHEMES[name], justify="right")
+    for row in left_out:
+        table.add_column(f"-{row['fold']}", justify="right")
+    for row in comparison.ranking:
+        label = row["architecture"]
+        cells = [str(found["ranks"][label]) for found in (*schemes.values(), *left_out)]
+        table.add_row(escape(label), *cells)
+    agreement = [found["kendall_tau"] for found in (*schemes.values(), *left_out)]
+    cells = ["" if tau is None else f"{tau:.2f}" for tau in agreement]
+    table.add_row("Kendall's tau", *cells, style="dim")
+    console.print(table)
+    bootstrap = comparison.rankings["bootstrap"]
+    if bootstrap["mean_kendall_tau"] is not None:
+        console.print(
+            f"When cases and training runs are drawn again ({bootstrap['replicates']} times), the "
+            f"ranking by mean agrees with itself by a Kendall's tau of "
+            f"{bootstrap['mean_kendall_tau']:.2f} on average (scope {bootstrap['scope']}).",
+            soft_wrap=True,
+        )
+    if comparison.official is not None:
+        places = ", ".join(
+            f"{row['rank']} {row['architecture']}" for row in comparison.official["rows"]
+        )
+        rule = comparison.official["rule"]
+        line = f"By the rule of {comparison.protocol} ({rule}): {places}."
+        console.print(Text(line), soft_wrap=True)
+
+
+def _demsar(console: Console, found: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    ranks = ", ".join(f"{r['architecture']} {r['mean_rank']:.2f}" for r in found["mean_ranks"])
+    lines = [
+        f"Mean ranks over {found['n_cases']} cases (scope L0, the trained models): {ranks}.",
+        f"Friedman's test: p = {found['friedman_p']:.3g} (Iman and Davenport: "
+        f"{found['iman_davenport_p']:.3g}); Kendall's W {found['kendall_w']:.2f}.",
+        f"Nemenyi's critical difference: {found['critical_difference']:.3g} ranks at alpha "
+        f"{found['alpha']:g}.",
+    ]
+    groups = [" = ".join(group) for group in found["groups"]]
+    lines.append("Not told apart by it: " + ("; ".join(groups) if groups else "none") + ".")
+    console.print()
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def _strata(console: Console, comparison: Comparison) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="Declared strata, exploratory: means", title_justify="left")
+    for name, justify in (("stratum", "left"), ("group", "left"), ("cases", "right")):
+        table.add_column(name, justify=justify)
+    order = [row["architecture"] for row in comparison.ranking]
+    for label in order:
+        table.add_column(escape(label), justify="right")
+    digits = 2 if comparison.endpoint.endswith(("_mm", "_ml")) else 3
+    for row in comparison.strata:
+        means = {m["architecture"]: m["mean"] for m in row["means"]}
+        cells = [f"{means[label]:.{digits}f}" for label in order]
+        stratum = row["stratum"].partition(":")[0]
+        table.add_row(escape(stratum), escape(row["level"]), str(row["n_cases"]), *cells)
+    console.print(table)
+    for row in comparison.strata:
+        for pair in row["pairs"]:
+            if pair["p_adjusted"] is None or pair["p_adjusted"] >= comparison.alpha:
+                continue
+            low, high = pair["ci_low"], pair["ci_high"]
+            line = (
+                f"• Exploratory: where {row['stratum'].partition(':')[0]} is {row['level']}, "
+                f"{pair['a']} minus {pair['b']} is {pair['difference']:+.{digits}f} "
+                f"[{low:.{digits}f}, {high:.{digits}f}]; p = {pair['p_adjusted']:.3g} after "
+                f"Benjamini-Hochberg (scope {pair['scope']})."
+            )
+            console.print(Text(line), soft_wrap=True)
