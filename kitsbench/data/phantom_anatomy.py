@@ -272,6 +272,12 @@ def _enhancement(rng: np.random.Generator, contrast: Contrast, histology: str) -
     return min(hu, contrast.cortex - 8.0 + 12.0 * against)
 
 
+def _necrosis(rng: np.random.Generator, radius: float, histology: str) -> float:
+    """Squared relative radius of the dead core: none in small tumours and in oncocytomas."""
+    share = float(np.clip(rng.normal((radius - 18.0) / 50.0, 0.22), 0.0, 0.7))
+    return 0.0 if histology == "oncocytoma" else share
+
+
 def draw_look(rng: np.random.Generator, kind: str, volume_ml: float, contrast: Contrast) -> Lesion:
     """Draw the look of a mass whose place and shape are given by a mask.
 
@@ -295,7 +301,7 @@ def draw_look(rng: np.random.Generator, kind: str, volume_ml: float, contrast: C
         hu = float(rng.uniform(40, 95)) if dense else float(rng.normal(16.0, 11.0))
     else:
         hu, texture = _enhancement(rng, contrast, name), 18.0 * HISTOLOGY[name][3]
-        necrosis = float(np.clip(rng.normal((radius - 18.0) / 50.0, 0.22), 0.0, 0.7))
+        necrosis = _necrosis(rng, radius, name)
     return Lesion(
         kind=kind,
         kidney=0,
@@ -348,7 +354,7 @@ def draw_tumours(rng: np.random.Generator, kidneys: list[Kidney], contrast: Cont
                 lobulation=float(rng.uniform(0.05, 0.22)),
                 hu=_enhancement(rng, contrast, name),
                 texture=18.0 * HISTOLOGY[name][3],
-                necrosis=float(np.clip(rng.normal((radius - 18.0) / 50.0, 0.22), 0.0, 0.7)),
+                necrosis=_necrosis(rng, radius, name),
                 histology=name,
                 volume_ml=volume,
                 field_seed=int(rng.integers(2**62)),

@@ -65,11 +65,14 @@ def settle(patient: Patient, fields: Fields) -> None:
     volumes that remain are those of the distributions. Changes ``patient`` in place.
     """
     for lesion in patient.lesions:
-        for _ in range(4):
+        for _ in range(6):
             step = max(lesion.radius / 8.0, 0.8)
             grid = _coarse(lesion.centre, _reach(lesion) * 1.15, step)
             inside = (lesion_radius2(lesion, grid) < 1) & free_space(patient, fields, grid)
             volume = float(np.count_nonzero(inside)) * step**3 / 1000.0
+            if volume < 0.7 * lesion.volume_ml and lesion.radius < 28:
+                _move_inwards(lesion, patient.kidneys[lesion.kidney])
+                continue
             ratio = min(max(lesion.volume_ml / max(volume, 1e-3), 0.5), 1.9)
             lesion.radius = min(lesion.radius * ratio ** (1 / 3), 100.0)
     for index, kidney in enumerate(patient.kidneys):
@@ -82,6 +85,14 @@ def settle(patient: Patient, fields: Fields) -> None:
             volume = float(np.count_nonzero(inside)) * 0.027
             ratio = min(max(kidney.volume_ml / max(volume, 1e-3), 0.7), 1.35)
             kidney.axes = tuple(v * ratio ** (1 / 3) for v in kidney.axes)  # type: ignore
+
+
+def _move_inwards(lesion: Lesion, kidney: Kidney) -> None:
+    """Bring a lesion that a wall would cut to a sliver closer to the middle of its kidney."""
+    offset = np.array(kidney.centre) - np.array(lesion.centre)
+    distance = max(float(np.sqrt((offset**2).sum())), 1e-3)
+    share = min((0.35 * lesion.radius + 2.0) / distance, 1.0)
+    lesion.centre = tuple(float(v) for v in np.array(lesion.centre) + share * offset)  # type: ignore
 
 
 def _coarse(centre: tuple, reach: float, step: float) -> Grid:

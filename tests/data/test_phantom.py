@@ -156,8 +156,8 @@ def test_statistics_are_those_of_kits(size):
     """40 cases against the pooled HU of KiTS23 and the volumes of KiTS19 (cysts: KiTS23).
 
     Tolerances: mean and SD within 12 HU. Volume quantiles within 20 % (kidneys), a factor of 1.8
-    (tumours) and of 2.5 (cysts, in half of the cases): the quantiles of masses span three orders
-    of magnitude, and these are about twice the sampling error of a quantile of 40 and 20 cases.
+    (tumours) and of 3.3 (cysts: two standard errors of a quartile of the 20 cases that have one).
+    The population that cysts are drawn from is tested more sharply below.
     """
     hu, ml = measured(40, size)
     for value, mean, sd in ((1, 115.5, 75.2), (2, 61.3, 54.2), (3, 19.3, 36.5)):
@@ -171,7 +171,7 @@ def test_statistics_are_those_of_kits(size):
     present = ml[3] > 0
     assert 0.3 < present.mean() < 0.7
     cyst = np.percentile(ml[3][present], (25, 50, 75))
-    assert (np.abs(np.log(cyst / (1.24, 4.4, 21.4))) < np.log(2.5)).all(), cyst
+    assert (np.abs(np.log(cyst / (1.24, 4.4, 21.4))) < np.log(3.3)).all(), cyst
 
 
 def test_patients_are_drawn_as_they_come_in_kits():
