@@ -7,6 +7,7 @@ import shutil
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+from kitsbench.claims import read_registry
 from kitsbench.cli import VERBS
 
 HERE = Path(__file__).resolve().parent
@@ -25,7 +26,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_click",
 ]
-exclude_patterns = ["_build", "_generated/verbs.md"]
+exclude_patterns = ["_build", "_generated/verbs.md", "_generated/claims.md"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -62,6 +63,7 @@ def generate_pages() -> None:
     ]
     text = "```{eval-rst}\n" + "\n".join(verbs) + "```\n"
     (GENERATED / "verbs.md").write_text(text, encoding="utf-8")
+    (GENERATED / "claims.md").write_text(_claims(), encoding="utf-8")
     boards = sorted((ROOT / "leaderboards").glob("*.md"))
     boards = [page for page in boards if page.stem.lower() != "readme"]
     _index(
@@ -83,6 +85,19 @@ def generate_pages() -> None:
         {card.parent.name: card.read_text(encoding="utf-8") for card in cards},
         "The cards lie beside the plugins in the repository.",
     )
+
+
+def _claims() -> str:
+    rows = []
+    for claim in read_registry():
+        steps = [f"`{s.higher}` > `{s.lower}` ({s.region})" for s in claim.step]
+        notes = " ".join(filter(None, [claim.unavailable, claim.caution]))
+        rows.append(
+            f"**{claim.id}** ({claim.paper}). {claim.statement}\n\n"
+            f": Paper: {claim.figure}; {claim.conditions}.\n"
+            f"  Compared: {', '.join(steps)}. Recipe: {' or '.join(claim.modes)}. {notes}\n"
+        )
+    return "\n".join(rows)
 
 
 def _index(name: str, introduction: str, pages: dict[str, str], otherwise: str) -> None:
