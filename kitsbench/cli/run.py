@@ -87,7 +87,15 @@ def split_option(ctx: click.Context, param: click.Parameter, value: Any) -> str 
     help="One shared recipe for all, or each architecture's own.",
 )
 @click.option("--budget", help="90s, 10min, 2h, 20000steps, 5e9voxels or 3e17flops a trial.")
-@click.option("--max-memory", help="Most memory a trial may use, e.g. 11GiB.")
+@click.option(
+    "--max-memory",
+    help="Most memory a trial may use, e.g. 11GiB; batches that need more are taken in parts.",
+)
+@click.option(
+    "--compile",
+    is_flag=True,
+    help="Train through torch.compile; the budget pays for compiling.",
+)
 @click.option(
     "--folds",
     default=None,

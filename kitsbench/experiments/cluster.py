@@ -235,6 +235,9 @@ class ClusterExecutor:
             one.task.folder.write("trial.json", one.task.trial)
             one.task.folder.set_status("failed", "wrong device", message)
             kind, message = "failed", f"wrong device: {message}"
+        if kind == "failed" and one.task.folder.read_status()["reason"] == "killed":
+            # Time limits, preemption and drained nodes tell a trial to end before they take it.
+            return self._after_loss(one, message, notify)
         notify(Event(one.task, kind, message=message))
         return []
 

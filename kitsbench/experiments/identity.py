@@ -64,6 +64,7 @@ def describe_trial(
     precision: str,
     device_class: str,
     members: list[str],
+    compile: bool = False,
 ) -> dict[str, Any]:
     """Content of ``trial.json``.
 
@@ -83,6 +84,8 @@ def describe_trial(
         Counts only for budgets in seconds.
     members : list of str
         Trials that an ensemble combines.
+    compile : bool
+        Whether the network is compiled, which changes speed and the last digits.
     """
     spec, recipe = entrant.spec, entrant.recipe
     assert spec is not None
@@ -105,6 +108,8 @@ def describe_trial(
         "device_class": device_class if budget.unit == "seconds" else None,
         "members": members,
     }
+    if compile:
+        identity["compile"] = True
     if entrant.tta is not None:
         identity["tta"] = [list(axes) for axes in entrant.tta]
     return {

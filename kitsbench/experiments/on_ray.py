@@ -54,17 +54,21 @@ class RayBackend:
         )(call)
 
     def _connect(self, address: str | None) -> None:
-        common = {"log_to_driver": False, "logging_level": logging.ERROR}
+        where: dict[str, Any] = {"address": address}
         if address is None:
-            self.ray.init(address="local", include_dashboard=False, **common)
-            return
+            where = {"address": "local", "include_dashboard": False}
         try:
-            self.ray.init(address=address, **common)
+            self.ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # ConnectionError, ValueError, RuntimeError: by Ray's version
-            text = str(error).strip().splitlines()
+            text = (str(error).strip().splitlines() or [repr(error)])[0]
+            if address is None:
+                raise UsageError(
+                    f"Ray did not start on this machine ({text}). Start it with `ray start "
+                    "--head` and name its address, or use --executor local."
+                ) from error
             raise UsageError(
-                f"There is no Ray cluster at '{address}' ({text[0] if text else error!r}). Start "
-                "one with `ray start --head` and name its address."
+                f"There is no Ray cluster at '{address}' ({text}). Start one with `ray start "
+                "--head` and name its address."
             ) from error
 
     def _check(self, wanted: dict[str, float]) -> None:

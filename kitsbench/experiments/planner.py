@@ -123,6 +123,7 @@ class Planner:
             precision,
             self.machine.device_class,
             [member.id for member in members],
+            self.request.compile and not members,
         )
         train, test = self.split.train(held_out), self.split.test(held_out)
         window = (0.0, 1.0, 0.0, 1.0)

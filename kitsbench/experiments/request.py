@@ -41,6 +41,8 @@ class Request:
     budget : Budget or None
     max_memory : int or None
         Bytes.
+    compile : bool
+        Train through ``torch.compile``.
     folds : tuple of int, "all" or None
         Which folds are run; None for all, on the phantom for its first.
     split : str or None
@@ -82,6 +84,7 @@ class Request:
     recipe: str = "matched"
     budget: Budget | None = None
     max_memory: int | None = None
+    compile: bool = False
     folds: tuple[int, ...] | Literal["all"] | None = None
     split: str | None = None
     seeds: int | None = None

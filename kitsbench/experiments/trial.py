@@ -319,6 +319,8 @@ def _make_job(task: TrialTask, device: torch.device, team: Team) -> Job:
         precision=str(task.trial["precision"]),
         folder=task.folder.checkpoints,
         checkpoint_every=task.checkpoint_every,
+        compile=bool(task.trial.get("compile")),
+        max_memory=task.max_memory,
         team=team,
     )
 

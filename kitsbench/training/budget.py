@@ -104,6 +104,11 @@ class Ledger:
         Of the device during training. None where the device does not report it.
     loader_wait_s, evaluation_s, checkpoint_s, prediction_s, wall_s : float
         Time that the budget does not count.
+    accumulation : int
+        Parts in which batches went through the network one after the other, because memory did
+        not hold more.
+    compiled : bool
+        Whether the network was compiled.
     stages : list of dict
         Each stage that was entered: its name, where it began, what it spent, which parameters
         trained, by what, and why it ended (``share``, ``until`` or ``budget``).
@@ -128,6 +133,8 @@ class Ledger:
     prediction_s: float = 0.0
     wall_s: float = 0.0
     resumed: int = 0
+    accumulation: int = 1
+    compiled: bool = False
     patches_per_s: float = 0.0
     stages: list[dict[str, Any]] = field(default_factory=list)
     lr_reductions: list[dict[str, Any]] = field(default_factory=list)

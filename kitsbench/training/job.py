@@ -39,6 +39,10 @@ class Job:
         Where checkpoints go.
     checkpoint_every : float
         Seconds of wall time between checkpoints.
+    compile : bool
+        Train through ``torch.compile``, whose time the budget pays for.
+    max_memory : int or None
+        Bytes that the process may take; batches go through the network in parts that fit.
     team : Team
         The processes that train together.
     """
@@ -56,6 +60,8 @@ class Job:
     precision: str
     folder: Path
     checkpoint_every: float = 60.0
+    compile: bool = False
+    max_memory: int | None = None
     team: Team = SOLO
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from kitsbench.architecture import Progress, Stage
 from kitsbench.data.augmentation import Augmenter
 from kitsbench.data.loading import training_source
 from kitsbench.data.patches import Batch
+from kitsbench.training.accumulation import parts_within, saved_bytes, take_in_parts
 from kitsbench.training.average import WeightAverage
 from kitsbench.training.budget import Ledger
 from kitsbench.training.checkpoint import (
@@ -30,7 +31,7 @@ from kitsbench.training.failures import TrialFailure
 from kitsbench.training.job import Job, Outcome
 from kitsbench.training.memory import peak_memory
 from kitsbench.training.meta import count_step
-from kitsbench.training.networks import build_network, seed_everything
+from kitsbench.training.networks import build_network, compiled, seed_everything
 from kitsbench.training.stages import (
     StageTracker,
     freeze,
@@ -41,6 +42,7 @@ from kitsbench.training.stages import (
 from kitsbench.training.step import take_step
 
 EVALUATE_AT = (0.25, 0.5, 0.75)  # progress at which the held-out cases are scored for the curve
+SETTLING = 3  # steps of a stage after which its memory has been seen
 
 
 def train(
@@ -102,6 +104,7 @@ class _Run:
         self.waiting: Reading | None = None
         self.optimiser_state: Any = None
         self._resume()
+        self._fit_memory()
         self.clock = team_clock(job.device, self.ledger.device_seconds, self.team)
         self.energy = EnergyMeter(job.device, self.team.share(self.ledger.energy_joules))
         self._enter_stage()
@@ -173,6 +176,9 @@ class _Run:
         training_mode(self.network)
         self.model = None  # the stage before lets go of the parameters
         self.model = self.team.wrap(self.network)
+        if self.job.compile:
+            self.model, self.ledger.compiled = compiled(self.model), True
+        self.settling = SETTLING
         self.price["flops"] = self._count_flops(stage)
         stages = self.ledger.stages
         if len(stages) <= self.tracker.index:
@@ -293,14 +299,9 @@ class _Run:
         lr = self._learning_rate(within)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        # Dropout draws from here, so that it too depends on (seed, step) alone.
-        others = (self.team.rank,) if self.team.rank else ()  # other samples, other masks
-        seed_everything(job.seed, 5, ledger.steps, *others)
         where = Progress(stage.name, within, progress, ledger.steps)
         self.clock.start()
-        values = take_step(
-            job, self.model, self.optimiser, self.parameters, self.augment, batch, where
-        )
+        values = self._take(batch, where)
         if self.average is not None:
             self.average.update(self.network, ledger.steps)
         self.clock.stop()
@@ -316,6 +317,36 @@ class _Run:
         self.waiting = Reading(batch, progress, lr, values)
         if job.device.type == "cpu":
             self._harvest()
+
+    def _take(self, batch: Batch, where: Progress) -> dict[str, Tensor | float]:
+        """Take the step, in more parts where memory runs out while a stage is young."""
+        job, ledger = self.job, self.ledger
+
+        def take(parts: int) -> dict[str, Tensor | float]:
+            # Dropout draws from here, so that it too depends on (seed, step) alone.
+            others = (self.team.rank,) if self.team.rank else ()  # other samples, other masks
+            seed_everything(job.seed, 5, ledger.steps, *others)
+            return take_step(
+                job, self.model, self.optimiser, self.parameters, self.augment, batch, where, parts
+            )
+
+        if self.settling and self.team.size == 1:
+            self.settling -= 1
+            values, ledger.accumulation = take_in_parts(
+                take, self.network, len(batch.cases), ledger.accumulation
+            )
+            return values
+        return take(ledger.accumulation)
+
+    def _fit_memory(self) -> None:
+        """On a CPU, where memory that is gone ends the process, choose the parts beforehand."""
+        job = self.job
+        if job.max_memory is None or job.device.type != "cpu" or self.team.size > 1:
+            return
+        weights = sum(p.numel() * p.element_size() for p in self.network.parameters())
+        sample = saved_bytes(self.network, job.spec, job.device)
+        parts = parts_within(job.max_memory, job.recipe.batch, sample, weights)
+        self.ledger.accumulation = max(self.ledger.accumulation, parts)
 
     def _harvest(self) -> None:
         """Read the losses of the last step; stop if they are not finite."""

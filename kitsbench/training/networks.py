@@ -43,6 +43,21 @@ def lay_out(network: nn.Module, spec: Spec, device: torch.device) -> nn.Module:
     return network.train()
 
 
+def compiled(network: nn.Module) -> nn.Module:
+    """The same network, compiled when it first runs.
+
+    What the compiler cannot take runs as it is. Nothing compiled earlier is taken from a cache:
+    every trial pays for its own.
+    """
+    import torch._dynamo
+    import torch._inductor.config
+
+    torch._dynamo.config.suppress_errors = True
+    torch._inductor.config.force_disable_caches = True
+    made: nn.Module = torch.compile(network)  # type: ignore[assignment]
+    return made
+
+
 def check_outputs(outputs: Mapping[str, Tensor], spec: Spec, batch: int) -> None:
     """Compare a network's outputs with the heads that its spec declares.
 

@@ -11,7 +11,7 @@ from kitsbench.architecture import Progress
 from kitsbench.data.augmentation import Augmenter
 from kitsbench.data.patches import Batch
 from kitsbench.training.curve import GRADIENT
-from kitsbench.training.failures import plugin_code
+from kitsbench.training.failures import TrialFailure, is_out_of_memory, plugin_code
 from kitsbench.training.job import Job
 from kitsbench.training.networks import check_outputs
 
@@ -24,6 +24,7 @@ def take_step(
     augment: Augmenter,
     batch: Batch,
     where: Progress,
+    parts: int = 1,
 ) -> dict[str, Tensor | float]:
     """Augment a batch, go forward and backward, and move the weights.
 
@@ -40,14 +41,59 @@ def take_step(
         As it comes from the loader.
     where : Progress
         For the loss.
+    parts : int
+        Equal parts of the batch that go through the network one after the other; the gradient is
+        the mean of theirs.
 
     Returns
     -------
     dict of str to Tensor or float
         ``loss``, its components, and the norm of the gradient before it was clipped; nothing
         waits for the device.
+
+    Raises
+    ------
+    TrialFailure
+        A hook of the plugin raised, or memory ran out while the weights moved. Where it runs out
+        before that, the error is passed on and the step can be taken again.
     """
     inputs, labels = augment(batch.to(job.device))
+    optimiser.zero_grad(set_to_none=True)
+    share = len(batch.cases) // parts
+    found: list[dict[str, Tensor | float]] = []
+    for first in range(0, len(batch.cases), share):
+        part = slice(first, first + share)
+        found.append(
+            _backward(
+                job,
+                network,
+                {name: values[part] for name, values in inputs.items()},
+                {name: values[part] for name, values in labels.items()},
+                where,
+                parts,
+            )
+        )
+    norm = clip_gradient(parameters, job.recipe.clip_gradient)
+    try:
+        optimiser.step()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        # Some weights may have moved already, so the step cannot be taken again.
+        raise TrialFailure("out-of-memory", _first_line(error)) from error
+    mean = {name: sum(own[name] for own in found) / parts for name in found[0]}
+    return {**mean, GRADIENT: norm}
+
+
+def _backward(
+    job: Job,
+    network: nn.Module,
+    inputs: dict[str, Tensor],
+    labels: dict[str, Tensor],
+    where: Progress,
+    parts: int,
+) -> dict[str, Tensor | float]:
+    """Add the gradient of one of the parts of a batch; its loss and components."""
     labels = job.team.gather(labels)
     with plugin_code("targets"):
         targets = job.architecture.targets(labels, job.spec)
@@ -55,15 +101,16 @@ def take_step(
         with plugin_code("forward"):
             outputs = job.team.gather(network(inputs))
         if where.step == 0:
-            check_outputs(outputs, job.spec, job.recipe.batch)
+            check_outputs(outputs, job.spec, job.recipe.batch // parts)
         with plugin_code("loss"):
-            loss, parts = job.architecture.loss(outputs, targets, where, job.spec)
-    optimiser.zero_grad(set_to_none=True)
+            loss, components = job.architecture.loss(outputs, targets, where, job.spec)
     with plugin_code("backward"):
-        job.team.whole_loss(loss, outputs).backward()
-    norm = clip_gradient(parameters, job.recipe.clip_gradient)
-    optimiser.step()
-    return {"loss": loss.detach(), **parts, GRADIENT: norm}
+        (job.team.whole_loss(loss, outputs) / parts).backward()
+    return {"loss": loss.detach(), **components}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or ["Memory ran out."])[0][:300]
 
 
 def clip_gradient(parameters: Sequence[nn.Parameter], largest: float | None) -> Tensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
+import sys
 import time
 from dataclasses import replace
 
@@ -15,6 +17,7 @@ import pytest
 import torch
 
 from kitsbench.experiments.experiment import plan_experiment
+from kitsbench.experiments.folder import TrialFolder
 from kitsbench.experiments.request import Request
 from kitsbench.experiments.trial import run_trial
 from kitsbench.files import read_json
@@ -90,10 +93,41 @@ def work(tasks):
         run_trial(task)
 
 
-def start(tasks):
-    process = process_context().Process(target=work, args=(tasks,))
+def work_until(task, name):
+    """Run a trial up to where it writes one of its files."""
+    write, write_table = TrialFolder.write, TrialFolder.write_table
+
+    def stop(self, file, content):
+        if file == name:
+            os._exit(9)
+        return (write if file.endswith(".json") else write_table)(self, file, content)
+
+    TrialFolder.write = TrialFolder.write_table = stop
+    run_trial(task)
+
+
+def work_under_quota(task, largest):
+    """Run a trial where no file may grow beyond some bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    sys.exit(run_trial(task) != "failed")
+
+
+def work_beside_others(tasks):
+    """Run trials, and come back to those that another process works on."""
+    while tasks:
+        tasks = [task for task in tasks if run_trial(task) == "taken"]
+        time.sleep(0.05)
+
+
+def start(*arguments, body=work):
+    process = process_context().Process(target=body, args=arguments)
     process.start()
     return process
+
+
+def exit_code(process) -> int:
+    process.join()
+    return process.exitcode
 
 
 def kill(process) -> None:
@@ -174,33 +208,44 @@ def test_a_trial_killed_at_random_moments_ends_as_if_it_had_not_been(plan, tmp_p
     assert_same(task, whole)
 
 
-def test_a_kill_between_any_two_files_of_the_end_loses_nothing(plan, tmp_path, monkeypatch):
-    """While cases are predicted and tables written: each of these moments, one after the other."""
-    from kitsbench.experiments.folder import TrialFolder
-
+def test_a_kill_between_any_two_files_of_the_end_loses_nothing(plan, tmp_path):
     (task,) = plan(steps=3, folds=(0,), seeds=1)
     (whole,), _ = undisturbed([task], tmp_path)
-    write, write_table = TrialFolder.write, TrialFolder.write_table
     for name in ("curve.parquet", "scores.parquet", "ledger.json"):
-
-        def stop(self, file, content, name=name):
-            if file == name:
-                os._exit(9)
-            return (write if file.endswith(".json") else write_table)(self, file, content)
-
-        child = os.fork()
-        if child == 0:
-            monkeypatch.setattr(TrialFolder, "write", stop)
-            monkeypatch.setattr(TrialFolder, "write_table", stop)
-            run_trial(task)
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        assert exit_code(start(task, name, body=work_until)) == 9
         assert task.folder.read_status()["status"] == "running"
     trained = latest_checkpoint(task.folder.checkpoints).stat().st_mtime_ns
     assert run_trial(task) == "finished"
     assert latest_checkpoint(task.folder.checkpoints).stat().st_mtime_ns == trained
     assert not task.folder.partial_scores.exists()
     assert_same(task, whole)
+
+
+def test_a_quota_hit_in_the_middle_loses_nothing_and_is_named(plan):
+    finished, task = plan(steps=3, seeds=1)
+    assert run_trial(finished) == "finished"
+    before = {p: p.stat().st_mtime_ns for p in finished.folder.path.rglob("*")}
+    # A status fits, weights do not.
+    assert exit_code(start(task, 5000, body=work_under_quota)) == 0
+    status = task.folder.read_status()
+    assert (status["status"], status["reason"]) == ("failed", "disk error")
+    assert "quota was full" in status["message"]
+    assert "run the same command again" in status["message"]
+    assert run_trial(task) == "finished"
+    assert run_trial(finished) == "finished"
+    assert {p: p.stat().st_mtime_ns for p in finished.folder.path.rglob("*")} == before
+
+
+def test_two_processes_on_the_same_trials_train_each_once(plan):
+    tasks = plan(steps=8, seeds=2, nap=0.02)
+    orders = (tasks, tasks[::-1])
+    processes = [start(order, body=work_beside_others) for order in orders]
+    assert [exit_code(process) for process in processes] == [0, 0]
+    for task in tasks:
+        assert task.folder.read_status()["status"] == "finished"
+        ledger = read_json(task.folder.path / "ledger.json")
+        assert (ledger["steps"], ledger["resumed"]) == (8, 0)
+        assert not (task.folder.path / "lease.json").exists()
 
 
 @pytest.mark.exhaustive

@@ -24,19 +24,19 @@ def test_a_machine_is_measured_once_and_what_was_found_is_kept(tmp_path, monkeyp
 def test_other_classes_are_measured_for_themselves(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, "0.05")
     calibration(CPU, "cpu: a processor, 1 threads", 1, tmp_path)
-    calibration(CPU, "cpu: a processor, 2 threads", 2, tmp_path)
+    calibration(CPU, "cpu: another processor, 1 threads", 1, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_measuring_leaves_random_numbers_and_threads_as_they_are(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, "0.05")
-    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    calibration(CPU, "cpu", threads + 1, tmp_path)
+    calibration(CPU, "cpu", 1, tmp_path)
     assert torch.equal(torch.rand(4), expected)
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
 
 
 def test_the_speed_is_the_operations_over_the_seconds():

@@ -58,7 +58,7 @@ class Slow(architectures.Smallest):
     """Ten times the work a step, by waiting."""
 
     def loss(self, outputs, targets, progress, spec):
-        time.sleep(0.05)
+        time.sleep(0.2)
         return super().loss(outputs, targets, progress, spec)
 
 
@@ -66,16 +66,16 @@ def test_a_time_budget_is_spent_alike_by_slow_and_fast_architectures(make_job):
     budget = Budget(1.5, "seconds")
     fast = train(make_job(budget=budget, folder="fast"))
     slow = train(make_job(Slow(), budget=budget, folder="slow"))
-    assert fast.ledger.steps > 2 * slow.ledger.steps
+    assert fast.ledger.steps > slow.ledger.steps
     for outcome in (fast, slow):
-        step = outcome.ledger.device_seconds / outcome.ledger.steps
-        assert 1.5 <= outcome.ledger.device_seconds <= 1.5 + 8 * step
+        assert outcome.ledger.device_seconds >= 1.5
+        assert outcome.ledger.overshoot_steps < 1
         assert outcome.ledger.overshoot_seconds == pytest.approx(
             outcome.ledger.device_seconds - 1.5
         )
         rates = [row for row in outcome.curve if row["kind"] == "lr"]
-        # Both annealed completely: the last rate is that of the last step's progress.
-        assert rates[-1]["value"] < 0.25 * max(row["value"] for row in rates)
+        # Both annealed completely.
+        assert rates[-1]["value"] == 0
 
 
 def test_the_clock_stands_still_for_evaluation(make_job):

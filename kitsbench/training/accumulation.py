@@ -1,0 +1,124 @@
+"""Gradient accumulation: a batch in as few parts as the memory holds."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import TypeVar
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from kitsbench.architecture import Spec
+from kitsbench.training.failures import is_out_of_memory
+
+Result = TypeVar("Result")
+
+# What a step takes beside the tensors that wait for the backward pass: gradients of the features
+# and the workspace of convolutions.
+WORKSPACE = 2.0
+ROUNDED = 2**28  # bytes to which the size of the process is rounded up, so that noise decides less
+
+
+def more_parts(batch: int, parts: int) -> int | None:
+    """The next number of parts that divides a batch; None beyond single samples."""
+    return next((n for n in range(parts + 1, batch + 1) if batch % n == 0), None)
+
+
+def saved_bytes(network: nn.Module, spec: Spec, device: torch.device) -> int:
+    """Bytes that one sample keeps between the forward and the backward pass.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Left in the mode it was in.
+    spec : Spec
+    device : torch.device
+    """
+    known = {tensor.untyped_storage().data_ptr() for tensor in network.parameters()}
+    sizes: dict[int, int] = {}
+    kept: list[Tensor] = []  # a storage that is freed could give its address to the next
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            sizes[storage.data_ptr()] = storage.nbytes()
+            kept.append(tensor)
+        return tensor
+
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        inputs = {grid.name: torch.zeros(1, 1, *grid.shape, device=device) for grid in spec.grids}
+        with (
+            torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+            torch.enable_grad(),
+        ):
+            network(inputs)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return sum(sizes.values())
+
+
+def parts_within(limit: int, batch: int, sample: int, weights: int) -> int:
+    """Fewest parts of a batch that should stay below a limit; single samples if none does.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes that the process may take.
+    batch : int
+    sample : int
+        As of :func:`saved_bytes`.
+    weights : int
+        Bytes of the weights; their gradients and the optimiser's averages come to three times that.
+    """
+    held = -(-psutil.Process().memory_info().rss // ROUNDED) * ROUNDED + 3 * weights
+    fitting = (
+        parts
+        for parts in range(1, batch + 1)
+        if batch % parts == 0 and held + WORKSPACE * sample * batch / parts <= limit
+    )
+    return next(fitting, batch)
+
+
+def take_in_parts(
+    take: Callable[[int], Result], network: nn.Module, batch: int, parts: int
+) -> tuple[Result, int]:
+    """Take a step, in more parts when memory runs out before the weights have moved.
+
+    Parameters
+    ----------
+    take : callable
+        Takes the step in a number of parts; it seeds what it draws, and raises
+        :class:`~kitsbench.training.failures.TrialFailure` where it cannot be taken again.
+    network : nn.Module
+        Its buffers are put back before another try.
+    batch, parts : int
+
+    Returns
+    -------
+    result
+        What ``take`` returned.
+    int
+        The number of parts it took.
+    """
+    kept = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    while True:
+        try:
+            return take(parts), parts
+        except Exception as error:
+            larger = more_parts(batch, parts)
+            if larger is None or not is_out_of_memory(error):
+                raise
+        # Only here has the failed try let go of its tensors.
+        parts = larger
+        network.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for buffer, before in kept:
+                buffer.copy_(before)
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()

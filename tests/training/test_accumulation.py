@@ -1,0 +1,165 @@
+"""Batches that do not fit into memory are taken in parts, and the ledger says so."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import architectures
+import pytest
+import torch
+from torch import nn
+
+from kitsbench.recipe import Optimiser, Transform
+from kitsbench.training.accumulation import more_parts, parts_within, saved_bytes, take_in_parts
+from kitsbench.training.budget import Budget
+from kitsbench.training.failures import TrialFailure
+from kitsbench.training.loop import train
+from kitsbench.training.recipes import MATCHED_CPU
+
+RECIPE = replace(MATCHED_CPU, patch=architectures.PATCH, batch=4)
+BUDGET = Budget(3, "steps")
+
+
+class Full(nn.Module):
+    """A network for which memory runs out beyond some samples."""
+
+    def __init__(self, network: nn.Module, holds: int):
+        super().__init__()
+        self.network, self.holds = network, holds
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, inputs):
+        self.seen += self.training
+        if len(inputs["image"]) > self.holds:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 2 TB")
+        return self.network(inputs)
+
+
+class Hungry(architectures.Smallest):
+    """Holds a number of samples at a time."""
+
+    holds = 2
+
+    def build(self, spec):
+        return Full(super().build(spec), self.holds)
+
+
+class Apart(Hungry):
+    """Nothing in it couples the samples of a batch."""
+
+    def build(self, spec):
+        layers = [nn.Conv3d(1, 8, 3, padding=1), nn.InstanceNorm3d(8), nn.ReLU()]
+        layers.append(nn.Conv3d(8, spec.classes, 1))
+        return Full(architectures.Plain(nn.Sequential(*layers)), self.holds)
+
+
+def weights(outcome):
+    return [p.detach().clone() for p in outcome.network.parameters()]
+
+
+def test_a_batch_that_does_not_fit_is_taken_in_parts(make_job):
+    outcome = train(make_job(Hungry(), recipe=RECIPE, budget=BUDGET))
+    assert outcome.ledger.accumulation == 2
+    assert outcome.ledger.steps == 3
+    assert outcome.ledger.patches == 12
+    # The failed try left no trace: two parts in each of three steps.
+    assert int(outcome.network.seen) == 6
+
+
+def test_parts_have_the_gradient_of_the_whole(make_job):
+    """As long as nothing couples the samples, which a Dice of each sample does not."""
+    recipe = replace(
+        RECIPE, augmentation=(Transform("noise", 1.0),), optimiser=Optimiser("sgd", lr=0.1)
+    )
+    found = {}
+    for holds in (4, 2, 1):
+        architecture = Apart()
+        architecture.holds = holds
+        job = make_job(architecture, recipe=recipe, budget=BUDGET, folder=f"holds{holds}")
+        found[holds] = train(job)
+    assert [found[holds].ledger.accumulation for holds in (4, 2, 1)] == [1, 2, 4]
+    for holds in (2, 1):
+        for whole, parts in zip(weights(found[4]), weights(found[holds]), strict=True):
+            torch.testing.assert_close(whole, parts, atol=1e-5, rtol=1e-4)
+        losses = [
+            [row["value"] for row in found[n].curve if row["name"] == "loss"] for n in (4, holds)
+        ]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_a_single_sample_that_does_not_fit_fails(make_job):
+    architecture = Hungry()
+    architecture.holds = 0
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        train(make_job(architecture, recipe=RECIPE, budget=BUDGET))
+
+
+def test_a_resumed_run_keeps_its_parts(make_job, tmp_path):
+    whole = train(make_job(Hungry(), recipe=RECIPE, budget=Budget(4, "steps"), folder="whole"))
+
+    class Killed(BaseException):
+        pass
+
+    def die(fraction, ledger):
+        if ledger.steps == 2:
+            raise Killed
+
+    job = make_job(
+        Hungry(), recipe=RECIPE, budget=Budget(4, "steps"), folder="killed", checkpoint_every=0.0
+    )
+    with pytest.raises(Killed):
+        train(job, report=die)
+    resumed = train(job)
+    assert resumed.ledger.accumulation == 2
+    assert all(map(torch.equal, weights(whole), weights(resumed)))
+
+
+def test_a_cap_on_a_cpu_is_kept_by_choosing_the_parts_beforehand(make_job):
+    plain = make_job(recipe=RECIPE, budget=BUDGET, folder="plain")
+    roomy = train(replace(plain, max_memory=2**50))
+    assert roomy.ledger.accumulation == 1
+    tight = make_job(recipe=RECIPE, budget=BUDGET, folder="tight", max_memory=1)
+    assert train(tight).ledger.accumulation == 4
+
+
+def test_what_a_sample_keeps_holds_its_features(make_job):
+    job = make_job()
+    network = job.architecture.build(job.spec).train()
+    kept = saved_bytes(network, job.spec, torch.device("cpu"))
+    maps = kept / (4 * 16**3)  # one channel of the patch in float32
+    assert 1 + 8 <= maps <= 4 * (1 + 8 + 8)
+    assert all(module.training for module in network.modules())
+
+
+def test_parts_divide_the_batch():
+    assert [more_parts(6, n) for n in (1, 2, 3, 6)] == [2, 3, 6, None]
+    assert parts_within(1, 6, 10**6, 0) == 6
+    assert parts_within(2**50, 6, 10**6, 0) == 1
+
+
+def test_other_errors_are_passed_on_at_once():
+    calls = []
+
+    def take(parts):
+        calls.append(parts)
+        raise TrialFailure("out-of-memory", "while the weights moved")
+
+    with pytest.raises(TrialFailure):
+        take_in_parts(take, nn.Linear(1, 1), 4, 1)
+    assert calls == [1]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_learns_the_same_and_pays_for_compiling(make_job):
+    recipe = replace(RECIPE, batch=2)
+    plain = train(make_job(recipe=recipe, budget=Budget(4, "steps"), folder="plain"))
+    first: list[float] = []
+    job = make_job(recipe=recipe, budget=Budget(4, "steps"), folder="compiled", compile=True)
+    made = train(job, report=lambda fraction, ledger: first.append(ledger.device_seconds))
+    assert made.ledger.compiled
+    assert not plain.ledger.compiled
+    assert first[0] > 0.8 * made.ledger.device_seconds
+    for a, b in zip(weights(plain), weights(made), strict=True):
+        torch.testing.assert_close(a, b, atol=2e-3, rtol=2e-2)
