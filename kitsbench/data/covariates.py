@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kitsbench.data.datasets import Dataset
+from kitsbench.data.describe import count_labels
 from kitsbench.data.findings import Refused
 from kitsbench.data.geometry import axes_of
 from kitsbench.data.nifti import read_header, read_image, read_label
@@ -53,7 +54,7 @@ def measure_cases(
             try:
                 header = read_header(case.label, case.id)
                 label = read_label(header)
-                counts = np.bincount(label.reshape(-1), minlength=256)
+                counts = count_labels(label)
                 voxel = abs(float(np.linalg.det(header.affine[:3, :3]))) / 1000
                 row: dict[str, object] = {
                     f"{name}_volume_ml": round(float(counts[value]) * voxel, 3)

@@ -170,6 +170,12 @@ def moments(counts: np.ndarray) -> tuple[float, float, list[float]]:
     return mean, sd, [float(values[min(p, HU_BINS - 1)]) for p in places]
 
 
+def count_labels(label: np.ndarray) -> np.ndarray:
+    """Voxels of each value 0 to 255 of a label map (uint8, any axes)."""
+    # Slice by slice: bincount makes its input eight bytes wide.
+    return np.sum([np.bincount(plane.reshape(-1), minlength=256) for plane in label], axis=0)
+
+
 def _measure_case(
     work: tuple[Case, dict[str, int], bool],
 ) -> CaseFigures | tuple[str, str]:
@@ -181,8 +187,7 @@ def _measure_case(
         if case.label is not None:
             mask_header = read_header(case.label, case.id)
             mask = read_label(mask_header)
-            # Slice by slice: bincount makes its input eight bytes wide.
-            counts = sum(np.bincount(plane.reshape(-1), minlength=256) for plane in mask)
+            counts = count_labels(mask)
             voxel = abs(float(np.linalg.det(mask_header.affine[:3, :3]))) / 1000.0
             volumes = {name: float(counts[value] * voxel) for name, value in labels.items()}
         if intensities and mask is not None and case.image is not None:
