@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -122,7 +124,8 @@ def command(as_json: bool, patch: str | None, **options: Any) -> int:
     request = Request(seeds=1, split="2", folds=(0,), **options)
     if patch:
         request = replace(request, patch=parse_triple(patch, int, "patch"))
-    with CountBar() as count:
+    # What a plugin prints must not spoil the JSON.
+    with CountBar() as count, contextlib.redirect_stdout(sys.stderr):
         experiment = plan_experiment(request, lambda text: console.print(text), count)
     with console.status("Measuring ..."):
         rows = profile_entrants(experiment)

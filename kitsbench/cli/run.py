@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
@@ -212,7 +213,8 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
 
     meta = click.get_current_context().meta
     request = _request(options, meta.get(EXECUTOR_SECTION, {}), meta.get(TUNE_SECTION, {}))
-    with CountBar() as count:
+    # What a plugin prints must not spoil the JSON.
+    with CountBar() as count, contextlib.redirect_stdout(sys.stderr):
         experiment = plan_experiment(request, lambda text: console.print(text), count)
     if dry_run:
         from kitsbench.cli.dry_run import print_plan

@@ -16,6 +16,7 @@ REASONS = (
     "killed",
     "data error",
     "disk error",
+    "wrong device",
     "internal error",
 )
 

@@ -27,7 +27,7 @@ from kitsbench.training.checkpoint import (
 from kitsbench.training.curve import Curve, Reading
 from kitsbench.training.distributed import team_clock
 from kitsbench.training.energy import EnergyMeter
-from kitsbench.training.failures import TrialFailure
+from kitsbench.training.failures import TrialFailure, plugin_code
 from kitsbench.training.job import Job, Outcome
 from kitsbench.training.memory import peak_memory
 from kitsbench.training.meta import count_step
@@ -344,7 +344,8 @@ class _Run:
         if job.max_memory is None or job.device.type != "cpu" or self.team.size > 1:
             return
         weights = sum(p.numel() * p.element_size() for p in self.network.parameters())
-        sample = saved_bytes(self.network, job.spec, job.device)
+        with plugin_code("forward"):
+            sample = saved_bytes(self.network, job.spec, job.device)
         parts = parts_within(job.max_memory, job.recipe.batch, sample, weights)
         self.ledger.accumulation = max(self.ledger.accumulation, parts)
 

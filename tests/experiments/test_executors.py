@@ -72,16 +72,19 @@ def test_half_of_an_experiment_runs_here_and_the_rest_as_jobs(base, tmp_path, mo
 
 
 class Unreliable:
-    """A backend whose first workers vanish, the way a node that is switched off does."""
+    """A backend whose first workers vanish without a word, or after they were told to end."""
 
-    def __init__(self, losses):
-        self.losses, self.submitted = losses, []
+    def __init__(self, losses, told=False):
+        self.losses, self.told, self.submitted = losses, told, []
 
     def submit(self, work):
         self.submitted += work
         return list(work)
 
     def poll(self, work):
+        if len(self.submitted) <= self.losses and self.told:
+            work.task.folder.set_status("failed", "killed", "the node is gone")
+            return Ended(("failed", "the node is gone"))
         if len(self.submitted) <= self.losses:
             return Ended(None, "the node is gone")
         return Ended(work())
@@ -90,11 +93,15 @@ class Unreliable:
         pass
 
 
-@pytest.mark.parametrize(("losses", "retries"), [(1, 2), (3, 1)])
-def test_a_trial_whose_worker_vanishes_is_tried_again_or_recorded(base, tmp_path, losses, retries):
+@pytest.mark.parametrize(
+    ("losses", "retries", "told"), [(1, 2, False), (3, 1, False), (1, 1, True)]
+)
+def test_a_trial_whose_worker_vanishes_is_tried_again_or_recorded(
+    base, tmp_path, losses, retries, told
+):
     request = replace(base, workdir=tmp_path / "work", folds=(0,))
     experiment = plan_experiment(request)
-    backend, events = Unreliable(losses), []
+    backend, events = Unreliable(losses, told), []
     run_experiment(experiment, ClusterExecutor(backend, "cpu", retries=retries), events.append)
     (task,) = experiment.tasks
     status = task.folder.read_status()

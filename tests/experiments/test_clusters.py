@@ -1,0 +1,288 @@
+"""Real clusters on this machine: Ray with two nodes, of which one dies, and Slurm with one."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+
+import psutil
+import pytest
+from command_line import SMALL, environment, run_kitsbench
+
+from kitsbench.files import read_json
+
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(1800)]
+
+
+def arguments(plugin, phantom, workdir, seeds, *more):
+    """Two trials a seed."""
+    return [
+        "run",
+        plugin("alpha", "Smallest"),
+        "--dataset",
+        phantom,
+        *SMALL,
+        "--seeds",
+        seeds,
+        "--workdir",
+        workdir,
+        *more,
+    ]
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+class FirstEnds(threading.Thread):
+    """Notes when each trial finished, to see that none finishes a second time."""
+
+    def __init__(self, workdir):
+        super().__init__(daemon=True)
+        self.workdir, self.seen, self.over = workdir, {}, threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.05):
+            for file in self.workdir.glob("trials/*/status.json"):
+                status = read_json(file)
+                if status["status"] == "finished":
+                    self.seen.setdefault(file.parent.name, status["finished"])
+
+
+def test_a_ray_cluster_that_loses_a_node_finishes_every_trial_once(
+    plugin, phantom, tmp_path, monkeypatch
+):
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    node = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    try:
+        second = cluster.add_node(**node)
+        workdir = tmp_path / "work"
+        ends = FirstEnds(workdir)
+        ends.start()
+        options = ["--executor", "ray", "--executor-option", f"address={cluster.address}"]
+        command = arguments(plugin, phantom, workdir, 2, "--budget", "60steps", *options, "--json")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kitsbench.cli", *map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        pids = {p.process.pid for kind in second.all_processes.values() for p in kind}
+        lost = wait_for_trial_of(pids, workdir, process)
+        cluster.remove_node(second, allow_graceful=False)
+        _, err = process.communicate(timeout=900)
+        ends.over.set()
+        assert process.returncode == 0, err
+        assert "lost its worker and starts again" in err
+        statuses = {
+            file.parent.name: read_json(file) for file in workdir.glob("trials/*/status.json")
+        }
+        assert Counter(s["status"] for s in statuses.values()) == {"finished": 4}
+        assert lost in statuses
+        assert {name: s["finished"] for name, s in statuses.items()} == {
+            **{name: s["finished"] for name, s in statuses.items()},
+            **ends.seen,
+        }
+    finally:
+        cluster.shutdown()
+
+
+def wait_for_trial_of(pids, workdir, process):
+    """A trial that trains under one of these processes."""
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and process.poll() is None:
+        for file in workdir.glob("trials/*/lease.json"):
+            try:
+                holder = psutil.Process(read_json(file)["pid"])
+                family = {parent.pid for parent in holder.parents()}
+            except (OSError, ValueError, KeyError, psutil.Error):
+                continue
+            if family & pids and read_status(file.parent) == "running":
+                return file.parent.name
+        time.sleep(0.05)
+    raise AssertionError(f"no trial ran on the second node: {process.communicate()[1]}")
+
+
+def read_status(folder):
+    try:
+        return read_json(folder / "status.json")["status"]
+    except (OSError, ValueError):
+        return None
+
+
+CONFIGURATION = """
+ClusterName=kitsbench
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller}
+SlurmdPort={node}
+AuthType=auth/none
+CredType=cred/none
+SlurmUser={user}
+SlurmdUser={user}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+ReturnToService=2
+MailProg=/bin/true
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1000
+PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A Slurm of one node, on loopback, as whoever runs the tests."""
+    programs = [shutil.which(p, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") for p in DAEMONS]
+    if None in programs or not shutil.which("sbatch"):
+        pytest.skip("Slurm is not installed (slurmctld, slurmd, sbatch)")
+    folder = tmp_path / "slurm"
+    (folder / "state").mkdir(parents=True)
+    (folder / "spool").mkdir()
+    controller, node = free_ports(2)
+    file = folder / "slurm.conf"
+    file.write_text(
+        CONFIGURATION.format(
+            host=socket.gethostname().split(".")[0],
+            controller=controller,
+            node=node,
+            user=getpass.getuser(),
+            folder=folder,
+            cpus=os.cpu_count(),
+        )
+    )
+    monkeypatch.setenv("SLURM_CONF", str(file))
+    started = []
+    try:
+        for program in programs:
+            with open(folder / "daemons.log", "a") as log:
+                started.append(
+                    subprocess.Popen([program, "-D", "-f", str(file)], stdout=log, stderr=log)
+                )
+            time.sleep(1)
+        deadline = time.monotonic() + 60
+        while "idle" not in sinfo():
+            if time.monotonic() > deadline or any(p.poll() is not None for p in started):
+                pytest.skip(f"Slurm does not start here: {(folder / 'daemons.log').read_text()}")
+            time.sleep(0.5)
+        yield folder
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait(30)
+
+
+DAEMONS = ("slurmctld", "slurmd")
+
+
+def sinfo():
+    done = subprocess.run(
+        ["sinfo", "--noheader", "--format=%T"], capture_output=True, text=True, check=False
+    )
+    return done.stdout
+
+
+def test_slurm_finishes_every_trial_and_one_whose_job_is_cancelled(
+    slurm, plugin, phantom, tmp_path
+):
+    workdir = tmp_path / "work"
+    ends = FirstEnds(workdir)
+    ends.start()
+    command = arguments(plugin, phantom, workdir, 1, "--budget", "60steps", "--executor", "slurm")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kitsbench.cli", *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and process.poll() is None:
+        running = [f for f in workdir.glob("trials/*") if read_status(f) == "running"]
+        if running:
+            break
+        time.sleep(0.05)
+    # The node's daemon is told to kill the job, as when the node is taken away.
+    jobs = subprocess.run(
+        ["squeue", "--me", "-h", "-r", "-t", "running", "-o", "%i"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    subprocess.run(["scancel", "--signal=KILL", jobs[0]], check=True)
+    _, err = process.communicate(timeout=900)
+    ends.over.set()
+    assert process.returncode == 0, err
+    assert "lost its worker and starts again" in err
+    statuses = {f.parent.name: read_json(f) for f in workdir.glob("trials/*/status.json")}
+    assert Counter(s["status"] for s in statuses.values()) == {"finished": 2}
+    for name, finished in ends.seen.items():
+        assert statuses[name]["finished"] == finished
+    # A time that no partition allows is refused in Slurm's own words.
+    wrong = run_kitsbench(*command, "--seeds", "3", "--executor-option", "partition=none")
+    assert wrong.code == 2
+    assert "partition" in wrong.err
+    assert "Traceback" not in wrong.err
+
+
+def test_ctrl_c_cancels_the_jobs(slurm, plugin, phantom, tmp_path):
+    workdir = tmp_path / "work"
+    command = arguments(
+        plugin, phantom, workdir, 1, "--budget", "100000steps", "--executor", "slurm"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kitsbench.cli", *map(str, command)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=environment(),
+    )
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and process.poll() is None:
+        if any(read_status(f) == "running" for f in workdir.glob("trials/*")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert "goes on from here" in err
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        left = subprocess.run(
+            ["squeue", "--me", "-h"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        if not left:
+            break
+        time.sleep(0.5)
+    assert left == ""
