@@ -168,23 +168,23 @@ class PatchSource:
         shapes = {grid.name: source_shape(grid.shape, self.margin) for grid in grids}
         # Patches are cut straight into the batch: copying them again would take as long.
         images, labels = (
-            {name: np.empty((self.batch_size, *shape), kind) for name, shape in shapes.items()}
+            {name: np.empty((len(self.samples), *shape), kind) for name, shape in shapes.items()}
             for kind in (np.int16, np.uint8)
         )
-        offsets = {name: np.zeros((self.batch_size, 3), np.float32) for name in shapes}
+        offsets = {name: np.zeros((len(self.samples), 3), np.float32) for name in shapes}
         names = []
-        for sample in self.samples:
+        for place, sample in enumerate(self.samples):
             name = self._case_name(step, sample)
             centre = self._centre(name, step, sample)
             names.append(name)
             for grid in grids:
-                _, _, offsets[grid.name][sample] = cut_patch(
+                _, _, offsets[grid.name][place] = cut_patch(
                     self._case(grid.name, name),
                     self._case(grids[0].name, name),
                     shapes[grid.name],
                     centre,
                     self.fill,
-                    (images[grid.name][sample], labels[grid.name][sample]),
+                    (images[grid.name][place], labels[grid.name][place]),
                 )
         return Batch(
             {g: torch.from_numpy(v)[:, None] for g, v in images.items()},

@@ -36,7 +36,7 @@ def train_together(job, size, tmp_path, name="meeting"):
     ]
     for process in others:
         process.start()
-    found = sorted((answers.get(timeout=500) for _ in others), key=lambda one: one[0])
+    found = sorted((answers.get(timeout=120) for _ in others), key=lambda one: one[0])
     for process in others:
         process.join()
     return [one[1:] for one in found]
