@@ -31,7 +31,7 @@ def base(plugin, phantom):
         dataset=str(phantom),
         spacing=(9.0, 9.0, 9.0),
         patch=(16, 16, 16),
-        split=2,
+        split="2",
         seeds=1,
         device="cpu",
         budget=Budget(4, "steps"),

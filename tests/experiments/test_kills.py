@@ -77,7 +77,7 @@ def plan(phantom, tmp_path_factory):
             dataset=str(phantom),
             recipe="paper",
             budget=Budget(steps, "steps"),
-            split=2,
+            split="2",
             device="cpu",
             jobs=1,
             **fields,

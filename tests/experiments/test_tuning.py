@@ -30,7 +30,7 @@ def request_(plugin, phantom, tmp_path_factory):
         dataset=str(phantom),
         spacing=(9.0, 9.0, 9.0),
         patch=(16, 16, 16),
-        split=2,
+        split="2",
         folds=(0,),
         seeds=1,
         device="cpu",
