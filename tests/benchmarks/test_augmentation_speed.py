@@ -1,6 +1,6 @@
 """How fast the augmentation is, against torchio and batchgeneratorsv2 doing the same to a batch.
 
-``pytest tests/benchmarks/test_augmentation.py -n0 --benchmark-only --benchmark-disable-gc -s``
+``pytest -n0 -s --benchmark-only tests/benchmarks/test_augmentation_speed.py``
 times both sides in turn; the medians, their spread and the ratio are printed and kept in
 ``extra_info``. Every transform is applied to every sample on both sides.
 """
