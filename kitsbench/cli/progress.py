@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -36,7 +36,25 @@ def output_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
 
 
-class CountBar:
+class _Bars:
+    """What all bars share: they run while the context lasts."""
+
+    _bars: Progress
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+
+class CountBar(_Bars):
     """A bar for something that is counted, such as cases; use as a context manager."""
 
     def __init__(self) -> None:
@@ -50,18 +68,6 @@ class CountBar:
             disable=not sys.stderr.isatty(),
         )
         self._rows: dict[str, TaskID] = {}
-
-    def __enter__(self) -> CountBar:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` are done."""
@@ -83,7 +89,7 @@ class _Amount(ProgressColumn):
         return Text.assemble(self._bytes.render(task), "  ", self._speed.render(task))
 
 
-class TransferBars:
+class TransferBars(_Bars):
     """One bar for the cases of a download and one for each file under way; a context manager."""
 
     def __init__(self) -> None:
@@ -96,18 +102,6 @@ class TransferBars:
             disable=not sys.stderr.isatty(),
         )
         self._rows: dict[str, TaskID] = {}
-
-    def __enter__(self) -> TransferBars:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
 
     def __call__(self, name: str, done: int, total: int | None) -> None:
         """Show the bytes of a file (below 0: it is finished), or the cases if there is no name."""

@@ -7,9 +7,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import numpy as np
 
 from kitsbench.data.datasets import Case, Dataset
 from kitsbench.data.findings import Finding, Refused
+from kitsbench.data.pool import in_processes
 from kitsbench.data.store import HU_BINS, HU_LOW, MANIFEST, PreparedCase, PreparedStore
 from kitsbench.data.volumes import check_spacing, load_case
 from kitsbench.errors import DataError
@@ -134,7 +133,7 @@ def _fill(
     done = len(work) - len(todo)
     if progress is not None:
         progress(done, len(work))
-    for found in _execute(todo, jobs):
+    for found in in_processes(_prepare_case, todo, jobs):
         findings += found
         done += 1
         if progress is not None:
@@ -184,26 +183,6 @@ def _finish(
 def _zyx(about: dict[str, Any], key: str) -> list[float]:
     native = about["native"]
     return [native[key][k] for k in native["order"]]
-
-
-def _execute(jobs_todo: list[_Job], jobs: int) -> Iterator[list[Finding]]:
-    if jobs <= 1 or len(jobs_todo) <= 1:
-        yield from map(_prepare_case, jobs_todo)
-        return
-    import multiprocessing
-
-    # Forking a process that runs threads (torch, OpenMP) can lock up; spawned ones cannot.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(jobs_todo)), mp_context=context)
-    try:
-        yield from pool.map(_prepare_case, jobs_todo)
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a process that prepared a case was killed, probably for memory. "
-            "Use fewer --jobs; finished cases are kept."
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _prepare_case(job: _Job) -> list[Finding]:
