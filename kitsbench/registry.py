@@ -167,11 +167,21 @@ def parse_request(text: str) -> tuple[str, dict[str, str]]:
     return name, settings
 
 
-def label(name: str, settings: Mapping[str, Setting] | None = None) -> str:
+def label(
+    name: str, settings: Mapping[str, Setting] | None = None, size: Setting | None = None
+) -> str:
     """Canonical name of a configured architecture, e.g. ``scau_unet:attention=off``.
 
     Only settings that change the configuration are kept, sorted; so equal configurations have
     equal labels, however they were written.
+
+    Parameters
+    ----------
+    name : str
+    settings : mapping, optional
+        As they were asked for.
+    size : str, optional
+        Size preset that everything starts from; by default the architecture's own default.
 
     Raises
     ------
@@ -182,11 +192,12 @@ def label(name: str, settings: Mapping[str, Setting] | None = None) -> str:
 
     entry = load(name)
     given = dict(settings or {})
+    base = {} if size is None else {"size": size}
     if entry.instance is not None:
-        full = configure(entry.instance, given)
+        full = configure(entry.instance, base | given)
         for key in sorted(given):
             fewer = {k: v for k, v in given.items() if k != key}
-            if configure(entry.instance, fewer) == full:
+            if configure(entry.instance, base | fewer) == full:
                 given = fewer
         given = {key: full[key] for key in given}
     listed = ",".join(f"{key}={_text(given[key])}" for key in sorted(given))

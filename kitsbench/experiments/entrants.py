@@ -118,18 +118,18 @@ def _configure(
         return Entrant(
             registered.name, registered, error=f"{registered.status}: {registered.error}"
         )
-    shown = label(name, settings)
+    auto = "paper" if device.type == "cuda" else "tiny"
+    size = auto if request.size == "auto" else request.size
+    # What the size sets anyway is no part of a label, what differs from it is.
+    shown = label(name, settings, size)
     architecture = registered.architecture
     own_size = settings.get("size")
-    if own_size is None:
-        auto = "paper" if device.type == "cuda" else "tiny"
-        settings = {"size": auto if request.size == "auto" else request.size, **settings}
-    config = configure(architecture, settings)
+    config = configure(architecture, {"size": size, **settings})
     try:
         entrant = _with_recipe(shown, registered, config, request, labels, device, median)
         entrant = entrant if own_size is None else _size_members(entrant, own_size)
         members = entrant.spec.members if entrant.spec else ()
-        names = [label(member.architecture, dict(member.config)) for member in members]
+        names = [label(member.architecture, dict(member.config), size) for member in members]
         return replace(entrant, members=tuple(names))
     except UsageError:
         raise

@@ -63,5 +63,13 @@ def test_costs_of_two_architectures_with_equal_specs_are_their_own(tmp_path):
     request = Request(Path("none"), ("smp_unet", "smp_linknet"), size="tiny")
     rows = [describe_entrant(e, tmp_path) for e in choose_entrants(request, KITS21, CPU)]
     # Known for three classes; the fourth adds its weights and its bias in the head.
-    expected = [2_270_699 + 8 * 27 + 1, 2_131_155 + 16 + 1]
+    expected = [232_589 + 8 * 27 + 1, 123_501 + 16 + 1]
     assert [row["parameters"] for row in rows] == expected
+
+
+def test_a_setting_that_differs_from_the_sizes_preset_is_another_architecture():
+    """At size tiny the paper's own width is a setting like any other."""
+    asked = ("unet3d", "unet3d:width=1", "unet3d:width=0.125", "unet3d:size=tiny")
+    entrants = choose_entrants(Request(Path("none"), asked, size="tiny"), KITS21, CPU)
+    assert [entrant.label for entrant in entrants] == ["unet3d", "unet3d:width=1"]
+    assert [dict(entrant.spec.config)["width"] for entrant in entrants] == [0.125, 1]

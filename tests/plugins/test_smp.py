@@ -145,7 +145,7 @@ def test_imagenet_weights_are_spread_along_the_new_axis(tmp_path, monkeypatch):
     torch.save(flat, folder / url.rsplit("/", 1)[1])
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with surroundings.without_network() as asked:
-        network, _ = made("linknet", (16, 16, 16), size="tiny", encoder_weights="imagenet")
+        network, _ = made("linknet", (16, 16, 16), size="small", encoder_weights="imagenet")
     assert asked == []
     weight = network.encoder.layer1[0].conv1.weight
     torch.testing.assert_close(weight.sum(-1), flat["layer1.0.conv1.weight"])
