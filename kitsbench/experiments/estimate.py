@@ -69,7 +69,9 @@ def _finished_rates(workdir: Path) -> dict[Any, list[dict[str, float]]]:
     found: dict[Any, list[dict[str, float]]] = {}
     for file in workdir.glob("trials/*/ledger.json"):
         try:
-            ledger, trial = read_json(file), read_json(file.parent / "trial.json")
+            if read_json(file.with_name("status.json"))["status"] != "finished":
+                continue
+            ledger, trial = read_json(file), read_json(file.with_name("trial.json"))
             found.setdefault(_kind(trial, ledger["threads"]), []).append(ledger)
         except (OSError, ValueError, KeyError):
             continue  # a damaged trial is not what an estimate complains about

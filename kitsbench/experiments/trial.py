@@ -6,6 +6,7 @@ This is what an executor runs in a process of its own. Whatever goes wrong ends 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -216,16 +217,24 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
         outcome = _train(task, device, cases, report, beat)
         ledger, curve = outcome.ledger, outcome.curve
         trained = _trained(task, outcome.network, device, beat)
+    _write_spent(task, device, ledger, curve)  # scoring may fail
     began = time.perf_counter()
     scores = _score(task, trained, cases, report)
     ledger.prediction_s = time.perf_counter() - began
     ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(device))
-    # An ensemble has no curve; its empty table still has the columns' types.
-    table = pd.DataFrame(curve, columns=list(_CURVE)).astype(_CURVE)
-    folder.write_table("curve.parquet", table)
     folder.write_table("scores.parquet", scores)
     folder.partial_scores.unlink(missing_ok=True)
-    folder.write(
+    _write_spent(task, device, ledger, curve)
+
+
+def _write_spent(
+    task: TrialTask, device: torch.device, ledger: Ledger, curve: list[dict[str, Any]]
+) -> None:
+    """Write the ledger and the curve."""
+    # An ensemble has no curve; its empty table still has the columns' types.
+    table = pd.DataFrame(curve, columns=list(_CURVE)).astype(_CURVE)
+    task.folder.write_table("curve.parquet", table)
+    task.folder.write(
         "ledger.json",
         {
             **ledger.to_dict(),
@@ -284,7 +293,18 @@ def _train(
 
     with open_team(task.devices, _train_beside, task, explain) as team:
         job = _make_job(task, device, team)
-        return train(job, lambda fraction, ledger: report("train", fraction), evaluate)
+
+        def progress(fraction: float, ledger: Ledger) -> None:
+            report("train", fraction)
+
+        def cut_short(error: BaseException, ledger: Ledger, curve: list[dict[str, Any]]) -> None:
+            if isinstance(error, LeaseTaken):
+                return  # the folder is another process's now
+            # Where the disk is full this fails too, and the error that is on its way says why.
+            with contextlib.suppress(OSError):
+                _write_spent(task, device, ledger, curve)
+
+        return train(job, progress, evaluate, cut_short)
 
 
 def _train_beside(task: TrialTask, rank: int, team: Team) -> None:

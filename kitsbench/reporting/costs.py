@@ -27,6 +27,7 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
     rows = []
     shares: list[float] = []
     overshoots: list[float] = []
+    energies: list[float | None] = []  # a column only where a device reports it
     for label in analysis.labels:
         done = [t for t in analysis.results.trials if _done(t, label)]
         if not done:
@@ -36,9 +37,11 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
             memory = max(_values([t.ledger for t in done], "peak_memory_bytes"), default=None)
             blank = [words.DASH] * 8
             role = analysis.role(label) or "ensemble"
+            energies.append(None)
             rows.append([f"{label}\n{role}", str(len(done)), *blank, words.memory(memory)])
             continue
         ledgers = [t.ledger for t in done]
+        energies.append(_mean(ledgers, "energy_joules"))
         shares += _values(ledgers, "budget_spent_fraction")
         overshoots += _values(ledgers, "overshoot_steps")
         wall = _mean(ledgers, "wall_s")
@@ -73,11 +76,16 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
         "Loader wait",
         "Peak memory",
     ]
+    if any(not words.missing(energy) for energy in energies):
+        head.append("Energy")
+        for row, energy in zip(rows, energies, strict=True):
+            row.append(words.big(energy, "J"))
     caption = (
         "Means over the finished trials of each architecture; overshoot and memory are the "
         "largest. Device time counts everything the method does; below it is the wall time, which "
         "holds scoring, checkpoints and waiting for batches as well. Below the loader wait is its "
-        "share of device time and wait together. On a CPU, memory is that of the whole process."
+        "share of device time and wait together. On a CPU, memory is that of the whole process. "
+        "Energy, where a device reports it, is that of the whole device while it trains."
     )
     return Table(head, rows, caption), _judgement(shares, overshoots, analysis)
 

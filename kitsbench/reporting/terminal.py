@@ -84,7 +84,8 @@ def _table(analysis: Analysis) -> RichTable:
         # Ranked means are over the folds that all share, which may be fewer than the summary's.
         mean = {**row, "metric": analysis.metric} if row else _summary(analysis, label)
         own = [trial for trial in analysis.results.trials if trial.architecture == label]
-        steps = [trial.ledger["steps"] for trial in own if "steps" in trial.ledger]
+        done = [trial.ledger for trial in own if trial.state == "finished"]
+        steps = [ledger["steps"] for ledger in done if "steps" in ledger]
         table.add_row(
             f"{row['rank']:g}" if row else words.DASH,
             escape(label),

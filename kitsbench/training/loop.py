@@ -44,11 +44,14 @@ from kitsbench.training.step import take_step
 EVALUATE_AT = (0.25, 0.5, 0.75)  # progress at which the held-out cases are scored for the curve
 SETTLING = 3  # steps of a stage after which its memory has been seen
 
+CutShort = Callable[[BaseException, Ledger, list[dict[str, Any]]], None]
+
 
 def train(
     job: Job,
     report: Callable[[float, Ledger], None] = lambda fraction, ledger: None,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    cut_short: CutShort = lambda error, ledger, curve: None,
 ) -> Outcome:
     """Train until the budget is spent, or go on where a checkpoint left off.
 
@@ -59,13 +62,20 @@ def train(
         Called after each step with progress and ledger.
     evaluate : callable, optional
         Scores the network at fixed fractions of the budget; not charged.
+    cut_short : callable
+        Called with the error, what was spent and the curve's rows where training ends early.
 
     Raises
     ------
     TrialFailure
         Non-finite loss, or an error in a plugin's hook.
     """
-    return _Run(job, report, evaluate).finish()
+    run = _Run(job, report, evaluate)
+    try:
+        return run.finish()
+    except BaseException as error:
+        cut_short(error, run.spent(), run.curve.rows)
+        raise
 
 
 class _Run:
@@ -275,6 +285,15 @@ class _Run:
             self.network.load_state_dict(self.average.state)
         self.network.eval()
         return Outcome(self.network, self.ledger, self.curve.rows)
+
+    def spent(self) -> Ledger:
+        """The ledger of a training that did not reach its end, without asking the device."""
+        ledger = self.ledger
+        ledger.device_seconds = self.clock.estimate()
+        ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(self.job.device))
+        ledger.close(self.job.budget, self.price)
+        self._close_stage()
+        return ledger
 
     def _is_spent(self) -> bool:
         """Whether the budget is spent; on CUDA the exact time is asked for only near the end."""

@@ -163,6 +163,10 @@ def test_failures_are_contained_and_named(plugin, phantom, tmp_path):
         "nan": ("failed", "non-finite loss"),
         "hungry": ("failed", "out-of-memory"),
     }
+    ledgers = {t["architecture"]: t["ledger"] for t in done.json["trials"]}
+    assert ledgers["good"]["steps"] == 4
+    assert ledgers["nan"]["steps"] == 1  # what a failed one has spent is known as well
+    assert ledgers["nan"]["device_seconds"] > 0
     assert [b["architecture"] for b in done.json["broken"]] == ["importless"]
     assert "NoSuchClass" in done.json["broken"][0]["error"]
     page = (tmp_path / "work" / "report" / "index.html").read_text()

@@ -91,6 +91,21 @@ def test_the_audit_judges_what_was_spent(analysis):
     )
 
 
+def test_energy_is_a_column_only_where_a_device_reports_it(analysis):
+    assert "Energy" not in costs.audit(analysis)[0].head
+    first = analysis.labels[0]
+    trials = [
+        dataclasses.replace(trial, ledger={**trial.ledger, "energy_joules": 5230.0})
+        if trial.architecture == first
+        else trial
+        for trial in analysis.results.trials
+    ]
+    results = dataclasses.replace(analysis.results, trials=trials)
+    table, _ = costs.audit(dataclasses.replace(analysis, results=results))
+    assert table.head[-1] == "Energy"
+    assert [row[-1] for row in table.rows[:2]] == ["5.23 kJ", "–"]
+
+
 def test_an_ensemble_spends_nothing_itself(analysis):
     first = analysis.labels[0]
     trials = [

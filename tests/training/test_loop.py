@@ -322,9 +322,21 @@ def test_failures_name_their_reason(make_job, architecture, reason, words):
 
 
 def test_a_late_nan_names_step_and_cases(make_job):
+    left = []
     with pytest.raises(TrialFailure, match=r"step \d+ \(cases case_") as caught:
-        train(make_job(broken.GivesNanLater(), budget=Budget(40, "steps")))
+        train(
+            make_job(broken.GivesNanLater(), budget=Budget(40, "steps")),
+            cut_short=lambda *found: left.append(found),
+        )
     assert caught.value.reason == "non-finite loss"
+    # What was spent until then is told, and how the losses ran.
+    ((error, ledger, curve),) = left
+    assert error is caught.value
+    assert f"step {ledger.steps - 1} " in str(error)
+    assert ledger.budget_spent_fraction == ledger.steps / 40
+    assert ledger.stages[-1]["steps"] == ledger.steps
+    assert ledger.device_seconds > 0
+    assert max(row["step"] for row in curve) == ledger.steps - 2
 
 
 class InfiniteGradient(torch.autograd.Function):
