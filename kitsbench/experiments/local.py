@@ -137,7 +137,9 @@ class LocalExecutor:
         limit = running.task.max_memory
         if limit is not None and running.task.device == "cpu":
             with contextlib.suppress(psutil.Error):
-                running.peak = psutil.Process(running.process.pid).memory_info().rss
+                own = psutil.Process(running.process.pid)
+                team = own.children(recursive=True) if len(running.task.devices) > 1 else []
+                running.peak = max(each.memory_info().rss for each in (own, *team))
             if running.peak > limit:
                 running.stopped = (
                     "out-of-memory",
@@ -211,8 +213,6 @@ def _child(task: TrialTask, pipe: Connection) -> None:
         with open(folder.log, "a", encoding="utf-8", errors="replace") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-    if task.max_memory is not None and task.device == "cpu":
-        _limit_memory(task.max_memory)
     last = 0.0
 
     def report(stage: str, fraction: float) -> None:
@@ -222,14 +222,3 @@ def _child(task: TrialTask, pipe: Connection) -> None:
             pipe.send((stage, fraction))
 
     pipe.send(("end", run_trial(task, report)))
-
-
-def _limit_memory(limit: int) -> None:
-    """Let allocations beyond the limit fail, so that the trial itself can say what happened."""
-    try:
-        import resource
-    except ImportError:  # Windows: the parent's guard has to do
-        return
-    info = psutil.Process().memory_info()
-    held = getattr(info, "data", info.rss)
-    resource.setrlimit(resource.RLIMIT_DATA, (held + limit, resource.RLIM_INFINITY))

@@ -46,7 +46,7 @@ from kitsbench.training.distributed import Team
 from kitsbench.training.failures import TrialFailure, is_out_of_memory, plugin_code
 from kitsbench.training.job import Job, Outcome
 from kitsbench.training.loop import train
-from kitsbench.training.memory import peak_memory
+from kitsbench.training.memory import cap_memory, peak_memory
 from kitsbench.training.networks import build_network
 
 CURVE_CASES = 2  # held-out cases that are scored along the budget
@@ -208,7 +208,8 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
     bound = device_class(device, task.threads)
     known["calibration"] = calibration(device, bound, task.threads, task.workdir / "devices")
     folder.write("environment.json", known)
-    _cap_memory(task, device)
+    if task.max_memory is not None:
+        cap_memory(device, task.max_memory)
     cases = _CaseReader(task)
     if task.members:
         trained, ledger = _ensemble(task, device, beat), Ledger()
@@ -314,14 +315,9 @@ def _train_beside(task: TrialTask, rank: int, team: Team) -> None:
         os.dup2(log.fileno(), 2)
     torch.set_num_threads(task.threads)
     device = torch.device(task.devices[rank])
-    _cap_memory(task, device)
+    if task.max_memory is not None:
+        cap_memory(device, task.max_memory)
     train(_make_job(task, device, team), evaluate=lambda network: {})
-
-
-def _cap_memory(task: TrialTask, device: torch.device) -> None:
-    if task.max_memory is not None and device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(task.max_memory / total, 1.0), device)
 
 
 def _make_job(task: TrialTask, device: torch.device, team: Team) -> Job:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import mmap
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -64,3 +66,21 @@ def test_peak_memory_is_what_the_allocator_says(make_job):
     ledger = train(make_job(device=device, budget=Budget(5, "steps"))).ledger
     expected = torch.cuda.memory_stats(device)["allocated_bytes.all.peak"]
     assert ledger.peak_memory_bytes == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of a process's data")
+def test_a_process_with_a_limit_gets_that_much_and_no_more():
+    code = """
+import torch
+from kitsbench.training.failures import is_out_of_memory
+from kitsbench.training.memory import cap_memory
+cap_memory(torch.device("cpu"), 256 * 2**20)
+held = torch.ones(128 * 2**18)
+print(held.numel())
+try:
+    torch.ones(192 * 2**18)
+except RuntimeError as error:
+    print(is_out_of_memory(error))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(128 * 2**18), "True"]
