@@ -127,6 +127,16 @@ def test_width_narrows_the_decoder_alone(decoder, channels):
     assert sizes[0] == sizes[1]
 
 
+@pytest.mark.parametrize(("decoder", "own"), [("unet", 3), ("linknet", 1)])
+def test_the_heads_kernel_is_a_key(decoder, own):
+    edges = {"1": 1, "3": 3, None: own}
+    for value, edge in edges.items():
+        config = {} if value is None else {"head_kernel": value}
+        network, _ = made(decoder, (16, 16, 16), encoder=LIGHT, depth=2, **config)
+        assert network.head[0].kernel_size == (edge,) * 3
+        assert network(torch.zeros(1, 1, 16, 16, 16)).shape == (1, 3, 16, 16, 16)
+
+
 def test_momentum_is_a_key():
     network, _ = made("unet", (16, 16, 16), size="tiny", encoder=LIGHT, bn_momentum=0.2)
     norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm3d)]

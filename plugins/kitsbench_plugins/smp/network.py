@@ -94,28 +94,28 @@ def encoder(name: str, depth: int, weights: str) -> nn.Module:
 
 
 def unet(
-    channels: tuple[int, ...], depth: int, width: float, classes: int
+    channels: tuple[int, ...], depth: int, width: float, classes: int, kernel: int = 3
 ) -> tuple[nn.Module, nn.Module]:
     """Decoder and head of a U-Net (Ronneberger et al. 2015)."""
     from segmentation_models_pytorch_3d.decoders.unet.decoder import UnetDecoder
 
     steps = _steps(depth, width)
     made = UnetDecoder(channels, steps, depth, strides=((2, 2, 2),) * depth)
-    return made, _head(steps[-1], classes, 3)
+    return made, _head(steps[-1], classes, kernel)
 
 
 def unetplusplus(
-    channels: tuple[int, ...], depth: int, width: float, classes: int
+    channels: tuple[int, ...], depth: int, width: float, classes: int, kernel: int = 3
 ) -> tuple[nn.Module, nn.Module]:
     """Decoder and head of a U-Net++ (Zhou et al. 2018)."""
     from segmentation_models_pytorch_3d.decoders.unetplusplus.decoder import UnetPlusPlusDecoder
 
     steps = _steps(depth, width)
-    return UnetPlusPlusDecoder(channels, steps, depth), _head(steps[-1], classes, 3)
+    return UnetPlusPlusDecoder(channels, steps, depth), _head(steps[-1], classes, kernel)
 
 
 def fpn(
-    channels: tuple[int, ...], depth: int, width: float, classes: int
+    channels: tuple[int, ...], depth: int, width: float, classes: int, kernel: int = 1
 ) -> tuple[nn.Module, nn.Module]:
     """Decoder and head of a feature pyramid network (Kirillov et al. 2019)."""
     from segmentation_models_pytorch_3d.decoders.fpn.decoder import FPNDecoder
@@ -123,28 +123,28 @@ def fpn(
     last = scaled(SEGMENTATION, width, GROUPS, GROUPS)
     made = FPNDecoder(channels, depth, scaled(PYRAMID, width), last)
     # Four levels, the finest of them 3 halvings above the bottom; the head covers the rest.
-    return made, _head(last, classes, 1, 2 ** (depth - 3))
+    return made, _head(last, classes, kernel, 2 ** (depth - 3))
 
 
 def linknet(
-    channels: tuple[int, ...], depth: int, width: float, classes: int
+    channels: tuple[int, ...], depth: int, width: float, classes: int, kernel: int = 1
 ) -> tuple[nn.Module, nn.Module]:
     """Decoder and head of a LinkNet (Chaurasia and Culurciello 2017)."""
     from segmentation_models_pytorch_3d.decoders.linknet.decoder import LinknetDecoder
 
     last = scaled(LINKNET_LAST, width)
-    return LinknetDecoder(channels, last, depth), _head(last, classes, 1)
+    return LinknetDecoder(channels, last, depth), _head(last, classes, kernel)
 
 
 def manet(
-    channels: tuple[int, ...], depth: int, width: float, classes: int
+    channels: tuple[int, ...], depth: int, width: float, classes: int, kernel: int = 3
 ) -> tuple[nn.Module, nn.Module]:
     """Decoder and head of a MA-Net (Fan et al. 2020)."""
     from segmentation_models_pytorch_3d.decoders.manet.decoder import MAnetDecoder
 
     steps = _steps(depth, width)
     made = MAnetDecoder(channels, steps, depth, pab_channels=scaled(POSITION_CHANNELS, width))
-    return made, _head(steps[-1], classes, 3)
+    return made, _head(steps[-1], classes, kernel)
 
 
 def assemble(
@@ -154,6 +154,7 @@ def assemble(
     width: float,
     classes: int,
     *,
+    kernel: int,
     weights: str = "none",
     momentum: float = 0.1,
 ) -> EncoderDecoder:
@@ -171,11 +172,13 @@ def assemble(
         Multiplies the decoder's channels.
     classes : int
         Output channels.
+    kernel : int
+        Edge of the head's kernel in voxels.
     momentum : float
         Of the running statistics of batch normalisation.
     """
     down = encoder(encoder_name, depth, weights)
-    up, head = decoder(tuple(down.out_channels), depth, width, classes)  # type: ignore[arg-type]
+    up, head = decoder(tuple(down.out_channels), depth, width, classes, kernel)  # type: ignore[arg-type]
     network = EncoderDecoder(down, up, head, depth)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):

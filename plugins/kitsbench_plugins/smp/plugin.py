@@ -34,15 +34,20 @@ ENCODERS = ("resnet18", "resnet34", "resnet50", "densenet121", "efficientnet-b0"
 
 RECIPE_SOURCE = ("loss", "without deep supervision; the package has no recipe of its own")
 
-# For a CPU: at 32^3 voxels the encoder's first three stages, and a narrow decoder. In 25 s on the
-# phantom this found the kidneys with every decoder and two seeds; resnet18 missed them with one
-# of two for U-Net, and so did a quarter or all of the decoder's channels.
-TINY: dict[str, Setting] = {"encoder": "efficientnet-b0", "depth": 3, "width": 0.5}
+# For a CPU: at 32^3 voxels the encoder's first three stages, and a narrow decoder. resnet18 takes
+# fewer steps a second. With heads of 3x3x3 voxels Adam's first steps, which are as large for each of
+# the 27 weights, drive the logits so far to background that few of a short run's steps are left.
+TINY: dict[str, Setting] = {
+    "encoder": "efficientnet-b0",
+    "depth": 3,
+    "width": 0.5,
+    "head_kernel": "1",
+}
 SMALL: dict[str, Setting] = {"encoder": "resnet18", "depth": 4, "width": 0.5}
 
 
-def keys(fewest: int = FEWEST) -> dict[str, Key]:
-    """Keys of a decoder that needs so many halvings."""
+def keys(fewest: int = FEWEST, head: int = 3) -> dict[str, Key]:
+    """Keys of a decoder that needs so many halvings and has a head of this kernel."""
     return {
         "encoder": Key(
             "resnet34", "the package's default", options=ENCODERS, help="network that goes down"
@@ -66,6 +71,9 @@ def keys(fewest: int = FEWEST) -> dict[str, Key]:
             low=WIDTH.low,
             high=WIDTH.high,
             help="multiplies the decoder's channel counts; an encoder's are fixed",
+        ),
+        "head_kernel": Key(
+            str(head), "the package's", options=("1", "3"), help="edge of the head's kernel, voxels"
         ),
         "bn_momentum": BN_MOMENTUM,
     }
@@ -107,6 +115,7 @@ class SmpUnet(Architecture):
                 self.depth(dict(spec.config), spec.grids[0].shape),
                 spec["width"],
                 spec.classes,
+                kernel=int(spec["head_kernel"]),
                 weights=spec["encoder_weights"],
                 momentum=spec["bn_momentum"],
             )
@@ -126,6 +135,8 @@ class SmpUnetPlusPlus(SmpUnet):
 
     title = "U-Net++ (SMP 3D)"
     paper = "Zhou et al. 2018, arXiv:1807.10165"
+    # The nested blocks make its steps the slowest of the five.
+    sizes: ClassVar = {"tiny": {**TINY, "depth": 2}, "small": SMALL}
     decoder = staticmethod(network.unetplusplus)
 
 
@@ -135,7 +146,7 @@ class SmpFpn(SmpUnet):
     title = "FPN (SMP 3D)"
     paper = "Kirillov et al. 2019, arXiv:1901.02446"
     # Its finest level lies 3 halvings above the bottom; with 3 that would be the image itself.
-    keys = keys(fewest=4)
+    keys = keys(fewest=4, head=1)
     sizes: ClassVar = {"tiny": {**TINY, "depth": 4, "width": 0.25}, "small": SMALL}
     decoder = staticmethod(network.fpn)
 
@@ -145,6 +156,7 @@ class SmpLinknet(SmpUnet):
 
     title = "LinkNet (SMP 3D)"
     paper = "Chaurasia and Culurciello 2017, arXiv:1707.03718"
+    keys: ClassVar[Mapping[str, Key]] = keys(head=1)
     decoder = staticmethod(network.linknet)
 
 
