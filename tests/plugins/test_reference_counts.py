@@ -93,7 +93,7 @@ NAMES = [
         ("smp_unet:size=small", KITS19, 9_218_283),
         ("smp_unet:size=tiny", KITS19, 231_965),
         ("smp_unetplusplus", KITS19, 77_844_755),
-        ("smp_unetplusplus:size=tiny", KITS19, ),
+        ("smp_unetplusplus:size=tiny", KITS19, 60_397),
         ("smp_fpn", KITS19, 68_584_643),
         ("smp_linknet", KITS19, 65_013_731),
         ("smp_manet", KITS19, 94_424_659),

@@ -35,8 +35,8 @@ ENCODERS = ("resnet18", "resnet34", "resnet50", "densenet121", "efficientnet-b0"
 RECIPE_SOURCE = ("loss", "without deep supervision; the package has no recipe of its own")
 
 # For a CPU: at 32^3 voxels the encoder's first three stages, and a narrow decoder. resnet18 takes
-# fewer steps a second. With heads of 3x3x3 voxels Adam's first steps, which are as large for each of
-# the 27 weights, drive the logits so far to background that few of a short run's steps are left.
+# fewer steps a second. With heads of 3x3x3 voxels Adam's first steps, as large for each of the 27
+# weights, drive the logits so far to background that too few of a short run's steps are left.
 TINY: dict[str, Setting] = {
     "encoder": "efficientnet-b0",
     "depth": 3,
