@@ -208,7 +208,7 @@ def test_ensembles_share_the_trials_of_their_members(plugin, phantom, tmp_path):
         "run",
         plugin("mean_of_two", "Mean"),
         plugin("vote_of_two", "Vote"),
-        "residual_unet:size=tiny",
+        "residual_unet",
         "--dataset",
         phantom,
         *SMALL,
@@ -227,8 +227,8 @@ def test_ensembles_share_the_trials_of_their_members(plugin, phantom, tmp_path):
     assert set(trials) == {
         "mean_of_two",
         "vote_of_two",
-        "residual_unet:size=tiny",
-        "scau_unet:size=tiny",
+        "residual_unet",
+        "scau_unet",
     }
     assert trials["mean_of_two"]["ledger"]["steps"] == 0
     results = load_results(tmp_path / "work")
@@ -237,7 +237,7 @@ def test_ensembles_share_the_trials_of_their_members(plugin, phantom, tmp_path):
     parts = [rows[name]["parameters"] for name in rows["mean_of_two"]["members"]]
     assert rows["mean_of_two"]["parameters"] == sum(parts)
     page = (tmp_path / "work" / "report" / "index.html").read_text().replace("<wbr>", "")
-    assert "ensemble: mean of residual_unet:size=tiny and scau_unet:size=tiny" in page
+    assert "ensemble: mean of residual_unet and scau_unet" in page
     assert "trained as a member of mean_of_two and vote_of_two only" in page
     assert page.count("trained as a member") == 2  # ranking and costs; not where it was asked for
 
