@@ -116,7 +116,7 @@ class TransferBars(_Bars):
         self._bars.update(self._rows[name], completed=done, total=total)
 
 
-class TrialBars:
+class TrialBars(_Bars):
     """One bar for all trials and one for each that runs; use as a context manager.
 
     Parameters
@@ -139,21 +139,13 @@ class TrialBars:
         self._rows: dict[str, TaskID] = {}
         self._shares: dict[str, float] = {}  # of each running trial, how much is done
 
-    def __enter__(self) -> TrialBars:
-        self._bars.start()
+    def __enter__(self) -> Self:
+        super().__enter__()
         # A single trial's bar tells everything that a bar of all trials would.
         self._all = self._bars.add_task(
             f"all {self._total} trials", total=self._total, visible=self._total > 1
         )
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
 
     def __call__(self, event: Event) -> None:
         """Show what happened to a trial."""

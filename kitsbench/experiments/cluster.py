@@ -23,7 +23,7 @@ from kitsbench.experiments.execution import Event, Notify, ending, mark_killed
 from kitsbench.experiments.lease import STALE_AFTER
 from kitsbench.experiments.local import LocalExecutor
 from kitsbench.experiments.machine import choose_devices
-from kitsbench.experiments.trial import TrialTask
+from kitsbench.experiments.task import TrialTask
 from kitsbench.files import read_json, write_json
 
 PROGRESS_EVERY = 2.0  # seconds between two reports of a worker

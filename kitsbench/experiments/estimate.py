@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from kitsbench.experiments.trial import TrialTask
+from kitsbench.experiments.task import TrialTask
 from kitsbench.files import read_json
 
 CURRENCIES = {"seconds": "device_seconds", "steps": "steps", "voxels": "voxels", "flops": "flops"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kitsbench.errors import UsageError
-from kitsbench.experiments.trial import TrialTask
+from kitsbench.experiments.task import TrialTask
 from kitsbench.experiments.watchdog import hung, stalled
 
 

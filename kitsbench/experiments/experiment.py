@@ -43,7 +43,7 @@ from kitsbench.experiments.request import (
     PHANTOM_SEEDS,
     Request,
 )
-from kitsbench.experiments.trial import TrialTask
+from kitsbench.experiments.task import TrialTask
 from kitsbench.experiments.tuning import Study, describe_tuning, make_studies, tune
 from kitsbench.files import write_json
 from kitsbench.recipe import Recipe

@@ -25,7 +25,8 @@ import torch
 from kitsbench.experiments.environment import device_class
 from kitsbench.experiments.execution import Event, Notify, ending, mark_killed
 from kitsbench.experiments.folder import TrialFolder
-from kitsbench.experiments.trial import TrialTask, run_trial
+from kitsbench.experiments.task import TrialTask
+from kitsbench.experiments.trial import run_trial
 from kitsbench.isolation import (
     IsolatedFailure,
     call_isolated,

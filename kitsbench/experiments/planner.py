@@ -12,7 +12,8 @@ from kitsbench.experiments.identity import Entrant, describe_trial
 from kitsbench.experiments.machine import Machine
 from kitsbench.experiments.materials import Stores
 from kitsbench.experiments.request import Request
-from kitsbench.experiments.trial import CURVE_CASES, TrialTask
+from kitsbench.experiments.task import TrialTask
+from kitsbench.experiments.trial import CURVE_CASES
 from kitsbench.recipe import Recipe
 from kitsbench.training.budget import Budget
 

@@ -20,7 +20,8 @@ from kitsbench.data.writing import write_label
 from kitsbench.errors import DataError, KitsbenchError, UsageError
 from kitsbench.experiments.entrants import task_of
 from kitsbench.experiments.folder import TrialFolder
-from kitsbench.experiments.trial import TrialTask, load_trained, mirrored
+from kitsbench.experiments.task import TrialTask
+from kitsbench.experiments.trial import load_trained, mirrored
 from kitsbench.files import file_digest, read_json
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import MeanPredictor

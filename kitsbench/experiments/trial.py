@@ -21,8 +21,6 @@ import pandas as pd
 import torch
 from torch import nn
 
-from kitsbench.architecture import Spec
-from kitsbench.data.datasets import Case
 from kitsbench.data.geometry import Axes, spacing_of
 from kitsbench.data.nifti import canonical, read_header, read_label
 from kitsbench.data.store import PreparedCase, PreparedStore
@@ -30,16 +28,15 @@ from kitsbench.data.writing import write_label
 from kitsbench.errors import ContractError, DataError
 from kitsbench.evaluation import score_case
 from kitsbench.experiments.environment import describe_environment, device_class, device_name
-from kitsbench.experiments.folder import TrialFolder
 from kitsbench.experiments.lease import LeaseTaken
 from kitsbench.experiments.ranks import open_team
+from kitsbench.experiments.task import TrialTask
 from kitsbench.experiments.watchdog import Watchdog
 from kitsbench.files import disk_trouble, read_json, write_json
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import MeanPredictor, Predictor
-from kitsbench.recipe import Recipe
 from kitsbench.registry import load
-from kitsbench.training.budget import Budget, Ledger
+from kitsbench.training.budget import Ledger
 from kitsbench.training.calibration import calibration
 from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
 from kitsbench.training.distributed import Team
@@ -53,75 +50,6 @@ CURVE_CASES = 2  # held-out cases that are scored along the budget
 
 Report = Callable[[str, float], None]
 Beat = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class TrialTask:
-    """A trial with everything that running it needs and its identity does not hold.
-
-    Parameters
-    ----------
-    workdir : Path
-    trial : dict
-        ``trial.json``.
-    location : str
-        Name of the entry point, or path of the plugin's file.
-    spec, recipe, budget : Spec, Recipe, Budget
-    stores : dict of str to Path
-        {grid: folder of the prepared store}.
-    train_cases, test_cases : tuple of str
-    cases : dict of str to Case
-        Image and label files of the dataset, for scoring on native voxels.
-    window : (float, float, float, float)
-        Resolved intensity rule.
-    protocols : tuple of str
-        Protocols that scores are stored for; the first is the experiment's.
-    device : str
-    devices : tuple of str
-        One for each process that trains; the first is ``device``.
-    threads : int
-        Of each process.
-    max_memory : int or None
-        Bytes.
-    members : tuple of TrialTask
-        For an ensemble, or for other test-time augmentation of one trained network.
-    keep_predictions : bool
-    stall : float
-        Seconds without progress after which it is stopped.
-    checkpoint_every : float
-        Seconds between two checkpoints.
-    """
-
-    workdir: Path
-    trial: dict[str, Any]
-    location: str
-    spec: Spec
-    recipe: Recipe
-    budget: Budget
-    stores: dict[str, Path]
-    train_cases: tuple[str, ...]
-    test_cases: tuple[str, ...]
-    cases: dict[str, Case]
-    window: tuple[float, float, float, float]
-    protocols: tuple[str, ...]
-    device: str = "cpu"
-    devices: tuple[str, ...] = ("cpu",)
-    threads: int = 1
-    max_memory: int | None = None
-    members: tuple[TrialTask, ...] = ()
-    keep_predictions: bool = True
-    stall: float = 1800.0
-    checkpoint_every: float = 60.0
-
-    @property
-    def id(self) -> str:
-        """The trial's hash."""
-        return str(self.trial["id"])
-
-    @property
-    def folder(self) -> TrialFolder:
-        """Where its files are."""
-        return TrialFolder(self.workdir, self.id)
 
 
 def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) -> str:

@@ -19,7 +19,7 @@ from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.execution import require
 from kitsbench.experiments.identity import Entrant
 from kitsbench.experiments.planner import Planner
-from kitsbench.experiments.trial import TrialTask
+from kitsbench.experiments.task import TrialTask
 from kitsbench.files import read_json
 from kitsbench.recipe import Recipe
 from kitsbench.training.budget import Budget
