@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -61,6 +62,8 @@ class TorchioSource(PatchSource):
         torchio is not installed, has no such transform, or refuses its arguments.
     """
 
+    _worker: subprocess.Popen[bytes] | None = None
+
     def __init__(self, *arguments: Any, transforms: Sequence[Transform], **keywords: Any):
         super().__init__(*arguments, **keywords)
         chosen = tuple(transform for transform in transforms if transform.is_torchio)
@@ -68,7 +71,9 @@ class TorchioSource(PatchSource):
             make_transform(transform)
         spacing = {name: tuple(store.spacing) for name, store in self.stores.items()}
         self.setting = Setting(chosen, spacing, self.seed)
-        self._worker: subprocess.Popen[bytes] | None = None
+        # A batch may be asked for while the stream's thread draws ahead; questions and answers
+        # of the two must not mix in the pipes.
+        self._one_at_a_time = threading.Lock()
 
     def batch(self, step: int) -> Batch:
         """Draw the batch of a step; drawing it twice gives the same."""
@@ -92,17 +97,18 @@ class TorchioSource(PatchSource):
         self.close()
 
     def _through_worker(self, batch: Batch) -> Batch:
-        if self._worker is None:
-            self._worker = subprocess.Popen(
-                [sys.executable, "-m", "kitsbench.data.torchio_source"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-            _send(self._worker.stdin, self.setting)
         try:
-            _send(self._worker.stdin, batch)
-            answer = pickle.load(self._worker.stdout)  # type: ignore[arg-type]
+            with self._one_at_a_time:
+                if self._worker is None:
+                    self._worker = subprocess.Popen(
+                        [sys.executable, "-c", _WORKER],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        env={**os.environ, "OMP_NUM_THREADS": "1"},
+                    )
+                    _send(self._worker.stdin, self.setting)
+                _send(self._worker.stdin, batch)
+                answer = pickle.load(self._worker.stdout)  # type: ignore[arg-type]
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             raise ContractError(
                 "The process that applies torchio's transforms died; "
@@ -199,14 +205,19 @@ def _send(pipe: Any, value: Any) -> None:
     pipe.flush()
 
 
-def main() -> None:
-    """Body of the process: a setting, then batches, each answered by one or by an error's text."""
+def answer_questions(answers: int) -> None:
+    """Body of the process: a setting, then batches, each answered by one or by an error's text.
+
+    Parameters
+    ----------
+    answers : int
+        File descriptor that the answers go to; questions come from standard input.
+    """
     import SimpleITK
 
     torch.set_num_threads(1)
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what torchio prints shall not end up among the answers
+    source, sink = sys.stdin.buffer, os.fdopen(answers, "wb")
     setting = pickle.load(source)
     while True:
         try:
@@ -220,5 +231,11 @@ def main() -> None:
         _send(sink, answer)
 
 
-if __name__ == "__main__":
-    main()
+# What a package prints, be it while it is imported, shall not end up among the answers.
+_WORKER = """
+import os
+answers = os.dup(1)
+os.dup2(2, 1)
+from kitsbench.data.torchio_source import answer_questions
+answer_questions(answers)
+"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -59,6 +60,20 @@ def test_batches_through_the_process_depend_on_seed_and_step_alone(coarse_store)
     assert torch.equal(next(stream).images["image"], source.batch(2).images["image"])
     stream.close()
     assert torch.equal(torch.rand(1), before)  # training draws what it would have drawn
+
+
+def test_batches_asked_for_by_several_threads_do_not_mix(coarse_store):
+    source = source_of(coarse_store, FLIP)
+    steps = range(12)
+    with ThreadPoolExecutor(4) as pool:
+        drawn = list(pool.map(source.batch, steps))
+    source.close()
+    for step, batch in zip(steps, drawn, strict=True):
+        assert batch.step == step
+        untouched = plain(source)(step)
+        assert torch.equal(
+            batch.images["image"], change_batch(untouched, source.setting).images["image"]
+        )
 
 
 def test_voxel_axes_are_z_y_x_and_labels_follow(coarse_store):
