@@ -18,7 +18,8 @@ class IsolatedFailure(KitsbenchError):
     """The call did not come back with a result; the message says why."""
 
 
-PRELOAD = ["torch", "pandas", "kitsbench.isolation"]  # what takes seconds to import
+# What takes seconds to import. The first step of any training would import torch._dynamo.
+PRELOAD = ["torch", "torch._dynamo", "pandas", "nibabel", "kitsbench.isolation"]
 
 
 def process_context() -> Any:

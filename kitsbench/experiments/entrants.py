@@ -32,6 +32,31 @@ COST_VERSION = 1  # raised whenever costs are counted in another way
 Spacing = tuple[float, float, float]
 
 
+def read_names(request: Request) -> list[tuple[str, dict[str, Setting]]]:
+    """Names and settings that were asked for, each found and with settings that it has.
+
+    Needs no data, so that a typing error is told before any are made.
+
+    Raises
+    ------
+    UsageError
+        An architecture is unknown, a setting is wrong, or nothing was asked for.
+    """
+    asked = [parse_request(text) for text in request.architectures]
+    if request.all_installed:
+        named = {name for name, _ in asked}
+        asked += [(entry.name, {}) for entry in discover() if entry.name not in named]
+    if not asked:
+        raise UsageError(
+            "No architecture was named. Name some (see `kitsbench list`), or say --all."
+        )
+    for name, settings in asked:
+        registered = load(name)
+        if registered.instance is not None:
+            configure(registered.architecture, settings)
+    return [(name, dict(settings)) for name, settings in asked]
+
+
 def choose_entrants(
     request: Request, labels: Labels, device: torch.device, median: Spacing | None = None
 ) -> list[Entrant]:
@@ -51,17 +76,9 @@ def choose_entrants(
     UsageError
         An architecture is unknown, a setting is wrong, or nothing was asked for.
     """
-    asked = [parse_request(text) for text in request.architectures]
-    if request.all_installed:
-        named = {name for name, _ in asked}
-        asked += [(entry.name, {}) for entry in discover() if entry.name not in named]
-    if not asked:
-        raise UsageError(
-            "No architecture was named. Name some (see `kitsbench list`), or say --all."
-        )
     entrants: dict[str, Entrant] = {}
-    for name, settings in asked:
-        entrant = _configure(name, dict(settings), request, labels, device, median)
+    for name, settings in read_names(request):
+        entrant = _configure(name, settings, request, labels, device, median)
         entrants.setdefault(entrant.label, entrant)
     for entrant in list(entrants.values()):
         for member in entrant.spec.members if entrant.spec else ():

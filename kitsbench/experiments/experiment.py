@@ -20,6 +20,7 @@ from kitsbench.experiments.entrants import (
     add_up_members,
     choose_entrants,
     describe_entrant,
+    read_names,
     shared_recipe,
 )
 from kitsbench.experiments.execution import Event, Executor, Notify, ending
@@ -125,6 +126,7 @@ def plan_experiment(
     UsageError, DataError
         The request cannot be carried out.
     """
+    read_names(request)
     machine = choose_machine(request, tell)
     device = machine.device
     workdir = request.workdir

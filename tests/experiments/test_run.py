@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from command_line import SMALL, environment, run_kitsbench
 
+from kitsbench.cli import main
 from kitsbench.experiments.results import load_results
 from kitsbench.files import read_json
 
@@ -193,7 +194,7 @@ def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(plugin, phantom, t
         "--budget",
         "4steps",
         "--timeout",
-        "25",
+        "15",
         "--workdir",
         tmp_path / "work",
         "--json",
@@ -282,17 +283,19 @@ def test_test_time_mirroring_is_scored_beside_and_trains_nothing(finished):
         (["ran", "unet3d"], "Did you mean 'run'"),
     ],
 )
-def test_wrong_usage_says_what_to_do(tmp_path, arguments, words):
+def test_wrong_usage_says_what_to_do(tmp_path, capsys, arguments, words):
     import torch
 
     if "cuda" in arguments and torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
-    where = ["--workdir", tmp_path / "work"] if arguments[0] == "run" else []
-    done = run_kitsbench(*arguments, *where)
-    assert done.code == 2
-    assert words.lower() in done.err.lower()
-    assert "Traceback" not in done.err
-    assert done.out == ""
+    where = ["--workdir", str(tmp_path / "work")] if arguments[0] == "run" else []
+    with pytest.raises(SystemExit) as exited:
+        main([*arguments, *where])
+    assert exited.value.code == 2
+    said = capsys.readouterr()
+    assert words.lower() in said.err.lower()
+    assert "Traceback" not in said.err
+    assert said.out == ""
 
 
 def test_a_configuration_file_sets_options_and_the_command_line_goes_before(
