@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -194,7 +195,7 @@ def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(plugin, phantom, t
         "--budget",
         "4steps",
         "--timeout",
-        "15",
+        "10",
         "--workdir",
         tmp_path / "work",
         "--json",
@@ -243,29 +244,29 @@ def test_ensembles_share_the_trials_of_their_members(plugin, phantom, tmp_path):
     assert page.count("trained as a member") == 2  # ranking and costs; not where it was asked for
 
 
-def test_test_time_mirroring_is_scored_beside_and_trains_nothing(finished):
-    arguments, workdir, first = finished
+def test_test_time_mirroring_is_scored_beside_and_trains_nothing(finished, tmp_path):
+    arguments, whole, first = finished
+    workdir = shutil.copytree(whole, tmp_path / "work")
+    arguments = [workdir if a == whole else a for a in arguments] + ["--folds", "0", "--seeds", "1"]
     before = {p: p.stat().st_mtime_ns for p in workdir.glob("trials/*/checkpoint/step-*")}
     done = run_kitsbench(*arguments, "--tta", "mirror")
     assert done.code == 0, done.err
     assert {p: p.stat().st_mtime_ns for p in workdir.glob("trials/*/checkpoint/step-*")} == before
     old = {t["id"] for t in first.json["trials"]}
     new = [t for t in done.json["trials"] if t["id"] not in old]
-    assert {t["architecture"] for t in new} == {"alpha+mirror", "beta+mirror"}
-    assert len(new) == 8
+    assert [t["architecture"] for t in new] == ["alpha+mirror", "beta+mirror"]
     trial = read_json(workdir / "trials" / new[0]["id"] / "trial.json")
     assert trial["tta"] == [[2]]  # the matched recipe of a CPU mirrors left to right
     assert trial["members"][0] in old
     scores = load_results(workdir).scores
-    one = scores[(scores.protocol == "kits19") & (scores.metric == "dice") & (scores.seed == 0)]
+    one = scores[(scores.protocol == "kits19") & (scores.metric == "dice")]
     means = one.groupby("architecture")["value"].mean()
     assert means["alpha+mirror"] != means["alpha"]
     page = (workdir / "report" / "index.html").read_text()
     assert "averaged over 2 mirror images" in page
     # The recipe mirrors nothing at test time, so asking for that adds nothing.
     plan = run_kitsbench(*arguments, "--tta", "none", "--dry-run").json
-    assert {t["id"] for t in plan["trials"]} == old
-    assert run_kitsbench(*arguments).code == 0  # the last run is again the one without
+    assert {t["id"] for t in plan["trials"]} < old
 
 
 @pytest.mark.parametrize(
