@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from multiprocessing import get_context
@@ -42,7 +42,8 @@ def score_cases(
     Yields
     ------
     tuple of (str, CaseScores)
-        In any order. A case whose process was killed has a problem and no rows.
+        In any order. A case whose process was killed twice, the second time with no other case
+        at work, has a problem and no rows.
     """
     left = []
     for file in files:
@@ -57,24 +58,44 @@ def score_cases(
         for file in left:
             yield file.case, score_files(file, task)
         return
+    killed = []
+    for file, scores in _score_in(jobs, left, task):
+        if scores is None:
+            killed.append(file)
+        else:
+            yield file.case, scores
+    # With one process the others go as well. Alone, each shows whether it was the cause.
+    for file in killed:
+        ((_, scores),) = _score_in(1, [file], task)
+        yield file.case, scores or CaseScores(problem=asdict(_killed(file)))
+
+
+def _score_in(
+    jobs: int, files: Sequence[CaseFiles], task: Task
+) -> Iterator[tuple[CaseFiles, CaseScores | None]]:
+    """Score cases in new processes; None for what was not done when one of them was killed."""
     context = get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=die_with_parent) as pool:
-        futures: dict[Future[CaseScores], CaseFiles] = {
-            pool.submit(score_files, file, task): file for file in left
-        }
+        futures, lost = {}, []
         try:
-            for future in as_completed(futures):
-                file = futures[future]
+            for file in files:
                 try:
-                    yield file.case, future.result()
+                    futures[pool.submit(score_files, file, task)] = file
+                except BrokenProcessPool:  # before all were submitted
+                    lost.append(file)
+            for future in as_completed(futures):
+                try:
+                    yield futures[future], future.result()
                 except BrokenProcessPool:
-                    yield file.case, CaseScores(problem=asdict(_killed(file)))
+                    lost.append(futures[future])
+            for file in lost:
+                yield file, None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-KILLED = "a process was killed, probably for lack of memory; run it again with --jobs 1"
+KILLED = "its process was killed, probably for lack of memory; give it more and run it again"
 
 
 def _killed(file: CaseFiles) -> Problem:

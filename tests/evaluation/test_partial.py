@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pandas as pd
@@ -141,3 +143,57 @@ def test_after_sigkill_the_command_goes_on_and_no_process_is_left(tmp_path, make
     table = pd.read_csv(output)
     assert set(table.case[table.value == 0.123]) == set(kept)
     assert table.case.nunique() == 6
+
+
+def workers():
+    """Processes that score cases for this one."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if any("spawn_main" in word for word in child.cmdline()):
+                yield child
+
+
+@pytest.fixture
+def four_cases(tmp_path, make_maps):
+    for case in range(4):
+        for folder, labels in zip(("predictions", "truth"), make_maps(case), strict=True):
+            save_map(tmp_path / folder / f"case_{case:05d}.nii.gz", labels)
+    return tmp_path / "predictions", tmp_path / "truth"
+
+
+def test_a_killed_worker_costs_no_case(four_cases):
+    kills = []
+
+    def progress(done, total, case):
+        if not kills:
+            (victim, *_) = workers()
+            victim.kill()
+            kills.append(victim)
+
+    found = evaluate(*four_cases, "kits23", jobs=2, progress=progress)
+    assert kills
+    assert not found.problems
+    assert found.rows == evaluate(*four_cases, "kits23", jobs=1).rows
+
+
+def test_a_case_that_kills_every_worker_is_named_and_tried_again_by_the_next_command(
+    four_cases, tmp_path
+):
+    over, partial = threading.Event(), tmp_path / "scores.csv.partial"
+
+    def kill_all():
+        while not over.wait(0.01):
+            for worker in workers():
+                worker.kill()
+
+    killer = threading.Thread(target=kill_all)
+    killer.start()
+    try:
+        found = evaluate(*four_cases, "kits23", jobs=2, partial=partial)
+    finally:
+        over.set()
+        killer.join()
+    assert not found.rows
+    assert [problem.case for problem in found.problems] == [f"case_{k:05d}" for k in range(4)]
+    assert "its process was killed" in found.problems[0].reason
+    assert not evaluate(*four_cases, "kits23", jobs=2, partial=partial).problems
