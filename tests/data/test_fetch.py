@@ -6,13 +6,16 @@ import gzip
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import heed_interrupts, run_kitsbench
 from scans import ct, kidneys, save
 from unreliable_server import UnreliableServer
 
@@ -313,13 +316,12 @@ def test_stopping_waits_for_no_server(server, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_control_c(server, copy, tmp_path):
-    import signal
-    import time
-
     server.faults[IMAGE] = ["stall"]
     command = [sys.executable, "-m", "kitsbench.cli", "data", "fetch", "kits19", "--cases", "0"]
     command += ["-o", str(tmp_path), "--source", f"{server.url}/kits19", "--timeout", "300"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    )
     while not part_of(tmp_path / "data" / IMAGE).exists():
         assert running.poll() is None
         time.sleep(0.05)
@@ -427,8 +429,6 @@ def test_a_source_that_is_nowhere(tmp_path):
 
 
 def test_the_command(server, tmp_path):
-    from command_line import run_kitsbench
-
     options = ["--source", f"{server.url}/kits19", "--retries", "0", "-o", tmp_path]
     done = run_kitsbench("data", "fetch", "kits19", "--cases", "0-1", *options, "--json")
     assert done.code == 0, done.err

@@ -15,7 +15,7 @@ from collections import Counter
 
 import psutil
 import pytest
-from command_line import SMALL, environment, run_kitsbench
+from command_line import SMALL, environment, heed_interrupts, run_kitsbench
 
 from kitsbench.files import read_json
 
@@ -267,6 +267,7 @@ def test_ctrl_c_cancels_the_jobs(slurm, plugin, phantom, tmp_path):
         stdout=subprocess.DEVNULL,
         text=True,
         env=environment(),
+        preexec_fn=heed_interrupts,
     )
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from command_line import TESTS, run_kitsbench
+from command_line import TESTS, call_kitsbench
 
 from kitsbench.errors import UsageError
 from kitsbench.experiments.cluster import ClusterExecutor, Ended
@@ -209,7 +209,7 @@ def test_a_configuration_file_describes_the_cluster_and_a_plan_names_its_cost(
         'device = "cpu"\n[executor]\nname = "slurm"\ncluster = "local"\ncpus = 1\n'
     )
     pytest.importorskip("submitit")
-    done = run_kitsbench(
+    done = call_kitsbench(
         "run", "--config", file, "--workdir", tmp_path / "work", "--dry-run", "--json"
     )
     assert done.code == 0, done.err

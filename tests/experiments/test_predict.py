@@ -7,7 +7,7 @@ import json
 import nibabel
 import numpy as np
 import pytest
-from command_line import SMALL, run_kitsbench
+from command_line import SMALL, call_kitsbench, run_kitsbench
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def trial(finished) -> tuple[str, str]:
 
 def predict(trial, images, out, *options):
     workdir, name = trial
-    done = run_kitsbench("predict", name[:10], *images, "-o", out, "--workdir", workdir, *options)
+    done = call_kitsbench("predict", name[:10], *images, "-o", out, "--workdir", workdir, *options)
     assert done.code == 0, done.err
     return [nibabel.load(path) for path in sorted(out.glob("*.nii.gz"))]
 
@@ -116,10 +116,10 @@ def test_an_architecture_stands_for_the_mean_of_its_trials(finished, unknown_sca
 def test_folds_choose_among_the_networks_of_an_architecture(finished, unknown_scan, tmp_path):
     _, workdir, _ = finished
     command = ["predict", "alpha", unknown_scan, "-o", tmp_path, "--workdir", workdir]
-    done = run_kitsbench(*command, "--folds", "1")
+    done = call_kitsbench(*command, "--folds", "1")
     assert done.code == 0, done.err
     assert "Mean of 2 trained networks" in done.err
-    missing = run_kitsbench(*command, "--folds", "7", "--overwrite")
+    missing = call_kitsbench(*command, "--folds", "7", "--overwrite")
     assert missing.code == 2
     assert "--folds" in missing.err
 
@@ -131,22 +131,22 @@ def test_a_scan_that_was_trained_on_is_called_that(trial, finished, phantom, tmp
     described = read_json(workdir / "trials" / trial[1] / "trial.json")
     seen, unseen = described["train_cases"][0], described["test_cases"][0]
     command = ["predict", trial[1], "--workdir", workdir, "-o"]
-    warned = run_kitsbench(*command, tmp_path / "a", scan_of(phantom, seen))
+    warned = call_kitsbench(*command, tmp_path / "a", scan_of(phantom, seen))
     assert warned.code == 0
     assert "is a scan that the trial trained on" in " ".join(warned.err.split())
     # Whoever scores the label map later is told, too.
     score = ("evaluate", tmp_path / "a", phantom, "--protocol", "kits19", "--cases", seen)
-    refused = run_kitsbench(*score)
+    refused = call_kitsbench(*score)
     assert refused.code == 2
     assert f"was trained on 1 of these 1 cases: {seen}" in refused.err
-    marked = run_kitsbench(*score, "--json", "--allow-training-cases")
+    marked = call_kitsbench(*score, "--json", "--allow-training-cases")
     assert marked.code == 0, marked.err
     assert marked.json["trained_on"] == [seen]
-    assert "Warning" not in run_kitsbench(*command, tmp_path / "b", scan_of(phantom, unseen)).err
+    assert "Warning" not in call_kitsbench(*command, tmp_path / "b", scan_of(phantom, unseen)).err
     # Another scan by the same name is none.
     other = tmp_path / f"{seen}.nii.gz"
     other.write_bytes(scan_of(phantom, unseen).read_bytes())
-    assert "Warning" not in run_kitsbench(*command, tmp_path / "c", other).err
+    assert "Warning" not in call_kitsbench(*command, tmp_path / "c", other).err
 
 
 def test_mirroring_at_test_time_can_be_asked_for(trial, unknown_scan, tmp_path):
@@ -174,7 +174,7 @@ def test_a_damaged_scan_is_named_and_the_others_are_done(trial, phantom, tmp_pat
     workdir, name = trial
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(b"no scan")
-    done = run_kitsbench(
+    done = call_kitsbench(
         "predict", name, bad, scan_of(phantom), "-o", tmp_path / "out", "--workdir", workdir
     )
     assert done.code == 2
@@ -185,15 +185,17 @@ def test_a_damaged_scan_is_named_and_the_others_are_done(trial, phantom, tmp_pat
 def test_nothing_is_overwritten_without_being_asked(trial, phantom, tmp_path):
     workdir, name = trial
     arguments = ["predict", name, scan_of(phantom), "-o", tmp_path, "--workdir", workdir]
-    assert run_kitsbench(*arguments).code == 0
-    refused = run_kitsbench(*arguments)
+    assert call_kitsbench(*arguments).code == 0
+    refused = call_kitsbench(*arguments)
     assert refused.code == 2
     assert "--overwrite" in refused.err
-    assert run_kitsbench(*arguments, "--overwrite").code == 0
+    assert call_kitsbench(*arguments, "--overwrite").code == 0
 
 
 def test_an_unknown_trial_says_where_it_looked(tmp_path, phantom):
-    done = run_kitsbench("predict", "feed", scan_of(phantom), "-o", tmp_path, "--workdir", tmp_path)
+    done = call_kitsbench(
+        "predict", "feed", scan_of(phantom), "-o", tmp_path, "--workdir", tmp_path
+    )
     assert done.code == 2
     assert str(tmp_path) in done.err
 
@@ -207,11 +209,11 @@ def test_real_masks_and_real_scans_go_all_the_way(shared, tmp_path):
         for file in source.iterdir():
             (anatomy / source.name / file.name).write_bytes(file.read_bytes())
     dataset, workdir = tmp_path / "synthetic", tmp_path / "work"
-    made = run_kitsbench(
+    made = call_kitsbench(
         "data", "phantom", dataset, "--anatomy", anatomy, "--spacing", "8", "--cases", "4"
     )
     assert made.code == 0, made.err
-    done = run_kitsbench(
+    done = call_kitsbench(
         "run",
         "residual_unet",
         "--dataset",
@@ -249,7 +251,7 @@ def test_real_masks_and_real_scans_go_all_the_way(shared, tmp_path):
         nibabel.save(
             nibabel.Nifti1Image(one, kidneys.affine), folder / next(out.glob("*.nii.gz")).name
         )
-        scored = run_kitsbench("evaluate", out, folder, "--protocol", "kits19", "--json")
+        scored = call_kitsbench("evaluate", out, folder, "--protocol", "kits19", "--json")
         assert scored.code == 0, scored.err
         summary = json.loads(scored.out)["summary"]
         dice = {(r["region"], r["metric"]): r["mean"] for r in summary}
@@ -277,6 +279,6 @@ def test_a_scan_may_have_any_format(trial, unknown_scan, tmp_path):
         np.testing.assert_allclose(other.affine, first.affine, atol=1e-4)
         assert (np.asarray(other.dataobj) == np.asarray(first.dataobj)).mean() > 0.9999
     workdir, name = trial
-    done = run_kitsbench("predict", name, folder, "-o", out, "--workdir", workdir)
+    done = call_kitsbench("predict", name, folder, "-o", out, "--workdir", workdir)
     assert done.code == 2
     assert "holds no DICOM series" in " ".join(done.err.split())

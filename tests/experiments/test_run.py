@@ -11,9 +11,8 @@ import time
 
 import pandas as pd
 import pytest
-from command_line import SMALL, environment, run_kitsbench
+from command_line import SMALL, call_kitsbench, environment
 
-from kitsbench.cli import main
 from kitsbench.experiments.results import load_results
 from kitsbench.files import read_json
 
@@ -67,7 +66,7 @@ def test_every_case_is_scored_once_by_each_architecture_and_seed(finished):
 def test_the_same_command_again_trains_nothing(finished):
     arguments, workdir, first = finished
     ledgers = {p: p.stat().st_mtime_ns for p in workdir.glob("trials/*/ledger.json")}
-    again = run_kitsbench(*arguments)
+    again = call_kitsbench(*arguments)
     assert again.code == 0
     assert {p: p.stat().st_mtime_ns for p in workdir.glob("trials/*/ledger.json")} == ledgers
     assert [t["id"] for t in again.json["trials"]] == [t["id"] for t in first.json["trials"]]
@@ -78,7 +77,7 @@ def test_another_seed_adds_trials_and_keeps_the_others(finished):
     arguments = [
         "3" if a == "2" and arguments[i - 1] == "--seeds" else a for i, a in enumerate(arguments)
     ]
-    plan = run_kitsbench(*arguments, "--dry-run")
+    plan = call_kitsbench(*arguments, "--dry-run")
     assert plan.code == 0, plan.err
     states = [t["status"] for t in plan.json["trials"]]
     assert states.count("finished") == 8
@@ -89,14 +88,14 @@ def test_another_seed_adds_trials_and_keeps_the_others(finished):
 @pytest.mark.parametrize("change", [("--budget", "9steps"), ("--batch", "3")])
 def test_what_a_trial_is_decides_its_identity(finished, change):
     arguments, _, first = finished
-    plan = run_kitsbench(*arguments, *change, "--dry-run").json
+    plan = call_kitsbench(*arguments, *change, "--dry-run").json
     assert not {t["id"] for t in plan["trials"]} & {t["id"] for t in first.json["trials"]}
 
 
 def test_jobs_and_order_do_not_change_identities(finished):
     arguments, _, first = finished
     swapped = [arguments[0], arguments[2], arguments[1], *arguments[3:]]
-    plan = run_kitsbench(*swapped, "--jobs", "2", "--dry-run").json
+    plan = call_kitsbench(*swapped, "--jobs", "2", "--dry-run").json
     assert {t["id"] for t in plan["trials"]} == {t["id"] for t in first.json["trials"]}
 
 
@@ -124,7 +123,7 @@ def test_a_run_killed_with_sigkill_gives_the_same_scores(finished, tmp_path):
     process.wait()
     before = len(list(workdir.glob("trials/*/scores.parquet")))
     assert before < 8
-    done = run_kitsbench(*arguments)
+    done = call_kitsbench(*arguments)
     assert done.code == 0, done.err
     for folder in (whole / "trials").iterdir():
         expected = pd.read_parquet(folder / "scores.parquet")
@@ -135,7 +134,7 @@ def test_a_run_killed_with_sigkill_gives_the_same_scores(finished, tmp_path):
 def test_failures_are_contained_and_named(plugin, phantom, tmp_path):
     module = "architectures.broken"
     importless = plugin("importless", "NoSuchClass", module)
-    done = run_kitsbench(
+    done = call_kitsbench(
         "run",
         plugin("good", "Smallest"),
         plugin("raises", "RaisesInForward", module),
@@ -180,7 +179,7 @@ def test_failures_are_contained_and_named(plugin, phantom, tmp_path):
 
 def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(plugin, phantom, tmp_path):
     module = "architectures.broken"
-    done = run_kitsbench(
+    done = call_kitsbench(
         "run",
         plugin("killer", "KillsItself", module),
         plugin("endless", "NeverEnds", module),
@@ -206,7 +205,7 @@ def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(plugin, phantom, t
 
 
 def test_ensembles_share_the_trials_of_their_members(plugin, phantom, tmp_path):
-    done = run_kitsbench(
+    done = call_kitsbench(
         "run",
         plugin("mean_of_two", "Mean"),
         plugin("vote_of_two", "Vote"),
@@ -249,7 +248,7 @@ def test_test_time_mirroring_is_scored_beside_and_trains_nothing(finished, tmp_p
     workdir = shutil.copytree(whole, tmp_path / "work")
     arguments = [workdir if a == whole else a for a in arguments] + ["--folds", "0", "--seeds", "1"]
     before = {p: p.stat().st_mtime_ns for p in workdir.glob("trials/*/checkpoint/step-*")}
-    done = run_kitsbench(*arguments, "--tta", "mirror")
+    done = call_kitsbench(*arguments, "--tta", "mirror")
     assert done.code == 0, done.err
     assert {p: p.stat().st_mtime_ns for p in workdir.glob("trials/*/checkpoint/step-*")} == before
     old = {t["id"] for t in first.json["trials"]}
@@ -265,7 +264,7 @@ def test_test_time_mirroring_is_scored_beside_and_trains_nothing(finished, tmp_p
     page = (workdir / "report" / "index.html").read_text()
     assert "averaged over 2 mirror images" in page
     # The recipe mirrors nothing at test time, so asking for that adds nothing.
-    plan = run_kitsbench(*arguments, "--tta", "none", "--dry-run").json
+    plan = call_kitsbench(*arguments, "--tta", "none", "--dry-run").json
     assert {t["id"] for t in plan["trials"]} < old
 
 
@@ -284,19 +283,17 @@ def test_test_time_mirroring_is_scored_beside_and_trains_nothing(finished, tmp_p
         (["ran", "unet3d"], "Did you mean 'run'"),
     ],
 )
-def test_wrong_usage_says_what_to_do(tmp_path, capsys, arguments, words):
+def test_wrong_usage_says_what_to_do(tmp_path, arguments, words):
     import torch
 
     if "cuda" in arguments and torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
-    where = ["--workdir", str(tmp_path / "work")] if arguments[0] == "run" else []
-    with pytest.raises(SystemExit) as exited:
-        main([*arguments, *where])
-    assert exited.value.code == 2
-    said = capsys.readouterr()
-    assert words.lower() in said.err.lower()
-    assert "Traceback" not in said.err
-    assert said.out == ""
+    where = ["--workdir", tmp_path / "work"] if arguments[0] == "run" else []
+    done = call_kitsbench(*arguments, *where)
+    assert done.code == 2
+    assert words.lower() in done.err.lower()
+    assert "Traceback" not in done.err
+    assert done.out == ""
 
 
 def test_a_configuration_file_sets_options_and_the_command_line_goes_before(
@@ -309,9 +306,9 @@ def test_a_configuration_file_sets_options_and_the_command_line_goes_before(
         "folds = [0]\n"
     )
     base = ["run", "--config", config, "--workdir", tmp_path / "work", "--dry-run", "--json"]
-    assert len(run_kitsbench(*base).json["trials"]) == 3
-    assert len(run_kitsbench(*base, "--seeds", "1").json["trials"]) == 1
+    assert len(call_kitsbench(*base).json["trials"]) == 3
+    assert len(call_kitsbench(*base, "--seeds", "1").json["trials"]) == 1
     config.write_text('colour = "red"\n')
-    done = run_kitsbench(*base)
+    done = call_kitsbench(*base)
     assert done.code == 2
     assert "colour" in done.err
