@@ -130,7 +130,7 @@ def _geometry(figures: Figures, public: Published) -> Figure:
     cases = figures.cases
     figure, axes = _figure(11, 5.2, 2, 2)
     names = _names(figures, public)
-    panels = (
+    panels: tuple[tuple[Sequence[float], Sequence[float], str, bool], ...] = (
         ([c.spacing[0] for c in cases], public.slice_spacing, "distance of slices, mm", False),
         ([c.spacing[1] for c in cases], public.pixel, "pixel, mm", False),
         ([c.shape[0] for c in cases], public.slices, "slices", True),
