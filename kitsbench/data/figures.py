@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def write_figures(figures: Figures, out: Path) -> Path:
     columns = list(dict.fromkeys(key for row in table for key in row))
     try:
         for name, (_, figure) in drawn.items():
-            write_atomic(out / name, lambda path, f=figure: f.savefig(path, dpi=110, format="png"))  # type: ignore[misc]
+            write_atomic(out / name, partial(figure.savefig, dpi=110, format="png"))
         write_table(out / "cases.csv", table, columns)
         write_json(out / "fingerprint.json", figures.to_dict())
         page = out / "index.html"
