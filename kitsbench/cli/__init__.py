@@ -44,7 +44,9 @@ class _Verbs(click.Group):
         module = importlib.import_module(f"kitsbench.cli.{VERBS[cmd_name][0]}")
         return module.command
 
-    def resolve_command(self, ctx, args):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
 
     from kitsbench.statistics import Comparison
 
@@ -76,7 +76,7 @@ def _ranking(console: Console, comparison: Comparison) -> None:
     where = " · ".join(text for text in (comparison.dataset, comparison.protocol) if text)
     title = f"{comparison.endpoint}{' · ' if where else ''}{where}"
     table = Table(title=escape(title), title_justify="left")
-    for name, justify in (
+    columns: tuple[tuple[str, JustifyMethod], ...] = (
         ("rank", "right"),
         ("architecture", "left"),
         ("mean", "right"),
@@ -88,7 +88,8 @@ def _ranking(console: Console, comparison: Comparison) -> None:
         ("P(first)", "right"),
         ("group", "left"),
         ("failed", "right"),
-    ):
+    )
+    for name, justify in columns:
         table.add_column(name, justify=justify, no_wrap=name != "architecture")
     digits = 2 if comparison.endpoint.endswith(("_mm", "_ml")) else 4
     for row in comparison.ranking:
@@ -193,8 +194,9 @@ def _strata(console: Console, comparison: Comparison) -> None:
     from rich.text import Text
 
     table = Table(title="Declared strata, exploratory: means", title_justify="left")
-    for name, justify in (("stratum", "left"), ("group", "left"), ("cases", "right")):
-        table.add_column(name, justify=justify)
+    for name in ("stratum", "group"):
+        table.add_column(name)
+    table.add_column("cases", justify="right")
     order = [row["architecture"] for row in comparison.ranking]
     for label in order:
         table.add_column(escape(label), justify="right")

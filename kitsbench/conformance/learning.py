@@ -88,7 +88,7 @@ def every_parameter_learns(subject: Subject) -> None:
         _freeze(network, trained)
         for fraction in (0.0, 0.5):
             network.zero_grad(set_to_none=True)
-            _loss(subject, network, inputs, labels, stage, fraction)[0].backward()  # type: ignore[no-untyped-call]
+            _loss(subject, network, inputs, labels, stage, fraction)[0].backward()
             for name, parameter in network.named_parameters():
                 if parameter.grad is None:
                     continue
@@ -179,7 +179,7 @@ def _overfit(subject: Subject, rate: float) -> tuple[float, int, bool]:
             loss, _ = _loss(subject, network, inputs, labels, stage, fraction)
             if not torch.isfinite(loss):
                 raise Violation(f"the loss is {_value(loss)} after {steps} steps: keep it finite.")
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             steps += 1
             if step % 5 == 4:

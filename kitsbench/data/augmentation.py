@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from kitsbench.data.intensity import RANGES, Change
 from kitsbench.data.patches import Batch, generator
 from kitsbench.data.warping import BSPLINE_SD, Geometry, Motion, mesh_of, resample, rotation_matrix
 from kitsbench.recipe import TRANSFORMS, Transform
+
+Share = TypeVar("Share", float, np.ndarray)
 
 
 def needed_margin(transforms: Sequence[Transform]) -> float:
@@ -190,7 +193,7 @@ class Augmenter:
         return placed.sub_(shift).mul_(scale), marked
 
 
-def _within(span: tuple[float, float], share):
+def _within(span: tuple[float, float], share: Share) -> Share:
     """Value at a share of the way from the first to the second."""
     first, last = span
     return first + (last - first) * share

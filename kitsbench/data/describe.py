@@ -181,8 +181,10 @@ def _measure_case(
 ) -> CaseFigures | tuple[str, str]:
     """Figures of a case, or its id and why there are none."""
     case, labels, intensities = work
+    path = case.image or case.label
+    assert path is not None
     try:
-        header = read_header(case.image or case.label, case.id)  # type: ignore[arg-type]
+        header = read_header(path, case.id)
         mask, volumes, histogram = None, {}, {}
         if case.label is not None:
             mask_header = read_header(case.label, case.id)

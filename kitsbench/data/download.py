@@ -99,7 +99,15 @@ class Promise:
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, and keeps what Hugging Face says of a file before it leads elsewhere."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
+    def redirect_request(
+        self,
+        req: Any,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
         promise: Promise = req.promise
         mark = headers.get("X-Linked-Etag", "").strip('"')
         if re.fullmatch(r"[0-9a-f]{64}", mark):

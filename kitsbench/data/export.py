@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -203,7 +203,7 @@ def _plain(header: Header) -> bool:
         packed = file.read(2) == b"\x1f\x8b"
     if not packed or (header.slope, header.intercept) != (1, 0) or header.findings:
         return False
-    return len(nibabel.load(header.path).shape) == 3
+    return len(cast("nibabel.Nifti1Image", nibabel.load(header.path)).shape) == 3
 
 
 def _bring(source: Path, target: Path, link: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def write_figures(figures: Figures, out: Path) -> Path:
     columns = list(dict.fromkeys(key for row in table for key in row))
     try:
         for name, (_, figure) in drawn.items():
-            write_atomic(out / name, lambda path, f=figure: f.savefig(path, dpi=110, format="png"))  # type: ignore[misc]
+            write_atomic(out / name, partial(figure.savefig, dpi=110, format="png"))
         write_table(out / "cases.csv", table, columns)
         write_json(out / "fingerprint.json", figures.to_dict())
         page = out / "index.html"
@@ -130,7 +131,7 @@ def _geometry(figures: Figures, public: Published) -> Figure:
     cases = figures.cases
     figure, axes = _figure(11, 5.2, 2, 2)
     names = _names(figures, public)
-    panels = (
+    panels: tuple[tuple[Sequence[float], Sequence[float], str, bool], ...] = (
         ([c.spacing[0] for c in cases], public.slice_spacing, "distance of slices, mm", False),
         ([c.spacing[1] for c in cases], public.pixel, "pixel, mm", False),
         ([c.shape[0] for c in cases], public.slices, "slices", True),

@@ -67,6 +67,6 @@ class Refused(DataError):
         super().__init__(str(finding))
         self.finding = finding
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[Refused], tuple[Finding]]:
         # Worker processes send this error to their parent.
         return type(self), (self.finding,)

@@ -72,10 +72,11 @@ def _parse(path: Path, case: str, block: bytes) -> Any:
     import nibabel
 
     problem = "it does not start like one"
-    for kind, size, magic in (
+    kinds: tuple[tuple[type[nibabel.Nifti1Header], int, bytes], ...] = (
         (nibabel.Nifti1Header, 348, b"n+1\0"),
         (nibabel.Nifti2Header, 540, b"n+2\0"),
-    ):
+    )
+    for kind, size, magic in kinds:
         if len(block) < size:
             problem = f"only {len(block)} bytes"
             continue

@@ -306,7 +306,7 @@ def _empty(header: Header, dtype: type) -> np.ndarray:
 def _scaled(header: Header, stored: np.ndarray) -> np.ndarray:
     if header.slope == 1 and header.intercept == 0:
         return stored
-    values = stored.astype(np.float32 if stored.dtype.itemsize <= 2 else np.float64)
+    values: np.ndarray = stored.astype(np.float32 if stored.dtype.itemsize <= 2 else np.float64)
     with np.errstate(over="ignore", invalid="ignore"):  # infinities are reported by the caller
         return values * header.slope + header.intercept
 
@@ -404,5 +404,5 @@ def _odd_value(values: np.ndarray) -> float | None:
 
 def canonical(header: Header) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Affine and shape of the (z, y, x) array that :func:`read_image` returns."""
-    shape = tuple(header.shape[k] for k in axes_of(header.affine).order)
-    return canonical_affine(header.affine, header.shape), shape  # type: ignore[return-value]
+    z, y, x = (header.shape[k] for k in axes_of(header.affine).order)
+    return canonical_affine(header.affine, header.shape), (z, y, x)

@@ -8,7 +8,7 @@ cannot change results, and a resumed run sees the batches that an uninterrupted 
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,18 +64,18 @@ class Batch:
         """Copy to page-locked memory."""
         return self._each(lambda tensor: tensor.pin_memory())
 
-    def _each(self, change) -> Batch:
-        moved = {
-            field: {name: change(tensor) for name, tensor in getattr(self, field).items()}
-            for field in ("images", "labels")
-        }
-        return replace(self, **moved)
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(
+            self,
+            images={name: change(image) for name, image in self.images.items()},
+            labels={name: change(label) for name, label in self.labels.items()},
+        )
 
 
 def crop(
     volume: np.ndarray,
-    start: Sequence[int],
-    shape: Sequence[int],
+    start: Sequence[int] | np.ndarray,
+    shape: Sequence[int] | np.ndarray,
     fill: int,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -282,7 +282,7 @@ class PatchSource:
 def cut_patch(
     case: PreparedCase,
     first: PreparedCase,
-    shape: Sequence[int],
+    shape: Sequence[int] | np.ndarray,
     centre: np.ndarray,
     fill: int,
     into: tuple[np.ndarray, np.ndarray] | None = None,
@@ -324,6 +324,7 @@ def cut_patch(
 
 def _background_voxel(case: PreparedCase, rng: np.random.Generator) -> np.ndarray:
     """A voxel of label 0: the first of a few draws that is one."""
+    assert case.label is not None
     for _ in range(20):
         voxel = rng.integers(0, case.image.shape)
         if case.label[tuple(voxel)] == 0:

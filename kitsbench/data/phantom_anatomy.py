@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from kitsbench.data.phantom_fields import Vector, rotation
+from kitsbench.data.phantom_fields import Vector, rotation, vector
 
 # Quantiles (probability, ml) measured on the 210 KiTS19 masks; cysts on 248 KiTS23 masks.
 KIDNEY_ML = ((0.0, 75), (0.05, 119), (0.25, 169), (0.5, 208), (0.75, 248), (0.95, 321), (1.0, 420))
@@ -131,10 +131,10 @@ class Patient:
         balls = [(k.centre, max(k.axes)) for k in self.kidneys]
         balls += [(x.centre, x.radius * max(x.stretch)) for x in self.lesions]
         low, high = (
-            tuple(pick(c[axis] + sign * r for c, r in balls) for axis in range(3))
+            vector(pick(c[axis] + sign * r for c, r in balls) for axis in range(3))
             for pick, sign in ((min, -1), (max, 1))
         )
-        return low, high  # type: ignore[return-value]
+        return low, high
 
 
 def quantile(table: tuple[tuple[float, float], ...], probability: float) -> float:
@@ -318,7 +318,9 @@ def draw_look(rng: np.random.Generator, kind: str, volume_ml: float, contrast: C
     )
 
 
-def draw_tumours(rng: np.random.Generator, kidneys: list[Kidney], contrast: Contrast) -> list:
+def draw_tumours(
+    rng: np.random.Generator, kidneys: list[Kidney], contrast: Contrast
+) -> list[Lesion]:
     """Draw the tumours: one in most patients, sometimes more, sometimes on both sides."""
     total = quantile(TUMOUR_ML, float(rng.random()))
     count = int(rng.choice([1, 2, 3], p=[0.945, 0.04, 0.015]))
@@ -348,9 +350,9 @@ def draw_tumours(rng: np.random.Generator, kidneys: list[Kidney], contrast: Cont
             Lesion(
                 kind="tumor",
                 kidney=side,
-                centre=tuple(float(v) for v in centre),
+                centre=vector(centre),
                 radius=float(radius),
-                stretch=tuple(float(v) for v in np.exp(0.10 * stretch)),
+                stretch=vector(np.exp(0.10 * stretch)),
                 lobulation=float(rng.uniform(0.05, 0.22)),
                 hu=_enhancement(rng, contrast, name),
                 texture=18.0 * HISTOLOGY[name][3],
@@ -383,9 +385,9 @@ def draw_cysts(rng: np.random.Generator, kidneys: list[Kidney]) -> list[Lesion]:
             Lesion(
                 kind="cyst",
                 kidney=side,
-                centre=tuple(float(v) for v in point + bulge * radius * outward),
+                centre=vector(point + bulge * radius * outward),
                 radius=float(radius),
-                stretch=tuple(float(v) for v in np.exp(0.05 * normal[:3])),
+                stretch=vector(np.exp(0.05 * normal[:3])),
                 lobulation=0.03,
                 hu=float(rng.uniform(40, 95)) if hyperdense else float(16.0 + 11.0 * normal[3]),
                 texture=2.0,

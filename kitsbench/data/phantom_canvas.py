@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kitsbench.data.phantom_fields import Box, Grid, SmoothField, Vector
+from kitsbench.data.phantom_fields import Box, Grid, SmoothField, Vector, vector
 
 REGION_LOW: Vector = (-480.0, -170.0, -240.0)
 REGION_HIGH: Vector = (560.0, 210.0, 240.0)
@@ -59,7 +59,11 @@ class Canvas:
         self.texture = self.fields.fine.on(self.grid)
 
     def paint(
-        self, box: Box, inside: np.ndarray, hu: float | np.ndarray, texture: float = 0.0
+        self,
+        box: Box,
+        inside: np.ndarray,
+        hu: float | np.floating | np.ndarray,
+        texture: float = 0.0,
     ) -> None:
         """Set the HU of the points of a box where ``inside`` holds."""
         if texture:
@@ -95,8 +99,8 @@ class Canvas:
         frame: np.ndarray | None = None,
     ) -> tuple[Box, np.ndarray] | None:
         """Paint an ellipsoid with a bumpy surface where organs may be; return box and inside."""
-        wide = tuple(a * (1 + bumps) for a in axes)
-        found = self.ellipsoid(centre, wide, frame)  # type: ignore[arg-type]
+        wide = vector(a * (1 + bumps) for a in axes)
+        found = self.ellipsoid(centre, wide, frame)
         if found is None:
             return None
         box, rho2 = found

@@ -6,6 +6,7 @@ fixed by IEEE 754, so that one seed gives the same bytes on every machine.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +14,12 @@ import numpy as np
 
 Vector = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
+
+
+def vector(values: Iterable[float]) -> Vector:
+    """Three numbers (z, y, x) as a tuple of floats."""
+    z, y, x = (float(value) for value in values)
+    return z, y, x
 
 
 @dataclass(frozen=True)

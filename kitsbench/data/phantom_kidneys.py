@@ -6,7 +6,7 @@ import numpy as np
 
 from kitsbench.data.phantom_anatomy import Contrast, Kidney, Lesion, Patient
 from kitsbench.data.phantom_canvas import Canvas, Fields
-from kitsbench.data.phantom_fields import Box, Grid, SmoothField, Vector
+from kitsbench.data.phantom_fields import Box, Grid, SmoothField, Vector, vector
 from kitsbench.data.phantom_trunk import free_space
 
 KIDNEY, TUMOUR, CYST = 1, 2, 3
@@ -27,9 +27,9 @@ def bean(kidney: Kidney, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray
     relative = long / c
     hilum = hilum - np.float32(kidney.bend) * a * (relative * relative - np.float32(0.4))
     rng = np.random.default_rng(kidney.field_seed)
-    corner = tuple(m - 110.0 for m in kidney.centre)
-    end = tuple(m + 110.0 for m in kidney.centre)
-    lobes = SmoothField(rng, 20.0, corner, end).on(grid)  # type: ignore[arg-type]
+    corner = vector(m - 110.0 for m in kidney.centre)
+    end = vector(m + 110.0 for m in kidney.centre)
+    lobes = SmoothField(rng, 20.0, corner, end).on(grid)
     rho2 = relative**2 + (thick / b) ** 2 + (hilum / a) ** 2
     rho2 = rho2 + np.float32(0.05) * lobes
     # The lips of the hilum: a notch towards the spine.
@@ -46,9 +46,9 @@ def lesion_radius2(lesion: Lesion, grid: Grid) -> np.ndarray:
     rng = np.random.default_rng(lesion.field_seed)
     step = max(lesion.radius * 0.8, 2.0)
     reach = 2.2 * lesion.radius
-    low = tuple(c - reach for c in lesion.centre)
-    high = tuple(c + reach for c in lesion.centre)
-    lobes = SmoothField(rng, step, low, high).on(grid)  # type: ignore[arg-type]
+    low = vector(c - reach for c in lesion.centre)
+    high = vector(c + reach for c in lesion.centre)
+    lobes = SmoothField(rng, step, low, high).on(grid)
     rho = np.sqrt((z * r[0]) ** 2 + (y * r[1]) ** 2 + (x * r[2]) ** 2)
     rho = np.maximum(rho + np.float32(lesion.lobulation) * lobes, 0)
     return rho * rho
@@ -84,7 +84,7 @@ def settle(patient: Patient, fields: Fields) -> None:
                     inside &= lesion_radius2(lesion, grid) >= 1
             volume = float(np.count_nonzero(inside)) * 0.027
             ratio = min(max(kidney.volume_ml / max(volume, 1e-3), 0.7), 1.35)
-            kidney.axes = tuple(v * ratio ** (1 / 3) for v in kidney.axes)  # type: ignore
+            kidney.axes = vector(v * ratio ** (1 / 3) for v in kidney.axes)
 
 
 def _move_inwards(lesion: Lesion, kidney: Kidney) -> None:
@@ -92,10 +92,10 @@ def _move_inwards(lesion: Lesion, kidney: Kidney) -> None:
     offset = np.array(kidney.centre) - np.array(lesion.centre)
     distance = max(float(np.sqrt((offset**2).sum())), 1e-3)
     share = min((0.35 * lesion.radius + 2.0) / distance, 1.0)
-    lesion.centre = tuple(float(v) for v in np.array(lesion.centre) + share * offset)  # type: ignore
+    lesion.centre = vector(np.array(lesion.centre) + share * offset)
 
 
-def _coarse(centre: tuple, reach: float, step: float) -> Grid:
+def _coarse(centre: Vector, reach: float, step: float) -> Grid:
     count = int(reach / step) + 1
     line = np.arange(-count, count + 1) * step
     return Grid(*((c + line).astype(np.float32) for c in centre))
@@ -110,21 +110,21 @@ def paint_perirenal_fat(canvas: Canvas, patient: Patient) -> None:
     fat = patient.contrast.fat - 3.0
     for kidney in patient.kidneys:
         thick = kidney.perirenal_fat_mm
-        axes = tuple(a + f * thick for a, f in zip(kidney.axes, (0.3, 0.75, 0.75), strict=True))
+        axes = vector(a + f * thick for a, f in zip(kidney.axes, (0.3, 0.75, 0.75), strict=True))
         shift = (-0.35 * thick, -0.35 * thick, -0.40 * thick * kidney.side)
-        centre = tuple(c + s for c, s in zip(kidney.centre, shift, strict=True))
-        found = canvas.ellipsoid(centre, axes, kidney.frame)  # type: ignore[arg-type]
+        centre = vector(c + s for c, s in zip(kidney.centre, shift, strict=True))
+        found = canvas.ellipsoid(centre, axes, kidney.frame)
         if found is None:
             continue
         box, rho2 = found
         rho2 = rho2 + np.float32(0.10) * canvas.fields.wide.on(canvas.grid.part(box))
         canvas.paint(box, (rho2 < 1) & canvas.free[box], fat, 9.0)
     for lesion in patient.lesions:
-        box = canvas.grid.box(lesion.centre, _reach(lesion) + 3)
-        if box is not None and lesion.radius < 45:
-            rho2 = lesion_radius2(lesion, canvas.grid.part(box))
+        near = canvas.grid.box(lesion.centre, _reach(lesion) + 3)
+        if near is not None and lesion.radius < 45:
+            rho2 = lesion_radius2(lesion, canvas.grid.part(near))
             edge = np.float32((1 + 2.5 / lesion.radius) ** 2)
-            canvas.paint(box, (rho2 < edge) & canvas.free[box], fat, 9.0)
+            canvas.paint(near, (rho2 < edge) & canvas.free[near], fat, 9.0)
 
 
 def paint_kidneys(canvas: Canvas, patient: Patient) -> None:

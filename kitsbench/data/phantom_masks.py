@@ -23,7 +23,7 @@ from kitsbench.data.phantom_anatomy import (
     kidney_frame,
 )
 from kitsbench.data.phantom_canvas import Canvas, Fields
-from kitsbench.data.phantom_fields import Grid
+from kitsbench.data.phantom_fields import Grid, vector
 from kitsbench.data.phantom_kidneys import tumour_hu
 from kitsbench.data.phantom_organs import paint_organs
 from kitsbench.data.phantom_render import Frame, paint_table, render, supersampling
@@ -124,12 +124,13 @@ def _fit(
     centres = [side.mean(0) for side in (right, left) if len(side) > enough]
     spine = 0.5 * (centres[0][2] + centres[1][2]) if len(centres) == 2 else middle
     height, depth = float(points[:, 0].mean()), float(points[:, 1].mean())
-    frame = Frame((-height, KIDNEY_Y - depth, -float(spine)), spacing, mask.shape)  # type: ignore
+    z, y, x = mask.shape
+    frame = Frame((-height, KIDNEY_Y - depth, -float(spine)), spacing, (z, y, x))
     contrast, body = draw_contrast(rng), draw_body(rng)
     beans = [
         Kidney(
             side=1 if centre[2] > spine else -1,
-            centre=tuple(float(c + s) for c, s in zip(centre, frame.start, strict=True)),
+            centre=vector(c + s for c, s in zip(centre, frame.start, strict=True)),
             axes=(52.0, 25.0, 28.0),
             frame=kidney_frame(1 if centre[2] > spine else -1),
             bend=0.3,
@@ -179,7 +180,7 @@ def _analyse(
         return distance_transform_edt(inside, sampling=frame.spacing).astype(np.float32)
 
     def whole(part: np.ndarray, fill: float, dtype: type) -> np.ndarray:
-        array = np.full(mask.shape, fill, dtype=dtype)
+        array: np.ndarray = np.full(mask.shape, fill, dtype=dtype)
         array[box] = part
         return array
 

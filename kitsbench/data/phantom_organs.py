@@ -6,7 +6,7 @@ import numpy as np
 
 from kitsbench.data.phantom_anatomy import Patient
 from kitsbench.data.phantom_canvas import Canvas
-from kitsbench.data.phantom_fields import Vector, path
+from kitsbench.data.phantom_fields import Box, Vector, path, vector
 from kitsbench.data.phantom_trunk import diaphragm_height, spine_centre
 
 
@@ -19,7 +19,7 @@ def paint_organs(canvas: Canvas, patient: Patient) -> None:
     _paint_vessels(canvas, patient, rng)
 
 
-def _under_diaphragm(canvas: Canvas, patient: Patient, box: tuple, margin: float) -> np.ndarray:
+def _under_diaphragm(canvas: Canvas, patient: Patient, box: Box, margin: float) -> np.ndarray:
     z, y, x = canvas.grid.part(box).offsets((0.0, 0.0, 0.0))
     return z < diaphragm_height(patient, y, x) - margin
 
@@ -60,14 +60,14 @@ def _paint_solid_organs(canvas: Canvas, patient: Patient, rng: np.random.Generat
         canvas.paint(box, above, contrast.fat)
     _paint_stomach(canvas, patient, rng)
     pancreas = [(32.0, 40.0, 38.0), (22.0, 46.0, 12.0), (34.0, 40.0, -28.0), (48.0, 18.0, -70.0)]
-    hu = 0.5 * (contrast.liver + contrast.spleen)
+    pancreas_hu = 0.5 * (contrast.liver + contrast.spleen)
     for centre, radius in path(pancreas, [13.0, 10.0, 10.0, 8.0], 5.0):
-        canvas.ball(centre, radius, hu, 12.0)
+        canvas.ball(centre, radius, pancreas_hu, 12.0)
     duodenum = [(38.0, 45.0, 48.0), (-8.0, 34.0, 50.0), (-26.0, 33.0, 20.0), (-24.0, 36.0, -22.0)]
     for hollow in (False, True):
         for centre, radius in path(duodenum, [13.0, 13.0, 11.0, 11.0], 5.0):
-            hu = 22.0 if hollow else contrast.bowel_wall
-            canvas.ball(centre, radius - 3.5 if hollow else radius, hu, 8.0)
+            gut_hu = 22.0 if hollow else contrast.bowel_wall
+            canvas.ball(centre, radius - 3.5 if hollow else radius, gut_hu, 8.0)
     for side in (1, -1):  # adrenal glands
         start: Vector = (46.0, -2.0, side * 40.0)
         for centre, radius in path([start, (36.0, -12.0, side * 48.0)], [3.5, 3.0], 2.0):
@@ -135,8 +135,7 @@ def _paint_colon(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> 
     left = [across[-1], (28.0, 2.0, -0.97 * inner), (-70.0, 2.0 + shift[5], -0.98 * inner)]
     left.append((-180.0, 8.0, -0.84 * inner))
     for points, radius in ((right, 20.0), (across, 15.0), (left, 13.0)):
-        points = [tuple(float(c) for c in p) for p in points]
-        balls = path(points, [radius] * len(points), 5.0)  # type: ignore[arg-type]
+        balls = path([vector(p) for p in points], [radius] * len(points), 5.0)
         # Haustra: the radius swells and narrows along the gut.
         swell = 1 + 0.16 * np.sin(np.arange(len(balls)) * 1.15 + float(rng.uniform(0, 6)))
         balls = [(c, float(r * s)) for (c, r), s in zip(balls, swell, strict=True)]
@@ -161,17 +160,17 @@ def _paint_small_bowel(canvas: Canvas, patient: Patient, rng: np.random.Generato
             low, high = (-200, 24, -inner), (8, max(front, 34), inner)
             points.append(np.clip(step, low, high))
         radius = float(rng.uniform(9.5, 13.5))
-        balls = path([tuple(map(float, p)) for p in points], [radius] * 7, 5.0)
+        balls = path([vector(p) for p in points], [radius] * 7, 5.0)
         gas = float(rng.uniform(-2.0, 6.0)) if rng.random() < 0.2 else 99.0
         _lumen(canvas, balls, 3.0, patient.contrast.bowel_wall, gas)
     for _ in range(24):  # vessels of the mesentery, bright dots in fat
         z, y, x = rng.uniform(-170, -5), rng.uniform(22, max(front - 10, 30)), rng.uniform(-40, 40)
         ends = [
             (z, y, x),
-            tuple(v + 12 * d for v, d in zip((z, y, x), rng.normal(size=3), strict=True)),
+            vector(v + 12 * d for v, d in zip((z, y, x), rng.normal(size=3), strict=True)),
         ]
         for centre, radius in path(ends, [2.6, 2.0], 2.5):
-            canvas.ball(tuple(map(float, centre)), float(radius), patient.contrast.vena_cava + 20)
+            canvas.ball(centre, radius, patient.contrast.vena_cava + 20)
 
 
 def _paint_vessels(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
@@ -192,7 +191,7 @@ def _paint_vessels(canvas: Canvas, patient: Patient, rng: np.random.Generator) -
             _vessel_ball(canvas, centre, float(radius[k]), contrast.aorta)
             if plaque and arm > 0 and k % 7 == 3 and height < 60:
                 side = (centre[0], centre[1] - 0.8 * radius[k], centre[2] + 0.5 * radius[k])
-                _vessel_ball(canvas, tuple(map(float, side)), 3.0, 550.0)
+                _vessel_ball(canvas, vector(side), 3.0, 550.0)
     for k, height in enumerate(heights):
         if height > 135:
             break
@@ -201,7 +200,7 @@ def _paint_vessels(canvas: Canvas, patient: Patient, rng: np.random.Generator) -
         _vessel_ball(canvas, centre, width * 1.05, contrast.vena_cava)
     for kidney in patient.kidneys:
         towards = kidney.frame[2] * kidney.axes[2]
-        hilum = tuple(float(c + 0.75 * t) for c, t in zip(kidney.centre, towards, strict=True))
+        hilum = vector(c + 0.75 * t for c, t in zip(kidney.centre, towards, strict=True))
         level = int(np.argmin(np.abs(heights - hilum[0] - 8)))
         aorta = (hilum[0] + 12.0, float(cy[level] + 29), float(cx[level] - 13 + wave[level]))
         cava = (hilum[0] + 8.0, float(cy[level] + 31), float(cx[level] + 22))

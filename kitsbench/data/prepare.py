@@ -193,7 +193,8 @@ def _prepare_case(job: _Job) -> list[Finding]:
     except Refused as error:
         return [error.finding]
     case = loaded.case
-    arrays = _foreground(case, job.labels)
+    assert case.label is not None
+    arrays: dict[str, Any] = _foreground(case, job.labels)
     temporary = Path(tempfile.mkdtemp(prefix=_prefix(), dir=job.folder.parent))
     try:
         np.save(temporary / "image.npy", case.image)

@@ -138,7 +138,8 @@ def make_transform(transform: Transform) -> Any:
     if not (isinstance(made, type) and issubclass(made, torchio.Transform)):
         raise ContractError(f"torchio {torchio.__version__} has no transform '{transform.name}'.")
     try:
-        return made(**dict(transform.parameters))
+        arguments: dict[str, Any] = dict(transform.parameters)
+        return made(**arguments)
     except Exception as error:
         raise ContractError(f"torchio refuses {transform.name}: {_last_line(error)}") from error
 
@@ -183,7 +184,7 @@ def _subject(batch: Batch, setting: Setting, sample: int) -> Any:
     """One sample with all its grids, the middle of the patch at the origin of the world."""
     import torchio
 
-    parts = {}
+    parts: dict[str, Any] = {}
     for index, name in enumerate(batch.images):
         image, label = batch.images[name][sample], batch.labels[name][sample]
         z, y, x = spacing = np.array(setting.spacing[name])

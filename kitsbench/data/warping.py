@@ -89,7 +89,7 @@ def bspline_weights(positions: np.ndarray, elements: int) -> np.ndarray:
 
 
 def mesh_of(
-    grids: Sequence[Grid], spacing: Sequence[float], width: Sequence[float]
+    grids: Sequence[Grid], spacing: Sequence[float], width: Sequence[float] | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mesh of control points that covers all grids.
 
@@ -247,10 +247,10 @@ def resample(
     where = torch.stack([path.positions() for path in paths])
     size = torch.tensor(image.shape[2:], device=image.device).view(1, 3, 1, 1, 1)
     unit = ((where * 2 + 1) / size - 1).flip(1).permute(0, 2, 3, 4, 1)
-    outside = {"padding_mode": "zeros", "align_corners": False}
     above = image.float().clamp_(low, high).sub_(low)
-    moved = F.grid_sample(above, unit, mode="bilinear", **outside).add_(low)
-    nearest = F.grid_sample(label[:, None].float(), unit, mode="nearest", **outside)
+    moved = F.grid_sample(above, unit, "bilinear", "zeros", align_corners=False).add_(low)
+    marks = label[:, None].float()
+    nearest = F.grid_sample(marks, unit, "nearest", "zeros", align_corners=False)
     return moved, nearest[:, 0].to(label.dtype)
 
 
@@ -292,7 +292,7 @@ def _gather(
                 right = pixels[deep + down + 1 :].index_select(0, index)
                 edges.append(left.lerp_(right, x))
             faces.append(edges[0].lerp_(edges[1], y))
-        torch.lerp(*faces, z, out=moved[planes].view(-1))
+        torch.lerp(faces[0], faces[1], z, out=moved[planes].view(-1))
 
 
 def _rimmed(volume: Tensor, fill: float, dtype: torch.dtype) -> Tensor:

@@ -28,8 +28,8 @@ def surface_voxels(corners: Corners, region: Region) -> np.ndarray:
     around = inside[corners.labels]
     # The outer corner of voxel (0, 0, 0) is point (0, 0, 0), so the voxels round a point are
     # one lower; at the image's edge they lie outside it, but those are never inside the region.
-    limits = corners.index.max(axis=0, initial=0) + 1
-    flat = np.ravel_multi_index(tuple(corners.index.T), tuple(limits))
+    limits = corners.points.max(axis=0, initial=0) + 1
+    flat = np.ravel_multi_index(tuple(corners.points.T), tuple(limits))
     found = []
     for bit, offset in enumerate(CUBE):
         neighbours = [bit ^ 4, bit ^ 2, bit ^ 1]

@@ -7,7 +7,7 @@ import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from kitsbench.errors import DataError
 from kitsbench.evaluation.scores import as_label_map
 
 if TYPE_CHECKING:
-    import nibabel as nib
+    from nibabel import Nifti1Image
+    from nibabel.arrayproxy import ArrayProxy
 
 AFFINE_TOLERANCE = 1e-3
 """Largest sum of absolute differences between two affines of one grid (KiTS23's own check)."""
@@ -59,7 +60,8 @@ class LabelFile:
         """Voxel size in mm along the patient's axes ``(z, y, x)``, from the affine."""
         sizes = np.linalg.norm(self.affine[:3, :3], axis=0)
         by_axis = dict(zip(self.orientation[:, 0], sizes, strict=True))
-        return tuple(float(by_axis[axis]) for axis in (2, 1, 0))
+        z, y, x = (float(by_axis[axis]) for axis in (2, 1, 0))
+        return z, y, x
 
     @property
     def sheared(self) -> bool:
@@ -149,7 +151,8 @@ def _find_here(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        label_map, case = path, _stem(path)
+        label_map: Path | None = path
+        case = _stem(path)
         if path.is_dir():
             label_map, case = _in_case_folder(path, names), path.name
         if label_map is None or case is None:
@@ -232,7 +235,7 @@ def read_header(path: Path) -> LabelFile:
     import nibabel as nib
 
     try:
-        image = nib.load(path)
+        image = _load(path)
         shape, affine = image.shape, np.asarray(image.affine, float)
     except (*_READ_ERRORS, nib.filebasedimages.ImageFileError) as error:
         raise DataError(f"{path} cannot be read as NIfTI: {_reason(error)}") from error
@@ -266,20 +269,27 @@ def read_labels(file: LabelFile) -> np.ndarray:
     import nibabel as nib
 
     try:
-        data = _stored_values(nib.load(file.path), file.path)
+        data = _stored_values(_load(file.path), file.path)
     except _READ_ERRORS as error:
         raise DataError(f"{file.path} is damaged: {_reason(error)}") from error
     labels = as_label_map(data.reshape(file.shape, order="A"), str(file.path))
     return nib.apply_orientation(labels, file.orientation).T
 
 
-def _stored_values(image: nib.Nifti1Image, path: Path) -> np.ndarray:
+def _load(path: Path) -> Nifti1Image:
+    """Open a NIfTI file of either version; the second is a kind of the first to nibabel."""
+    import nibabel as nib
+
+    return cast("Nifti1Image", nib.load(path))
+
+
+def _stored_values(image: Nifti1Image, path: Path) -> np.ndarray:
     """Values as the header scales them, in a view of the decompressed file where possible.
 
     Nibabel stops reading after the last voxel, before gzip's checksum, so that it takes damaged
     voxels for labels. Reading the file whole is also faster, and nothing is held twice.
     """
-    proxy = image.dataobj
+    proxy = cast("ArrayProxy", image.dataobj)
     if not path.name.lower().endswith(".gz"):
         return np.asanyarray(proxy)
     content = gzip.decompress(path.read_bytes())

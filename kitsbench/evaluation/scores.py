@@ -242,7 +242,7 @@ def _status(counts: Counts) -> str:
     return "false_positive" if has_prediction else "both_empty"
 
 
-def _volumetric(counts: Counts, status: str, spacing) -> dict[str, float | None]:
+def _volumetric(counts: Counts, status: str, spacing: Sequence[float]) -> dict[str, float | None]:
     tp, fp, fn, _ = counts
     voxel_ml = float(np.prod(spacing)) / 1000
     if status == "both_empty":

@@ -21,7 +21,7 @@ import numpy as np
 
 from kitsbench.evaluation.protocols import Region
 
-CUBE = list(product((0, 1), repeat=3))
+CUBE: list[tuple[int, ...]] = list(product((0, 1), repeat=3))
 """The eight voxels round a corner point; their place in this list is their bit in a code."""
 
 
@@ -30,13 +30,13 @@ class Corners(NamedTuple):
 
     Attributes
     ----------
-    index : ndarray of int64, shape (n, 3)
+    points : ndarray of int64, shape (n, 3)
         Corner point ``(z, y, x)``; point ``(0, 0, 0)`` is the outer corner of the first voxel.
     labels : ndarray of uint8, shape (8, n)
         Labels of the voxels round it; outside the image is background.
     """
 
-    index: np.ndarray
+    points: np.ndarray
     labels: np.ndarray
 
 
@@ -49,7 +49,8 @@ def bounding_box(labels: np.ndarray) -> tuple[slice, slice, slice]:
     inner = labels[filled[0] : filled[-1] + 1] if filled.size else labels[:0]
     plane = inner.max(axis=0, initial=0)
     used = [filled, np.flatnonzero(plane.max(axis=1)), np.flatnonzero(plane.max(axis=0))]
-    return tuple(slice(u[0], u[-1] + 1) if u.size else slice(0, 0) for u in used)
+    z, y, x = (slice(u[0], u[-1] + 1) if u.size else slice(0, 0) for u in used)
+    return z, y, x
 
 
 def _filled_slices(labels: np.ndarray) -> np.ndarray:
@@ -96,7 +97,8 @@ def _mixed_points(pair: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low, high = np.minimum(*pair), np.maximum(*pair)
     low, high = np.minimum(low[:-1], low[1:]), np.maximum(high[:-1], high[1:])
     low, high = np.minimum(low[:, :-1], low[:, 1:]), np.maximum(high[:, :-1], high[:, 1:])
-    return np.unravel_index(np.flatnonzero(low != high), low.shape)
+    y, x = np.unravel_index(np.flatnonzero(low != high), low.shape)
+    return y, x
 
 
 def surface_areas(spacing: Sequence[float]) -> np.ndarray:
@@ -140,8 +142,8 @@ def _area_coefficients() -> np.ndarray:
     return table
 
 
-def _connected(corners: list[tuple]) -> list[list[tuple]]:
-    pieces: list[list[tuple]] = []
+def _connected(corners: list[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
+    pieces: list[list[tuple[int, ...]]] = []
     for corner in corners:
         touching = [p for p in pieces if any(_axis_between(corner, other) for other in p)]
         pieces = [p for p in pieces if p not in touching]
@@ -149,13 +151,13 @@ def _connected(corners: list[tuple]) -> list[list[tuple]]:
     return pieces
 
 
-def _axis_between(a: tuple, b: tuple) -> list[int]:
+def _axis_between(a: tuple[int, ...], b: tuple[int, ...]) -> list[int]:
     """Return the axis along which two corners are neighbours, as a list of one or none."""
     differing = [axis for axis in range(3) if a[axis] != b[axis]]
     return differing if len(differing) == 1 else []
 
 
-def _piece_coefficients(piece: list[tuple]) -> np.ndarray:
+def _piece_coefficients(piece: list[tuple[int, ...]]) -> np.ndarray:
     coefficients = np.zeros(7)
     diagonal, oblique, face = coefficients[:1], coefficients[1:4], coefficients[4:]
     steps = {c: [axis for other in piece for axis in _axis_between(c, other)] for c in piece}
@@ -221,22 +223,22 @@ def _elements(corners: Corners, region: Region) -> tuple[np.ndarray, np.ndarray]
     for bit, labels in enumerate(corners.labels):
         codes |= (inside << np.uint8(bit)).take(labels)
     surface = np.flatnonzero((codes != 0) & (codes != 255))
-    return corners.index[surface], codes[surface]
+    return corners.points[surface], codes[surface]
 
 
 def offsets_within(tolerance: float, spacing: Sequence[float]) -> np.ndarray:
     """Steps ``(n, 3)`` between corner points that are within a tolerance, the shortest first."""
-    spacing = np.asarray(spacing, float)
-    reach = np.floor(tolerance / spacing * (1 + 1e-9)).astype(int)
+    sizes = np.asarray(spacing, float)
+    reach = np.floor(tolerance / sizes * (1 + 1e-9)).astype(int)
     steps = np.stack(
         np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1
     ).reshape(-1, 3)
-    lengths = np.sqrt(((steps * spacing) ** 2).sum(axis=1))
+    lengths = np.sqrt(((steps * sizes) ** 2).sum(axis=1))
     order = np.argsort(lengths, kind="stable")
     return steps[order[lengths[order] <= tolerance]]
 
 
-def _has_neighbour(own, other, shifts, size: int) -> np.ndarray:
+def _has_neighbour(own: np.ndarray, other: np.ndarray, shifts: np.ndarray, size: int) -> np.ndarray:
     """Whether each point has one of the others at one of the shifts from it."""
     marked = np.zeros(size, bool)
     marked[other] = True

@@ -82,8 +82,8 @@ def segment(trained: Trained, volumes: Sequence[Volumes]) -> np.ndarray:
         if head.at_inference and head.kind != "scalar"
     }
     turn = Axes(tuple(native["order"]), tuple(native["flipped"]))
-    spacing = tuple(float(native["spacing"][k]) for k in turn.order)
-    return _postprocess(trained, labels, maps, turn, spacing)
+    z, y, x = (float(native["spacing"][k]) for k in turn.order)
+    return _postprocess(trained, labels, maps, turn, (z, y, x))
 
 
 def combine(trained: Trained, found: list[dict[str, Tensor]]) -> Tensor:
@@ -147,7 +147,7 @@ def _postprocess(
     labels: np.ndarray,
     maps: Mapping[str, Tensor],
     turn: Axes,
-    spacing: tuple[float, ...],
+    spacing: tuple[float, float, float],
 ) -> np.ndarray:
     """Clean the label map in the orientation that the contract promises: (z, y, x) of RAS."""
     view = torch.from_numpy(np.ascontiguousarray(turn.to_zyx(labels)))
@@ -155,12 +155,7 @@ def _postprocess(
         name: torch.stack([torch.from_numpy(turn.to_zyx(c.numpy()).copy()) for c in values])
         for name, values in maps.items()
     }
-    cleaned = trained.architecture.postprocess(
-        view,
-        turned,
-        spacing,
-        trained.spec,  # type: ignore[arg-type]
-    )
+    cleaned = trained.architecture.postprocess(view, turned, spacing, trained.spec)
     if tuple(cleaned.shape) != tuple(view.shape):
         raise ContractError(
             f"postprocess() returned shape {tuple(cleaned.shape)} for {tuple(view.shape)}."

@@ -57,8 +57,7 @@ def sample_native(
     index = voxels @ matrix[:3, :3].T + matrix[:3, 3]
     edges = torch.tensor(volume.shape[1:], dtype=torch.float64)
     unit = ((2 * index + 1) / edges - 1).flip(-1).float()
-    options = {"mode": "bilinear", "padding_mode": "border", "align_corners": False}
-    return F.grid_sample(volume[None], unit[None], **options)[0]
+    return F.grid_sample(volume[None], unit[None], "bilinear", "border", align_corners=False)[0]
 
 
 def _separable(

@@ -39,8 +39,8 @@ def tile_corners(
     shape: Sequence[int], tile: Sequence[int], overlap: float
 ) -> list[tuple[int, int, int]]:
     """Corners of all tiles of a volume, (z, y, x)."""
-    axes = [tile_starts(n, t, overlap) for n, t in zip(shape, tile, strict=True)]
-    return list(itertools.product(*axes))  # type: ignore[arg-type]
+    z, y, x = (tile_starts(n, t, overlap) for n, t in zip(shape, tile, strict=True))
+    return list(itertools.product(z, y, x))
 
 
 def tile_weight(tile: Sequence[int], rule: Inference) -> Tensor:

@@ -17,7 +17,8 @@ DASHES: list[Any] = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1))]
 # Two greys that stand for the page's own colours; they are replaced when a figure is written.
 INK = "#123456"
 GRID = "#654321"
-_STYLE = {
+# The names of the settings are a type of their own in matplotlib's newer annotations.
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 10,
     "text.color": INK,

@@ -87,10 +87,12 @@ def _load(results: Results, name: str, order: list[str]) -> _Case:
     predictions: dict[str, np.ndarray | None] = {}
     for label in order:
         file = _prediction(results.trials, label, name)
-        predictions[label] = _read(file)[0] if file else None
-        shape = truth.shape if predictions[label] is None else predictions[label].shape  # type: ignore[union-attr]
-        if shape != truth.shape:
-            raise ValueError(f"{file} has the shape {shape}, its label map {truth.shape}.")
+        predicted = _read(file)[0] if file else None
+        if predicted is not None and predicted.shape != truth.shape:
+            raise ValueError(
+                f"{file} has the shape {predicted.shape}, its label map {truth.shape}."
+            )
+        predictions[label] = predicted
     return _Case(name, image, truth, predictions, spacing)
 
 

@@ -126,7 +126,7 @@ def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
         axes.grid(False)
         axes.tick_params(axis="x", rotation=45)
         for tick in axes.get_xticklabels():
-            tick.set_ha("right")
+            tick.set_horizontalalignment("right")
     return picture(
         figure,
         "matrix",

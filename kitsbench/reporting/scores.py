@@ -107,7 +107,8 @@ def _region_table(analysis: Analysis, protocol: str, region: str, meaning: str) 
 
 def interval_of_mean(row: dict[str, Any]) -> str:
     """The interval of a mean, cut where its metric ends: no Dice is above 1."""
-    low, high = row.get("ci_low"), row.get("ci_high")
+    low: Any = row.get("ci_low")
+    high: Any = row.get("ci_high")
     if row.get("metric") in UNIT_INTERVAL and not words.missing(low) and not words.missing(high):
         low, high = max(float(low), 0.0), min(float(high), 1.0)
     return words.interval(low, high)

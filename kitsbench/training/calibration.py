@@ -75,7 +75,8 @@ def measure(device: torch.device, seconds: float) -> dict[str, Any]:
             nn.InstanceNorm3d(width),
             nn.LeakyReLU(),
             nn.Conv3d(width, 4, 3, padding=1),
-        ).to(device, memory_format=torch.channels_last_3d)
+        )
+        network.to(device).to(memory_format=torch.channels_last_3d)
         images = torch.randn(2, 1, edge, edge, edge, device=device)
     optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
 
@@ -91,7 +92,8 @@ def measure(device: torch.device, seconds: float) -> dict[str, Any]:
     with FlopCounterMode(display=False) as counter:
         step()
     flops = counter.get_total_flops()
-    began, times = time.perf_counter(), []
+    times: list[float] = []
+    began = time.perf_counter()
     while time.perf_counter() - began < seconds or len(times) < 3:
         start = time.perf_counter()
         step()

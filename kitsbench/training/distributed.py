@@ -201,7 +201,7 @@ def join_team(rank: int, size: int, device: torch.device, meeting: Path) -> Iter
         backend = "nccl"
     dist.init_process_group(
         backend,
-        store=dist.FileStore(str(meeting), size),
+        store=dist.FileStore(str(meeting), size),  # type: ignore[attr-defined] # torch lists no exports
         rank=rank,
         world_size=size,
         timeout=PATIENCE,

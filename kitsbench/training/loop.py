@@ -339,14 +339,15 @@ class _Run:
 
     def _take(self, batch: Batch, where: Progress) -> dict[str, Tensor | float]:
         """Take the step, in more parts where memory runs out while a stage is young."""
-        job, ledger = self.job, self.ledger
+        job, ledger, model = self.job, self.ledger, self.model
+        assert model is not None
 
         def take(parts: int) -> dict[str, Tensor | float]:
             # Dropout draws from here, so that it too depends on (seed, step) alone.
             others = (self.team.rank,) if self.team.rank else ()  # other samples, other masks
             seed_everything(job.seed, 5, ledger.steps, *others)
             return take_step(
-                job, self.model, self.optimiser, self.parameters, self.augment, batch, where, parts
+                job, model, self.optimiser, self.parameters, self.augment, batch, where, parts
             )
 
         if self.settling and self.team.size == 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import psutil
 import torch
 
@@ -10,10 +12,10 @@ def peak_memory(device: torch.device) -> int:
     """Largest memory so far in bytes: the allocator's on CUDA, resident on the CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -31,10 +33,10 @@ def cap_memory(device: torch.device, limit: int) -> None:
         total = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(limit / total, 1.0), device)
         return
-    try:
-        import resource
-    except ImportError:  # Windows: who started the process has to watch it
+    if sys.platform == "win32":  # who started the process has to watch it
         return
+    import resource
+
     info = psutil.Process().memory_info()
     held = getattr(info, "data", info.rss)
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
