@@ -17,7 +17,14 @@ from kitsbench.evaluation.counts import Counts, joint_histogram, region_counts
 from kitsbench.evaluation.distances import directed_distances
 from kitsbench.evaluation.lesions import LesionCounts, count_lesions
 from kitsbench.evaluation.protocols import Region
-from kitsbench.evaluation.surface import Corners, label_corners, offsets_within, surface_dice
+from kitsbench.evaluation.surface import (
+    Box,
+    Corners,
+    bounding_box,
+    label_corners,
+    offsets_within,
+    surface_dice,
+)
 
 
 class PredictedMap:
@@ -47,9 +54,14 @@ class PredictedMap:
         return np.ascontiguousarray(other.transpose(self._order)[self._flips])
 
     @cached_property
+    def box(self) -> Box:
+        """Where the map is not background."""
+        return bounding_box(self.labels)
+
+    @cached_property
     def corners(self) -> Corners:
         """Corner points where labels differ."""
-        return label_corners(self.labels)
+        return label_corners(self.labels, self.box)
 
 
 class LabelPair:
@@ -99,11 +111,22 @@ class LabelPair:
     @cached_property
     def histogram(self) -> np.ndarray:
         """Joint histogram ``[true label, predicted label]``."""
-        return joint_histogram(self.prediction.labels, self.truth)
+        # All voxels of the other slices are background in both.
+        spans = [box[0] for box in (self.prediction.box, self._truth_box) if box[0].stop]
+        used = slice(
+            min((s.start for s in spans), default=0), max((s.stop for s in spans), default=0)
+        )
+        counts = joint_histogram(self.prediction.labels[used], self.truth[used])
+        counts[0, 0] += self.truth.size - self.truth[used].size
+        return counts
+
+    @cached_property
+    def _truth_box(self) -> Box:
+        return bounding_box(self.truth)
 
     @cached_property
     def _truth_corners(self) -> Corners:
-        return label_corners(self.truth)
+        return label_corners(self.truth, self._truth_box)
 
     @cached_property
     def _occurring(self) -> frozenset[int]:

@@ -25,6 +25,9 @@ CUBE: list[tuple[int, ...]] = list(product((0, 1), repeat=3))
 """The eight voxels round a corner point; their place in this list is their bit in a code."""
 
 
+Box = tuple[slice, slice, slice]
+
+
 class Corners(NamedTuple):
     """The corner points where a label map is not uniform.
 
@@ -40,7 +43,7 @@ class Corners(NamedTuple):
     labels: np.ndarray
 
 
-def bounding_box(labels: np.ndarray) -> tuple[slice, slice, slice]:
+def bounding_box(labels: np.ndarray) -> Box:
     """Smallest box with everything that is not background; three empty slices if nothing is."""
     if 0 in labels.shape:
         return (slice(0, 0),) * 3
@@ -60,45 +63,54 @@ def _filled_slices(labels: np.ndarray) -> np.ndarray:
     return np.bitwise_or.reduce(flat, axis=1)
 
 
-def label_corners(labels: np.ndarray) -> Corners:
+def label_corners(labels: np.ndarray, box: Box | None = None) -> Corners:
     """Find the corner points where the eight voxels do not all have one label.
 
     Parameters
     ----------
     labels : ndarray of uint8, shape (z, y, x)
         A label map.
+    box : tuple of slice, optional
+        Its bounding box, where that is known already.
     """
-    box = bounding_box(labels)
+    box = bounding_box(labels) if box is None else box
     inner = labels[box]
     depth, height, width = inner.shape
     # rows[z, y]: whether row y of slice z or of the slice below has something in it.
     rows = np.zeros((depth + 1, height), bool)
     rows[:-1] = inner.max(axis=2, initial=0) > 0
     rows[1:] |= rows[:-1].copy()
-    index, around = [np.zeros((0, 3), np.int64)], [np.zeros((8, 0), np.uint8)]
+    found, around = [np.zeros((3, 0), np.int64)], [np.zeros((8, 0), np.uint8)]
     for z in np.flatnonzero(rows.any(axis=1)):
         used = np.flatnonzero(rows[z])
         top, bottom = used[0], used[-1] + 1
         # Two slices with a margin of background; never the whole volume, which may be large
         # on account of one stray voxel.
-        pair = np.zeros((2, bottom - top + 2, width + 2), np.uint8)
+        row, plane = width + 2, (bottom - top + 2) * (width + 2)
+        pair = np.zeros((2, plane // row, row), np.uint8)
         for half, source in enumerate((z - 1, z)):
             if 0 <= source < depth:
                 pair[half, 1:-1, 1:-1] = inner[source, top:bottom]
-        y, x = _mixed_points(pair)
-        index.append(np.stack([np.full_like(y, z), y + top, x], axis=1))
-        around.append(np.stack([pair[dz, y + dy, x + dx] for dz, dy, dx in CUBE]))
-    start = [edge.start for edge in box]
-    return Corners(np.concatenate(index) + start, np.concatenate(around, axis=1))
+        flat = _mixed_points(pair)
+        y, x = np.divmod(flat, row)
+        found.append(np.stack([np.full_like(y, z), y + top, x]))
+        steps = [dz * plane + dy * row + dx for dz, dy, dx in CUBE]
+        around.append(np.stack([pair.ravel().take(flat + step) for step in steps]))
+    start = np.array([[edge.start] for edge in box])
+    return Corners((np.concatenate(found, axis=1) + start).T, np.concatenate(around, axis=1))
 
 
-def _mixed_points(pair: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points (y, x) between two slices whose eight voxels are not all alike."""
-    low, high = np.minimum(*pair), np.maximum(*pair)
+def _mixed_points(pair: np.ndarray) -> np.ndarray:
+    """Flat indices of the points between two slices whose eight voxels are not all alike.
+
+    The last point of a row takes in voxels of the next row; but there and here is the margin.
+    """
+    row = pair.shape[2]
+    flat = pair.reshape(2, -1)
+    low, high = np.minimum(*flat), np.maximum(*flat)
+    low, high = np.minimum(low[:-row], low[row:]), np.maximum(high[:-row], high[row:])
     low, high = np.minimum(low[:-1], low[1:]), np.maximum(high[:-1], high[1:])
-    low, high = np.minimum(low[:, :-1], low[:, 1:]), np.maximum(high[:, :-1], high[:, 1:])
-    y, x = np.unravel_index(np.flatnonzero(low != high), low.shape)
-    return y, x
+    return np.flatnonzero(low != high)
 
 
 def surface_areas(spacing: Sequence[float]) -> np.ndarray:
@@ -245,7 +257,7 @@ def _has_neighbour(own: np.ndarray, other: np.ndarray, shifts: np.ndarray, size:
     found = np.zeros(own.size, bool)
     left = np.arange(own.size)
     for shift in shifts:
-        hit = marked[own[left] + shift]
+        hit = marked.take(own + shift)
         found[left[hit]] = True
-        left = left[~hit]
+        left, own = left[~hit], own[~hit]
     return found
