@@ -277,11 +277,13 @@ def _announce(experiment: Experiment) -> None:
         f"Dataset: {dataset.name}, {len(dataset.cases)} cases"
         + (" (synthetic)" if dataset.synthetic else "")
         + f", split into {len(experiment.split.folds)} folds.",
-        f"Architectures: {', '.join(names)}.",
+        f"Architectures: {', '.join(names) or 'none that can take part'}.",
         f"Budget: {experiment.budget} of training a trial on "
         f"{experiment.description['device']['name']}; recipe {experiment.request.recipe}.",
         f"Trials: {len(experiment.tasks)}, each architecture {_on_folds(experiment)} with "
-        f"{experiment.seeds} seed{'s' * (experiment.seeds != 1)}; {finished} already finished.",
+        f"{experiment.seeds} seed{'s' * (experiment.seeds != 1)}; {finished} already finished."
+        if names
+        else "Trials: none.",
         f"Working directory: {experiment.request.workdir}",
     ]
     if tuning := experiment.request.tuning:

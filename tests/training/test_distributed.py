@@ -96,9 +96,7 @@ def test_four_processes_end_with_the_weights_of_one(make_job, tmp_path, architec
     alone = train(job)
     found = train_together(replace(job, folder=tmp_path / "four"), 4, tmp_path)
     for name, value in alone.network.state_dict().items():
-        torch.testing.assert_close(
-            torch.as_tensor(found[0][0][name]), value, rtol=1e-4, atol=1e-6
-        )
+        torch.testing.assert_close(torch.as_tensor(found[0][0][name]), value, rtol=1e-4, atol=1e-6)
 
 
 def test_a_time_budget_is_spent_by_all_devices_together_and_goes_on_after_a_stop(
