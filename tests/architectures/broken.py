@@ -80,6 +80,14 @@ class EatsMemory(_Changed):
         return logits + torch.ones(1 << 50, device=logits.device)[0]
 
 
+class TakesThreeGibibytes(_Changed):
+    """Asks for more than a modest limit, but for no more than machines have."""
+
+    @staticmethod
+    def change(network, logits):
+        return logits + torch.zeros(3 << 28, device=logits.device)[0]
+
+
 class NeverEnds(_Changed):
     @staticmethod
     def change(network, logits):

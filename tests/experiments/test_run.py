@@ -177,6 +177,32 @@ def test_failures_are_contained_and_named(plugin, phantom, tmp_path):
     assert {row["architecture"] for row in done.json["ranking"]} == set(reasons)
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_each_process_of_a_trial_is_held_to_the_memory_limit(plugin, phantom, tmp_path, processes):
+    arguments = (
+        "run",
+        plugin("large", "TakesThreeGibibytes", "architectures.broken"),
+        "--dataset",
+        phantom,
+        *SMALL,
+        "--folds",
+        "0",
+        "--seeds",
+        "1",
+        "--budget",
+        "2steps",
+        "--world-size",
+        processes,
+        "--workdir",
+        tmp_path / "work",
+        "--json",
+    )
+    done = call_kitsbench(*arguments, "--max-memory", "1500MiB")
+    assert done.code == 1, done.err
+    (trial,) = done.json["trials"]
+    assert (trial["status"], trial["reason"]) == ("failed", "out-of-memory")
+
+
 def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(plugin, phantom, tmp_path):
     module = "architectures.broken"
     done = call_kitsbench(
