@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -72,9 +73,12 @@ class Team:
         if self.size == 1 or not any(p.requires_grad for p in network.parameters()):
             return network
         gc.collect()  # an older wrapper would take part in the next backward pass
-        return nn.parallel.DistributedDataParallel(
-            network, broadcast_buffers=False, find_unused_parameters=True
-        )
+        wrapper = nn.parallel.DistributedDataParallel
+        # Buffers are alike in all processes already; torch has renamed what says so.
+        known = inspect.signature(wrapper).parameters
+        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        options: dict[str, Any] = {name: False}
+        return wrapper(network, find_unused_parameters=True, **options)
 
     def synchronise(self, network: nn.Module) -> nn.Module:
         """Let batch normalisation see the whole batch."""
