@@ -73,6 +73,8 @@ def _ranking(console: Console, comparison: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from kitsbench.statistics.endpoints import UNIT_INTERVAL
+
     where = " · ".join(text for text in (comparison.dataset, comparison.protocol) if text)
     title = f"{comparison.endpoint}{' · ' if where else ''}{where}"
     table = Table(title=escape(title), title_justify="left")
@@ -92,12 +94,13 @@ def _ranking(console: Console, comparison: Comparison) -> None:
     for name, justify in columns:
         table.add_column(name, justify=justify, no_wrap=name != "architecture")
     digits = 2 if comparison.endpoint.endswith(("_mm", "_ml")) else 4
+    bounded = comparison.endpoint.endswith(UNIT_INTERVAL)
     for row in comparison.ranking:
         table.add_row(
             str(row["rank"]),
             escape(row["architecture"]),
             f"{row['mean']:.{digits}f}",
-            _interval(row["ci_low"], row["ci_high"], digits),
+            _interval(row["ci_low"], row["ci_high"], digits, bounded),
             f"{row['rank_low']}-{row['rank_high']}",
             f"{row['p_first']:.2f}",
             row["group"] or "",
@@ -110,9 +113,11 @@ def _unit(endpoint: str) -> str:
     return {"_mm": " mm", "_ml": " ml"}.get(endpoint[-3:], "")
 
 
-def _interval(low: float | None, high: float | None, digits: int) -> str:
+def _interval(low: float | None, high: float | None, digits: int, bounded: bool = False) -> str:
     if low is None or high is None:
         return "not defined"
+    if bounded:  # no Dice is below 0 or above 1
+        low, high = max(low, 0.0), min(high, 1.0)
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from kitsbench.files import write_text
 from kitsbench.leaderboard.board import boards, read_board
-from kitsbench.leaderboard.schema import UNIT_INTERVAL, Entry, Score
+from kitsbench.leaderboard.schema import Entry, Score
+from kitsbench.statistics.endpoints import UNIT_INTERVAL
 
 _DASH = "–"
 

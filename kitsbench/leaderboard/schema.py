@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from kitsbench.statistics.endpoints import UNIT_INTERVAL
+
 SCHEMA_VERSION = 1
-UNIT_INTERVAL = ("dice", "surface_dice", "precision", "recall")
 
 
 class _Strict(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.scores import interval_of_mean
 from kitsbench.statistics.verdicts import FAILURES_WITHOUT_VERDICT, nothing_learned
 
 
@@ -36,9 +37,7 @@ def _result(analysis: Analysis) -> str:
         label = analysis.scored[0]
         row = analysis.row(analysis.protocol, label, analysis.region, analysis.metric)
         number = f"{label} reaches a mean {endpoint} of {words.number(row.get('mean'))}"
-        return (
-            f"{number} {words.interval(row.get('ci_low'), row.get('ci_high'))}. {analysis.obstacle}"
-        )
+        return f"{number} {interval_of_mean(row)}. {analysis.obstacle}"
     budget = analysis.results.experiment.get("budget", {}).get("text", "")
     condition = f"With {budget} for each training run" if budget else "In this experiment"
     if nothing_learned(analysis.metric, (row["mean"] for row in ranking)):

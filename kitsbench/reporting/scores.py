@@ -7,10 +7,10 @@ from typing import Any
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.tables import Table
+from kitsbench.statistics.endpoints import UNIT_INTERVAL
 
 METRICS = ("dice", "precision", "recall")
 SURFACE_METRICS = ("surface_dice", "hd95_mm", "assd_mm")  # where they were computed
-UNIT_INTERVAL = (*METRICS, "surface_dice")
 
 
 def ranking(analysis: Analysis) -> Table | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 from reporting.workdirs import Plan, write_workdir
@@ -73,3 +74,10 @@ def test_a_region_that_nobody_finds_has_no_winner(tmp_path):
     text = _answer(tmp_path, gaps={"a": -2.0, "b": -2.0}, folds=1)
     assert "no architecture learned to find the region" in text
     assert "scores highest" not in text
+
+
+def test_the_interval_of_a_single_architecture_ends_where_the_metric_does(tmp_path):
+    text = _answer(tmp_path, gaps={"alone": 0.2}, folds=1, seeds=1, cases_per_fold=2)
+    assert "alone reaches a mean tumour Dice of" in text
+    low, high = map(float, re.search(r"\[(.*?), (.*?)\]", text).groups())
+    assert 0 < low < high == 1
