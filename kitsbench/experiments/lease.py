@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,19 @@ class Lease:
     def __exit__(self, *error: object) -> None:
         self._stop.set()
         self._thread.join()
+        self.give_up()
+
+    def give_up(self, last_word: Callable[[], None] = lambda: None) -> None:
+        """Let others have it, if it is still ours.
+
+        Parameters
+        ----------
+        last_word : callable
+            Called first, while nobody can take over; not at all where somebody has.
+        """
         with contextlib.suppress(OSError), _alone(self.file.parent):
             if self._is_ours():
+                last_word()
                 self.file.unlink(missing_ok=True)
 
     def check(self) -> None:
@@ -110,12 +121,12 @@ class Lease:
         while not self._stop.wait(BEAT):
             beat += 1
             try:
-                content = _read(self.file)
-                if content is None or not self._is_ours():
-                    self._lost.set()
-                    return
-                with open(self.file, "r+b", buffering=0) as file:
-                    file.write(self._content(beat))
+                with _alone(self.file.parent):
+                    if not self._is_ours():
+                        self._lost.set()
+                        return
+                    with open(self.file, "r+b", buffering=0) as file:
+                        file.write(self._content(beat))
             except OSError:
                 continue  # a file system that is away for a moment; the next beat may get through
 

@@ -181,7 +181,9 @@ def _ending(running: _Running) -> Event:
     """How a process ended, in words; a trial that died without a word is marked here."""
     running.process.join()
     task, code = running.task, running.process.exitcode
-    if running.stopped is not None:
+    # One that was stopped while it took its leave has said how it ended.
+    said = running.outcome is not None or task.folder.read_status()["status"] == "finished"
+    if running.stopped is not None and not said:
         task.folder.try_status("failed", *running.stopped)
         return Event(task, "failed", message=": ".join(running.stopped))
     if running.outcome == "taken":

@@ -73,8 +73,8 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
                 return "finished"
 
             def give_up(message: str) -> None:
-                folder.try_status("failed", "timeout", message)
-                lease.file.unlink(missing_ok=True)
+                # Who was suspended may wake up when another process has the trial.
+                lease.give_up(lambda: folder.try_status("failed", "timeout", message))
 
             with Watchdog(task.stall, folder.hang, give_up) as watchdog:
 

@@ -148,8 +148,15 @@ def run_test(
     if name == "auto" or sum(map(len, a)) < 2:
         return best_test(a, b, alpha, conservative)
     d = case_values(a) - case_values(b)
-    if name == "wilcoxon":
-        p, title = wilcoxon_test(d)[1], "Wilcoxon signed-rank over cases"
-    else:
-        p, title = sign_flip_test(d), "sign-flip permutation over cases"
-    return replace(case_test(a, b, alpha), test=title, p_value=p)
+    paired = case_test(a, b, alpha)
+    if name == "permutation":
+        title = "sign-flip permutation over cases"
+        return replace(paired, test=title, p_value=sign_flip_test(d))
+    # Many small wins against few large losses: the ranks favour one, the mean the other.
+    upwards = wilcoxon_test(d, alternative="greater")[1] < 0.5
+    return replace(
+        paired,
+        test="Wilcoxon signed-rank over cases",
+        p_value=wilcoxon_test(d)[1],
+        contradicted=upwards != (paired.estimate > 0),
+    )

@@ -43,6 +43,8 @@ class TestResult:
         Their degrees of freedom.
     floored : bool
         Whether the sum of the components was below one of them, which then counts.
+    contradicted : bool
+        Whether the test, one of ranks, points the other way than the estimate.
     """
 
     __test__ = False  # not a class of tests, whatever a test runner thinks of its name
@@ -66,6 +68,7 @@ class TestResult:
     df_run: float = float("nan")
     df_residual: float = float("nan")
     floored: bool = False
+    contradicted: bool = False
 
 
 @dataclass(frozen=True)

@@ -74,14 +74,15 @@ def decide(finding: Finding) -> tuple[str, str | None]:
     Returns
     -------
     verdict : str
-        One of :data:`VERDICTS`. ``inconclusive`` as well where too many predictions failed.
+        One of :data:`VERDICTS`. ``inconclusive`` as well where too many predictions failed, and
+        where ranks and means point to different architectures.
     better : str or None
         The architecture that is better, if one is.
     """
     if finding.failures:
         return "inconclusive", None
     result = finding.result
-    significant = finding.p_adjusted < finding.alpha
+    significant = finding.p_adjusted < finding.alpha and not result.contradicted
     equivalent = finding.margin is not None and finding.p_equivalence < finding.alpha
     if not significant:
         return ("equivalent" if equivalent else "inconclusive"), None
@@ -89,7 +90,9 @@ def decide(finding: Finding) -> tuple[str, str | None]:
     better = finding.a if a_is_better else finding.b
     if equivalent:
         return "better_negligible", better
-    nearest = min(abs(result.ci_low), abs(result.ci_high))
+    # The interval of a test on ranks is that of the mean, and may hold 0 all the same.
+    apart = result.ci_low > 0 or result.ci_high < 0
+    nearest = min(abs(result.ci_low), abs(result.ci_high)) if apart else 0.0
     if finding.margin is not None and nearest > finding.margin:
         return "better_relevant", better
     return "better", better
@@ -189,7 +192,11 @@ def _inconclusive(finding: Finding) -> str:
         )
     else:
         head = f"Inconclusive: {difference}"
-        if result.p_value < finding.alpha:
+        if result.contradicted and finding.p_adjusted < finding.alpha:
+            head += (
+                f", while the ranks of the cases point the other way (p {_p(finding.p_adjusted)})"
+            )
+        elif result.p_value < finding.alpha:
             # The interval is that of this pair alone; the family decides.
             head += f", but p {_p(finding.p_adjusted)} over all pairs"
     if not math.isfinite(finding.gap):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from command_line import TESTS, call_kitsbench
 
 from kitsbench.errors import UsageError
+from kitsbench.experiments import local
 from kitsbench.experiments.cluster import ClusterExecutor, Ended
 from kitsbench.experiments.executors import choose_executor
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
@@ -137,6 +139,26 @@ def gpus(monkeypatch, *names):
     monkeypatch.setattr(
         torch.cuda, "get_device_name", lambda device: names[torch.device(device).index or 0]
     )
+
+
+def finish_and_linger(task, pipe):
+    """Body of a trial's process that has said how it ended and does not come to its end."""
+    task.folder.set_status("finished")
+    pipe.send(("end", "finished"))
+    time.sleep(600)
+
+
+def test_a_finished_trial_stays_finished_though_its_process_has_to_be_stopped(
+    base, tmp_path, monkeypatch
+):
+    experiment = plan_experiment(replace(base, workdir=tmp_path / "work", folds=(0,)))
+    (task,) = experiment.tasks
+    task.folder.path.mkdir(parents=True)
+    monkeypatch.setattr(local, "_child", finish_and_linger)
+    events = []
+    local.LocalExecutor(timeout=1).execute([task], events.append)
+    assert events[-1].kind == "finished"
+    assert task.folder.read_status()["status"] == "finished"
 
 
 def test_devices_are_shared_out_among_trials(base, monkeypatch):

@@ -116,6 +116,18 @@ def test_who_has_lost_its_lease_finds_out_and_leaves_the_new_one_alone(tmp_path,
     assert json.loads(file.read_text()) == ELSEWHERE
 
 
+def test_who_gives_up_has_a_last_word_only_while_nobody_else_has_the_trial(tmp_path, hasty):
+    file, words = tmp_path / "lease.json", []
+    with Lease(file) as own:
+        own.give_up(lambda: words.append("mine"))
+        assert words == ["mine"]
+        assert not file.exists()
+        file.write_text(json.dumps(ELSEWHERE))
+        own.give_up(lambda: words.append("not mine"))
+        assert words == ["mine"]
+    assert json.loads(file.read_text()) == ELSEWHERE
+
+
 def grab(file, barrier, results):
     barrier.wait()
     try:

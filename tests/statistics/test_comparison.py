@@ -124,6 +124,31 @@ def test_no_sentence_says_more_than_it_may():
             assert not any(word in row["sentence"].lower() for word in TOO_STRONG)
 
 
+def rare_losses(loss):
+    """Architecture 0 is a little better on 189 cases and far worse on the other 11."""
+    rng = np.random.default_rng(0)
+    gap = 0.05 + rng.normal(0, 0.002, 200)
+    gap[:11] = -loss
+    base = 0.5 + rng.uniform(-0.02, 0.02, 200)
+    scores = np.clip(np.stack([base + gap / 2, base - gap / 2]), 0, 1)[..., None]
+    return long_table(scores, np.arange(200) % 5)
+
+
+def test_ranks_do_not_make_a_winner_of_who_has_the_lower_mean():
+    pair = compare(rare_losses(0.97), test="wilcoxon", bootstrap=10).pairs[0]
+    assert pair["p_value"] < 1e-6
+    assert pair["difference"] < 0
+    assert (pair["verdict"], pair["better"]) == ("inconclusive", None)
+    assert "while the ranks of the cases point the other way (p < 0.001)" in pair["sentence"]
+
+
+def test_a_gap_whose_interval_holds_zero_is_not_called_more_than_the_margin():
+    pair = compare(rare_losses(0.8), test="wilcoxon", bootstrap=10).pairs[0]
+    assert pair["ci_low"] < -0.02 < 0 < pair["difference"]
+    assert pair["verdict"] == "better"
+    assert "more than the margin" not in pair["sentence"]
+
+
 def test_a_distance_is_better_when_smaller():
     data = table(offsets=[0, 0.3]).assign(metric="hd95_mm")
     found = compare(data, "tumor:hd95_mm")
