@@ -51,6 +51,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+NO_FOLDER = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
 
 
 def disk_trouble(error: BaseException) -> str | None:
@@ -75,6 +76,16 @@ def disk_trouble(error: BaseException) -> str | None:
     return (
         f"No permission for {where or 'a file'} ({error.strerror}). Choose a folder that you may "
         "write to, or change its permissions; nothing that was finished is lost."
+    )
+
+
+def path_trouble(error: OSError) -> str | None:
+    """Sentence for a user about a path that leads nowhere; None where the error is another one."""
+    if error.errno not in NO_FOLDER or not error.filename:
+        return None
+    return (
+        f"{error.filename} cannot be read or written ({error.strerror}): part of the path is "
+        "missing, is a file, or is a link to nothing. Choose another path."
     )
 
 

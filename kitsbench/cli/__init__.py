@@ -9,7 +9,7 @@ import click
 
 import kitsbench
 from kitsbench.errors import KitsbenchError
-from kitsbench.files import disk_trouble
+from kitsbench.files import disk_trouble, path_trouble
 
 # verb -> (module, one line for the overview, so that --help imports no verb)
 VERBS = {
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        trouble = disk_trouble(error)
+        trouble = disk_trouble(error) or path_trouble(error)
         if debug or trouble is None:
             raise
         click.echo(f"Error: {trouble}", err=True)

@@ -21,7 +21,13 @@ DEFAULT = Path("kitsbench-work")
 @click.option(
     "--registry", type=click.Path(path_type=Path), help="Claims of your own, in a TOML file."
 )
-@click.option("--alpha", type=float, default=0.05, show_default=True, help="Level of the tests.")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Level of the tests.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(
     workdir: Path | None,
@@ -51,8 +57,11 @@ def _evidence(workdir: Path | None, recipe: str | None) -> Any:
     from kitsbench.claims import Evidence, evidence_of_table, evidence_of_workdir
     from kitsbench.errors import UsageError
 
-    if workdir is None and not DEFAULT.is_dir():
-        click.echo(f"There is no {DEFAULT}, so nothing is tested; these are the claims.", err=True)
+    if workdir is None and not (DEFAULT / "experiment.json").is_file():
+        click.echo(
+            f"There is no experiment in {DEFAULT}, so nothing is tested; these are the claims.",
+            err=True,
+        )
         return Evidence(pd.DataFrame())
     workdir = workdir or DEFAULT
     if workdir.is_dir():
@@ -62,6 +71,11 @@ def _evidence(workdir: Path | None, recipe: str | None) -> Any:
                 "score tables."
             )
         return evidence_of_workdir(workdir)
+    if not workdir.exists():
+        raise UsageError(
+            f"There is no {workdir}; name the working directory of an experiment, or a long score "
+            "table (CSV or Parquet)."
+        )
     return evidence_of_table(workdir, recipe or "")
 
 

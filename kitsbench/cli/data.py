@@ -123,6 +123,7 @@ def phantom(
     seed gives the same bytes, and case k does not depend on how many are made. Run it again to
     get more cases; those already there are kept.
     """
+    from kitsbench.data.datasets import open_dataset
     from kitsbench.data.phantom import masks_of, write_phantom
 
     if cases is None:
@@ -131,7 +132,8 @@ def phantom(
         write_phantom(
             out, cases, seed, size, labels, anatomy, progress=bar, jobs=jobs, spacing=spacing
         )
-    click.echo(f"{cases} cases are in {out}", err=True)
+    held = len(open_dataset(out).cases)
+    click.echo(f"{held} cases are in {out}", err=True)
     if anatomy is not None:
         click.echo("These are synthetic images on real masks; call them so.", err=True)
 

@@ -123,7 +123,7 @@ def read_header(path: Path, case: str = "") -> Header:
 
     path = Path(path)
     if not path.is_file():
-        raise refuse(path, case, "no such file", "A scan is a NIfTI file.", "Check the path.")
+        raise refuse(path, case, "no such file", "A scan is a file.", "Check the path.")
     if path.stat().st_size == 0:
         raise refuse(
             path, case, "the file is empty", "A NIfTI file has a header.", "Download it again."

@@ -36,7 +36,7 @@ from kitsbench.experiments.materials import (
     find_dataset,
     prepare_all,
 )
-from kitsbench.experiments.planner import Planner, choose_protocols
+from kitsbench.experiments.planner import Planner, check_endpoint, choose_protocols
 from kitsbench.experiments.request import (
     DATASET_BUDGET,
     DATASET_SEEDS,
@@ -131,6 +131,7 @@ def plan_experiment(
     device = machine.device
     workdir = request.workdir
     dataset = find_dataset(request, tell, count)
+    check_endpoint(request, dataset)
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
     entrants = choose_entrants(request, labels, device, dataset.median_spacing())
     for entrant in entrants:

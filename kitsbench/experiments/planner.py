@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from kitsbench.data.datasets import Dataset
 from kitsbench.data.folds import Split
 from kitsbench.data.leaks import patients
+from kitsbench.errors import UsageError
+from kitsbench.evaluation import get_protocol
 from kitsbench.experiments.identity import Entrant, describe_trial
 from kitsbench.experiments.machine import Machine
 from kitsbench.experiments.materials import Stores
@@ -15,6 +17,7 @@ from kitsbench.experiments.request import Request
 from kitsbench.experiments.task import TrialTask
 from kitsbench.experiments.trial import CURVE_CASES
 from kitsbench.recipe import Recipe
+from kitsbench.statistics.endpoints import parse_endpoint
 from kitsbench.training.budget import Budget
 
 
@@ -23,6 +26,27 @@ def choose_protocols(request: Request, dataset: Dataset) -> tuple[str, ...]:
     own = "kits23" if "cyst" in dataset.labels else "kits19"
     first = request.protocol or own
     return tuple(dict.fromkeys((first, "labels")))
+
+
+def check_endpoint(request: Request, dataset: Dataset) -> None:
+    """See that the experiment will have scores of its endpoint.
+
+    Raises
+    ------
+    UsageError
+        The text is no ``region:metric``, or the protocol has no such region or metric.
+    """
+    endpoint = parse_endpoint(request.endpoint)
+    protocol = get_protocol(choose_protocols(request, dataset)[0])
+    for what, name, known in (
+        ("region", endpoint.region, [region.name for region in protocol.regions]),
+        ("metric", endpoint.metric, list(protocol.metrics)),
+    ):
+        if name not in known:
+            raise UsageError(
+                f"The endpoint is {request.endpoint!r}, but protocol {protocol.name} has no {what} "
+                f"'{name}'; it has {', '.join(known)}."
+            )
 
 
 @dataclass

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from kitsbench.errors import DataError
 from kitsbench.experiments.results import Results, TrialRecord, load_results
@@ -44,7 +45,7 @@ def make_entries(workdir: str | Path) -> list[Entry]:
     Raises
     ------
     DataError
-        Trials are still to be run, or none finished.
+        Trials are still to be run, or none finished, or an entry would break the schema.
     """
     results = load_results(workdir)
     open_trials = [t for t in results.trials if t.state not in ("finished", "failed")]
@@ -57,11 +58,15 @@ def make_entries(workdir: str | Path) -> list[Entry]:
         raise DataError(f"No trial in {workdir} finished; there is nothing to publish.")
     scores = _scores(results)
     ranks = _ranks(results)
-    return [
-        _entry(results, architecture, scores, ranks)
-        for architecture in results.experiment.get("architectures", [])
-        if any(t.architecture == architecture["label"] for t in results.trials)
-    ]
+    try:
+        return [
+            _entry(results, architecture, scores, ranks)
+            for architecture in results.experiment.get("architectures", [])
+            if any(t.architecture == architecture["label"] for t in results.trials)
+        ]
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise DataError(f"{workdir} cannot be published: {reason}.") from error
 
 
 def _entry(

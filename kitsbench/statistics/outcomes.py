@@ -271,7 +271,7 @@ def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], asked: str = "auto")
             )
     if blocks.n_cases < FEW_CASES:
         notes.append(
-            f"There are {blocks.n_cases} cases: below {FEW_CASES} the intervals of single means "
+            f"Number of cases {blocks.n_cases}: below {FEW_CASES} the intervals of single means "
             "cover less than they say."
         )
     if tests and asked != "auto":
@@ -280,7 +280,7 @@ def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], asked: str = "auto")
             "L0): between equal architectures it finds differences far more often than alpha "
             "says, because all cases of a fold share one network."
         )
-    elif any(test.result.scope == "L0" for test in tests):
+    elif blocks.n_cases > 1 and any(test.result.scope == "L0" for test in tests):
         notes.append(
             "Without a second seed or four folds the tests speak of these trained models only "
             "(scope L0); rank intervals vary the cases alone. Run at least two seeds."

@@ -238,9 +238,11 @@ def _values(
         outside = (numbers < 0) | (numbers > 1 + 1e-6)  # single precision may exceed 1
     wrong = np.flatnonzero(outside & metric.isin(UNIT_INTERVAL).to_numpy())
     if len(wrong):
+        value = numbers[wrong[0]]
+        remedy = "; divide percentages by 100" if value > 1 else ""
         raise DataError(
-            f"{places[wrong[0]]}: column 'value' holds {numbers[wrong[0]]:g}, but "
-            f"{metric.iloc[wrong[0]]} lies between 0 and 1; divide percentages by 100."
+            f"{places[wrong[0]]}: column 'value' holds {value:g}, but "
+            f"{metric.iloc[wrong[0]]} lies between 0 and 1{remedy}."
         )
     return numbers
 

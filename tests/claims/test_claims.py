@@ -224,11 +224,13 @@ def test_a_score_table(tmp_path):
 
 def test_without_an_experiment_the_claims_are_listed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "kitsbench-work" / "profiles").mkdir(parents=True)  # as `profile` leaves it
     result = invoke("--json")
     assert [row["verdict"] for row in json.loads(result.stdout)] == ["not tested"] * len(IDS)
-    assert "There is no kitsbench-work" in result.stderr
-    with pytest.raises(DataError, match="There is no file"):
+    assert "There is no experiment in kitsbench-work" in result.stderr
+    with pytest.raises(UsageError, match="name the working directory"):
         invoke(tmp_path / "none")
+    assert invoke("--alpha", "7").exit_code == 2
 
 
 def test_claims_of_ones_own(tmp_path, monkeypatch):

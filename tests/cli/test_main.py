@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from command_line import run_kitsbench
+from command_line import call_kitsbench, run_kitsbench
 
 from kitsbench.cli import VERBS
 
@@ -54,3 +54,16 @@ def test_doctor_says_what_is_there(tmp_path):
     assert rows["architecture unet3d"]["status"] == "ok"
     assert all(row["remedy"] for row in rows.values() if row["status"] == "missing")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("place", ["file/report", "nothing"])
+def test_a_path_that_leads_nowhere_is_named(tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "nothing").symlink_to(tmp_path / "unmounted" / "disk")
+    table = tmp_path / "scores.csv"
+    rows = [f"{a},{case % 2},0,c{case},tumor,dice,0.{case}" for a in "ab" for case in range(1, 9)]
+    table.write_text("architecture,fold,seed,case,region,metric,value\n" + "\n".join(rows))
+    done = call_kitsbench("compare", table, "--figures", tmp_path / place)
+    assert done.code == 2
+    assert "Choose another path" in done.err
+    assert str(tmp_path / place.split("/")[0]) in done.err

@@ -322,6 +322,23 @@ def test_wrong_usage_says_what_to_do(tmp_path, arguments, words):
     assert done.out == ""
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        ("tumor", "one region and one metric"),
+        ("tumour:dice", "no region 'tumour'; it has kidney_and_tumor, tumor"),
+        ("tumor:diec", "no metric 'diec'; it has dice, precision, recall"),
+    ],
+)
+def test_an_endpoint_without_scores_is_told_before_training(finished, tmp_path, endpoint, words):
+    arguments, workdir, _ = finished
+    arguments = [tmp_path / "work" if a == workdir else a for a in arguments]
+    done = call_kitsbench(*arguments, "--endpoint", endpoint)
+    assert done.code == 2
+    assert words in done.err
+    assert not (tmp_path / "work" / "trials").exists()
+
+
 def test_a_configuration_file_sets_options_and_the_command_line_goes_before(
     plugin, phantom, tmp_path
 ):
