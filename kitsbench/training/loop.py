@@ -114,7 +114,8 @@ class _Run:
         self.waiting: Reading | None = None
         self.optimiser_state: Any = None
         self._resume()
-        self._fit_memory()
+        if not self.ledger.steps:  # else they are those of the checkpoint, bit for bit
+            self._fit_memory()
         self.clock = team_clock(job.device, self.ledger.device_seconds, self.team)
         self.energy = EnergyMeter(job.device, self.team.share(self.ledger.energy_joules))
         self._enter_stage()
@@ -356,7 +357,10 @@ class _Run:
                 take, self.network, len(batch.cases), ledger.accumulation
             )
             return values
-        return take(ledger.accumulation)
+        # One process may have begun what several go on with: each has a part of the batch.
+        own = len(batch.cases)
+        wanted = -(-ledger.accumulation // self.team.size)
+        return take(next(parts for parts in range(wanted, own + 1) if own % parts == 0))
 
     def _fit_memory(self) -> None:
         """On a CPU, where memory that is gone ends the process, choose the parts beforehand."""

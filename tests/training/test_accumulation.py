@@ -123,6 +123,17 @@ def test_a_cap_on_a_cpu_is_kept_by_choosing_the_parts_beforehand(make_job):
     assert train(tight).ledger.accumulation == 4
 
 
+def test_a_resumed_run_keeps_the_parts_that_were_chosen_beforehand(make_job):
+    tight = make_job(recipe=RECIPE, budget=Budget(2, "steps"), folder="tight", max_memory=1)
+    assert train(tight).ledger.accumulation == 4
+    # Memory is short for another reason now, or plenty on another node: the result is the same.
+    roomy = replace(tight, budget=BUDGET, max_memory=2**50)
+    assert train(roomy).ledger.accumulation == 4
+    plain = make_job(recipe=RECIPE, budget=Budget(2, "steps"), folder="plain")
+    assert train(plain).ledger.accumulation == 1
+    assert train(replace(plain, budget=BUDGET, max_memory=1)).ledger.accumulation == 1
+
+
 def test_what_a_sample_keeps_holds_its_features(make_job):
     job = make_job()
     network = job.architecture.build(job.spec).train()

@@ -114,6 +114,16 @@ def test_a_time_budget_is_spent_by_all_devices_together_and_goes_on_after_a_stop
     assert longest <= first[1]["device_seconds"]
 
 
+def test_several_processes_go_on_with_batches_that_one_took_in_parts(make_job, tmp_path):
+    recipe = replace(make_job().recipe, batch=4)
+    job = make_job(recipe=recipe, budget=Budget(2, "steps"), folder="tight", max_memory=1)
+    assert train(job).ledger.accumulation == 4
+    job = replace(job, budget=Budget(4, "steps"), max_memory=None)
+    first, second = train_together(job, 2, tmp_path)
+    assert first[1]["steps"] == second[1]["steps"] == 4
+    assert first[1]["accumulation"] == 4
+
+
 def test_the_parts_of_a_batch_make_up_the_batch(make_job):
     job = make_job()
     recipe = replace(job.recipe, batch=4)
