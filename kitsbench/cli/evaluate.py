@@ -12,7 +12,7 @@ import click
 from kitsbench.cli.evaluation_tables import print_evaluations
 from kitsbench.errors import DataError, UsageError
 from kitsbench.evaluation import side_by_side
-from kitsbench.evaluation.pool import KILLED
+from kitsbench.evaluation.pool import NO_MEMORY
 from kitsbench.evaluation.protocols import ALL
 from kitsbench.files import digest, write_atomic, write_json
 
@@ -162,7 +162,7 @@ def command(
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
         print_evaluations(evaluations)
-    unfinished = any(problem.reason == KILLED for problem in evaluations[0].problems)
+    unfinished = any(problem.reason == NO_MEMORY for problem in evaluations[0].problems)
     if partial is not None and not unfinished:
         partial.unlink(missing_ok=True)
     _report(evaluations)

@@ -12,7 +12,7 @@ from typing import IO, Any
 import kitsbench
 from kitsbench.errors import DataError, UsageError
 from kitsbench.evaluation.cases import CaseFiles, CaseScores, Task
-from kitsbench.evaluation.pool import KILLED
+from kitsbench.evaluation.pool import NO_MEMORY
 from kitsbench.files import digest
 
 _HEADER = "kitsbench evaluate: cases done so far"
@@ -69,7 +69,7 @@ class PartialScores:
 
     def add(self, case: str, scores: CaseScores) -> None:
         """Keep a case, unless it is kept already."""
-        if scores.problem is not None and scores.problem["reason"] == KILLED:
+        if scores.problem is not None and scores.problem["reason"] == NO_MEMORY:
             return  # another attempt may succeed
         if self.path is None or case in self.scores:
             return

@@ -56,24 +56,31 @@ def score_cases(
     jobs = min(jobs, len(left) // 2)
     if jobs < 2:
         for file in left:
-            yield file.case, score_files(file, task)
+            try:
+                yield file.case, score_files(file, task)
+            except MemoryError:
+                yield file.case, _no_memory(file)
         return
-    killed = []
-    for file, scores in _score_in(jobs, left, task):
-        if scores is None:
-            killed.append(file)
-        else:
-            yield file.case, scores
-    # With one process the others go as well. Alone, each shows whether it was the cause.
-    for file in killed:
-        ((_, scores),) = _score_in(1, [file], task)
-        yield file.case, scores or CaseScores(problem=asdict(_killed(file)))
+    while left:
+        lost = set()
+        for file, scores in _score_in(jobs, left, task):
+            if scores is None:
+                lost.add(file.case)
+            else:
+                yield file.case, scores
+        # With one process the others go as well, and whatever was waiting. Work is begun in
+        # order, so the cause is among the first; alone, each shows whether it was.
+        again = [file for file in left if file.case in lost]
+        for file in again[:jobs]:
+            ((_, scores),) = _score_in(1, [file], task)
+            yield file.case, scores or _no_memory(file)
+        left = again[jobs:]
 
 
 def _score_in(
     jobs: int, files: Sequence[CaseFiles], task: Task
 ) -> Iterator[tuple[CaseFiles, CaseScores | None]]:
-    """Score cases in new processes; None for what was not done when one of them was killed."""
+    """Score cases in new processes; None for what was not done for want of memory or process."""
     context = get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=die_with_parent) as pool:
         futures, lost = {}, []
@@ -86,7 +93,7 @@ def _score_in(
             for future in as_completed(futures):
                 try:
                     yield futures[future], future.result()
-                except BrokenProcessPool:
+                except (BrokenProcessPool, MemoryError):
                     lost.append(futures[future])
             for file in lost:
                 yield file, None
@@ -95,11 +102,11 @@ def _score_in(
             raise
 
 
-KILLED = "its process was killed, probably for lack of memory; give it more and run it again"
+NO_MEMORY = "memory ran out, or its process was killed for that; give it more and run it again"
 
 
-def _killed(file: CaseFiles) -> Problem:
-    return Problem(file.case, str(file.truth.path), KILLED)
+def _no_memory(file: CaseFiles) -> CaseScores:
+    return CaseScores(problem=asdict(Problem(file.case, str(file.truth.path), NO_MEMORY)))
 
 
 def jobs_that_fit(files: Sequence[CaseFiles]) -> int:

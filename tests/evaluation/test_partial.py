@@ -18,7 +18,7 @@ from save_maps import save_map
 
 from kitsbench.cli import main
 from kitsbench.errors import UsageError
-from kitsbench.evaluation import evaluate
+from kitsbench.evaluation import evaluate, pool
 
 
 class Stop(Exception):
@@ -176,6 +176,20 @@ def test_a_killed_worker_costs_no_case(four_cases):
     assert found.rows == evaluate(*four_cases, "kits23", jobs=1).rows
 
 
+def test_a_case_for_which_memory_does_not_suffice_leaves_the_others(four_cases, monkeypatch):
+    real = pool.score_files
+
+    def score_files(file, task):
+        if file.case == "case_00002":
+            raise MemoryError
+        return real(file, task)
+
+    monkeypatch.setattr(pool, "score_files", score_files)
+    found = evaluate(*four_cases, "kits23", jobs=1)
+    assert [problem.case for problem in found.problems] == ["case_00002"]
+    assert len({row["case"] for row in found.rows}) == 3
+
+
 def test_a_case_that_kills_every_worker_is_named_and_tried_again_by_the_next_command(
     four_cases, tmp_path
 ):
@@ -195,5 +209,5 @@ def test_a_case_that_kills_every_worker_is_named_and_tried_again_by_the_next_com
         killer.join()
     assert not found.rows
     assert [problem.case for problem in found.problems] == [f"case_{k:05d}" for k in range(4)]
-    assert "its process was killed" in found.problems[0].reason
+    assert "memory ran out, or its process was killed" in found.problems[0].reason
     assert not evaluate(*four_cases, "kits23", jobs=2, partial=partial).problems
