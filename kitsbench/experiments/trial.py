@@ -362,24 +362,30 @@ def _score_case(
     return rows, labels, native
 
 
+def _weights(task: TrialTask) -> list[str]:
+    """Hashes of the weights that a trial is scored with."""
+    newest = [latest_checkpoint(t.folder.checkpoints) for t in task.members or [task]]
+    return [str(read_json(c / "SHA256.json")["model.safetensors"]) for c in newest if c is not None]
+
+
 def _score(task: TrialTask, trained: Trained, cases: _CaseReader, report: Report) -> pd.DataFrame:
     """Score every held-out case; rows of a case that was scored before a kill are kept."""
-    part = task.folder.partial_scores
-    rows: list[dict[str, Any]] = []
-    if part.exists():
-        try:
-            rows = list(read_json(part))
-        except ValueError:
-            rows = []
-    done = {row["case"] for row in rows}
+    part, weights = task.folder.partial_scores, _weights(task)
+    scored: dict[str, list[dict[str, Any]]] = {}
+    # After a damaged checkpoint the training was repeated from the one before, and on most
+    # devices that gives other weights.
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        kept = read_json(part)
+        scored = dict(kept["scored"]) if kept["weights"] == weights else {}
     for index, case in enumerate(task.test_cases):
         report("score", index / len(task.test_cases))
-        if case in done:
+        prediction = task.folder.predictions / f"{case}.nii.gz"
+        if case in scored and (prediction.exists() or not task.keep_predictions):
             continue
-        found, labels, native = _score_case(task, trained, cases, case, *task.protocols)
-        rows += found
+        scored[case], labels, native = _score_case(task, trained, cases, case, *task.protocols)
         if task.keep_predictions:
-            write_label(task.folder.predictions / f"{case}.nii.gz", labels, native)
-        write_json(part, rows)
+            write_label(prediction, labels, native)
+        write_json(part, {"weights": weights, "scored": scored})
+    rows = [row for case in task.test_cases for row in scored[case]]
     columns = ["protocol", "case", "region", "metric", "value", "status"]
     return pd.DataFrame(rows, columns=columns)

@@ -20,7 +20,7 @@ from kitsbench.experiments.experiment import plan_experiment
 from kitsbench.experiments.folder import TrialFolder
 from kitsbench.experiments.request import Request
 from kitsbench.experiments.trial import run_trial
-from kitsbench.files import read_json
+from kitsbench.files import read_json, write_json
 from kitsbench.isolation import process_context
 from kitsbench.training.budget import Budget
 from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
@@ -219,6 +219,19 @@ def test_a_kill_between_any_two_files_of_the_end_loses_nothing(plan, tmp_path):
     assert run_trial(task) == "finished"
     assert latest_checkpoint(task.folder.checkpoints).stat().st_mtime_ns == trained
     assert not task.folder.partial_scores.exists()
+    assert_same(task, whole)
+
+
+def test_scores_of_other_weights_and_missing_predictions_are_made_anew(plan, tmp_path):
+    (task,) = plan(steps=3, folds=(0,), seeds=1)
+    (whole,), _ = undisturbed([task], tmp_path)
+    assert exit_code(start(task, "scores.parquet", body=work_until)) == 9
+    kept = read_json(task.folder.partial_scores)
+    for row in [row for rows in kept["scored"].values() for row in rows]:
+        row["value"] = 0.123
+    write_json(task.folder.partial_scores, {**kept, "weights": ["of another network"]})
+    next(task.folder.predictions.glob("*.nii.gz")).unlink()
+    assert run_trial(task) == "finished"
     assert_same(task, whole)
 
 
