@@ -66,18 +66,29 @@ class Lease:
         self._thread.join()
         self.give_up()
 
-    def give_up(self, last_word: Callable[[], None] = lambda: None) -> None:
-        """Let others have it, if it is still ours.
+    def while_ours(self, call: Callable[[], object]) -> bool:
+        """Call something while nobody can take over; not at all where somebody has.
 
-        Parameters
-        ----------
-        last_word : callable
-            Called first, while nobody can take over; not at all where somebody has.
+        Returns
+        -------
+        bool
+            Whether it was called.
         """
-        with contextlib.suppress(OSError), _alone(self.file.parent):
-            if self._is_ours():
-                last_word()
-                self.file.unlink(missing_ok=True)
+        with _alone(self.file.parent):
+            ours = self._is_ours()
+            if ours:
+                call()
+        return ours
+
+    def give_up(self, last_word: Callable[[], object] = lambda: None) -> None:
+        """Let others have it, after a last word, if it is still ours."""
+
+        def leave() -> None:
+            last_word()
+            self.file.unlink(missing_ok=True)
+
+        with contextlib.suppress(OSError):
+            self.while_ours(leave)
 
     def check(self) -> None:
         """See whether it is still ours; it is not after this process was suspended for long.

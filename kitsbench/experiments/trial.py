@@ -28,7 +28,7 @@ from kitsbench.data.writing import write_label
 from kitsbench.errors import ContractError, DataError
 from kitsbench.evaluation import score_case
 from kitsbench.experiments.environment import describe_environment, device_class, device_name
-from kitsbench.experiments.lease import LeaseTaken
+from kitsbench.experiments.lease import Lease, LeaseTaken
 from kitsbench.experiments.ranks import open_team
 from kitsbench.experiments.task import TrialTask
 from kitsbench.experiments.watchdog import Watchdog
@@ -83,7 +83,7 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
                     lease.check()
                     report(stage, fraction)
 
-                return _attempt(task, progress, watchdog.beat)
+                return _attempt(task, progress, watchdog.beat, lease)
     except LeaseTaken:
         return "taken"
     except OSError as error:  # the lease itself could not be written
@@ -92,7 +92,7 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
         return "failed"
 
 
-def _attempt(task: TrialTask, report: Report, beat: Beat) -> str:
+def _attempt(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> str:
     folder = task.folder
     try:
         folder.write("trial.json", task.trial)
@@ -103,8 +103,11 @@ def _attempt(task: TrialTask, report: Report, beat: Beat) -> str:
     except LeaseTaken:
         raise
     except BaseException as error:
-        folder.try_status("failed", *explain(error))
         traceback.print_exc(file=sys.stderr)
+        reason = explain(error)
+        # Files that go away under its hands may be the work of whoever has taken the trial over.
+        if not lease.while_ours(lambda: folder.try_status("failed", *reason)):
+            raise LeaseTaken(folder.path.name) from error
         if not isinstance(error, Exception):
             raise
         return "failed"
