@@ -144,6 +144,7 @@ def gpus(monkeypatch, *names):
 def finish_and_linger(task, pipe):
     """Body of a trial's process that has said how it ended and does not come to its end."""
     task.folder.set_status("finished")
+    pipe.send(("score", 1.0))
     pipe.send(("end", "finished"))
     time.sleep(600)
 
@@ -155,8 +156,14 @@ def test_a_finished_trial_stays_finished_though_its_process_has_to_be_stopped(
     (task,) = experiment.tasks
     task.folder.path.mkdir(parents=True)
     monkeypatch.setattr(local, "_child", finish_and_linger)
-    events = []
-    local.LocalExecutor(timeout=1).execute([task], events.append)
+    executor, events = local.LocalExecutor(timeout=600), []
+
+    def notify(event):
+        events.append(event)
+        if event.kind == "progress":  # its time is over while it takes its leave
+            executor._running[0].deadline = 0.0
+
+    executor.execute([task], notify)
     assert events[-1].kind == "finished"
     assert task.folder.read_status()["status"] == "finished"
 
