@@ -73,7 +73,7 @@ def _ranking(console: Console, comparison: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from kitsbench.statistics.endpoints import UNIT_INTERVAL
+    from kitsbench.statistics.endpoints import cut, parse_endpoint
 
     where = " · ".join(text for text in (comparison.dataset, comparison.protocol) if text)
     title = f"{comparison.endpoint}{' · ' if where else ''}{where}"
@@ -94,13 +94,16 @@ def _ranking(console: Console, comparison: Comparison) -> None:
     for name, justify in columns:
         table.add_column(name, justify=justify, no_wrap=name != "architecture")
     digits = 2 if comparison.endpoint.endswith(("_mm", "_ml")) else 4
-    bounded = comparison.endpoint.endswith(UNIT_INTERVAL)
+    metric = parse_endpoint(comparison.endpoint).metric
     for row in comparison.ranking:
+        low, high = row["ci_low"], row["ci_high"]
+        if low is not None and high is not None:
+            low, high = cut(low, high, metric)
         table.add_row(
             str(row["rank"]),
             escape(row["architecture"]),
             f"{row['mean']:.{digits}f}",
-            _interval(row["ci_low"], row["ci_high"], digits, bounded),
+            _interval(low, high, digits),
             f"{row['rank_low']}-{row['rank_high']}",
             f"{row['p_first']:.2f}",
             row["group"] or "",
@@ -113,11 +116,9 @@ def _unit(endpoint: str) -> str:
     return {"_mm": " mm", "_ml": " ml"}.get(endpoint[-3:], "")
 
 
-def _interval(low: float | None, high: float | None, digits: int, bounded: bool = False) -> str:
+def _interval(low: float | None, high: float | None, digits: int) -> str:
     if low is None or high is None:
         return "not defined"
-    if bounded:  # no Dice is below 0 or above 1
-        low, high = max(low, 0.0), min(high, 1.0)
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
 

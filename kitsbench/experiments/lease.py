@@ -129,15 +129,17 @@ class Lease:
 
     def _beat(self) -> None:
         beat = 0
+
+        def write() -> None:
+            with open(self.file, "r+b", buffering=0) as file:
+                file.write(self._content(beat))
+
         while not self._stop.wait(BEAT):
             beat += 1
             try:
-                with _alone(self.file.parent):
-                    if not self._is_ours():
-                        self._lost.set()
-                        return
-                    with open(self.file, "r+b", buffering=0) as file:
-                        file.write(self._content(beat))
+                if not self.while_ours(write):
+                    self._lost.set()
+                    return
             except OSError:
                 continue  # a file system that is away for a moment; the next beat may get through
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from kitsbench.files import write_text
 from kitsbench.leaderboard.board import boards, read_board
 from kitsbench.leaderboard.schema import Entry, Score
-from kitsbench.statistics.endpoints import UNIT_INTERVAL
+from kitsbench.statistics.endpoints import cut
 
 _DASH = "–"
 
@@ -151,9 +151,7 @@ def _with_interval(score: Score | None) -> str:
         return _DASH
     if score.ci_low is None or score.ci_high is None:
         return f"{score.mean:.3f}"
-    low, high = score.ci_low, score.ci_high
-    if score.metric in UNIT_INTERVAL:
-        low, high = max(low, 0.0), min(high, 1.0)  # no Dice lies outside
+    low, high = cut(score.ci_low, score.ci_high, score.metric)
     return f"{score.mean:.3f} [{low:.3f}, {high:.3f}]"
 
 

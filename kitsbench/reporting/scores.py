@@ -7,7 +7,7 @@ from typing import Any
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.tables import Table
-from kitsbench.statistics.endpoints import UNIT_INTERVAL
+from kitsbench.statistics.endpoints import cut
 
 METRICS = ("dice", "precision", "recall")
 SURFACE_METRICS = ("surface_dice", "hd95_mm", "assd_mm")  # where they were computed
@@ -106,11 +106,11 @@ def _region_table(analysis: Analysis, protocol: str, region: str, meaning: str) 
 
 
 def interval_of_mean(row: dict[str, Any]) -> str:
-    """The interval of a mean, cut where its metric ends: no Dice is above 1."""
+    """The interval of a mean, cut where its metric ends."""
     low: Any = row.get("ci_low")
     high: Any = row.get("ci_high")
-    if row.get("metric") in UNIT_INTERVAL and not words.missing(low) and not words.missing(high):
-        low, high = max(float(low), 0.0), min(float(high), 1.0)
+    if not words.missing(low) and not words.missing(high):
+        low, high = cut(float(low), float(high), str(row.get("metric")))
     return words.interval(low, high)
 
 

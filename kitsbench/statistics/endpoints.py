@@ -103,6 +103,11 @@ def parse_endpoint(text: str | tuple[str, str] | Endpoint) -> Endpoint:
     return Endpoint(parts[0].strip(), parts[1].strip())
 
 
+def cut(low: float, high: float, metric: str) -> tuple[float, float]:
+    """Cut the interval of a mean where its metric ends: no Dice is below 0 or above 1."""
+    return (max(low, 0.0), min(high, 1.0)) if metric in UNIT_INTERVAL else (low, high)
+
+
 def margin_of(
     endpoint: Endpoint, margins: float | Mapping[str, float | None] | None
 ) -> float | None:
