@@ -17,6 +17,11 @@ from kitsbench.experiments.results import load_results
 from kitsbench.files import read_json
 
 
+def one_fold(phantom, budget):
+    """Options of a run that trains each architecture once."""
+    return ("--dataset", phantom, *SMALL, "--folds", "0", "--seeds", "1", "--budget", budget)
+
+
 def test_a_run_ends_with_every_trial_finished_and_a_report(finished):
     _, workdir, done = finished
     assert done.code == 0, done.err
@@ -141,15 +146,7 @@ def test_failures_are_contained_and_named(plugin, phantom, tmp_path):
         plugin("nan", "GivesNan", module),
         plugin("hungry", "EatsMemory", module),
         importless,
-        "--dataset",
-        phantom,
-        *SMALL,
-        "--folds",
-        "0",
-        "--seeds",
-        "1",
-        "--budget",
-        "4steps",
+        *one_fold(phantom, "4steps"),
         "--max-memory",
         "1500MiB",
         "--workdir",
@@ -182,15 +179,7 @@ def test_each_process_of_a_trial_is_held_to_the_memory_limit(plugin, phantom, tm
     arguments = (
         "run",
         plugin("large", "TakesThreeGibibytes", "architectures.broken"),
-        "--dataset",
-        phantom,
-        *SMALL,
-        "--folds",
-        "0",
-        "--seeds",
-        "1",
-        "--budget",
-        "2steps",
+        *one_fold(phantom, "2steps"),
         "--world-size",
         processes,
         "--workdir",
@@ -210,15 +199,7 @@ def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(plugin, phantom, t
         plugin("killer", "KillsItself", module),
         plugin("endless", "NeverEnds", module),
         plugin("good", "Smallest"),
-        "--dataset",
-        phantom,
-        *SMALL,
-        "--folds",
-        "0",
-        "--seeds",
-        "1",
-        "--budget",
-        "4steps",
+        *one_fold(phantom, "4steps"),
         "--timeout",
         "10",
         "--workdir",
@@ -236,15 +217,7 @@ def test_ensembles_share_the_trials_of_their_members(plugin, phantom, tmp_path):
         plugin("mean_of_two", "Mean"),
         plugin("vote_of_two", "Vote"),
         "residual_unet",
-        "--dataset",
-        phantom,
-        *SMALL,
-        "--folds",
-        "0",
-        "--seeds",
-        "1",
-        "--budget",
-        "3steps",
+        *one_fold(phantom, "3steps"),
         "--workdir",
         tmp_path / "work",
         "--json",
