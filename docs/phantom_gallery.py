@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kitsbench.data.phantom import draw_case, render_case
-from kitsbench.data.phantom_anatomy import Lesion, Patient
-from kitsbench.data.phantom_canvas import Fields
-from kitsbench.data.phantom_render import Frame, render
+from kitsbench.data.phantom.anatomy import Lesion, Patient
+from kitsbench.data.phantom.canvas import Fields
+from kitsbench.data.phantom.dataset import draw_case, render_case
+from kitsbench.data.phantom.render import Frame, render
 
 OUT = Path(__file__).resolve().parent / "_static" / "phantom"
 WINDOW = (-160, 240)  # HU

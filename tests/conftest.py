@@ -34,7 +34,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six cases of the built-in phantom, kits19 layout."""
-    from kitsbench.data.phantom import write_phantom
+    from kitsbench.data.phantom.dataset import write_phantom
 
     return write_phantom(tmp_path_factory.mktemp("phantom") / "phantom", 6, jobs=2)
 
@@ -42,8 +42,8 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def coarse_store(phantom: Path, tmp_path_factory: pytest.TempPathFactory):
     """The phantom prepared at 9 mm: volumes of about 32 voxels a side, for quick trainings."""
-    from kitsbench.data.datasets import open_dataset
-    from kitsbench.data.prepare import prepare
+    from kitsbench.data.datasets.dataset import open_dataset
+    from kitsbench.data.preparation.prepare import prepare
 
     out = tmp_path_factory.mktemp("prepared")
     return prepare(open_dataset(phantom), (9.0, 9.0, 9.0), out)

@@ -48,7 +48,7 @@ def test_links_between_pages_lead_somewhere():
 
 
 def test_the_first_run_is_as_large_as_the_page_says():
-    from kitsbench.experiments import request
+    from kitsbench.experiments.asked import request
 
     text = " ".join((DOCS / "first_run.md").read_text(encoding="utf-8").split())
     seconds = request.PHANTOM_BUDGET.removesuffix("s")

@@ -17,7 +17,7 @@ from kitsbench.claims.registry import Claim, Step
 from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.results import load_results
 from kitsbench.statistics import compare, read_scores, validate_scores
-from kitsbench.statistics.verdicts import FAILURES_WITHOUT_VERDICT
+from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 
 VERDICTS = ("replicated", "contradicted", "not settled", "not tested")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from kitsbench.statistics.calibration import Calibration, Rate
+    from kitsbench.statistics.calibration.rates import Calibration, Rate
 
 
 @click.command(name="calibrate")
@@ -39,7 +39,7 @@ def command(
     wrong. The whole benchmark takes about ten minutes on one core, --quick some seconds.
     """
     from kitsbench.cli.data import _bar
-    from kitsbench.statistics.calibration import calibrate
+    from kitsbench.statistics.calibration.rates import calibrate
 
     with _bar("situations") as bar:
         found = calibrate(replicates, seed, quick, bar)

@@ -73,7 +73,7 @@ def _ranking(console: Console, comparison: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from kitsbench.statistics.endpoints import cut, parse_endpoint
+    from kitsbench.statistics.table.endpoints import cut, parse_endpoint
 
     where = " · ".join(text for text in (comparison.dataset, comparison.protocol) if text)
     title = f"{comparison.endpoint}{' · ' if where else ''}{where}"

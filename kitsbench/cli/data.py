@@ -123,8 +123,8 @@ def phantom(
     seed gives the same bytes, and case k does not depend on how many are made. Run it again to
     get more cases; those already there are kept.
     """
-    from kitsbench.data.datasets import open_dataset
-    from kitsbench.data.phantom import masks_of, write_phantom
+    from kitsbench.data.datasets.dataset import open_dataset
+    from kitsbench.data.phantom.dataset import masks_of, write_phantom
 
     if cases is None:
         cases = 20 if anatomy is None else len(masks_of(anatomy))
@@ -184,9 +184,9 @@ def fetch(
     takes 15 to 500 MB. The data are CC BY-NC-SA 4.0: not for commercial use.
     """
     from kitsbench.cli.progress import TransferBars
-    from kitsbench.data.download import Patience
-    from kitsbench.data.fetch import fetch as run
-    from kitsbench.data.sources import LICENCE, OFFICIAL, find_source, parse_cases
+    from kitsbench.data.fetching.attempt import Patience
+    from kitsbench.data.fetching.fetch import fetch as run
+    from kitsbench.data.fetching.sources import LICENCE, OFFICIAL, find_source, parse_cases
 
     if name not in OFFICIAL:
         raise UsageError(f"'{name}' is no dataset; there are {', '.join(OFFICIAL)}.")
@@ -234,10 +234,10 @@ def verify(
     One finding a line: the case, what was found, the file, the rule, and what to do. The exit code
     is 2 if a case cannot be used (with --strict: if there is anything to remark).
     """
-    from kitsbench.data.datasets import open_dataset
-    from kitsbench.data.findings import FIELDS
-    from kitsbench.data.verify import verify as run
+    from kitsbench.data.datasets.dataset import open_dataset
+    from kitsbench.data.inspection.verify import verify as run
     from kitsbench.files import write_table
+    from kitsbench.scans.findings import FIELDS
 
     with _bar("cases read") as bar:
         result = run(open_dataset(dataset, layout, allow_empty=True), jobs, bar)
@@ -286,9 +286,9 @@ def prepare(
 
     A run that was stopped is continued. Cases that cannot be used are left out and listed.
     """
-    from kitsbench.data.datasets import open_dataset
-    from kitsbench.data.describe import describe_store
-    from kitsbench.data.prepare import prepare as run
+    from kitsbench.data.datasets.dataset import open_dataset
+    from kitsbench.data.inspection.describe import describe_store
+    from kitsbench.data.preparation.prepare import prepare as run
 
     opened = open_dataset(dataset, layout)
     with _bar("cases prepared") as bar:
@@ -321,9 +321,9 @@ def info(
     Spacings, sizes and label volumes take the headers and the masks. With -o they are drawn beside
     those of the public KiTS data, HU included.
     """
-    from kitsbench.data.datasets import open_dataset
-    from kitsbench.data.describe import describe_store, measure
-    from kitsbench.data.store import MANIFEST, PreparedStore
+    from kitsbench.data.datasets.dataset import open_dataset
+    from kitsbench.data.inspection.describe import describe_store, measure
+    from kitsbench.data.preparation.store import MANIFEST, PreparedStore
 
     if (folder / MANIFEST).is_file():
         if out is not None or hu:
@@ -337,7 +337,7 @@ def info(
             figures = measure(opened, hu or out is not None, jobs, bar)
         found = figures.to_dict()
         if out is not None:
-            from kitsbench.data.figures import write_figures
+            from kitsbench.data.inspection.figures import write_figures
 
             page = write_figures(figures, out)
             click.echo(f"Figures are in {page}.", err=True)

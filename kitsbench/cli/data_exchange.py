@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from kitsbench.data.datasets import Dataset
-    from kitsbench.data.folds import Split
+    from kitsbench.data.datasets.dataset import Dataset
+    from kitsbench.data.splits.split import Split
 
 FOLDER = click.Path(path_type=Path)
 LAYOUT = click.option("--layout", help="How the folder is laid out, where it cannot be told.")
@@ -42,9 +42,9 @@ def export(source: Path, out: Path, split: str, link: bool, layout: str | None) 
     the same folds.
     """
     from kitsbench.cli.data import _bar
-    from kitsbench.data.datasets import open_dataset
-    from kitsbench.data.export import SPLITS, export_nnunet
-    from kitsbench.data.store import MANIFEST, PreparedStore
+    from kitsbench.data.datasets.dataset import open_dataset
+    from kitsbench.data.exchange.nnunet import SPLITS, export_nnunet
+    from kitsbench.data.preparation.store import MANIFEST, PreparedStore
 
     prepared = (source / MANIFEST).is_file()
     found = PreparedStore.open(source) if prepared else open_dataset(source, layout)
@@ -75,8 +75,8 @@ def split(dataset: Path, rule: str, out: Path | None, layout: str | None, as_jso
     RULE is a number of folds; kfold, nnunet or stratified, with :N for N folds; the split of a
     paper (attention_vnet, msan, scau_unet, cascade_classifier); a ratio such as 90:10; or a file.
     """
-    from kitsbench.data.datasets import open_dataset
-    from kitsbench.data.splits import export_split
+    from kitsbench.data.datasets.dataset import open_dataset
+    from kitsbench.data.splits.rules import export_split
 
     opened = open_dataset(dataset, layout)
     found = _make(rule, [case.id for case in opened.cases if case.label is not None], opened)
@@ -94,8 +94,8 @@ def split(dataset: Path, rule: str, out: Path | None, layout: str | None, as_jso
 
 
 def _make(rule: str, cases: list[str], dataset: Dataset | None) -> Split:
-    from kitsbench.data.leaks import check_split_patients, shows_patients
-    from kitsbench.data.splits import choose_rule, tumor_volumes
+    from kitsbench.data.datasets.patients import check_split_patients, shows_patients
+    from kitsbench.data.splits.rules import choose_rule, tumor_volumes
 
     if dataset is None:
         return choose_rule(rule, cases)

@@ -45,7 +45,11 @@ def examine(workdir: Path) -> list[dict[str, Any]]:
     import psutil
     import torch
 
-    from kitsbench.experiments.environment import choose_device, describe_environment, usable_cores
+    from kitsbench.experiments.machines.environment import (
+        choose_device,
+        describe_environment,
+        usable_cores,
+    )
     from kitsbench.registry import load_all
 
     device = choose_device("auto")

@@ -21,8 +21,8 @@ BASES = {
 
 def print_plan(experiment: Experiment, as_json: bool) -> None:
     """Print the plan as a table, or as one JSON document."""
-    from kitsbench.experiments.estimate import estimate
     from kitsbench.experiments.experiment import tuned
+    from kitsbench.experiments.plan.estimate import estimate
 
     found = tuned(experiment, None, lambda event: None)
     searching = _searching(experiment, found is not None)

@@ -14,7 +14,7 @@ class TestedFolds:
         self.fold, self.split, self.name = fold, None, split
         self.folders: dict[str, int] = {}
         if split is not None:
-            from kitsbench.data.splits import choose_rule
+            from kitsbench.data.splits.rules import choose_rule
 
             self.split = choose_rule(split, cases)
         elif fold is None:
@@ -64,7 +64,12 @@ def find_leaks(
     DataError
         There are some, and they were not allowed.
     """
-    from kitsbench.data.leaks import known_patients, leaked_cases, recorded_leaks, refuse_leak
+    from kitsbench.data.datasets.patients import (
+        known_patients,
+        leaked_cases,
+        recorded_leaks,
+        refuse_leak,
+    )
 
     leaked = recorded_leaks(predictions, truth, cases)
     if trained_on is not None:

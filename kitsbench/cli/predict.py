@@ -60,7 +60,8 @@ def command(
     the image, and the image's name.
     """
     from kitsbench.cli.progress import CountBar, console
-    from kitsbench.experiments.environment import choose_device
+    from kitsbench.experiments.asked.request import parse_folds
+    from kitsbench.experiments.machines.environment import choose_device
     from kitsbench.experiments.predict import (
         find_trials,
         open_trials,
@@ -69,7 +70,6 @@ def command(
         record_training,
         training_case,
     )
-    from kitsbench.experiments.request import parse_folds
 
     wanted = parse_folds(folds)
     chosen = find_trials(trial, workdir, None if wanted == "all" else wanted)

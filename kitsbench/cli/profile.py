@@ -40,7 +40,7 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
     """
     import torch
 
-    from kitsbench.experiments.estimate import profile_file
+    from kitsbench.experiments.plan.estimate import profile_file
     from kitsbench.profiling import ProfileJob, profile
 
     if experiment.device.type == "cuda" and not torch.cuda.is_available():
@@ -118,8 +118,8 @@ def command(as_json: bool, patch: str | None, **options: Any) -> int:
     on patches that lie on the device already, and with loading and augmentation.
     """
     from kitsbench.cli.progress import CountBar, console
+    from kitsbench.experiments.asked.request import Request, parse_triple
     from kitsbench.experiments.experiment import plan_experiment
-    from kitsbench.experiments.request import Request, parse_triple
 
     request = Request(seeds=1, split="2", folds=(0,), **options)
     if patch:

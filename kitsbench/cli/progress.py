@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from kitsbench.experiments.execution import Event
+    from kitsbench.experiments.executors.events import Event
 
 # Lines are left to the terminal to wrap: a path that is broken in two cannot be copied.
 console = Console(stderr=True, soft_wrap=True)

@@ -15,8 +15,8 @@ import click
 from kitsbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from kitsbench.experiments.asked.request import Request
     from kitsbench.experiments.experiment import Experiment
-    from kitsbench.experiments.request import Request
 
 
 EXECUTOR_SECTION = "kitsbench.executor"
@@ -64,7 +64,7 @@ def split_option(ctx: click.Context, param: click.Parameter, value: Any) -> str 
     """Refuse a split that is none before any data are touched."""
     if value is None:
         return None
-    from kitsbench.data.splits import RULES, is_rule
+    from kitsbench.data.splits.rules import RULES, is_rule
 
     text = str(value)
     if not is_rule(text):
@@ -208,7 +208,7 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     from kitsbench.cli.progress import CountBar, TrialBars, console
 
     with console.status("Starting ..."):  # importing torch takes a few seconds
-        from kitsbench.experiments.executors import choose_executor
+        from kitsbench.experiments.executors.choose import choose_executor
         from kitsbench.experiments.experiment import plan_experiment, run_experiment
 
     meta = click.get_current_context().meta
@@ -237,9 +237,9 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
 def _request(
     options: dict[str, Any], section: dict[str, Any], tune_section: dict[str, Any]
 ) -> Request:
-    from kitsbench.experiments.options import split_pairs
-    from kitsbench.experiments.request import Request, parse_folds, parse_memory, parse_triple
-    from kitsbench.experiments.tuning import read_tuning
+    from kitsbench.experiments.asked.request import Request, parse_folds, parse_memory, parse_triple
+    from kitsbench.experiments.executors.options import split_pairs
+    from kitsbench.experiments.plan.tuning import read_tuning
     from kitsbench.training.budget import Budget
 
     memory, budget = options.pop("max_memory"), options.pop("budget")

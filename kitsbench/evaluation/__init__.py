@@ -4,7 +4,7 @@ Needs numpy, scipy and nibabel, never torch. Arrays are ``(z, y, x)``, spacings 
 mm.
 """
 
-from kitsbench.evaluation.evaluation import Evaluation, Problem, side_by_side
+from kitsbench.evaluation.folder_scores import Evaluation, Problem, side_by_side
 from kitsbench.evaluation.folders import evaluate, evaluate_protocols
 from kitsbench.evaluation.protocols import (
     METRICS,

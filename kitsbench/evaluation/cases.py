@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kitsbench.errors import DataError
-from kitsbench.evaluation.evaluation import Problem
+from kitsbench.evaluation.folder_scores import Problem
 from kitsbench.evaluation.label_files import LabelFile, read_labels
 from kitsbench.evaluation.pairs import LabelPair, PredictedMap
 from kitsbench.evaluation.protocols import SAMPLED_PROTOCOL, Protocol

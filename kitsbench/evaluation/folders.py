@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kitsbench.errors import DataError, UsageError
 from kitsbench.evaluation.cases import CaseFiles, CaseScores, Task
-from kitsbench.evaluation.evaluation import Evaluation, Problem
+from kitsbench.evaluation.folder_scores import Evaluation, Problem
 from kitsbench.evaluation.label_files import (
     check_same_grid,
     find_label_maps,

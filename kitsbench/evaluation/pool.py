@@ -12,7 +12,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from kitsbench.evaluation.cases import CaseFiles, CaseScores, Task, score_files
-from kitsbench.evaluation.evaluation import Problem
+from kitsbench.evaluation.folder_scores import Problem
 from kitsbench.isolation import die_with_parent
 
 MOST_JOBS = 8

@@ -14,21 +14,27 @@ import torch
 
 from kitsbench import __version__
 from kitsbench.architecture import Labels
-from kitsbench.data.datasets import Dataset
-from kitsbench.data.folds import Split
-from kitsbench.experiments.entrants import (
+from kitsbench.data.datasets.dataset import Dataset
+from kitsbench.data.splits.split import Split
+from kitsbench.experiments.asked.request import (
+    DATASET_BUDGET,
+    DATASET_SEEDS,
+    PHANTOM_BUDGET,
+    PHANTOM_SEEDS,
+    Request,
+)
+from kitsbench.experiments.executors.choose import choose_machine
+from kitsbench.experiments.executors.events import Event, Executor, Notify, ending
+from kitsbench.experiments.machines.machine import Machine
+from kitsbench.experiments.plan.entrants import (
     add_up_members,
     choose_entrants,
     describe_entrant,
     read_names,
     shared_recipe,
 )
-from kitsbench.experiments.execution import Event, Executor, Notify, ending
-from kitsbench.experiments.executors import choose_machine
-from kitsbench.experiments.folder import now
-from kitsbench.experiments.identity import Entrant
-from kitsbench.experiments.machine import Machine
-from kitsbench.experiments.materials import (
+from kitsbench.experiments.plan.identity import Entrant
+from kitsbench.experiments.plan.materials import (
     Count,
     Stores,
     Tell,
@@ -36,16 +42,10 @@ from kitsbench.experiments.materials import (
     find_dataset,
     prepare_all,
 )
-from kitsbench.experiments.planner import Planner, check_endpoint, choose_protocols
-from kitsbench.experiments.request import (
-    DATASET_BUDGET,
-    DATASET_SEEDS,
-    PHANTOM_BUDGET,
-    PHANTOM_SEEDS,
-    Request,
-)
-from kitsbench.experiments.task import TrialTask
-from kitsbench.experiments.tuning import Study, describe_tuning, make_studies, tune
+from kitsbench.experiments.plan.planner import Planner, check_endpoint, choose_protocols
+from kitsbench.experiments.plan.tuning import Study, describe_tuning, make_studies, tune
+from kitsbench.experiments.trial.folder import now
+from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import write_json
 from kitsbench.recipe import Recipe
 from kitsbench.training.budget import Budget

@@ -11,22 +11,22 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from kitsbench.data.datasets import open_dataset
-from kitsbench.data.findings import Finding
-from kitsbench.data.formats import stem_of
-from kitsbench.data.leaks import patient, record_prediction, shows_patients
-from kitsbench.data.volumes import Loaded, load_case
-from kitsbench.data.writing import write_label
+from kitsbench.data.datasets.dataset import open_dataset
+from kitsbench.data.datasets.patients import patient, record_prediction, shows_patients
+from kitsbench.data.preparation.volumes import Loaded, load_case
 from kitsbench.errors import DataError, KitsbenchError, UsageError
-from kitsbench.experiments.entrants import task_of
-from kitsbench.experiments.folder import TrialFolder
-from kitsbench.experiments.task import TrialTask
-from kitsbench.experiments.trial import load_trained, mirrored
+from kitsbench.experiments.plan.entrants import task_of
+from kitsbench.experiments.trial.folder import TrialFolder
+from kitsbench.experiments.trial.run import load_trained, mirrored
+from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import file_digest, read_json
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import MeanPredictor
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
+from kitsbench.scans.findings import Finding
+from kitsbench.scans.formats import stem_of
+from kitsbench.scans.writing import write_label
 from kitsbench.training.budget import Budget
 
 

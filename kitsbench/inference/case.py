@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from kitsbench.architecture import Architecture, Spec
-from kitsbench.data.geometry import Axes
-from kitsbench.data.store import PreparedCase
+from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.default_hooks import region_order
 from kitsbench.errors import ContractError
 from kitsbench.inference.native import decide_native, nearest_native, sample_native
 from kitsbench.inference.sliding import MeanPredictor, Predictor
+from kitsbench.scans.geometry import Axes
 
 Volumes = Mapping[str, PreparedCase]
 

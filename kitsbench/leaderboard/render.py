@@ -7,7 +7,7 @@ from pathlib import Path
 from kitsbench.files import write_text
 from kitsbench.leaderboard.board import boards, read_board
 from kitsbench.leaderboard.schema import Entry, Score
-from kitsbench.statistics.endpoints import cut
+from kitsbench.statistics.table.endpoints import cut
 
 _DASH = "–"
 

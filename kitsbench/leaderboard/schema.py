@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kitsbench.statistics.endpoints import UNIT_INTERVAL
+from kitsbench.statistics.table.endpoints import UNIT_INTERVAL
 
 SCHEMA_VERSION = 1
 

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from kitsbench.architecture import Progress, Spec
-from kitsbench.data.augmentation import Augmenter
-from kitsbench.data.loading import training_source
-from kitsbench.data.store import PreparedStore
+from kitsbench.data.batches.augmentation import Augmenter
+from kitsbench.data.batches.source import training_source
+from kitsbench.data.preparation.store import PreparedStore
 from kitsbench.errors import KitsbenchError
 from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe

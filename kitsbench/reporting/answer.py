@@ -5,7 +5,7 @@ from __future__ import annotations
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.scores import interval_of_mean
-from kitsbench.statistics.verdicts import FAILURES_WITHOUT_VERDICT, nothing_learned
+from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT, nothing_learned
 
 
 def answer(analysis: Analysis) -> list[str]:

@@ -74,7 +74,7 @@ def draw_overlays(results: Results, order: list[str]) -> tuple[list[Picture], li
 
 
 def _load(results: Results, name: str, order: list[str]) -> _Case:
-    from kitsbench.data.datasets import open_dataset
+    from kitsbench.data.datasets.dataset import open_dataset
 
     where = Path(str(results.experiment.get("dataset", {}).get("path", "")))
     where = where if where.is_absolute() else results.workdir / where

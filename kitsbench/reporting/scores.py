@@ -7,7 +7,7 @@ from typing import Any
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.tables import Table
-from kitsbench.statistics.endpoints import cut
+from kitsbench.statistics.table.endpoints import cut
 
 METRICS = ("dice", "precision", "recall")
 SURFACE_METRICS = ("surface_dice", "hd95_mm", "assd_mm")  # where they were computed

@@ -187,7 +187,7 @@ def _watched(trial: TrialRecord) -> list[str]:
     recorded = trial.trial.get("curve_cases")
     if recorded is None:
         # Imported here, because it takes torch, which a report needs for nothing else.
-        from kitsbench.experiments.trial import CURVE_CASES
+        from kitsbench.experiments.trial.run import CURVE_CASES
 
         recorded = trial.trial.get("test_cases", [])[:CURVE_CASES]
     return [str(case) for case in recorded]

@@ -6,23 +6,26 @@ scored by one network. The default test therefore treats cases and training runs
 says so and speaks of the trained models alone.
 """
 
-from kitsbench.statistics.blocks import ScoreBlocks, score_blocks
-from kitsbench.statistics.bootstrap import BootstrapInterval, bootstrap_interval
-from kitsbench.statistics.comparison import Comparison, compare
-from kitsbench.statistics.effects import Effects, effect_sizes, hodges_lehmann, rank_biserial
-from kitsbench.statistics.endpoints import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
-from kitsbench.statistics.planning import plan
-from kitsbench.statistics.power import (
+from kitsbench.statistics.compare.comparison import Comparison, compare
+from kitsbench.statistics.compare.strata import read_cases
+from kitsbench.statistics.compare.summary import plus_minus, summarise
+from kitsbench.statistics.compare.verdicts import VERDICTS
+from kitsbench.statistics.design.planning import plan
+from kitsbench.statistics.design.power import (
     Components,
     estimate_components,
     paired_power,
     pilot_components,
     smallest_detectable_gap,
 )
-from kitsbench.statistics.ranking import kendall_tau, rank, rank_groups, rank_stability
-from kitsbench.statistics.schemes import official_ranking
-from kitsbench.statistics.scoretable import read_scores, validate_scores
-from kitsbench.statistics.simpletests import (
+from kitsbench.statistics.ranks.ranking import kendall_tau, rank, rank_groups, rank_stability
+from kitsbench.statistics.ranks.schemes import official_ranking
+from kitsbench.statistics.table.blocks import ScoreBlocks, score_blocks
+from kitsbench.statistics.table.endpoints import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
+from kitsbench.statistics.table.scoretable import read_scores, validate_scores
+from kitsbench.statistics.tests.bootstrap import BootstrapInterval, bootstrap_interval
+from kitsbench.statistics.tests.effects import Effects, effect_sizes, hodges_lehmann, rank_biserial
+from kitsbench.statistics.tests.simpletests import (
     adjust,
     best_test,
     case_test,
@@ -30,10 +33,7 @@ from kitsbench.statistics.simpletests import (
     fold_test,
     nadeau_bengio,
 )
-from kitsbench.statistics.strata import read_cases
-from kitsbench.statistics.summary import plus_minus, summarise
-from kitsbench.statistics.twoway import TestResult, two_way_test
-from kitsbench.statistics.verdicts import VERDICTS
+from kitsbench.statistics.tests.twoway import TestResult, two_way_test
 
 __all__ = [
     "DEFAULT_ENDPOINT",

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kitsbench.data.patches import Batch
+from kitsbench.data.batches.patches import Batch
 from kitsbench.training.failures import TrialFailure
 
 CURVE_POINTS = 400  # loss rows kept over a whole run

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kitsbench.architecture import Architecture, Spec
-from kitsbench.data.store import PreparedStore
+from kitsbench.data.preparation.store import PreparedStore
 from kitsbench.recipe import Recipe
 from kitsbench.training.budget import Budget, Ledger
 from kitsbench.training.distributed import SOLO, Team

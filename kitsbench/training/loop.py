@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from kitsbench.architecture import Progress, Stage
-from kitsbench.data.augmentation import Augmenter
-from kitsbench.data.loading import training_source
-from kitsbench.data.patches import Batch
+from kitsbench.data.batches.augmentation import Augmenter
+from kitsbench.data.batches.patches import Batch
+from kitsbench.data.batches.source import training_source
 from kitsbench.training.accumulation import parts_within, saved_bytes, take_in_parts
 from kitsbench.training.average import WeightAverage
 from kitsbench.training.budget import Ledger

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kitsbench.architecture import Architecture, Spec
-from kitsbench.data.patches import generator
+from kitsbench.data.batches.patches import generator
 from kitsbench.training.failures import TrialFailure, plugin_code
 
 

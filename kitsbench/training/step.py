@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from kitsbench.architecture import Progress
-from kitsbench.data.augmentation import Augmenter
-from kitsbench.data.patches import Batch
+from kitsbench.data.batches.augmentation import Augmenter
+from kitsbench.data.batches.patches import Batch
 from kitsbench.training.curve import GRADIENT
 from kitsbench.training.failures import TrialFailure, is_out_of_memory, plugin_code
 from kitsbench.training.job import Job

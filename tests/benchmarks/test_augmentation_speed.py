@@ -13,8 +13,8 @@ import torch
 from benchmarks.interleaved import measure_in_turn
 
 from kitsbench.architecture import Grid
-from kitsbench.data.augmentation import Augmenter, needed_margin
-from kitsbench.data.patches import Batch, source_shape
+from kitsbench.data.batches.augmentation import Augmenter, needed_margin
+from kitsbench.data.batches.patches import Batch, source_shape
 from kitsbench.recipe import Transform
 
 WINDOW = (-100.0, 300.0, 100.0, 0.01)

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from kitsbench.architecture import Progress, Task, configure
-from kitsbench.data.augmentation import Augmenter
-from kitsbench.data.loading import training_source
+from kitsbench.data.batches.augmentation import Augmenter
+from kitsbench.data.batches.source import training_source
 from kitsbench.registry import load
 from kitsbench.training.budget import Budget
 from kitsbench.training.job import Job

@@ -21,9 +21,9 @@ import torch
 from architectures import Smallest
 
 from kitsbench.architecture import Task, configure
-from kitsbench.data.datasets import open_dataset
-from kitsbench.data.patches import PatchSource
-from kitsbench.data.prepare import prepare
+from kitsbench.data.batches.patches import PatchSource
+from kitsbench.data.datasets.dataset import open_dataset
+from kitsbench.data.preparation.prepare import prepare
 from kitsbench.recipe import Recipe, Sampling
 
 PATCH, BATCH, FORCED = (96, 96, 96), 2, 1 / 3

@@ -20,11 +20,11 @@ import pytest
 import torch
 
 from kitsbench.architecture import Progress, Task, configure
-from kitsbench.data.augmentation import Augmenter
-from kitsbench.data.datasets import open_dataset
-from kitsbench.data.export import export_nnunet
-from kitsbench.data.loading import training_source
-from kitsbench.data.prepare import prepare
+from kitsbench.data.batches.augmentation import Augmenter
+from kitsbench.data.batches.source import training_source
+from kitsbench.data.datasets.dataset import open_dataset
+from kitsbench.data.exchange.nnunet import export_nnunet
+from kitsbench.data.preparation.prepare import prepare
 from kitsbench.registry import load
 from kitsbench.training.budget import Budget
 from kitsbench.training.job import Job

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from kitsbench.statistics import compare
-from kitsbench.statistics.ranking import bootstrap_means, draw
-from kitsbench.statistics.simulation import simulate
+from kitsbench.statistics.calibration.simulation import simulate
+from kitsbench.statistics.ranks.ranking import bootstrap_means, draw
 
 ARCHITECTURES, CASES, FOLDS, SEEDS, REPLICATES = 12, 489, 5, 5, 1000
 ROUNDS = 3

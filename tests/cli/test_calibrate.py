@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from kitsbench.cli import cli
 from kitsbench.errors import KitsbenchError
-from kitsbench.statistics import calibration
+from kitsbench.statistics.calibration import rates as calibration
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from kitsbench.cli import cli
 from kitsbench.errors import KitsbenchError
-from kitsbench.statistics.simulation import simulate
+from kitsbench.statistics.calibration.simulation import simulate
 
 NAMES = ["deep", "plain", "wide"]
 

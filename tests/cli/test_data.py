@@ -20,7 +20,7 @@ def run(capsys, *arguments) -> tuple[int, str, str]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    from kitsbench.data.phantom import write_phantom
+    from kitsbench.data.phantom.dataset import write_phantom
 
     return write_phantom(tmp_path_factory.mktemp("cli") / "set", 2)
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from kitsbench.cli import main
-from kitsbench.data.leaks import record_prediction
-from kitsbench.data.splits import export_split, nnunet_folds
+from kitsbench.data.datasets.patients import record_prediction
+from kitsbench.data.splits.rules import export_split, nnunet_folds
 
 CASES = [f"case_{k:05d}" for k in range(6)]
 AFFINE = np.diag([0.8, 0.8, 3.0, 1.0])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from scans import case
 
-from kitsbench.data.phantom import write_phantom
+from kitsbench.data.phantom.dataset import write_phantom
 
 
 @pytest.fixture(scope="session")

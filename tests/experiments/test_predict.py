@@ -92,7 +92,7 @@ def test_an_architecture_stands_for_the_mean_of_its_trials(finished, unknown_sca
     assert "Warning" not in predicted.err
     found = np.asarray(nibabel.load(tmp_path / "out" / "patient.nii.gz").dataobj)
 
-    from kitsbench.data.volumes import prepare_image
+    from kitsbench.data.preparation.volumes import prepare_image
 
     ids = [t["id"] for t in done.json["trials"] if t["architecture"] == "alpha"]
     total = 0

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kitsbench.architecture import Architecture, Plain, Task, configure
-from kitsbench.data.store import PreparedCase
+from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import Predictor
 from kitsbench.recipe import Inference

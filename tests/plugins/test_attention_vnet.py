@@ -9,8 +9,8 @@ from torch import nn
 
 from kitsbench import registry
 from kitsbench.architecture import KITS19, Progress, Task, configure
-from kitsbench.experiments.entrants import choose_entrants
-from kitsbench.experiments.request import Request
+from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.plan.entrants import choose_entrants
 
 vnet = registry.load("attention_vnet").architecture
 assembly = registry.load("attention_vnet_assembly").architecture

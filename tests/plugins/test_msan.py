@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from kitsbench import registry
 from kitsbench.architecture import KITS19, Progress, Task, configure
-from kitsbench.experiments.entrants import choose_entrants
-from kitsbench.experiments.request import Request
+from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.plan.entrants import choose_entrants
 
 unet3d = registry.load("unet3d").architecture
 v1 = registry.load("msan_v1").architecture

@@ -8,7 +8,7 @@ import math
 import pandas as pd
 import pytest
 
-from kitsbench.experiments.trial import CURVE_CASES
+from kitsbench.experiments.trial.run import CURVE_CASES
 from kitsbench.reporting import costs, scores, sections, words
 from kitsbench.reporting.tables import Table
 

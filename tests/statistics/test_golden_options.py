@@ -9,12 +9,18 @@ import pytest
 
 from kitsbench import statistics as ks
 from kitsbench.errors import DataError, UsageError
-from kitsbench.statistics.casetests import sign_flip_test, wilcoxon_test
-from kitsbench.statistics.demsar import cliques, critical_difference, friedman
-from kitsbench.statistics.effects import probability_of_superiority
-from kitsbench.statistics.ranking import bootstrap_means, draw, footrule, kendall_tau, stability_of
-from kitsbench.statistics.schemes import SCHEMES, kits_ranking, scheme, significance_matrix
-from kitsbench.statistics.simpletests import bayesian_test
+from kitsbench.statistics.ranks.demsar import cliques, critical_difference, friedman
+from kitsbench.statistics.ranks.ranking import (
+    bootstrap_means,
+    draw,
+    footrule,
+    kendall_tau,
+    stability_of,
+)
+from kitsbench.statistics.ranks.schemes import SCHEMES, kits_ranking, scheme, significance_matrix
+from kitsbench.statistics.tests.casetests import sign_flip_test, wilcoxon_test
+from kitsbench.statistics.tests.effects import probability_of_superiority
+from kitsbench.statistics.tests.simpletests import bayesian_test
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from score_tables import by_fold, long_table
 
 from kitsbench import statistics as ks
-from kitsbench.statistics import effects
-from kitsbench.statistics.schemes import scheme
+from kitsbench.statistics.ranks.schemes import scheme
+from kitsbench.statistics.tests import effects
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import architectures
 import pytest
 import torch
 
-from kitsbench.data.augmentation import Augmenter
-from kitsbench.data.patches import Batch, PatchSource
+from kitsbench.data.batches.augmentation import Augmenter
+from kitsbench.data.batches.patches import Batch, PatchSource
 from kitsbench.training import loop
 from kitsbench.training.budget import Budget
 from kitsbench.training.loop import train

@@ -9,7 +9,7 @@ import torch
 from architectures import DeepSupervision, Regions, Smallest, Staged
 from torch import nn
 
-from kitsbench.data.loading import training_source
+from kitsbench.data.batches.source import training_source
 from kitsbench.errors import UsageError
 from kitsbench.isolation import process_context
 from kitsbench.training.budget import Budget

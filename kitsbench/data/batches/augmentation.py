@@ -1,0 +1,213 @@
+"""Augmentation of a whole batch on the device, with parameters drawn per sample.
+
+One resampling pass does rotation, zoom, translation, elastic deformation and mirroring, for all
+grids with the same physical transform (image trilinear, labels nearest); changes of intensity
+follow, in the order of the recipe. All parameters come from the counter-based generator, so the
+augmentation of a step is a pure function of (seed, step).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kitsbench.architecture import Grid
+from kitsbench.data.batches.intensity import RANGES, Change
+from kitsbench.data.batches.patches import Batch, generator
+from kitsbench.data.batches.warping import (
+    BSPLINE_SD,
+    Geometry,
+    Motion,
+    mesh_of,
+    resample,
+    rotation_matrix,
+)
+from kitsbench.recipe import TRANSFORMS, Transform
+
+Share = TypeVar("Share", float, np.ndarray)
+
+
+def needed_margin(transforms: Sequence[Transform]) -> float:
+    """How much larger than the patch the source must be, so that corners are seldom empty.
+
+    The zoom is covered in full; the rotation up to what a cube's face needs, since covering its
+    corners would double the voxels that are read.
+    """
+    margin = 1.0
+    for transform in transforms:
+        if transform.name == "scale":
+            margin *= 1 / min(transform["range"][0], 1.0)
+        if transform.name == "rotation":
+            angle = math.radians(min(max(transform["degrees"]), 45.0))
+            margin *= 1 + math.sin(angle) / 2
+    return min(margin, 1.6)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is done to one sample: where its voxels come from, then how intensities change."""
+
+    motion: Motion
+    changes: tuple[Change, ...] = ()
+
+
+class Augmenter:
+    """Normalises and augments batches.
+
+    Parameters
+    ----------
+    grids : sequence of Grid
+        What the network wants.
+    spacing : (float, float, float)
+        mm, (z, y, x), of the first grid.
+    transforms : sequence of Transform
+        In order; empty for none. Those of torchio are left to the loader.
+    window : (float, float, float, float)
+        ``low, high, shift, scale`` as of :meth:`kitsbench.recipe.Intensity.resolve`.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        grids: Sequence[Grid],
+        spacing: tuple[float, float, float],
+        transforms: Sequence[Transform],
+        window: tuple[float, float, float, float],
+        seed: int,
+    ):
+        self.grids, self.spacing, self.window, self.seed = tuple(grids), spacing, window, seed
+        self.transforms = [t for t in transforms if t.name in TRANSFORMS]
+        elastic = next((t for t in self.transforms if t.name == "elastic"), None)
+        self.mesh = None
+        if elastic is not None:
+            self.mesh = mesh_of(self.grids, spacing, np.broadcast_to(elastic["spacing_mm"], 3))
+        self.geometries = [Geometry(grid, spacing, self.mesh) for grid in self.grids]
+
+    @property
+    def empty(self) -> float:
+        """Network input of a voxel outside the scan."""
+        low, _, shift, scale = self.window
+        return (low - shift) * scale
+
+    def __call__(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Network inputs and labels.
+
+        Returns
+        -------
+        inputs : dict of str to Tensor
+            {grid: (B, 1, z, y, x), float32}.
+        labels : dict of str to Tensor
+            {grid: (B, z, y, x), int64}.
+        """
+        places = range(batch.first, batch.first + len(batch.cases))
+        drawn = [self.draw(batch.step, sample) for sample in places]
+        inputs, labels = {}, {}
+        for grid, geometry in zip(self.grids, self.geometries, strict=True):
+            image, label = self._place(batch, grid, geometry, [own.motion for own in drawn])
+            for sample, own in zip(image[:, 0], drawn, strict=True):
+                for change in own.changes:
+                    change.apply(sample)
+            inputs[grid.name], labels[grid.name] = image, label.long()
+        return inputs, labels
+
+    def draw(self, step: int, sample: int) -> Drawn:
+        """What is done to a sample of a step; drawing it twice gives the same.
+
+        Parameters
+        ----------
+        step, sample : int
+            The sample's place in the batch.
+        """
+        # As many numbers for each transform, applied or not, so that none depends on another.
+        numbers = generator(self.seed, 3, step, sample).random((len(self.transforms), 7))
+        matrix, shift, flips = np.eye(3), np.zeros(3), np.zeros(3, dtype=bool)
+        control, changes = None, []
+        for transform, (*chances, a, b, c, last) in zip(self.transforms, numbers, strict=True):
+            name, values = transform.name, np.array([a, b, c])
+            if name == "mirror":
+                for axis in transform["axes"]:
+                    flips[axis] ^= chances[axis] < transform.probability
+                continue
+            if chances[0] >= transform.probability:
+                continue
+            if name == "rotation":
+                angles = np.radians(transform["degrees"]) * (2 * values - 1)
+                matrix = rotation_matrix(angles) @ matrix
+            elif name == "scale":
+                zoom = _within(transform["range"], values)
+                matrix = matrix / (zoom[0] if transform["isotropic"] else zoom[:, None])
+            elif name == "translation":
+                shift = shift + np.array(transform["mm"]) * (2 * values - 1)
+            elif name == "elastic":
+                control = self._control(transform, step, sample, values[0])
+            else:
+                value = float(_within(transform[RANGES[name]], values[0]))
+                changes.append(Change(transform, value, int(last * 2**53)))
+        z, y, x = (bool(flip) for flip in flips)
+        return Drawn(Motion(matrix, shift, (z, y, x), control), tuple(changes))
+
+    def _control(
+        self, transform: Transform, step: int, sample: int, strength: float
+    ) -> np.ndarray | None:
+        """Displacement of the control points in mm, (3, cz, cy, cx)."""
+        assert self.mesh is not None
+        sd = np.broadcast_to(transform["magnitude_mm"], 3) * _within(
+            transform["strength"], strength
+        )
+        if not sd.any():
+            return None
+        shape = (3, *(self.mesh[1] + 3))
+        points = generator(self.seed, 3, step, sample, 1).standard_normal(shape, np.float32)
+        return points * (sd / BSPLINE_SD)[:, None, None, None]
+
+    def _place(
+        self, batch: Batch, grid: Grid, geometry: Geometry, motions: Sequence[Motion]
+    ) -> tuple[Tensor, Tensor]:
+        """Cut the middle of the samples that stay, resample those that move."""
+        image, label = batch.images[grid.name], batch.labels[grid.name]
+        offsets = batch.offsets[grid.name].numpy()
+        low, high, shift, scale = self.window
+        moving = [
+            index
+            for index, (motion, offset) in enumerate(zip(motions, offsets, strict=True))
+            if offset.any() or not motion.still
+        ]
+        paths = [
+            geometry.path(motions[index], image.shape[2:], offsets[index], image.device)
+            for index in moving
+        ]
+        if len(moving) == len(motions):
+            placed, marked = resample(image, label, paths, (low, high))
+        else:
+            placed = _middle(image, grid.shape).to(torch.float32, copy=True).clamp_(low, high)
+            marked = _middle(label, grid.shape).clone()
+            for index, motion in enumerate(motions):
+                axes = [axis - 3 for axis in range(3) if motion.flips[axis]]
+                if axes and index not in moving:
+                    placed[index], marked[index] = (
+                        placed[index].flip(axes),
+                        marked[index].flip(axes),
+                    )
+            if moving:
+                rows = torch.tensor(moving, device=image.device)
+                placed[rows], marked[rows] = resample(image[rows], label[rows], paths, (low, high))
+        return placed.sub_(shift).mul_(scale), marked
+
+
+def _within(span: tuple[float, float], share: Share) -> Share:
+    """Value at a share of the way from the first to the second."""
+    first, last = span
+    return first + (last - first) * share
+
+
+def _middle(volume: Tensor, shape: Sequence[int]) -> Tensor:
+    """Cut the middle of the last three axes."""
+    for axis, edge in zip((-3, -2, -1), shape, strict=True):
+        volume = volume.narrow(axis, (volume.shape[axis] - edge) // 2, edge)
+    return volume

@@ -1,0 +1,332 @@
+"""Batches of patches as a pure function of (seed, step).
+
+Nothing here has a state that training would need to save: the batch of a step is drawn by a
+counter-based generator from the seed, the step and the sample's place in the batch. So workers
+cannot change results, and a resumed run sees the batches that an uninterrupted one would.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kitsbench.architecture import Spec
+from kitsbench.data.preparation.store import PreparedCase, PreparedStore
+from kitsbench.errors import DataError
+from kitsbench.recipe import Recipe
+
+
+def generator(*key: int) -> np.random.Generator:
+    """Random numbers that depend on the key alone (Philox, Salmon et al. 2011)."""
+    words = np.random.SeedSequence(key).generate_state(2, np.uint64)
+    return np.random.Generator(np.random.Philox(key=words))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Source patches of one step, before augmentation.
+
+    Attributes
+    ----------
+    images : dict of str to Tensor
+        {grid: HU, (B, 1, z, y, x), int16}; larger than the grid by the margin.
+    labels : dict of str to Tensor
+        {grid: label values, (B, z, y, x), uint8}.
+    offsets : dict of str to Tensor
+        {grid: (B, 3)}, where the patch centre lies relative to the middle of the source patch, in
+        voxels of the grid; 0 for the first grid, fractions for the others. Stays on the CPU,
+        where it decides what has to be resampled.
+    cases : tuple of str
+        Case of each sample.
+    step : int
+    first : int
+        Place of the first sample here within the batch of the step, of which several processes
+        may draw a part each.
+    """
+
+    images: dict[str, Tensor]
+    labels: dict[str, Tensor]
+    offsets: dict[str, Tensor]
+    cases: tuple[str, ...]
+    step: int
+    first: int = 0
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device; the copy overlaps with computation where the memory is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin(self) -> Batch:
+        """Copy to page-locked memory."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(
+            self,
+            images={name: change(image) for name, image in self.images.items()},
+            labels={name: change(label) for name, label in self.labels.items()},
+        )
+
+
+def crop(
+    volume: np.ndarray,
+    start: Sequence[int] | np.ndarray,
+    shape: Sequence[int] | np.ndarray,
+    fill: int,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Cut a box out of a volume; what lies outside the volume is ``fill``.
+
+    Parameters
+    ----------
+    volume : ndarray
+        (z, y, x), may be memory-mapped.
+    start, shape : sequence of int
+        First voxel (may be negative) and size of the box.
+    fill : int
+    out : ndarray, optional
+        Where to put it.
+
+    Returns
+    -------
+    ndarray
+        A copy of the given shape.
+    """
+    box = np.empty(tuple(shape), dtype=volume.dtype) if out is None else out
+    inside = [
+        (max(s, 0), min(s + n, size)) for s, n, size in zip(start, shape, volume.shape, strict=True)
+    ]
+    if any(high - low < n for (low, high), n in zip(inside, shape, strict=True)):
+        box.fill(fill)
+    if all(low < high for low, high in inside):
+        target = tuple(
+            slice(low - s, high - s) for (low, high), s in zip(inside, start, strict=True)
+        )
+        box[target] = volume[tuple(slice(low, high) for low, high in inside)]
+    return box
+
+
+def source_shape(shape: Sequence[int], margin: float) -> np.ndarray:
+    """Size of a source patch: larger by ``margin``, of the same parity as the grid."""
+    edges = np.array(shape)
+    return edges + 2 * np.ceil((margin - 1) * edges / 2).astype(int)
+
+
+class PatchSource:
+    """Draws the batches of a training run.
+
+    Parameters
+    ----------
+    stores : mapping of str to PreparedStore
+        {grid name: the prepared volumes at that grid's spacing}.
+    cases : sequence of str
+        Training cases.
+    spec : Spec
+        Grids and heads of the architecture.
+    recipe : Recipe
+        Batch size and sampling.
+    seed : int
+    margin : float
+        Source patches are this factor larger than the grid, for rotations and zooms.
+    fill : int
+        HU outside the scan.
+    samples : range, optional
+        The part of each batch that is drawn; by default all of it.
+
+    Raises
+    ------
+    DataError
+        There is no training case.
+    """
+
+    def __init__(
+        self,
+        stores: Mapping[str, PreparedStore],
+        cases: Sequence[str],
+        spec: Spec,
+        recipe: Recipe,
+        seed: int,
+        margin: float = 1.0,
+        fill: int = -1024,
+        samples: range | None = None,
+    ):
+        if not cases:
+            raise DataError("There is no training case left; add cases or use fewer folds.")
+        self.stores, self.names, self.spec = dict(stores), sorted(cases), spec
+        self.batch_size, self.sampling, self.seed = recipe.batch, recipe.sampling, seed
+        self.margin, self.fill = margin, fill
+        self.samples = samples or range(recipe.batch)
+        self._opened: dict[tuple[str, str], PreparedCase] = {}
+
+    def batch(self, step: int) -> Batch:
+        """Draw the batch of a step; drawing it twice gives the same."""
+        grids = self.spec.grids
+        shapes = {grid.name: source_shape(grid.shape, self.margin) for grid in grids}
+        # Patches are cut straight into the batch: copying them again would take as long.
+        images, labels = (
+            {name: np.empty((len(self.samples), *shape), kind) for name, shape in shapes.items()}
+            for kind in (np.int16, np.uint8)
+        )
+        offsets = {name: np.zeros((len(self.samples), 3), np.float32) for name in shapes}
+        names = []
+        for place, sample in enumerate(self.samples):
+            name = self._case_name(step, sample)
+            centre = self._centre(name, step, sample)
+            names.append(name)
+            for grid in grids:
+                _, _, offsets[grid.name][place] = cut_patch(
+                    self._case(grid.name, name),
+                    self._case(grids[0].name, name),
+                    shapes[grid.name],
+                    centre,
+                    self.fill,
+                    (images[grid.name][place], labels[grid.name][place]),
+                )
+        return Batch(
+            {g: torch.from_numpy(v)[:, None] for g, v in images.items()},
+            {g: torch.from_numpy(v) for g, v in labels.items()},
+            {g: torch.from_numpy(v) for g, v in offsets.items()},
+            tuple(names),
+            step,
+            self.samples.start,
+        )
+
+    def cases_of(self, step: int) -> tuple[str, ...]:
+        """Case of every sample of a step, drawn here or elsewhere."""
+        return tuple(self._case_name(step, sample) for sample in range(self.batch_size))
+
+    def stream(self, first: int = 0, ahead: int = 3, pin: bool = False) -> Iterator[Batch]:
+        """Batches from step ``first`` on, drawn in a thread while the device computes."""
+
+        def draw(step: int) -> Batch:
+            batch = self.batch(step)
+            return batch.pin() if pin else batch
+
+        with concurrent.futures.ThreadPoolExecutor(1, "kitsbench-loader") as pool:
+            waiting = [pool.submit(draw, first + k) for k in range(ahead)]
+            step = first + ahead
+            try:
+                while True:
+                    yield waiting.pop(0).result()
+                    waiting.append(pool.submit(draw, step))
+                    step += 1
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _case(self, grid: str, name: str) -> PreparedCase:
+        if (grid, name) not in self._opened:
+            self._opened[grid, name] = self.stores[grid].case(name)
+        return self._opened[grid, name]
+
+    def _case_name(self, step: int, sample: int) -> str:
+        """Case of a sample: each case comes once a round, in an order drawn for that round."""
+        per_volume = self.sampling.per_volume
+        volumes = -(-self.batch_size // per_volume)
+        turn, place = divmod(step * volumes + sample // per_volume, len(self.names))
+        return self.names[generator(self.seed, 1, turn).permutation(len(self.names))[place]]
+
+    def _centre(self, name: str, step: int, sample: int) -> np.ndarray:
+        """Patch centre in voxels of the first grid, where k + 0.5 is the middle of voxel k."""
+        rng = generator(self.seed, 2, step, sample)
+        case = self._case(self.spec.grids[0].name, name)
+        output = np.array(self.spec.primary.shape)
+        voxel = self._wanted_voxel(case, rng, sample)
+        if voxel is None:
+            centre = rng.uniform(output / 2, np.maximum(case.image.shape - output / 2, output / 2))
+        elif self.sampling.rule == "foreground":
+            # Anywhere in the middle half of the patch, so that position is no hint.
+            centre = voxel + 0.5 + rng.uniform(-output / 4, output / 4)
+        else:
+            centre = voxel + 0.5
+        # On whole voxels the first grid needs no interpolation.
+        patch = np.array(self.spec.grids[0].shape)
+        return np.round(centre - patch / 2) + patch / 2
+
+    def _wanted_voxel(
+        self, case: PreparedCase, rng: np.random.Generator, sample: int
+    ) -> np.ndarray | None:
+        """Voxel that the patch shall hold by the sampling rule, or None for anywhere."""
+        rule = self.sampling
+        places = {value: where for value, where in case.foreground.items() if len(where)}
+        if rule.rule == "uniform" or not places:
+            return None
+        if rule.rule == "foreground":
+            forced = max(1, round(rule.fraction * self.batch_size)) if rule.fraction else 0
+            # The last samples of a batch are the forced ones (as nnU-Net does).
+            if sample < self.batch_size - forced:
+                return None
+            chosen = places[int(rng.choice(sorted(places)))]
+            return chosen[rng.integers(len(chosen))]
+        if rule.rule == "mixture":
+            kinds, weights = zip(*rule.weights, strict=True)
+            kind = str(rng.choice(kinds, p=weights))
+            if kind == "background":
+                return _background_voxel(case, rng)
+            value = dict(self.spec.labels).get(kind)
+            if value in places:
+                places = {value: places[value]}
+        elif rng.random() >= rule.fraction:
+            return None
+        everywhere = np.concatenate([places[value] for value in sorted(places)])
+        voxel = everywhere[rng.integers(len(everywhere))]
+        if rule.rule == "lattice":
+            return voxel // rule.stride * rule.stride + rule.stride // 2
+        return voxel
+
+
+def cut_patch(
+    case: PreparedCase,
+    first: PreparedCase,
+    shape: Sequence[int] | np.ndarray,
+    centre: np.ndarray,
+    fill: int,
+    into: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Cut the patch of one grid around a physical point.
+
+    Parameters
+    ----------
+    case, first : PreparedCase
+        The volume at the spacing of the grid and of the first grid.
+    shape : sequence of int
+        Voxels of ``case``.
+    centre : ndarray
+        Patch centre in voxels of ``first``, where k + 0.5 is the middle of voxel k.
+    fill : int
+        HU outside the scan.
+    into : tuple of ndarray, optional
+        Where to put image and label.
+
+    Returns
+    -------
+    image, label : ndarray
+        (z, y, x); no label where the case has none.
+    offset : ndarray
+        (3,), how far the centre lies from the middle of what was cut, in voxels of ``case``.
+    """
+    place = np.asarray(centre, dtype=float)
+    if case is not first:
+        point = first.affine @ np.append(centre - 0.5, 1.0)
+        place = (np.linalg.inv(case.affine) @ point)[:3] + 0.5
+    corner = place - np.array(shape) / 2
+    start = np.floor(corner + 1e-4).astype(int)
+    offset = corner - start
+    image_out, label_out = into or (None, None)
+    image = crop(case.image, start, shape, fill, image_out)
+    label = None if case.label is None else crop(case.label, start, shape, 0, label_out)
+    return image, label, np.where(np.abs(offset) < 1e-4, 0.0, offset)
+
+
+def _background_voxel(case: PreparedCase, rng: np.random.Generator) -> np.ndarray:
+    """A voxel of label 0: the first of a few draws that is one."""
+    assert case.label is not None
+    for _ in range(20):
+        voxel = rng.integers(0, case.image.shape)
+        if case.label[tuple(voxel)] == 0:
+            break
+    return voxel

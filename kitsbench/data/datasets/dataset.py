@@ -1,0 +1,414 @@
+"""Folders of scans as users have them: which cases are there, and which cannot be used.
+
+Opening a dataset lists files and reads no voxels; :mod:`kitsbench.data.inspection.verify` looks
+inside.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kitsbench.data.datasets.layouts import LABELS, LAYOUTS, MASKS, further_channels, locate, scan
+from kitsbench.errors import DataError
+from kitsbench.files import digest, read_json
+from kitsbench.scans.findings import Finding, printable
+
+__all__ = ["Case", "Dataset", "Finding", "open_dataset"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient's files.
+
+    Attributes
+    ----------
+    id : str
+        Name of the case, unique in its dataset.
+    image : Path or None
+        The scan; None where only masks are asked for.
+    label : Path or None
+        The label map; None for a case without one.
+    """
+
+    id: str
+    image: Path | None
+    label: Path | None
+
+
+@dataclass
+class Dataset:
+    """A folder of cases.
+
+    Attributes
+    ----------
+    name : str
+        Name of the folder.
+    root : Path
+        The folder that holds the cases.
+    layout : str
+        ``kits19``, ``kits21``, ``kits23`` or ``nnunet``.
+    labels : dict of str to int
+        Label values by name.
+    cases : list of Case
+        Usable cases, sorted by id.
+    problems : list of Finding
+        Cases that were set aside, and remarks.
+    synthetic : bool
+        Whether the images were simulated.
+    note : str
+        What a report must say about the data.
+    """
+
+    name: str
+    root: Path
+    layout: str
+    labels: dict[str, int]
+    cases: list[Case]
+    problems: list[Finding] = field(default_factory=list)
+    synthetic: bool = False
+    note: str = ""
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Why each case that was set aside was set aside."""
+        return {p.case: p.what for p in self.problems if p.severity == "error" and p.case}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the labels and of every usable case's bytes; paths play no role.
+
+        Of large compressed files the ends are read, which hold gzip's checksum of the whole
+        content; everything else is read in full.
+        """
+        cases = []
+        for case in self.cases:
+            files = [file_mark(f) if f is not None else None for f in (case.image, case.label)]
+            cases.append([case.id, *files])
+        return digest({"labels": self.labels, "cases": cases})
+
+    def median_spacing(self) -> tuple[float, float, float]:
+        """Median over the cases of the images' spacing (z, y, x) in mm, from the headers.
+
+        Raises
+        ------
+        DataError
+            No image has a readable header.
+        """
+        import numpy as np
+
+        from kitsbench.scans.findings import Refused
+        from kitsbench.scans.geometry import axes_of
+        from kitsbench.scans.nifti import read_header
+
+        found = []
+        for case in self.cases:
+            try:
+                header = read_header(case.image or case.label or self.root, case.id)
+            except Refused:
+                continue  # preparation reports it
+            found.append([header.spacing[k] for k in axes_of(header.affine).order])
+        if not found:
+            raise DataError(f"No image of {self.name} has a readable header; see `data verify`.")
+        z, y, x = np.median(found, axis=0).tolist()
+        return z, y, x
+
+    def select(self, ids: list[str]) -> Dataset:
+        """Return the same dataset with these cases only.
+
+        Raises
+        ------
+        DataError
+            A case is not there.
+        """
+        known = {case.id: case for case in self.cases}
+        missing = [i for i in ids if i not in known]
+        if missing:
+            raise DataError(f"{self.name} has no usable case {', '.join(missing[:5])}.")
+        return Dataset(
+            self.name,
+            self.root,
+            self.layout,
+            self.labels,
+            [known[i] for i in sorted(ids)],
+            self.problems,
+            self.synthetic,
+            self.note,
+        )
+
+
+def open_dataset(
+    path: Path | str,
+    layout: str | None = None,
+    masks_only: bool = False,
+    allow_empty: bool = False,
+) -> Dataset:
+    """Open a folder of scans.
+
+    Parameters
+    ----------
+    path : Path
+        The dataset, its folder of cases, or a folder around it.
+    layout : str, optional
+        ``kits19``, ``kits21``, ``kits23`` or ``nnunet``; found out where it is not given.
+        ``kits21:AND``, ``kits21:MAJ`` and ``kits21:OR`` choose among the masks of KiTS21 (what all
+        annotators saw, most, or any of them); ``kits21`` takes the majority.
+    masks_only : bool
+        List label maps whether or not there are images.
+    allow_empty : bool
+        Return a dataset without cases instead of refusing it, so that its problems can be listed.
+
+    Returns
+    -------
+    Dataset
+        With bad cases set aside in ``problems``.
+
+    Raises
+    ------
+    DataError
+        The folder is missing, cannot be read, or holds no usable case.
+    """
+    path = Path(path)
+    if layout is not None and layout not in LAYOUTS:
+        raise DataError(f"layout='{layout}' is not known; use one of {', '.join(LAYOUTS)}.")
+    found, root = locate(path, layout)
+    cases: list[Case] = []
+    problems: list[Finding] = []
+    for folder, image, label in scan(root, found):
+        name = printable(folder)
+        finding = _fault(name, image, label, masks_only)
+        if finding is not None:
+            problems.append(finding)
+            if finding.severity == "error":
+                continue
+        cases.append(Case(name, image if _there(image) else None, label if _there(label) else None))
+    cases, twice = _without_duplicates(cases)
+    problems += twice
+    problems += _unused_channels(root) if found == "nnunet" else []
+    description = _description(root)
+    if not cases and not allow_empty:
+        reason = f" The first was set aside: {problems[0]}" if problems else ""
+        raise DataError(f"{path} ({found} layout) holds no usable case.{reason}")
+    family, _, aggregation = found.partition(":")
+    notes = [str(description.get("note", ""))]
+    if aggregation not in ("", "MAJ"):
+        notes.append(f"The masks are {MASKS[found]} of KiTS21, not its majority masks.")
+    return Dataset(
+        name=printable(_name(root, family)),
+        root=root,
+        layout=family,
+        labels=_labels(root, family, description),
+        cases=sorted(cases, key=lambda case: case.id),
+        problems=problems,
+        synthetic=bool(description.get("synthetic", False)),
+        note=" ".join(note for note in notes if note),
+    )
+
+
+def _unused_channels(root: Path) -> list[Finding]:
+    """Say that only the first channel of a dataset with several is read."""
+    further = further_channels(root)
+    if not further:
+        return []
+    return [
+        Finding(
+            "",
+            str(further[0]),
+            f"{len(further)} images are further channels",
+            "Architectures here see one channel, CT.",
+            "The channel _0000 is used; check that it is the one you mean.",
+            "warning",
+        )
+    ]
+
+
+def _without_duplicates(cases: list[Case]) -> tuple[list[Case], list[Finding]]:
+    """Set aside cases whose ids differ in capitals or in the coding of a letter only."""
+    import unicodedata
+
+    seen: dict[str, Case] = {}
+    findings = []
+    for case in sorted(cases, key=lambda case: case.id):
+        key = unicodedata.normalize("NFC", case.id).casefold()
+        if key not in seen:
+            seen[key] = case
+            continue
+        findings.append(
+            Finding(
+                case.id,
+                str(case.label or case.image),
+                f"the case id is that of {seen[key].id} up to capitals or accents",
+                "Case ids are unique, also where file names ignore capitals.",
+                "Rename one of the two, or remove it if it is a copy.",
+            )
+        )
+    return list(seen.values()), findings
+
+
+def file_mark(path: Path, edge: int = 1 << 20) -> str:
+    """Hash of a file's content for the fingerprint of a dataset.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    edge : int
+        Bytes read at either end of a compressed file that is larger than four times this.
+    """
+    import hashlib
+
+    size = path.stat().st_size
+    hasher = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        start = file.read(edge)
+        hasher.update(start)
+        if start[:2] == b"\x1f\x8b" and size > 4 * edge:
+            file.seek(size - edge)
+        while block := file.read(1 << 20):
+            hasher.update(block)
+    return hasher.hexdigest()[:32]
+
+
+def _closed_folder(*files: Path | None) -> Path | None:
+    """The folder of a case, if it is there but may not be entered."""
+    for file in files:
+        if file is None or not file.parent.is_dir():
+            continue
+        if not os.access(file.parent, os.R_OK | os.X_OK):
+            return file.parent
+    return None
+
+
+def _twin(path: Path) -> Path | None:
+    """The same file in the other spelling (.nii and .nii.gz), if both are there."""
+    other = path.with_name(
+        path.name.removesuffix(".gz") if path.name.endswith(".gz") else path.name + ".gz"
+    )
+    return other if path.is_file() and other.is_file() else None
+
+
+def _there(path: Path | None) -> bool:
+    return path is not None and path.is_file()
+
+
+def _fault(case: str, image: Path | None, label: Path | None, masks_only: bool) -> Finding | None:
+    """Why a case cannot be used, from its files' names alone."""
+    folder = _closed_folder(image, label)
+    if folder is not None:
+        return Finding(
+            case,
+            str(folder),
+            "the folder cannot be read",
+            "The user who runs kitsbench needs permission to read it.",
+            "Change the permissions of the folder.",
+        )
+    for kind, path in (("image", image), ("mask", label)):
+        if path is None or (masks_only and kind == "image"):
+            continue
+        if path.is_symlink() and not _exists(path):
+            return Finding(
+                case,
+                str(path),
+                f"the {kind} is a link to {os.readlink(path)}, which does not exist",
+                "A link must lead to a file.",
+                "Mount or restore what it leads to, or replace the link by the file.",
+            )
+        twin = _twin(path)
+        if twin is not None:
+            return Finding(
+                case,
+                str(twin),
+                f"there are two files for the {kind}, {path.name} and {twin.name}",
+                "Every case has one image and one mask.",
+                "Remove the one that is out of date.",
+            )
+        if path.is_dir():
+            return Finding(
+                case,
+                str(path),
+                f"the {kind} is a folder",
+                f"The {kind} is one NIfTI file.",
+                "Some programs unpack into a folder of that name: move the file inside it up.",
+            )
+        if _exists(path) and not path.is_file():
+            return Finding(
+                case,
+                str(path),
+                f"the {kind} is no regular file",
+                f"The {kind} is one NIfTI file.",
+                "Put the file itself there; pipes and devices cannot be read twice.",
+            )
+        if path.is_file() and not os.access(path, os.R_OK):
+            return Finding(
+                case,
+                str(path),
+                f"the {kind} cannot be read",
+                "The user who runs kitsbench needs permission to read it.",
+                "Change the permissions of the file.",
+            )
+    if not masks_only and not _there(image):
+        return Finding(
+            case,
+            str(image),
+            "missing image",
+            "Every case has an image and a mask.",
+            "Get the scan (KiTS distributes images apart from the masks) or remove the case.",
+        )
+    if not _there(label):
+        return Finding(
+            case,
+            str(label),
+            "missing mask",
+            "Every case that is trained on or scored has a mask.",
+            _where_masks_are(label),
+        )
+    return None
+
+
+def _where_masks_are(label: Path | None) -> str:
+    """What to do about a missing mask."""
+    others = [] if label is None else sorted(p.name for p in label.parent.glob("aggregated_*"))
+    if others and label is not None and label.name not in others:
+        return f"There are {', '.join(others)}: choose with --layout kits21:AND, :MAJ or :OR."
+    return "KiTS19 cases 00210 to 00299 have none; for others restore the file."
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a link that leads to itself, a folder that may not be entered
+        return False
+
+
+def _description(root: Path) -> dict[str, Any]:
+    """What the maker of a synthetic dataset wrote down beside it."""
+    for folder in (root, root.parent):
+        path = folder / "phantom.json"
+        if path.is_file():
+            try:
+                value = read_json(path)
+            except (OSError, ValueError):
+                continue
+            if isinstance(value, dict):
+                return value
+    return {}
+
+
+def _name(root: Path, layout: str) -> str:
+    folder = root.resolve()
+    if layout != "nnunet" and folder.name in ("data", "dataset"):
+        folder = folder.parent
+    return folder.name
+
+
+def _labels(root: Path, layout: str, description: dict[str, Any]) -> dict[str, int]:
+    if layout == "nnunet":
+        from kitsbench.data.datasets.layouts import nnunet_labels
+
+        return nnunet_labels(root)
+    if description.get("labels") in LABELS:
+        return dict(LABELS[description["labels"]])
+    return dict(LABELS[layout])

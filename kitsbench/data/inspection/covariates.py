@@ -1,0 +1,82 @@
+"""Properties of cases that explain why some are hard: sizes, slices, cysts, contrast phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from kitsbench.data.datasets.dataset import Dataset
+from kitsbench.data.inspection.describe import count_labels
+from kitsbench.errors import DataError
+from kitsbench.scans.findings import Refused
+from kitsbench.scans.geometry import axes_of
+from kitsbench.scans.nifti import read_header, read_image, read_label
+
+ENHANCEMENT = "kidney_hu"
+COLUMNS = ("tumor_volume_ml", "cyst_volume_ml", "kidney_volume_ml", "cyst_present",
+           "slice_thickness_mm", ENHANCEMENT)  # fmt: skip
+
+
+def measure_cases(
+    dataset: Dataset,
+    enhancement: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Measure every case of a dataset on its label map.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Cases without a readable label map are left out.
+    enhancement : bool
+        Read the images too, for the column ``kidney_hu``.
+    progress : callable, optional
+        Called as ``progress(done, total)``.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by case. ``<label>_volume_ml`` of every label; ``cyst_present`` (yes, no) where
+        the dataset labels cysts; ``slice_thickness_mm``: distance of slices along the body;
+        ``kidney_hu``: median Hounsfield units of the kidney, a proxy of the contrast phase (the
+        kidney is brightest in the nephrographic phase).
+
+    Raises
+    ------
+    DataError
+        No case could be measured.
+    """
+    rows = {}
+    for done, case in enumerate(dataset.cases, start=1):
+        if case.label is not None:
+            try:
+                header = read_header(case.label, case.id)
+                label = read_label(header)
+                counts = count_labels(label)
+                voxel = abs(float(np.linalg.det(header.affine[:3, :3]))) / 1000
+                row: dict[str, object] = {
+                    f"{name}_volume_ml": round(float(counts[value]) * voxel, 3)
+                    for name, value in dataset.labels.items()
+                }
+                if "cyst" in dataset.labels:
+                    row["cyst_present"] = "yes" if counts[dataset.labels["cyst"]] else "no"
+                thickness = header.spacing[axes_of(header.affine).order[0]]
+                row["slice_thickness_mm"] = round(float(thickness), 4)
+                if enhancement and case.image is not None:
+                    image, _ = read_image(read_header(case.image, case.id))
+                    kidney = image[label == dataset.labels["kidney"]]
+                    row[ENHANCEMENT] = float(np.median(kidney)) if kidney.size else None
+                rows[case.id] = row
+            except Refused:
+                pass  # `data verify` says why; such a case is of unknown kind
+        if progress is not None:
+            progress(done, len(dataset.cases))
+    if not rows:
+        raise DataError(
+            f"No label map of {dataset.name} could be read; see `kitsbench data verify`."
+        )
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index.name = "case"
+    return table

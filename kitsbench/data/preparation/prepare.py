@@ -1,0 +1,262 @@
+"""Datasets to prepared volumes: once for every dataset and spacing, restartable."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kitsbench.data.datasets.dataset import Case, Dataset
+from kitsbench.data.preparation.pool import in_processes
+from kitsbench.data.preparation.store import HU_BINS, HU_LOW, MANIFEST, PreparedCase, PreparedStore
+from kitsbench.data.preparation.volumes import check_spacing, load_case
+from kitsbench.errors import DataError
+from kitsbench.files import digest, file_digest, read_json, write_json
+from kitsbench.scans.findings import Finding, Refused
+
+VERSION = 1  # of the preparation: raised whenever the same files give other arrays
+MOST_POSITIONS = 100_000  # foreground voxels kept per label
+
+
+@dataclass(frozen=True)
+class _Job:
+    case: Case
+    folder: Path
+    spacing: tuple[float, float, float]
+    labels: dict[str, int]
+
+
+def store_id(dataset: Dataset, spacing: tuple[float, float, float]) -> str:
+    """Hash of everything that makes a prepared store: dataset, spacing, way of preparing."""
+    return digest(
+        {
+            "dataset": dataset.fingerprint,
+            "spacing": [round(float(s), 6) for s in spacing],
+            "version": VERSION,
+        }
+    )
+
+
+def prepare(
+    dataset: Dataset,
+    spacing: tuple[float, float, float],
+    out: Path,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    strict: bool = False,
+) -> PreparedStore:
+    """Prepare every case of a dataset.
+
+    A finished store is opened and nothing is done; an unfinished one is continued.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        What to prepare.
+    spacing : tuple of float
+        (z, y, x) in mm.
+    out : Path
+        The store is ``out/<id>``.
+    jobs : int
+        Processes; each holds one case.
+    progress : callable, optional
+        Called as ``progress(done, total)``.
+    strict : bool
+        Refuse a dataset of which any case had to be set aside.
+
+    Returns
+    -------
+    PreparedStore
+
+    Raises
+    ------
+    DataError
+        The disk is full, no case is usable, or ``strict`` and a case is not.
+    UsageError
+        The spacing is no spacing.
+    """
+    check_spacing(spacing)
+    folder = Path(out) / store_id(dataset, spacing)
+    if not (folder / MANIFEST).is_file():
+        try:
+            _fill(dataset, spacing, folder, jobs, progress)
+        except OSError as error:
+            raise _storage_error(folder, error) from error
+    elif progress is not None:
+        progress(len(dataset.cases), len(dataset.cases))
+    store = PreparedStore.open(folder)
+    excluded = {**dataset.excluded, **store.excluded}
+    if strict and excluded:
+        case, reason = next(iter(excluded.items()))
+        raise DataError(
+            f"{len(excluded)} cases of {dataset.name} cannot be used; the first: {case}: {reason}. "
+            "Repair or remove them, or leave --strict out to go on without them."
+        )
+    return store
+
+
+def _storage_error(folder: Path, error: OSError) -> DataError:
+    # numpy tells of an array that was written in part by a sentence, without a number.
+    short = error.errno is None and "requested" in str(error)
+    if short or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DataError(
+            f"the disk is full or a quota is reached: {folder} is not finished. Free some space "
+            "and run it again; finished cases are kept."
+        )
+    return DataError(
+        f"{folder} could not be written: {error.strerror or error}. "
+        "Choose another folder or change its permissions; finished cases are kept."
+    )
+
+
+def _fill(
+    dataset: Dataset,
+    spacing: tuple[float, float, float],
+    folder: Path,
+    jobs: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    cases = folder / "cases"
+    cases.mkdir(parents=True, exist_ok=True)
+    _sweep(cases)
+    work = [_Job(case, cases / case.id, spacing, dataset.labels) for case in dataset.cases]
+    todo = [job for job in work if not (job.folder / "case.json").is_file()]
+    findings: list[Finding] = []
+    done = len(work) - len(todo)
+    if progress is not None:
+        progress(done, len(work))
+    for found in in_processes(_prepare_case, todo, jobs):
+        findings += found
+        done += 1
+        if progress is not None:
+            progress(done, len(work))
+    _finish(dataset, spacing, folder, findings)
+
+
+def _finish(
+    dataset: Dataset,
+    spacing: tuple[float, float, float],
+    folder: Path,
+    findings: list[Finding],
+) -> None:
+    """Write the manifest, which makes the store complete."""
+    findings = list(dataset.problems) + findings
+    excluded = {f.case: f.what for f in findings if f.severity == "error" and f.case}
+    usable = [c.id for c in dataset.cases if c.id not in excluded]
+    if not usable:
+        raise DataError(f"no case of {dataset.name} can be used. The first: {findings[0]}")
+    natives = [read_json(folder / "cases" / case / "case.json") for case in usable]
+    for about in natives:
+        findings += [Finding(**f) for f in about["findings"]]
+    manifest: dict[str, Any] = {
+        "id": folder.name,
+        "version": VERSION,
+        "spacing": [float(s) for s in spacing],
+        "dataset": {
+            "name": dataset.name,
+            "layout": dataset.layout,
+            "labels": dataset.labels,
+            "fingerprint": dataset.fingerprint,
+            "synthetic": dataset.synthetic,
+            "note": dataset.note,
+        },
+        "cases": usable,
+        "excluded": excluded,
+        "findings": [f.to_dict() for f in findings],
+        "fingerprint": {
+            "median_spacing": np.median([_zyx(a, "spacing") for a in natives], axis=0).tolist(),
+            "median_shape": np.median([_zyx(a, "shape") for a in natives], axis=0).tolist(),
+        },
+    }
+    manifest["fingerprint"]["intensity"] = PreparedStore(folder, manifest).intensity()
+    write_json(folder / MANIFEST, manifest)
+
+
+def _zyx(about: dict[str, Any], key: str) -> list[float]:
+    native = about["native"]
+    return [native[key][k] for k in native["order"]]
+
+
+def _prepare_case(job: _Job) -> list[Finding]:
+    """Prepare and write one case; return why not, if it cannot be used."""
+    assert job.case.image is not None
+    try:
+        loaded = load_case(job.case.id, job.case.image, job.case.label, job.spacing, job.labels)
+    except Refused as error:
+        return [error.finding]
+    case = loaded.case
+    assert case.label is not None
+    arrays: dict[str, Any] = _foreground(case, job.labels)
+    temporary = Path(tempfile.mkdtemp(prefix=_prefix(), dir=job.folder.parent))
+    try:
+        np.save(temporary / "image.npy", case.image)
+        np.save(temporary / "label.npy", case.label)
+        np.savez(temporary / "foreground.npz", **arrays)
+        about = {
+            "case": case.id,
+            "spacing": list(case.spacing),
+            "shape": list(case.image.shape),
+            "affine": case.affine.tolist(),
+            "native": case.native,
+            "voxels": {
+                name: int(arrays[f"histogram_{value}"].sum()) for name, value in job.labels.items()
+            },
+            "sha256": {name: file_digest(temporary / f"{name}.npy") for name in ("image", "label")},
+            "findings": [f.to_dict() for f in loaded.findings],
+        }
+        write_json(temporary / "case.json", about)
+        temporary.chmod(0o755)
+        try:
+            os.replace(temporary, job.folder)
+        except OSError:
+            # Another process was faster; what it wrote is the same.
+            if not (job.folder / "case.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return []
+
+
+def _foreground(case: PreparedCase, labels: dict[str, int]) -> dict[str, np.ndarray]:
+    """Positions of every label that is present, and the histogram of its HU."""
+    arrays: dict[str, np.ndarray] = {}
+    assert case.label is not None
+    flat, hu = case.label.reshape(-1), case.image.reshape(-1)
+    found = np.flatnonzero(flat)
+    values = flat[found]
+    for value in labels.values():
+        index = found[values == value]
+        bins = np.clip(hu[index].astype(np.int32) - HU_LOW, 0, HU_BINS - 1)
+        arrays[f"histogram_{value}"] = np.bincount(bins, minlength=HU_BINS).astype(np.int64)
+        if not len(index):
+            continue
+        if len(index) > MOST_POSITIONS:
+            rng = np.random.default_rng(value)
+            index = index[np.sort(rng.choice(len(index), MOST_POSITIONS, replace=False))]
+        positions = np.stack(np.unravel_index(index, case.label.shape), axis=1)
+        arrays[f"label_{value}"] = positions.astype(np.int32)
+    return arrays
+
+
+def _prefix() -> str:
+    return f".{socket.gethostname()}.{os.getpid()}."
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes of this host left behind."""
+    for entry in folder.glob(f".{socket.gethostname()}.*"):
+        owner = entry.name.removeprefix(f".{socket.gethostname()}.").split(".")[0]
+        try:
+            os.kill(int(owner), 0)
+        except (ProcessLookupError, ValueError):
+            shutil.rmtree(entry, ignore_errors=True)
+        except PermissionError:
+            continue  # alive, and somebody else's

@@ -1,0 +1,211 @@
+"""Prepared volumes on disk. Reading them needs numpy and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kitsbench.data.preparation.native_grid import NativeGrid
+from kitsbench.errors import DataError
+from kitsbench.files import read_json
+
+MANIFEST = "manifest.json"
+HU_LOW = -1024
+HU_BINS = 4096  # one per HU from -1024 to 3071
+
+
+@dataclass
+class PreparedCase:
+    """One case on the prepared grid.
+
+    Attributes
+    ----------
+    id : str
+        The case.
+    image : ndarray of int16 (z, y, x)
+        HU, memory-mapped when read from a store. z to the head, y to the front, x to the
+        patient's right.
+    label : ndarray of uint8 (z, y, x) or None
+        Label map; None for a scan without one.
+    spacing : tuple of float
+        (z, y, x) in mm.
+    affine : ndarray (4, 4)
+        Maps (iz, iy, ix, 1) of the prepared grid to world (x, y, z, 1) in mm, RAS+.
+    native : dict
+        Geometry of the file on disk: ``shape``, ``affine``, ``spacing`` (axes as on disk),
+        ``order`` and ``flipped`` (how those become z, y, x), header codes.
+    foreground : dict of int to ndarray of int32 (n, 3)
+        Voxels (z, y, x) of every label that is present, for sampling; at most 100 000 a label,
+        drawn evenly.
+    """
+
+    id: str
+    image: np.ndarray
+    label: np.ndarray | None
+    spacing: tuple[float, float, float]
+    affine: np.ndarray
+    native: dict[str, Any]
+    foreground: dict[int, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def grid(self) -> NativeGrid:
+        """The way back from the prepared grid to the voxels of the file."""
+        return NativeGrid.of(self.native, self.affine)
+
+
+class PreparedStore:
+    """A folder of prepared cases of one dataset at one spacing.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder with ``manifest.json``.
+    manifest : dict
+        Its content.
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]):
+        self.folder = Path(folder)
+        self.manifest = dict(manifest)
+
+    @classmethod
+    def open(cls, folder: Path) -> PreparedStore:
+        """Open a finished store.
+
+        Raises
+        ------
+        DataError
+            There is none, or its preparation was never finished.
+        """
+        path = Path(folder) / MANIFEST
+        if not path.is_file():
+            raise DataError(
+                f"{folder} holds no finished preparation ({MANIFEST} is missing). "
+                "Run `kitsbench data prepare` again: finished cases are kept."
+            )
+        try:
+            manifest = read_json(path)
+            for key in ("id", "spacing", "dataset", "cases", "excluded"):
+                manifest[key]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is damaged ({error}). Remove {folder} and prepare again."
+            ) from error
+        return cls(Path(folder), manifest)
+
+    @property
+    def id(self) -> str:
+        """Hash of everything that made the store."""
+        return str(self.manifest["id"])
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Spacing (z, y, x) in mm of every case."""
+        z, y, x = self.manifest["spacing"]
+        return float(z), float(y), float(x)
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Label values by name."""
+        return dict(self.manifest["dataset"]["labels"])
+
+    @property
+    def dataset_fingerprint(self) -> str:
+        """Fingerprint of the dataset that was prepared."""
+        return str(self.manifest["dataset"]["fingerprint"])
+
+    @property
+    def cases(self) -> list[str]:
+        """Ids of the prepared cases, sorted."""
+        return list(self.manifest["cases"])
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Why each case that was set aside was set aside."""
+        return dict(self.manifest["excluded"])
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """Median native spacing and shape, and HU statistics, over all cases."""
+        return dict(self.manifest["fingerprint"])
+
+    def case(self, case: str) -> PreparedCase:
+        """Open a case; its voxels are memory-mapped.
+
+        Raises
+        ------
+        DataError
+            The store has no such case, or its files are damaged.
+        """
+        if case not in self.manifest["cases"]:
+            why = self.excluded.get(case)
+            told = f" It was set aside: {why}." if why else ""
+            raise DataError(f"{self.folder.name} has no case '{case}'.{told}")
+        folder = self.folder / "cases" / case
+        try:
+            about = read_json(folder / "case.json")
+            image = np.load(folder / "image.npy", mmap_mode="r")
+            label = np.load(folder / "label.npy", mmap_mode="r")
+            with np.load(folder / "foreground.npz") as arrays:
+                foreground = {
+                    int(name.removeprefix("label_")): arrays[name]
+                    for name in arrays.files
+                    if name.startswith("label_")
+                }
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(
+                f"{folder} is damaged ({error}). Remove {self.folder} and prepare again."
+            ) from error
+        return PreparedCase(
+            id=case,
+            image=image,
+            label=label,
+            spacing=self.spacing,
+            affine=np.array(about["affine"]),
+            native=about["native"],
+            foreground=foreground,
+        )
+
+    def intensity(self, cases: Iterable[str] | None = None) -> dict[str, dict[str, float]]:
+        """HU statistics per label name and of the whole foreground, over some cases.
+
+        Parameters
+        ----------
+        cases : iterable of str, optional
+            For example the training cases of a fold; all by default.
+
+        Returns
+        -------
+        dict
+            ``{"kidney": {...}, ..., "foreground": {...}}`` with ``mean``, ``sd``, ``p0.5``,
+            ``p50`` and ``p99.5`` in HU and ``voxels``. A label without voxels is left out.
+        """
+        names = {value: name for name, value in self.labels.items()}
+        total = {value: np.zeros(HU_BINS, dtype=np.int64) for value in names}
+        for case in self.cases if cases is None else cases:
+            with np.load(self.folder / "cases" / case / "foreground.npz") as arrays:
+                for value in names:
+                    if f"histogram_{value}" in arrays.files:
+                        total[value] += arrays[f"histogram_{value}"]
+        result = {names[v]: _describe(h) for v, h in total.items() if h.any()}
+        everything = sum(total.values())
+        if isinstance(everything, np.ndarray) and everything.any():
+            result["foreground"] = _describe(everything)
+        return result
+
+
+def _describe(histogram: np.ndarray) -> dict[str, float]:
+    """Statistics of a histogram with one bin a HU."""
+    hu = np.arange(HU_BINS, dtype=np.float64) + HU_LOW
+    count = int(histogram.sum())
+    mean = float((hu * histogram).sum() / count)
+    variance = float(((hu - mean) ** 2 * histogram).sum() / count)
+    reached = np.cumsum(histogram)
+    result = {"mean": mean, "sd": variance**0.5, "voxels": count}
+    for percent in (0.5, 50, 99.5):
+        result[f"p{percent}"] = float(hu[int(np.searchsorted(reached, percent / 100 * count))])
+    return result

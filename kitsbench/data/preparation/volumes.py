@@ -1,0 +1,217 @@
+"""One case from its files to the prepared grid, in memory.
+
+Preparation of datasets and prediction of single scans go through the same functions, so that a
+network sees the same voxels in both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from kitsbench.data.preparation.native_grid import NativeGrid
+from kitsbench.data.preparation.resample import resample
+from kitsbench.data.preparation.store import PreparedCase
+from kitsbench.errors import UsageError
+from kitsbench.scans.findings import Finding, Refused
+from kitsbench.scans.formats import open_scan, stem_of
+from kitsbench.scans.geometry import grid_shift, resampled_grid, same_grid, spacing_of
+from kitsbench.scans.nifti import (
+    Header,
+    canonical,
+    read_header,
+    read_label,
+    refuse,
+)
+
+__all__ = ["Loaded", "NativeGrid", "load_case", "prepare_image"]
+
+
+@dataclass
+class Loaded:
+    """A case on the prepared grid, with what was noticed on the way.
+
+    Attributes
+    ----------
+    case : PreparedCase
+        Image and label; ``foreground`` is empty.
+    findings : list of Finding
+        Warnings.
+    """
+
+    case: PreparedCase
+    findings: list[Finding] = field(default_factory=list)
+
+
+def prepare_image(path: Path, spacing: tuple[float, float, float], case: str = "") -> PreparedCase:
+    """Prepare one scan in memory.
+
+    Parameters
+    ----------
+    path : Path
+        A CT in any format that :func:`~kitsbench.scans.formats.open_scan` reads.
+    spacing : tuple of float
+        Wanted spacing (z, y, x) in mm.
+    case : str
+        Id for messages; the file's name by default.
+
+    Raises
+    ------
+    DataError
+        The file cannot be used; the text says why.
+    """
+    path = Path(path)
+    return load_case(case or stem_of(path), path, None, spacing).case
+
+
+def load_case(
+    case: str,
+    image: Path,
+    label: Path | None,
+    spacing: tuple[float, float, float],
+    labels: dict[str, int] | None = None,
+) -> Loaded:
+    """Read, check, turn and resample a case.
+
+    Parameters
+    ----------
+    case : str
+        Its id.
+    image, label : Path
+        Its files; a scan may come without a label map.
+    spacing : tuple of float
+        Wanted spacing (z, y, x) in mm.
+    labels : dict of str to int, optional
+        Label values by name; others are refused.
+
+    Raises
+    ------
+    Refused
+        The case breaks a rule.
+    UsageError
+        The spacing is no spacing.
+    """
+    check_spacing(spacing)
+    scan = open_scan(image, case)
+    header = scan.header
+    findings = list(header.findings)
+    mask = None
+    if label is not None:
+        mask_header = read_header(label, case)
+        findings += mask_header.findings
+        check_pair(header, mask_header)
+        mask = read_label(mask_header, labels)
+        check_content(mask_header, mask, labels)
+    array, remarks = scan.read()
+    findings += remarks
+    affine, shape = canonical(header)
+    new_affine, new_shape = resampled_grid(affine, shape, spacing)
+    mapping = np.linalg.inv(affine) @ new_affine
+    if new_shape != shape or not np.allclose(mapping, np.eye(4), atol=1e-9):
+        z, y, x = (float(v) for v in np.diag(mapping)[:3])
+        oz, oy, ox = (float(v) for v in mapping[:3, 3])
+        array = resample(array, new_shape, (z, y, x), (oz, oy, ox), nearest=False)
+        if mask is not None:
+            mask = resample(mask, new_shape, (z, y, x), (oz, oy, ox), nearest=True)
+    return Loaded(
+        PreparedCase(
+            id=case,
+            image=np.ascontiguousarray(array),
+            label=None if mask is None else np.ascontiguousarray(mask),
+            spacing=spacing_of(new_affine),
+            affine=new_affine,
+            native=header.native(),
+        ),
+        findings,
+    )
+
+
+def check_spacing(spacing: tuple[float, float, float]) -> None:
+    """Refuse a spacing that is no spacing.
+
+    Raises
+    ------
+    UsageError
+        It has not three positive, finite numbers.
+    """
+    if len(spacing) != 3 or not all(np.isfinite(s) and 0.05 <= s <= 50 for s in spacing):
+        raise UsageError(
+            f"spacing {tuple(spacing)} is not usable; give three lengths (z, y, x) in mm "
+            "between 0.05 and 50."
+        )
+
+
+def check_pair(image: Header, mask: Header) -> None:
+    """Refuse a mask that does not lie on the grid of its image.
+
+    Raises
+    ------
+    Refused
+        Shapes or affines differ.
+    """
+    found = pair_findings(image, mask)
+    if found:
+        raise Refused(found[0])
+
+
+def pair_findings(image: Header, mask: Header) -> list[Finding]:
+    """What keeps a mask from lying on the grid of its image: shape, affine or both."""
+    found = []
+    if image.shape != mask.shape:
+        turned = sorted(image.shape) == sorted(mask.shape)
+        found.append(
+            Finding(
+                image.case,
+                str(mask.path),
+                f"the mask has {_times(mask.shape)} voxels, the image {_times(image.shape)}",
+                "Image and mask have the same shape.",
+                "The axes of one of them were swapped: use the pair as it was published."
+                if turned
+                else "One was resampled, cropped or turned: use the pair as it was published.",
+            )
+        )
+    if not same_grid(image.affine, image.shape, mask.affine, image.shape):
+        shift = grid_shift(image.affine, mask.affine, image.shape)
+        found.append(
+            Finding(
+                image.case,
+                str(mask.path),
+                f"the affines of image and mask differ by up to {shift:.3g} voxels",
+                "Image and mask have the same affine (to 0.001 voxel).",
+                "If both show the same grid, copy the image's header to the mask.",
+            )
+        )
+    return found
+
+
+def check_content(header: Header, mask: np.ndarray, labels: dict[str, int] | None) -> None:
+    """Refuse a mask with nothing in it, or without a kidney where there should be one.
+
+    Raises
+    ------
+    Refused
+        The mask is empty or holds no kidney.
+    """
+    if not mask.any():
+        raise refuse(
+            header.path,
+            header.case,
+            "the mask is empty",
+            "Every mask shows at least a kidney.",
+            "Restore the mask or remove the case.",
+        )
+    kidney = (labels or {}).get("kidney")
+    if kidney is not None and not (mask == kidney).any():
+        raise refuse(
+            header.path,
+            header.case,
+            f"the mask holds no kidney (label {kidney})",
+            "Every mask shows at least a kidney.",
+            "Check the label values of the mask.",
+        )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(v) for v in shape)

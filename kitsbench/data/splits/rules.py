@@ -1,0 +1,299 @@
+"""Splits by name, by rule and from files: what ``--split`` understands.
+
+All rules start from the sorted case ids, so that they depend on the cases alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kitsbench.data.datasets.patients import kits_number
+from kitsbench.data.splits.split import Split, check_fold_count, make_folds, sorted_cases
+from kitsbench.errors import DataError, UsageError
+from kitsbench.files import read_json, write_json
+from kitsbench.scans.nifti import read_header, read_label
+
+if TYPE_CHECKING:
+    from kitsbench.data.datasets.dataset import Dataset
+
+SEED = 12345  # nnU-Net's, so that its users find a number they know
+FOLDS = 5
+MSAN_TRAIN, MSAN_TEST = 180, 10  # "the first 180", "ten": ids 0-179 and 180-189
+
+RULES = {
+    "kfold": "shuffled, dealt out evenly; a number alone sets how many folds",
+    "nnunet": "nnU-Net's own rule and seed: the splits_final.json that it writes for these cases",
+    "stratified": "folds with alike tumour volumes; cases without a tumour are spread evenly too",
+    "attention_vnet": "nnunet, for the 210 KiTS19 cases: five folds of 168/42",
+    "msan": "KiTS19 ids 0-179 for training, 180-189 for testing, the rest unused",
+    "scau_unet": "90:10, shuffled once",
+    "cascade_classifier": "80:20, shuffled once",
+    "A:B": "a shuffled hold-out of any ratio, such as 90:10",
+    "FILE.json": "nnU-Net's splits_final.json, or a split that kitsbench stored",
+}
+
+
+def choose_rule(
+    text: str,
+    cases: Iterable[str],
+    volumes: Callable[[list[str]], Mapping[str, float]] | None = None,
+    folds: int = FOLDS,
+    seed: int = SEED,
+) -> Split:
+    """Make the split that a user named.
+
+    Parameters
+    ----------
+    text : str
+        A key of :data:`RULES`, a number of folds, ``RULE:N`` for another number of folds, a ratio
+        ``A:B``, or the path of a file. A rule's name goes before a file of that name.
+    cases : iterable of str
+        The cases that can be used.
+    volumes : callable, optional
+        Gives the tumour volume (ml) of each of a list of cases; only ``stratified`` asks.
+    folds, seed : int
+        Where the text does not say.
+
+    Raises
+    ------
+    UsageError
+        The text is none of these, or the cases are too few.
+    DataError
+        A file is no split, or names a case that is not there.
+    """
+    ordered = sorted_cases(cases)
+    if text.endswith(".json"):
+        return import_split(Path(text).expanduser(), ordered)
+    if text.isdecimal():
+        return make_folds(ordered, int(text), seed)
+    name, _, rest = text.partition(":")
+    if name.isdecimal() and rest.isdecimal():
+        return hold_out(ordered, int(name), int(rest), seed)
+    makers: dict[str, Callable[[int], Split]] = {
+        "kfold": lambda count: make_folds(ordered, count, seed),
+        "nnunet": lambda count: nnunet_folds(ordered, count),
+        "stratified": lambda count: stratified_folds(_volumes(ordered, volumes), count, seed),
+    }
+    if name in makers and (not rest or rest.isdecimal()):
+        return makers[name](int(rest) if rest else folds)
+    fixed: dict[str, Callable[[], Split]] = {
+        "attention_vnet": lambda: _attention_vnet(ordered),
+        "msan": lambda: _msan(ordered),
+        "scau_unet": lambda: hold_out(ordered, 90, 10, seed),
+        "cascade_classifier": lambda: hold_out(ordered, 80, 20, seed),
+    }
+    if name in fixed and not rest:
+        return fixed[name]()
+    if name == "mlperf":
+        raise UsageError(
+            "The 42 cases that MLPerf evaluates on do not come with kitsbench. Write them as 'val' "
+            "and the other cases as 'train' of the one fold of a splits_final.json, and give that "
+            "file."
+        )
+    raise UsageError(f"The split '{text}' is not known. Use a number of folds, {', '.join(RULES)}.")
+
+
+def nnunet_folds(cases: Iterable[str], folds: int = FOLDS, seed: int = SEED) -> Split:
+    """Fold a dataset as nnU-Net does, so that splits can be shared with it.
+
+    The rule is scikit-learn's ``KFold(folds, shuffle=True, random_state=seed)`` over the sorted
+    ids: one shuffle, then consecutive blocks, of which the first are larger by one case where the
+    number does not divide.
+    """
+    ordered = sorted_cases(cases)
+    check_fold_count(folds, len(ordered))
+    index = np.arange(len(ordered))
+    # The generator is part of the rule: numpy keeps the stream of the legacy one for good.
+    np.random.RandomState(seed).shuffle(index)
+    blocks = np.array_split(index, folds)
+    return Split(tuple(tuple(ordered[i] for i in block) for block in blocks))
+
+
+def stratified_folds(volumes: Mapping[str, float], folds: int = FOLDS, seed: int = SEED) -> Split:
+    """Fold a dataset so that small and large tumours are spread evenly.
+
+    The cases are sorted by volume and cut into groups of ``folds`` neighbours; each group is dealt
+    out to the folds in an order drawn for it.
+
+    Parameters
+    ----------
+    volumes : mapping of str to float
+        Case to tumour volume in ml; 0 for none.
+    folds, seed : int
+    """
+    ordered = sorted_cases(volumes)
+    check_fold_count(folds, len(ordered))
+    by_volume = sorted(ordered, key=lambda case: (volumes[case], case))
+    rng = np.random.default_rng(seed)
+    dealt: list[list[str]] = [[] for _ in range(folds)]
+    for first in range(0, len(by_volume), folds):
+        group = by_volume[first : first + folds]
+        # An incomplete last group goes to folds drawn by lot, at most one case each.
+        for case, fold in zip(group, rng.permutation(folds), strict=False):
+            dealt[fold].append(case)
+    return Split(tuple(tuple(fold) for fold in dealt))
+
+
+def hold_out(cases: Iterable[str], train: int, test: int, seed: int = SEED) -> Split:
+    """Shuffle once and test the last part of the cases: one fold.
+
+    Parameters
+    ----------
+    cases : iterable of str
+    train, test : int
+        Ratio, such as 90 and 10; the number of test cases is rounded, at least one.
+    seed : int
+    """
+    ordered = sorted_cases(cases)
+    if train < 1 or test < 1 or len(ordered) < 2:
+        raise UsageError(
+            f"{len(ordered)} cases cannot be split {train}:{test}; both parts need a case."
+        )
+    held = min(max(1, round(len(ordered) * test / (train + test))), len(ordered) - 1)
+    order = np.random.default_rng(seed).permutation(len(ordered))
+    shuffled = [ordered[i] for i in order]
+    return Split((tuple(shuffled[-held:]),), (tuple(shuffled[:-held]),))
+
+
+def _attention_vnet(cases: list[str]) -> Split:
+    """Folds of Paper 000, which used nnU-Net's rule on all of KiTS19."""
+    numbers = sorted(n for n in map(kits_number, cases) if n is not None and n < 210)
+    if numbers != list(range(210)) or len(cases) != 210:
+        raise UsageError(
+            f"The split 'attention_vnet' is made of the 210 cases of KiTS19; here are {len(cases)} "
+            "cases, or others. Use --split nnunet for the same rule on these."
+        )
+    return nnunet_folds(cases)
+
+
+def _msan(cases: list[str]) -> Split:
+    """Hold-out of Paper 001: by number, not by lot; other cases are in neither part."""
+    numbers = {case: kits_number(case) for case in cases}
+    last = MSAN_TRAIN + MSAN_TEST
+    train = tuple(c for c, n in numbers.items() if n is not None and n < MSAN_TRAIN)
+    test = tuple(c for c, n in numbers.items() if n is not None and MSAN_TRAIN <= n < last)
+    if not train or not test:
+        raise UsageError(
+            "The split 'msan' trains on the KiTS19 cases 00000-00179 and tests 00180-00189; here "
+            f"are {len(train)} of the first and {len(test)} of the others."
+        )
+    return Split((test,), (train,))
+
+
+def _volumes(
+    cases: list[str], volumes: Callable[[list[str]], Mapping[str, float]] | None
+) -> Mapping[str, float]:
+    if volumes is None:
+        raise UsageError("The split 'stratified' needs the masks, to measure the tumours.")
+    return volumes(cases)
+
+
+def tumor_volumes(
+    dataset: Dataset, progress: Callable[[int, int], None] | None = None
+) -> dict[str, float]:
+    """Measure the tumours of a dataset on the masks' own voxels.
+
+    Returns
+    -------
+    dict of str to float
+        Case to ml, so that the folds do not depend on how the cases are prepared.
+
+    Raises
+    ------
+    UsageError
+        The dataset has no label called tumor.
+    """
+    value = dataset.labels.get("tumor")
+    if value is None:
+        raise UsageError(
+            f"{dataset.name} has no label 'tumor' but {', '.join(dataset.labels)}; "
+            "the split 'stratified' goes by its volume."
+        )
+    found = {}
+    for done, case in enumerate(dataset.cases, start=1):
+        assert case.label is not None
+        header = read_header(case.label, case.id)
+        voxel = abs(float(np.linalg.det(header.affine[:3, :3]))) / 1000.0
+        found[case.id] = float(np.count_nonzero(read_label(header) == value) * voxel)
+        if progress is not None:
+            progress(done, len(dataset.cases))
+    return found
+
+
+def import_split(path: Path, cases: Iterable[str] | None = None) -> Split:
+    """Read a split from a file.
+
+    Parameters
+    ----------
+    path : Path
+        nnU-Net's ``splits_final.json`` (a list of ``{"train": [...], "val": [...]}``), or what
+        :meth:`Split.to_dict` gave.
+    cases : iterable of str, optional
+        The cases that can be used; the split may name no other.
+
+    Raises
+    ------
+    DataError
+        There is no such file, it is no split, breaks a rule, or names a case that is not there.
+    """
+    try:
+        content = read_json(path)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"There is no file {path}; give a splits_final.json or a stored split."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}).") from error
+    try:
+        split = Split.from_dict(content) if isinstance(content, dict) else _from_nnunet(content)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    if cases is not None:
+        missing = sorted(set(split.cases) - set(cases))
+        if missing:
+            raise DataError(
+                f"{path} names {len(missing)} cases that cannot be used here: "
+                f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}. A split is used "
+                "whole: restore the cases, or remove them from the file to make it another split."
+            )
+    return split
+
+
+def _from_nnunet(content: Any) -> Split:
+    if not isinstance(content, list) or not content:
+        raise DataError("this is no split. Expected a list of train and val, as nnU-Net writes it.")
+    for number, fold in enumerate(content):
+        good = isinstance(fold, dict) and all(
+            isinstance(fold.get(key), list) and all(isinstance(case, str) for case in fold[key])
+            for key in ("train", "val")
+        )
+        if not good:
+            raise DataError(
+                f"fold {number} is malformed. Expected "
+                '{"train": [case, ...], "val": [case, ...]}.'
+            )
+    return Split(
+        tuple(tuple(fold["val"]) for fold in content),
+        tuple(tuple(fold["train"]) for fold in content),
+    )
+
+
+def export_split(split: Split, path: Path) -> None:
+    """Write a split as nnU-Net's ``splits_final.json``."""
+    write_json(
+        path,
+        [{"train": split.train(fold), "val": split.test(fold)} for fold in range(len(split.folds))],
+    )
+
+
+def is_rule(text: str) -> bool:
+    """Whether a text has the form of something that :func:`choose_rule` reads."""
+    names = "|".join(name for name in RULES if name.islower())
+    return bool(
+        re.fullmatch(rf"(?:{names}|mlperf)(?::\d+)?|\d+|\d+:\d+", text) or text.endswith(".json")
+    )

@@ -1,0 +1,166 @@
+"""What one call of ``kitsbench run`` asks for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from kitsbench.errors import UsageError
+from kitsbench.training.budget import Budget
+
+if TYPE_CHECKING:
+    from kitsbench.experiments.plan.tuning import Tuning
+
+# A first run shall take minutes on a laptop; a real one shall be able to say something.
+PHANTOM_CASES = 16
+# One fold and one seed: with every reference architecture on two cores there is no time for more,
+# and the report says that it then speaks of these trained networks only.
+PHANTOM_SPLIT, PHANTOM_FOLDS, PHANTOM_SEEDS, PHANTOM_BUDGET = 2, (0,), 1, "25s"
+DATASET_FOLDS, DATASET_SEEDS = 5, 3
+DATASET_BUDGET = {"cpu": "5min", "cuda": "2h"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """An experiment as it was asked for.
+
+    Parameters
+    ----------
+    architectures : tuple of str
+        ``ARCH[:key=value,...]``; with ``all_installed`` also none.
+    all_installed : bool
+        Every installed architecture takes part.
+    workdir : Path
+    dataset : str or None
+        A folder, or None (or ``phantom``) for the built-in phantom.
+    layout : str or None
+        The folder's layout where it cannot be detected.
+    recipe : {"matched", "paper"}
+    budget : Budget or None
+    max_memory : int or None
+        Bytes.
+    compile : bool
+        Train through ``torch.compile``.
+    folds : tuple of int, "all" or None
+        Which folds are run; None for all, on the phantom for its first.
+    split : str or None
+        Rule, number of folds, or file of the split: see :mod:`kitsbench.data.splits.rules`.
+    seeds : int or None
+    device : str
+        ``auto``, ``cpu``, ``cuda``, or GPUs such as ``cuda:0,cuda:1``.
+    executor : {"local", "ray", "slurm"}
+    executor_options : dict of str
+        What :mod:`kitsbench.experiments.executors.options` lists for the executor.
+    jobs : int or None
+        Trials at the same time; None for one a device, on the CPU one a core, at most four, and
+        on a cluster as many as it lets run.
+    world_size : int
+        Processes, each with a device of its own, that a trial trains with.
+    size : {"auto", "tiny", "small", "paper"}
+        Preset of the architectures that were not given one.
+    tta : {"none", "mirror"} or None
+        Test-time augmentation beside what the recipe says.
+    patch, spacing : tuple or None
+        Replace the matched recipe's.
+    batch : int or None
+    protocol, endpoint : str or None
+    timeout : float or None
+        Seconds of wall time for a trial.
+    tuning : Tuning or None
+        How each architecture searches for its settings before it is trained.
+    stall : float
+        Seconds without progress after which a trial is stopped.
+    strict : bool
+        A damaged case is an error instead of being set aside.
+    """
+
+    workdir: Path
+    architectures: tuple[str, ...] = ()
+    all_installed: bool = False
+    dataset: str | None = None
+    layout: str | None = None
+    recipe: str = "matched"
+    budget: Budget | None = None
+    max_memory: int | None = None
+    compile: bool = False
+    folds: tuple[int, ...] | Literal["all"] | None = None
+    split: str | None = None
+    seeds: int | None = None
+    device: str = "auto"
+    executor: str = "local"
+    executor_options: dict[str, Any] = field(default_factory=dict)
+    jobs: int | None = None
+    world_size: int = 1
+    size: str = "auto"
+    tta: str | None = None
+    patch: tuple[int, int, int] | None = None
+    spacing: tuple[float, float, float] | None = None
+    batch: int | None = None
+    protocol: str | None = None
+    endpoint: str = "tumor:dice"
+    timeout: float | None = None
+    stall: float = 1800.0
+    tuning: Tuning | None = None
+    strict: bool = False
+    command: str = field(default="", compare=False)
+
+    @property
+    def phantom(self) -> bool:
+        """Whether the built-in phantom is asked for."""
+        return self.dataset in (None, "phantom")
+
+
+def parse_memory(text: str) -> int:
+    """Read an amount of memory such as ``11GiB`` or ``500MB`` into bytes.
+
+    Raises
+    ------
+    UsageError
+        The text is no positive amount with a unit.
+    """
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b\s*", text.lower())
+    if match is None or float(match[1]) <= 0:
+        raise UsageError(f"The memory '{text}' cannot be read; write for example 11GiB or 500MB.")
+    power = " kmgt".index(match[2] or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+def parse_folds(text: str) -> tuple[int, ...] | Literal["all"]:
+    """Read ``all`` or ``0,2`` into fold indices.
+
+    Raises
+    ------
+    UsageError
+        The text is neither.
+    """
+    if text.strip().lower() == "all":
+        return "all"
+    try:
+        folds = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        folds = ()
+    if not folds or folds[0] < 0:
+        raise UsageError(f"The folds '{text}' cannot be read; write all, or indices such as 0,2.")
+    return folds
+
+
+def parse_triple(text: str, kind: type, what: str) -> tuple[Any, Any, Any]:
+    """Read one positive number for all axes, or three (z, y, x) with commas or x between.
+
+    Raises
+    ------
+    UsageError
+        The text is not that.
+    """
+    try:
+        values = tuple(kind(part) for part in re.split("[x,]", text.lower()))
+    except ValueError:
+        values = ()
+    values = values * 3 if len(values) == 1 else values
+    if len(values) != 3 or not min(values) > 0:
+        raise UsageError(
+            f"The {what} '{text}' cannot be read; write one number, or z,y,x such as 3,2,2."
+        )
+    return values[0], values[1], values[2]

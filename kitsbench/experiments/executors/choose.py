@@ -1,0 +1,134 @@
+"""From a request to the machine that it runs on, and to the executor that runs its trials there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from kitsbench.errors import UsageError
+from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.executors.cluster import Backend, ClusterExecutor
+from kitsbench.experiments.executors.events import Executor
+from kitsbench.experiments.executors.local import LocalExecutor
+from kitsbench.experiments.executors.options import (
+    ClusterOptions,
+    RayOptions,
+    SlurmOptions,
+    read_options,
+)
+from kitsbench.experiments.machines.environment import usable_cores
+from kitsbench.experiments.machines.machine import Machine, look_around, this_machine
+from kitsbench.experiments.plan.materials import Tell
+from kitsbench.files import digest, read_json, write_json
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Looks at the device that a worker gets."""
+
+    threads: int
+
+    def __call__(self) -> dict[str, Any]:
+        """What this process would train on."""
+        return look_around(self.threads)
+
+
+def choose_machine(request: Request, tell: Tell) -> Machine:
+    """What the trials will run on.
+
+    A node of a cluster is looked at through a job of its own when the plan depends on it: when
+    the kind of device is left open, or a time budget is bound to its class. What was found is kept
+    in the working directory.
+
+    Raises
+    ------
+    UsageError
+        The devices or the cluster that were asked for are not there.
+    """
+    options = read_options(request.executor, request.executor_options)
+    if request.executor == "local":
+        return this_machine(request)
+    if request.device not in ("auto", "cpu", "cuda"):
+        raise UsageError(
+            f"--device {request.device} names GPUs of one machine; with --executor "
+            f"{request.executor} the cluster gives them out. Use --device cuda."
+        )
+    timed = request.budget is None or request.budget.unit == "seconds"
+    if request.device != "auto" and not timed:
+        name = f"{request.device} of {request.executor}"
+        return Machine(request.device, name, options.cpus, name, request.jobs)
+    found = _probed(request, options, tell)
+    kind = found["kind"] if request.device == "auto" else request.device
+    if kind == "cuda" and found["kind"] != "cuda":
+        raise UsageError(
+            f"A worker of {request.executor} finds no CUDA device; ask for GPUs with "
+            "--executor-option gpus=1 (and a partition that has them), or use --device cpu."
+        )
+    which = "cpu_" if kind == "cpu" else ""
+    bound = found["cpu_class" if kind == "cpu" else "device_class"]
+    return Machine(kind, found[f"{which}name"], options.cpus, bound, request.jobs)
+
+
+def _probed(request: Request, options: ClusterOptions, tell: Tell) -> dict[str, Any]:
+    key = digest([request.executor, options.model_dump(), request.device, request.world_size])
+    file = request.workdir / "machines" / f"{key}.json"
+    if file.exists():
+        return dict(read_json(file))
+    tell(f"Looking at a node of {request.executor} ...")
+    kind = "cpu" if request.device == "cpu" else "cuda" if options.gpus != 0 else "cpu"
+    if request.device == "auto" and options.gpus is None:
+        kind = "cpu"  # whoever wants GPUs of a cluster says how many, or --device cuda
+    backend = open_backend(request, options, kind)
+    (handle,) = backend.submit([Probe(options.cpus)])
+    try:
+        while (ended := backend.poll(handle)) is None:
+            time.sleep(0.3)
+    except BaseException:
+        backend.cancel(handle)
+        raise
+    if ended.result is None:
+        raise UsageError(f"A worker of {request.executor} could not be looked at: {ended.why}")
+    write_json(file, ended.result)
+    return dict(ended.result)
+
+
+def open_backend(request: Request, options: ClusterOptions, kind: str) -> Backend:
+    """Connect to the cluster that a request names."""
+    cpus = options.cpus * request.world_size
+    gpus = options.gpus
+    if gpus is None:
+        gpus = request.world_size if kind == "cuda" else 0
+    if isinstance(options, RayOptions):
+        from kitsbench.experiments.executors.on_ray import RayBackend
+
+        return RayBackend(options, cpus, gpus)
+    assert isinstance(options, SlurmOptions)
+    from kitsbench.experiments.executors.on_slurm import SlurmBackend
+
+    return SlurmBackend(options, request.workdir / "jobs", cpus, gpus)
+
+
+def choose_executor(request: Request, machine: Machine) -> Executor:
+    """What runs the trials.
+
+    Raises
+    ------
+    UsageError
+        The cluster does not answer, or a package is missing.
+    """
+    if request.executor == "local":
+        return LocalExecutor(machine.slots, machine.threads, request.timeout)
+    options = read_options(request.executor, request.executor_options)
+    jobs = request.jobs
+    if jobs is None and isinstance(options, SlurmOptions) and options.cluster == "local":
+        jobs = usable_cores()  # nothing else would hold the processes back
+    return ClusterExecutor(
+        open_backend(request, options, machine.kind),
+        machine.kind,
+        machine.threads,
+        request.world_size,
+        jobs,
+        options.retries,
+        request.timeout,
+    )

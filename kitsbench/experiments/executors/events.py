@@ -1,0 +1,83 @@
+"""What executors share: the events they tell, and how a trial ended by its files."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kitsbench.errors import UsageError
+from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.experiments.trial.watchdog import hung, stalled
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a trial.
+
+    Parameters
+    ----------
+    task : TrialTask
+    kind : {"started", "progress", "retried", "finished", "failed", "taken"}
+    stage : str
+        ``train`` or ``score``, for progress.
+    fraction : float
+        Progress of the stage.
+    message : str
+        Why it failed or is tried again.
+    """
+
+    task: TrialTask
+    kind: str
+    stage: str = ""
+    fraction: float = 0.0
+    message: str = ""
+
+
+Notify = Callable[[Event], None]
+
+
+class Executor(Protocol):
+    """Anything that runs trials."""
+
+    def execute(self, tasks: Sequence[TrialTask], notify: Notify) -> None:
+        """Run all trials and tell what happens to them; a failing one does not stop the others."""
+
+
+def mark_killed(task: TrialTask, message: str) -> None:
+    """Record a trial that ended without a word, unless it has recorded how it ended."""
+    folder = task.folder
+    if folder.read_status()["status"] in ("finished", "failed"):
+        return
+    if hung(folder.hang):
+        folder.try_status("failed", "timeout", stalled(task.stall))
+    else:
+        folder.try_status("failed", "killed", message)
+
+
+def ending(task: TrialTask) -> Event | None:
+    """The event that a trial's ``status.json`` tells, or None while it says nothing final."""
+    status = task.folder.read_status()
+    if status["status"] == "finished":
+        return Event(task, "finished")
+    if status["status"] == "failed":
+        return Event(task, "failed", message=f"{status['reason']}: {status['message']}")
+    return None
+
+
+def require(package: str, extra: str) -> Any:
+    """Import an optional package.
+
+    Raises
+    ------
+    UsageError
+        It is not installed; the message names the extra that brings it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise UsageError(
+            f"This needs the package {package}, which cannot be imported ({error}). Install it "
+            f"with: pip install 'kitsbench[{extra}]'."
+        ) from error

@@ -1,0 +1,102 @@
+"""Executor ``ray``: trials as tasks of a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kitsbench.errors import UsageError
+from kitsbench.experiments.executors.cluster import Ended
+from kitsbench.experiments.executors.events import require
+from kitsbench.experiments.executors.options import RayOptions
+
+
+def call(work: Callable[[], Any]) -> Any:
+    """Body of a Ray task."""
+    return work()
+
+
+class RayBackend:
+    """Gives work to a Ray cluster.
+
+    Parameters
+    ----------
+    options : RayOptions
+    cpus, gpus : int
+        What a trial takes of a node.
+
+    Raises
+    ------
+    UsageError
+        Ray is not installed, there is no cluster at the address, or no node could ever hold a
+        trial.
+    """
+
+    def __init__(self, options: RayOptions, cpus: int, gpus: int):
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        self.ray = require("ray", "ray")
+        address = options.address or os.environ.get("RAY_ADDRESS")
+        if not self.ray.is_initialized():
+            # What a worker prints goes to the trial's own log.
+            self._connect(address)
+        wanted = {"CPU": float(cpus), "GPU": float(gpus)}
+        if options.memory_bytes is not None:
+            wanted["memory"] = float(options.memory_bytes)
+        self._check(wanted)
+        self._body = self.ray.remote(
+            num_cpus=cpus,
+            num_gpus=gpus,
+            memory=options.memory_bytes,
+            max_calls=1,  # the process ends with the trial, and frees the GPU
+            max_retries=0,  # the driver counts the attempts
+        )(call)
+
+    def _connect(self, address: str | None) -> None:
+        where: dict[str, Any] = {"address": address}
+        if address is None:
+            where = {"address": "local", "include_dashboard": False}
+        try:
+            self.ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:  # ConnectionError, ValueError, RuntimeError: by Ray's version
+            text = (str(error).strip().splitlines() or [repr(error)])[0]
+            if address is None:
+                raise UsageError(
+                    f"Ray did not start on this machine ({text}). Start it with `ray start "
+                    "--head` and name its address, or use --executor local."
+                ) from error
+            raise UsageError(
+                f"There is no Ray cluster at '{address}' ({text}). Start one with `ray start "
+                "--head` and name its address."
+            ) from error
+
+    def _check(self, wanted: dict[str, float]) -> None:
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        for node in nodes:
+            if all(node.get(key, 0) >= amount for key, amount in wanted.items()):
+                return
+        asked = ", ".join(f"{amount:g} {key}" for key, amount in wanted.items() if amount)
+        raise UsageError(
+            f"A trial wants {asked}, and none of the {len(nodes)} nodes of the Ray cluster has "
+            "that. Add a node, or ask for less with --executor-option cpus=, gpus= or memory=."
+        )
+
+    def submit(self, work: Sequence[Any]) -> list[Any]:
+        """Queue callables; returns Ray's references."""
+        return [self._body.remote(one) for one in work]
+
+    def poll(self, handle: Any) -> Ended | None:
+        """How the work ended, or None while it waits or runs."""
+        ready, _ = self.ray.wait([handle], timeout=0)
+        if not ready:
+            return None
+        try:
+            return Ended(self.ray.get(handle))
+        except self.ray.exceptions.RayError as error:
+            lines = str(error).strip().splitlines() or [""]
+            return Ended(None, f"{type(error).__name__}: {lines[0]}")
+
+    def cancel(self, handle: Any) -> None:
+        """Stop work wherever it is."""
+        self.ray.cancel(handle, force=True)

@@ -1,0 +1,145 @@
+"""What the trials of an experiment run on: devices of this machine, or nodes of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kitsbench.errors import UsageError
+from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.machines.environment import (
+    device_class,
+    device_name,
+    usable_cores,
+)
+
+LOCAL_CPU_JOBS = 4
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What an experiment runs on.
+
+    Parameters
+    ----------
+    kind : {"cpu", "cuda"}
+    name : str
+        Of the processor or the GPU.
+    threads : int
+        CPU threads of each process.
+    device_class : str
+        What a second of a time budget is bound to.
+    jobs : int or None
+        Trials at the same time; None where the cluster decides.
+    slots : tuple of tuple of str
+        Devices of each trial that runs at the same time; empty on a cluster.
+    """
+
+    kind: str
+    name: str
+    threads: int
+    device_class: str
+    jobs: int | None
+    slots: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """The kind of device."""
+        return torch.device(self.kind)
+
+
+def choose_devices(wish: str) -> tuple[str, ...]:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:0,cuda:1`` into devices of this machine.
+
+    Raises
+    ------
+    UsageError
+        The text is none of these, or a device does not exist.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    every = tuple(f"cuda:{index}" for index in range(count))
+    if wish == "auto":
+        return every or ("cpu",)
+    if wish == "cpu":
+        return ("cpu",)
+    named = every if wish == "cuda" else tuple(part.strip() for part in wish.split(","))
+    if not all(name.removeprefix("cuda:").isdigit() and name[:5] == "cuda:" for name in named):
+        raise UsageError(
+            f"The device '{wish}' cannot be read; write auto, cpu, cuda, or GPUs such as "
+            "cuda:0,cuda:1."
+        )
+    if len(set(named)) < len(named):
+        raise UsageError(f"The device '{wish}' names a GPU twice.")
+    if missing := sorted(set(named) - set(every)) or ([wish] if not named else []):
+        found = f"it finds {', '.join(every)}" if every else "it finds none"
+        raise UsageError(
+            f"torch can use no CUDA device {', '.join(missing)} here: {found}. Name another "
+            "--device, leave it out, or see `kitsbench doctor`."
+        )
+    return named
+
+
+def this_machine(request: Request) -> Machine:
+    """Share the devices and cores of this machine out among trials.
+
+    On the CPU several trials of few threads get more done than one of many, and a trial of one
+    thread is not slowed down by whatever else the machine does on its other cores.
+
+    Raises
+    ------
+    UsageError
+        There are fewer GPUs than a trial asks for, or a time budget would be spent on a GPU that
+        two trials share.
+    """
+    devices, ranks, cores = choose_devices(request.device), request.world_size, usable_cores()
+    if devices == ("cpu",):
+        jobs = request.jobs or max(1, min(cores, LOCAL_CPU_JOBS) // ranks)
+        threads = max(1, cores // (jobs * ranks))
+        slots = [("cpu",) * ranks] * jobs
+    else:
+        groups = [devices[i : i + ranks] for i in range(0, len(devices) - ranks + 1, ranks)]
+        if not groups:
+            raise UsageError(
+                f"--world-size {ranks} wants {ranks} GPUs for a trial, and there "
+                f"{'is' if len(devices) == 1 else 'are'} {len(devices)}."
+            )
+        jobs = request.jobs or len(groups)
+        if jobs > len(groups) and (request.budget is None or request.budget.unit == "seconds"):
+            raise UsageError(
+                f"--jobs {jobs} would let trials share a GPU ({len(groups)} can run side by side), "
+                "and time that is shared cannot be measured. Use fewer jobs, or a budget in "
+                "steps, voxels or FLOPs."
+            )
+        threads = max(1, cores // (jobs * ranks))
+        slots = [groups[index % len(groups)] for index in range(jobs)]
+    return _machine(devices, threads, jobs, slots)
+
+
+def _machine(
+    devices: Sequence[str], threads: int, jobs: int | None, slots: Sequence[tuple[str, ...]]
+) -> Machine:
+    names = {device_name(torch.device(name)) for name in devices}
+    if len(names) > 1:
+        raise UsageError(
+            f"The GPUs differ ({', '.join(sorted(names))}), so a second on one is not a second on "
+            "another. Choose equal ones, for example --device cuda:0."
+        )
+    first = torch.device(devices[0])
+    return Machine(
+        first.type, names.pop(), threads, device_class(first, threads), jobs, tuple(slots)
+    )
+
+
+def look_around(threads: int) -> dict[str, Any]:
+    """What this process would train on, as plain data; a probe on a cluster's node."""
+    device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    return {
+        "kind": device.type,
+        "name": device_name(device),
+        "device_class": device_class(device, threads),
+        "cpu_class": device_class(torch.device("cpu"), threads),
+        "cpu_name": device_name(torch.device("cpu")),
+    }

@@ -1,0 +1,306 @@
+"""From the names on a command line to configured architectures with their recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kitsbench.architecture import Labels, Setting, Spec, Task, configure
+from kitsbench.errors import ContractError, KitsbenchError, UsageError
+from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.plan.identity import Entrant
+from kitsbench.files import digest, read_json, write_json
+from kitsbench.isolation import IsolatedFailure, call_isolated
+from kitsbench.recipe import Recipe
+from kitsbench.registry import (
+    RegisteredArchitecture,
+    discover,
+    label,
+    load,
+    parse_request,
+)
+from kitsbench.training.meta import count_cost
+from kitsbench.training.recipes import at_size, matched
+
+COST_VERSION = 1  # raised whenever costs are counted in another way
+
+
+Spacing = tuple[float, float, float]
+
+
+def read_names(request: Request) -> list[tuple[str, dict[str, Setting]]]:
+    """Names and settings that were asked for, each found and with settings that it has.
+
+    Needs no data, so that a typing error is told before any are made.
+
+    Raises
+    ------
+    UsageError
+        An architecture is unknown, a setting is wrong, or nothing was asked for.
+    """
+    asked = [parse_request(text) for text in request.architectures]
+    if request.all_installed:
+        named = {name for name, _ in asked}
+        asked += [(entry.name, {}) for entry in discover() if entry.name not in named]
+    if not asked:
+        raise UsageError(
+            "No architecture was named. Name some (see `kitsbench list`), or say --all."
+        )
+    for name, settings in asked:
+        registered = load(name)
+        if registered.instance is not None:
+            configure(registered.architecture, settings)
+    return [(name, dict(settings)) for name, settings in asked]
+
+
+def choose_entrants(
+    request: Request, labels: Labels, device: torch.device, median: Spacing | None = None
+) -> list[Entrant]:
+    """Configure every architecture that was asked for, and the members of ensembles.
+
+    Parameters
+    ----------
+    request : Request
+    labels : tuple of (str, int)
+        The dataset's.
+    device : torch.device
+    median : (float, float, float), optional
+        The dataset's median voxel size in mm, for recipes that name no other.
+
+    Raises
+    ------
+    UsageError
+        An architecture is unknown, a setting is wrong, or nothing was asked for.
+    """
+    entrants: dict[str, Entrant] = {}
+    for name, settings in read_names(request):
+        entrant = _configure(name, settings, request, labels, device, median)
+        entrants.setdefault(entrant.label, entrant)
+    for entrant in list(entrants.values()):
+        for member in entrant.spec.members if entrant.spec else ():
+            own = dict(member.config)
+            found = _configure(member.architecture, own, request, labels, device, median)
+            entrants.setdefault(found.label, replace(found, asked=False))
+    if request.tta is not None:
+        for entrant in list(entrants.values()):
+            other = _with_tta(entrant, entrants, request.tta) if entrant.asked else None
+            if other is not None:
+                entrants[other.label] = other
+    return list(entrants.values())
+
+
+def _with_tta(entrant: Entrant, entrants: Mapping[str, Entrant], tta: str) -> Entrant | None:
+    """The same networks with another test-time augmentation, or None where it is theirs already.
+
+    It is an entrant of its own, like an ensemble: its networks are those of the entrant it was
+    made of, which are trained once.
+    """
+    if entrant.spec is None or entrant.recipe is None:
+        return None
+    members = entrant.members or (entrant.label,)
+    recipes = [entrants[name].recipe or entrant.recipe for name in members]
+    axes = tuple(recipe.mirror_axes() if tta == "mirror" else () for recipe in recipes)
+    if axes == tuple(recipe.inference.mirror for recipe in recipes):
+        return None
+    counts = sorted({2 ** len(own) for own in axes})
+    how = (
+        f"each averaged over {' or '.join(map(str, counts))} mirror images at test time"
+        if tta == "mirror"
+        else "without mirroring at test time"
+    )
+    return replace(
+        entrant,
+        label=f"{entrant.label}+{'mirror' if tta == 'mirror' else 'unmirrored'}",
+        recipe=replace(entrant.recipe, inference=replace(entrant.recipe.inference, mirror=axes[0])),
+        members=members,
+        notes=(f"The networks of {entrant.label}, {how}.",),
+        tta=axes,
+    )
+
+
+def _configure(
+    name: str,
+    settings: dict[str, Setting],
+    request: Request,
+    labels: Labels,
+    device: torch.device,
+    median: Spacing | None,
+) -> Entrant:
+    registered = load(name)
+    if registered.instance is None:
+        return Entrant(
+            registered.name, registered, error=f"{registered.status}: {registered.error}"
+        )
+    auto = "paper" if device.type == "cuda" else "tiny"
+    size = auto if request.size == "auto" else request.size
+    # What the size sets anyway is no part of a label, what differs from it is.
+    shown = label(name, settings, size)
+    architecture = registered.architecture
+    own_size = settings.get("size")
+    config = configure(architecture, {"size": size, **settings})
+    try:
+        entrant = _with_recipe(shown, registered, config, request, labels, device, median)
+        entrant = entrant if own_size is None else _size_members(entrant, own_size)
+        members = entrant.spec.members if entrant.spec else ()
+        names = [label(member.architecture, dict(member.config), size) for member in members]
+        return replace(entrant, members=tuple(names))
+    except UsageError:
+        raise
+    except Exception as error:
+        text = (
+            f"{type(error).__name__}: {error}"
+            if not isinstance(error, KitsbenchError)
+            else str(error)
+        )
+        return Entrant(shown, registered, error=f"broken: {text}")
+
+
+def _size_members(entrant: Entrant, size: Setting) -> Entrant:
+    """Give an ensemble's size to its members that name none."""
+    assert entrant.spec is not None
+    members = tuple(
+        replace(member, config=tuple({"size": size, **dict(member.config)}.items()))
+        for member in entrant.spec.members
+    )
+    return replace(entrant, spec=replace(entrant.spec, members=members))
+
+
+def _with_recipe(
+    shown: str,
+    registered: RegisteredArchitecture,
+    config: Mapping[str, Setting],
+    request: Request,
+    labels: Labels,
+    device: torch.device,
+    median: Spacing | None,
+) -> Entrant:
+    architecture = registered.architecture
+    shared = shared_recipe(request, device)
+    spec = architecture.spec(config, task_of(shared, labels))
+    if request.recipe == "matched":
+        return Entrant(shown, registered, spec, shared)
+    paper = architecture.spec(config, Task(labels))
+    if spec.members:
+        # What its members were trained by stands in their own recipes.
+        return Entrant(shown, registered, paper, paper.paper or replace(shared, name="members"))
+    if paper.paper is None:
+        raise ContractError(f"{shown} has no paper recipe; use --recipe matched.")
+    given = {"patch": paper.paper.patch or paper.grids[0].shape, **_overrides(request)}
+    recipe, notes = replace(paper.paper, **given), []
+    if isinstance(recipe.spacing, str) and median is not None:
+        if recipe.spacing == "native":
+            notes.append(
+                "The recipe leaves every scan its own voxels; here all have the dataset's median, "
+                f"{'x'.join(f'{edge:g}' for edge in median)} mm."
+            )
+        recipe = replace(recipe, spacing=median)
+    recipe, note = at_size(recipe, str(config["size"]), _overrides(request))
+    notes += [note] if note else []
+    # Patch and spacing decide how deep a network can be, so the one that is trained is described.
+    spec = architecture.spec(config, task_of(recipe, labels))
+    return Entrant(shown, registered, spec, recipe, notes=tuple(notes))
+
+
+def task_of(recipe: Recipe, labels: Labels) -> Task:
+    """What a recipe asks of an architecture."""
+    spacing = recipe.spacing if isinstance(recipe.spacing, tuple) else None
+    return Task(labels, recipe.patch, spacing)
+
+
+def shared_recipe(request: Request, device: torch.device) -> Recipe:
+    """The matched recipe with what the request replaces."""
+    return replace(matched(device.type), **_overrides(request))
+
+
+def _overrides(request: Request) -> dict[str, Any]:
+    given = {"spacing": request.spacing, "patch": request.patch, "batch": request.batch}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def describe_entrant(entrant: Entrant, folder: Path) -> dict[str, Any]:
+    """Row of ``experiment.json`` for an architecture: provenance, size and cost.
+
+    Parameters
+    ----------
+    entrant : Entrant
+    folder : Path
+        Where costs that were counted once are kept.
+    """
+    registered, spec = entrant.registered, entrant.spec
+    row: dict[str, Any] = {
+        "label": entrant.label,
+        "name": registered.name,
+        "title": registered.title,
+        "paper": registered.paper,
+        "distribution": registered.distribution,
+        "version": registered.version,
+        "source_hash": registered.source_hash,
+        "status": "ok" if entrant.error is None else "broken",
+        "error": entrant.error,
+        "config": dict(spec.config) if spec else {},
+        "size": dict(spec.config).get("size") if spec else None,
+        # What holds for the networks of another row is said there.
+        "notes": [*(spec.notes if spec and entrant.tta is None else ()), *entrant.notes],
+        "members": list(entrant.members),
+        "combine": spec.combine if spec and spec.members else None,
+        "asked": entrant.asked,
+        "tta": None if entrant.tta is None else [list(axes) for axes in entrant.tta],
+        "parameters": None,
+        "flops": None,
+        "paper_parameters": None,
+        "paper_flops": None,
+    }
+    if entrant.recipe is not None and entrant.recipe.name != "matched":
+        row["recipe"] = entrant.recipe.to_dict()
+    if spec is None or spec.members:
+        return row
+    # The name, because several architectures of one source may have equal specs.
+    key = digest([registered.name, registered.source_hash, spec.digest(), COST_VERSION])
+    file = folder / f"{key}.json"
+    try:
+        found = read_json(file) if file.exists() else None
+        if found is None:
+            # The plugin's own code runs here, so it may hang or die.
+            found = call_isolated(count_costs, registered.location, spec, timeout=20)
+            write_json(file, found)
+    except IsolatedFailure as error:
+        found = {"notes": [f"Parameters and FLOPs could not be counted: {error}"]}
+    row["notes"] += found.pop("notes", [])
+    return {**row, **found, "patch": list(spec.grids[0].shape)}
+
+
+def add_up_members(rows: list[dict[str, Any]]) -> None:
+    """Give each ensemble's row of ``experiment.json`` the summed sizes of its members' rows."""
+    known = {row["label"]: row for row in rows}
+    for row in rows:
+        members = [known[name] for name in row["members"] if name in known]
+        if row["parameters"] is not None or len(members) < max(len(row["members"]), 1):
+            continue
+        for key in ("parameters", "flops", "paper_parameters", "paper_flops"):
+            values = [member[key] for member in members]
+            if None not in values:
+                row[key] = sum(values)
+
+
+def count_costs(location: str, spec: Spec) -> dict[str, Any]:
+    """Parameters and FLOPs of a patch, as configured and at the paper's size and patch."""
+    architecture = load(location).architecture
+    cost = count_cost(architecture, spec)
+    # Everything that a size preset may set goes back to the paper's value.
+    scaled = {"size", "width", "depth"}
+    scaled |= {key for preset in architecture.sizes.values() for key in preset}
+    settings = {key: value for key, value in spec.config if key not in scaled}
+    task = Task(spec.labels, architecture.paper_patch)
+    paper = architecture.spec(configure(architecture, settings), task)
+    at_paper_size = count_cost(architecture, paper)
+    return {
+        "parameters": cost.parameters,
+        "flops": cost.flops_forward,
+        "paper_parameters": at_paper_size.parameters,
+        "paper_flops": at_paper_size.flops_forward,
+        "paper_patch": list(paper.grids[0].shape),
+    }

@@ -1,0 +1,138 @@
+"""What an experiment works on: the dataset, its prepared volumes, and its folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from kitsbench.data.datasets.dataset import Dataset, open_dataset
+from kitsbench.data.datasets.patients import check_split_patients, shows_patients
+from kitsbench.data.phantom.dataset import write_phantom
+from kitsbench.data.preparation.prepare import prepare
+from kitsbench.data.preparation.store import PreparedStore
+from kitsbench.data.splits.rules import SEED as SPLIT_SEED
+from kitsbench.data.splits.rules import choose_rule, tumor_volumes
+from kitsbench.data.splits.split import Split, make_folds
+from kitsbench.errors import DataError, UsageError
+from kitsbench.experiments.asked.request import (
+    DATASET_FOLDS,
+    PHANTOM_CASES,
+    PHANTOM_FOLDS,
+    PHANTOM_SPLIT,
+    Request,
+)
+from kitsbench.experiments.machines.environment import usable_cores
+from kitsbench.experiments.plan.identity import Entrant
+
+Tell = Callable[[str], None]
+Count = Callable[[str, int, int], None]
+Stores = dict[str, dict[str, PreparedStore]]  # {architecture's label: {grid: prepared store}}
+
+
+def find_dataset(request: Request, tell: Tell, count: Count) -> Dataset:
+    """Open the dataset that was asked for; make the phantom if it is that.
+
+    Raises
+    ------
+    UsageError, DataError
+        There is no such folder, or it holds no dataset.
+    """
+    if request.phantom:
+        folder = request.workdir / "datasets" / f"phantom-small-{PHANTOM_CASES}"
+        write_phantom(
+            folder, PHANTOM_CASES, progress=lambda done, total: count("phantom", done, total)
+        )
+        return open_dataset(folder)
+    path = Path(str(request.dataset)).expanduser()
+    if not path.exists():
+        raise UsageError(
+            f"The dataset '{request.dataset}' is neither a folder nor the word 'phantom'. "
+            "Give the folder that holds the cases."
+        )
+    dataset = open_dataset(path, request.layout)
+    for finding in dataset.problems:
+        tell(f"{finding.case}: {finding.what} {finding.remedy}")
+    return dataset
+
+
+def prepare_all(
+    request: Request, entrants: Sequence[Entrant], dataset: Dataset, count: Count
+) -> Stores:
+    """Prepare every spacing that an architecture's grids ask for, each once.
+
+    Raises
+    ------
+    DataError
+        No case can be used, or with ``strict`` one cannot.
+    """
+    made: dict[tuple[float, ...], PreparedStore] = {}
+    stores: Stores = {}
+    for entrant in entrants:
+        if entrant.spec is None or entrant.recipe is None or entrant.spec.members:
+            continue
+        spacing = entrant.recipe.spacing
+        assert not isinstance(spacing, str)  # the dataset's median has taken its place
+        stores[entrant.label] = {}
+        for grid in entrant.spec.grids:
+            wanted = tuple(round(s * r, 4) for s, r in zip(spacing, grid.ratio, strict=True))
+            if wanted not in made:
+                what = f"cases prepared at {'x'.join(f'{edge:g}' for edge in wanted)} mm"
+                made[wanted] = prepare(
+                    dataset,
+                    wanted,  # type: ignore[arg-type]
+                    request.workdir / "prepared",
+                    jobs=usable_cores(),
+                    progress=lambda done, total, what=what: count(what, done, total),  # type: ignore[misc]
+                    strict=request.strict,
+                )
+            stores[entrant.label][grid.name] = made[wanted]
+    return stores
+
+
+def choose_split(
+    request: Request, dataset: Dataset, stores: Stores, count: Count
+) -> tuple[Split, tuple[int, ...]]:
+    """One split for all architectures, over the cases that every store holds.
+
+    Returns
+    -------
+    Split, tuple of int
+        The folds, and which of them are run.
+
+    Raises
+    ------
+    UsageError, DataError
+        There are too few cases, or a fold does not exist.
+    """
+    every = [set(store.cases) for grids in stores.values() for store in grids.values()]
+    if not every:
+        return make_folds(["none-0", "none-1"], 2, SPLIT_SEED), ()
+    cases = sorted(
+        case
+        for case in set.intersection(*every)
+        if all(s.case(case).label is not None for g in stores.values() for s in g.values())
+    )
+    wanted = request.split or str(PHANTOM_SPLIT if request.phantom else DATASET_FOLDS)
+    if len(cases) < max(int(wanted) if wanted.isdecimal() else 2, 2):
+        raise DataError(
+            f"{len(cases)} usable cases with masks are too few for the split '{wanted}'; "
+            "use fewer folds (--split) or more cases (see `kitsbench data verify`)."
+        )
+    if shows_patients(dataset.root):
+        check_split_patients(cases)
+    split = choose_rule(
+        wanted,
+        cases,
+        lambda chosen: tumor_volumes(
+            dataset.select(chosen), lambda done, total: count("tumours measured", done, total)
+        ),
+        seed=SPLIT_SEED,
+    )
+    folds = request.folds or (PHANTOM_FOLDS if request.phantom and not request.split else "all")
+    if folds == "all":
+        folds = tuple(range(len(split.folds)))
+    if max(folds) >= len(split.folds):
+        raise UsageError(
+            f"Fold {max(folds)} does not exist: the split has folds 0 to {len(split.folds) - 1}."
+        )
+    return split, folds

@@ -1,0 +1,345 @@
+"""Equal tuning: every architecture tries as many settings out of the same declared space.
+
+For each fold an inner split sets a part of the training cases aside; settings are compared on it,
+and the fold's test cases play no part. What was spent stands in a ledger of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from kitsbench.data.splits.split import Split, make_folds
+from kitsbench.errors import DataError, UsageError
+from kitsbench.experiments.executors.events import require
+from kitsbench.experiments.plan.identity import Entrant
+from kitsbench.experiments.plan.planner import Planner
+from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.files import read_json
+from kitsbench.recipe import Recipe
+from kitsbench.training.budget import Budget
+
+INNER_FOLDS = 4  # a quarter of the training cases judges the settings
+INNER_SEED = 54321
+SAMPLER_SEED = 20240
+RunTrials = Callable[[Sequence[TrialTask]], None]
+CURRENCIES = ("device_seconds", "steps", "patches", "voxels", "flops", "wall_s")
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A range that a parameter is drawn from, on a logarithmic scale or not."""
+
+    low: float
+    high: float
+    log: bool = True
+
+
+# THE declared space. ``lr_factor`` multiplies the recipe's learning rate; the others replace a
+# value of the recipe.
+SPACE = {
+    "lr_factor": Dimension(0.1, 10.0),
+    "weight_decay": Dimension(1e-4, 1e-1),
+}
+# What may be tuned besides, when a configuration file asks for it.
+OPTIONAL = {
+    "warmup": Dimension(0.0, 0.2, log=False),
+    "clip_gradient": Dimension(0.1, 100.0),
+    "foreground": Dimension(0.0, 1.0, log=False),
+}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How settings are searched for.
+
+    Parameters
+    ----------
+    trials : int
+        Settings that each architecture tries in each fold; the first is the recipe itself.
+    space : dict of str to Dimension
+    budget : Budget or None
+        Of a tuning trial; None for that of the other trials.
+    """
+
+    trials: int
+    space: dict[str, Dimension]
+    budget: Budget | None = None
+
+
+def read_tuning(trials: int | None, given: Mapping[str, Any]) -> Tuning | None:
+    """Settings of a tuning from ``--tune`` and the section ``[tune]`` of a configuration file.
+
+    Parameters
+    ----------
+    trials : int or None
+    given : mapping
+        ``trials``, ``budget``, and ``name = [low, high]`` for each parameter that is searched
+        otherwise than by default; ``name = false`` leaves one out.
+
+    Raises
+    ------
+    UsageError
+        A parameter is unknown, or a range is none.
+    """
+    rest = dict(given)
+    count = rest.pop("trials", None) if trials is None else trials
+    rest.pop("trials", None)
+    budget = rest.pop("budget", None)
+    known = {**SPACE, **OPTIONAL}
+    space = dict(SPACE)
+    for name, ends in rest.items():
+        if name not in known:
+            raise UsageError(
+                f"'{name}' cannot be tuned; choose from {', '.join(known)} (besides trials and "
+                "budget)."
+            )
+        if ends is False:
+            space.pop(name, None)
+            continue
+        lowest = 0.0 if known[name].log else -1e-9
+        numbers = isinstance(ends, list) and all(isinstance(end, (int, float)) for end in ends)
+        if not numbers or len(ends) != 2 or not lowest < ends[0] < ends[1]:
+            raise UsageError(
+                f"The range {name} = {ends} is none; write [low, high] with "
+                f"{'0 < ' if known[name].log else ''}low < high, or false."
+            )
+        space[name] = Dimension(float(ends[0]), float(ends[1]), known[name].log)
+    if not count:
+        return None
+    if not isinstance(count, int) or count < 2:
+        raise UsageError(f"--tune {count} is too few: the first trial is the recipe itself; use 2.")
+    if not space:
+        raise UsageError("The space of [tune] is empty; leave a parameter in it.")
+    return Tuning(count, space, None if budget is None else Budget.parse(str(budget)))
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe says of each parameter that can be tuned."""
+    return {
+        "lr_factor": 1.0,
+        "weight_decay": recipe.optimiser.weight_decay,
+        "warmup": recipe.schedule.warmup,
+        "clip_gradient": recipe.clip_gradient,
+        "foreground": recipe.sampling.fraction,
+    }
+
+
+def with_settings(recipe: Recipe, parameters: Mapping[str, float]) -> Recipe:
+    """The recipe with tuned values in their places."""
+    values = {**settings_of(recipe), **parameters}
+    optimiser, lr = recipe.optimiser, recipe.optimiser.lr
+    if "lr_factor" in parameters:
+        # Rounded, so that a learning rate has a name that one can say.
+        lr = float(f"{lr * parameters['lr_factor']:.6g}")
+    return replace(
+        recipe,
+        optimiser=replace(optimiser, lr=lr, weight_decay=values["weight_decay"]),
+        schedule=replace(recipe.schedule, warmup=values["warmup"]),
+        sampling=replace(recipe.sampling, fraction=values["foreground"]),
+        clip_gradient=values["clip_gradient"],
+    )
+
+
+@dataclass
+class Study:
+    """The search of one architecture in one fold: optuna's, asked and told in a fixed order.
+
+    Nothing of it needs saving: the same trials with the same scores lead to the same questions.
+    """
+
+    entrant: Entrant
+    fold: int
+    inner: Split
+    tuning: Tuning
+
+    def __post_init__(self) -> None:
+        optuna = require("optuna", "tune")
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        space = self.tuning.space.items()
+        self._optuna = optuna
+        self._distributions = {
+            name: optuna.distributions.FloatDistribution(one.low, one.high, log=one.log)
+            for name, one in space
+        }
+        # The same seed for all, so that all are asked the same until scores tell them apart.
+        sampler = optuna.samplers.TPESampler(seed=SAMPLER_SEED + self.fold)
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        self.tasks: list[TrialTask] = []
+        self.parameters: list[dict[str, float]] = []
+        self.scores: list[float | None] = []
+        self._asked: list[Any] = []
+
+    def ask(self, planner: Planner) -> TrialTask:
+        """The next trial; the first is the recipe as it is."""
+        assert self.entrant.recipe is not None
+        asked = self._study.ask(self._distributions)
+        chosen = {name: float(f"{value:.6g}") for name, value in asked.params.items()}
+        if not self.tasks:
+            chosen = {}
+        recipe = with_settings(self.entrant.recipe, chosen)
+        number = len(self.tasks)
+        task = planner.tuning_task(
+            replace(self.entrant, recipe=recipe), self.fold, self.inner, number, self.tuning.budget
+        )
+        self._asked.append(asked)
+        self.parameters.append(chosen)
+        self.tasks.append(task)
+        return task
+
+    def tell(self) -> None:
+        """Read the score of the last trial and pass it on."""
+        task, number = self.tasks[-1], len(self.tasks) - 1
+        score = judge(task)
+        self.scores.append(score)
+        state = self._optuna.trial.TrialState
+        if number == 0:
+            self._study.tell(self._asked[-1], state=state.FAIL)  # its settings were not used
+            self._add_recipe(score)
+        elif score is None:
+            self._study.tell(self._asked[-1], state=state.FAIL)
+        else:
+            self._study.tell(self._asked[-1], score)
+
+    def _add_recipe(self, score: float | None) -> None:
+        """Let the search learn from the recipe itself, where the space holds it."""
+        assert self.entrant.recipe is not None
+        own = {name: settings_of(self.entrant.recipe)[name] for name in self._distributions}
+        inside = all(
+            value is not None
+            and self.tuning.space[name].low <= value <= self.tuning.space[name].high
+            for name, value in own.items()
+        )
+        if inside and score is not None:
+            self._study.add_trial(
+                self._optuna.trial.create_trial(
+                    params=own, distributions=self._distributions, value=score
+                )
+            )
+
+    @property
+    def best(self) -> int | None:
+        """Number of the best trial, the first of equals; None where all failed."""
+        scored = [(score, -n) for n, score in enumerate(self.scores) if score is not None]
+        return -max(scored)[1] if scored else None
+
+    def recipe(self) -> Recipe:
+        """The recipe with the best settings, or as it is where every trial failed."""
+        assert self.entrant.recipe is not None
+        chosen = {} if self.best is None else self.parameters[self.best]
+        return with_settings(self.entrant.recipe, chosen)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for ``experiment.json``: the trials, the choice, and the tuning's ledger."""
+        rows, ledgers = [], []
+        for number, task in enumerate(self.tasks):
+            try:
+                ledger = read_json(task.folder.path / "ledger.json")
+            except (OSError, ValueError):
+                ledger = {}
+            ledgers.append(ledger)
+            rows.append(
+                {
+                    "number": number,
+                    "id": task.id,
+                    "parameters": self.parameters[number],
+                    "score": self.scores[number] if number < len(self.scores) else None,
+                    "status": task.folder.read_status()["status"],
+                    "reason": task.folder.read_status()["reason"],
+                    "device_seconds": ledger.get("device_seconds"),
+                }
+            )
+        return {
+            "architecture": self.entrant.label,
+            "fold": self.fold,
+            "trials": rows,
+            "best": self.best,
+            "parameters": {} if self.best is None else self.parameters[self.best],
+            "ledger": {
+                key: sum(float(ledger.get(key) or 0.0) for ledger in ledgers) for key in CURRENCIES
+            },
+        }
+
+
+def judge(task: TrialTask) -> float | None:
+    """Mean Dice over the cases and regions of the first protocol; None if the trial failed."""
+    if task.folder.read_status()["status"] != "finished":
+        return None
+    table = pd.read_parquet(task.folder.path / "scores.parquet")
+    chosen = table[(table["protocol"] == task.protocols[0]) & (table["metric"] == "dice")]
+    mean = float(chosen["value"].mean())
+    return mean if math.isfinite(mean) else None
+
+
+def inner_split(train: Sequence[str]) -> Split:
+    """Split a fold's training cases; its first fold judges the settings.
+
+    Raises
+    ------
+    DataError
+        There are too few training cases.
+    """
+    if len(train) < 2:
+        raise DataError(
+            f"A fold with {len(train)} training case cannot be tuned in: some must be set aside to "
+            "judge the settings. Use fewer folds (--split) or more cases."
+        )
+    return make_folds(train, min(INNER_FOLDS, len(train)), INNER_SEED)
+
+
+def make_studies(
+    tuning: Tuning, entrants: Sequence[Entrant], folds: Sequence[int], planner: Planner
+) -> list[Study]:
+    """A study for each architecture that trains, in each fold."""
+    usable = [e for e in entrants if e.error is None and e.spec is not None and not e.members]
+    return [
+        Study(entrant, fold, inner_split(planner.split.train(fold)), tuning)
+        for fold in folds
+        for entrant in usable
+    ]
+
+
+def tune(studies: Sequence[Study], planner: Planner, run: RunTrials | None) -> bool:
+    """Run every study, one trial of each at a time; finished trials are kept.
+
+    Parameters
+    ----------
+    studies : sequence of Study
+    planner : Planner
+    run : callable or None
+        Runs trials to their end; None to stop where the first would have to run.
+
+    Returns
+    -------
+    bool
+        Whether all studies are complete.
+    """
+    for _ in range(studies[0].tuning.trials if studies else 0):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # optuna's notes on its experimental parts
+            tasks = {task.id: task for task in (study.ask(planner) for study in studies)}
+        open_tasks = [t for t in tasks.values() if t.folder.read_status()["status"] != "finished"]
+        if open_tasks:
+            if run is None:
+                return False
+            run(open_tasks)
+        for study in studies:
+            study.tell()
+    return True
+
+
+def describe_tuning(tuning: Tuning, studies: Sequence[Study]) -> dict[str, Any]:
+    """What ``experiment.json`` says of the tuning."""
+    return {
+        "trials": tuning.trials,
+        "budget": None if tuning.budget is None else tuning.budget.to_dict(),
+        "space": {name: asdict(one) for name, one in tuning.space.items()},
+        "objective": "mean Dice over cases and regions",
+        "inner_folds": INNER_FOLDS,
+        "studies": [study.to_dict() for study in studies],
+    }

@@ -1,0 +1,82 @@
+"""What running a trial needs: what it is, its files, and where it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kitsbench.architecture import Spec
+from kitsbench.data.datasets.dataset import Case
+from kitsbench.experiments.trial.folder import TrialFolder
+from kitsbench.recipe import Recipe
+from kitsbench.training.budget import Budget
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """A trial with everything that running it needs and its identity does not hold.
+
+    Parameters
+    ----------
+    workdir : Path
+    trial : dict
+        ``trial.json``.
+    location : str
+        Name of the entry point, or path of the plugin's file.
+    spec, recipe, budget : Spec, Recipe, Budget
+    stores : dict of str to Path
+        {grid: folder of the prepared store}.
+    train_cases, test_cases : tuple of str
+    cases : dict of str to Case
+        Image and label files of the dataset, for scoring on native voxels.
+    window : (float, float, float, float)
+        Resolved intensity rule.
+    protocols : tuple of str
+        Protocols that scores are stored for; the first is the experiment's.
+    device : str
+    devices : tuple of str
+        One for each process that trains; the first is ``device``.
+    threads : int
+        Of each process.
+    max_memory : int or None
+        Bytes.
+    members : tuple of TrialTask
+        For an ensemble, or for other test-time augmentation of one trained network.
+    keep_predictions : bool
+    stall : float
+        Seconds without progress after which it is stopped.
+    checkpoint_every : float
+        Seconds between two checkpoints.
+    """
+
+    workdir: Path
+    trial: dict[str, Any]
+    location: str
+    spec: Spec
+    recipe: Recipe
+    budget: Budget
+    stores: dict[str, Path]
+    train_cases: tuple[str, ...]
+    test_cases: tuple[str, ...]
+    cases: dict[str, Case]
+    window: tuple[float, float, float, float]
+    protocols: tuple[str, ...]
+    device: str = "cpu"
+    devices: tuple[str, ...] = ("cpu",)
+    threads: int = 1
+    max_memory: int | None = None
+    members: tuple[TrialTask, ...] = ()
+    keep_predictions: bool = True
+    stall: float = 1800.0
+    checkpoint_every: float = 60.0
+
+    @property
+    def id(self) -> str:
+        """The trial's hash."""
+        return str(self.trial["id"])
+
+    @property
+    def folder(self) -> TrialFolder:
+        """Where its files are."""
+        return TrialFolder(self.workdir, self.id)

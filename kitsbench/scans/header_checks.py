@@ -1,0 +1,276 @@
+"""What the bytes of a NIfTI header mean, and whether they make sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kitsbench.scans.findings import Finding
+from kitsbench.scans.geometry import grid_shift, spacing_of
+from kitsbench.scans.nifti import Header, refuse
+
+METRE, MICRON = 1, 3
+SPACING_LIMITS = (0.01, 100.0)  # mm; beyond, a header is broken rather than unusual
+_CONVERT = "Convert it, for DICOM for example with dcm2niix."
+# Where and how files begin that are taken for NIfTI, in small letters.
+FOREIGN = (
+    (0, b"version https://git-lfs", "it is a pointer of Git LFS", "Run `git lfs pull` there."),
+    (0, b"<!doctype html", "it is a web page", "Download the file itself, not the page about it."),
+    (0, b"<html", "it is a web page", "Download the file itself, not the page about it."),
+    (128, b"dicm", "it is a DICOM file", _CONVERT),
+    (0, b"nrrd", "it is an NRRD file", _CONVERT),
+    (0, b"objecttype", "it is a MetaImage file", _CONVERT),
+    (0, b"pk\x03\x04", "it is a ZIP archive", "Unpack it."),
+    (0, b"\x1f\x8b", "it is packed twice", "Unpack it once with gunzip."),
+)
+
+
+def interpret(path: Path, case: str, block: bytes) -> Header:
+    """Turn the first 540 bytes of a file into a :class:`~kitsbench.scans.nifti.Header`.
+
+    Raises
+    ------
+    Refused
+        The bytes are no NIfTI header, or the image they describe cannot be used.
+    """
+    raw = _parse(path, case, block)
+    findings: list[Finding] = []
+
+    def warn(what: str, rule: str, remedy: str) -> None:
+        findings.append(Finding(case, str(path), what, rule, remedy, "warning"))
+
+    shape = _shape(path, case, raw, warn)
+    dtype = _dtype(path, case, raw)
+    affine, codes = _affine(path, case, raw, shape, warn)
+    _check_spacing(raw, affine, warn)
+    units = int(raw["xyzt_units"]) & 0x07
+    if units in (METRE, MICRON):
+        warn(
+            f"the header gives lengths in {'metres' if units == METRE else 'micrometres'}",
+            "kitsbench takes the affine as mm.",
+            "Check the voxel size; write the header again if it is wrong.",
+        )
+    slope, intercept = _scaling(path, case, raw)
+    return Header(
+        path=path,
+        case=case,
+        shape=shape,
+        affine=affine,
+        dtype=dtype,
+        slope=slope,
+        intercept=intercept,
+        offset=_offset(path, case, raw),
+        codes=codes,
+        units=int(raw["xyzt_units"]),
+        findings=findings,
+    )
+
+
+def _parse(path: Path, case: str, block: bytes) -> Any:
+    import nibabel
+
+    problem = "it does not start like one"
+    kinds: tuple[tuple[type[nibabel.Nifti1Header], int, bytes], ...] = (
+        (nibabel.Nifti1Header, 348, b"n+1\0"),
+        (nibabel.Nifti2Header, 540, b"n+2\0"),
+    )
+    for kind, size, magic in kinds:
+        if len(block) < size:
+            problem = f"only {len(block)} bytes"
+            continue
+        start = 344 if size == 348 else 4
+        if block[start : start + 4] == magic:
+            # check=False: nibabel would silently repair what is to be reported here.
+            return kind(block[:size], check=False)
+        if block[344:348] == b"ni1\0":
+            problem = "it is the header of a .hdr/.img pair"
+    remedy = _CONVERT
+    for start, mark, what, advice in FOREIGN:
+        if block[start : start + len(mark)].lower() == mark:
+            problem, remedy = what, advice
+            break
+    raise refuse(
+        path,
+        case,
+        f"this is not a NIfTI file ({problem})",
+        "Scans and masks are single-file NIfTI (.nii or .nii.gz).",
+        remedy,
+    )
+
+
+def _offset(path: Path, case: str, raw: Any) -> int:
+    """First byte of the voxels; 0 stands for the end of the header."""
+    size = int(raw.sizeof_hdr)
+    offset = float(raw["vox_offset"])
+    if offset == 0:
+        return size + 4
+    # Extensions between header and voxels are some kB; a real file has none of a GB.
+    if not (np.isfinite(offset) and size <= offset < 1e9):
+        raise refuse(
+            path,
+            case,
+            f"the header says that the voxels begin at byte {offset:g}",
+            f"They follow the header of {size} bytes.",
+            "Write the file again.",
+        )
+    return int(offset)
+
+
+def _shape(path: Path, case: str, raw: Any, warn: Any) -> tuple[int, int, int]:
+    dims = [int(v) for v in raw["dim"]]
+    count = dims[0]
+    sizes = dims[1 : 1 + count] if 1 <= count <= 7 else []
+    text = " x ".join(str(v) for v in sizes) or f"dim {dims}"
+    if len(sizes) < 3 or min(sizes) < 1:
+        raise refuse(
+            path,
+            case,
+            f"the image is {text}",
+            "A scan has three axes with at least one voxel each.",
+            "Export the whole volume.",
+        )
+    if any(v > 1 for v in sizes[3:]):
+        raise refuse(
+            path,
+            case,
+            f"the image is {text}: {len(sizes)}-dimensional with more than one channel",
+            "A scan has three axes; one phase, one channel.",
+            "Save the phase that the mask belongs to as its own file.",
+        )
+    if len(sizes) > 3:
+        warn(
+            f"the image is {text}",
+            "A scan has three axes.",
+            "The axes of length one at the end are dropped.",
+        )
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _dtype(path: Path, case: str, raw: Any) -> np.dtype:
+    import nibabel
+
+    try:
+        dtype = raw.get_data_dtype()
+    except (nibabel.spatialimages.HeaderDataError, KeyError) as error:
+        raise refuse(
+            path,
+            case,
+            f"unknown datatype code {int(raw['datatype'])}",
+            "Voxels are integers or floating-point numbers.",
+            "Convert the file.",
+        ) from error
+    if dtype.fields or dtype.kind not in "iuf":
+        kind = "colours (RGB)" if dtype.fields else f"of type {dtype}"
+        raise refuse(
+            path,
+            case,
+            f"the voxels are {kind}",
+            "Voxels are integers or floating-point numbers in HU.",
+            "Convert from the original scan, not from a picture of it.",
+        )
+    return dtype.newbyteorder(raw.endianness)
+
+
+def _affine(
+    path: Path, case: str, raw: Any, shape: tuple[int, int, int], warn: Any
+) -> tuple[np.ndarray, tuple[int, int]]:
+    codes = int(raw["sform_code"]), int(raw["qform_code"])
+    candidates: dict[str, np.ndarray] = {}
+    if codes[0] > 0:
+        candidates["sform"] = np.asarray(raw.get_sform(), dtype=np.float64)
+    if codes[1] > 0:
+        try:
+            with np.errstate(all="ignore"):
+                candidates["qform"] = np.asarray(raw.get_qform(), dtype=np.float64)
+        except ValueError:
+            candidates["qform"] = np.full((4, 4), np.nan)
+    usable = {name: m for name, m in candidates.items() if _invertible(m)}
+    if candidates and not usable:
+        name, matrix = next(iter(candidates.items()))
+        lengths = ", ".join(f"{v:g}" for v in spacing_of(matrix))
+        raise refuse(
+            path,
+            case,
+            f"the {name} of the header is no geometry (spacing {lengths} mm)",
+            "Spacing is a length of 0.01 to 100 mm along every axis.",
+            "Export the scan again with its geometry.",
+        )
+    if not candidates:
+        pixdim = np.abs(np.asarray(raw["pixdim"], dtype=np.float64)[1:4])
+        low, high = SPACING_LIMITS
+        if not ((pixdim >= low) & (pixdim <= high)).all():  # false for NaN
+            raise refuse(
+                path,
+                case,
+                f"the spacing is {', '.join(f'{v:g}' for v in raw['pixdim'][1:4])} mm",
+                "Spacing is a length of 0.01 to 100 mm along every axis.",
+                "Export the scan again with its geometry.",
+            )
+        warn(
+            "the header has no orientation (sform and qform codes are 0)",
+            "Geometry comes from the affine.",
+            "The axes are taken as right, front, head in this order; check left and right.",
+        )
+        return np.diag([*pixdim, 1.0]), codes
+    chosen = "sform" if "sform" in usable else "qform"
+    affine = usable[chosen]
+    if len(candidates) == 2 and len(usable) == 1:
+        other = "qform" if chosen == "sform" else "sform"
+        warn(f"the {other} is no geometry", "sform and qform agree.", f"The {chosen} is used.")
+    elif len(usable) == 2 and grid_shift(usable["sform"], usable["qform"], shape) > 0.05:
+        shift = grid_shift(usable["sform"], usable["qform"], shape)
+        warn(
+            f"sform and qform disagree by up to {shift:.2g} voxels",
+            "Both describe one geometry.",
+            "The sform is used, as in nibabel; other programs may show another position.",
+        )
+    return affine, codes
+
+
+def _invertible(matrix: np.ndarray) -> bool:
+    if not np.isfinite(matrix).all():
+        return False
+    lengths = np.array(spacing_of(matrix))
+    if not ((lengths >= SPACING_LIMITS[0]) & (lengths <= SPACING_LIMITS[1])).all():
+        return False
+    return abs(float(np.linalg.det(matrix[:3, :3] / lengths))) > 1e-3
+
+
+def _check_spacing(raw: Any, affine: np.ndarray, warn: Any) -> None:
+    spacing = np.array(spacing_of(affine))
+    stored = np.asarray(raw["pixdim"], dtype=np.float64)[1:4]
+    with np.errstate(all="ignore"):
+        agree = np.abs(stored - spacing) <= 1e-3 * spacing
+    if not agree.all():
+        given = " x ".join(f"{v:g}" for v in stored)
+        true = " x ".join(f"{v:g}" for v in spacing)
+        warn(
+            f"the header's spacing is {given} mm, the affine's {true} mm",
+            "Both say the same.",
+            "The affine is used; check a length you know.",
+        )
+    if (spacing < 0.1).any() or (spacing > 20).any():
+        true = " x ".join(f"{v:g}" for v in spacing)
+        warn(
+            f"the spacing is {true} mm",
+            "CT of the abdomen has 0.3 to 10 mm.",
+            "Check the units of the header.",
+        )
+
+
+def _scaling(path: Path, case: str, raw: Any) -> tuple[float, float]:
+    slope, intercept = float(raw["scl_slope"]), float(raw["scl_inter"])
+    # NIfTI-1: a slope of 0 means that the numbers are not scaled; nibabel writes NaN for it.
+    if slope == 0 or np.isnan(slope):
+        return 1.0, 0.0
+    if not (np.isfinite(slope) and np.isfinite(intercept)):
+        raise refuse(
+            path,
+            case,
+            f"the scaling is {slope:g} x + {intercept:g}",
+            "scl_slope and scl_inter are finite.",
+            "Write the file again.",
+        )
+    return slope, intercept

@@ -1,0 +1,4 @@
+"""Verdicts.
+
+In: a score table. Out: pairs, verdict sentences, ranking.
+"""

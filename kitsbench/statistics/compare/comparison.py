@@ -1,0 +1,265 @@
+"""Compare architectures on a score table: one declared endpoint, all pairs, one verdict each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from kitsbench.errors import UsageError
+from kitsbench.statistics.compare.outcomes import judge, listwise, ranking, warnings_of
+from kitsbench.statistics.compare.pairs import analyse_pairs, pair_names
+from kitsbench.statistics.compare.secondary import secondary_endpoints
+from kitsbench.statistics.compare.strata import Stratum, parse_stratum, stratified
+from kitsbench.statistics.design.power import estimate_components
+from kitsbench.statistics.ranks.demsar import demsar as compare_mean_ranks
+from kitsbench.statistics.ranks.ranking import REPLICATES, rank_stability
+from kitsbench.statistics.ranks.schemes import all_schemes, official_ranking, stability_row
+from kitsbench.statistics.table.blocks import choose_table, score_blocks
+from kitsbench.statistics.table.endpoints import (
+    DEFAULT_ENDPOINT,
+    Endpoint,
+    margin_of,
+    parse_endpoint,
+)
+from kitsbench.statistics.table.policy import truth_holds_region
+from kitsbench.statistics.table.scoretable import validate_scores
+from kitsbench.statistics.tests.casetests import TESTS
+
+FAMILY_CORRECTIONS = ("holm", "hommel", "shaffer")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Outcome of :func:`compare`: plain data, ready for JSON and tables.
+
+    Attributes
+    ----------
+    endpoint, protocol, dataset : str
+        What was compared; the last two are empty where the table does not name them.
+    scope, test : str or None
+        The narrowest scope among the pairs (``L0`` or ``L1``) and the tests; None without a pair.
+    correction, alpha, margin : str, float, float or None
+        How the pairs were judged.
+    pairs, ranking, secondary : list of dict
+        Rows; ``secondary`` are the other endpoints, exploratory.
+    smallest_detectable_gap : float or None
+        Median over the pairs: what this design detects in one comparison at 80 % power.
+    components : dict or None
+        Estimated standard deviations (``case_sd``, ``noise_sd``, ``seed_sd``).
+    sensitivity : dict or None
+        The comparison without the cases that failed for any architecture; None without failures.
+    warnings : list of str
+        What a reader must know.
+    rankings : dict
+        The ranking by other schemes, without one fold, and in the bootstrap.
+    official : dict or None
+        The ranking by the rule of the protocol's challenge, where the table has what it needs.
+    demsar : dict or None
+        Comparison of mean ranks, if asked for.
+    strata : list of dict
+        Differences within declared strata, exploratory.
+    """
+
+    endpoint: str
+    protocol: str
+    dataset: str
+    scope: str | None
+    test: str | None
+    correction: str
+    alpha: float
+    margin: float | None
+    pairs: list[dict[str, Any]]
+    ranking: list[dict[str, Any]]
+    smallest_detectable_gap: float | None
+    components: dict[str, float] | None
+    sensitivity: dict[str, Any] | None
+    secondary: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    rankings: dict[str, Any] = field(default_factory=dict)
+    official: dict[str, Any] | None = None
+    demsar: dict[str, Any] | None = None
+    strata: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The pairs as a table."""
+        return pd.DataFrame(self.pairs)
+
+    @property
+    def secondary_frame(self) -> pd.DataFrame:
+        """The secondary endpoints as a table."""
+        return pd.DataFrame(self.secondary)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; what is not defined is None, never NaN."""
+        return {
+            "endpoint": self.endpoint,
+            "scope": self.scope,
+            "test": self.test,
+            "correction": self.correction,
+            "pairs": self.pairs,
+            "ranking": self.ranking,
+            "smallest_detectable_gap": self.smallest_detectable_gap,
+            "protocol": self.protocol,
+            "dataset": self.dataset,
+            "alpha": self.alpha,
+            "margin": self.margin,
+            "components": self.components,
+            "sensitivity": self.sensitivity,
+            "secondary": self.secondary,
+            "warnings": self.warnings,
+            "rankings": self.rankings,
+            "official": self.official,
+            "demsar": self.demsar,
+            "strata": self.strata,
+        }
+
+
+def compare(
+    scores: pd.DataFrame,
+    endpoint: str | tuple[str, str] | Endpoint = DEFAULT_ENDPOINT,
+    *,
+    margins: float | Mapping[str, float | None] | None = None,
+    alpha: float = 0.05,
+    correction: str = "holm",
+    baseline: str | None = None,
+    conservative: bool = False,
+    protocol: str | None = None,
+    dataset: str | None = None,
+    dataset_name: str | None = None,
+    fold_count: int | None = None,
+    bootstrap: int = REPLICATES,
+    random_seed: int = 0,
+    secondary: bool = True,
+    test: str = "auto",
+    demsar: bool = False,
+    cases: pd.DataFrame | None = None,
+    strata: Sequence[str | Stratum] = (),
+) -> Comparison:
+    """Compare all architectures of a score table on one declared endpoint.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Long score table, see :func:`~kitsbench.statistics.validate_scores`.
+    endpoint : str, tuple or Endpoint
+        The primary endpoint, ``region:metric``.
+    margins : float or mapping, optional
+        Margin of equivalence, or margins by ``region:metric``; by default 0.02 (0.01 with the
+        kidney) for Dice and surface Dice, none for other metrics.
+    alpha : float
+        Level of the tests and 1 minus that of the intervals.
+    correction : {"holm", "hommel", "shaffer"}
+        Over all pairs; equivalence has a family of its own.
+    baseline : str, optional
+        Compare with this architecture only. There are no rank groups then.
+    conservative : bool
+        Do not subtract the residual variance in the two-way test.
+    protocol, dataset : str, optional
+        Which to use; needed only where the table does not decide.
+    dataset_name : str, optional
+        Name for the sentences; by default the table's own.
+    fold_count : int, optional
+        Folds of the whole cross-validation, if the table holds some of them only; 1 where the
+        folds are no cross-validation. By default the folds of the table.
+    bootstrap, random_seed : int
+        Replicates and seed of the rank intervals.
+    secondary : bool
+        Whether to test the other endpoints of the table too (exploratory).
+    test : {"auto", "wilcoxon", "permutation"}
+        ``auto``: the test with the widest scope that the data allow. The others test cases and
+        speak of the trained models (scope L0).
+    demsar : bool
+        Compare mean ranks too, by Friedman and Nemenyi (scope L0).
+    cases : DataFrame, optional
+        Properties of the cases, see :func:`~kitsbench.statistics.compare.strata.read_cases`.
+    strata : sequence of str or Stratum
+        Columns of ``cases``, with cuts: ``tumor_volume_ml:10,100``. Declare them before
+        the results are seen.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    UsageError
+        An option or the endpoint does not fit the table.
+    DataError
+        The table breaks a rule, see :func:`~kitsbench.statistics.validate_scores`.
+    """
+    target = parse_endpoint(endpoint)
+    margin = margin_of(target, margins)
+    _check_options(alpha, correction, bootstrap, fold_count, test)
+    declared = [parse_stratum(text) for text in strata]
+    if declared and cases is None:
+        raise UsageError(
+            f"The stratum {declared[0].text} was declared, but no table of cases was given."
+        )
+    table = choose_table(validate_scores(scores), target, protocol, dataset)
+    positive = truth_holds_region(table[table["region"] == target.region])
+    blocks = score_blocks(table, target, positive)
+    folds = int(table["fold"].nunique()) if fold_count is None else fold_count
+    options: dict[str, Any] = {
+        "alpha": alpha,
+        "conservative": conservative,
+        "fold_count": folds,
+        "test": test,
+    }
+    names = pair_names(blocks.architectures, baseline)
+    tests = analyse_pairs(blocks, names, margin=margin, **options)
+    label = dataset_name or str(table["dataset"].iloc[0]) or "these data"
+    stability = rank_stability(blocks, bootstrap, random_seed)
+    rows, separated = judge(blocks, tests, margin, alpha, correction, label, stability)
+    rest, notes = secondary_endpoints(table, target, baseline, **options) if secondary else ([], [])
+    components = estimate_components(blocks)
+    gaps = [row["smallest_detectable_gap"] for row in rows]
+    return Comparison(
+        endpoint=target.name,
+        protocol=str(table["protocol"].iloc[0]),
+        dataset=str(table["dataset"].iloc[0]),
+        scope=min((t.result.scope for t in tests), default=None),
+        test="; ".join(sorted({t.result.test for t in tests})) or None,
+        correction=correction,
+        alpha=alpha,
+        margin=margin,
+        pairs=rows,
+        ranking=ranking(blocks, None if baseline else separated, alpha, conservative, stability),
+        smallest_detectable_gap=_median([gap for gap in gaps if gap is not None]),
+        components=None if components is None else dict(components.__dict__),
+        sensitivity=listwise(blocks, names, options),
+        secondary=rest,
+        warnings=[*warnings_of(blocks, tests, test), *notes],
+        rankings={
+            **all_schemes(blocks, None if baseline else [row["better"] for row in rows]),
+            "bootstrap": stability_row(blocks, stability),
+        },
+        official=official_ranking(table, str(table["protocol"].iloc[0])),
+        demsar=compare_mean_ranks(blocks, alpha) if demsar and names else None,
+        strata=stratified(blocks, names, cases, declared, options) if cases is not None else [],
+    )
+
+
+def _check_options(
+    alpha: float, correction: str, bootstrap: int, fold_count: int | None, test: str
+) -> None:
+    if test not in TESTS:
+        raise UsageError(f"There is no test '{test}'; choose {', '.join(TESTS)}.")
+    if not 0 < alpha < 1:
+        raise UsageError(f"alpha is {alpha}; it must lie between 0 and 1, for example 0.05.")
+    if correction not in FAMILY_CORRECTIONS:
+        raise UsageError(
+            f"There is no correction '{correction}' for the primary endpoint; choose "
+            f"{', '.join(FAMILY_CORRECTIONS)}."
+        )
+    if bootstrap < 1:
+        raise UsageError(f"The bootstrap has {bootstrap} replicates; it needs at least 1.")
+    if fold_count is not None and fold_count < 1:
+        raise UsageError(f"fold_count is {fold_count}; it must be at least 1.")
+
+
+def _median(values: list[float]) -> float | None:
+    return float(pd.Series(values).median()) if values else None

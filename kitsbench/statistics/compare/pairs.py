@@ -1,0 +1,144 @@
+"""Tests of all pairs of one endpoint, before any correction."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from kitsbench.errors import UsageError
+from kitsbench.statistics.table.blocks import ScoreBlocks
+from kitsbench.statistics.table.endpoints import Endpoint
+from kitsbench.statistics.tests.casetests import run_test
+from kitsbench.statistics.tests.simpletests import (
+    Posterior,
+    bayesian_test,
+    equivalence_p,
+    fold_means,
+    nadeau_bengio,
+)
+from kitsbench.statistics.tests.twoway import TestResult
+
+
+@dataclass(frozen=True)
+class PairTest:
+    """A pair with its test.
+
+    Attributes
+    ----------
+    a, b : str
+        Architectures; ``result.estimate`` is ``a`` minus ``b``.
+    result : TestResult
+        The test with the widest scope that the data allow.
+    p_equivalence : float
+        Unadjusted; NaN without a margin or without spread.
+    p_nadeau_bengio : float
+        NaN where the folds are no cross-validation.
+    posterior : Posterior or None
+        Of the Bayesian correlated t-test; None there, and without a margin.
+    """
+
+    a: str
+    b: str
+    result: TestResult
+    p_equivalence: float
+    p_nadeau_bengio: float
+    posterior: Posterior | None
+
+    def numbers(self, endpoint: Endpoint) -> dict[str, Any]:
+        """Return what every table of pairs shows: who, on what, how many, how large."""
+        result = self.result
+        return {
+            "a": self.a,
+            "b": self.b,
+            "region": endpoint.region,
+            "metric": endpoint.metric,
+            "n_cases": result.n_cases,
+            "n_seeds": result.n_seeds,
+            "n_folds": result.n_folds,
+            "difference": result.estimate,
+            "se": number(result.se),
+            "df": number(result.df),
+            "ci_low": number(result.ci_low),
+            "ci_high": number(result.ci_high),
+        }
+
+
+def pair_names(architectures: tuple[str, ...], baseline: str | None) -> list[tuple[str, str]]:
+    """All pairs, or each architecture against the baseline.
+
+    Parameters
+    ----------
+    architectures : tuple of str
+        Names.
+    baseline : str or None
+        One of them.
+
+    Raises
+    ------
+    UsageError
+        The baseline is not among them.
+    """
+    if baseline is None:
+        return list(combinations(architectures, 2))
+    if baseline not in architectures:
+        raise UsageError(
+            f"The baseline '{baseline}' is not in the table; choose one of "
+            f"{', '.join(architectures)}."
+        )
+    return [(name, baseline) for name in architectures if name != baseline]
+
+
+def analyse_pairs(
+    blocks: ScoreBlocks,
+    pairs: list[tuple[str, str]],
+    *,
+    margin: float | None,
+    alpha: float,
+    conservative: bool,
+    fold_count: int,
+    test: str = "auto",
+) -> list[PairTest]:
+    """Test pairs of architectures.
+
+    Parameters
+    ----------
+    blocks : ScoreBlocks
+        Scores of the endpoint.
+    pairs : list of (str, str)
+        Which.
+    margin : float or None
+        Margin of equivalence.
+    alpha : float
+        1 minus the level of the intervals.
+    conservative : bool
+        See :func:`~kitsbench.statistics.two_way_test`.
+    fold_count : int
+        Folds of the whole cross-validation, of which the table may hold a part; 1 where the
+        folds are none.
+    test : str
+        See :func:`~kitsbench.statistics.tests.casetests.run_test`.
+    """
+    results = []
+    for a, b in pairs:
+        first, second = blocks.values[a], blocks.values[b]
+        result = run_test(test, first, second, alpha, conservative)
+        equivalence = resampled = float("nan")
+        posterior = None
+        if margin is not None:
+            equivalence = equivalence_p(result.estimate, result.se, result.df, -margin, margin)
+        if fold_count >= 2 and len(blocks.folds) >= 2:
+            differences = fold_means(first) - fold_means(second)
+            ratio = 1 / (fold_count - 1)
+            resampled = nadeau_bengio(differences, ratio, alpha).p_value
+            if margin is not None:
+                higher = blocks.endpoint.higher_is_better
+                posterior = bayesian_test(differences, ratio, margin, higher)
+        results.append(PairTest(a, b, result, equivalence, resampled, posterior))
+    return results
+
+
+def number(value: float) -> float | None:
+    """Return a finite float, or None for JSON."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,103 @@
+"""Secondary endpoints: everything else in the table, labelled exploratory."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from kitsbench.errors import DataError
+from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, number, pair_names
+from kitsbench.statistics.compare.verdicts import format_score
+from kitsbench.statistics.table.blocks import score_blocks
+from kitsbench.statistics.table.endpoints import Endpoint
+from kitsbench.statistics.table.policy import truth_holds_region
+from kitsbench.statistics.tests.simpletests import adjust
+
+LABEL = "secondary/exploratory"
+
+
+def secondary_endpoints(
+    table: pd.DataFrame,
+    primary: Endpoint,
+    baseline: str | None,
+    *,
+    alpha: float,
+    conservative: bool,
+    fold_count: int,
+    test: str = "auto",
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Test every other region and metric; one Benjamini-Hochberg family over all of them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Validated rows of one dataset and protocol.
+    primary : Endpoint
+        Left out.
+    baseline : str or None
+        Compare with it only.
+    alpha, conservative, fold_count, test
+        As for :func:`~kitsbench.statistics.compare`.
+
+    Returns
+    -------
+    rows : list of dict
+        One per endpoint and pair. They carry a sentence, but no verdict: nothing was declared
+        about them before the results.
+    notes : list of str
+        Endpoints that could not be analysed, and why.
+    """
+    tests: list[tuple[Endpoint, PairTest]] = []
+    notes: list[str] = []
+    for region, rows in table.groupby("region", sort=True):
+        positive = truth_holds_region(rows)
+        for metric in sorted(rows["metric"].unique()):
+            endpoint = Endpoint(str(region), str(metric))
+            if endpoint == primary:
+                continue
+            try:
+                blocks = score_blocks(rows, endpoint, positive)
+            except DataError as error:
+                notes.append(f"Secondary endpoint left out. {error}")
+                continue
+            notes += [note for note in blocks.notes if endpoint.name in note]
+            # The baseline may lack an endpoint that others have.
+            known = baseline is None or baseline in blocks.architectures
+            names = pair_names(blocks.architectures, baseline) if known else []
+            found = analyse_pairs(
+                blocks,
+                names,
+                margin=None,
+                alpha=alpha,
+                conservative=conservative,
+                fold_count=fold_count,
+                test=test,
+            )
+            tests += [(endpoint, test) for test in found]
+    adjusted = adjust([test.result.p_value for _, test in tests], "fdr_bh")
+    return [
+        _row(endpoint, test, float(p)) for (endpoint, test), p in zip(tests, adjusted, strict=True)
+    ], notes
+
+
+def _row(endpoint: Endpoint, test: PairTest, p_adjusted: float) -> dict[str, Any]:
+    result = test.result
+    text = f"{test.a} minus {test.b} is {format_score(result.estimate, endpoint, signed=True)}"
+    if math.isfinite(result.se):
+        low, high = (format_score(bound, endpoint) for bound in (result.ci_low, result.ci_high))
+        text += f" [{low}, {high}]"
+    text += f"{' ' * bool(endpoint.unit)}{endpoint.unit} in {endpoint.region} {endpoint.metric}"
+    if math.isfinite(p_adjusted):
+        text += f"; p = {p_adjusted:.3g} after Benjamini-Hochberg"
+    return {
+        "label": LABEL,
+        **test.numbers(endpoint),
+        "p_value": number(result.p_value),
+        "p_adjusted": number(p_adjusted),
+        "correction": "fdr_bh",
+        "scope": result.scope,
+        "test": result.test,
+        "sentence": f"Exploratory: {text} (scope {result.scope}).",
+    }

@@ -1,0 +1,154 @@
+"""Power, the smallest detectable gap, and the variance components behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, special
+
+from kitsbench.errors import DataError
+from kitsbench.statistics.table.blocks import ScoreBlocks, choose_table, score_blocks
+from kitsbench.statistics.table.endpoints import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
+from kitsbench.statistics.table.policy import truth_holds_region
+from kitsbench.statistics.table.scoretable import validate_scores
+from kitsbench.statistics.tests.simpletests import case_values
+from kitsbench.statistics.tests.twoway import case_component, residual_component, run_component
+
+POWER = 0.8
+CASE_SD = 0.063
+NOISE_SD = 0.065
+
+
+@dataclass(frozen=True)
+class Components:
+    """Standard deviations behind the scores of an architecture.
+
+    Attributes
+    ----------
+    case_sd : float
+        Architecture x case: how differently architectures find the same case hard.
+    noise_sd : float
+        Case x run: what another seed changes on one case.
+    seed_sd : float
+        Of the fold mean between runs, beyond that noise ("tau").
+    """
+
+    case_sd: float = CASE_SD
+    noise_sd: float = NOISE_SD
+    seed_sd: float = 0.01
+
+
+def paired_power(gap: float, se: float, df: float, alpha: float = 0.05) -> float:
+    """Power of a two-sided t-test.
+
+    Parameters
+    ----------
+    gap, se : float
+        True difference and its standard error.
+    df : float
+        Degrees of freedom.
+    alpha : float
+        Level.
+    """
+    critical = special.stdtrit(df, 1 - alpha / 2)
+    shift = abs(gap) / se
+    # The wrong tail underflows to NaN where it is smaller than 1e-20.
+    wrong_side = np.nan_to_num(special.nctdtr(df, shift, -critical))
+    return float(1 - special.nctdtr(df, shift, critical) + wrong_side)
+
+
+def smallest_detectable_gap(
+    se: float, df: float, alpha: float = 0.05, power: float = POWER
+) -> float:
+    """Smallest true difference that a t-test detects with a given power.
+
+    Parameters
+    ----------
+    se, df : float
+        Standard error and degrees of freedom of the difference, as found in the data at hand.
+    alpha, power : float
+        Level (two-sided, before any correction for several pairs) and power.
+
+    Returns
+    -------
+    float
+        In units of the metric; NaN where there is no standard error.
+    """
+    if not (np.isfinite(se) and np.isfinite(df) and se > 0):
+        return float("nan")
+    start = special.stdtrit(df, 1 - alpha / 2) + special.stdtrit(df, power)
+    factor = optimize.brentq(
+        lambda shift: paired_power(shift, 1.0, df, alpha) - power, 0.0, 2 * start, xtol=1e-6
+    )
+    return float(factor * se)
+
+
+def estimate_components(blocks: ScoreBlocks) -> Components | None:
+    """Estimate the components from scores with two seeds or more.
+
+    Parameters
+    ----------
+    blocks : ScoreBlocks
+        Scores of one endpoint.
+
+    Returns
+    -------
+    Components or None
+        None with one seed, one architecture or one case per fold. Negative estimates count as 0.
+    """
+    values = list(blocks.values.values())
+    runs = [run_component(method) for method in values]
+    residuals = [residual_component(method) for method in values]
+    if len(values) < 2 or any(c.df == 0 for c in (*runs, *residuals)):
+        return None
+    noise = float(np.mean([c.mean_square for c in residuals]))
+    # Variance of a fold mean over seeds = tau^2 + noise / cases of the fold.
+    per_fold = len(blocks.folds) / blocks.n_cases
+    tau2 = float(np.mean([c.mean_square for c in runs])) - noise * per_fold
+    interaction = []
+    for a, b in combinations(values, 2):
+        differences = [case_values([x]) - case_values([y]) for x, y in zip(a, b, strict=True)]
+        shared = sum(
+            float(np.mean([1 / block.shape[1] for block in method])) * noise for method in (a, b)
+        )
+        interaction.append((case_component(differences).mean_square - shared) / 2)
+    return Components(
+        case_sd=float(np.sqrt(max(0.0, float(np.mean(interaction))))),
+        noise_sd=float(np.sqrt(noise)),
+        seed_sd=float(np.sqrt(max(0.0, tau2))),
+    )
+
+
+def pilot_components(
+    scores: pd.DataFrame,
+    endpoint: str | tuple[str, str] | Endpoint = DEFAULT_ENDPOINT,
+    protocol: str | None = None,
+    dataset: str | None = None,
+) -> Components:
+    """Estimate the components from a score table of earlier runs.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Long score table with two architectures and two seeds or more.
+    endpoint, protocol, dataset
+        Which scores, as for :func:`~kitsbench.statistics.compare`.
+
+    Raises
+    ------
+    DataError
+        The table cannot tell the components apart.
+    """
+    target = parse_endpoint(endpoint)
+    table = choose_table(validate_scores(scores), target, protocol, dataset)
+    positive = truth_holds_region(table[table["region"] == target.region])
+    found = estimate_components(score_blocks(table, target, positive))
+    if found is None:
+        raise DataError(
+            "The pilot table cannot tell cases from training runs; it needs two architectures, "
+            "each with two seeds and folds of two cases or more."
+        )
+    return found

@@ -1,0 +1,265 @@
+"""Rankings, groups that the tests cannot separate, and how stable ranks are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from kitsbench.statistics.table.blocks import Blocks, ScoreBlocks
+
+_DECIMALS = 12  # so that decimal scores that are equal tie
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+REPLICATES = 1000
+
+
+def rank(means: ArrayLike, higher_is_better: bool = True) -> NDArray[np.int64]:
+    """Rank means, 1 = best, ties all get the smallest rank.
+
+    Parameters
+    ----------
+    means : array of float, shape (..., architectures)
+        Ranked along the last axis.
+    higher_is_better : bool
+        Direction.
+    """
+    values = np.round(np.asarray(means, dtype=float), _DECIMALS)
+    ordered = -values if higher_is_better else values
+    return stats.rankdata(ordered, method="min", axis=-1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Stability:
+    """How ranks vary when cases and training runs are drawn again.
+
+    Attributes
+    ----------
+    ranks : ndarray, shape (replicates, architectures)
+        Rank in each replicate.
+    rank_low, rank_high : ndarray of int
+        95 % interval, by architecture.
+    p_first : ndarray of float
+        Fraction of replicates in which an architecture has the best mean; those tied for the
+        best share the replicate.
+    counts : ndarray of int, shape (architectures, architectures)
+        How often the architecture of a row got the rank of a column.
+    tau : ndarray, shape (replicates,)
+        Kendall's tau-b with the ranking of the data; NaN where one of the two is constant.
+    means : ndarray, shape (replicates, architectures)
+        What was ranked; empty where it was not given.
+    """
+
+    ranks: NDArray[np.int64]
+    rank_low: NDArray[np.int64]
+    rank_high: NDArray[np.int64]
+    p_first: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    tau: NDArray[np.float64]
+    means: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What a two-level bootstrap drew: cases of each fold, and runs of each architecture in it.
+
+    Attributes
+    ----------
+    cases : tuple of ndarray of int, shape (replicates, cases of the fold)
+        By fold; the same for all architectures.
+    runs : tuple of tuple of ndarray of int, shape (replicates, seeds)
+        By architecture and fold; drawn independently.
+    """
+
+    cases: tuple[NDArray[np.int64], ...]
+    runs: tuple[tuple[NDArray[np.int64], ...], ...]
+
+
+def draw(methods: Sequence[Blocks], replicates: int, random_seed: int) -> Draws:
+    """Draw cases and runs with replacement.
+
+    Parameters
+    ----------
+    methods : sequence of blocks
+        By architecture the arrays (cases, seeds) of all folds.
+    replicates : int
+        Number of draws.
+    random_seed : int
+        The result is a function of it and of the shapes.
+    """
+    rng = np.random.default_rng(random_seed)
+    cases = tuple(rng.integers(0, len(b), (replicates, len(b))) for b in methods[0])
+    runs = tuple(
+        tuple(rng.integers(0, b.shape[1], (replicates, b.shape[1])) for b in blocks)
+        for blocks in methods
+    )
+    return Draws(cases, runs)
+
+
+def bootstrap_means(methods: Sequence[Blocks], draws: Draws) -> NDArray[np.float64]:
+    """Mean score of every architecture in every replicate.
+
+    Parameters
+    ----------
+    methods : sequence of blocks
+        By architecture the arrays (cases, seeds) of all folds.
+    draws : Draws
+        From :func:`draw`.
+
+    Returns
+    -------
+    ndarray, shape (replicates, architectures)
+        Mean over the drawn cases of the mean over the drawn runs.
+    """
+    replicates = len(draws.cases[0])
+    means = np.zeros((replicates, len(methods)))
+    n_cases = sum(len(block) for block in methods[0])
+    for fold, drawn in enumerate(draws.cases):
+        # How often a case was drawn is its weight, so all replicates and all architectures are
+        # one product of matrices.
+        columns = [blocks[fold] for blocks in methods]
+        totals = _counts(drawn) @ np.concatenate(columns, axis=1)
+        start = 0
+        for index, block in enumerate(columns):
+            seeds = block.shape[1]
+            part = totals[:, start : start + seeds]
+            means[:, index] += np.take_along_axis(part, draws.runs[index][fold], 1).mean(axis=1)
+            start += seeds
+    return means / n_cases
+
+
+def _counts(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How often each of ``size`` things was drawn in each replicate."""
+    replicates, size = drawn.shape
+    flat = drawn + np.arange(replicates)[:, None] * size
+    return np.bincount(flat.ravel(), minlength=replicates * size).reshape(drawn.shape).astype(float)
+
+
+def rank_stability(
+    blocks: ScoreBlocks, replicates: int = REPLICATES, random_seed: int = 0
+) -> Stability:
+    """Two-level bootstrap of the ranking by mean.
+
+    In each replicate the cases of every fold are drawn again, the same for all architectures,
+    and the runs of every architecture and fold are drawn again, independently.
+
+    Parameters
+    ----------
+    blocks : ScoreBlocks
+        Scores of one endpoint. With one seed only cases vary.
+    replicates : int
+        Number of draws.
+    random_seed : int
+        Of the draws; the result is a function of it and the scores.
+    """
+    methods = [blocks.values[name] for name in blocks.architectures]
+    means = bootstrap_means(methods, draw(methods, replicates, random_seed))
+    original = rank(
+        [blocks.mean(n) for n in blocks.architectures], blocks.endpoint.higher_is_better
+    )
+    return stability_of(rank(means, blocks.endpoint.higher_is_better), original, means)
+
+
+def stability_of(
+    ranks: NDArray[np.int64],
+    original: NDArray[np.int64] | None = None,
+    means: NDArray[np.float64] | None = None,
+) -> Stability:
+    """Summarise ranks of replicates.
+
+    Parameters
+    ----------
+    ranks : ndarray of int, shape (replicates, architectures)
+        1 = best.
+    original : ndarray of int, optional
+        Ranks of the data, with which those of the replicates are correlated.
+    means : ndarray, shape (replicates, architectures), optional
+        What was ranked.
+    """
+    first = ranks == 1
+    places = np.arange(1, ranks.shape[1] + 1)
+    return Stability(
+        ranks=ranks,
+        rank_low=np.quantile(ranks, 0.025, axis=0, method="lower").astype(np.int64),
+        rank_high=np.quantile(ranks, 0.975, axis=0, method="higher").astype(np.int64),
+        p_first=(first / first.sum(axis=1, keepdims=True)).mean(axis=0),
+        counts=(ranks[:, :, None] == places).sum(axis=0),
+        tau=np.full(len(ranks), np.nan) if original is None else kendall_tau(ranks, original),
+        means=np.empty((0, ranks.shape[1])) if means is None else means,
+    )
+
+
+def kendall_tau(ranks: ArrayLike, other: ArrayLike) -> NDArray[np.float64]:
+    """Kendall's tau-b between rankings.
+
+    Parameters
+    ----------
+    ranks : array, shape (..., architectures)
+        Rankings.
+    other : array, shape (architectures,)
+        The ranking to compare with.
+
+    Returns
+    -------
+    ndarray, shape (...)
+        1 where both agree, -1 where one is the reverse; NaN where one of them is constant.
+    """
+    a, b = np.asarray(ranks, dtype=float), np.asarray(other, dtype=float)
+    i, j = np.triu_indices(b.size, 1)
+    signs_a, signs_b = np.sign(a[..., i] - a[..., j]), np.sign(b[i] - b[j])
+    size = np.sqrt((signs_a**2).sum(axis=-1) * (signs_b**2).sum())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((signs_a * signs_b).sum(axis=-1) / size)
+
+
+def footrule(ranks: ArrayLike, other: ArrayLike) -> float:
+    """Spearman's footrule: the sum of the places that architectures move."""
+    return float(np.abs(np.subtract(ranks, other)).sum())
+
+
+def rank_groups(names: Sequence[str], separated: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Name the maximal sets of architectures that no test separates.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Best first.
+    separated : iterable of pairs of str
+        Pairs between which a difference was found.
+
+    Returns
+    -------
+    dict
+        By architecture the letters of its groups, ``a`` holding the best. One that cannot be told
+        from two groups that differ from each other is in both: ``ab``.
+    """
+    apart = {frozenset(pair) for pair in separated}
+    order = {name: index for index, name in enumerate(names)}
+    near = {a: {b for b in names if b != a and frozenset((a, b)) not in apart} for a in names}
+    cliques = sorted(_maximal_cliques(near), key=lambda c: sorted(order[name] for name in c))
+    letters: dict[str, str] = dict.fromkeys(names, "")
+    for index, clique in enumerate(cliques):
+        letter = _LETTERS[index] if index < len(_LETTERS) else f"({index + 1})"
+        for name in clique:
+            letters[name] += letter
+    return letters
+
+
+def _maximal_cliques(near: dict[str, set[str]]) -> list[set[str]]:
+    """Bron and Kerbosch's search with a pivot."""
+    found: list[set[str]] = []
+
+    def extend(clique: set[str], candidates: set[str], done: set[str]) -> None:
+        if not candidates and not done:
+            found.append(clique)
+            return
+        pivot = max(candidates | done, key=lambda name: len(near[name] & candidates))
+        for name in sorted(candidates - near[pivot]):
+            extend(clique | {name}, candidates & near[name], done & near[name])
+            candidates = candidates - {name}
+            done = done | {name}
+
+    extend(set(), set(near), set())
+    return found

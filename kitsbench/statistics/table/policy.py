@@ -1,0 +1,168 @@
+"""Missing, failed and empty cases: which cases count, and with which value.
+
+The analysis set is fixed by the ground truth before a prediction is seen; no case ever leaves
+because of a prediction. A failed prediction is penalised (0, or the diagonal of the image), so
+that a crash never improves a mean. Nothing is averaged "over what is there": a mean per
+architecture over different cases compares nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from kitsbench.errors import DataError
+from kitsbench.statistics.table.endpoints import Endpoint
+from kitsbench.statistics.table.scoretable import FAILED
+
+_NEGATIVE = ("both_empty", "false_positive")
+_POSITIVE = ("ok", "empty_prediction")
+
+
+def truth_holds_region(rows: pd.DataFrame) -> pd.Series:
+    """Tell which cases hold the region in their ground truth, from the statuses.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of one region (any metric, architecture, seed), validated.
+
+    Returns
+    -------
+    Series of bool
+        By case. A case of which nothing but failures is known counts as holding the region, so
+        that the failure is penalised.
+
+    Raises
+    ------
+    DataError
+        Statuses contradict each other: the truth cannot be empty for one architecture only.
+    """
+    status = rows["status"]
+    table = pd.DataFrame(
+        {
+            "case": rows["case"],
+            "positive": status.isin(_POSITIVE),
+            "negative": status.isin(_NEGATIVE),
+        }
+    )
+    seen = table.groupby("case")[["positive", "negative"]].any()
+    contradictions = seen.index[seen["positive"] & seen["negative"]]
+    if len(contradictions):
+        case = contradictions[0]
+        mine = rows[rows["case"] == case]
+        positive = mine[mine["status"].isin(_POSITIVE)].iloc[0]
+        negative = mine[mine["status"].isin(_NEGATIVE)].iloc[0]
+        raise DataError(
+            f"Case {case}, region {positive['region']}: architecture {positive['architecture']} "
+            f"has the status {positive['status']} (the truth holds the region), architecture "
+            f"{negative['architecture']} the status {negative['status']} (it does not). All must "
+            "be scored against one ground truth; evaluate them again with one protocol."
+        )
+    return ~seen["negative"]
+
+
+def penalised(
+    rows: pd.DataFrame, endpoint: Endpoint, positive: pd.Series | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Give every row of an endpoint the value that counts.
+
+    ====================== ======================= =========== ============ ============
+    status                 Dice, surface Dice      precision   recall       distances
+    ====================== ======================= =========== ============ ============
+    ok                     as given                as given    as given     as given
+    empty_prediction       as given, else 0        0           0            diagonal
+    false_positive         as given, else 0        0           undefined    diagonal
+    both_empty             as given, else 1        undefined   undefined    0
+    failed, timeout        0                       0           0            diagonal
+    ====================== ======================= =========== ============ ============
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Validated rows of one region and metric.
+    endpoint : Endpoint
+        Which.
+    positive : Series of bool, optional
+        By case, whether the truth holds the region; by default from these rows alone.
+
+    Returns
+    -------
+    rows : DataFrame
+        A copy with ``value`` replaced, and a column ``positive``. Values stay NaN only where the
+        metric is undefined: outside the set of cases whose truth holds the region.
+    notes : list of str
+        What had to be assumed.
+
+    Raises
+    ------
+    DataError
+        A distance is missing and no row of the table tells what a missed region costs.
+    """
+    if positive is None:
+        positive = truth_holds_region(rows)
+    rows = rows.copy()
+    rows["positive"] = rows["case"].map(positive).astype(bool)
+    status, value = rows["status"], rows["value"]
+    failed = status.isin(FAILED)
+    if endpoint.higher_is_better:
+        value = value.mask(failed, 0.0)
+        value = value.mask(value.isna() & status.isin(("empty_prediction", "false_positive")), 0.0)
+        value = value.mask(value.isna() & (status == "both_empty"), 1.0)
+        if endpoint.metric in ("precision", "recall"):
+            value = value.where(rows["positive"])
+        rows["value"] = value
+        return rows, []
+    value = value.mask(value.isna() & (status == "both_empty"), 0.0)
+    # A distance of 0 would be the best there is; a failed row that carries it was never penalised.
+    lacking = value.isna() | (failed & (value == 0) & rows["positive"])
+    rows["value"] = value
+    if not lacking.any():
+        return rows, []
+    return _with_distance_penalty(rows, endpoint, lacking)
+
+
+def _with_distance_penalty(
+    rows: pd.DataFrame, endpoint: Endpoint, lacking: pd.Series
+) -> tuple[pd.DataFrame, list[str]]:
+    """Fill the rows without a penalty with the largest known one: of the case, else of all."""
+    known = rows.loc[~lacking]
+    if known.empty:
+        row = rows.loc[lacking].iloc[0]
+        raise DataError(
+            f"Case {row['case']} of {row['architecture']} failed and has no {endpoint.name}; the "
+            "penalty is the diagonal of the image in mm, and no row of the table tells it. Give "
+            "it as the value of the failed rows."
+        )
+    size = known["value"].abs()
+    misses = known["status"].isin(("empty_prediction", "false_positive", *FAILED))
+    of_case = size[misses].groupby(known.loc[misses, "case"]).max()
+    penalty = rows.loc[lacking, "case"].map(of_case).astype(float).fillna(float(size.max()))
+    rows.loc[lacking, "value"] = penalty
+    count = int(np.count_nonzero(lacking))
+    note = (
+        f"{endpoint.name}: {count} failed row{'s' * (count > 1)} without a penalty got the largest "
+        "value known for the case, or else in the table; the image diagonal was not given."
+    )
+    return rows, [note]
+
+
+def analysis_set(rows: pd.DataFrame, endpoint: Endpoint) -> pd.DataFrame:
+    """Keep the cases on which the endpoint's primary convention is defined.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From :func:`penalised`.
+    endpoint : Endpoint
+        Its ``convention`` decides: ``official`` keeps all cases, ``gt_positive`` those whose
+        truth holds the region.
+
+    Returns
+    -------
+    DataFrame
+        Without undefined values.
+    """
+    if endpoint.convention == "gt_positive":
+        return rows[rows["positive"]]
+    return rows

@@ -1,0 +1,333 @@
+"""The other tests: folds, cases, corrected resampling, equivalence, families of p-values."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+from scipy.stats import false_discovery_control
+from statsmodels.stats.multitest import multipletests
+
+from kitsbench.errors import UsageError
+from kitsbench.statistics.tests.twoway import Array, TestResult, can_analyse, t_result, two_way_test
+
+CORRECTIONS = (
+    "holm",
+    "hommel",
+    "shaffer",
+    "hochberg",
+    "holm-sidak",
+    "bonferroni",
+    "sidak",
+    "fdr_bh",
+    "fdr_by",
+)
+FOLDS_FOR_A_FOLD_TEST = 4
+
+
+def fold_test(
+    a: Sequence[Array], b: Sequence[Array] | None = None, alpha: float = 0.05
+) -> TestResult:
+    """Paired t-test over fold means (df = folds - 1): the honest test with one seed.
+
+    Parameters
+    ----------
+    a, b : sequence of ndarray, shape (cases, seeds)
+        Scores per fold; without ``b`` the mean of ``a`` is estimated.
+    alpha : float
+        1 minus the level of the interval.
+
+    Returns
+    -------
+    TestResult
+        The estimate is the mean of the fold means, which differs from the mean over cases where
+        folds are of unequal size.
+    """
+    means = fold_means(a) if b is None else fold_means(a) - fold_means(b)
+    return t_result(
+        "fold t",
+        "L1",
+        float(means.mean()),
+        float(means.std(ddof=1) / np.sqrt(len(means))),
+        len(means) - 1,
+        alpha,
+        n_cases=sum(map(len, a)),
+        n_folds=len(a),
+        n_seeds=_fewest_seeds(a, b),
+    )
+
+
+def case_test(
+    a: Sequence[Array], b: Sequence[Array] | None = None, alpha: float = 0.05
+) -> TestResult:
+    """Paired t-test over cases: it speaks of these trained models only (scope L0).
+
+    Parameters
+    ----------
+    a, b : sequence of ndarray, shape (cases, seeds)
+        Scores per fold; without ``b`` the mean of ``a`` is estimated.
+    alpha : float
+        1 minus the level of the interval.
+    """
+    d = case_values(a) if b is None else case_values(a) - case_values(b)
+    return t_result(
+        "paired t over cases" if b is not None else "t over cases",
+        "L0",
+        float(d.mean()),
+        float(d.std(ddof=1) / np.sqrt(len(d))),
+        len(d) - 1,
+        alpha,
+        n_cases=len(d),
+        n_folds=len(a),
+        n_seeds=_fewest_seeds(a, b),
+    )
+
+
+def best_test(
+    a: Sequence[Array],
+    b: Sequence[Array] | None = None,
+    alpha: float = 0.05,
+    conservative: bool = False,
+) -> TestResult:
+    """Run the test with the widest scope that the data allow.
+
+    With a second seed the two-way test; else with four folds or more the fold t; else the paired
+    t over cases, scope L0; with a single case no test at all (NaN).
+
+    Parameters
+    ----------
+    a, b : sequence of ndarray, shape (cases, seeds)
+        Scores per fold; without ``b`` the mean of ``a`` is estimated.
+    alpha : float
+        1 minus the level of the interval.
+    conservative : bool
+        See :func:`~kitsbench.statistics.two_way_test`.
+    """
+    if can_analyse(*([a] if b is None else [a, b])):
+        return two_way_test(a, b, alpha, conservative)
+    if len(a) >= FOLDS_FOR_A_FOLD_TEST:
+        return fold_test(a, b, alpha)
+    if sum(map(len, a)) >= 2:
+        return case_test(a, b, alpha)
+    d = case_values(a) if b is None else case_values(a) - case_values(b)
+    nan = float("nan")
+    return TestResult(
+        "none", "L0", float(d.mean()), nan, nan, nan, nan, nan, nan, len(d), 1, _fewest_seeds(a, b)
+    )
+
+
+@dataclass(frozen=True)
+class ResampledTest:
+    """Result of :func:`nadeau_bengio`."""
+
+    mean: float
+    variance: float
+    correction: float
+    t: float
+    df: int
+    p_value: float
+    ci_low: float
+    ci_high: float
+
+
+def nadeau_bengio(
+    differences: ArrayLike, test_over_train: float, alpha: float = 0.05
+) -> ResampledTest:
+    """Corrected resampled t-test of Nadeau and Bengio (2003).
+
+    The training sets of cross-validation overlap, so fold differences are not independent; the
+    variance of their mean is taken as ``(1/J + n_test/n_train) s^2``.
+
+    Parameters
+    ----------
+    differences : array of float, shape (J,)
+        Differences of the folds (seed-averaged: J = folds).
+    test_over_train : float
+        Test cases over training cases of one fold; 1 / (folds - 1) for cross-validation.
+    alpha : float
+        1 minus the level of the interval.
+
+    Raises
+    ------
+    UsageError
+        Fewer than two differences, or a ratio that is not positive.
+    """
+    d = np.asarray(differences, dtype=float)
+    if d.size < 2 or not test_over_train > 0:
+        raise UsageError(
+            f"The corrected resampled t-test got {d.size} differences and the ratio "
+            f"{test_over_train}; it needs two folds or more and a positive ratio."
+        )
+    correction = 1 / d.size + test_over_train
+    variance = float(d.var(ddof=1))
+    result = t_result(
+        "Nadeau-Bengio",
+        "L2",
+        float(d.mean()),
+        float(np.sqrt(correction * variance)),
+        d.size - 1,
+        alpha,
+        n_cases=0,
+        n_folds=d.size,
+        n_seeds=0,
+    )
+    return ResampledTest(
+        result.estimate,
+        variance,
+        correction,
+        result.t,
+        d.size - 1,
+        result.p_value,
+        result.ci_low,
+        result.ci_high,
+    )
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Posterior probabilities of :func:`bayesian_test`."""
+
+    first_better: float
+    equivalent: float
+    second_better: float
+
+
+def bayesian_test(
+    differences: ArrayLike, test_over_train: float, margin: float, higher_is_better: bool = True
+) -> Posterior:
+    """Bayesian correlated t-test with a region of practical equivalence (Benavoli et al. 2017).
+
+    The posterior of the mean difference is a t distribution with the location, scale and degrees
+    of freedom of :func:`nadeau_bengio`.
+
+    Parameters
+    ----------
+    differences : array of float, shape (J,)
+        First minus second, by fold.
+    test_over_train : float
+        As for :func:`nadeau_bengio`.
+    margin : float
+        Half-width of the region; 0 leaves none.
+    higher_is_better : bool
+        Direction.
+
+    Raises
+    ------
+    UsageError
+        As :func:`nadeau_bengio`.
+    """
+    found = nadeau_bengio(differences, test_over_train)
+    scale = float(np.sqrt(found.correction * found.variance))
+    if scale < 1e-12:
+        low, high = float(found.mean < -margin), float(found.mean > margin)
+    else:
+        low = float(special.stdtr(found.df, (-margin - found.mean) / scale))
+        high = float(special.stdtr(found.df, (found.mean - margin) / scale))
+    first, second = (high, low) if higher_is_better else (low, high)
+    return Posterior(first, max(0.0, 1 - low - high), second)
+
+
+def equivalence_p(estimate: float, se: float, df: float, low: float, high: float) -> float:
+    """P-value of two one-sided tests that a quantity lies between two margins.
+
+    Parameters
+    ----------
+    estimate, se, df : float
+        Of the quantity.
+    low, high : float
+        Margins, ``low < high``.
+
+    Returns
+    -------
+    float
+        Equivalent at level alpha iff this is below alpha, that is iff the ``1 - 2 alpha``
+        interval lies inside the margins. NaN where there is no spread to judge by.
+    """
+    if not np.isfinite(se) or se <= 0:
+        return float("nan")
+    above = special.stdtr(df, (low - estimate) / se)
+    below = special.stdtr(df, (estimate - high) / se)
+    return float(max(above, below))
+
+
+def adjust(p_values: ArrayLike, method: str = "holm") -> NDArray[np.float64]:
+    """Adjust a family of p-values.
+
+    Parameters
+    ----------
+    p_values : array of float
+        NaN (no test) is left out of the family and stays NaN.
+    method : str
+        One of :data:`CORRECTIONS`. ``fdr_bh`` and ``fdr_by`` control the false discovery rate,
+        the others the family-wise error. ``shaffer`` (static, 1986) knows which hypotheses
+        about pairs can be true together; it needs all pairs of a set of architectures.
+
+    Raises
+    ------
+    UsageError
+        There is no such correction, or the family is not all pairs of a set.
+    """
+    if method not in CORRECTIONS:
+        raise UsageError(f"There is no correction '{method}'; choose {', '.join(CORRECTIONS)}.")
+    p = np.asarray(p_values, dtype=float)
+    adjusted = np.full(p.shape, np.nan)
+    tested = ~np.isnan(p)
+    if method == "shaffer":
+        return _step_down(p, _shaffer_counts(p.size))
+    if not tested.any():
+        return adjusted
+    if method == "holm":
+        # statsmodels collects garbage in every call, which costs more than all tests together.
+        adjusted[tested] = _step_down(p[tested], list(range(int(tested.sum()), 0, -1)))
+    elif method in ("fdr_bh", "fdr_by"):
+        adjusted[tested] = false_discovery_control(p[tested], method=method.removeprefix("fdr_"))
+    else:
+        name = "simes-hochberg" if method == "hochberg" else method
+        with np.errstate(divide="ignore"):  # the logarithm of 1 - p where p is 1
+            adjusted[tested] = multipletests(p[tested], method=name)[1]
+    return adjusted
+
+
+def _step_down(p: NDArray[np.float64], counts: list[int]) -> NDArray[np.float64]:
+    """Multiply sorted p-values by how many hypotheses may still be true, and keep their order."""
+    order = np.argsort(p, kind="stable")  # NaN comes last and stays NaN
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * counts))
+    return adjusted
+
+
+def _shaffer_counts(size: int) -> list[int]:
+    k = round((1 + np.sqrt(1 + 8 * size)) / 2)
+    if size != k * (k - 1) // 2:
+        raise UsageError(
+            f"Shaffer's correction got {size} pairs; it needs all pairs of a set of "
+            "architectures, so it cannot be used with a baseline."
+        )
+    possible = _true_together(k)
+    return [max(n for n in possible if n <= size - place) for place in range(size)]
+
+
+@functools.cache
+def _true_together(k: int) -> set[int]:
+    """How many of the hypotheses "a pair of k is equal" can hold at once."""
+    if k < 2:
+        return {0}
+    return {j * (j - 1) // 2 + rest for j in range(1, k + 1) for rest in _true_together(k - j)}
+
+
+def fold_means(blocks: Sequence[Array]) -> Array:
+    """Mean of each fold over cases and seeds, shape (folds,)."""
+    return np.array([block.mean() for block in blocks])
+
+
+def case_values(blocks: Sequence[Array]) -> Array:
+    """Seed-averaged score of each case, shape (cases,)."""
+    return np.concatenate([block.mean(axis=1) for block in blocks])
+
+
+def _fewest_seeds(a: Sequence[Array], b: Sequence[Array] | None) -> int:
+    return min(block.shape[1] for block in [*a, *([] if b is None else b)])

@@ -1,0 +1,269 @@
+"""Trials end with the same files whatever runs them, and move between executors."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from command_line import TESTS, call_kitsbench
+
+from kitsbench.errors import UsageError
+from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.executors import local
+from kitsbench.experiments.executors.choose import choose_executor
+from kitsbench.experiments.executors.cluster import ClusterExecutor, Ended
+from kitsbench.experiments.executors.options import (
+    RayOptions,
+    SlurmOptions,
+    read_options,
+    split_pairs,
+)
+from kitsbench.experiments.experiment import plan_experiment, run_experiment
+from kitsbench.experiments.machines.machine import choose_devices, this_machine
+from kitsbench.files import read_json
+from kitsbench.training.budget import Budget
+
+
+@pytest.fixture(scope="module")
+def base(plugin, phantom):
+    """A request of four trials, without a working directory."""
+    return Request(
+        workdir=phantom,  # replaced by every test
+        architectures=(str(plugin("alpha", "Smallest")),),
+        dataset=str(phantom),
+        spacing=(9.0, 9.0, 9.0),
+        patch=(16, 16, 16),
+        split="2",
+        seeds=1,
+        device="cpu",
+        budget=Budget(4, "steps"),
+    )
+
+
+def carry_out(request):
+    """Run a request; returns the experiment and the events."""
+    events = []
+    experiment = plan_experiment(request)
+    executor = choose_executor(request, experiment.machine)
+    return run_experiment(experiment, executor, events.append), events
+
+
+def test_half_of_an_experiment_runs_here_and_the_rest_as_jobs(base, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", f"{TESTS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.chdir(tmp_path)
+    request = replace(base, workdir=Path("work"))
+    carry_out(replace(request, folds=(0,)))
+    workdir = tmp_path / "work"
+    before = {file: file.stat().st_mtime_ns for file in workdir.glob("trials/*/*.json")}
+    jobs = replace(request, executor="slurm", executor_options={"cluster": "local"})
+    done, events = carry_out(jobs)
+    assert {task.folder.read_status()["status"] for task in done.tasks} == {"finished"}
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    (moved,) = {event.task.id for event in events}
+    here = next(task.id for task in done.tasks if task.id != moved)
+    files = [{f.name for f in (workdir / "trials" / name).iterdir()} for name in (here, moved)]
+    assert files[0] == files[1]
+    # What was a job gives the same scores when it is trained here.
+    other = replace(request, workdir=tmp_path / "other", folds=(1,))
+    carry_out(other)
+    found = [
+        pd.read_parquet(f / "trials" / moved / "scores.parquet") for f in (workdir, other.workdir)
+    ]
+    pd.testing.assert_frame_equal(*found, check_exact=True)
+
+
+class Unreliable:
+    """A backend whose first workers vanish without a word, or after they were told to end."""
+
+    def __init__(self, losses, told=False):
+        self.losses, self.told, self.submitted = losses, told, []
+
+    def submit(self, work):
+        self.submitted += work
+        return list(work)
+
+    def poll(self, work):
+        if len(self.submitted) <= self.losses and self.told:
+            work.task.folder.set_status("failed", "killed", "the node is gone")
+            return Ended(("failed", "the node is gone"))
+        if len(self.submitted) <= self.losses:
+            return Ended(None, "the node is gone")
+        return Ended(work())
+
+    def cancel(self, work):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("losses", "retries", "told"), [(1, 2, False), (3, 1, False), (1, 1, True)]
+)
+def test_a_trial_whose_worker_vanishes_is_tried_again_or_recorded(
+    base, tmp_path, losses, retries, told
+):
+    request = replace(base, workdir=tmp_path / "work", folds=(0,))
+    experiment = plan_experiment(request)
+    backend, events = Unreliable(losses, told), []
+    run_experiment(experiment, ClusterExecutor(backend, "cpu", retries=retries), events.append)
+    (task,) = experiment.tasks
+    status = task.folder.read_status()
+    kinds = [event.kind for event in events if event.kind in ("retried", "failed", "finished")]
+    if losses <= retries:
+        assert kinds == ["retried"] * losses + ["finished"]
+        assert [work.again for work in backend.submitted] == [False] + [True] * losses
+    else:
+        assert kinds == ["retried"] * retries + ["failed"]
+        assert (status["status"], status["reason"]) == ("failed", "killed")
+        assert "vanished 2 times: the node is gone" in status["message"]
+
+
+def test_a_node_without_the_working_directory_or_of_another_class_is_refused(base, tmp_path):
+    request = replace(base, workdir=tmp_path / "work", folds=(0,), budget=Budget(3, "seconds"))
+    experiment = plan_experiment(request)
+    executor = ClusterExecutor(Unreliable(0), "cpu")
+    with pytest.raises(UsageError, match="does not see"):
+        executor.execute(experiment.tasks, lambda event: None)
+    (task,) = experiment.tasks
+    assert task.folder.read_status()["status"] == "pending"
+    foreign = replace(task, trial={**task.trial, "device_class": "cpu: an abacus, 1 threads"})
+    experiment = replace(experiment, tasks=[foreign])
+    run_experiment(experiment, ClusterExecutor(Unreliable(0), "cpu"), lambda event: None)
+    status = task.folder.read_status()
+    assert (status["status"], status["reason"]) == ("failed", "wrong device")
+    assert "an abacus" in status["message"]
+
+
+def gpus(monkeypatch, *names):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(names))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_name", lambda device: names[torch.device(device).index or 0]
+    )
+
+
+def finish_and_linger(task, pipe):
+    """Body of a trial's process that has said how it ended and does not come to its end."""
+    task.folder.set_status("finished")
+    pipe.send(("score", 1.0))
+    pipe.send(("end", "finished"))
+    time.sleep(600)
+
+
+def test_a_finished_trial_stays_finished_though_its_process_has_to_be_stopped(
+    base, tmp_path, monkeypatch
+):
+    experiment = plan_experiment(replace(base, workdir=tmp_path / "work", folds=(0,)))
+    (task,) = experiment.tasks
+    task.folder.path.mkdir(parents=True)
+    monkeypatch.setattr(local, "_child", finish_and_linger)
+    executor, events = local.LocalExecutor(timeout=600), []
+
+    def notify(event):
+        events.append(event)
+        if event.kind == "progress":  # its time is over while it takes its leave
+            executor._running[0].deadline = 0.0
+
+    executor.execute([task], notify)
+    assert events[-1].kind == "finished"
+    assert task.folder.read_status()["status"] == "finished"
+
+
+def test_devices_are_shared_out_among_trials(base, monkeypatch):
+    gpus(monkeypatch, "A", "A", "A", "A")
+    every = replace(base, device="auto")
+    assert this_machine(every).slots == (("cuda:0",), ("cuda:1",), ("cuda:2",), ("cuda:3",))
+    two = replace(base, device="cuda:1,cuda:3")
+    assert this_machine(two).slots == (("cuda:1",), ("cuda:3",))
+    pairs = this_machine(replace(every, world_size=2))
+    assert pairs.slots == (("cuda:0", "cuda:1"), ("cuda:2", "cuda:3"))
+    assert pairs.threads * 4 <= max(os.cpu_count() or 1, 4)
+    shared = this_machine(replace(two, jobs=3))
+    assert shared.slots == (("cuda:1",), ("cuda:3",), ("cuda:1",))
+    with pytest.raises(UsageError, match="share a GPU"):
+        this_machine(replace(two, jobs=3, budget=Budget(60, "seconds")))
+    with pytest.raises(UsageError, match="wants 8 GPUs"):
+        this_machine(replace(every, world_size=8))
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ("cuda:7", "cuda:7"),
+        ("cuda:0,cuda:0", "twice"),
+        ("tpu", "cannot be read"),
+        ("cuda:0;cuda:1", "cannot be read"),
+    ],
+)
+def test_devices_that_are_not_there_are_named(monkeypatch, wish, words):
+    gpus(monkeypatch, "A", "A")
+    with pytest.raises(UsageError, match=words):
+        choose_devices(wish)
+
+
+def test_unequal_devices_do_not_share_an_experiment(base, monkeypatch):
+    gpus(monkeypatch, "A", "B")
+    with pytest.raises(UsageError, match="differ"):
+        this_machine(replace(base, device="cuda"))
+
+
+def test_options_of_executors_are_checked():
+    assert read_options("ray", {"cpus": "4", "memory": "2GiB"}) == RayOptions(cpus=4, memory="2GiB")
+    assert read_options("slurm", {"time": "2h", "partition": "gpu"}).minutes == 120
+    assert isinstance(read_options("slurm", {}), SlurmOptions)
+    assert split_pairs(("partition=gpu", "setup=export A=1")) == {
+        "partition": "gpu",
+        "setup": "export A=1",
+    }
+    for executor, given, words in [
+        ("ray", {"partition": "gpu"}, "no option 'partition'"),
+        ("local", {"cpus": 1}, "has no options"),
+        ("slurm", {"cpus": "many"}, "cpus=many"),
+        ("slurm", {"time": "soon"}, "soon"),
+        ("slurm", {"memory": "much"}, "much"),
+        ("slurm", {"cluster": "cloud"}, "cloud"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            read_options(executor, given)
+    with pytest.raises(UsageError, match="key=value"):
+        split_pairs(("partition",))
+
+
+def test_a_configuration_file_describes_the_cluster_and_a_plan_names_its_cost(
+    base, tmp_path, monkeypatch
+):
+    file = tmp_path / "run.toml"
+    file.write_text(
+        f'architectures = ["{base.architectures[0]}"]\ndataset = "{base.dataset}"\n'
+        'spacing = 9\npatch = 16\nsplit = 2\nseeds = 1\nfolds = [0]\nbudget = "7s"\n'
+        'device = "cpu"\n[executor]\nname = "slurm"\ncluster = "local"\ncpus = 1\n'
+    )
+    pytest.importorskip("submitit")
+    done = call_kitsbench(
+        "run", "--config", file, "--workdir", tmp_path / "work", "--dry-run", "--json"
+    )
+    assert done.code == 0, done.err
+    assert done.json["executor"] == "slurm"
+    assert done.json["trials"][0]["estimate"] == {"device_seconds": 7.0, "basis": "budget"}
+    assert done.json["estimate"]["open_trials"] == 1
+    # The class of the device was asked of a worker, and is kept.
+    (probe,) = (tmp_path / "work" / "machines").glob("*.json")
+    assert read_json(probe)["kind"] == "cpu"
+
+
+def test_a_plan_learns_from_trials_that_have_finished(base, tmp_path, monkeypatch):
+    from kitsbench.experiments.plan.estimate import estimate
+
+    request = replace(base, workdir=tmp_path / "work", folds=(0,))
+    before = plan_experiment(request)
+    assert {e["basis"] for e in estimate(before.tasks).values()} == {"none"}
+    carry_out(request)
+    longer = plan_experiment(replace(request, budget=Budget(40, "steps")))
+    (found,) = estimate(longer.tasks).values()
+    ledger = read_json(before.tasks[0].folder.path / "ledger.json")
+    assert found["basis"] == "finished trials"
+    assert found["device_seconds"] == pytest.approx(10 * ledger["device_seconds"])

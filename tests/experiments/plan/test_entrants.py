@@ -1,0 +1,75 @@
+"""From names and a recipe to configured architectures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kitsbench.architecture import KITS21
+from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.plan.entrants import choose_entrants, describe_entrant
+
+CPU = torch.device("cpu")
+
+
+def entrant_of(name, **fields):
+    request = Request(Path("none"), (str(name),), recipe="paper", **fields)
+    return choose_entrants(request, KITS21, CPU)[0]
+
+
+@pytest.mark.parametrize(("preset", "patch"), [("paper", (32, 64, 64)), ("repo", (32, 80, 80))])
+def test_a_papers_patch_follows_the_configuration_and_is_halved_at_tiny(preset, patch, tmp_path):
+    entrant = entrant_of(f"scau_unet:preset={preset}")
+    assert entrant.recipe.patch == entrant.spec.grids[0].shape == patch
+    assert entrant.recipe.batch == 2
+    (note,) = entrant.notes
+    assert "instead of 64x" in note
+    row = describe_entrant(entrant, tmp_path)
+    assert note in row["notes"]
+    assert row["recipe"]["patch"] == patch
+    assert row["recipe"]["optimiser"]["lr"] == 1e-4
+
+
+def test_at_small_size_a_paper_is_followed_to_the_letter():
+    entrant = entrant_of("scau_unet", size="small")
+    assert entrant.recipe == entrant.spec.paper
+    assert entrant.spec.grids[0].shape == (64, 128, 128)
+    assert entrant.notes == ()
+
+
+def test_a_patch_on_the_command_line_goes_before_the_papers():
+    entrant = entrant_of("scau_unet", patch=(16, 16, 16), batch=3)
+    assert entrant.recipe.patch == entrant.spec.grids[0].shape == (16, 16, 16)
+    assert entrant.recipe.batch == 3
+
+
+def test_a_recipe_without_a_voxel_size_takes_the_datasets_median():
+    request = Request(Path("none"), ("nnunet_plain", "msan_v1"), recipe="paper", size="small")
+    planned, native = choose_entrants(request, KITS21, CPU, (5.0, 0.8, 0.8))
+    assert planned.recipe.spacing == native.recipe.spacing == (5.0, 0.8, 0.8)
+    # Slices as thick as these are not halved before the voxels are about as wide.
+    assert [head.stride for head in planned.spec.heads][:3] == [(1, 1, 1), (1, 2, 2), (1, 4, 4)]
+    assert "5x0.8x0.8 mm" in " ".join(native.notes)
+
+
+def test_an_architecture_without_a_paper_recipe_is_named(plugin):
+    entrant = entrant_of(plugin("bare", "Smallest"))
+    assert "no paper recipe" in entrant.error
+
+
+def test_costs_of_two_architectures_with_equal_specs_are_their_own(tmp_path):
+    request = Request(Path("none"), ("smp_unet", "smp_linknet"), size="tiny")
+    rows = [describe_entrant(e, tmp_path) for e in choose_entrants(request, KITS21, CPU)]
+    # Known for three classes; the fourth adds its weights and its bias in the head.
+    expected = [231_965 + 8 + 1, 123_501 + 16 + 1]
+    assert [row["parameters"] for row in rows] == expected
+
+
+def test_a_setting_that_differs_from_the_sizes_preset_is_another_architecture():
+    """At size tiny the paper's own width is a setting like any other."""
+    asked = ("unet3d", "unet3d:width=1", "unet3d:width=0.125", "unet3d:size=tiny")
+    entrants = choose_entrants(Request(Path("none"), asked, size="tiny"), KITS21, CPU)
+    assert [entrant.label for entrant in entrants] == ["unet3d", "unet3d:width=1"]
+    assert [dict(entrant.spec.config)["width"] for entrant in entrants] == [0.125, 1]

@@ -1,0 +1,169 @@
+"""Every architecture is tuned by the same number of trials, on cases of the training set."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from kitsbench.cli.dry_run import print_plan
+from kitsbench.errors import UsageError
+from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.executors.choose import choose_executor
+from kitsbench.experiments.experiment import plan_experiment, run_experiment
+from kitsbench.experiments.plan.tuning import Dimension, read_tuning, settings_of, with_settings
+from kitsbench.experiments.results import load_results
+from kitsbench.files import read_json
+from kitsbench.reporting.build import build_report
+from kitsbench.training.budget import Budget
+from kitsbench.training.recipes import MATCHED_CPU
+
+pytest.importorskip("optuna")
+
+
+@pytest.fixture(scope="module")
+def request_(plugin, phantom, tmp_path_factory):
+    return Request(
+        workdir=tmp_path_factory.mktemp("tuning") / "work",
+        architectures=(str(plugin("alpha", "Smallest")), str(plugin("beta", "Regions"))),
+        dataset=str(phantom),
+        spacing=(9.0, 9.0, 9.0),
+        patch=(16, 16, 16),
+        split="2",
+        folds=(0,),
+        seeds=1,
+        device="cpu",
+        budget=Budget(3, "steps"),
+        tuning=read_tuning(3, {"budget": "2steps"}),
+    )
+
+
+def carry_out(request):
+    events = []
+    experiment = plan_experiment(request)
+    done = run_experiment(
+        experiment, choose_executor(request, experiment.machine), lambda event: events.append(event)
+    )
+    return done, [event for event in events if event.kind == "started"]
+
+
+@pytest.fixture(scope="module")
+def tuned_run(request_):
+    before = plan_experiment(request_)
+    return before, *carry_out(request_)
+
+
+def test_every_architecture_tries_as_many_settings_of_the_same_space(tuned_run):
+    _, done, started = tuned_run
+    tuning = read_json(done.request.workdir / "experiment.json")["tuning"]
+    assert [len(study["trials"]) for study in tuning["studies"]] == [3, 3]
+    first, second = tuning["studies"]
+    assert [t["parameters"] for t in first["trials"]] == [t["parameters"] for t in second["trials"]]
+    assert first["trials"][0]["parameters"] == {}  # the recipe itself
+    for trial in first["trials"][1:]:
+        assert set(trial["parameters"]) == set(tuning["space"])
+        for name, value in trial["parameters"].items():
+            assert tuning["space"][name]["low"] <= value <= tuning["space"][name]["high"]
+    assert len(started) == 6 + 2
+
+
+def test_settings_are_judged_on_training_cases_only(tuned_run):
+    _, done, _ = tuned_run
+    tests = set(done.split.test(0))
+    tuning = done.description["tuning"]
+    for study in tuning["studies"]:
+        for row in study["trials"]:
+            trial = read_json(done.request.workdir / "trials" / row["id"] / "trial.json")
+            used = [*trial["train_cases"], *trial["test_cases"]]
+            assert sorted(used) == sorted(done.split.train(0))
+            assert not tests & set(used)
+
+
+def test_the_best_settings_train_the_network_and_are_charged_apart(tuned_run):
+    before, done, _ = tuned_run
+    tuning, results = done.description["tuning"], load_results(done.request.workdir)
+    assert {t.id for t in results.trials} == {t.id for t in done.tasks}
+    for study in tuning["studies"]:
+        scores = [trial["score"] for trial in study["trials"]]
+        assert scores[study["best"]] == max(scores)
+        (task,) = [t for t in done.tasks if t.trial["label"] == study["architecture"]]
+        (plain,) = [t for t in before.tasks if t.trial["label"] == study["architecture"]]
+        assert task.recipe == with_settings(plain.recipe, study["parameters"])
+        assert (task.id == plain.id) == (study["parameters"] == {})
+        assert study["ledger"]["steps"] == 3 * 2
+        ledger = read_json(task.folder.path / "ledger.json")
+        assert ledger["steps"] == 3
+        assert study["ledger"]["device_seconds"] > 0
+
+
+def test_the_report_tells_what_tuning_spent_and_chose(tuned_run, tmp_path):
+    _, done, _ = tuned_run
+    page = build_report(done.request.workdir, tmp_path / "report").read_text()
+    assert "Tuning" in page
+    assert "3 settings" in page
+    assert "lr_factor" in page
+
+
+def test_the_same_tuning_again_trains_nothing_and_more_trials_add_to_it(tuned_run, request_):
+    _, done, _ = tuned_run
+    again, started = carry_out(request_)
+    assert started == []
+    assert [t.id for t in again.tasks] == [t.id for t in done.tasks]
+    plan = plan_experiment(replace(request_, tuning=read_tuning(4, {"budget": "2steps"})))
+    assert [study.ask(plan.planner).id for study in plan.studies] == [
+        study.tasks[0].id for study in again.studies
+    ]
+
+
+def test_a_dry_run_counts_the_trials_of_the_tuning(tuned_run, request_, capsys):
+    plan = plan_experiment(replace(request_, tuning=read_tuning(5, {"budget": "2steps"})))
+    print_plan(plan, True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["tuning"]["trials"] == 10
+    assert document["tuning"]["open_trials"] == 4
+    assert {row["id"] for row in document["trials"]} == {None}
+
+
+def test_a_configuration_file_changes_the_space():
+    found = read_tuning(
+        None, {"trials": 4, "lr_factor": [0.5, 2], "weight_decay": False, "warmup": [0.0, 0.1]}
+    )
+    assert found.trials == 4
+    assert found.space == {
+        "lr_factor": Dimension(0.5, 2.0),
+        "warmup": Dimension(0.0, 0.1, log=False),
+    }
+    assert read_tuning(None, {}) is None
+    assert read_tuning(0, {"trials": 4}) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"colour": [0, 1]}, "cannot be tuned"),
+        ({"lr_factor": [2, 1]}, "low < high"),
+        ({"lr_factor": [0, 1]}, "0 < low"),
+        ({"lr_factor": "wide"}, "is none"),
+        ({"lr_factor": False, "weight_decay": False}, "empty"),
+        ({"trials": 1}, "too few"),
+    ],
+)
+def test_a_wrong_space_is_refused(given, words):
+    with pytest.raises(UsageError, match=words):
+        read_tuning(None, {"trials": 4, **given})
+
+
+def test_settings_go_where_the_recipe_has_them():
+    values = {
+        "lr_factor": 2.0,
+        "weight_decay": 0.03,
+        "warmup": 0.1,
+        "clip_gradient": 1.0,
+        "foreground": 0.25,
+    }
+    recipe = with_settings(MATCHED_CPU, values)
+    assert recipe.optimiser.lr == 2 * MATCHED_CPU.optimiser.lr
+    assert settings_of(recipe) == {**values, "lr_factor": 1.0}
+    assert recipe.name == "matched"
+    assert with_settings(MATCHED_CPU, {}) == MATCHED_CPU
