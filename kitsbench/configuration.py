@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from kitsbench.errors import ContractError, UsageError
-
-if TYPE_CHECKING:
-    from kitsbench.architecture import Architecture
 
 Setting = str | int | float | tuple[int, ...]
 SIZES = ("tiny", "small", "paper")
@@ -74,10 +71,22 @@ class Key:
         return parsed
 
 
+class Configurable(Protocol):
+    """What has keys: an :class:`~kitsbench.architecture.Architecture`, or its class."""
+
+    @property
+    def keys(self) -> Mapping[str, Key]:
+        """Configuration beside ``size``."""
+
+    @property
+    def sizes(self) -> Mapping[str, Mapping[str, Setting]]:
+        """What each size sets."""
+
+
 WIDTH = Key(1.0, "1 is the paper's", low=1 / 64, high=4, help="multiplies every channel count")
 
 
-def all_keys(architecture: type[Architecture] | Architecture) -> dict[str, Key]:
+def all_keys(architecture: Configurable) -> dict[str, Key]:
     """Keys of an architecture, ``size`` first."""
     return {
         "size": Key(
@@ -88,7 +97,7 @@ def all_keys(architecture: type[Architecture] | Architecture) -> dict[str, Key]:
 
 
 def configure(
-    architecture: type[Architecture] | Architecture, given: Mapping[str, Setting] | None = None
+    architecture: Configurable, given: Mapping[str, Setting] | None = None
 ) -> dict[str, Setting]:
     """Every configuration value: the defaults, then the size's, then what was given.
 

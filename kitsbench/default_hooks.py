@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,11 +10,9 @@ from torch import Tensor
 from kitsbench import losses
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Stage
+from kitsbench.spec import Head, Progress, Spec
 
 LABEL_VALUES = 256  # label maps are bytes
-
-if TYPE_CHECKING:
-    from kitsbench.architecture import Head, Progress, Spec
 
 
 def target(labels: Tensor, head: Head) -> Tensor:

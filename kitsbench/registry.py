@@ -24,8 +24,9 @@ from kitsbench.files import digest
 from kitsbench.source_hash import source_digest
 
 if TYPE_CHECKING:
-    from kitsbench.architecture import Architecture, Task
+    from kitsbench.architecture import Architecture
     from kitsbench.configuration import Setting
+    from kitsbench.spec import Task
 
 GROUP = "kitsbench.architectures"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -206,7 +207,7 @@ def label(
 
 def paper_task(architecture: Architecture) -> Task:
     """The task of the paper: its labels and its patch, None where the configuration chooses it."""
-    from kitsbench.architecture import Task
+    from kitsbench.spec import Task
 
     return Task(labels=architecture.paper_labels, patch=architecture.paper_patch)
 

@@ -38,10 +38,10 @@ def command(
     which includes a naive test that does not come out inflated: then the simulation would be
     wrong. The whole benchmark takes about ten minutes on one core, --quick some seconds.
     """
-    from kitsbench.cli.data import _bar
+    from kitsbench.cli.progress import counting
     from kitsbench.statistics.calibration.rates import calibrate
 
-    with _bar("situations") as bar:
+    with counting("situations") as bar:
         found = calibrate(replicates, seed, quick, bar)
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False))

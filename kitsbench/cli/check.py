@@ -26,7 +26,7 @@ def command(architecture: str, labels: str, as_json: bool) -> int:
     `tiny` is checked where there is one. Exit code 1 if a check fails.
     """
     from kitsbench import conformance, registry
-    from kitsbench.architecture import KITS19, KITS21, Task
+    from kitsbench.spec import KITS19, KITS21, Task
 
     name, settings = registry.parse_request(architecture)
 

@@ -143,13 +143,13 @@ def _cases(path: Path, strata: tuple[str, ...]) -> pd.DataFrame:
 
     if not path.is_dir():
         return read_cases(path)
-    from kitsbench.cli.data import _bar
+    from kitsbench.cli.progress import counting
     from kitsbench.data.datasets.dataset import open_dataset
     from kitsbench.data.inspection.covariates import ENHANCEMENT, measure_cases
 
     wanted = any(text.partition(":")[0].strip() == ENHANCEMENT for text in strata)
     dataset = open_dataset(path, masks_only=not wanted)
-    with _bar("cases measured") as bar:
+    with counting("cases measured") as bar:
         return measure_cases(dataset, enhancement=wanted, progress=bar)
 
 

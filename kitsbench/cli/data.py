@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from kitsbench.cli.data_exchange import export, split
+from kitsbench.cli.progress import counting
 from kitsbench.errors import UsageError
 
 FOLDER = click.Path(path_type=Path)
@@ -33,27 +32,6 @@ def _triple(
             f"'{value}' is no spacing. Give one length or three (z,y,x) in mm, such as 3,0.78,0.78."
         )
     return numbers[0], numbers[1], numbers[2]
-
-
-@contextlib.contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, silent when that is no terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    ) as bars:
-        row = bars.add_task(what)
-        yield lambda done, total: bars.update(row, completed=done, total=total)
 
 
 layout_option = click.option(
@@ -128,7 +106,7 @@ def phantom(
 
     if cases is None:
         cases = 20 if anatomy is None else len(masks_of(anatomy))
-    with _bar("phantom cases") as bar:
+    with counting("phantom cases") as bar:
         write_phantom(
             out, cases, seed, size, labels, anatomy, progress=bar, jobs=jobs, spacing=spacing
         )
@@ -239,7 +217,7 @@ def verify(
     from kitsbench.files import write_table
     from kitsbench.scans.findings import FIELDS
 
-    with _bar("cases read") as bar:
+    with counting("cases read") as bar:
         result = run(open_dataset(dataset, layout, allow_empty=True), jobs, bar)
     found = result.to_dict()
     if out is not None:
@@ -291,7 +269,7 @@ def prepare(
     from kitsbench.data.preparation.prepare import prepare as run
 
     opened = open_dataset(dataset, layout)
-    with _bar("cases prepared") as bar:
+    with counting("cases prepared") as bar:
         store = run(opened, spacing or opened.median_spacing(), out, jobs, bar, strict)
     if as_json:
         click.echo(json.dumps(describe_store(store), indent=2, ensure_ascii=False))
@@ -332,7 +310,7 @@ def info(
             )
         found = describe_store(PreparedStore.open(folder))
     else:
-        with _bar("cases read") as bar:
+        with counting("cases read") as bar:
             opened = open_dataset(folder, layout, masks_only=True)
             figures = measure(opened, hu or out is not None, jobs, bar)
         found = figures.to_dict()

@@ -41,7 +41,7 @@ def export(source: Path, out: Path, split: str, link: bool, layout: str | None) 
     original masks. Copy splits_final.json to nnU-Net's folder of preprocessed data to train it on
     the same folds.
     """
-    from kitsbench.cli.data import _bar
+    from kitsbench.cli.progress import counting
     from kitsbench.data.datasets.dataset import open_dataset
     from kitsbench.data.exchange.nnunet import SPLITS, export_nnunet
     from kitsbench.data.preparation.store import MANIFEST, PreparedStore
@@ -49,7 +49,7 @@ def export(source: Path, out: Path, split: str, link: bool, layout: str | None) 
     prepared = (source / MANIFEST).is_file()
     found = PreparedStore.open(source) if prepared else open_dataset(source, layout)
     dataset = None if isinstance(found, PreparedStore) else found
-    with _bar("cases exported") as bar:
+    with counting("cases exported") as bar:
         written = export_nnunet(
             found,
             out,

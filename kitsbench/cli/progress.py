@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -183,3 +185,10 @@ class TrialBars(_Bars):
 
     def _show_all(self) -> None:
         self._bars.update(self._all, completed=self._done + sum(self._shares.values()))
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show one bar for cases or other pieces while a block runs; call it with (done, total)."""
+    with CountBar() as bar:
+        yield lambda done, total: bar(what, done, total)

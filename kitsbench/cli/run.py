@@ -238,8 +238,8 @@ def _request(
     options: dict[str, Any], section: dict[str, Any], tune_section: dict[str, Any]
 ) -> Request:
     from kitsbench.experiments.asked.request import Request, parse_folds, parse_memory, parse_triple
+    from kitsbench.experiments.asked.search_space import read_tuning
     from kitsbench.experiments.executors.options import split_pairs
-    from kitsbench.experiments.plan.tuning import read_tuning
     from kitsbench.training.budget import Budget
 
     memory, budget = options.pop("max_memory"), options.pop("budget")

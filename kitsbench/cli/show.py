@@ -39,7 +39,8 @@ def _document(request: str, labels: str, patch: str | None) -> dict[str, Any]:
     from dataclasses import replace
 
     from kitsbench import registry
-    from kitsbench.architecture import KITS19, KITS21, configure
+    from kitsbench.architecture import configure
+    from kitsbench.spec import KITS19, KITS21
 
     name, settings = registry.parse_request(request)
     entry = registry.load(name)

@@ -7,10 +7,10 @@ import io
 import torch
 from torch import Tensor, nn
 
-from kitsbench.architecture import Head, Progress, Shape, Spec
 from kitsbench.conformance import surroundings
 from kitsbench.conformance.report import Violation
 from kitsbench.conformance.subject import SMALL, Subject, batch, outputs_of
+from kitsbench.spec import Head, Progress, Shape, Spec
 
 
 def builds(subject: Subject) -> None:

@@ -7,10 +7,11 @@ import math
 import torch
 
 from kitsbench import registry
-from kitsbench.architecture import Setting, Shape, Spec
+from kitsbench.architecture import Setting
 from kitsbench.configuration import SIZES, configure
 from kitsbench.conformance.report import Violation
 from kitsbench.conformance.subject import Subject, trained_by
+from kitsbench.spec import Shape, Spec
 
 SHAPES: tuple[Shape, ...] = ((16, 16, 16), (32, 32, 32), (12, 32, 40), (128, 128, 128))
 

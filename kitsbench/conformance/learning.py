@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kitsbench.architecture import Head, Progress, Spec, Stage
+from kitsbench.architecture import Stage
 from kitsbench.conformance.behaviour import decodable
 from kitsbench.conformance.report import Violation
 from kitsbench.conformance.subject import Subject, batch, outputs_of, trained_by
+from kitsbench.spec import Head, Progress, Spec
 
 STEPS, SECONDS, DICE = 200, 60.0, 0.75
 

@@ -10,18 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from kitsbench.architecture import (
-    Architecture,
-    Grid,
-    Head,
-    Setting,
-    Shape,
-    Spec,
-    Stage,
-    Task,
-    configure,
-)
+from kitsbench.architecture import Architecture, Setting, Stage, configure
 from kitsbench.conformance.report import Violation
+from kitsbench.spec import Grid, Head, Shape, Spec, Task
 
 SMALL: Shape = (16, 16, 16)
 

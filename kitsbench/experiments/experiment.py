@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from kitsbench import __version__
-from kitsbench.architecture import Labels
 from kitsbench.data.datasets.dataset import Dataset
 from kitsbench.data.splits.split import Split
 from kitsbench.experiments.asked.request import (
@@ -21,11 +20,14 @@ from kitsbench.experiments.asked.request import (
     DATASET_SEEDS,
     PHANTOM_BUDGET,
     PHANTOM_SEEDS,
+    Count,
     Request,
+    Tell,
 )
 from kitsbench.experiments.executors.choose import choose_machine
 from kitsbench.experiments.executors.events import Event, Executor, Notify, ending
 from kitsbench.experiments.machines.machine import Machine
+from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.experiments.plan.entrants import (
     add_up_members,
     choose_entrants,
@@ -33,11 +35,8 @@ from kitsbench.experiments.plan.entrants import (
     read_names,
     shared_recipe,
 )
-from kitsbench.experiments.plan.identity import Entrant
 from kitsbench.experiments.plan.materials import (
-    Count,
     Stores,
-    Tell,
     choose_split,
     find_dataset,
     prepare_all,
@@ -48,6 +47,7 @@ from kitsbench.experiments.trial.folder import now
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import write_json
 from kitsbench.recipe import Recipe
+from kitsbench.spec import Labels
 from kitsbench.training.budget import Budget
 from kitsbench.training.distributed import check_batch
 

@@ -17,8 +17,8 @@ from kitsbench.data.preparation.volumes import Loaded, load_case
 from kitsbench.errors import DataError, KitsbenchError, UsageError
 from kitsbench.experiments.plan.entrants import task_of
 from kitsbench.experiments.trial.folder import TrialFolder
-from kitsbench.experiments.trial.run import load_trained, mirrored
 from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.experiments.trial.trained import load_trained, mirrored
 from kitsbench.files import file_digest, read_json
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import MeanPredictor

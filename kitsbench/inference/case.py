@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kitsbench.architecture import Architecture, Spec
+from kitsbench.architecture import Architecture
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.default_hooks import region_order
 from kitsbench.errors import ContractError
 from kitsbench.inference.native import decide_native, nearest_native, sample_native
 from kitsbench.inference.sliding import MeanPredictor, Predictor
 from kitsbench.scans.geometry import Axes
+from kitsbench.spec import Spec
 
 Volumes = Mapping[str, PreparedCase]
 

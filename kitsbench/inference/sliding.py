@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kitsbench.architecture import Head, Spec
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch, cut_patch
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.inference.tiles import tile_corners, tile_weight
 from kitsbench.recipe import Inference
+from kitsbench.spec import Head, Spec
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from kitsbench.architecture import Progress, Spec
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.source import training_source
 from kitsbench.data.preparation.store import PreparedStore
@@ -24,6 +23,7 @@ from kitsbench.errors import KitsbenchError
 from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
+from kitsbench.spec import Progress, Spec
 from kitsbench.training.memory import peak_memory
 from kitsbench.training.meta import count_cost
 from kitsbench.training.networks import build_network

@@ -12,7 +12,8 @@ import numpy as np
 
 from kitsbench.scans.findings import Finding, Refused
 from kitsbench.scans.geometry import axes_of, spacing_of
-from kitsbench.scans.nifti import Header, hounsfield, read_header, read_image, refuse
+from kitsbench.scans.header import Header, refuse
+from kitsbench.scans.nifti import hounsfield, read_header, read_image
 
 NIFTI = (".nii.gz", ".nii")
 SUFFIXES = (*NIFTI, ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".mgz", ".mgh", ".dcm")

@@ -9,7 +9,7 @@ import numpy as np
 
 from kitsbench.scans.findings import Finding
 from kitsbench.scans.geometry import grid_shift, spacing_of
-from kitsbench.scans.nifti import Header, refuse
+from kitsbench.scans.header import Header, refuse
 
 METRE, MICRON = 1, 3
 SPACING_LIMITS = (0.01, 100.0)  # mm; beyond, a header is broken rather than unusual
@@ -28,7 +28,7 @@ FOREIGN = (
 
 
 def interpret(path: Path, case: str, block: bytes) -> Header:
-    """Turn the first 540 bytes of a file into a :class:`~kitsbench.scans.nifti.Header`.
+    """Turn the first 540 bytes of a file into a :class:`~kitsbench.scans.header.Header`.
 
     Raises
     ------

@@ -11,84 +11,20 @@ import gzip
 import math
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
-from kitsbench.scans.findings import Finding, Refused
-from kitsbench.scans.geometry import axes_of, canonical_affine, spacing_of
+from kitsbench.scans.findings import Finding
+from kitsbench.scans.geometry import axes_of
+from kitsbench.scans.header import Header, refuse
+from kitsbench.scans.header_checks import interpret
 
 HU_RANGE = (-1024, 3071)
 CHUNK_BYTES = 8 << 20
 DEFLATE_LIMIT = 1032  # no stream of deflate unpacks to more times its size
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the header of a NIfTI file says, checked.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    case : str
-        Case id for messages.
-    shape : tuple of int
-        Three axes, as on disk.
-    affine : ndarray (4, 4)
-        World mm (RAS+) from disk indices.
-    dtype : numpy.dtype
-        Type of the stored numbers, with their byte order.
-    slope, intercept : float
-        ``value = stored * slope + intercept``; 1 and 0 where the file is not scaled.
-    offset : int
-        First byte of the voxels.
-    codes : tuple of int
-        sform code, qform code.
-    units : int
-        ``xyzt_units`` as stored.
-    findings : list of Finding
-        Warnings.
-    """
-
-    path: Path
-    case: str
-    shape: tuple[int, int, int]
-    affine: np.ndarray
-    dtype: np.dtype
-    slope: float
-    intercept: float
-    offset: int
-    codes: tuple[int, int]
-    units: int
-    findings: list[Finding] = field(default_factory=list, compare=False)
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Spacing of the axes on disk in mm, from the affine."""
-        return spacing_of(self.affine)
-
-    def native(self) -> dict[str, Any]:
-        """Return the geometry as plain data, for ``case.json`` and for writing predictions."""
-        axes = axes_of(self.affine)
-        return {
-            "shape": list(self.shape),
-            "affine": self.affine.tolist(),
-            "spacing": list(self.spacing),
-            "order": list(axes.order),
-            "flipped": list(axes.flipped),
-            "sform_code": self.codes[0],
-            "qform_code": self.codes[1],
-            "units": self.units,
-        }
-
-
-def refuse(path: Path, case: str, what: str, rule: str, remedy: str) -> Refused:
-    """Make the error for a file that cannot be used."""
-    return Refused(Finding(case, str(path), what, rule, remedy))
 
 
 @contextlib.contextmanager
@@ -119,8 +55,6 @@ def read_header(path: Path, case: str = "") -> Header:
     Refused
         The file is missing, damaged, no NIfTI, or has no usable geometry.
     """
-    from kitsbench.scans.header_checks import interpret
-
     path = Path(path)
     if not path.is_file():
         raise refuse(path, case, "no such file", "A scan is a file.", "Check the path.")
@@ -400,9 +334,3 @@ def _odd_value(values: np.ndarray) -> float | None:
         # Scaled masks such as slope 1/255 come back with rounding errors.
         wrong |= ~(np.abs(values - np.rint(values)) < 1e-4)
     return float(values[wrong].flat[0]) if wrong.any() else None
-
-
-def canonical(header: Header) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """Affine and shape of the (z, y, x) array that :func:`read_image` returns."""
-    z, y, x = (header.shape[k] for k in axes_of(header.affine).order)
-    return canonical_affine(header.affine, header.shape), (z, y, x)

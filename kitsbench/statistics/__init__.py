@@ -25,11 +25,10 @@ from kitsbench.statistics.table.endpoints import DEFAULT_ENDPOINT, Endpoint, par
 from kitsbench.statistics.table.scoretable import read_scores, validate_scores
 from kitsbench.statistics.tests.bootstrap import BootstrapInterval, bootstrap_interval
 from kitsbench.statistics.tests.effects import Effects, effect_sizes, hodges_lehmann, rank_biserial
-from kitsbench.statistics.tests.simpletests import (
-    adjust,
+from kitsbench.statistics.tests.families import adjust, equivalence_p
+from kitsbench.statistics.tests.folds_and_cases import (
     best_test,
     case_test,
-    equivalence_p,
     fold_test,
     nadeau_bengio,
 )

@@ -10,7 +10,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from kitsbench.architecture import Spec
+from kitsbench.spec import Spec
 from kitsbench.training.failures import is_out_of_memory
 
 Result = TypeVar("Result")

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from kitsbench.architecture import Architecture, Spec
+from kitsbench.architecture import Architecture
 from kitsbench.data.preparation.store import PreparedStore
 from kitsbench.recipe import Recipe
+from kitsbench.spec import Spec
 from kitsbench.training.budget import Budget, Ledger
 from kitsbench.training.distributed import SOLO, Team
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kitsbench.architecture import Progress, Stage
+from kitsbench.architecture import Stage
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch
 from kitsbench.data.batches.source import training_source
+from kitsbench.spec import Progress
 from kitsbench.training.accumulation import parts_within, saved_bytes, take_in_parts
 from kitsbench.training.average import WeightAverage
 from kitsbench.training.budget import Ledger

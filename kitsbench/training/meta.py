@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kitsbench.architecture import Architecture, Spec, Stage
+from kitsbench.architecture import Architecture, Stage
+from kitsbench.spec import Spec
 from kitsbench.training.stages import freeze, training_mode
 
 

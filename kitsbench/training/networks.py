@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from kitsbench.architecture import Architecture, Spec
+from kitsbench.architecture import Architecture
 from kitsbench.data.batches.patches import generator
+from kitsbench.spec import Spec
 from kitsbench.training.failures import TrialFailure, plugin_code
 
 

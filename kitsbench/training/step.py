@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kitsbench.architecture import Progress
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch
+from kitsbench.spec import Progress
 from kitsbench.training.curve import GRADIENT
 from kitsbench.training.failures import TrialFailure, is_out_of_memory, plugin_code
 from kitsbench.training.job import Job

@@ -10,7 +10,7 @@ from scans import ct, save
 from kitsbench.data.preparation.volumes import prepare_image
 from kitsbench.scans.findings import Refused
 from kitsbench.scans.formats import open_scan, stem_of
-from kitsbench.scans.nifti import canonical
+from kitsbench.scans.header import canonical
 from kitsbench.scans.writing import write_label
 
 sitk = pytest.importorskip("SimpleITK")

@@ -12,7 +12,8 @@ from scans import KITS_AFFINE, SHAPE, ct, kidneys, patch, save
 from kitsbench.errors import DataError
 from kitsbench.scans.findings import Refused
 from kitsbench.scans.geometry import spacing_of
-from kitsbench.scans.nifti import canonical, read_header, read_image, read_label
+from kitsbench.scans.header import canonical
+from kitsbench.scans.nifti import read_header, read_image, read_label
 from kitsbench.scans.writing import write_label
 
 LABELS = {"kidney": 1, "tumor": 2}

@@ -20,7 +20,7 @@ from kitsbench.statistics.ranks.ranking import (
 from kitsbench.statistics.ranks.schemes import SCHEMES, kits_ranking, scheme, significance_matrix
 from kitsbench.statistics.tests.casetests import sign_flip_test, wilcoxon_test
 from kitsbench.statistics.tests.effects import probability_of_superiority
-from kitsbench.statistics.tests.simpletests import bayesian_test
+from kitsbench.statistics.tests.folds_and_cases import bayesian_test
 
 
 @pytest.fixture

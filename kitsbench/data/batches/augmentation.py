@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kitsbench.architecture import Grid
 from kitsbench.data.batches.intensity import RANGES, Change
 from kitsbench.data.batches.patches import Batch, generator
 from kitsbench.data.batches.warping import (
@@ -29,6 +28,7 @@ from kitsbench.data.batches.warping import (
     rotation_matrix,
 )
 from kitsbench.recipe import TRANSFORMS, Transform
+from kitsbench.spec import Grid
 
 Share = TypeVar("Share", float, np.ndarray)
 

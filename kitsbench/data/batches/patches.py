@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kitsbench.architecture import Spec
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
 from kitsbench.errors import DataError
 from kitsbench.recipe import Recipe
+from kitsbench.spec import Spec
 
 
 def generator(*key: int) -> np.random.Generator:

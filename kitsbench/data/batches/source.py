@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from kitsbench.architecture import Spec
 from kitsbench.data.batches.augmentation import needed_margin
 from kitsbench.data.batches.patches import PatchSource
 from kitsbench.data.batches.torchio_source import TorchioSource
 from kitsbench.data.preparation.store import PreparedStore
 from kitsbench.recipe import Recipe
+from kitsbench.spec import Spec
 
 
 def training_source(

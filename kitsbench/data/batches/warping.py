@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kitsbench.architecture import Grid
+from kitsbench.spec import Grid
 
 # Displacement sd in a B-spline of independent control points of sd 1: the mean over positions of
 # the sum of squared weights is 151/315 along an axis.

@@ -21,7 +21,8 @@ from kitsbench.errors import DataError, UsageError
 from kitsbench.files import read_json, write_atomic, write_json
 from kitsbench.scans.findings import Refused
 from kitsbench.scans.geometry import axes_of, spacing_of
-from kitsbench.scans.nifti import Header, read_header, read_image, read_label
+from kitsbench.scans.header import Header
+from kitsbench.scans.nifti import read_header, read_image, read_label
 from kitsbench.scans.writing import write_label
 
 SPLITS, DESCRIPTION = "splits_final.json", "dataset.json"

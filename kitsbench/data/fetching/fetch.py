@@ -20,7 +20,8 @@ from kitsbench.data.preparation.volumes import pair_findings
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import read_json
 from kitsbench.scans.findings import Finding, Refused
-from kitsbench.scans.nifti import Header, check_file, read_header
+from kitsbench.scans.header import Header
+from kitsbench.scans.nifti import check_file, read_header
 
 Progress = Callable[[str, int, int | None], None]
 

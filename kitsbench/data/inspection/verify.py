@@ -13,7 +13,8 @@ from kitsbench.data.datasets.dataset import Case, Dataset, file_mark
 from kitsbench.data.preparation.pool import in_processes
 from kitsbench.data.preparation.volumes import check_content, pair_findings
 from kitsbench.scans.findings import Finding, Refused, printable
-from kitsbench.scans.nifti import Header, read_header, read_image, read_label
+from kitsbench.scans.header import Header
+from kitsbench.scans.nifti import read_header, read_image, read_label
 
 DETACHED_MM = 10.0  # a mass this far from any kidney is worth a look
 

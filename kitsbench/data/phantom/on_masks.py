@@ -29,7 +29,8 @@ from kitsbench.data.phantom.trunk import paint_trunk, wall_depth
 from kitsbench.data.preparation.resample import resample
 from kitsbench.errors import DataError
 from kitsbench.scans.geometry import axes_of, resampled_grid, spacing_of
-from kitsbench.scans.nifti import canonical, read_header, read_label
+from kitsbench.scans.header import canonical
+from kitsbench.scans.nifti import read_header, read_label
 
 KIDNEY_Y = -7.0  # where the kidneys lie relative to the spine, mm to the front
 

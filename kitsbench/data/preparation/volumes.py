@@ -18,13 +18,8 @@ from kitsbench.errors import UsageError
 from kitsbench.scans.findings import Finding, Refused
 from kitsbench.scans.formats import open_scan, stem_of
 from kitsbench.scans.geometry import grid_shift, resampled_grid, same_grid, spacing_of
-from kitsbench.scans.nifti import (
-    Header,
-    canonical,
-    read_header,
-    read_label,
-    refuse,
-)
+from kitsbench.scans.header import Header, canonical, refuse
+from kitsbench.scans.nifti import read_header, read_label
 
 __all__ = ["Loaded", "NativeGrid", "load_case", "prepare_image"]
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from kitsbench.errors import UsageError
+from kitsbench.experiments.asked.search_space import Tuning
 from kitsbench.training.budget import Budget
-
-if TYPE_CHECKING:
-    from kitsbench.experiments.plan.tuning import Tuning
 
 # A first run shall take minutes on a laptop; a real one shall be able to say something.
 PHANTOM_CASES = 16
@@ -20,6 +19,10 @@ PHANTOM_CASES = 16
 PHANTOM_SPLIT, PHANTOM_FOLDS, PHANTOM_SEEDS, PHANTOM_BUDGET = 2, (0,), 1, "25s"
 DATASET_FOLDS, DATASET_SEEDS = 5, 3
 DATASET_BUDGET = {"cpu": "5min", "cuda": "2h"}
+
+
+Tell = Callable[[str], None]  # a line for the user
+Count = Callable[[str, int, int], None]  # (what, done, total)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kitsbench.errors import UsageError
-from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.asked.request import Request, Tell
 from kitsbench.experiments.executors.cluster import Backend, ClusterExecutor
 from kitsbench.experiments.executors.events import Executor
 from kitsbench.experiments.executors.local import LocalExecutor
@@ -19,7 +19,6 @@ from kitsbench.experiments.executors.options import (
 )
 from kitsbench.experiments.machines.environment import usable_cores
 from kitsbench.experiments.machines.machine import Machine, look_around, this_machine
-from kitsbench.experiments.plan.materials import Tell
 from kitsbench.files import digest, read_json, write_json
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from kitsbench.errors import UsageError
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.watchdog import hung, stalled
 
@@ -64,20 +62,3 @@ def ending(task: TrialTask) -> Event | None:
     if status["status"] == "failed":
         return Event(task, "failed", message=f"{status['reason']}: {status['message']}")
     return None
-
-
-def require(package: str, extra: str) -> Any:
-    """Import an optional package.
-
-    Raises
-    ------
-    UsageError
-        It is not installed; the message names the extra that brings it.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise UsageError(
-            f"This needs the package {package}, which cannot be imported ({error}). Install it "
-            f"with: pip install 'kitsbench[{extra}]'."
-        ) from error

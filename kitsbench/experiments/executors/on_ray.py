@@ -9,8 +9,8 @@ from typing import Any
 
 from kitsbench.errors import UsageError
 from kitsbench.experiments.executors.cluster import Ended
-from kitsbench.experiments.executors.events import require
 from kitsbench.experiments.executors.options import RayOptions
+from kitsbench.optional import require
 
 
 def call(work: Callable[[], Any]) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 
 from kitsbench.errors import UsageError
 from kitsbench.experiments.executors.cluster import Ended
-from kitsbench.experiments.executors.events import require
 from kitsbench.experiments.executors.options import SlurmOptions
+from kitsbench.optional import require
 
 ASK_EVERY = 2.0  # seconds between two questions to the queue
 GRACE = 10.0  # seconds that a shared file system may take to show a result

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from kitsbench.architecture import Labels, Setting, Spec, Task, configure
+from kitsbench.architecture import Setting, configure
 from kitsbench.errors import ContractError, KitsbenchError, UsageError
 from kitsbench.experiments.asked.request import Request
-from kitsbench.experiments.plan.identity import Entrant
+from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.files import digest, read_json, write_json
 from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe
@@ -23,6 +23,7 @@ from kitsbench.registry import (
     load,
     parse_request,
 )
+from kitsbench.spec import Labels, Spec, Task
 from kitsbench.training.meta import count_cost
 from kitsbench.training.recipes import at_size, matched
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from kitsbench.data.datasets.dataset import Dataset, open_dataset
@@ -19,13 +19,13 @@ from kitsbench.experiments.asked.request import (
     PHANTOM_CASES,
     PHANTOM_FOLDS,
     PHANTOM_SPLIT,
+    Count,
     Request,
+    Tell,
 )
 from kitsbench.experiments.machines.environment import usable_cores
-from kitsbench.experiments.plan.identity import Entrant
+from kitsbench.experiments.plan.entrant import Entrant
 
-Tell = Callable[[str], None]
-Count = Callable[[str, int, int], None]
 Stores = dict[str, dict[str, PreparedStore]]  # {architecture's label: {grid: prepared store}}
 
 

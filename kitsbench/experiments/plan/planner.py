@@ -12,7 +12,8 @@ from kitsbench.errors import UsageError
 from kitsbench.evaluation import get_protocol
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.machines.machine import Machine
-from kitsbench.experiments.plan.identity import Entrant, describe_trial
+from kitsbench.experiments.plan.entrant import Entrant
+from kitsbench.experiments.plan.identity import describe_trial
 from kitsbench.experiments.plan.materials import Stores
 from kitsbench.experiments.trial.run import CURVE_CASES
 from kitsbench.experiments.trial.task import TrialTask

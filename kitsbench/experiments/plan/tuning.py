@@ -15,108 +15,20 @@ from typing import Any
 import pandas as pd
 
 from kitsbench.data.splits.split import Split, make_folds
-from kitsbench.errors import DataError, UsageError
-from kitsbench.experiments.executors.events import require
-from kitsbench.experiments.plan.identity import Entrant
+from kitsbench.errors import DataError
+from kitsbench.experiments.asked.search_space import Tuning
+from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.experiments.plan.planner import Planner
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import read_json
+from kitsbench.optional import require
 from kitsbench.recipe import Recipe
-from kitsbench.training.budget import Budget
 
 INNER_FOLDS = 4  # a quarter of the training cases judges the settings
 INNER_SEED = 54321
 SAMPLER_SEED = 20240
 RunTrials = Callable[[Sequence[TrialTask]], None]
 CURRENCIES = ("device_seconds", "steps", "patches", "voxels", "flops", "wall_s")
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """A range that a parameter is drawn from, on a logarithmic scale or not."""
-
-    low: float
-    high: float
-    log: bool = True
-
-
-# THE declared space. ``lr_factor`` multiplies the recipe's learning rate; the others replace a
-# value of the recipe.
-SPACE = {
-    "lr_factor": Dimension(0.1, 10.0),
-    "weight_decay": Dimension(1e-4, 1e-1),
-}
-# What may be tuned besides, when a configuration file asks for it.
-OPTIONAL = {
-    "warmup": Dimension(0.0, 0.2, log=False),
-    "clip_gradient": Dimension(0.1, 100.0),
-    "foreground": Dimension(0.0, 1.0, log=False),
-}
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """How settings are searched for.
-
-    Parameters
-    ----------
-    trials : int
-        Settings that each architecture tries in each fold; the first is the recipe itself.
-    space : dict of str to Dimension
-    budget : Budget or None
-        Of a tuning trial; None for that of the other trials.
-    """
-
-    trials: int
-    space: dict[str, Dimension]
-    budget: Budget | None = None
-
-
-def read_tuning(trials: int | None, given: Mapping[str, Any]) -> Tuning | None:
-    """Settings of a tuning from ``--tune`` and the section ``[tune]`` of a configuration file.
-
-    Parameters
-    ----------
-    trials : int or None
-    given : mapping
-        ``trials``, ``budget``, and ``name = [low, high]`` for each parameter that is searched
-        otherwise than by default; ``name = false`` leaves one out.
-
-    Raises
-    ------
-    UsageError
-        A parameter is unknown, or a range is none.
-    """
-    rest = dict(given)
-    count = rest.pop("trials", None) if trials is None else trials
-    rest.pop("trials", None)
-    budget = rest.pop("budget", None)
-    known = {**SPACE, **OPTIONAL}
-    space = dict(SPACE)
-    for name, ends in rest.items():
-        if name not in known:
-            raise UsageError(
-                f"'{name}' cannot be tuned; choose from {', '.join(known)} (besides trials and "
-                "budget)."
-            )
-        if ends is False:
-            space.pop(name, None)
-            continue
-        lowest = 0.0 if known[name].log else -1e-9
-        numbers = isinstance(ends, list) and all(isinstance(end, (int, float)) for end in ends)
-        if not numbers or len(ends) != 2 or not lowest < ends[0] < ends[1]:
-            raise UsageError(
-                f"The range {name} = {ends} is none; write [low, high] with "
-                f"{'0 < ' if known[name].log else ''}low < high, or false."
-            )
-        space[name] = Dimension(float(ends[0]), float(ends[1]), known[name].log)
-    if not count:
-        return None
-    if not isinstance(count, int) or count < 2:
-        raise UsageError(f"--tune {count} is too few: the first trial is the recipe itself; use 2.")
-    if not space:
-        raise UsageError("The space of [tune] is empty; leave a parameter in it.")
-    return Tuning(count, space, None if budget is None else Budget.parse(str(budget)))
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:

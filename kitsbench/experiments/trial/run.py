@@ -11,9 +11,6 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +18,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from kitsbench.data.preparation.store import PreparedCase, PreparedStore
+from kitsbench.data.preparation.store import PreparedStore
 from kitsbench.errors import ContractError, DataError
-from kitsbench.evaluation import score_case
 from kitsbench.experiments.machines.environment import (
     describe_environment,
     device_class,
@@ -31,29 +27,21 @@ from kitsbench.experiments.machines.environment import (
 )
 from kitsbench.experiments.trial.lease import Lease, LeaseTaken
 from kitsbench.experiments.trial.ranks import open_team
+from kitsbench.experiments.trial.scoring import CaseReader, Report, score_held_out, score_trial
 from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.experiments.trial.trained import Beat, load_members, make_trained
 from kitsbench.experiments.trial.watchdog import Watchdog
-from kitsbench.files import disk_trouble, read_json, write_json
-from kitsbench.inference.case import Trained, segment
-from kitsbench.inference.sliding import MeanPredictor, Predictor
+from kitsbench.files import disk_trouble
 from kitsbench.registry import load
-from kitsbench.scans.geometry import Axes, spacing_of
-from kitsbench.scans.nifti import canonical, read_header, read_label
-from kitsbench.scans.writing import write_label
 from kitsbench.training.budget import Ledger
-from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
 from kitsbench.training.device_speed import calibration
 from kitsbench.training.distributed import Team
-from kitsbench.training.failures import TrialFailure, is_out_of_memory, plugin_code
+from kitsbench.training.failures import TrialFailure, is_out_of_memory
 from kitsbench.training.job import Job, Outcome
 from kitsbench.training.loop import train
 from kitsbench.training.memory import cap_memory, peak_memory
-from kitsbench.training.networks import build_network
 
 CURVE_CASES = 2  # held-out cases that are scored along the budget
-
-Report = Callable[[str, float], None]
-Beat = Callable[[], None]
 
 
 def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) -> str:
@@ -145,17 +133,17 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
     folder.write("environment.json", known)
     if task.max_memory is not None:
         cap_memory(device, task.max_memory)
-    cases = _CaseReader(task)
+    cases = CaseReader(task)
     if task.members:
-        trained, ledger = _ensemble(task, device, beat), Ledger()
+        trained, ledger = load_members(task, device, beat), Ledger()
         curve: list[dict[str, Any]] = []
     else:
         outcome = _train(task, device, cases, report, beat)
         ledger, curve = outcome.ledger, outcome.curve
-        trained = _trained(task, outcome.network, device, beat)
+        trained = make_trained(task, outcome.network, device, beat)
     _write_spent(task, device, ledger, curve)  # scoring may fail
     began = time.perf_counter()
-    scores = _score(task, trained, cases, report)
+    scores = score_trial(task, trained, cases, report)
     ledger.prediction_s = time.perf_counter() - began
     ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(device))
     folder.write_table("scores.parquet", scores)
@@ -192,37 +180,14 @@ _CURVE = {
 }
 
 
-@dataclass
-class _CaseReader:
-    """Prepared volumes and truths of the held-out cases, opened when they are needed."""
-
-    task: TrialTask
-    stores: dict[str, PreparedStore] = field(default_factory=dict)
-
-    def volumes(self, case: str, folders: dict[str, Path]) -> dict[str, PreparedCase]:
-        found = {}
-        for grid, path in folders.items():
-            if str(path) not in self.stores:
-                self.stores[str(path)] = PreparedStore.open(path)
-            found[grid] = self.stores[str(path)].case(case)
-        return found
-
-    def truth(self, case: str) -> tuple[np.ndarray, tuple[float, float, float]]:
-        """Labels on the scan's own voxels, turned to (z, y, x), and their spacing in mm."""
-        path = self.task.cases[case].label
-        assert path is not None
-        header = read_header(path, case)
-        return read_label(header), spacing_of(canonical(header)[0])
-
-
 def _train(
-    task: TrialTask, device: torch.device, cases: _CaseReader, report: Report, beat: Beat
+    task: TrialTask, device: torch.device, cases: CaseReader, report: Report, beat: Beat
 ) -> Outcome:
     def evaluate(network: nn.Module) -> dict[str, float]:
-        trained = _trained(task, network, device, beat)
+        trained = make_trained(task, network, device, beat)
         values: dict[str, list[float]] = {}
         for case in task.trial["curve_cases"]:
-            for row in _score_case(task, trained, cases, case, task.protocols[0])[0]:
+            for row in score_held_out(task, trained, cases, case, task.protocols[0])[0]:
                 if row["metric"] == "dice" and row["value"] is not None:
                     values.setdefault(f"{row['region']}:dice", []).append(row["value"])
         return {name: float(np.mean(found)) for name, found in values.items()}
@@ -274,125 +239,3 @@ def _make_job(task: TrialTask, device: torch.device, team: Team) -> Job:
         max_memory=task.max_memory,
         team=team,
     )
-
-
-def _trained(task: TrialTask, network: nn.Module, device: torch.device, beat: Beat) -> Trained:
-    architecture = load(task.location).architecture
-    predictor = Predictor(
-        network,
-        task.spec,
-        task.window,
-        task.recipe.inference,
-        device,
-        str(task.trial["precision"]),
-        tiles=4 if device.type == "cuda" else 2,
-        tick=beat,
-    )
-    return Trained(architecture, task.spec, (predictor,), ((architecture, task.spec),))
-
-
-def load_trained(task: TrialTask, device: torch.device, beat: Beat = lambda: None) -> Trained:
-    """Read a trial's trained weights back.
-
-    Parameters
-    ----------
-    task : TrialTask
-    device : torch.device
-    beat : callable
-        Called after each forward pass of a prediction.
-
-    Raises
-    ------
-    DataError
-        It has no whole checkpoint.
-    """
-    if task.members:
-        return _ensemble(task, device, beat)
-    found = latest_checkpoint(task.folder.checkpoints)
-    if found is None:
-        raise DataError(
-            f"Trial {task.id} ({task.trial['label']}) has no checkpoint; run it to the end first."
-        )
-    registered = load(task.location)
-    trial = task.trial
-    network = build_network(
-        registered.architecture, task.spec, int(trial["seed"]), int(trial["fold"]), device
-    )
-    model, _, _ = load_checkpoint(found)
-    prefix = "average." if any(name.startswith("average.") for name in model) else "model."
-    network.load_state_dict(
-        {name.removeprefix(prefix): v for name, v in model.items() if name.startswith(prefix)}
-    )
-    network.eval()
-    return _trained(task, network, device, beat)
-
-
-def _ensemble(task: TrialTask, device: torch.device, beat: Beat) -> Trained:
-    members = [load_trained(member, device, beat) for member in task.members]
-    trained = Trained(
-        load(task.location).architecture,
-        task.spec,
-        [member.predictors[0] for member in members],
-        [(member.architecture, member.spec) for member in members],
-    )
-    axes = task.trial.get("tta")
-    return trained if axes is None else mirrored(trained, [tuple(own) for own in axes])
-
-
-def mirrored(trained: Trained, axes: Sequence[tuple[int, ...]]) -> Trained:
-    """The same networks, each averaged over mirror images along its axes (empty for none)."""
-    found: list[Predictor | MeanPredictor] = []
-    for predictor, own in zip(trained.predictors, axes, strict=True):
-        assert isinstance(predictor, Predictor)  # a mean is made of mirrored ones
-        found.append(replace(predictor, rule=replace(predictor.rule, mirror=own)))
-    return replace(trained, predictors=found)
-
-
-def _score_case(
-    task: TrialTask, trained: Trained, cases: _CaseReader, case: str, *protocols: str
-) -> tuple[list[dict[str, Any]], np.ndarray, dict[str, Any]]:
-    """Predict one held-out case and score it: rows, the label map on disk axes, its geometry."""
-    sources = [member.stores for member in task.members] or [task.stores]
-    volumes = [cases.volumes(case, folders) for folders in sources]
-    with plugin_code("decode"):
-        labels = segment(trained, volumes)
-    native = next(iter(volumes[0].values())).native
-    truth, spacing = cases.truth(case)
-    turned = Axes(tuple(native["order"]), tuple(native["flipped"])).to_zyx(labels)
-    named = {name for name, _ in task.spec.labels}
-    rows = []
-    for protocol in protocols:
-        for row in score_case(turned, truth, spacing, protocol):
-            # A dataset without cysts says nothing about how well they are found.
-            if protocol != "labels" or row["region"] in named:
-                rows.append({"protocol": protocol, "case": case, **row})
-    return rows, labels, native
-
-
-def _weights(task: TrialTask) -> list[str]:
-    """Hashes of the weights that a trial is scored with."""
-    newest = [latest_checkpoint(t.folder.checkpoints) for t in task.members or [task]]
-    return [str(read_json(c / "SHA256.json")["model.safetensors"]) for c in newest if c is not None]
-
-
-def _score(task: TrialTask, trained: Trained, cases: _CaseReader, report: Report) -> pd.DataFrame:
-    """Score every held-out case; rows of a case that was scored before a kill are kept."""
-    part, weights = task.folder.partial_scores, _weights(task)
-    scored: dict[str, list[dict[str, Any]]] = {}
-    # After a damaged checkpoint the training was repeated from the one before, and on most
-    # devices that gives other weights.
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        kept = read_json(part)
-        scored = dict(kept["scored"]) if kept["weights"] == weights else {}
-    for index, case in enumerate(task.test_cases):
-        report("score", index / len(task.test_cases))
-        prediction = task.folder.predictions / f"{case}.nii.gz"
-        if case in scored and (prediction.exists() or not task.keep_predictions):
-            continue
-        scored[case], labels, native = _score_case(task, trained, cases, case, *task.protocols)
-        if task.keep_predictions:
-            write_label(prediction, labels, native)
-        write_json(part, {"weights": weights, "scored": scored})
-    rows = [row for case in task.test_cases for row in scored[case]]
-    columns = ["protocol", "case", "region", "metric", "value", "status"]
-    return pd.DataFrame(rows, columns=columns)

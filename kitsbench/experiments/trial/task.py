@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kitsbench.architecture import Spec
 from kitsbench.data.datasets.dataset import Case
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.recipe import Recipe
+from kitsbench.spec import Spec
 from kitsbench.training.budget import Budget
 
 

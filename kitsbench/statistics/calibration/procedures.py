@@ -17,7 +17,7 @@ from scipy import stats
 
 from kitsbench.statistics.ranks.demsar import critical_difference
 from kitsbench.statistics.ranks.ranking import bootstrap_means, draw
-from kitsbench.statistics.tests.simpletests import fold_means, fold_test, nadeau_bengio
+from kitsbench.statistics.tests.folds_and_cases import fold_means, fold_test, nadeau_bengio
 from kitsbench.statistics.tests.twoway import TestResult, two_way_test
 
 Array = NDArray[np.float64]

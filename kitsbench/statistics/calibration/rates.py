@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from kitsbench.errors import UsageError
 from kitsbench.statistics.calibration import procedures as tests
 from kitsbench.statistics.calibration.simulation import GAP_SHIFTS, simulate
-from kitsbench.statistics.tests.simpletests import equivalence_p
+from kitsbench.statistics.tests.families import equivalence_p
 
 REPLICATES = 4000
 QUICK_REPLICATES = 400

@@ -21,7 +21,8 @@ from kitsbench.statistics.design.power import POWER, smallest_detectable_gap
 from kitsbench.statistics.ranks.ranking import Stability, rank, rank_groups
 from kitsbench.statistics.table.blocks import ScoreBlocks
 from kitsbench.statistics.tests.effects import effect_sizes
-from kitsbench.statistics.tests.simpletests import FOLDS_FOR_A_FOLD_TEST, adjust, best_test
+from kitsbench.statistics.tests.families import adjust
+from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST, best_test
 
 FEW_CASES = 50
 SEEDS_FOR_A_BOOTSTRAP = 3  # with fewer runs to draw from, percentile intervals are too short

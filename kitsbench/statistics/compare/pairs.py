@@ -11,10 +11,10 @@ from kitsbench.errors import UsageError
 from kitsbench.statistics.table.blocks import ScoreBlocks
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.tests.casetests import run_test
-from kitsbench.statistics.tests.simpletests import (
+from kitsbench.statistics.tests.families import equivalence_p
+from kitsbench.statistics.tests.folds_and_cases import (
     Posterior,
     bayesian_test,
-    equivalence_p,
     fold_means,
     nadeau_bengio,
 )

@@ -13,7 +13,7 @@ from kitsbench.statistics.compare.verdicts import format_score
 from kitsbench.statistics.table.blocks import score_blocks
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.table.policy import truth_holds_region
-from kitsbench.statistics.tests.simpletests import adjust
+from kitsbench.statistics.tests.families import adjust
 
 LABEL = "secondary/exploratory"
 

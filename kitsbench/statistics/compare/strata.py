@@ -20,7 +20,7 @@ from kitsbench.errors import DataError, UsageError
 from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, number
 from kitsbench.statistics.table.blocks import ScoreBlocks
 from kitsbench.statistics.table.scoretable import read_text_table
-from kitsbench.statistics.tests.simpletests import adjust
+from kitsbench.statistics.tests.families import adjust
 
 UNKNOWN = "unknown"
 _MOST_LEVELS = 8

@@ -10,7 +10,7 @@ from scipy import stats
 
 from kitsbench.errors import UsageError
 from kitsbench.statistics.design.power import POWER, Components, smallest_detectable_gap
-from kitsbench.statistics.tests.simpletests import FOLDS_FOR_A_FOLD_TEST
+from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST
 
 SEEDS = (1, 2, 3, 5, 10)
 # Two-sided 5 %, 80 % power: 1.96 + 0.84 = 2.80 standard errors with known variance; 2.85 at the

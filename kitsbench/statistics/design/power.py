@@ -14,7 +14,7 @@ from kitsbench.statistics.table.blocks import ScoreBlocks, choose_table, score_b
 from kitsbench.statistics.table.endpoints import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
 from kitsbench.statistics.table.policy import truth_holds_region
 from kitsbench.statistics.table.scoretable import validate_scores
-from kitsbench.statistics.tests.simpletests import case_values
+from kitsbench.statistics.tests.folds_and_cases import case_values
 from kitsbench.statistics.tests.twoway import case_component, residual_component, run_component
 
 POWER = 0.8

@@ -17,7 +17,7 @@ from scipy import stats
 
 from kitsbench.errors import DataError
 from kitsbench.statistics.table.blocks import ScoreBlocks
-from kitsbench.statistics.tests.simpletests import case_values
+from kitsbench.statistics.tests.folds_and_cases import case_values
 
 Array = NDArray[np.float64]
 _DECIMALS = 12

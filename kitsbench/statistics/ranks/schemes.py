@@ -19,7 +19,8 @@ from kitsbench.statistics.table.blocks import ScoreBlocks, score_blocks
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.table.policy import truth_holds_region
 from kitsbench.statistics.tests.casetests import wilcoxon_test
-from kitsbench.statistics.tests.simpletests import adjust, case_values
+from kitsbench.statistics.tests.families import adjust
+from kitsbench.statistics.tests.folds_and_cases import case_values
 
 Array = NDArray[np.float64]
 _DECIMALS = 12

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from kitsbench.errors import UsageError
-from kitsbench.statistics.tests.simpletests import best_test, case_test, case_values
+from kitsbench.statistics.tests.folds_and_cases import best_test, case_test, case_values
 from kitsbench.statistics.tests.twoway import Array, TestResult
 
 TESTS = ("auto", "wilcoxon", "permutation")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from kitsbench.statistics.tests.simpletests import case_values
+from kitsbench.statistics.tests.folds_and_cases import case_values
 from kitsbench.statistics.tests.twoway import Array
 
 # Decimal scores differ by 1e-17 where they are equal; ranking needs true ties.

@@ -1,0 +1,93 @@
+"""The trained network of a trial, or the networks of an ensemble, ready to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from kitsbench.errors import DataError
+from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.inference.case import Trained
+from kitsbench.inference.sliding import MeanPredictor, Predictor
+from kitsbench.registry import load
+from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
+from kitsbench.training.networks import build_network
+
+Beat = Callable[[], None]
+
+
+def make_trained(task: TrialTask, network: nn.Module, device: torch.device, beat: Beat) -> Trained:
+    """Put a trial's network behind tiling, activations and mirroring."""
+    architecture = load(task.location).architecture
+    predictor = Predictor(
+        network,
+        task.spec,
+        task.window,
+        task.recipe.inference,
+        device,
+        str(task.trial["precision"]),
+        tiles=4 if device.type == "cuda" else 2,
+        tick=beat,
+    )
+    return Trained(architecture, task.spec, (predictor,), ((architecture, task.spec),))
+
+
+def load_trained(task: TrialTask, device: torch.device, beat: Beat = lambda: None) -> Trained:
+    """Read a trial's trained weights back.
+
+    Parameters
+    ----------
+    task : TrialTask
+    device : torch.device
+    beat : callable
+        Called after each forward pass of a prediction.
+
+    Raises
+    ------
+    DataError
+        It has no whole checkpoint.
+    """
+    if task.members:
+        return load_members(task, device, beat)
+    found = latest_checkpoint(task.folder.checkpoints)
+    if found is None:
+        raise DataError(
+            f"Trial {task.id} ({task.trial['label']}) has no checkpoint; run it to the end first."
+        )
+    registered = load(task.location)
+    trial = task.trial
+    network = build_network(
+        registered.architecture, task.spec, int(trial["seed"]), int(trial["fold"]), device
+    )
+    model, _, _ = load_checkpoint(found)
+    prefix = "average." if any(name.startswith("average.") for name in model) else "model."
+    network.load_state_dict(
+        {name.removeprefix(prefix): v for name, v in model.items() if name.startswith(prefix)}
+    )
+    network.eval()
+    return make_trained(task, network, device, beat)
+
+
+def load_members(task: TrialTask, device: torch.device, beat: Beat) -> Trained:
+    """Read the networks of an ensemble's members back, in the order of its spec."""
+    members = [load_trained(member, device, beat) for member in task.members]
+    trained = Trained(
+        load(task.location).architecture,
+        task.spec,
+        [member.predictors[0] for member in members],
+        [(member.architecture, member.spec) for member in members],
+    )
+    axes = task.trial.get("tta")
+    return trained if axes is None else mirrored(trained, [tuple(own) for own in axes])
+
+
+def mirrored(trained: Trained, axes: Sequence[tuple[int, ...]]) -> Trained:
+    """The same networks, each averaged over mirror images along its axes (empty for none)."""
+    found: list[Predictor | MeanPredictor] = []
+    for predictor, own in zip(trained.predictors, axes, strict=True):
+        assert isinstance(predictor, Predictor)  # a mean is made of mirrored ones
+        found.append(replace(predictor, rule=replace(predictor.rule, mirror=own)))
+    return replace(trained, predictors=found)

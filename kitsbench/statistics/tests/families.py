@@ -1,0 +1,113 @@
+"""Families of hypotheses: adjusted p-values, and the p-value of an equivalence."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+from scipy.stats import false_discovery_control
+from statsmodels.stats.multitest import multipletests
+
+from kitsbench.errors import UsageError
+
+CORRECTIONS = (
+    "holm",
+    "hommel",
+    "shaffer",
+    "hochberg",
+    "holm-sidak",
+    "bonferroni",
+    "sidak",
+    "fdr_bh",
+    "fdr_by",
+)
+
+
+def equivalence_p(estimate: float, se: float, df: float, low: float, high: float) -> float:
+    """P-value of two one-sided tests that a quantity lies between two margins.
+
+    Parameters
+    ----------
+    estimate, se, df : float
+        Of the quantity.
+    low, high : float
+        Margins, ``low < high``.
+
+    Returns
+    -------
+    float
+        Equivalent at level alpha iff this is below alpha, that is iff the ``1 - 2 alpha``
+        interval lies inside the margins. NaN where there is no spread to judge by.
+    """
+    if not np.isfinite(se) or se <= 0:
+        return float("nan")
+    above = special.stdtr(df, (low - estimate) / se)
+    below = special.stdtr(df, (estimate - high) / se)
+    return float(max(above, below))
+
+
+def adjust(p_values: ArrayLike, method: str = "holm") -> NDArray[np.float64]:
+    """Adjust a family of p-values.
+
+    Parameters
+    ----------
+    p_values : array of float
+        NaN (no test) is left out of the family and stays NaN.
+    method : str
+        One of :data:`CORRECTIONS`. ``fdr_bh`` and ``fdr_by`` control the false discovery rate,
+        the others the family-wise error. ``shaffer`` (static, 1986) knows which hypotheses
+        about pairs can be true together; it needs all pairs of a set of architectures.
+
+    Raises
+    ------
+    UsageError
+        There is no such correction, or the family is not all pairs of a set.
+    """
+    if method not in CORRECTIONS:
+        raise UsageError(f"There is no correction '{method}'; choose {', '.join(CORRECTIONS)}.")
+    p = np.asarray(p_values, dtype=float)
+    adjusted = np.full(p.shape, np.nan)
+    tested = ~np.isnan(p)
+    if method == "shaffer":
+        return _step_down(p, _shaffer_counts(p.size))
+    if not tested.any():
+        return adjusted
+    if method == "holm":
+        # statsmodels collects garbage in every call, which costs more than all tests together.
+        adjusted[tested] = _step_down(p[tested], list(range(int(tested.sum()), 0, -1)))
+    elif method in ("fdr_bh", "fdr_by"):
+        adjusted[tested] = false_discovery_control(p[tested], method=method.removeprefix("fdr_"))
+    else:
+        name = "simes-hochberg" if method == "hochberg" else method
+        with np.errstate(divide="ignore"):  # the logarithm of 1 - p where p is 1
+            adjusted[tested] = multipletests(p[tested], method=name)[1]
+    return adjusted
+
+
+def _step_down(p: NDArray[np.float64], counts: list[int]) -> NDArray[np.float64]:
+    """Multiply sorted p-values by how many hypotheses may still be true, and keep their order."""
+    order = np.argsort(p, kind="stable")  # NaN comes last and stays NaN
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * counts))
+    return adjusted
+
+
+def _shaffer_counts(size: int) -> list[int]:
+    k = round((1 + np.sqrt(1 + 8 * size)) / 2)
+    if size != k * (k - 1) // 2:
+        raise UsageError(
+            f"Shaffer's correction got {size} pairs; it needs all pairs of a set of "
+            "architectures, so it cannot be used with a baseline."
+        )
+    possible = _true_together(k)
+    return [max(n for n in possible if n <= size - place) for place in range(size)]
+
+
+@functools.cache
+def _true_together(k: int) -> set[int]:
+    """How many of the hypotheses "a pair of k is equal" can hold at once."""
+    if k < 2:
+        return {0}
+    return {j * (j - 1) // 2 + rest for j in range(1, k + 1) for rest in _true_together(k - j)}
