@@ -16,6 +16,7 @@ from kitsbench.claims.entrants import match_pair
 from kitsbench.claims.registry import Claim, Step
 from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.results import load_results
+from kitsbench.metrics import FAILED, TRUTH_EMPTY, find
 from kitsbench.statistics import compare, read_scores, validate_scores
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 
@@ -227,9 +228,11 @@ def _rows(scores: pd.DataFrame, pair: tuple[str, str], step: Step) -> pd.DataFra
     if len(regions) == 1:
         return rows
     # A region that the truth of a case lacks says nothing about the case.
-    rows = rows[~rows["status"].isin(("both_empty", "false_positive"))]
-    failed = rows["status"].isin(("failed", "timeout"))
-    rows = rows.assign(value=rows["value"].mask(failed | rows["value"].isna(), 0.0), failed=failed)
+    rows = rows[~rows["status"].isin(TRUTH_EMPTY)]
+    failed = rows["status"].isin(FAILED)
+    # Of the metrics that a claim may name, a prediction without the region costs as much as none.
+    cost = find(step.metric).at("failed")
+    rows = rows.assign(value=rows["value"].mask(failed | rows["value"].isna(), cost), failed=failed)
     keys = ["dataset", "protocol", "architecture", "fold", "seed", "case", "metric"]
     mean = rows.groupby(keys, as_index=False).agg(value=("value", "mean"), failed=("failed", "any"))
     status = mean.pop("failed").map({True: "failed", False: "ok"})

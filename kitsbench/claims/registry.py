@@ -7,12 +7,20 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from kitsbench.errors import DataError
+from kitsbench.metrics import METRICS
 
 Mode = Literal["matched", "paper"]
 Text = Annotated[str, Field(min_length=1)]
+
+
+def _share(metric: str) -> str:
+    known = [m.name for m in METRICS.values() if m.higher_is_better and m.high == 1]
+    if metric not in known:
+        raise ValueError(f"'{metric}' is none of the metrics {', '.join(known)}")
+    return metric
 
 
 class _Strict(BaseModel):
@@ -29,7 +37,7 @@ class Step(_Strict):
     region : str
         One region, or several joined by ``+``, averaged per case over those that the truth holds.
     metric : str
-        Metric in which higher is better.
+        A share between 0 and 1 of which more is better.
     effect : float or None
         The paper's gap in units of the metric.
     """
@@ -37,7 +45,7 @@ class Step(_Strict):
     higher: Text
     lower: Text
     region: Text
-    metric: Literal["dice", "surface_dice", "precision", "recall"] = "dice"
+    metric: Annotated[str, AfterValidator(_share)] = "dice"
     effect: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 

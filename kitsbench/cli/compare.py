@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kitsbench.metrics import METRICS
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from kitsbench.statistics import Comparison
+
+
+def _margins() -> str:
+    return ", ".join(
+        f"{metric.margin:g} for {metric.title} ({metric.margin_with_kidney:g} with the kidney)"
+        for metric in METRICS.values()
+        if metric.margin is not None
+    )
 
 
 @click.command(name="compare")
@@ -21,12 +31,13 @@ if TYPE_CHECKING:
     default="tumor:dice",
     show_default=True,
     metavar="REGION:METRIC",
-    help="The one endpoint that the verdicts are about.",
+    help=f"The one endpoint that the verdicts are about; METRIC is one of {', '.join(METRICS)}, or "
+    "another of the table.",
 )
 @click.option(
     "--margin",
     type=float,
-    help="Differences below it do not matter; 0.02 for Dice (0.01 with the kidney) by default.",
+    help=f"Differences below it do not matter; by default {_margins()}.",
 )
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="Level of the tests.")
 @click.option("--protocol", help="Scoring protocol, where the table holds several.")

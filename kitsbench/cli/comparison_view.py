@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kitsbench.metrics import Metric, find
+
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
 
@@ -45,9 +47,9 @@ def show(comparison: Comparison, secondary: bool = False, rankings: bool = False
         line = f"Test: {comparison.test}; correction: {comparison.correction} over all pairs."
         console.print(Text(line), soft_wrap=True)
     if comparison.smallest_detectable_gap is not None:
+        size = f"{comparison.smallest_detectable_gap:.3g} {_metric(comparison).unit}".strip()
         console.print(
-            f"Smallest gap that one comparison of this design detects at 80 % power: "
-            f"{comparison.smallest_detectable_gap:.3g}{_unit(comparison.endpoint)}",
+            f"Smallest gap that one comparison of this design detects at 80 % power: {size}",
             soft_wrap=True,
         )
     if comparison.components is not None:
@@ -73,7 +75,7 @@ def _ranking(console: Console, comparison: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from kitsbench.statistics.table.endpoints import cut, parse_endpoint
+    from kitsbench.statistics.table.endpoints import cut
 
     where = " · ".join(text for text in (comparison.dataset, comparison.protocol) if text)
     title = f"{comparison.endpoint}{' · ' if where else ''}{where}"
@@ -93,12 +95,12 @@ def _ranking(console: Console, comparison: Comparison) -> None:
     )
     for name, justify in columns:
         table.add_column(name, justify=justify, no_wrap=name != "architecture")
-    digits = 2 if comparison.endpoint.endswith(("_mm", "_ml")) else 4
-    metric = parse_endpoint(comparison.endpoint).metric
+    metric = _metric(comparison)
+    digits = 2 if metric.unit else 4
     for row in comparison.ranking:
         low, high = row["ci_low"], row["ci_high"]
         if low is not None and high is not None:
-            low, high = cut(low, high, metric)
+            low, high = cut(low, high, metric.name)
         table.add_row(
             str(row["rank"]),
             escape(row["architecture"]),
@@ -112,8 +114,8 @@ def _ranking(console: Console, comparison: Comparison) -> None:
     console.print(table)
 
 
-def _unit(endpoint: str) -> str:
-    return {"_mm": " mm", "_ml": " ml"}.get(endpoint[-3:], "")
+def _metric(comparison: Comparison) -> Metric:
+    return find(comparison.endpoint.partition(":")[2])
 
 
 def _interval(low: float | None, high: float | None, digits: int) -> str:
@@ -206,7 +208,7 @@ def _strata(console: Console, comparison: Comparison) -> None:
     order = [row["architecture"] for row in comparison.ranking]
     for label in order:
         table.add_column(escape(label), justify="right")
-    digits = 2 if comparison.endpoint.endswith(("_mm", "_ml")) else 3
+    digits = 2 if _metric(comparison).unit else 3
     for row in comparison.strata:
         means = {m["architecture"]: m["mean"] for m in row["means"]}
         cells = [f"{means[label]:.{digits}f}" for label in order]

@@ -15,6 +15,7 @@ from kitsbench.evaluation import side_by_side
 from kitsbench.evaluation.pool import NO_MEMORY
 from kitsbench.evaluation.protocols import ALL
 from kitsbench.files import digest, write_atomic, write_json
+from kitsbench.metrics import METRICS
 
 if TYPE_CHECKING:
     from kitsbench.evaluation import Evaluation
@@ -47,8 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--metrics",
     metavar="NAME,...",
-    help="Instead of the protocol's own: dice, precision, recall, surface_dice, hd95_mm, "
-    "hd95_pooled_mm, assd_mm, volume_error_ml, lesion_sensitivity, lesion_false_positives.",
+    help=f"Instead of the protocol's own: {', '.join(METRICS)}.",
 )
 @click.option(
     "--reference",

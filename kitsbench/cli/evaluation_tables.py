@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitsbench.cli.tables import print_table
+from kitsbench.metrics import METRICS, find
 
 if TYPE_CHECKING:
     from kitsbench.evaluation import Evaluation
@@ -73,19 +74,17 @@ def _print_side_by_side(evaluations: Sequence[Evaluation]) -> None:
 
 
 def _number(value: float | None, metric: str) -> str:
-    digits = 2 if metric.endswith(("_mm", "_ml", "_positives")) else 4
+    digits = 2 if find(metric).unit else 4
     return "" if value is None else f"{value:.{digits}f}"
 
 
 def _print_variants(evaluations: Sequence[Evaluation]) -> None:
     """Name the variant of every distance, because tools differ in it."""
-    from kitsbench.evaluation import METRICS
-
     metrics = {row["metric"] for evaluation in evaluations for row in evaluation.summary}
     click.echo()
-    for metric in METRICS:
-        if metric in metrics and metric.endswith("_mm"):
-            click.echo(f"{metric}: {METRICS[metric]}")
+    for name, metric in METRICS.items():
+        if name in metrics and metric.unit == "mm":
+            click.echo(f"{name}: {metric.meaning}")
 
 
 def _detection_line(row: dict[str, Any]) -> str:

@@ -7,29 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kitsbench.errors import UsageError
+from kitsbench.metrics import METRICS as FACTS
 
 LABELS = {"background": 0, "kidney": 1, "tumor": 2, "cyst": 3}
 """Label values of a KiTS map; KiTS19 has no cyst."""
 
-METRICS = {
-    "dice": "2 TP / (2 TP + FP + FN)",
-    "precision": "TP / (TP + FP)",
-    "recall": "TP / (TP + FN)",
-    "surface_dice": "share of both surfaces' area within the region's tolerance of the other",
-    "hd95_mm": "larger of the two directed 95th percentiles of distances between voxel surfaces",
-    "hd95_pooled_mm": "95th percentile of both directed sets of those distances together (MedPy)",
-    "assd_mm": "mean of all distances from each voxel surface to the other",
-    "volume_error_ml": "predicted volume minus true volume",
-    "lesion_sensitivity": "share of true lesions that a predicted one touches",
-    "lesion_false_positives": "predicted lesions that touch no true one",
-}
+METRICS = {name: metric.meaning for name, metric in FACTS.items()}
 """Name of every metric and what it is."""
 
-SURFACE_METRICS = ("surface_dice", "hd95_mm", "hd95_pooled_mm", "assd_mm")
+SURFACE_METRICS = tuple(name for name, metric in FACTS.items() if metric.surfaces)
 """Metrics that need the surfaces of both masks."""
-
-LESION_METRICS = ("lesion_sensitivity", "lesion_false_positives")
-"""Metrics that count lesions; only regions of lesions have them."""
 
 ALL = "all"
 """In place of a protocol's name: every one of them, side by side."""
@@ -73,8 +60,8 @@ class Protocol:
         What is computed unless the user asks otherwise; keys of :data:`METRICS`.
     gt_positive : bool
         Whether means run over the cases whose truth has the region (true), or over all cases
-        with the official values for empty masks (false). Precision and recall always run over
-        the former, because they say nothing where the truth is empty.
+        with the official values for empty masks (false), unless the metric itself says which
+        (``mean_over`` of a :class:`~kitsbench.metrics.Metric`).
     """
 
     name: str
@@ -136,6 +123,10 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 """Every protocol by its name."""
 
+STORED_METRICS = tuple(
+    name for name in METRICS if any(name in protocol.metrics for protocol in PROTOCOLS.values())
+)
+"""Metrics that some protocol has unless the user asks otherwise: those that runs store."""
 
 SAMPLED_PROTOCOL = "kits21"
 """The protocol whose organisers score against sampled annotations rather than one mask."""

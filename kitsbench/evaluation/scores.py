@@ -1,21 +1,13 @@
-"""Scores of one case, with the rules for empty and failed masks.
+"""Scores of one case: the formulas, where both masks hold the region, and the rules elsewhere.
 
-| truth / prediction | status | Dice, surface Dice | precision | recall | HD95, ASSD |
-|---|---|---|---|---|---|
-| both present | ok | formula | formula | formula | formula |
-| prediction empty | empty_prediction | 0 | 0 | 0 | image diagonal |
-| truth empty | false_positive | 0 | 0 | undefined | image diagonal |
-| both empty | both_empty | 1 | undefined | undefined | 0 |
-| no prediction at all | failed | 0 | 0 | 0 | image diagonal |
-
-The first four lines are those of the KiTS21 and KiTS23 organisers' code. A failed prediction is
-penalised, never dropped, so that every method is measured on the same cases. The sensitivity for
-lesions follows recall; a failed prediction has no number of false positives.
+What an empty mask or a missing prediction is worth stands in :mod:`kitsbench.metrics`. Where one
+mask is empty, those are the values of the KiTS21 and KiTS23 organisers' code. A failed prediction
+is penalised, never dropped, so that every method is measured on the same cases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,15 +15,10 @@ import numpy as np
 from kitsbench.errors import DataError
 from kitsbench.evaluation.counts import Counts
 from kitsbench.evaluation.distances import assd, hd95, hd95_pooled
+from kitsbench.evaluation.lesions import LesionCounts
 from kitsbench.evaluation.pairs import LabelPair, PredictedMap
-from kitsbench.evaluation.protocols import (
-    LESION_METRICS,
-    SURFACE_METRICS,
-    Protocol,
-    Region,
-    check_metrics,
-    get_protocol,
-)
+from kitsbench.evaluation.protocols import Protocol, Region, check_metrics, get_protocol
+from kitsbench.metrics import Value, find
 
 STATUSES = ("ok", "empty_prediction", "both_empty", "false_positive", "failed")
 """Every status of a score."""
@@ -117,15 +104,13 @@ def score_pair(
     for region in protocol.regions:
         counts = pair.counts(region)
         status = "failed" if failed else _status(counts)
-        values = _volumetric(counts, status, pair.spacing)
-        values |= _surface(pair, region, metrics, status)
-        if region.lesion and set(LESION_METRICS) & set(metrics):
-            values |= _lesions(pair, region, status)
-        rows += [
-            {"region": region.name, "metric": name, "value": values[name], "status": status}
-            for name in metrics
-            if name in values
-        ]
+        for name in metrics:
+            metric = find(name)
+            if metric.lesions and not region.lesion:
+                continue
+            rule = metric.at(status, holds=counts.tp + counts.fn > 0)
+            value = _value(rule, name, pair, region, counts)
+            rows.append({"region": region.name, "metric": name, "value": value, "status": status})
     return rows
 
 
@@ -137,8 +122,8 @@ def score_failed_case(
 ) -> list[dict[str, Any]]:
     """Rows of a case for which there is no prediction: crash, time-out, out of memory.
 
-    Every region gets the penalty and the status ``failed``. Where the truth lacks the region,
-    recall stays undefined, since there was nothing to find.
+    Every region gets the status ``failed`` and what a missing prediction costs, see
+    :mod:`kitsbench.metrics`.
 
     Parameters
     ----------
@@ -242,44 +227,34 @@ def _status(counts: Counts) -> str:
     return "false_positive" if has_prediction else "both_empty"
 
 
-def _volumetric(counts: Counts, status: str, spacing: Sequence[float]) -> dict[str, float | None]:
-    tp, fp, fn, _ = counts
-    voxel_ml = float(np.prod(spacing)) / 1000
-    if status == "both_empty":
-        dice, precision, recall = 1.0, None, None
-    else:
-        # A failed case has no hits, so its Dice is 0 even where the truth is empty.
-        dice = 2 * tp / (2 * tp + fp + fn) if tp else 0.0
-        precision = tp / (tp + fp) if tp else 0.0
-        recall = tp / (tp + fn) if tp + fn else None
-    return {
-        "dice": dice,
-        "precision": precision,
-        "recall": recall,
-        "volume_error_ml": (fp - fn) * voxel_ml,
-    }
+def _value(rule: Value, name: str, pair: LabelPair, region: Region, counts: Counts) -> float | None:
+    if rule == "formula":
+        return float(_FORMULAS[name](pair, region, counts))
+    if rule == "diagonal":
+        return pair.diagonal
+    if rule == "true volume":
+        return -(counts.tp + counts.fn) * _voxel_ml(pair)
+    return None if rule is None else float(rule)
 
 
-def _surface(
-    pair: LabelPair, region: Region, metrics: Sequence[str], status: str
-) -> dict[str, float]:
-    """Values of the metrics on surfaces that were asked for."""
-    asked = set(metrics) & set(SURFACE_METRICS)
-    if status != "ok":
-        apart, distance = (1.0, 0.0) if status == "both_empty" else (0.0, pair.diagonal)
-        return {name: apart if name == "surface_dice" else distance for name in asked}
-    values = {}
-    if "surface_dice" in asked:
-        values["surface_dice"] = pair.surface_dice(region)
-    for name, summary in (("hd95_mm", hd95), ("hd95_pooled_mm", hd95_pooled), ("assd_mm", assd)):
-        if name in asked:
-            values[name] = summary(pair.distances(region))
-    return values
+def _voxel_ml(pair: LabelPair) -> float:
+    return float(np.prod(pair.spacing)) / 1000
 
 
-def _lesions(pair: LabelPair, region: Region, status: str) -> dict[str, float | None]:
-    counts = pair.lesions(region)
-    return {
-        "lesion_sensitivity": counts.n_found / counts.n_lesions if counts.n_lesions else None,
-        "lesion_false_positives": None if status == "failed" else float(counts.n_false_positive),
-    }
+# What each metric is where neither mask is empty; the last two also where the truth alone is.
+_FORMULAS: dict[str, Callable[[LabelPair, Region, Counts], float]] = {
+    "dice": lambda pair, region, n: 2 * n.tp / (2 * n.tp + n.fp + n.fn),
+    "precision": lambda pair, region, n: n.tp / (n.tp + n.fp),
+    "recall": lambda pair, region, n: n.tp / (n.tp + n.fn),
+    "surface_dice": lambda pair, region, n: pair.surface_dice(region),
+    "hd95_mm": lambda pair, region, n: hd95(pair.distances(region)),
+    "hd95_pooled_mm": lambda pair, region, n: hd95_pooled(pair.distances(region)),
+    "assd_mm": lambda pair, region, n: assd(pair.distances(region)),
+    "lesion_sensitivity": lambda pair, region, n: _found(pair.lesions(region)),
+    "volume_error_ml": lambda pair, region, n: (n.fp - n.fn) * _voxel_ml(pair),
+    "lesion_false_positives": lambda pair, region, n: pair.lesions(region).n_false_positive,
+}
+
+
+def _found(lesions: LesionCounts) -> float:
+    return lesions.n_found / lesions.n_lesions

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kitsbench.evaluation.protocols import Protocol
+from kitsbench.metrics import FAILED, TRUTH_PRESENT, find
 
 Row = Mapping[str, Any]
 
@@ -19,7 +20,7 @@ def summarise(
 
     Which cases enter a mean is fixed by the truth, never by the prediction. Means run over all
     cases with the official values for empty masks, or over the cases whose truth has the region:
-    the latter for precision, recall, and everything in a protocol with ``gt_positive``.
+    the latter in a protocol with ``gt_positive``, and for metrics that say nothing elsewhere.
 
     Parameters
     ----------
@@ -44,9 +45,8 @@ def summarise(
         for (name, metric), group in grouped.items():
             if name != region.name:
                 continue
-            positive_only = protocol.gt_positive or metric in ("precision", "recall")
-            # A false positive is one wherever it is.
-            positive_only &= metric != "lesion_false_positives"
+            over = find(metric).mean_over
+            positive_only = over == "present" or (over == "protocol" and protocol.gt_positive)
             values = [
                 row["value"]
                 for row in group
@@ -151,6 +151,6 @@ def headline(summary: Sequence[Row], protocol: Protocol) -> dict[str, float | No
 
 
 def _in_truth(row: Row, absent: Collection[tuple[str, str]]) -> bool:
-    if row["status"] == "failed":
+    if row["status"] in FAILED:
         return (row["case"], row["region"]) not in absent
-    return row["status"] in ("ok", "empty_prediction")
+    return row["status"] in TRUTH_PRESENT

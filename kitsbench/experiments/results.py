@@ -17,6 +17,7 @@ import pandas as pd
 
 from kitsbench.errors import DataError
 from kitsbench.files import read_json
+from kitsbench.metrics import TRUTH_EMPTY, Value, find
 
 SCORE_COLUMNS = [
     "dataset",
@@ -42,12 +43,7 @@ CURVE_COLUMNS = [
     "name",
     "value",
 ]
-# What a missing prediction costs. Distances have no such constant: their penalty depends on the
-# scan (its diagonal), and is taken from another empty prediction of the same case if there is one.
-_PENALTY = {"dice": 0.0, "surface_dice": 0.0, "precision": 0.0, "recall": 0.0}
-_DISTANCES = ("hd95_mm", "assd_mm")
-_EMPTY_TRUTH = ("both_empty", "false_positive")
-_EMPTY_PREDICTION = ("empty_prediction", "empty_pred")
+_KEYS = ["protocol", "case", "region", "metric"]
 
 
 @dataclass(frozen=True)
@@ -220,32 +216,37 @@ def _failed_scores(trial: TrialRecord, scored: pd.DataFrame) -> pd.DataFrame:
     """Rows of a failed trial for the cases that its fold would have tested.
 
     What is scored is read off the trials of the same fold that finished; where none did, the
-    trial's own list of test cases is crossed with what the other folds are scored on.
+    trial's own list of test cases is crossed with what the other folds are scored on. Where the
+    penalty depends on the scan, it is taken from a row of that scan which carries it, since the
+    scan itself is not read here; without such a row it is unknown (NaN).
     """
-    keys = ["protocol", "case", "region", "metric"]
     fold = scored[scored["fold"] == trial.fold]
-    rows = fold[keys].drop_duplicates().reset_index(drop=True)
+    rows = fold[_KEYS].drop_duplicates().reset_index(drop=True)
     if rows.empty:
         cases = pd.DataFrame({"case": list(trial.trial.get("test_cases", []))}, dtype=object)
         measured = scored[["protocol", "region", "metric"]].drop_duplicates()
-        rows = cases.merge(measured, how="cross")[keys]
-    empty_truth = _cases_and_regions(fold, _EMPTY_TRUTH)
-    unpredicted = fold[fold["status"].isin([*_EMPTY_PREDICTION, "failed"])]
-    distance = unpredicted.groupby(keys)["value"].max()
+        rows = cases.merge(measured, how="cross")[_KEYS]
+    empty = fold[fold["status"].isin(TRUTH_EMPTY)][_KEYS[:3]].drop_duplicates()
+    empty_truth = set(empty.itertuples(index=False, name=None))
+    diagonal = _carried(fold, "diagonal").groupby("case")["value"].first()
+    volume = _carried(fold, "true volume").groupby(_KEYS)["value"].first()
     values = []
-    for protocol, case, region, metric in rows.itertuples(index=False, name=None):
-        value = _PENALTY.get(metric, np.nan)
-        if metric in ("precision", "recall") and (protocol, case, region) in empty_truth:
-            value = np.nan  # nothing to find: undefined whatever was predicted
-        elif metric in _DISTANCES:
-            value = float(distance.get((protocol, case, region, metric), np.nan))
-        values.append(value)
+    for key in rows.itertuples(index=False, name=None):
+        value = find(key[3]).at("failed", holds=key[:3] not in empty_truth)
+        if value == "diagonal":
+            value = float(diagonal.get(key[1], np.nan))
+        elif value == "true volume":
+            value = float(volume.get(key, np.nan))
+        values.append(np.nan if value is None else float(value))
     return _stamp(rows.assign(value=values, status="failed"), trial)
 
 
-def _cases_and_regions(fold: pd.DataFrame, statuses: tuple[str, ...]) -> set[tuple[Any, ...]]:
-    rows = fold[fold["status"].isin(statuses)][["protocol", "case", "region"]].drop_duplicates()
-    return set(rows.itertuples(index=False, name=None))
+def _carried(fold: pd.DataFrame, value: Value) -> pd.DataFrame:
+    """Rows whose value is, by the rules for empty masks, the diagonal or the true volume."""
+    pairs = fold[["metric", "status"]].drop_duplicates().itertuples(index=False, name=None)
+    carrying = [(m, s) for m, s in pairs if find(m).at(s) == value]
+    here = pd.MultiIndex.from_frame(fold[["metric", "status"]]).isin(carrying)
+    return fold[here]
 
 
 def _collect_curves(trials: list[TrialRecord]) -> pd.DataFrame:

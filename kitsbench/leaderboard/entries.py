@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from kitsbench.errors import DataError
+from kitsbench.evaluation.protocols import STORED_METRICS
 from kitsbench.experiments.results import Results, TrialRecord, load_results
 from kitsbench.files import digest
 from kitsbench.leaderboard.schema import (
@@ -25,8 +26,6 @@ from kitsbench.leaderboard.schema import (
     Trials,
 )
 from kitsbench.statistics import compare, summarise
-
-_METRICS = ("dice", "precision", "recall", "surface_dice")
 
 
 def make_entries(workdir: str | Path) -> list[Entry]:
@@ -119,7 +118,7 @@ def _entry(
 def _scores(results: Results) -> dict[str, list[Score]]:
     found: dict[str, list[Score]] = {}
     scores = results.scores
-    for row in summarise(scores[scores["metric"].isin(_METRICS)]).to_dict("records"):
+    for row in summarise(scores[scores["metric"].isin(STORED_METRICS)]).to_dict("records"):
         found.setdefault(str(row["architecture"]), []).append(
             Score(
                 protocol=row["protocol"],

@@ -7,6 +7,7 @@ from pathlib import Path
 from kitsbench.files import write_text
 from kitsbench.leaderboard.board import boards, read_board
 from kitsbench.leaderboard.schema import Entry, Score
+from kitsbench.metrics import find
 from kitsbench.statistics.table.endpoints import cut
 
 _DASH = "–"
@@ -122,9 +123,8 @@ def _provenance(ordered: list[Entry]) -> str:
 def _order(entry: Entry) -> tuple[bool, float, str]:
     score = entry.score(entry.endpoint)
     mean = score.mean if score else None
-    lower_is_better = entry.endpoint.endswith(("_mm", "_ml"))
-    value = 0.0 if mean is None else (mean if lower_is_better else -mean)
-    return mean is None, value, entry.name
+    metric = find(entry.endpoint.split(":")[1])
+    return mean is None, 0.0 if mean is None else metric.order(mean), entry.name
 
 
 def _other_endpoints(ordered: list[Entry]) -> list[Score]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kitsbench.statistics.table.endpoints import UNIT_INTERVAL
+from kitsbench.metrics import find
 
 SCHEMA_VERSION = 1
 
@@ -73,8 +73,9 @@ class Score(_Strict):
     @model_validator(mode="after")
     def _plausible(self) -> Score:
         name = f"{self.protocol} {self.region}:{self.metric}"
-        if self.mean is not None and self.metric in UNIT_INTERVAL and not 0 <= self.mean <= 1:
-            raise ValueError(f"{name} has the mean {self.mean}; it must lie between 0 and 1")
+        facts = find(self.metric)
+        if self.mean is not None and not facts.holds(self.mean):
+            raise ValueError(f"{name} has the mean {self.mean}; it must lie {facts.limits}")
         if None not in (self.mean, self.ci_low, self.ci_high) and not (
             self.ci_low <= self.mean <= self.ci_high  # type: ignore[operator]
         ):

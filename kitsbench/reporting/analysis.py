@@ -8,11 +8,10 @@ from typing import Any
 import pandas as pd
 
 from kitsbench.errors import KitsbenchError
+from kitsbench.evaluation.protocols import STORED_METRICS
 from kitsbench.experiments.results import Results
 from kitsbench.reporting import words
 from kitsbench.statistics import compare, summarise
-
-_SHOWN = ("dice", "precision", "recall", "surface_dice")
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def analyse(results: Results) -> Analysis:
             obstacle = "Only one architecture has scores, so there is nothing to compare it with."
         else:
             comparison = compare(
-                scores[scores["metric"].isin(_SHOWN) | (scores["metric"] == metric)],
+                scores[scores["metric"].isin(STORED_METRICS) | (scores["metric"] == metric)],
                 endpoint=(region, metric),
                 margins=experiment.get("margins") or None,
                 protocol=protocol,

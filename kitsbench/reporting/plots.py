@@ -193,7 +193,8 @@ def per_case(
                 warnings.simplefilter("ignore", DeprecationWarning)
                 sns.boxplot(**options, fliersize=0, width=0.5, linewidth=1.1, fill=False)
             sns.stripplot(**options, size=4.5, jitter=False, alpha=0.6, rasterized=len(part) > 2000)
-            axes.set(xlabel="Dice", ylabel="", title=words.region_name(region), xlim=(-0.04, 1.04))
+            axes.set(xlim=(-0.04, 1.04), ylabel="", title=words.region_name(region))
+            axes.set_xlabel(words.metric_name("dice"))
             axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
             axes.set_yticks(range(rows), list(words.short_names(order).values()))
             axes.grid(axis="y", visible=False)
@@ -239,7 +240,7 @@ def along_budget(
                         axes.fill_between(x, low, high, color=looks[label]["color"], alpha=0.1)
                 axes.set(
                     title=words.region_name(str(name).split(":")[0]),
-                    ylabel="Dice",
+                    ylabel=words.metric_name("dice"),
                     xlabel="Share of the budget"
                     if axis_name == "fraction"
                     else "Seconds on the device",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from kitsbench.evaluation.protocols import get_protocol
+from kitsbench.metrics import METRICS
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.tables import Table
 from kitsbench.statistics.table.endpoints import cut
-
-METRICS = ("dice", "precision", "recall")
-SURFACE_METRICS = ("surface_dice", "hd95_mm", "assd_mm")  # where they were computed
 
 
 def ranking(analysis: Analysis) -> Table | None:
@@ -84,7 +83,7 @@ def _region_table(analysis: Analysis, protocol: str, region: str, meaning: str) 
         if table.empty
         else set(table[(table["protocol"] == protocol) & (table["region"] == region)]["metric"])
     )
-    metrics = [*METRICS, *(m for m in SURFACE_METRICS if m in measured)]
+    metrics = [m for m in METRICS if m in measured or m in get_protocol(protocol).metrics]
     rows = []
     for label in analysis.scored:
         found = {m: analysis.row(protocol, label, region, m) for m in metrics}

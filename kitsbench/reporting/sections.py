@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from kitsbench.experiments.results import TrialRecord
+from kitsbench.metrics import METRICS
 from kitsbench.reporting import costs, plots, scores, setup, words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.figures import Picture
@@ -276,9 +277,12 @@ def _failures(analysis: Analysis) -> Section:
     table = setup.failures(analysis)
     if table is None:
         return Section("failures", "Failed trials", "None: every trial finished.")
+    stored = set(analysis.results.scores["metric"])
+    nothing = [m.title for name, m in METRICS.items() if name in stored and m.failed == 0]
     lead = (
-        "A failed trial has no predictions: its cases enter all tables as missed (Dice, precision "
-        "and recall 0), and none is dropped. A trial that is not finished enters no table."
+        "A failed trial has no predictions: its cases enter all tables as missed"
+        + (f" ({words.listing(nothing)} 0)" if nothing else "")
+        + ", and none is dropped. A trial that is not finished enters no table."
     )
     return Section("failures", "Trials without a result", lead, [Block(table=table)])
 

@@ -5,19 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from kitsbench.evaluation.protocols import LABELS, get_protocol
+from kitsbench.evaluation.protocols import LABELS, STORED_METRICS, get_protocol
+from kitsbench.metrics import METRICS, find
 
 DASH = "–"
 
-METRIC_NAMES = {
-    "dice": "Dice",
-    "precision": "Precision",
-    "recall": "Recall",
-    "surface_dice": "Surface Dice",
-    "hd95_mm": "HD95 (mm)",
-    "assd_mm": "ASSD (mm)",
-    "volume_error_ml": "Volume error (ml)",
-}
 REGION_NAMES = {
     "kidney_and_tumor": "Kidney and tumour",
     "kidney_and_mass": "Kidney and masses",
@@ -79,18 +71,7 @@ GLOSSARY = [
         "The scoring rule: which labels form a region, and what an empty region scores.",
     ),
     ("region", "A set of labels that is scored together, such as kidney and tumour."),
-    (
-        "Dice",
-        "Twice the overlap of prediction and truth, divided by the sum of their volumes: 1 is "
-        "perfect, 0 is no overlap.",
-    ),
-    (
-        "surface Dice",
-        "The share of both surfaces that lies within a tolerance of the other, about 1.1 mm in "
-        "the rules of KiTS23.",
-    ),
-    ("precision", "The share of the predicted volume that is right."),
-    ("recall", "The share of the true volume that was found."),
+    *((METRICS[name].title, METRICS[name].plain) for name in STORED_METRICS),
     (
         "mean ± SD",
         "The mean over cases and seeds; the standard deviation is over the means of the folds, "
@@ -150,13 +131,19 @@ def region_name(region: str) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """Name of a metric for people."""
-    return METRIC_NAMES.get(metric, metric)
+    """Name of a metric for people, with its unit, as the head of a column."""
+    name = _metric_in_text(metric)
+    return name[0].upper() + name[1:] if metric in METRICS else name
+
+
+def _metric_in_text(metric: str) -> str:
+    facts = find(metric)
+    return f"{facts.title} ({facts.unit})" if facts.known and facts.unit else facts.title
 
 
 def endpoint_name(region: str, metric: str) -> str:
     """Such as ``tumour Dice``."""
-    return f"{region_name(region).lower()} {metric_name(metric)}"
+    return f"{region_name(region).lower()} {_metric_in_text(metric)}"
 
 
 def region_meaning(protocol: str, region: str, labels: dict[str, int]) -> str:

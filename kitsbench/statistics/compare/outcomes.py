@@ -11,7 +11,6 @@ from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, number
 from kitsbench.statistics.compare.verdicts import (
     FAILURES_TO_WARN,
     FAILURES_WITHOUT_VERDICT,
-    LEARNED_FROM,
     Finding,
     decide,
     nothing_learned,
@@ -289,7 +288,8 @@ def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], asked: str = "auto")
     if nothing_learned(blocks.endpoint.metric, [blocks.mean(n) for n in blocks.architectures]):
         notes.append(
             f"No architecture has learned the region: every mean {blocks.endpoint.name} is below "
-            f"{LEARNED_FROM}. That they are alike says nothing about them; train longer."
+            f"{blocks.endpoint.facts.learned_from:g}. That they are alike says nothing about them; "
+            "train longer."
         )
     values = [block for name in blocks.architectures for block in blocks.values[name]]
     if all((block == values[0].flat[0]).all() for block in values):

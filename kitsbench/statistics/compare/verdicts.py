@@ -6,18 +6,19 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kitsbench.metrics import find
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.tests.twoway import TestResult
 
 VERDICTS = ("better_relevant", "better", "better_negligible", "equivalent", "inconclusive")
 FAILURES_TO_WARN = 0.02
 FAILURES_WITHOUT_VERDICT = 0.10
-LEARNED_FROM = 0.02  # a mean Dice below which nobody would say that a region is found
 
 
 def nothing_learned(metric: str, means: Iterable[float]) -> bool:
     """Whether the means of all architectures say that none has learned to find the region."""
-    return metric in ("dice", "recall") and all(mean < LEARNED_FROM for mean in means)
+    least = find(metric).learned_from
+    return least is not None and all(mean < least for mean in means)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kitsbench.errors import DataError, UsageError
+from kitsbench.metrics import FAILED
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.table.policy import analysis_set, penalised
-from kitsbench.statistics.table.scoretable import FAILED
 
 Array = NDArray[np.float64]
 Blocks = tuple[Array, ...]
@@ -177,7 +177,7 @@ def score_blocks(
             f"No case of the table holds the region {endpoint.region} in its ground truth; "
             f"{endpoint.name} is defined on such cases only."
         )
-    if endpoint.metric == "volume_error_ml":
+    if endpoint.facts.better == "nearer":
         # Over- and under-segmentation must not cancel: the size of the error is compared.
         rows = rows.assign(value=rows["value"].abs())
     folds, fold_notes = _common_folds(rows, names)

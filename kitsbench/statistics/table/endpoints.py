@@ -6,22 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kitsbench.errors import UsageError
+from kitsbench.metrics import Metric, find
 
 DEFAULT_ENDPOINT = ("tumor", "dice")
 """The declared primary endpoint unless another is named."""
 
-LOWER_IS_BETTER = (
-    "hd95_mm",
-    "hd95_pooled_mm",
-    "assd_mm",
-    "volume_error_ml",
-    "lesion_false_positives",
-)
-UNIT_INTERVAL = ("dice", "surface_dice", "precision", "recall", "lesion_sensitivity")
-_UNITS = {"_mm": "mm", "_ml": "ml"}
-# Precision and recall have no value where the truth is empty, so they are defined on the cases
-# that hold the region. "Never predict a cyst" would score 1 on every cyst-free scan.
-_POSITIVE_METRICS = ("precision", "recall", "lesion_sensitivity")
+# "Never predict a cyst" would score 1 on every cyst-free scan.
 _POSITIVE_REGIONS = ("cyst",)
 
 
@@ -46,33 +36,32 @@ class Endpoint:
         return f"{self.region}:{self.metric}"
 
     @property
+    def facts(self) -> Metric:
+        """What is known about the metric."""
+        return find(self.metric)
+
+    @property
     def higher_is_better(self) -> bool:
-        """False for distances and volume errors."""
-        return self.metric not in LOWER_IS_BETTER and not self.metric.endswith(tuple(_UNITS))
+        """False for distances, errors and counts of them."""
+        return self.facts.higher_is_better
 
     @property
     def unit(self) -> str:
-        """``mm``, ``ml`` or nothing."""
-        return next((unit for end, unit in _UNITS.items() if self.metric.endswith(end)), "")
+        """``mm``, ``ml``, ``lesions`` or nothing."""
+        return self.facts.unit
 
     @property
     def convention(self) -> str:
         """``gt_positive`` (cases whose truth holds the region) or ``official`` (all cases)."""
-        if self.metric in _POSITIVE_METRICS or self.region in _POSITIVE_REGIONS:
+        over = self.facts.mean_over
+        if over == "present" or (over == "protocol" and self.region in _POSITIVE_REGIONS):
             return "gt_positive"
         return "official"
 
     @property
     def margin(self) -> float | None:
-        """Default margin of equivalence; None where a metric has none.
-
-        0.02 for Dice and surface Dice of tumours, masses and cysts, 0.01 where the kidney is
-        part of the region: about a quarter of the gap between the winner of KiTS19 (.851) and
-        the agreement of two annotators (.923).
-        """
-        if self.metric not in ("dice", "surface_dice"):
-            return None
-        return 0.01 if self.region.startswith("kidney") else 0.02
+        """Default margin of equivalence; None where a metric has none."""
+        return self.facts.margin_in(self.region)
 
 
 def parse_endpoint(text: str | tuple[str, str] | Endpoint) -> Endpoint:
@@ -105,7 +94,9 @@ def parse_endpoint(text: str | tuple[str, str] | Endpoint) -> Endpoint:
 
 def cut(low: float, high: float, metric: str) -> tuple[float, float]:
     """Cut the interval of a mean where its metric ends: no Dice is below 0 or above 1."""
-    return (max(low, 0.0), min(high, 1.0)) if metric in UNIT_INTERVAL else (low, high)
+    facts = find(metric)
+    low = low if facts.low is None else max(low, facts.low)
+    return low, high if facts.high is None else min(high, facts.high)
 
 
 def margin_of(

@@ -12,11 +12,8 @@ import numpy as np
 import pandas as pd
 
 from kitsbench.errors import DataError
+from kitsbench.metrics import FAILED, TRUTH_EMPTY, TRUTH_PRESENT, say
 from kitsbench.statistics.table.endpoints import Endpoint
-from kitsbench.statistics.table.scoretable import FAILED
-
-_NEGATIVE = ("both_empty", "false_positive")
-_POSITIVE = ("ok", "empty_prediction")
 
 
 def truth_holds_region(rows: pd.DataFrame) -> pd.Series:
@@ -42,8 +39,8 @@ def truth_holds_region(rows: pd.DataFrame) -> pd.Series:
     table = pd.DataFrame(
         {
             "case": rows["case"],
-            "positive": status.isin(_POSITIVE),
-            "negative": status.isin(_NEGATIVE),
+            "positive": status.isin(TRUTH_PRESENT),
+            "negative": status.isin(TRUTH_EMPTY),
         }
     )
     seen = table.groupby("case")[["positive", "negative"]].any()
@@ -51,8 +48,8 @@ def truth_holds_region(rows: pd.DataFrame) -> pd.Series:
     if len(contradictions):
         case = contradictions[0]
         mine = rows[rows["case"] == case]
-        positive = mine[mine["status"].isin(_POSITIVE)].iloc[0]
-        negative = mine[mine["status"].isin(_NEGATIVE)].iloc[0]
+        positive = mine[mine["status"].isin(TRUTH_PRESENT)].iloc[0]
+        negative = mine[mine["status"].isin(TRUTH_EMPTY)].iloc[0]
         raise DataError(
             f"Case {case}, region {positive['region']}: architecture {positive['architecture']} "
             f"has the status {positive['status']} (the truth holds the region), architecture "
@@ -67,15 +64,9 @@ def penalised(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Give every row of an endpoint the value that counts.
 
-    ====================== ======================= =========== ============ ============
-    status                 Dice, surface Dice      precision   recall       distances
-    ====================== ======================= =========== ============ ============
-    ok                     as given                as given    as given     as given
-    empty_prediction       as given, else 0        0           0            diagonal
-    false_positive         as given, else 0        0           undefined    diagonal
-    both_empty             as given, else 1        undefined   undefined    0
-    failed, timeout        0                       0           0            diagonal
-    ====================== ======================= =========== ============ ============
+    :mod:`kitsbench.metrics` says what that is. A number is the value of every failed row, and of
+    rows with an empty mask that lack theirs; a value that only the scan tells (its diagonal, the
+    true volume) is taken as given.
 
     Parameters
     ----------
@@ -97,52 +88,57 @@ def penalised(
     Raises
     ------
     DataError
-        A distance is missing and no row of the table tells what a missed region costs.
+        A value is missing and no row of the table tells what a missed region costs.
     """
     if positive is None:
         positive = truth_holds_region(rows)
     rows = rows.copy()
     rows["positive"] = rows["case"].map(positive).astype(bool)
-    status, value = rows["status"], rows["value"]
-    failed = status.isin(FAILED)
-    if endpoint.higher_is_better:
-        value = value.mask(failed, 0.0)
-        value = value.mask(value.isna() & status.isin(("empty_prediction", "false_positive")), 0.0)
-        value = value.mask(value.isna() & (status == "both_empty"), 1.0)
-        if endpoint.metric in ("precision", "recall"):
-            value = value.where(rows["positive"])
-        rows["value"] = value
-        return rows, []
-    value = value.mask(value.isna() & (status == "both_empty"), 0.0)
-    # A distance of 0 would be the best there is; a failed row that carries it was never penalised.
-    lacking = value.isna() | (failed & (value == 0) & rows["positive"])
+    value, facts = rows["value"], endpoint.facts
+    lacking = pd.Series(False, index=rows.index)
+    for status, holds in rows[["status", "positive"]].drop_duplicates().itertuples(index=False):
+        here = (rows["status"] == status) & (rows["positive"] == holds)
+        worth = facts.at(status, holds)
+        failed = status in FAILED
+        if isinstance(worth, (int, float)):
+            value = value.mask(here if failed else here & value.isna(), worth)
+        elif worth is None and facts.mean_over == "present":
+            value = value.mask(here)
+        else:
+            # A failed row that carries the best there is was never penalised.
+            lacking |= here & (value.isna() | (failed & (value == facts.best)))
     rows["value"] = value
     if not lacking.any():
         return rows, []
-    return _with_distance_penalty(rows, endpoint, lacking)
+    return _with_largest_known(rows, endpoint, lacking)
 
 
-def _with_distance_penalty(
+def _with_largest_known(
     rows: pd.DataFrame, endpoint: Endpoint, lacking: pd.Series
 ) -> tuple[pd.DataFrame, list[str]]:
     """Fill the rows without a penalty with the largest known one: of the case, else of all."""
     known = rows.loc[~lacking]
+    worth = endpoint.facts.failed
     if known.empty:
         row = rows.loc[lacking].iloc[0]
         raise DataError(
             f"Case {row['case']} of {row['architecture']} failed and has no {endpoint.name}; the "
-            "penalty is the diagonal of the image in mm, and no row of the table tells it. Give "
-            "it as the value of the failed rows."
+            f"penalty ({say(worth)}) stands in no row of the table. Give it as the value of the "
+            "failed rows."
         )
     size = known["value"].abs()
+    # Rows with an empty mask tell what the case costs, unless its cost is undefined.
     misses = known["status"].isin(("empty_prediction", "false_positive", *FAILED))
+    misses &= worth is not None
     of_case = size[misses].groupby(known.loc[misses, "case"]).max()
     penalty = rows.loc[lacking, "case"].map(of_case).astype(float).fillna(float(size.max()))
+    if worth == "true volume":
+        penalty = penalty.where(~rows.loc[lacking, "positive"], -penalty)
     rows.loc[lacking, "value"] = penalty
     count = int(np.count_nonzero(lacking))
     note = (
         f"{endpoint.name}: {count} failed row{'s' * (count > 1)} without a penalty got the largest "
-        "value known for the case, or else in the table; the image diagonal was not given."
+        f"value known for the case, or else in the table; the penalty ({say(worth)}) was not given."
     )
     return rows, [note]
 

@@ -11,14 +11,12 @@ import numpy as np
 import pandas as pd
 
 from kitsbench.errors import DataError
-from kitsbench.statistics.table.endpoints import UNIT_INTERVAL
+from kitsbench.metrics import FAILED, find
 
 REQUIRED = ("architecture", "fold", "seed", "case", "region", "metric", "value")
 """Columns that every score table has."""
 OPTIONAL = ("dataset", "protocol", "status")
-STATUSES = ("ok", "empty_prediction", "both_empty", "false_positive", "failed", "timeout")
-FAILED = ("failed", "timeout")
-"""Statuses of a case for which there is no prediction."""
+STATUSES = ("ok", "empty_prediction", "both_empty", "false_positive", *FAILED)
 KEY = ("dataset", "protocol", "architecture", "fold", "seed", "case", "region", "metric")
 
 _ALIASES = {"empty_pred": "empty_prediction"}
@@ -234,15 +232,21 @@ def _values(
             f"{places[wrong[0]]}: column 'value' is empty, but the status is ok; give the value, "
             f"or say in the column status why there is none ({', '.join(STATUSES[1:])})."
         )
+    facts = {name: find(name) for name in metric.unique()}
+    low, high = (
+        metric.map({name: getattr(one, end) for name, one in facts.items()}).to_numpy(dtype=float)
+        for end in ("low", "high")
+    )
     with np.errstate(invalid="ignore"):
-        outside = (numbers < 0) | (numbers > 1 + 1e-6)  # single precision may exceed 1
-    wrong = np.flatnonzero(outside & metric.isin(UNIT_INTERVAL).to_numpy())
+        # Nothing lies outside an end that is open (NaN); single precision may exceed 1.
+        outside = (numbers < low) | (numbers > high + 1e-6)
+    wrong = np.flatnonzero(outside)
     if len(wrong):
-        value = numbers[wrong[0]]
-        remedy = "; divide percentages by 100" if value > 1 else ""
+        value, name = numbers[wrong[0]], metric.iloc[wrong[0]]
+        remedy = "; divide percentages by 100" if facts[name].high == 1 and value > 1 else ""
         raise DataError(
             f"{places[wrong[0]]}: column 'value' holds {value:g}, but "
-            f"{metric.iloc[wrong[0]]} lies between 0 and 1{remedy}."
+            f"{name} lies {facts[name].limits}{remedy}."
         )
     return numbers
 
