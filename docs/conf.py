@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from kitsbench.cli import VERBS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+sys.path.insert(0, str(HERE))
+
+import metric_tables  # noqa: E402
+
 GENERATED = HERE / "_generated"
 
 project = "kitsbench"
@@ -26,7 +31,8 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_click",
 ]
-exclude_patterns = ["_build", "_generated/verbs.md", "_generated/claims.md"]
+INCLUDED = ("verbs", "claims", "metrics", "empty_and_missing")  # parts of pages
+exclude_patterns = ["_build", *(f"_generated/{name}.md" for name in INCLUDED)]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -54,7 +60,7 @@ html_theme_options = {
 
 
 def generate_pages() -> None:
-    """Write the pages that follow from the repository: verbs, boards, and the plugins' cards."""
+    """Write what follows from the repository: verbs, metrics, boards, and the plugins' cards."""
     shutil.rmtree(GENERATED, ignore_errors=True)
     GENERATED.mkdir()
     verbs = [
@@ -64,6 +70,11 @@ def generate_pages() -> None:
     text = "```{eval-rst}\n" + "\n".join(verbs) + "```\n"
     (GENERATED / "verbs.md").write_text(text, encoding="utf-8")
     (GENERATED / "claims.md").write_text(_claims(), encoding="utf-8")
+    for name, table in (
+        ("metrics", metric_tables.facts()),
+        ("empty_and_missing", metric_tables.empty_and_missing()),
+    ):
+        (GENERATED / f"{name}.md").write_text(table, encoding="utf-8")
     boards = sorted((ROOT / "leaderboards").glob("*.md"))
     boards = [page for page in boards if page.stem.lower() != "readme"]
     _index(

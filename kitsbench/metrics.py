@@ -34,8 +34,8 @@ FAILED = ("failed", "timeout")
 
 _WORDS: Final = {
     "formula": "formula",
-    "diagonal": "the diagonal of the image in mm",
-    "true volume": "minus the true volume in ml",
+    "diagonal": "image diagonal",
+    "true volume": "minus the true volume",
     None: "undefined",
 }
 
@@ -156,7 +156,7 @@ class Metric:
 
 
 def say(value: Value) -> str:
-    """Say a value in words, such as ``0`` or ``the diagonal of the image in mm``."""
+    """Say a value in words, such as ``0`` or ``image diagonal``."""
     return f"{value:g}" if isinstance(value, (int, float)) else _WORDS[value]
 
 

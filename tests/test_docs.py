@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import importlib.util
 import re
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kitsbench.cli import VERBS, cli
+from kitsbench.metrics import METRICS, say
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -39,6 +42,43 @@ def test_every_public_name_of_the_contract_is_documented():
     text = (DOCS / "contract.md").read_text(encoding="utf-8")
     for name in kitsbench.architecture.__all__:
         assert re.search(rf"\.{name}$", text, re.MULTILINE), name
+
+
+def cells(table):
+    """Rows of a Markdown table by the name in their first cell."""
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    return {first.strip("`"): rest for first, *rest in lines}
+
+
+def test_the_tables_of_metrics_are_made_from_their_facts():
+    spec = importlib.util.spec_from_file_location("metric_tables", DOCS / "metric_tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    facts, empty = cells(tables.facts()), cells(tables.empty_and_missing())
+    assert list(facts) == list(empty) == list(METRICS)
+    for name, metric in METRICS.items():
+        assert facts[name][0] == metric.meaning
+        assert facts[name][4] == (
+            f"{metric.margin_in('tumor'):g}; {metric.margin_in('kidney'):g} with the kidney"
+            if name in ("dice", "surface_dice")
+            else "–"
+        )
+        statuses = ("empty_prediction", "false_positive", "both_empty", "failed")
+        worth = [metric.at(status) for status in statuses] + [metric.at("failed", holds=False)]
+        assert empty[name][:5] == [say(value) for value in worth]
+    page = (DOCS / "evaluation.md").read_text(encoding="utf-8")
+    for part in ("metrics", "empty_and_missing"):
+        assert f"```{{include}} _generated/{part}.md" in page
+    assert not re.search(r"^\| `?(dice|recall|hd95_mm)", page, re.MULTILINE)  # no second table
+
+
+def test_the_margins_that_the_page_on_statistics_names_are_the_defaults():
+    text = " ".join((DOCS / "statistics.md").read_text(encoding="utf-8").split())
+    tumour, kidney = (METRICS["dice"].margin_in(region) for region in ("tumor", "kidney"))
+    assert (
+        f"{tumour:g} Dice for tumours, masses and cysts, {kidney:g} where the kidney is part of "
+        "the region"
+    ) in text
 
 
 def test_links_between_pages_lead_somewhere():
@@ -71,3 +111,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
     page = (tmp_path / "cli.html").read_text(encoding="utf-8")
     for verb in VERBS:
         assert f"kitsbench {verb}" in page
+    page = html.unescape((tmp_path / "evaluation.html").read_text(encoding="utf-8"))
+    page = page.replace("’", "'")  # as typeset
+    for metric in METRICS.values():
+        assert f"<p>{metric.meaning}</p>" in page

@@ -256,6 +256,7 @@ def test_claims_of_ones_own(tmp_path, monkeypatch):
     for wrong, message in (
         (text.replace("matched", "best"), "claim.0.modes.0 is wrong"),
         (text.replace("figure", "figures"), "figure"),
+        (text + 'metric = "hd95_mm"', "'hd95_mm' is none of the metrics dice, precision, recall"),
         (text + text, "MINE-1 twice"),
         ("[[claim", "is no TOML"),
     ):

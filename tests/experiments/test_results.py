@@ -59,7 +59,7 @@ def test_a_failed_trial_costs_zero_on_the_cases_its_fold_tests(results):
     assert (penalty["value"] == 0).all()
 
 
-def test_failures_where_there_was_nothing_to_find_leave_precision_undefined(tmp_path):
+def test_failures_where_there_was_nothing_to_find_leave_recall_undefined(tmp_path):
     plan = Plan(
         {"small": 0.0, "big": 0.0},
         folds=2,
@@ -70,7 +70,7 @@ def test_failures_where_there_was_nothing_to_find_leave_precision_undefined(tmp_
     )
     scores = load_results(write_workdir(tmp_path, plan)).scores
     cyst = scores[(scores["status"] == "failed") & (scores["region"] == "cyst")]
-    assert (cyst[cyst["metric"] == "dice"]["value"] == 0).all()
+    assert (cyst[cyst["metric"].isin(("dice", "precision"))]["value"] == 0).all()
     # fold 1 of 2 tests the odd cases, which have no cyst
     assert all(math.isnan(v) for v in cyst[cyst["metric"] == "recall"]["value"])
 
@@ -94,6 +94,24 @@ def test_distances_of_a_failed_trial_take_the_penalty_of_an_empty_prediction(tmp
     values = found.set_index("case")["value"]
     assert values["case_00000"] == 512.5
     assert math.isnan(values["case_00001"])  # no penalty is known for this scan: not invented
+
+
+def test_a_scan_has_one_diagonal_whatever_was_missed_on_it(tmp_path):
+    plan = Plan({"a": 0.0, "b": 0.0}, folds=1, seeds=1, cases_per_fold=1, predictions=False)
+    plan = Plan(**{**plan.__dict__, "failed": (("b", 0, 0, "timeout"),)})
+    workdir = write_workdir(tmp_path, plan)
+    file = next(workdir.glob("trials/*/scores.parquet"))
+    row = {"protocol": "labels", "case": "case_00000", "metric": "assd_mm"}
+    extra = pd.DataFrame(
+        [
+            {**row, "region": "kidney", "value": 2.5, "status": "ok"},
+            {**row, "region": "cyst", "value": 311.0, "status": "false_positive"},
+        ]
+    )
+    pd.concat([pd.read_parquet(file), extra]).to_parquet(file)
+    scores = load_results(workdir).scores
+    found = scores[(scores["status"] == "failed") & (scores["metric"] == "assd_mm")]
+    assert found.set_index("region")["value"].to_dict() == {"kidney": 311.0, "cyst": 311.0}
 
 
 def test_curves_and_profiles_are_labelled(results):

@@ -11,6 +11,7 @@ from reporting.workdirs import Plan, write_workdir
 
 from kitsbench.errors import DataError, UsageError
 from kitsbench.leaderboard import Entry, add_entries, check_boards, read_board, render_boards
+from kitsbench.leaderboard.render import render_board
 from kitsbench.leaderboard.schema import file_name
 
 FAILED = ("b:width=0.5", 1, 0, "out-of-memory")
@@ -110,6 +111,10 @@ def test_a_published_board_passes_its_own_check(board):
         (lambda e: e.update(extra=1), "extra"),
         (lambda e: e.pop("provenance"), "provenance"),
         (lambda e: e["scores"][0].update(mean=1.2, ci_high=2), "between 0 and 1"),
+        (
+            lambda e: e["scores"][0].update(metric="hd95_mm", mean=-2, ci_low=-3),
+            "must lie at or above 0",
+        ),
         (lambda e: e["scores"][0].update(mean=0.0, ci_low=0.1), "outside its own interval"),
         (lambda e: e["trials"].update(failed=1), "do not make"),
         (lambda e: e.update(endpoint="tumor:hd95_mm"), "no score for the endpoint"),
@@ -156,6 +161,21 @@ def test_the_page_is_ordered_and_honest(board):
     assert "1 × out-of-memory" in text
     assert "say nothing about patients" in text
     assert render_boards(board.parent)[0].read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("metric", ["hd95_mm", "lesion_false_positives"])
+def test_the_smaller_stands_first_where_less_is_better(content, metric):
+    entries = []
+    for name, mean in (("far", 7.0), ("near", 2.0)):
+        content.update(name=name, endpoint=f"tumor:{metric}")
+        score = {"protocol": "kits19", "region": "tumor", "metric": metric}
+        entries.append(
+            Entry.model_validate(
+                {**content, "scores": [{**score, "mean": mean, "n_cases": 8}], "rank": None}
+            )
+        )
+    page = render_board("phantom", entries)
+    assert page.index("`near`") < page.index("`far`")
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,26 @@ def test_a_wrong_cell_is_named(tmp_path, table, column, value, message):
         read_scores(write(tmp_path, table))
 
 
+@pytest.mark.parametrize(
+    ("metric", "value", "message"),
+    [
+        ("hd95_mm", "-3", "line 4: column 'value' holds -3, but hd95_mm lies at or above 0[.]"),
+        ("lesion_sensitivity", "80", "holds 80, but lesion_sensitivity lies between 0 and 1; div"),
+    ],
+)
+def test_a_value_outside_the_range_of_its_metric_is_named(tmp_path, table, metric, value, message):
+    table = table.assign(metric=metric).astype(str)
+    table.loc[2, "value"] = value
+    with pytest.raises(DataError, match=message):
+        read_scores(write(tmp_path, table))
+
+
+@pytest.mark.parametrize(("metric", "value"), [("volume_error_ml", -300.5), ("nsd_percent", 97.0)])
+def test_a_range_that_is_open_or_not_known_refuses_nothing(tmp_path, table, metric, value):
+    found = read_scores(write(tmp_path, table.assign(metric=metric, value=value)))
+    assert set(found["value"]) == {value}
+
+
 def test_a_repeated_row_is_named(tmp_path, table):
     file = write(tmp_path, pd.concat([table, table[:1]]))
     with pytest.raises(DataError, match=r"line 18 repeats .*line 2: architecture arch0, fold 0"):
