@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from kitsbench.experiments.results import TrialRecord
-from kitsbench.metrics import METRICS
+from kitsbench.metrics import METRICS, TRUTH_EMPTY
 from kitsbench.reporting import costs, plots, scores, setup, words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.figures import Picture
@@ -156,9 +156,7 @@ def _cases(analysis: Analysis) -> Section | None:
     labels = table[table["protocol"] == "labels"]
     if "cyst" in set(labels["region"]) and "cyst" not in regions:
         # A scan without a cyst has nothing to find; its conventional 1 would hide the others.
-        positive = labels[
-            (labels["region"] == "cyst") & ~labels["status"].isin(["both_empty", "false_positive"])
-        ]
+        positive = labels[(labels["region"] == "cyst") & ~labels["status"].isin(TRUTH_EMPTY)]
         own = table.loc[[*own.index, *positive.index]]
         regions += ["cyst"] if len(positive) else []
     figure = plots.per_case(own, analysis.scored, analysis.labels, regions)

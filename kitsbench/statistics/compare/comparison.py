@@ -148,8 +148,8 @@ def compare(
     endpoint : str, tuple or Endpoint
         The primary endpoint, ``region:metric``.
     margins : float or mapping, optional
-        Margin of equivalence, or margins by ``region:metric``; by default 0.02 (0.01 with the
-        kidney) for Dice and surface Dice, none for other metrics.
+        Margin of equivalence, or margins by ``region:metric``; by default what
+        :mod:`kitsbench.metrics` says.
     alpha : float
         Level of the tests and 1 minus that of the intervals.
     correction : {"holm", "hommel", "shaffer"}
