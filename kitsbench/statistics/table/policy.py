@@ -103,7 +103,7 @@ def penalised(
         if isinstance(worth, (int, float)):
             value = value.mask(here if failed else here & value.isna(), worth)
         elif worth is None and facts.mean_over == "present":
-            value = value.mask(here)
+            value = value.mask(here)  # the analysis set has no such case
         else:
             # A failed row that carries the best there is was never penalised.
             lacking |= here & (value.isna() | (failed & (value == facts.best)))
