@@ -32,6 +32,8 @@ def surface_voxels(corners: Corners, region: Region) -> np.ndarray:
     flat = np.ravel_multi_index(tuple(corners.points.T), tuple(limits))
     found = []
     for bit, offset in enumerate(CUBE):
+        # Of the six face neighbours three lie round the same point; the other three lie round
+        # another corner of the voxel, and are found from there.
         neighbours = [bit ^ 4, bit ^ 2, bit ^ 1]
         surface = around[bit] & ~np.logical_and.reduce(around[neighbours])
         shift = ((offset[0] - 1) * limits[1] + offset[1] - 1) * limits[2] + offset[2] - 1
@@ -68,6 +70,7 @@ def directed_distances(
     surfaces = [surface_voxels(corners, region) for corners in (prediction, truth)]
     points = [voxels * np.asarray(spacing) for voxels in surfaces]
     trees = [cKDTree(p) for p in points]
+    # A tree over the surfaces, no distance map: that would need memory for the whole image.
     return trees[1].query(points[0])[0], trees[0].query(points[1])[0]
 
 

@@ -170,6 +170,7 @@ def _axis_between(a: tuple[int, ...], b: tuple[int, ...]) -> list[int]:
 
 
 def _piece_coefficients(piece: list[tuple[int, ...]]) -> np.ndarray:
+    # Views, so that what is set below lands in the one array that is returned.
     coefficients = np.zeros(7)
     diagonal, oblique, face = coefficients[:1], coefficients[1:4], coefficients[4:]
     steps = {c: [axis for other in piece for axis in _axis_between(c, other)] for c in piece}
@@ -219,6 +220,7 @@ def surface_dice(
     shape = high - low + 1
     strides = np.array([shape[1] * shape[2], shape[2], 1])
     flat = [(index - low) @ strides for index in everything]
+    # Both directions count together, weighed by area: two surfaces of unequal size have one share.
     near = total = 0.0
     for own, other, (_, codes) in zip(flat, flat[::-1], elements, strict=True):
         area = areas[codes]
@@ -231,6 +233,7 @@ def _elements(corners: Corners, region: Region) -> tuple[np.ndarray, np.ndarray]
     """Corner points on the region's surface, and their codes."""
     inside = np.zeros(256, np.uint8)
     inside[list(region.labels)] = 1
+    # By a table of all labels: faster than to compare with each label of the region.
     codes = np.zeros(corners.labels.shape[1], np.uint8)
     for bit, labels in enumerate(corners.labels):
         codes |= (inside << np.uint8(bit)).take(labels)
@@ -241,6 +244,8 @@ def _elements(corners: Corners, region: Region) -> tuple[np.ndarray, np.ndarray]
 def offsets_within(tolerance: float, spacing: Sequence[float]) -> np.ndarray:
     """Steps ``(n, 3)`` between corner points that are within a tolerance, the shortest first."""
     sizes = np.asarray(spacing, float)
+    # A whole number of steps shall count as such, though it is not one in binary; what is a hair
+    # too far for the rule is left out by its length below.
     reach = np.floor(tolerance / sizes * (1 + 1e-9)).astype(int)
     steps = np.stack(
         np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1
@@ -256,6 +261,7 @@ def _has_neighbour(own: np.ndarray, other: np.ndarray, shifts: np.ndarray, size:
     marked[other] = True
     found = np.zeros(own.size, bool)
     left = np.arange(own.size)
+    # The shortest first: who has found a neighbour is not asked again, and most find one soon.
     for shift in shifts:
         hit = marked.take(own + shift)
         found[left[hit]] = True

@@ -46,11 +46,14 @@ def sample_native(
     """
     extents = (range(*rows), range(shape[1]), range(shape[2]))
     linear = to_prepared[:3, :3]
+    # The prepared grid nearly always follows the scan's axes. Then they are sampled one by one,
+    # which takes a fraction of the time; what is off the axes may be a thousandth of a voxel.
     main = np.abs(linear).argmax(1)
     scale = np.abs(linear).max(1)
     off_axis = np.abs(linear).sum(1) - scale
     if sorted(main) == [0, 1, 2] and (off_axis * np.max(shape) < 1e-3).all():
         return _separable(volume, linear, to_prepared[:3, 3], main, extents)
+    # In double: an index times a matrix, and a difference of such, loses places in single.
     axes = [torch.arange(e.start, e.stop, dtype=torch.float64) for e in extents]
     voxels = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
     matrix = torch.from_numpy(np.ascontiguousarray(to_prepared))
@@ -73,7 +76,9 @@ def _separable(
         extent = extents[main[axis]]
         place = linear[axis, main[axis]] * np.arange(extent.start, extent.stop) + shift[axis]
         size = volume.shape[axis + 1]
+        # Beyond the grid its nearest voxel counts, as for grid_sample's border.
         place = np.clip(place, 0, size - 1)
+        # The last voxel is the right neighbour with weight 1, so that there is always a right one.
         low = np.minimum(np.floor(place).astype(np.int64), max(size - 2, 0))
         part = torch.from_numpy((place - low).astype(np.float32))
         view = [1, 1, 1, 1]
@@ -121,6 +126,7 @@ def decide_native(
         sampled = [
             {
                 head: values
+                # A scalar head says one thing about the whole scan; there is nothing to sample.
                 if values.shape[1:] == (1, 1, 1)
                 else sample_native(values, maps[index][head], shape, rows)
                 for head, values in member.items()
@@ -140,6 +146,7 @@ def nearest_native(labels: Tensor, to_prepared: np.ndarray, shape: Sequence[int]
         axes = [np.arange(*rows), np.arange(shape[1]), np.arange(shape[2])]
         voxels = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
         index = np.rint(voxels @ to_prepared[:3, :3].T + to_prepared[:3, 3]).astype(np.int64)
+        # The prepared grid may end a fraction of a voxel before the scan does.
         index = np.clip(index, 0, limits)
         result[rows[0] : rows[1]] = source[index[..., 0], index[..., 1], index[..., 2]]
     return result

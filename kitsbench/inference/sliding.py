@@ -71,6 +71,8 @@ class Predictor:
         """
         first = volumes[self.spec.grids[0].name]
         output = self.spec.primary.shape
+        # The augmenter of training without transforms: a network sees intensities and second grids
+        # as they were prepared there. Nothing moves, so the spacing does not matter.
         augment = Augmenter(self.spec.grids, (1.0, 1.0, 1.0), (), self.window, seed=0)
         sums, weights = self._empty(volumes)
         corners = tile_corners(first.image.shape, output, self.rule.overlap)
@@ -83,6 +85,8 @@ class Predictor:
                     place = self._corner(head, volumes, centre)
                     _add(sums[head.name], weights[head.name], values, place, head, self.rule)
             self.tick()
+        # Tiles cover the first grid. A head on another may have voxels that none of them reaches:
+        # they get 0, not NaN.
         return {name: sums[name] / weights[name].clamp_min(1e-12) for name in sums}
 
     def _empty(
@@ -101,14 +105,17 @@ class Predictor:
         """Probabilities of some tiles: {head: (B, C, z, y, x)}, on the CPU."""
         first = volumes[self.spec.grids[0].name]
         images, offsets, labels = {}, {}, {}
+        # At or below the lower end of the window, to which it is clipped.
         fill = int(np.floor(self.window[0]))
         for grid in self.spec.grids:
             cut = [cut_patch(volumes[grid.name], first, grid.shape, c, fill) for c in centres]
             images[grid.name] = torch.from_numpy(np.stack([image for image, _, _ in cut]))[:, None]
             offsets[grid.name] = torch.from_numpy(np.stack([o for *_, o in cut])).float()
+            # Nobody looks at them; expanded, they take no memory.
             labels[grid.name] = torch.zeros(1, dtype=torch.uint8).expand(len(cut), *grid.shape)
         batch = Batch(images, labels, offsets, ("",) * len(centres), 0).to(self.device)
         inputs, _ = augment(batch)
+        # All combinations of the axes, the empty one included.
         flips = [
             axes
             for count in range(len(self.rule.mirror) + 1)
@@ -122,9 +129,12 @@ class Predictor:
             ):
                 outputs = self.network({name: x.flip(dims) for name, x in inputs.items()})
             for head in self.heads:
+                # Probabilities are averaged, not logits: a mean of logits would let one sure pass
+                # outvote the others.
                 values = activate(outputs[head.name], head)
                 if head.kind != "scalar":
                     values = values.flip(dims)
+                # Summed as it goes, so that one pass is in memory and not eight.
                 total[head.name] = total.get(head.name, 0) + values / len(flips)
         return {name: values.cpu() for name, values in total.items()}
 
@@ -135,6 +145,8 @@ class Predictor:
         first, case = volumes[self.spec.grids[0].name], volumes[head.grid]
         place = centre
         if case is not first:
+            # By the same rule as patches are cut, or probabilities would lie beside what they
+            # belong to.
             point = first.affine @ np.append(centre - 0.5, 1.0)
             place = (np.linalg.inv(case.affine) @ point)[:3] + 0.5
         return np.round(place - np.array(head.shape) * np.array(head.stride) / 2).astype(int)
@@ -187,11 +199,13 @@ def _add(
         return
     for axis, step in enumerate(head.stride, start=1):
         if step > 1:
+            # A coarse head speaks for every voxel that its own covers.
             values = values.repeat_interleave(step, dim=axis)
     weight = tile_weight(values.shape[1:], rule)
     inside, source = [slice(None)], [slice(None)]
     for start, edge, size in zip(corner, values.shape[1:], total.shape[1:], strict=True):
         low, high = max(start, 0), min(start + edge, size)
+        # On another grid a tile may lie outside altogether.
         if low >= high:
             return
         inside.append(slice(low, high))

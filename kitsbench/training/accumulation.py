@@ -36,17 +36,21 @@ def saved_bytes(network: nn.Module, spec: Spec, device: torch.device) -> int:
     spec : Spec
     device : torch.device
     """
+    # Weights are saved for the backward pass as well, but are in memory with or without it.
     known = {tensor.untyped_storage().data_ptr() for tensor in network.parameters()}
     sizes: dict[int, int] = {}
     kept: list[Tensor] = []  # a storage that is freed could give its address to the next
 
     def note(tensor: Tensor) -> Tensor:
+        # By its storage, since many of the tensors are views of one that is counted once.
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
             sizes[storage.data_ptr()] = storage.nbytes()
             kept.append(tensor)
         return tensor
 
+    # In evaluation mode no statistics move and no dropout draws. A mode for each module, because
+    # frozen layers differ from the rest.
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -75,12 +79,14 @@ def parts_within(limit: int, batch: int, sample: int, weights: int) -> int:
     weights : int
         Bytes of the weights; their gradients and the optimiser's averages come to three times that.
     """
+    # What has been imported and read so far is in memory whatever the batch is.
     held = -(-psutil.Process().memory_info().rss // ROUNDED) * ROUNDED + 3 * weights
     fitting = (
         parts
         for parts in range(1, batch + 1)
         if batch % parts == 0 and held + WORKSPACE * sample * batch / parts <= limit
     )
+    # Beyond single samples there is nothing to divide: they are tried, and may fail.
     return next(fitting, batch)
 
 
@@ -105,6 +111,8 @@ def take_in_parts(
     int
         The number of parts it took.
     """
+    # The forward pass of a failed try has moved running statistics; without a copy the step would
+    # count twice in them.
     kept = [(buffer, buffer.clone()) for buffer in network.buffers()]
     while True:
         try:

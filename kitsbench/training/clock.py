@@ -33,6 +33,8 @@ class DeviceClock:
 
     def start(self) -> None:
         """Let the clock run."""
+        # Launching a kernel returns at once, so the host's time says nothing about the device's.
+        # Events are queued like kernels and get their time when the device comes by.
         if self.cuda:
             self._begin = torch.cuda.Event(enable_timing=True)
             self._begin.record()
@@ -51,6 +53,9 @@ class DeviceClock:
 
     def estimate(self) -> float:
         """Seconds so far; steps that the device has not finished yet count as the last known."""
+        # Events of one stream are reached in order: behind the first unfinished one all others are.
+        # The last step settles only when a later call finds it finished. Until then it counts as
+        # long as the one before, because waiting for it would leave the device idle between steps.
         while self._pending and self._pending[0][1].query():
             self._harvest()
         return self._known + len(self._pending) * self._last_step
@@ -69,5 +74,7 @@ class DeviceClock:
 
     def _harvest(self) -> None:
         begin, end = self._pending.popleft()
+        # Only between start and stop: what the device did, or did not, between two steps is not the
+        # method's.
         self._last_step = begin.elapsed_time(end) / 1000
         self._known += self._last_step

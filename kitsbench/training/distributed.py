@@ -78,6 +78,7 @@ class Team:
         known = inspect.signature(wrapper).parameters
         name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         options: dict[str, Any] = {name: False}
+        # A branch that a step leaves out gets no gradient, for which torch would wait otherwise.
         return wrapper(network, find_unused_parameters=True, **options)
 
     def synchronise(self, network: nn.Module) -> nn.Module:
@@ -88,6 +89,7 @@ class Team:
         if device.type == "cuda":
             return nn.SyncBatchNorm.convert_sync_batchnorm(network)
         for name, module in list(network.named_modules()):
+            # Exchanged in place, so that optimisers, averages and checkpoints see the same names.
             if isinstance(module, _BatchNorm) and not isinstance(module, WholeBatchNorm):
                 parent = network.get_submodule(name.rpartition(".")[0])
                 setattr(parent, name.rpartition(".")[2], WholeBatchNorm.of(module))
@@ -110,6 +112,8 @@ class Team:
             sent = value.detach().contiguous()
             parts = [torch.empty_like(sent) for _ in range(self.size)]
             dist.all_gather(parts, sent)
+            # What was sent has lost its graph. Put back, this process's own part has it, and with
+            # it the gradient of its own samples.
             if keep_graph:
                 parts[self.rank] = value
             found[name] = torch.cat(parts)
@@ -125,12 +129,16 @@ class Team:
         if self.size == 1:
             return loss
         rest = sum((value * 0).nan_to_num().sum() for value in outputs.values())
+        # Torch takes the mean over the processes, each of which has only its share of the gradient
+        # of one loss: without the factor it would be too small by their number. An output that is
+        # not finite times 0 is NaN, hence the clearing above.
         return loss * self.size + rest
 
     def total(self, *values: float) -> list[float]:
         """Sums over the processes."""
         if self.size == 1:
             return list(values)
+        # Over the host: a sum on the devices would wait for every step that is queued there.
         numbers = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(numbers, group=_control_group())
         return numbers.tolist()
@@ -147,6 +155,7 @@ class Team:
         """Joules of all devices, or None where one of them does not tell."""
         if self.size == 1:
             return joules
+        # Both sums in one go. Half a sum would look like a saving.
         known, total = self.total(float(joules is not None), joules or 0.0)
         return total if known == self.size else None
 
@@ -158,6 +167,7 @@ class Team:
         """The first process's numbers, so that a rounding error makes nobody leave early."""
         if self.size == 1:
             return numbers
+        # By place, so the names must be in one order everywhere; they come from the same code.
         values = torch.tensor(list(numbers.values()), dtype=torch.float64)
         dist.broadcast(values, 0, group=_control_group())
         return dict(zip(numbers, values.tolist(), strict=True))
@@ -203,6 +213,7 @@ def join_team(rank: int, size: int, device: torch.device, meeting: Path) -> Iter
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "nccl"
+    # They meet by a file, not by a port that something else may have taken.
     dist.init_process_group(
         backend,
         store=dist.FileStore(str(meeting), size),  # type: ignore[attr-defined] # torch lists no exports
@@ -210,6 +221,7 @@ def join_team(rank: int, size: int, device: torch.device, meeting: Path) -> Iter
         world_size=size,
         timeout=PATIENCE,
     )
+    # NCCL sends nothing that lies on the host.
     _groups["control"] = None if backend == "gloo" else dist.new_group(backend="gloo")
     try:
         yield Team(rank, size)
@@ -268,6 +280,7 @@ def team_clock(device: torch.device, seconds: float, team: Team) -> DeviceClock 
         Of all processes together.
     team : Team
     """
+    # Each goes on from an equal share; only the sum means anything.
     clock = DeviceClock(device, seconds / team.size)
     return clock if team.size == 1 else TeamClock(clock, team)
 
@@ -311,14 +324,19 @@ class WholeBatchNorm(_BatchNorm):
         if not self.training:
             return super().forward(input)
         axes = [0, *range(2, input.dim())]
+        # In float32 whatever autocast has made of the input: long sums of bfloat16 lose everything.
         count = input.new_tensor(input.numel() / input.shape[1], dtype=torch.float32)
         total = input.float().sum(axes)
         sums = _Sum.apply(torch.cat([total, count[None]]))
+        # The mean first, then the squares of what is left. In one round, as mean of squares minus
+        # square of the mean, float32 would cancel where the mean is large.
         mean, count = sums[:-1] / sums[-1], sums[-1].detach()
         shape = (1, -1, *[1] * (input.dim() - 2))
         centred = input.float() - mean.view(shape)
         variance = _Sum.apply(centred.square().sum(axes)) / count
         if self.track_running_stats:
+            # The batch is normalised by the variance over n, the running one is over n - 1; so has
+            # torch.
             self._track(mean.detach(), variance.detach() * count / (count - 1))
         found = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:

@@ -74,6 +74,7 @@ def train(
     run = _Run(job, report, evaluate)
     try:
         return run.finish()
+    # Ctrl-C and a termination count too: what was spent until then belongs into the audit.
     except BaseException as error:
         cut_short(error, run.spent(), run.curve.rows)
         raise
@@ -86,6 +87,7 @@ class _Run:
         self.job, self.report, self.evaluate = job, report, evaluate
         self.team = job.team
         self.model: nn.Module | None = None
+        # Every process draws the same weights from (seed, fold), so none has to send them.
         self.network = self.team.synchronise(
             build_network(job.architecture, job.spec, job.seed, job.fold, job.device)
         )
@@ -109,6 +111,7 @@ class _Run:
         }
         self.tracker, self.ledger, self.curve = StageTracker(), Ledger(), Curve()
         self.average: WeightAverage | None = None
+        # Before a checkpoint is read, which holds the average as well.
         if job.recipe.average is not None:
             self.average = WeightAverage(self.network, job.recipe.average)
         self.evaluated = 0
@@ -117,6 +120,7 @@ class _Run:
         self._resume()
         if not self.ledger.steps:  # else they are those of the checkpoint, bit for bit
             self._fit_memory()
+        # The meters go on from the ledger, so they come after what has read it.
         self.clock = team_clock(job.device, self.ledger.device_seconds, self.team)
         self.energy = EnergyMeter(job.device, self.team.share(self.ledger.energy_joules))
         self._enter_stage()
@@ -126,10 +130,12 @@ class _Run:
     def _resume(self) -> None:
         if self.team.leads:
             drop_damaged(self.job.folder)
+        # Nobody may open a checkpoint that the first process is about to remove.
         self.team.wait()
         found = latest_checkpoint(self.job.folder)
         if found is None:
             return
+        # The optimiser itself is made when its stage is entered; its state waits until then.
         model, self.optimiser_state, state = load_checkpoint(found)
         self.network.load_state_dict({k[6:]: v for k, v in model.items() if k[:6] == "model."})
         if self.average is not None:
@@ -141,12 +147,15 @@ class _Run:
         self.price = state["price"]
 
     def _save(self) -> None:
+        # No currency pays for writing to a disk: the meters stand still before it begins.
         self._settle()
         began = time.perf_counter()
         self._close_stage()
         if self.team.leads:
             self._write_checkpoint()
+        # Whoever does not write waits here; inside a step the waiting would be charged.
         self.team.wait()
+        # Counted from the end, or a slow disk would have nothing else to do.
         self.saved_at = time.perf_counter()
         self.ledger.checkpoint_s += self.saved_at - began
         self.energy.start()
@@ -170,6 +179,7 @@ class _Run:
         """Wait for the device and bring the ledger up to it; the meters stand still from here."""
         self._harvest()
         self.ledger.device_seconds = self.clock.exact()
+        # A clock that has been made for a resumed run knows of no step yet.
         self.price["seconds"] = self.clock.last_step or self.price.get("seconds", 0.0)
         self.energy.stop()
         self.ledger.energy_joules = self.team.energy(self.energy.joules)
@@ -181,18 +191,24 @@ class _Run:
         self.parameters = freeze(self.network, stage)
         rule, self.schedule = rules_of(stage, self.job.recipe)
         self.base_lr = rule.lr
+        # A stage has an optimiser of its own: averages of gradients of another loss, or of weights
+        # that did not train, would misguide its first steps.
         self.optimiser = make_optimiser(rule, self.parameters)
+        # A checkpoint's state fits the stage in which it was written, and no later one.
         if self.optimiser_state is not None:
             self.optimiser.load_state_dict(self.optimiser_state)
             self.optimiser_state = None
+        # After the parameters were frozen, since frozen normalisation layers are found by them.
         training_mode(self.network)
         self.model = None  # the stage before lets go of the parameters
         self.model = self.team.wrap(self.network)
         if self.job.compile:
             self.model, self.ledger.compiled = compiled(self.model), True
+        # Other weights train, so another amount of memory is needed.
         self.settling = SETTLING
         self.price["flops"] = self._count_flops(stage)
         stages = self.ledger.stages
+        # A stage that goes on from a checkpoint has its row already.
         if len(stages) <= self.tracker.index:
             trained = sum(p.numel() for p in self.parameters)
             stages.append(
@@ -229,6 +245,8 @@ class _Run:
 
     def _leave_stage_if_over(self, progress: float) -> None:
         stages = self.job.spec.stages
+        # All processes come to the same answer, as they must: to ask the clock, every one is
+        # needed. The averages are of the first one's losses, the progress is of everybody's sum.
         while (why := self.tracker.is_over(progress, stages)) is not None:
             self._harvest()  # the last step's losses belong to the stage that ends
             self.ledger.device_seconds = self.clock.exact()
@@ -254,7 +272,9 @@ class _Run:
         if self._is_spent() and ledger.stages[-1]["ended_by"] is not None:
             return self._outcome()  # a finished training was read back as it is
         self.energy.start()
+        # A batch depends on (seed, step) alone, so to resume is to begin counting at another step.
         batches = self.source.stream(ledger.steps, pin=job.device.type == "cuda")
+        # Whatever ends training, the loader's thread ends with it.
         with contextlib.closing(batches):  # type: ignore[type-var]
             while not self._is_spent():
                 progress = ledger.fraction(job.budget)
@@ -267,6 +287,7 @@ class _Run:
                 self.report(ledger.fraction(job.budget), ledger)
                 self._evaluate_if_due(ledger.fraction(job.budget))
                 late = time.perf_counter() - self.saved_at > job.checkpoint_every
+                # The clocks of processes differ; some would save, and wait for those that do not.
                 if self.team.decide(late):
                     self._save()
         self._settle()
@@ -277,6 +298,8 @@ class _Run:
         ledger.peak_memory_bytes = max(
             ledger.peak_memory_bytes, int(self.team.largest(peak_memory(job.device)))
         )
+        # In this order: the last checkpoint holds the closed ledger and a last stage that has
+        # ended. By that a resumed run knows that nothing is left to train.
         ledger.close(job.budget, self.price)
         self._close_stage("budget", "the budget was spent")
         self._save()
@@ -301,6 +324,8 @@ class _Run:
         """Whether the budget is spent; on CUDA the exact time is asked for only near the end."""
         budget, ledger = self.job.budget, self.ledger
         ledger.device_seconds = self.clock.estimate()
+        # The device is one step behind at most, since the losses of the step before were read. So
+        # what is exact matters within two steps of the end, and waiting costs nothing before.
         if budget.unit == "seconds" and (
             # Nothing is known yet about how long a step takes.
             not self.clock.last_step
@@ -317,10 +342,13 @@ class _Run:
         job, ledger = self.job, self.ledger
         stage = job.spec.stages[self.tracker.index]
         within = self.tracker.fraction(progress, job.spec.stages)
+        # Set anew in each step as a function of progress. A scheduler that counts steps would have
+        # to know their number, which a budget in time does not tell beforehand.
         lr = self._learning_rate(within)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         where = Progress(stage.name, within, progress, ledger.steps)
+        # The batch was waited for outside: loading is not charged, what becomes of it here is.
         self.clock.start()
         values = self._take(batch, where)
         if self.average is not None:
@@ -333,9 +361,11 @@ class _Run:
         ledger.flops += self.price["flops"]
         # The step before is read only now: the device has this one to go on with.
         self._harvest()
+        # A loss that is not finite is blamed on the cases of the whole batch, as in one process.
         if self.team.size > 1:
             batch = replace(batch, cases=self.source.cases_of(batch.step))
         self.waiting = Reading(batch, progress, lr, values)
+        # Here the numbers are there already, and a bad loss need not cost another step.
         if job.device.type == "cpu":
             self._harvest()
 
@@ -352,6 +382,9 @@ class _Run:
                 job, model, self.optimiser, self.parameters, self.augment, batch, where, parts
             )
 
+        # Only while a stage is young: a second try needs a copy of the buffers in every step. Later
+        # on, memory that runs out is the trial's failure. Several processes would have to agree to
+        # try again while one of them hangs in the middle of a step.
         if self.settling and self.team.size == 1:
             self.settling -= 1
             values, ledger.accumulation = take_in_parts(
@@ -379,6 +412,7 @@ class _Run:
         if self.waiting is None:
             return
         reading, self.waiting = self.waiting, None
+        # Each has computed the loss of the whole batch, and rounding shall not part them.
         numbers = self.team.same(reading.numbers())
         if self.tracker.observe(numbers, self.schedule, reading.progress):
             stage, factor = self.ledger.stages[-1]["name"], self.tracker.plateau["factor"]
@@ -392,11 +426,13 @@ class _Run:
         due = sum(progress >= at for at in EVALUATE_AT)
         if due <= self.evaluated:
             return
+        # A long step may pass several marks at once; they are served by one evaluation.
         self.evaluated = due
         ledger = self.ledger
         self._settle()
         began = time.perf_counter()
         self.network.eval()
+        # Not the network as training calls it: a compiled one would compile again for this mode.
         scores = self.evaluate(self.network) if self.team.leads else {}
         for name, value in scores.items():
             self.curve.record(ledger.steps, progress, ledger.device_seconds, "score", name, value)

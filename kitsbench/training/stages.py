@@ -56,6 +56,8 @@ def training_mode(network: nn.Module) -> None:
     network.train()
     for module in network.modules():
         own = list(module.parameters(recurse=False))
+        # A layer whose weights are frozen would drift all the same, by the running statistics that
+        # every forward pass in training mode moves.
         if isinstance(module, _NormBase) and own and not any(p.requires_grad for p in own):
             module.eval()
 
@@ -88,6 +90,8 @@ class StageTracker:
     def end(self, stages: Sequence[Stage]) -> float:
         """Progress at which the current stage ends; unspent shares pass to the later ones."""
         left = sum(stage.share for stage in stages[self.index :])
+        # Of what is left, not of the whole: a stage that ended early leaves more to all that
+        # follow.
         return self.begun + stages[self.index].share / left * (1 - self.begun)
 
     def fraction(self, progress: float, stages: Sequence[Stage]) -> float:
@@ -105,6 +109,7 @@ class StageTracker:
         if self.index == len(stages) - 1:
             return None
         until = stages[self.index].until
+        # Before the first step of a stage there is no average, and nothing has been reached.
         if until is not None and self.averages.get(until[0], float("-inf")) >= until[1]:
             return "until", f"{until[0]} reached {until[1]:g}"
         if progress >= self.end(stages):
@@ -121,8 +126,12 @@ class StageTracker:
         """
         passed = progress - self.observed
         self.observed = progress
+        # The memory is a share of the budget, so that a rule means the same under every budget.
+        # Under a short one a single step may exceed it, and the average would be the last loss
+        # alone.
         decay = math.exp(-min(passed / schedule.memory, 1 / LEAST_STEPS))
         for name, value in parts.items():
+            # Begun with the first value: a start from 0 would be a loss that no step has had.
             old = self.averages.get(name, value)
             self.averages[name] = decay * old + (1 - decay) * value
         if schedule.rule != "plateau":
@@ -133,6 +142,8 @@ class StageTracker:
         reduced = False
         if self.averages["loss"] < state["best"] - 3e-7:
             state["best"], state["since"], state["waited"] = self.averages["loss"], progress, 0
+        # Enough of the budget and enough steps: a step that spends more than the patience on its
+        # own proves nothing.
         elif progress - state["since"] > schedule.patience and state["waited"] >= LEAST_STEPS:
             state["factor"] *= schedule.factor
             state["since"], state["waited"] = progress, 0
@@ -144,6 +155,7 @@ class StageTracker:
         """Enter the next stage."""
         self.index += 1
         self.begun = progress
+        # Losses of the next stage are on another scale and would be compared with these.
         self.averages, self.plateau = {}, {}
 
     def to_dict(self) -> dict[str, Any]:

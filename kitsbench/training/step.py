@@ -57,9 +57,13 @@ def take_step(
         A hook of the plugin raised, or memory ran out while the weights moved. Where it runs out
         before that, the error is passed on and the step can be taken again.
     """
+    # Here and not in the loader: the copy and the augmentation are work that the device does for
+    # the method, so the clock that runs around this function charges them.
     inputs, labels = augment(batch.to(job.device))
     optimiser.zero_grad(set_to_none=True)
     share = len(batch.cases) // parts
+    # Equal parts, so that the mean of their means is the mean over the batch. A loss that couples
+    # samples, and batch normalisation, see one part at a time; so the ledger tells how many.
     found: list[dict[str, Tensor | float]] = []
     for first in range(0, len(batch.cases), share):
         part = slice(first, first + share)
@@ -73,6 +77,8 @@ def take_step(
                 parts,
             )
         )
+    # It stays on the device. Whether it is finite is read with the losses, a step later: weights
+    # that a bad gradient has moved are lost with the trial, which ends there.
     norm = clip_gradient(parameters, job.recipe.clip_gradient)
     try:
         optimiser.step()
@@ -94,12 +100,15 @@ def _backward(
     parts: int,
 ) -> dict[str, Tensor | float]:
     """Add the gradient of one of the parts of a batch; its loss and components."""
+    # Every process computes the loss of the whole batch, which may couple samples as it likes.
     labels = job.team.gather(labels)
+    # Outside of autocast: targets are data, and are not rounded to the precision of the network.
     with plugin_code("targets"):
         targets = job.architecture.targets(labels, job.spec)
     with torch.autocast(job.device.type, torch.bfloat16, job.precision == "bfloat16"):
         with plugin_code("forward"):
             outputs = job.team.gather(network(inputs))
+        # Shapes do not change later on, and a resumed run has been looked at.
         if where.step == 0:
             check_outputs(outputs, job.spec, job.recipe.batch // parts)
         with plugin_code("loss"):

@@ -46,6 +46,7 @@ def needed_margin(transforms: Sequence[Transform]) -> float:
         if transform.name == "rotation":
             angle = math.radians(min(max(transform["degrees"]), 45.0))
             margin *= 1 + math.sin(angle) / 2
+    # 1.6 along each axis are four times the voxels to read already.
     return min(margin, 1.6)
 
 
@@ -105,12 +106,15 @@ class Augmenter:
         labels : dict of str to Tensor
             {grid: (B, z, y, x), int64}.
         """
+        # A process of several draws what one process would draw for the same samples.
         places = range(batch.first, batch.first + len(batch.cases))
         drawn = [self.draw(batch.step, sample) for sample in places]
         inputs, labels = {}, {}
         for grid, geometry in zip(self.grids, self.geometries, strict=True):
             image, label = self._place(batch, grid, geometry, [own.motion for own in drawn])
             for sample, own in zip(image[:, 0], drawn, strict=True):
+                # The same numbers for every grid: they show one scan, and a network may compare
+                # them.
                 for change in own.changes:
                     change.apply(sample)
             inputs[grid.name], labels[grid.name] = image, label.long()
@@ -132,6 +136,7 @@ class Augmenter:
             name, values = transform.name, np.array([a, b, c])
             if name == "mirror":
                 for axis in transform["axes"]:
+                    # Twice mirrored is not mirrored, as if one came after the other.
                     flips[axis] ^= chances[axis] < transform.probability
                 continue
             if chances[0] >= transform.probability:
@@ -140,6 +145,8 @@ class Augmenter:
                 angles = np.radians(transform["degrees"]) * (2 * values - 1)
                 matrix = rotation_matrix(angles) @ matrix
             elif name == "scale":
+                # The matrix leads from the output to the source, so what shall look larger is
+                # divided.
                 zoom = _within(transform["range"], values)
                 matrix = matrix / (zoom[0] if transform["isotropic"] else zoom[:, None])
             elif name == "translation":
@@ -148,6 +155,7 @@ class Augmenter:
                 control = self._control(transform, step, sample, values[0])
             else:
                 value = float(_within(transform[RANGES[name]], values[0]))
+                # A random float has 53 bits; none of them is lost in the seed.
                 changes.append(Change(transform, value, int(last * 2**53)))
         z, y, x = (bool(flip) for flip in flips)
         return Drawn(Motion(matrix, shift, (z, y, x), control), tuple(changes))
@@ -162,6 +170,8 @@ class Augmenter:
         )
         if not sd.any():
             return None
+        # A counter of their own: how many points there are depends on the grids, and the numbers of
+        # other transforms must not.
         shape = (3, *(self.mesh[1] + 3))
         points = generator(self.seed, 3, step, sample, 1).standard_normal(shape, np.float32)
         return points * (sd / BSPLINE_SD)[:, None, None, None]
@@ -171,11 +181,13 @@ class Augmenter:
     ) -> tuple[Tensor, Tensor]:
         """Cut the middle of the samples that stay, resample those that move."""
         image, label = batch.images[grid.name], batch.labels[grid.name]
+        # It decides on the host what is resampled, so it never went to the device.
         offsets = batch.offsets[grid.name].numpy()
         low, high, shift, scale = self.window
         moving = [
             index
             for index, (motion, offset) in enumerate(zip(motions, offsets, strict=True))
+            # The others need no interpolation, which blurs and takes longest of all.
             if offset.any() or not motion.still
         ]
         paths = [
@@ -185,6 +197,8 @@ class Augmenter:
         if len(moving) == len(motions):
             placed, marked = resample(image, label, paths, (low, high))
         else:
+            # What is cut out shares its memory with the batch, which may be augmented again: a step
+            # that ran out of memory is taken a second time.
             placed = _middle(image, grid.shape).to(torch.float32, copy=True).clamp_(low, high)
             marked = _middle(label, grid.shape).clone()
             for index, motion in enumerate(motions):

@@ -67,6 +67,7 @@ def _gamma(x: Tensor, change: Change) -> None:
     mean, (low, high) = x.mean(), torch.aminmax(x)
     sd = _spread(x.sub_(mean))
     x.sub_(low - mean).clamp_min_(0).div_((high - low).clamp_min(TINY))
+    # The darkest voxel is 0; its logarithm is -inf, which comes back as 0.
     x.log_().mul_(change.value).exp_()  # half the time of a power
     new_mean = x.mean()
     new_sd = _spread(x.sub_(new_mean))
@@ -77,6 +78,7 @@ def _gamma(x: Tensor, change: Change) -> None:
 
 def _noise(x: Tensor, change: Change) -> None:
     """Gaussian noise, from torch's generator on the device, seeded by ours."""
+    # A generator for each sample: the noise does not depend on what was drawn before it.
     source = torch.Generator(device=x.device).manual_seed(change.seed)
     x.add_(torch.empty_like(x).normal_(0, change.value, generator=source))
 
@@ -131,6 +133,8 @@ def blur_matrix(length: int, sigma: float) -> np.ndarray:
     matrix = np.zeros((length, length))
     places = np.arange(length)
     for step, weight in zip(steps, kernel / kernel.sum(), strict=True):
+        # Mirrored about the outer edge, again and again where the kernel is wider than the volume;
+        # then several steps meet in one voxel, which ``+=`` would count once.
         period = (places + step) % (2 * length)
         np.add.at(matrix, (places, np.minimum(period, 2 * length - 1 - period)), weight)
     return matrix
@@ -141,6 +145,7 @@ def zoom_matrix(length: int, zoom: float) -> np.ndarray:
     small = max(1, round(length * zoom))
     nearest = np.floor((np.arange(small) + 0.5) * length / small).astype(int)
     place = np.clip((np.arange(length) + 0.5) * small / length - 0.5, 0, small - 1)
+    # A single sample has no second neighbour; it is its own.
     below = np.minimum(place.astype(int), max(small - 2, 0))
     share = place - below
     matrix = np.zeros((length, length))

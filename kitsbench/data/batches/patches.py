@@ -23,6 +23,8 @@ from kitsbench.spec import Spec
 
 def generator(*key: int) -> np.random.Generator:
     """Random numbers that depend on the key alone (Philox, Salmon et al. 2011)."""
+    # The key's second word says what is drawn: 1 the order of cases, 2 where a patch lies, 3 the
+    # augmentation, 4 initial weights, 5 dropout. One word for two would tie them together.
     words = np.random.SeedSequence(key).generate_state(2, np.uint64)
     return np.random.Generator(np.random.Philox(key=words))
 
@@ -100,6 +102,7 @@ def crop(
     inside = [
         (max(s, 0), min(s + n, size)) for s, n, size in zip(start, shape, volume.shape, strict=True)
     ]
+    # Filling takes as long as copying, and a box that lies inside needs none.
     if any(high - low < n for (low, high), n in zip(inside, shape, strict=True)):
         box.fill(fill)
     if all(low < high for low, high in inside):
@@ -160,6 +163,7 @@ class PatchSource:
         self.batch_size, self.sampling, self.seed = recipe.batch, recipe.sampling, seed
         self.margin, self.fill = margin, fill
         self.samples = samples or range(recipe.batch)
+        # Opening a mapped file takes longer than a patch of it.
         self._opened: dict[tuple[str, str], PreparedCase] = {}
 
     def batch(self, step: int) -> Batch:
@@ -206,6 +210,8 @@ class PatchSource:
             batch = self.batch(step)
             return batch.pin() if pin else batch
 
+        # One thread keeps the order, and numpy lets go of the interpreter's lock while it copies.
+        # No more than ``ahead`` batches wait, however slow the device is.
         with concurrent.futures.ThreadPoolExecutor(1, "kitsbench-loader") as pool:
             waiting = [pool.submit(draw, first + k) for k in range(ahead)]
             step = first + ahead
@@ -228,6 +234,7 @@ class PatchSource:
         per_volume = self.sampling.per_volume
         volumes = -(-self.batch_size // per_volume)
         turn, place = divmod(step * volumes + sample // per_volume, len(self.names))
+        # Drawn again rather than kept: state would have to be saved and agreed upon.
         return self.names[generator(self.seed, 1, turn).permutation(len(self.names))[place]]
 
     def _centre(self, name: str, step: int, sample: int) -> np.ndarray:
@@ -260,6 +267,7 @@ class PatchSource:
             # The last samples of a batch are the forced ones (as nnU-Net does).
             if sample < self.batch_size - forced:
                 return None
+            # Sorted, since the order in which a store lists its labels is not part of the seed.
             chosen = places[int(rng.choice(sorted(places)))]
             return chosen[rng.integers(len(chosen))]
         if rule.rule == "mixture":
@@ -267,6 +275,7 @@ class PatchSource:
             kind = str(rng.choice(kinds, p=weights))
             if kind == "background":
                 return _background_voxel(case, rng)
+            # A case without that label gives any of its foreground rather than air.
             value = dict(self.spec.labels).get(kind)
             if value in places:
                 places = {value: places[value]}
@@ -311,9 +320,12 @@ def cut_patch(
     """
     place = np.asarray(centre, dtype=float)
     if case is not first:
+        # Affines lead to the middle of voxel k from k, which is k + 0.5 here.
         point = first.affine @ np.append(centre - 0.5, 1.0)
         place = (np.linalg.inv(case.affine) @ point)[:3] + 0.5
     corner = place - np.array(shape) / 2
+    # Two affines that mean one grid differ by rounding; a fraction that comes from there would have
+    # every sample resampled.
     start = np.floor(corner + 1e-4).astype(int)
     offset = corner - start
     image_out, label_out = into or (None, None)

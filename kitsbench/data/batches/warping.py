@@ -109,8 +109,10 @@ def mesh_of(
     elements : ndarray of int (3,)
         There are three control points more than elements along each axis.
     """
+    # One mesh for all grids: the same point of the body moves alike in each.
     extents = [(np.array(g.shape) + 0.25) * np.array(spacing) * np.array(g.ratio) for g in grids]
     extent = np.max(extents, axis=0)
+    # An extent that is a multiple of the width shall not get another element by rounding.
     return extent, np.maximum(np.ceil(extent / np.array(width) - 1e-9).astype(int), 1)
 
 
@@ -165,6 +167,9 @@ class Geometry:
         # Mirrored by going through the output backwards: exactly what flipping it would give.
         order = [slice(None, None, -1 if flip else 1) for flip in motion.flips]
         z, y, x = (axis[turn] for axis, turn in zip(self.axes, order, strict=True))
+        # A position is a sum of terms in z, y and x. Only the last depends on x, so all positions
+        # are products of rows (terms in z and y, 1) and columns (1, term in x), and need not be
+        # kept at once.
         matrix = motion.matrix / self.spacing[:, None]  # mm to voxels of the source
         start = motion.shift / self.spacing + (np.array(source) - 1) / 2 + offset
         rows = matrix[:, 0, None] * z + start[:, None]
@@ -174,6 +179,8 @@ class Geometry:
         if motion.control is None:
             return Path(left, right)
         shape = motion.control.shape[1:]
+        # The points move before the matrix acts, so the matrix acts on the displacements as well.
+        # On the few control points that costs nothing.
         bent = tensor((matrix @ motion.control.reshape(3, -1)).reshape(3, *shape))
         weights = [tensor(own[turn]) for own, turn in zip(self.basis, order, strict=True)]
         bent = apply_along(apply_along(bent, 1, weights[0]), 2, weights[1])
@@ -246,7 +253,10 @@ def resample(
         return moved[:, None], nearest
     where = torch.stack([path.positions() for path in paths])
     size = torch.tensor(image.shape[2:], device=image.device).view(1, 3, 1, 1, 1)
+    # grid_sample wants x first, and -1 and 1 at the outer edges of the volume. It pads with 0, so
+    # HU are counted from the lower value: what lies outside gets that one.
     unit = ((where * 2 + 1) / size - 1).flip(1).permute(0, 2, 3, 4, 1)
+    # A copy, since the image is int16; so clamping in place leaves the batch alone.
     above = image.float().clamp_(low, high).sub_(low)
     moved = F.grid_sample(above, unit, "bilinear", "zeros", align_corners=False).add_(low)
     marks = label[:, None].float()
@@ -279,12 +289,15 @@ def _gather(
         where = path.positions(planes).view(3, -1)
         for axis, edge in zip(where, image.shape, strict=True):
             axis.clamp_(-1, edge)  # the rim is as far out as anything differs
+        # A half goes to the even voxel, as in grid_sample.
         index = _flat(where.round().to(exact), rows, columns)
         torch.index_select(marks, 0, index, out=nearest[planes].view(-1))
         corner = where.floor()
         z, y, x = where.sub_(corner)
         index = _flat(corner.to(exact), rows, columns)
         faces = []
+        # One index serves all eight corners: the volume is taken from a later start instead. Beyond
+        # the rim that is a voxel of the next row or plane, whose weight is 0.
         for deep in (0, rows * columns):
             edges = []
             for down in (0, columns):

@@ -109,6 +109,7 @@ class LocalExecutor:
         # No daemon: a trial on several devices starts processes of its own.
         process = context.Process(target=_child, args=(task, theirs))
         process.start()
+        # As long as this process has the sending end too, a trial's end is no end of its pipe.
         theirs.close()
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         self._running.append(_Running(task, process, ours, slot, deadline))
@@ -117,8 +118,11 @@ class LocalExecutor:
     def _listen(self, notify: Notify) -> None:
         """Pass on what the trials report, and stop those that spend too much."""
         sources = [r.pipe for r in self._running] + [r.process.sentinel for r in self._running]
+        # Not for ever: a trial that is silent may still use too much memory or time.
         wait(sources, timeout=0.25)
         for running in list(self._running):
+            # Asked before the pipe is emptied: what a trial sent before it ended is then in there.
+            # The other way round its last word might come in between and be lost.
             ended = not running.process.is_alive()
             for stage, fraction in _messages(running):
                 if stage == "end":
@@ -139,6 +143,8 @@ class LocalExecutor:
         if limit is not None and running.task.device == "cpu":
             with contextlib.suppress(psutil.Error):
                 own = psutil.Process(running.process.pid)
+                # The limit is for each process, since each has a device of its own; the largest
+                # counts.
                 team = own.children(recursive=True) if len(running.task.devices) > 1 else []
                 running.peak = max(each.memory_info().rss for each in (own, *team))
             if running.peak > limit:
@@ -148,9 +154,11 @@ class LocalExecutor:
                     f"{limit / 2**30:.2f} GiB.",
                 )
         if running.stopped is not None:
+            # No politer signal: Python would handle it after the call that hangs.
             running.process.kill()
 
     def _stop_all(self) -> None:
+        # All at once, so that they take their leave in the same five seconds.
         for running in self._running:
             running.process.terminate()
         for running in self._running:
@@ -208,6 +216,7 @@ def _child(task: TrialTask, pipe: Connection) -> None:
     die_with_parent()
     # Ctrl-C reaches the whole group; the parent decides what becomes of the trials.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # As an exception, so that the trial says how it ended and gives its lease up.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder: TrialFolder = task.folder
     # Without a log, on a full disk or in a folder that is not ours, the trial still says why.
@@ -216,6 +225,7 @@ def _child(task: TrialTask, pipe: Connection) -> None:
         with open(folder.log, "a", encoding="utf-8", errors="replace") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
+    # Steps may take a millisecond. A pipe that is full would make the trial wait for its parent.
     last = 0.0
 
     def report(stage: str, fraction: float) -> None:

@@ -52,6 +52,8 @@ class Lease:
     def __enter__(self) -> Lease:
         while not self._create():
             found = _read(self.file)
+            # Outside the lock, though it may take a minute: a heartbeat needs the lock, so who is
+            # watched under it never beats and is taken for dead.
             if found is not None and _is_alive(self.file, found):
                 raise LeaseTaken(self.file.parent.name)
             with _alone(self.file.parent):
@@ -62,6 +64,7 @@ class Lease:
         return self
 
     def __exit__(self, *error: object) -> None:
+        # Where there are no locks, a late beat could write into the next holder's file.
         self._stop.set()
         self._thread.join()
         self.give_up()
@@ -87,6 +90,7 @@ class Lease:
             last_word()
             self.file.unlink(missing_ok=True)
 
+        # A lease that cannot be removed voids itself when this process is gone.
         with contextlib.suppress(OSError):
             self.while_ours(leave)
 
@@ -111,12 +115,14 @@ class Lease:
     def _create(self) -> bool:
         with _alone(self.file.parent):
             try:
+                # Even without locks only one process can create a file that must not exist.
                 handle = os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
             except FileExistsError:
                 return False
             try:
                 os.write(handle, self._content(0))
             except OSError:
+                # An empty lease names nobody, so everybody would watch it for a minute.
                 self.file.unlink(missing_ok=True)
                 raise
             finally:
@@ -131,6 +137,8 @@ class Lease:
         beat = 0
 
         def write() -> None:
+            # In place, not by a new file in its stead: a full disk has room for the same bytes, and
+            # what somebody has removed does not come back.
             with open(self.file, "r+b", buffering=0) as file:
                 file.write(self._content(beat))
 
@@ -157,12 +165,16 @@ def _is_alive(file: Path, found: bytes) -> bool:
     """Whether the process that holds a lease lives."""
     holder = _parse(found)
     if holder is not None and holder.get("machine") == machine():
+        # Numbers of processes are given out again; a namesake was born at another time.
         pid = int(holder.get("pid", 0))
         return psutil.pid_exists(pid) and holder.get("born") == _born(pid)
+    # Elsewhere, or a file that cannot be read: what counts is whether it changes, by a clock that
+    # nobody sets.
     end = time.monotonic() + STALE_AFTER
     while time.monotonic() < end:
         time.sleep(min(1.0, STALE_AFTER / 10))
         now = _read(file)
+        # A beat or a new holder; if it is gone, its holder has given it up.
         if now != found:
             return now is not None
     return False
@@ -199,6 +211,8 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         import fcntl
 
+        # The folder is locked, not the lease: that file is removed and made anew, and a lock on one
+        # that is removed keeps nobody out. It goes with the process, however that ends.
         handle = os.open(folder, os.O_RDONLY)
         fcntl.flock(handle, fcntl.LOCK_EX)
     except (ImportError, OSError):  # Windows; file systems without locks

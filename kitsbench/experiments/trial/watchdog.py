@@ -53,6 +53,8 @@ class Watchdog:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
+        # First the thread, which would set the timer again; then the timer, which would write into
+        # a file that is closed.
         self._stop.set()
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()
@@ -61,6 +63,9 @@ class Watchdog:
 
     def _watch(self) -> None:
         while True:
+            # Wound up anew at every look. To do that this thread needs the interpreter's lock;
+            # while other code keeps it, the timer, which needs none, runs out. It allows a little
+            # more than the thread, so that whoever can still speak does so.
             faulthandler.dump_traceback_later(
                 self.limit * (1 + 2 / LOOKS), file=self._stacks, exit=True
             )
@@ -70,6 +75,8 @@ class Watchdog:
                 break
         faulthandler.dump_traceback(file=self._stacks, all_threads=True)
         faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+        # Not sys.exit, which ends this thread only, nor anything that cleans up: the main thread is
+        # stuck and would be waited for.
         try:
             self.tell(stalled(self.limit))
         finally:

@@ -95,6 +95,8 @@ def case_component(blocks: Sequence[Array]) -> Component:
     """
     n = sum(len(block) for block in blocks)
     df = n - len(blocks)
+    # Within folds: their means differ by the networks that scored them, which is not the cases'
+    # doing.
     squares = sum(float(((block - block.mean()) ** 2).sum()) for block in blocks)
     return Component(squares / df if df else 0.0, df, 1 / n)
 
@@ -113,6 +115,8 @@ def run_component(blocks: Sequence[Array]) -> Component:
         means = block.mean(axis=0)
         squares += float(((means - means.mean()) ** 2).sum())
         df += len(means) - 1
+        # The mean over cases weighs a fold by its cases, and its networks are others than those of
+        # any other fold.
         weight += (len(block) / n) ** 2 / len(means)
     return Component(squares / df if df else 0.0, df, weight)
 
@@ -150,6 +154,8 @@ def joined(components: Sequence[Component]) -> tuple[float, float]:
     used = [component for component in components if component.df > 0]
     if not used:
         return variance, 0.0
+    # By the weights alone. With the mean squares that were seen, which have few degrees of freedom
+    # and vary widely, a method that looks quiet by chance would hardly count.
     df = sum(c.weight for c in used) ** 2 / sum(c.weight**2 / c.df for c in used)
     return variance, df
 
@@ -192,18 +198,27 @@ def two_way_test(
     case_means = [block.mean(axis=1) for block in a]
     if b is not None:
         case_means = [m - block.mean(axis=1) for m, block in zip(case_means, b, strict=True)]
+    # Cases are paired, so what makes a case hard for both cancels in the difference. Seeds are not:
+    # the runs of two methods share nothing, and their variances add.
     case = case_component(case_means)
     v_run, df_run = joined([run_component(method) for method in methods])
     v_residual, df_residual = joined([residual_component(method) for method in methods])
     v_case = case.variance
+    # A case's mean over seeds holds a part of the residual, and a run's mean over cases holds the
+    # same part: their sum has it twice.
     taken = 0.0 if conservative else v_residual
+    # Each of the three is an estimate, so the difference may come out below one of its parts or
+    # below 0. A true variance cannot: what would make it so is noise, and is cut off.
     raw = v_case + v_run - taken
     se2 = max(raw, v_case, v_run)
     parts = [(v_case, case.df), (v_run, df_run), (taken, df_residual)]
+    # The residual's variance adds up here too, though it is subtracted above; what has no degrees
+    # of freedom has no say.
     spread = sum(v * v / d for v, d in parts if d > 0)
     # The approximation falls below 1 where the residual exceeds both other components, which
     # happens by chance in very small tables; a t distribution needs one degree of freedom.
     df = max(se2 * se2 / spread if spread > 0 else case.df, 1.0)
+    # The estimate weighs every case alike, whatever the size of its fold.
     result = t_result(
         "two-way case x run t",
         "L1",
