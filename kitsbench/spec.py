@@ -199,7 +199,19 @@ class Spec:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands, for losses that change with it. Fractions lie in [0, 1]."""
+    """Where training stands, for losses that change with it.
+
+    Attributes
+    ----------
+    stage : str
+        Name of the current stage.
+    stage_fraction : float
+        Progress within it, in [0, 1].
+    fraction : float
+        Share of the budget that is spent, in [0, 1].
+    step : int
+        Optimiser steps that were done before this one.
+    """
 
     stage: str = "train"
     stage_fraction: float = 0.0

@@ -14,7 +14,7 @@ _BLOCK = 1 << 20
 
 
 class Counts(NamedTuple):
-    """Voxels of one region: hits, false alarms, misses, and the rest."""
+    """Voxels of one region: hits (tp), false alarms (fp), misses (fn), and the rest (tn)."""
 
     tp: int
     fp: int

@@ -19,7 +19,21 @@ class _Strict(BaseModel):
 
 
 class Dataset(_Strict):
-    """The scans, and whether they are real."""
+    """The scans, and whether they are real.
+
+    Attributes
+    ----------
+    name : str
+        As tables call it.
+    fingerprint : str
+        Hash of the files; entries of one table have the same.
+    n_cases : int
+        Cases that were used.
+    synthetic : bool
+        Whether the scans are made up, as the phantom's are.
+    note : str
+        What a reader should know about them.
+    """
 
     name: str = Field(min_length=1)
     fingerprint: str = Field(min_length=1)
@@ -29,7 +43,17 @@ class Dataset(_Strict):
 
 
 class RecipeNote(_Strict):
-    """The recipe's name, the hash of its full text, and the text."""
+    """How was trained.
+
+    Attributes
+    ----------
+    name : str
+        ``matched``, or what a plugin calls its paper's recipe.
+    digest : str
+        Hash of ``full``.
+    full : dict
+        The whole recipe as plain data.
+    """
 
     name: str
     digest: str
@@ -37,7 +61,17 @@ class RecipeNote(_Strict):
 
 
 class BudgetNote(_Strict):
-    """What one training run could spend."""
+    """What one training run could spend.
+
+    Attributes
+    ----------
+    text : str
+        As ``--budget`` takes it, such as ``2h``.
+    amount : float
+        In the unit.
+    unit : str
+        ``seconds`` on the device, ``steps``, ``voxels`` or ``flops``.
+    """
 
     text: str
     amount: float = Field(gt=0)
@@ -45,7 +79,17 @@ class BudgetNote(_Strict):
 
 
 class Folds(_Strict):
-    """Which parts of the split were tested."""
+    """Which parts of the split were tested.
+
+    Attributes
+    ----------
+    count : int
+        Folds of the split.
+    used : list of int
+        Those that were held out in turn.
+    split_id : str
+        Hash of which case is in which fold.
+    """
 
     count: int = Field(ge=1)
     used: list[int] = Field(min_length=1)
@@ -55,8 +99,20 @@ class Folds(_Strict):
 class Score(_Strict):
     """A mean with its interval; null where it is undefined.
 
-    ``sd_over_folds`` is the standard deviation over the means of the folds; the interval is the
-    95 % confidence interval over cases and training runs.
+    Attributes
+    ----------
+    protocol, region, metric : str
+        What was measured, in the words of ``kitsbench evaluate``.
+    mean : float or None
+        Over the cases of all folds, in the unit of the metric.
+    sd_over_folds : float or None
+        Standard deviation over the means of the folds.
+    ci_low, ci_high : float or None
+        95 % confidence interval over cases and training runs.
+    n_cases : int
+        Cases that are in the mean.
+    n_undefined, n_failed : int
+        Scores (of a case by a training run) without a value, and those whose prediction failed.
     """
 
     protocol: str
@@ -84,7 +140,22 @@ class Score(_Strict):
 
 
 class Rank(_Strict):
-    """Place within the experiment that made the entry; groups compare nowhere else."""
+    """Place within the experiment that made the entry; groups compare nowhere else.
+
+    Attributes
+    ----------
+    rank : float
+        1 for the best; ties all get the smallest of their ranks.
+    rank_low, rank_high : float or None
+        95 % of the bootstrap's ranks lie between them.
+    p_first : float or None
+        Share of the bootstrap's samples in which it came first.
+    group : str
+        Letters; architectures that share one could not be told apart.
+    scope : {"L0", "L1", "L2", ""}
+        What the comparison speaks about: these trained networks, the architectures, or other
+        training sets too.
+    """
 
     rank: float
     rank_low: float | None = None
@@ -95,7 +166,17 @@ class Rank(_Strict):
 
 
 class Trials(_Strict):
-    """The training runs behind the scores, failed ones included."""
+    """The training runs behind the scores, failed ones included.
+
+    Attributes
+    ----------
+    finished, failed : int
+        How many ended so.
+    reasons : dict of str to int
+        Why those that failed did, and how often.
+    ids : list of str
+        Of all of them.
+    """
 
     finished: int = Field(ge=0)
     failed: int = Field(ge=0)
@@ -115,7 +196,25 @@ class Trials(_Strict):
 
 
 class Cost(_Strict):
-    """What the architecture is and spent; means over the finished trials. Null: not known."""
+    """What the architecture is and spent; means over the finished trials. Null: not known.
+
+    Attributes
+    ----------
+    parameters, paper_parameters : int or None
+        Trainable numbers of the network, and what its paper states.
+    flops_step : float or None
+        Floating-point operations of one patch in a training step.
+    device_seconds, steps, voxels, flops : float or None
+        Spent by one training run, in every currency.
+    patches_per_s : float or None
+        Of training, on the device's clock.
+    inference_ms : float or None
+        One patch forward.
+    peak_memory_bytes : int or None
+        The largest of all trials.
+    device : str
+        Name of the device.
+    """
 
     parameters: int | None = None
     paper_parameters: int | None = None
@@ -131,7 +230,25 @@ class Cost(_Strict):
 
 
 class Provenance(_Strict):
-    """Where the entry comes from."""
+    """Where the entry comes from.
+
+    Attributes
+    ----------
+    kitsbench : str
+        Version of this package.
+    distribution, version : str
+        Package of the plugin; empty for a single file.
+    source_hash : str
+        Hash of the plugin's code.
+    config : dict
+        Settings of the architecture.
+    command : str
+        What was called.
+    created : str
+        When, ISO 8601.
+    environment : dict
+        Machine, driver and versions of libraries.
+    """
 
     kitsbench: str
     distribution: str
@@ -148,12 +265,28 @@ class Entry(_Strict):
 
     Attributes
     ----------
+    schema_version : int
     name : str
-        Label of the configured architecture, such as ``unet3d:width=0.5``.
-    experiment : str
-        Hash of the trials of the experiment; ranks and groups hold within it.
+        Name of the configured architecture, such as ``unet3d:width=0.5``.
+    title, paper : str
+        For people; empty where the plugin has none.
+    dataset : Dataset
     synthetic : bool
         The same as the dataset's, repeated where nobody can overlook it.
+    protocol : str
+        By which was scored.
+    endpoint : str
+        ``region:metric`` that the table is sorted by.
+    recipe, budget, folds : RecipeNote, BudgetNote, Folds
+    seeds : int
+        Training runs for each fold.
+    experiment : str
+        Hash of the trials of the experiment; ranks and groups hold within it.
+    rank : Rank or None
+        None where nothing was compared.
+    scores : list of Score
+        Of the regions of every protocol that was scored.
+    trials, cost, provenance : Trials, Cost, Provenance
     """
 
     schema_version: Literal[1] = 1

@@ -89,7 +89,17 @@ class Patience:
 
 @dataclass
 class Promise:
-    """What a server said about a file."""
+    """What a server said about a file.
+
+    Attributes
+    ----------
+    size : int or None
+        Bytes.
+    sha256 : str or None
+        Of the content, in hexadecimal digits.
+    etag : str or None
+        Changes when the file does.
+    """
 
     size: int | None = None
     sha256: str | None = None

@@ -62,7 +62,25 @@ class Contrast:
 
 @dataclass
 class Body:
-    """Half axes of the trunk and its layers, mm."""
+    """The trunk and its layers.
+
+    Attributes
+    ----------
+    half_width, front, back : float
+        mm from the middle of the trunk to the skin at the side, in front and behind.
+    waist : float
+        Share of the half width that is lost at the waist.
+    fat_layer, muscle_layer : float
+        Thickness of the fat below the skin and of the abdominal wall, mm.
+    squareness : float
+        0 for an ellipse; larger values fill the corners.
+    lordosis, scoliosis : float
+        How far the spine is bent to the front and to the side, mm.
+    diaphragm : float
+        Height of the diaphragm above the kidneys, mm.
+    liver_size, spleen_size : float
+        Factors on the usual organ.
+    """
 
     half_width: float
     front: float
@@ -82,8 +100,29 @@ class Body:
 class Kidney:
     """A bean: half axes, bend, pose, and what is inside.
 
-    ``axes`` are the half axes (long, thick, wide) in mm; the frame's rows are the long axis, the
-    direction of the thickness, and the direction towards the hilum.
+    Attributes
+    ----------
+    side : int
+        1 for the patient's right, -1 for the left.
+    centre : (float, float, float)
+        mm.
+    axes : (float, float, float)
+        Half axes (long, thick, wide) in mm.
+    frame : ndarray (3, 3)
+        Its rows are the long axis, the direction of the thickness, and the direction towards the
+        hilum, each (z, y, x).
+    bend : float
+        How far the poles lean towards the hilum, as a share of the wide half axis.
+    sinus : float
+        Factor on the usual size of the renal sinus.
+    cortex_mm : float
+        Thickness of the cortex.
+    volume_ml : float
+        Volume that the label shall have.
+    perirenal_fat_mm : float
+        Thickness of the fat round it.
+    field_seed : int
+        Of the lobes on its surface.
     """
 
     side: int
@@ -100,7 +139,34 @@ class Kidney:
 
 @dataclass
 class Lesion:
-    """A tumour or a cyst: a ball with bumps."""
+    """A tumour or a cyst: a ball with bumps.
+
+    Attributes
+    ----------
+    kind : {"tumor", "cyst"}
+    kidney : int
+        Place in the patient's list of the kidney that it grows on.
+    centre : (float, float, float)
+        mm.
+    radius : float
+        Of the ball, mm.
+    stretch : (float, float, float)
+        Factors on the radius along (z, y, x).
+    lobulation : float
+        Height of the bumps as a share of the radius.
+    hu : float
+        Mean intensity of living tissue.
+    texture : float
+        SD of the intensities within it, HU.
+    necrosis : float
+        Squared relative radius of the dead core; 0 for none.
+    histology : str
+        A key of :data:`HISTOLOGY`, or ``cyst``.
+    volume_ml : float
+        Volume that the label shall have.
+    field_seed : int
+        Of the bumps.
+    """
 
     kind: str
     kidney: int
@@ -118,7 +184,19 @@ class Lesion:
 
 @dataclass
 class Patient:
-    """Everything that is drawn at random for one case."""
+    """Everything that is drawn at random for one case.
+
+    Attributes
+    ----------
+    body : Body
+    contrast : Contrast
+    kidneys : list of Kidney
+        The right one first; a solitary one is alone.
+    lesions : list of Lesion
+        Cysts, then tumours.
+    seed : int
+        Of the random fields that its tissues share.
+    """
 
     body: Body
     contrast: Contrast
