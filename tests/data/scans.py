@@ -54,6 +54,16 @@ def save(
     return path
 
 
+def on_file_voxels(case) -> np.ndarray:
+    """Labels of a prepared case on the voxels of its file, brought there as predictions are."""
+    import torch
+
+    from kitsbench.inference.native import nearest_native
+
+    mapping = np.linalg.inv(case.affine) @ np.asarray(case.native["affine"])
+    return nearest_native(torch.from_numpy(case.label), mapping, case.native["shape"])
+
+
 def patch(path: Path, **fields) -> None:
     """Change raw header fields of a file, whatever nibabel thinks of the result."""
     import gzip

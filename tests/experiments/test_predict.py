@@ -92,14 +92,14 @@ def test_an_architecture_stands_for_the_mean_of_its_trials(finished, unknown_sca
     assert "Warning" not in predicted.err
     found = np.asarray(nibabel.load(tmp_path / "out" / "patient.nii.gz").dataobj)
 
-    from kitsbench.data.preparation.volumes import prepare_image
+    from kitsbench.data.preparation.volumes import load_case
 
     ids = [t["id"] for t in done.json["trials"] if t["architecture"] == "alpha"]
     total = 0
     for name in ids:
         opened = open_trials([workdir / "trials" / name], torch.device("cpu"))
         ((spacing,),) = [tuple(grids.values()) for grids in opened.spacings]
-        case = prepare_image(unknown_scan, spacing)
+        case = load_case("patient", unknown_scan, None, spacing).case
         (predictor,) = opened.trained.predictors
         total = total + predictor.probabilities({"image": case})["segmentation"]
     image = nibabel.load(unknown_scan)

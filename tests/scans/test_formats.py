@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scans import ct, save
 
-from kitsbench.data.preparation.volumes import prepare_image
+from kitsbench.data.preparation.volumes import load_case
 from kitsbench.scans.findings import Refused
 from kitsbench.scans.formats import open_scan, stem_of
 from kitsbench.scans.header import canonical
@@ -97,7 +97,7 @@ def same_as_nifti(path, array, affine, tmp_path):
     assert [f.what for f in scan.header.findings + findings] == []
     np.testing.assert_array_equal(image, expected.read()[0])
     # and on to the grid of the networks
-    a, b = prepare_image(path, (4.0, 3.0, 3.0)), prepare_image(reference, (4.0, 3.0, 3.0))
+    a, b = (load_case("case", file, None, (4.0, 3.0, 3.0)).case for file in (path, reference))
     np.testing.assert_allclose(a.affine, b.affine, atol=2e-4)
     assert np.abs(a.image.astype(int) - b.image).max() <= 1
     # A label map lies on its image, for whoever opens both.

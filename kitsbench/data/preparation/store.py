@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from kitsbench.data.preparation.native_grid import NativeGrid
 from kitsbench.errors import DataError
 from kitsbench.files import read_json
 
@@ -50,11 +49,6 @@ class PreparedCase:
     affine: np.ndarray
     native: dict[str, Any]
     foreground: dict[int, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def grid(self) -> NativeGrid:
-        """The way back from the prepared grid to the voxels of the file."""
-        return NativeGrid.of(self.native, self.affine)
 
 
 class PreparedStore:

@@ -11,17 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from kitsbench.data.preparation.native_grid import NativeGrid
 from kitsbench.data.preparation.resample import resample
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.errors import UsageError
 from kitsbench.scans.findings import Finding, Refused
-from kitsbench.scans.formats import open_scan, stem_of
+from kitsbench.scans.formats import open_scan
 from kitsbench.scans.geometry import grid_shift, resampled_grid, same_grid, spacing_of
 from kitsbench.scans.header import Header, canonical, refuse
 from kitsbench.scans.nifti import read_header, read_label
-
-__all__ = ["Loaded", "NativeGrid", "load_case", "prepare_image"]
 
 
 @dataclass
@@ -38,27 +35,6 @@ class Loaded:
 
     case: PreparedCase
     findings: list[Finding] = field(default_factory=list)
-
-
-def prepare_image(path: Path, spacing: tuple[float, float, float], case: str = "") -> PreparedCase:
-    """Prepare one scan in memory.
-
-    Parameters
-    ----------
-    path : Path
-        A CT in any format that :func:`~kitsbench.scans.formats.open_scan` reads.
-    spacing : tuple of float
-        Wanted spacing (z, y, x) in mm.
-    case : str
-        Id for messages; the file's name by default.
-
-    Raises
-    ------
-    DataError
-        The file cannot be used; the text says why.
-    """
-    path = Path(path)
-    return load_case(case or stem_of(path), path, None, spacing).case
 
 
 def load_case(

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scans import KITS_AFFINE, ct, kidneys, save
+from scans import KITS_AFFINE, ct, kidneys, on_file_voxels, save
 
-from kitsbench.data.preparation.native_grid import NativeGrid
-from kitsbench.data.preparation.volumes import load_case, prepare_image
-from kitsbench.scans.geometry import canonical_affine, resampled_grid, spacing_of
+from kitsbench.data.preparation.volumes import load_case
+from kitsbench.scans.geometry import axes_of, canonical_affine, resampled_grid, spacing_of
 from kitsbench.scans.nifti import read_header
 from kitsbench.scans.writing import write_label
 
@@ -63,7 +62,7 @@ def test_label_maps_return_to_their_voxels(tmp_path, affine, target):
     mask = save(tmp_path / "mask.nii", label, affine)
     prepared = load_case("case", path, mask, target).case
 
-    back = prepared.grid.nearest(prepared.label)
+    back = on_file_voxels(prepared)
     assert back.shape == shape
     coarse = max(max(target), *spacing_of(affine))
     assert dice(back > 0, label > 0) > 1 - 0.045 * coarse
@@ -74,45 +73,35 @@ def test_label_maps_return_to_their_voxels(tmp_path, affine, target):
     np.testing.assert_array_equal(written.affine, given_image.affine)
     assert written.shape == given_image.shape
 
-    for axis in range(3):
-        positions = prepared.grid.positions(axis)
-        assert positions.min() > -1
-        assert positions.max() < prepared.image.shape[axis]
+    # No voxel of the file lies farther than one prepared voxel from the prepared grid.
+    corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(shape) - 1)
+    places = (corners @ affine[:3, :3].T + affine[:3, 3] - prepared.affine[:3, 3]) @ np.linalg.inv(
+        prepared.affine[:3, :3]
+    ).T
+    assert places.min() > -1
+    assert (places < prepared.image.shape).all()
 
 
 @settings(max_examples=50)
 @given(affine=affines(), target=st.tuples(*[st.floats(0.5, 8.0)] * 3), data=st.data())
-def test_positions_agree_with_the_affines(affine, target, data):
+def test_preparing_mixes_no_axes(affine, target, data):
+    """Each axis is rescaled by itself about the middle of its box, however the file is turned."""
     shape = tuple(data.draw(st.integers(3, 30)) for _ in range(3))
-    native = native_of(affine, shape)
     canonical = canonical_affine(affine, shape)
-    zyx = tuple(shape[k] for k in native["order"])
-    prepared, _ = resampled_grid(canonical, zyx, target)
-    grid = NativeGrid.of(native, prepared)
-    assert grid.canonical_shape == zyx
-    voxel = [data.draw(st.integers(0, n - 1)) for n in zyx]
-    index = [grid.positions(axis)[v] for axis, v in enumerate(voxel)]
-    np.testing.assert_allclose(prepared @ [*index, 1], canonical @ [*voxel, 1], atol=1e-6)
-
-
-def native_of(affine, shape):
-    from kitsbench.scans.geometry import axes_of
-
-    axes = axes_of(affine)
-    return {
-        "affine": affine.tolist(),
-        "shape": list(shape),
-        "order": list(axes.order),
-        "flipped": list(axes.flipped),
-    }
+    zyx = tuple(shape[k] for k in axes_of(affine).order)
+    prepared, count = resampled_grid(canonical, zyx, target)
+    mapping = np.linalg.inv(canonical) @ prepared
+    np.testing.assert_allclose(mapping[:3, :3], np.diag(np.diag(mapping)[:3]), atol=1e-6)
+    middles = [[*((np.array(n) - 1) / 2), 1] for n in (count, zyx)]
+    np.testing.assert_allclose(prepared @ middles[0], canonical @ middles[1], atol=1e-6)
 
 
 def test_the_same_spacing_changes_no_voxel(tmp_path):
     path = save(tmp_path / "image.nii.gz", ct())
-    prepared = prepare_image(path, (3.0, 2.0, 2.0))
+    mask = save(tmp_path / "mask.nii.gz", kidneys())
+    prepared = load_case("case", path, mask, (3.0, 2.0, 2.0)).case
     np.testing.assert_array_equal(prepared.image, ct()[::-1, ::-1, ::-1])
-    assert prepared.grid.identical
-    np.testing.assert_array_equal(prepared.grid.to_disk(prepared.image), ct())
+    np.testing.assert_array_equal(on_file_voxels(prepared), kidneys())
 
 
 def test_resampling_agrees_with_scipy(tmp_path):
@@ -123,8 +112,8 @@ def test_resampling_agrees_with_scipy(tmp_path):
     prepared = load_case("case", path, mask, (2.0, 3.1, 1.7)).case
     source = ct()[::-1, ::-1, ::-1].astype(float)
     index = np.indices(prepared.image.shape).reshape(3, -1).astype(float)
-    scale, offset = np.array(prepared.grid.scale), np.array(prepared.grid.offset)
-    where = index * scale[:, None] + offset[:, None]
+    mapping = np.linalg.inv(canonical_affine(KITS_AFFINE, ct().shape)) @ prepared.affine
+    where = mapping[:3, :3] @ index + mapping[:3, 3:]
     expected = map_coordinates(source, where, order=1, mode="nearest")
     expected = expected.reshape(prepared.image.shape)
     assert np.abs(prepared.image - expected).max() <= 0.51  # rounding to whole HU
@@ -135,7 +124,7 @@ def test_resampling_follows_torchio(tmp_path):
     """The same grid and, within rounding, the same values as torchio's Resample."""
     torchio = pytest.importorskip("torchio")
     path = save(tmp_path / "image.nii.gz", ct())
-    prepared = prepare_image(path, (1.5, 4.0, 4.0))
+    prepared = load_case("case", path, None, (1.5, 4.0, 4.0)).case
     reference = torchio.ScalarImage(path=tmp_path / "image.nii.gz")
     target = (prepared.image.shape[::-1], prepared.affine[:, [2, 1, 0, 3]])
     moved = torchio.Resample(target=target)(torchio.ToCanonical()(reference))
@@ -144,20 +133,12 @@ def test_resampling_follows_torchio(tmp_path):
     assert np.abs(values[inside] - prepared.image[inside]).max() <= 1.01
 
 
-def test_foreign_grids_are_refused():
-    native = native_of(KITS_AFFINE, (12, 16, 18))
-    turned = np.eye(4)
-    turned[:2, :2] = [[0.8, -0.6], [0.6, 0.8]]
-    with pytest.raises(ValueError, match="do not belong together"):
-        NativeGrid.of(native, turned)
-
-
 def test_a_prediction_of_a_real_scan_fits_it(shared, tmp_path):
     source = shared / "data" / "totalsegmentator-example"
     prepared = load_case(
         "crop", source / "ct_crop.nii.gz", source / "kidneys_crop.nii.gz", (2.0, 2.0, 2.0)
     ).case
-    back = prepared.grid.nearest(prepared.label)
+    back = on_file_voxels(prepared)
     truth = np.asarray(nibabel.load(source / "kidneys_crop.nii.gz").dataobj)
     for value in (1, 2):
         assert dice(back == value, truth == value) > 0.97

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
-from scans import save
+from scans import on_file_voxels, save
 
 from kitsbench.data.preparation.volumes import load_case
 from kitsbench.scans.writing import write_label
@@ -63,7 +63,7 @@ def back(tmp_path, shape, affine, label, spacing):
     scan = save(tmp_path / "scan.nii", image, affine)
     mask = save(tmp_path / "mask.nii", label, affine)
     case = load_case("case", scan, mask, spacing).case
-    write_label(tmp_path / "back.nii", case.grid.nearest(case.label), case.native)
+    write_label(tmp_path / "back.nii", on_file_voxels(case), case.native)
     found, original = nibabel.load(tmp_path / "back.nii"), nibabel.load(scan)
     assert found.shape == original.shape
     np.testing.assert_allclose(found.affine, original.affine, rtol=0, atol=1e-5)
