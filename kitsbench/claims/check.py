@@ -20,8 +20,6 @@ from kitsbench.metrics import FAILED, TRUTH_EMPTY, find
 from kitsbench.statistics import compare, read_scores, validate_scores
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 
-VERDICTS = ("replicated", "contradicted", "not settled", "not tested")
-
 
 @dataclass(frozen=True)
 class Evidence:
@@ -100,9 +98,9 @@ def check_claims(
     Returns
     -------
     list of dict
-        ``id, paper, statement, figure, conditions, mode, dataset, verdict`` (one of
-        :data:`VERDICTS`), ``reason``, ``missing`` (list of what a test would need), ``caution``,
-        ``smallest_detectable_gap`` (largest of the open steps) and ``steps``.
+        ``id, paper, statement, figure, conditions, mode, dataset``; ``verdict``: replicated,
+        contradicted, not settled or not tested; ``reason``, ``missing`` (list of what a test would
+        need), ``caution``, ``smallest_detectable_gap`` (largest of the open steps) and ``steps``.
     """
     scores = evidence.scores if evidence.scores.empty else validate_scores(evidence.scores)
     return [_check(claim, scores, evidence, alpha) for claim in claims]

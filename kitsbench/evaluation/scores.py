@@ -20,9 +20,6 @@ from kitsbench.evaluation.pairs import LabelPair, PredictedMap
 from kitsbench.evaluation.protocols import Protocol, Region, check_metrics, get_protocol
 from kitsbench.metrics import Value, find
 
-STATUSES = ("ok", "empty_prediction", "both_empty", "false_positive", "failed")
-"""Every status of a score."""
-
 
 def score_case(
     prediction: np.ndarray,

@@ -16,8 +16,6 @@ from kitsbench.recipe import (
     Transform,
 )
 
-Shape = tuple[int, int, int]
-
 INTENSITY_AND_SHAPE = (
     Transform("rotation", 0.3, (("degrees", (15.0, 15.0, 15.0)),)),
     Transform("scale", 0.3, (("range", (0.85, 1.2)),)),

@@ -15,8 +15,6 @@ from kitsbench.scans.geometry import axes_of
 from kitsbench.scans.nifti import read_header, read_image, read_label
 
 ENHANCEMENT = "kidney_hu"
-COLUMNS = ("tumor_volume_ml", "cyst_volume_ml", "kidney_volume_ml", "cyst_present",
-           "slice_thickness_mm", ENHANCEMENT)  # fmt: skip
 
 
 def measure_cases(

@@ -1,7 +1,7 @@
 """What the public KiTS data look like: the numbers that a dataset is held against.
 
 Geometry and volumes are measured from all public masks (210 of KiTS19, 489 of KiTS23); intensities
-from the pooled voxels of KiTS23's 489 cases, and from the statistics of its single cases.
+from the pooled voxels of KiTS23's 489 cases.
 """
 
 from __future__ import annotations
@@ -79,31 +79,17 @@ class Intensity:
         Of all its voxels together.
     pooled : tuple of float
         Quantiles (0.5, 5, 25, 50, 75, 95, 99.5 %) of all its voxels together.
-    case_median, within_sd : tuple of float
-        Quantiles (5, 25, 50, 75, 95 %) over cases of a case's median and SD.
     """
 
     mean: float
     sd: float
     pooled: tuple[float, ...]
-    case_median: Five
-    within_sd: Five
 
 
 HU = {
-    "kidney": Intensity(
-        115.5,
-        75.2,
-        (-64, -9, 68, 117, 162, 235, 312),
-        (71, 96, 120, 146, 195),
-        (38, 50, 59, 73, 99),
-    ),
-    "tumor": Intensity(
-        61.3, 54.2, (-52, -12, 24, 55, 91, 155, 265), (26, 53, 74, 99, 155), (24, 32, 40, 49, 69)
-    ),
-    "cyst": Intensity(
-        19.3, 36.5, (-55, -27, -3, 14, 35, 86, 172), (2, 13, 24, 44, 86), (20, 28, 35, 43, 58)
-    ),
+    "kidney": Intensity(115.5, 75.2, (-64, -9, 68, 117, 162, 235, 312)),
+    "tumor": Intensity(61.3, 54.2, (-52, -12, 24, 55, 91, 155, 265)),
+    "cyst": Intensity(19.3, 36.5, (-55, -27, -3, 14, 35, 86, 172)),
 }
 
 
