@@ -1,4 +1,8 @@
-"""What the papers claim, as data, and what an experiment says about it."""
+"""What the papers claim, as data, and what an experiment says about it.
+
+In: claims, and the scores of an experiment or a table. Out: for each claim whether it was
+replicated, contradicted, not settled or not tested.
+"""
 
 from kitsbench.claims.check import Evidence, check_claims, evidence_of_table, evidence_of_workdir
 from kitsbench.claims.registry import Claim, Step, read_registry

@@ -1,4 +1,7 @@
-"""The command line: one file a verb, imported only when that verb is called."""
+"""The command line: one file a verb, imported only when that verb is called.
+
+In: words. Out: results on stdout, all else on stderr, and an exit status.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """The checks that every plugin must pass; authors run them in their own CI.
 
+In: a plugin. Out: for each rule of the contract whether it is kept, and what to do if not.
+
 From the command line: ``kitsbench check my_net`` or ``kitsbench check plugin.py``. In a test::
 
     import pytest

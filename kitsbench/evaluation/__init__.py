@@ -1,7 +1,8 @@
 """Label maps -> scores: the official protocols, their metrics, and folders of predictions.
 
-Needs numpy, scipy and nibabel, never torch. Arrays are ``(z, y, x)``, spacings ``(z, y, x)`` in
-mm.
+In: predicted and true label maps, or folders of them, and a protocol. Out: rows of case, region,
+metric, value and status. Needs numpy, scipy and nibabel, never torch. Arrays are ``(z, y, x)``,
+spacings ``(z, y, x)`` in mm.
 """
 
 from kitsbench.evaluation.folder_scores import Evaluation, Problem, side_by_side

@@ -1,4 +1,7 @@
-"""Published entries: what one holds, and how they are added, checked and rendered."""
+"""Published entries: what one holds, and how they are added, checked and rendered.
+
+In: a working directory whose trials have ended. Out: entries as JSON, and their boards in Markdown.
+"""
 
 from kitsbench.leaderboard.board import Problem, add_entries, check_boards, read_board
 from kitsbench.leaderboard.render import render_boards

@@ -1,5 +1,7 @@
 """Scores to tests, ranks, verdicts and plans.
 
+In: a table of scores. Out: verdicts with their intervals, ranks, and what a design could see.
+
 The unit that inflates significance is the trained model, not the case: all cases of a fold are
 scored by one network. The default test therefore treats cases and training runs as random
 (:func:`two_way_test`); with one seed it falls back to folds, and with one seed and few folds it

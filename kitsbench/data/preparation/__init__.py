@@ -1,4 +1,4 @@
 """Cases onto the grid that networks see.
 
-In: a dataset and a spacing. Out: a store of memory-mapped volumes that knows the way back.
+In: a dataset and a spacing. Out: memory-mapped volumes that remember the grid of their files.
 """
