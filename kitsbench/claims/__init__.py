@@ -5,7 +5,7 @@ replicated, contradicted, not settled or not tested.
 """
 
 from kitsbench.claims.check import Evidence, check_claims, evidence_of_table, evidence_of_workdir
-from kitsbench.claims.registry import Claim, Step, read_registry
+from kitsbench.claims.statements import Claim, Step, read_registry
 
 __all__ = [
     "Claim",

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from kitsbench.claims.entrants import match_pair
-from kitsbench.claims.registry import Claim, Step
+from kitsbench.claims.statements import Claim, Step
 from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.results import load_results
 from kitsbench.metrics import FAILED, TRUTH_EMPTY, find

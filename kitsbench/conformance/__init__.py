@@ -14,7 +14,7 @@ From the command line: ``kitsbench check my_net`` or ``kitsbench check plugin.py
 The checks run on the CPU with small patches and the size ``tiny`` where the architecture has one.
 """
 
-from kitsbench.conformance.report import Outcome, Report, Violation
+from kitsbench.conformance.outcome import Outcome, Report, Violation
 from kitsbench.conformance.runner import Check, check, checks
 
 __all__ = ["Check", "Outcome", "Report", "Violation", "check", "checks"]

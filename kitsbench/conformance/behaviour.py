@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kitsbench.conformance import surroundings
-from kitsbench.conformance.report import Violation
+from kitsbench.conformance.outcome import Violation
 from kitsbench.conformance.subject import SMALL, Subject, batch, outputs_of
 from kitsbench.spec import Head, Progress, Shape, Spec
 

@@ -9,7 +9,7 @@ import torch
 from kitsbench import registry
 from kitsbench.architecture import Setting
 from kitsbench.configuration import SIZES, configure
-from kitsbench.conformance.report import Violation
+from kitsbench.conformance.outcome import Violation
 from kitsbench.conformance.subject import Subject, trained_by
 from kitsbench.spec import Shape, Spec
 

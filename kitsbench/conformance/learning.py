@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kitsbench.architecture import Stage
 from kitsbench.conformance.behaviour import decodable
-from kitsbench.conformance.report import Violation
+from kitsbench.conformance.outcome import Violation
 from kitsbench.conformance.subject import Subject, batch, outputs_of, trained_by
 from kitsbench.spec import Head, Progress, Spec
 

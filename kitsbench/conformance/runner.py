@@ -12,7 +12,7 @@ import torch
 from kitsbench import registry
 from kitsbench.architecture import Architecture, Setting
 from kitsbench.conformance import behaviour, description, learning, surroundings
-from kitsbench.conformance.report import Outcome, Report, Violation
+from kitsbench.conformance.outcome import Outcome, Report, Violation
 from kitsbench.conformance.subject import Subject
 from kitsbench.errors import ContractError, KitsbenchError
 from kitsbench.spec import Task

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kitsbench.architecture import Architecture, Setting, Stage, configure
-from kitsbench.conformance.report import Violation
+from kitsbench.conformance.outcome import Violation
 from kitsbench.spec import Grid, Head, Shape, Spec, Task
 
 SMALL: Shape = (16, 16, 16)

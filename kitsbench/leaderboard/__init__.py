@@ -4,7 +4,7 @@ In: a working directory whose trials have ended. Out: entries as JSON, and their
 """
 
 from kitsbench.leaderboard.board import Problem, add_entries, check_boards, read_board
-from kitsbench.leaderboard.render import render_boards
+from kitsbench.leaderboard.markdown import render_boards
 from kitsbench.leaderboard.schema import Entry
 
 __all__ = ["Entry", "Problem", "add_entries", "check_boards", "read_board", "render_boards"]

@@ -11,7 +11,7 @@ from reporting.workdirs import Plan, write_workdir
 
 from kitsbench.errors import DataError, UsageError
 from kitsbench.leaderboard import Entry, add_entries, check_boards, read_board, render_boards
-from kitsbench.leaderboard.render import render_board
+from kitsbench.leaderboard.markdown import render_board
 from kitsbench.leaderboard.schema import file_name
 
 FAILED = ("b:width=0.5", 1, 0, "out-of-memory")

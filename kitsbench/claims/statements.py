@@ -95,7 +95,7 @@ def read_registry(path: Path | None = None) -> tuple[Claim, ...]:
     Parameters
     ----------
     path : Path, optional
-        A TOML file of the form of ``kitsbench/claims/registry.toml``; by default that one.
+        A TOML file of the form of ``kitsbench/claims/statements.toml``; by default that one.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def read_registry(path: Path | None = None) -> tuple[Claim, ...]:
     name = "the registry of claims" if path is None else str(path)
     try:
         if path is None:
-            source = resources.files("kitsbench.claims").joinpath("registry.toml")
+            source = resources.files("kitsbench.claims").joinpath("statements.toml")
             text = source.read_text(encoding="utf-8")
         else:
             text = path.read_text(encoding="utf-8")
@@ -119,7 +119,7 @@ def read_registry(path: Path | None = None) -> tuple[Claim, ...]:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise DataError(
-            f"{name}: {where} is wrong ({first['msg']}); see kitsbench/claims/registry.toml."
+            f"{name}: {where} is wrong ({first['msg']}); see kitsbench/claims/statements.toml."
         ) from error
     ids = [claim.id for claim in claims]
     doubled = next((name for name in ids if ids.count(name) > 1), None)
