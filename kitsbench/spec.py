@@ -17,10 +17,16 @@ from kitsbench.files import digest
 from kitsbench.recipe import Recipe, Stage
 
 Shape = tuple[int, int, int]
+"""Voxels along (z, y, x)."""
+
 Labels = tuple[tuple[str, int], ...]
+"""Names of labels with their values, 0 (background) left out."""
 
 KITS19: Labels = (("kidney", 1), ("tumor", 2))
+"""Labels of the KiTS19 challenge."""
+
 KITS21: Labels = (("kidney", 1), ("tumor", 2), ("cyst", 3))
+"""Labels of the KiTS21 and KiTS23 challenges."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import configparser
 import html
 import importlib.util
 import re
@@ -14,7 +16,8 @@ import pytest
 from kitsbench.cli import VERBS, cli
 from kitsbench.metrics import METRICS, say
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 
 
@@ -97,6 +100,41 @@ def test_the_first_run_is_as_large_as_the_page_says():
         f"{request.PHANTOM_SEEDS} seed and {seconds} seconds of training a trial"
     ) in text
     assert f"{request.DATASET_FOLDS} folds and {request.DATASET_SEEDS} seeds" in text
+
+
+def test_the_map_fits_a_screen_and_leads_somewhere():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (own,) = re.findall(r"^## The map\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    assert own.count("\n") <= 45
+    rooms = {path.parent.name for path in (ROOT / "kitsbench").glob("*/__init__.py")}
+    assert {room for room in rooms if not re.search(rf"\b{room}\b", own)} == set()
+    named = set(re.findall(r"`([\w.-]+/[\w./-]*|[\w-]+\.(?:toml|md|cfg))`", text))
+    assert len(named) > 20
+    assert {path for path in named if not (ROOT / path).exists()} == set()
+
+
+def test_every_room_says_what_goes_in_and_what_comes_out():
+    for folder in sorted(path.parent for path in (ROOT / "kitsbench").glob("*/**/__init__.py")):
+        text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+        assert re.search(r"^In: .*\bOut: ", text or "", re.MULTILINE | re.DOTALL), folder
+
+
+def test_the_citation_names_this_version_and_licence():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    for key in ("version", "license"):
+        assert f"\n{key}: {setup['metadata'][key]}\n" in text
+
+
+def test_the_form_for_a_board_entry_asks_for_what_boards_compare():
+    """What decides which board an entry fits is named to whoever fills in the form."""
+    from kitsbench.leaderboard import read_board
+
+    form = (ROOT / ".github/ISSUE_TEMPLATE/board_entry.yml").read_text(encoding="utf-8")
+    entry = read_board(ROOT / "leaderboards/phantom")[0]
+    for condition in entry.conditions:
+        assert re.search(rf"\b{condition}\b", form), condition
 
 
 @pytest.mark.slow
