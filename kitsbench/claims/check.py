@@ -17,7 +17,7 @@ from kitsbench.claims.statements import Claim, Step
 from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.results import load_results
 from kitsbench.metrics import FAILED, TRUTH_EMPTY, find
-from kitsbench.statistics import compare, read_scores, validate_scores
+from kitsbench.statistics import Rule, compare, read_scores, validate_scores
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 
 
@@ -197,9 +197,8 @@ def _step(step: Step, scores: pd.DataFrame, evidence: Evidence, alpha: float) ->
         found = compare(
             table,
             (step.region, step.metric),
+            rule=Rule(alpha=alpha, fold_count=evidence.fold_count),
             margins=margin,
-            alpha=alpha,
-            fold_count=evidence.fold_count,
             bootstrap=1,
             secondary=False,
         )

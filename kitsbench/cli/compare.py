@@ -114,7 +114,7 @@ def command(
     row with the status failed.
     """
     from kitsbench.errors import UsageError
-    from kitsbench.statistics import compare, read_scores
+    from kitsbench.statistics import Rule, compare, read_scores
 
     if cases is not None and not strata:
         raise UsageError(
@@ -125,15 +125,17 @@ def command(
     comparison = compare(
         table,
         endpoint,
+        rule=Rule(
+            alpha=alpha,
+            conservative=conservative,
+            fold_count=fold_count,
+            test=test,
+            correction=correction,
+            baseline=baseline,
+        ),
         margins=margin,
-        alpha=alpha,
-        correction=correction,
-        baseline=baseline,
-        conservative=conservative,
         protocol=protocol,
         dataset=dataset,
-        fold_count=fold_count,
-        test=test,
         demsar=demsar,
         cases=None if cases is None else _cases(cases, strata),
         strata=strata,

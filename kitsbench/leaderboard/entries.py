@@ -25,7 +25,7 @@ from kitsbench.leaderboard.schema import (
     Score,
     Trials,
 )
-from kitsbench.statistics import compare, summarise
+from kitsbench.statistics import Rule, compare, summarise
 
 
 def make_entries(workdir: str | Path) -> list[Entry]:
@@ -146,9 +146,9 @@ def _ranks(results: Results) -> dict[str, Rank]:
     comparison = compare(
         scores[scores["metric"] == metric],
         endpoint=(region, metric),
+        rule=Rule(fold_count=experiment["folds"]["count"]),
         margins=experiment.get("margins") or None,
         protocol=experiment["protocol"],
-        fold_count=experiment["folds"]["count"],
         secondary=False,
     ).to_dict()
     return {

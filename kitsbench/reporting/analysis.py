@@ -11,7 +11,7 @@ from kitsbench.errors import KitsbenchError
 from kitsbench.evaluation.protocols import STORED_METRICS
 from kitsbench.experiments.results import Results
 from kitsbench.reporting import words
-from kitsbench.statistics import compare, summarise
+from kitsbench.statistics import Rule, compare, summarise
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ def analyse(results: Results) -> Analysis:
             comparison = compare(
                 scores[scores["metric"].isin(STORED_METRICS) | (scores["metric"] == metric)],
                 endpoint=(region, metric),
+                rule=Rule(fold_count=experiment.get("folds", {}).get("count")),
                 margins=experiment.get("margins") or None,
                 protocol=protocol,
-                fold_count=experiment.get("folds", {}).get("count"),
             ).to_dict()
     except KitsbenchError as error:
         # Scores that break a rule of the statistics are still worth a report of all the rest.

@@ -34,6 +34,7 @@ from kitsbench.statistics.tests.folds_and_cases import (
     fold_test,
     nadeau_bengio,
 )
+from kitsbench.statistics.tests.rule import Rule
 from kitsbench.statistics.tests.twoway import TestResult, two_way_test
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Components",
     "Effects",
     "Endpoint",
+    "Rule",
     "ScoreBlocks",
     "TestResult",
     "adjust",

@@ -68,7 +68,7 @@ def test_the_whole_pipeline(golden):
     data = golden("pipeline_end_to_end")
     want = data["expected"]
     table = long_table(data["scores_method_case_seed"], data["fold"], names=data["methods"])
-    found = ks.compare(table, margins=data["equivalence_margin"], alpha=data["alpha"])
+    found = ks.compare(table, rule=ks.Rule(alpha=data["alpha"]), margins=data["equivalence_margin"])
     assert len(found.pairs) == len(want["pairs"]) == 10
     for row, pair in zip(found.pairs, want["pairs"], strict=True):
         assert [row["a"], row["b"]] == pair["pair"]

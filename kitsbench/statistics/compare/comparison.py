@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -26,9 +26,7 @@ from kitsbench.statistics.table.endpoints import (
 )
 from kitsbench.statistics.table.policy import truth_holds_region
 from kitsbench.statistics.table.scoretable import validate_scores
-from kitsbench.statistics.tests.casetests import TESTS
-
-FAMILY_CORRECTIONS = ("holm", "hommel", "shaffer")
+from kitsbench.statistics.tests.rule import DEFAULT_RULE, Rule
 
 
 @dataclass(frozen=True)
@@ -83,16 +81,6 @@ class Comparison:
     demsar: dict[str, Any] | None = None
     strata: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The pairs as a table."""
-        return pd.DataFrame(self.pairs)
-
-    @property
-    def secondary_frame(self) -> pd.DataFrame:
-        """The secondary endpoints as a table."""
-        return pd.DataFrame(self.secondary)
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; what is not defined is None, never NaN."""
         return {
@@ -122,19 +110,13 @@ def compare(
     scores: pd.DataFrame,
     endpoint: str | tuple[str, str] | Endpoint = DEFAULT_ENDPOINT,
     *,
+    rule: Rule = DEFAULT_RULE,
     margins: float | Mapping[str, float | None] | None = None,
-    alpha: float = 0.05,
-    correction: str = "holm",
-    baseline: str | None = None,
-    conservative: bool = False,
     protocol: str | None = None,
     dataset: str | None = None,
-    dataset_name: str | None = None,
-    fold_count: int | None = None,
     bootstrap: int = REPLICATES,
     random_seed: int = 0,
     secondary: bool = True,
-    test: str = "auto",
     demsar: bool = False,
     cases: pd.DataFrame | None = None,
     strata: Sequence[str | Stratum] = (),
@@ -147,31 +129,17 @@ def compare(
         Long score table, see :func:`~kitsbench.statistics.validate_scores`.
     endpoint : str, tuple or Endpoint
         The primary endpoint, ``region:metric``.
+    rule : Rule
+        How pairs are tested, adjusted and judged.
     margins : float or mapping, optional
         Margin of equivalence, or margins by ``region:metric``; by default what
         :mod:`kitsbench.metrics` says.
-    alpha : float
-        Level of the tests and 1 minus that of the intervals.
-    correction : {"holm", "hommel", "shaffer"}
-        Over all pairs; equivalence has a family of its own.
-    baseline : str, optional
-        Compare with this architecture only. There are no rank groups then.
-    conservative : bool
-        Do not subtract the residual variance in the two-way test.
     protocol, dataset : str, optional
         Which to use; needed only where the table does not decide.
-    dataset_name : str, optional
-        Name for the sentences; by default the table's own.
-    fold_count : int, optional
-        Folds of the whole cross-validation, if the table holds some of them only; 1 where the
-        folds are no cross-validation. By default the folds of the table.
     bootstrap, random_seed : int
         Replicates and seed of the rank intervals.
     secondary : bool
         Whether to test the other endpoints of the table too (exploratory).
-    test : {"auto", "wilcoxon", "permutation"}
-        ``auto``: the test with the widest scope that the data allow. The others test cases and
-        speak of the trained models (scope L0).
     demsar : bool
         Compare mean ranks too, by Friedman and Nemenyi (scope L0).
     cases : DataFrame, optional
@@ -187,13 +155,14 @@ def compare(
     Raises
     ------
     UsageError
-        An option or the endpoint does not fit the table.
+        The endpoint, the baseline or another choice does not fit the table.
     DataError
         The table breaks a rule, see :func:`~kitsbench.statistics.validate_scores`.
     """
     target = parse_endpoint(endpoint)
     margin = margin_of(target, margins)
-    _check_options(alpha, correction, bootstrap, fold_count, test)
+    if bootstrap < 1:
+        raise UsageError(f"The bootstrap has {bootstrap} replicates; it needs at least 1.")
     declared = [parse_stratum(text) for text in strata]
     if declared and cases is None:
         raise UsageError(
@@ -202,63 +171,41 @@ def compare(
     table = choose_table(validate_scores(scores), target, protocol, dataset)
     positive = truth_holds_region(table[table["region"] == target.region])
     blocks = score_blocks(table, target, positive)
-    folds = int(table["fold"].nunique()) if fold_count is None else fold_count
-    options: dict[str, Any] = {
-        "alpha": alpha,
-        "conservative": conservative,
-        "fold_count": folds,
-        "test": test,
-    }
-    names = pair_names(blocks.architectures, baseline)
-    tests = analyse_pairs(blocks, names, margin=margin, **options)
-    label = dataset_name or str(table["dataset"].iloc[0]) or "these data"
+    # Settled here for all that follows: an endpoint or a stratum may hold fewer folds.
+    rule = replace(rule, fold_count=rule.folds(int(table["fold"].nunique())))
+    names = pair_names(blocks.architectures, rule.baseline)
+    tests = analyse_pairs(blocks, names, rule, margin)
+    label = str(table["dataset"].iloc[0]) or "these data"
     stability = rank_stability(blocks, bootstrap, random_seed)
-    rows, separated = judge(blocks, tests, margin, alpha, correction, label, stability)
-    rest, notes = secondary_endpoints(table, target, baseline, **options) if secondary else ([], [])
+    rows, separated = judge(blocks, tests, rule, margin, label, stability)
+    rest, notes = secondary_endpoints(table, target, rule) if secondary else ([], [])
     components = estimate_components(blocks)
     gaps = [row["smallest_detectable_gap"] for row in rows]
+    all_pairs = rule.baseline is None
     return Comparison(
         endpoint=target.name,
         protocol=str(table["protocol"].iloc[0]),
         dataset=str(table["dataset"].iloc[0]),
         scope=min((t.result.scope for t in tests), default=None),
         test="; ".join(sorted({t.result.test for t in tests})) or None,
-        correction=correction,
-        alpha=alpha,
+        correction=rule.correction,
+        alpha=rule.alpha,
         margin=margin,
         pairs=rows,
-        ranking=ranking(blocks, None if baseline else separated, alpha, conservative, stability),
+        ranking=ranking(blocks, separated, rule, stability),
         smallest_detectable_gap=_median([gap for gap in gaps if gap is not None]),
         components=None if components is None else dict(components.__dict__),
-        sensitivity=listwise(blocks, names, options),
+        sensitivity=listwise(blocks, names, rule),
         secondary=rest,
-        warnings=[*warnings_of(blocks, tests, test), *notes],
+        warnings=[*warnings_of(blocks, tests, rule), *notes],
         rankings={
-            **all_schemes(blocks, None if baseline else [row["better"] for row in rows]),
+            **all_schemes(blocks, [row["better"] for row in rows] if all_pairs else None),
             "bootstrap": stability_row(blocks, stability),
         },
         official=official_ranking(table, str(table["protocol"].iloc[0])),
-        demsar=compare_mean_ranks(blocks, alpha) if demsar and names else None,
-        strata=stratified(blocks, names, cases, declared, options) if cases is not None else [],
+        demsar=compare_mean_ranks(blocks, rule.alpha) if demsar and names else None,
+        strata=stratified(blocks, names, cases, declared, rule) if cases is not None else [],
     )
-
-
-def _check_options(
-    alpha: float, correction: str, bootstrap: int, fold_count: int | None, test: str
-) -> None:
-    if test not in TESTS:
-        raise UsageError(f"There is no test '{test}'; choose {', '.join(TESTS)}.")
-    if not 0 < alpha < 1:
-        raise UsageError(f"alpha is {alpha}; it must lie between 0 and 1, for example 0.05.")
-    if correction not in FAMILY_CORRECTIONS:
-        raise UsageError(
-            f"There is no correction '{correction}' for the primary endpoint; choose "
-            f"{', '.join(FAMILY_CORRECTIONS)}."
-        )
-    if bootstrap < 1:
-        raise UsageError(f"The bootstrap has {bootstrap} replicates; it needs at least 1.")
-    if fold_count is not None and fold_count < 1:
-        raise UsageError(f"fold_count is {fold_count}; it must be at least 1.")
 
 
 def _median(values: list[float]) -> float | None:

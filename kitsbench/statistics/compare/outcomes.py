@@ -22,6 +22,7 @@ from kitsbench.statistics.table.blocks import ScoreBlocks
 from kitsbench.statistics.tests.effects import effect_sizes
 from kitsbench.statistics.tests.families import adjust
 from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST, best_test
+from kitsbench.statistics.tests.rule import Rule
 
 FEW_CASES = 50
 SEEDS_FOR_A_BOOTSTRAP = 3  # with fewer runs to draw from, percentile intervals are too short
@@ -30,9 +31,8 @@ SEEDS_FOR_A_BOOTSTRAP = 3  # with fewer runs to draw from, percentile intervals 
 def judge(
     blocks: ScoreBlocks,
     tests: list[PairTest],
+    rule: Rule,
     margin: float | None,
-    alpha: float,
-    correction: str,
     dataset: str,
     stability: Stability,
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
@@ -44,8 +44,10 @@ def judge(
         Scores of the endpoint.
     tests : list of PairTest
         All pairs of the family.
-    margin, alpha, correction
-        As for :func:`~kitsbench.statistics.compare`.
+    rule : Rule
+        Its level and its correction.
+    margin : float or None
+        Margin of equivalence.
     dataset : str
         Name for the sentences.
     stability : Stability
@@ -58,9 +60,9 @@ def judge(
     separated : list of (str, str)
         The pairs between which a difference was found.
     """
-    differences = adjust([test.result.p_value for test in tests], correction)
-    equivalences = adjust([test.p_equivalence for test in tests], correction)
-    resampled = adjust([test.p_nadeau_bengio for test in tests], correction)
+    differences = adjust([test.result.p_value for test in tests], rule.correction)
+    equivalences = adjust([test.p_equivalence for test in tests], rule.correction)
+    resampled = adjust([test.p_nadeau_bengio for test in tests], rule.correction)
     rates = {name: blocks.failure_rate(name) for name in blocks.architectures}
     rows, separated = [], []
     columns = (tests, differences, equivalences, resampled)
@@ -77,8 +79,8 @@ def judge(
             p_equivalence=float(p_equivalence),
             p_nadeau_bengio=test.p_nadeau_bengio,
             margin=margin,
-            gap=smallest_detectable_gap(test.result.se, test.result.df, alpha),
-            alpha=alpha,
+            gap=smallest_detectable_gap(test.result.se, test.result.df, rule.alpha),
+            alpha=rule.alpha,
             power=POWER,
             dataset=dataset,
             failures=failures,
@@ -88,7 +90,7 @@ def judge(
             separated.append((test.a, test.b))
         row = _pair_row(blocks, test, finding, verdict, better)
         row |= _training_sets(blocks, finding, better, float(p_resampled))
-        rows.append(row | _redrawn(blocks, test, stability, alpha))
+        rows.append(row | _redrawn(blocks, test, stability, rule.alpha))
     return rows, separated
 
 
@@ -153,9 +155,8 @@ def _redrawn(
 
 def ranking(
     blocks: ScoreBlocks,
-    separated: list[tuple[str, str]] | None,
-    alpha: float,
-    conservative: bool,
+    separated: list[tuple[str, str]],
+    rule: Rule,
     stability: Stability,
 ) -> list[dict[str, Any]]:
     """Rank architectures by their mean, best first, with rank intervals and groups.
@@ -164,23 +165,23 @@ def ranking(
     ----------
     blocks : ScoreBlocks
         Scores of the endpoint.
-    separated : list of (str, str) or None
-        Pairs between which a difference was found; None leaves out the groups.
+    separated : list of (str, str)
+        Pairs between which a difference was found.
+    rule : Rule
+        Of the intervals. With a baseline there are no groups: most pairs were not tested.
     stability : Stability
         Bootstrap of the ranks.
-    alpha, conservative
-        As for :func:`~kitsbench.statistics.compare`.
     """
     means = [blocks.mean(name) for name in blocks.architectures]
     ranks = rank(means, blocks.endpoint.higher_is_better)
     order = sorted(range(len(means)), key=lambda i: (ranks[i], blocks.architectures[i]))
     groups: dict[str, str] = {}
-    if separated is not None:
+    if rule.baseline is None:
         groups = rank_groups([blocks.architectures[i] for i in order], separated)
     rows = []
     for i in order:
         name = blocks.architectures[i]
-        interval = best_test(blocks.values[name], None, alpha, conservative)
+        interval = best_test(blocks.values[name], None, rule.alpha, rule.conservative)
         rows.append(
             {
                 "architecture": name,
@@ -199,7 +200,7 @@ def ranking(
 
 
 def listwise(
-    blocks: ScoreBlocks, names: list[tuple[str, str]], options: dict[str, Any]
+    blocks: ScoreBlocks, names: list[tuple[str, str]], rule: Rule
 ) -> dict[str, Any] | None:
     """Compare again without the cases that failed for any architecture.
 
@@ -209,8 +210,8 @@ def listwise(
         Scores of the endpoint.
     names : list of (str, str)
         Pairs.
-    options : dict
-        For :func:`~kitsbench.statistics.compare.pairs.analyse_pairs`.
+    rule : Rule
+        How pairs are tested.
 
     Returns
     -------
@@ -220,12 +221,12 @@ def listwise(
     if not any(blocks.failure_rate(name) for name in blocks.architectures):
         return None
     kept = blocks.without_failures()
-    rule = "listwise: without the cases that failed for any architecture"
+    what = "listwise: without the cases that failed for any architecture"
     if kept is None:
-        return {"rule": rule, "n_cases": 0, "means": [], "pairs": []}
-    tests = analyse_pairs(kept, names, margin=None, **options)
+        return {"rule": what, "n_cases": 0, "means": [], "pairs": []}
+    tests = analyse_pairs(kept, names, rule)
     return {
-        "rule": rule,
+        "rule": what,
         "n_cases": kept.n_cases,
         "means": [{"architecture": n, "mean": kept.mean(n)} for n in kept.architectures],
         "pairs": [
@@ -242,7 +243,7 @@ def listwise(
     }
 
 
-def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], asked: str = "auto") -> list[str]:
+def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], rule: Rule) -> list[str]:
     """Say what a reader must know before believing the tables.
 
     Parameters
@@ -251,8 +252,8 @@ def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], asked: str = "auto")
         Scores of the endpoint.
     tests : list of PairTest
         The pairs that were tested.
-    asked : str
-        The test that was asked for.
+    rule : Rule
+        Its ``test`` is what was asked for.
     """
     notes = list(blocks.notes)
     if not tests:
@@ -274,7 +275,7 @@ def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], asked: str = "auto")
             f"Number of cases {blocks.n_cases}: below {FEW_CASES} the intervals of single means "
             "cover less than they say."
         )
-    if tests and asked != "auto":
+    if tests and rule.test != "auto":
         notes.append(
             f"Asked for: {tests[0].result.test}. It takes the trained networks as given (scope "
             "L0): between equal architectures it finds differences far more often than alpha "

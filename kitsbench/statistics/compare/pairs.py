@@ -18,6 +18,7 @@ from kitsbench.statistics.tests.folds_and_cases import (
     fold_means,
     nadeau_bengio,
 )
+from kitsbench.statistics.tests.rule import Rule
 from kitsbench.statistics.tests.twoway import TestResult
 
 
@@ -93,12 +94,8 @@ def pair_names(architectures: tuple[str, ...], baseline: str | None) -> list[tup
 def analyse_pairs(
     blocks: ScoreBlocks,
     pairs: list[tuple[str, str]],
-    *,
-    margin: float | None,
-    alpha: float,
-    conservative: bool,
-    fold_count: int,
-    test: str = "auto",
+    rule: Rule,
+    margin: float | None = None,
 ) -> list[PairTest]:
     """Test pairs of architectures.
 
@@ -108,22 +105,16 @@ def analyse_pairs(
         Scores of the endpoint.
     pairs : list of (str, str)
         Which.
-    margin : float or None
-        Margin of equivalence.
-    alpha : float
-        1 minus the level of the intervals.
-    conservative : bool
-        See :func:`~kitsbench.statistics.two_way_test`.
-    fold_count : int
-        Folds of the whole cross-validation, of which the table may hold a part; 1 where the
-        folds are none.
-    test : str
-        See :func:`~kitsbench.statistics.tests.casetests.run_test`.
+    rule : Rule
+        How.
+    margin : float, optional
+        Margin of equivalence; without one equivalence is not tested.
     """
+    fold_count = rule.folds(len(blocks.folds))
     results = []
     for a, b in pairs:
         first, second = blocks.values[a], blocks.values[b]
-        result = run_test(test, first, second, alpha, conservative)
+        result = run_test(first, second, rule)
         equivalence = resampled = float("nan")
         posterior = None
         if margin is not None:
@@ -131,7 +122,7 @@ def analyse_pairs(
         if fold_count >= 2 and len(blocks.folds) >= 2:
             differences = fold_means(first) - fold_means(second)
             ratio = 1 / (fold_count - 1)
-            resampled = nadeau_bengio(differences, ratio, alpha).p_value
+            resampled = nadeau_bengio(differences, ratio, rule.alpha).p_value
             if margin is not None:
                 higher = blocks.endpoint.higher_is_better
                 posterior = bayesian_test(differences, ratio, margin, higher)

@@ -14,19 +14,13 @@ from kitsbench.statistics.table.blocks import score_blocks
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.table.policy import truth_holds_region
 from kitsbench.statistics.tests.families import adjust
+from kitsbench.statistics.tests.rule import Rule
 
 LABEL = "secondary/exploratory"
 
 
 def secondary_endpoints(
-    table: pd.DataFrame,
-    primary: Endpoint,
-    baseline: str | None,
-    *,
-    alpha: float,
-    conservative: bool,
-    fold_count: int,
-    test: str = "auto",
+    table: pd.DataFrame, primary: Endpoint, rule: Rule
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Test every other region and metric; one Benjamini-Hochberg family over all of them.
 
@@ -36,10 +30,8 @@ def secondary_endpoints(
         Validated rows of one dataset and protocol.
     primary : Endpoint
         Left out.
-    baseline : str or None
-        Compare with it only.
-    alpha, conservative, fold_count, test
-        As for :func:`~kitsbench.statistics.compare`.
+    rule : Rule
+        How pairs are tested; its correction is that of the primary endpoint, and not used.
 
     Returns
     -------
@@ -64,18 +56,9 @@ def secondary_endpoints(
                 continue
             notes += [note for note in blocks.notes if endpoint.name in note]
             # The baseline may lack an endpoint that others have.
-            known = baseline is None or baseline in blocks.architectures
-            names = pair_names(blocks.architectures, baseline) if known else []
-            found = analyse_pairs(
-                blocks,
-                names,
-                margin=None,
-                alpha=alpha,
-                conservative=conservative,
-                fold_count=fold_count,
-                test=test,
-            )
-            tests += [(endpoint, test) for test in found]
+            known = rule.baseline is None or rule.baseline in blocks.architectures
+            names = pair_names(blocks.architectures, rule.baseline) if known else []
+            tests += [(endpoint, test) for test in analyse_pairs(blocks, names, rule)]
     adjusted = adjust([test.result.p_value for _, test in tests], "fdr_bh")
     return [
         _row(endpoint, test, float(p)) for (endpoint, test), p in zip(tests, adjusted, strict=True)

@@ -21,6 +21,7 @@ from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, number
 from kitsbench.statistics.table.blocks import ScoreBlocks
 from kitsbench.statistics.table.scoretable import read_text_table
 from kitsbench.statistics.tests.families import adjust
+from kitsbench.statistics.tests.rule import Rule
 
 UNKNOWN = "unknown"
 _MOST_LEVELS = 8
@@ -183,8 +184,8 @@ def stratified(
     blocks: ScoreBlocks,
     pairs: list[tuple[str, str]],
     cases: pd.DataFrame,
-    strata: Sequence[str | Stratum],
-    options: dict[str, Any],
+    strata: Sequence[Stratum],
+    rule: Rule,
 ) -> list[dict[str, Any]]:
     """Test all pairs within every group of every stratum.
 
@@ -196,10 +197,10 @@ def stratified(
         Which.
     cases : DataFrame
         From :func:`read_cases`.
-    strata : sequence of str or Stratum
+    strata : sequence of Stratum
         Declared.
-    options : dict
-        For :func:`~kitsbench.statistics.compare.pairs.analyse_pairs`.
+    rule : Rule
+        How pairs are tested.
 
     Returns
     -------
@@ -210,13 +211,12 @@ def stratified(
     names = [case for fold in blocks.cases for case in fold]
     rows: list[dict[str, Any]] = []
     tests: list[PairTest] = []
-    for text in strata:
-        stratum = parse_stratum(text)
+    for stratum in strata:
         groups, order = levels(cases, names, stratum)
         for level in order:
             part = blocks.subset([groups[list(fold)].eq(level).to_numpy() for fold in blocks.cases])
             assert part is not None  # only groups that occur are named
-            found = analyse_pairs(part, pairs, margin=None, **options)
+            found = analyse_pairs(part, pairs, rule)
             rows.append(
                 {
                     "stratum": stratum.text,

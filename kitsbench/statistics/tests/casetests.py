@@ -16,10 +16,8 @@ from scipy import stats
 
 from kitsbench.errors import UsageError
 from kitsbench.statistics.tests.folds_and_cases import best_test, case_test, case_values
+from kitsbench.statistics.tests.rule import Rule
 from kitsbench.statistics.tests.twoway import Array, TestResult
-
-TESTS = ("auto", "wilcoxon", "permutation")
-"""What ``compare`` may be asked for; ``auto`` is the test with the widest scope."""
 
 _DECIMALS = 12  # decimal scores differ by 1e-17 where they are equal; ranks need true ties
 _EXACT_UP_TO = 18  # differences: 2**18 sign vectors take a hundredth of a second
@@ -119,37 +117,23 @@ def sign_flip_test(
     return float((np.count_nonzero(hits[alternative]) + extra) / (sums.size + extra))
 
 
-def run_test(
-    name: str,
-    a: Sequence[Array],
-    b: Sequence[Array],
-    alpha: float = 0.05,
-    conservative: bool = False,
-) -> TestResult:
+def run_test(a: Sequence[Array], b: Sequence[Array], rule: Rule) -> TestResult:
     """Test a pair by the test that was asked for.
 
     Parameters
     ----------
-    name : {"auto", "wilcoxon", "permutation"}
-        ``auto`` is :func:`~kitsbench.statistics.best_test`. The others take seed-averaged cases
-        and have scope L0; their interval and the test of equivalence are those of the paired t.
     a, b : sequence of ndarray, shape (cases, seeds)
         Scores per fold.
-    alpha, conservative
-        As for :func:`~kitsbench.statistics.best_test`.
-
-    Raises
-    ------
-    UsageError
-        There is no such test.
+    rule : Rule
+        Its ``test``: ``auto`` is :func:`~kitsbench.statistics.best_test`. The others take
+        seed-averaged cases and have scope L0; their interval and the test of equivalence are
+        those of the paired t.
     """
-    if name not in TESTS:
-        raise UsageError(f"There is no test '{name}'; choose {', '.join(TESTS)}.")
-    if name == "auto" or sum(map(len, a)) < 2:
-        return best_test(a, b, alpha, conservative)
+    if rule.test == "auto" or sum(map(len, a)) < 2:
+        return best_test(a, b, rule.alpha, rule.conservative)
     d = case_values(a) - case_values(b)
-    paired = case_test(a, b, alpha)
-    if name == "permutation":
+    paired = case_test(a, b, rule.alpha)
+    if rule.test == "permutation":
         title = "sign-flip permutation over cases"
         return replace(paired, test=title, p_value=sign_flip_test(d))
     # Many small wins against few large losses: the ranks favour one, the mean the other.

@@ -11,7 +11,7 @@ from scipy import stats
 from score_tables import long_table
 
 from kitsbench.errors import DataError, UsageError
-from kitsbench.statistics import compare, rank_groups, summarise, two_way_test
+from kitsbench.statistics import Rule, compare, rank_groups, summarise, two_way_test
 from kitsbench.statistics.calibration.simulation import simulate
 
 PAIR_KEYS = [
@@ -86,7 +86,7 @@ def test_with_one_split_and_one_seed_the_case_test_is_scipys():
     ],
 )
 def test_verdicts_and_their_sentences(offset, margin, verdict, words):
-    found = compare(table(offsets=[0, offset]), margins=margin, dataset_name="KiTS19")
+    found = compare(table(offsets=[0, offset], dataset="KiTS19"), margins=margin)
     pair = found.pairs[0]
     assert pair["verdict"] == verdict
     assert pair["better"] == ("arch1" if "better" in verdict else None)
@@ -135,7 +135,7 @@ def rare_losses(loss):
 
 
 def test_ranks_do_not_make_a_winner_of_who_has_the_lower_mean():
-    pair = compare(rare_losses(0.97), test="wilcoxon", bootstrap=10).pairs[0]
+    pair = compare(rare_losses(0.97), rule=Rule(test="wilcoxon"), bootstrap=10).pairs[0]
     assert pair["p_value"] < 1e-6
     assert pair["difference"] < 0
     assert (pair["verdict"], pair["better"]) == ("inconclusive", None)
@@ -143,7 +143,7 @@ def test_ranks_do_not_make_a_winner_of_who_has_the_lower_mean():
 
 
 def test_a_gap_whose_interval_holds_zero_is_not_called_more_than_the_margin():
-    pair = compare(rare_losses(0.8), test="wilcoxon", bootstrap=10).pairs[0]
+    pair = compare(rare_losses(0.8), rule=Rule(test="wilcoxon"), bootstrap=10).pairs[0]
     assert pair["ci_low"] < -0.02 < 0 < pair["difference"]
     assert pair["verdict"] == "better"
     assert "more than the margin" not in pair["sentence"]
@@ -182,7 +182,7 @@ def test_margins_by_endpoint():
 
 def test_a_baseline_halves_the_family():
     data = table(4, offsets=[0, 0.01, 0.02, 0.1])
-    found = compare(data, baseline="arch2")
+    found = compare(data, rule=Rule(baseline="arch2"))
     assert [(pair["a"], pair["b"]) for pair in found.pairs] == [
         ("arch0", "arch2"),
         ("arch1", "arch2"),
@@ -195,25 +195,25 @@ def test_a_baseline_halves_the_family():
         assert pair["p_value"] == pytest.approx(whole[key]["p_value"])
         assert pair["p_adjusted"] <= whole[key]["p_adjusted"]
     with pytest.raises(UsageError, match="baseline 'unet' is not in the table"):
-        compare(data, baseline="unet")
+        compare(data, rule=Rule(baseline="unet"))
 
 
 def test_the_conservative_test_is_never_less_certain():
     data = table(3)
     for usual, careful in zip(
-        compare(data).pairs, compare(data, conservative=True).pairs, strict=True
+        compare(data).pairs, compare(data, rule=Rule(conservative=True)).pairs, strict=True
     ):
         assert careful["se"] >= usual["se"]
 
 
 def test_hommel_is_no_more_strict_than_holm():
     data = table(4, offsets=[0, 0.01, 0.02, 0.03])
-    holm, hommel = compare(data), compare(data, correction="hommel")
+    holm, hommel = compare(data), compare(data, rule=Rule(correction="hommel"))
     assert hommel.correction == "hommel"
     for a, b in zip(holm.pairs, hommel.pairs, strict=True):
         assert b["p_adjusted"] <= a["p_adjusted"]
     with pytest.raises(UsageError, match="no correction 'none'"):
-        compare(data, correction="none")
+        compare(data, rule=Rule(correction="none"))
 
 
 def test_secondary_endpoints_are_exploratory():
@@ -243,9 +243,9 @@ def test_a_secondary_endpoint_with_gaps_is_left_out_and_said():
 
 def test_part_of_a_cross_validation_knows_its_training_sets():
     data = table(2, 2)
-    whole, part = compare(data), compare(data, fold_count=5)
+    whole, part = compare(data), compare(data, rule=Rule(fold_count=5))
     assert part.pairs[0]["p_nadeau_bengio"] < whole.pairs[0]["p_nadeau_bengio"]
-    assert compare(data, fold_count=1).pairs[0]["p_nadeau_bengio"] is None
+    assert compare(data, rule=Rule(fold_count=1)).pairs[0]["p_nadeau_bengio"] is None
 
 
 def test_unequal_seeds_use_what_there_is():
@@ -394,7 +394,7 @@ def test_the_endpoint_must_be_in_the_table():
     with pytest.raises(UsageError, match="one region and one metric"):
         compare(table(), "dice")
     with pytest.raises(UsageError, match="alpha is 5"):
-        compare(table(), alpha=5)
+        compare(table(), rule=Rule(alpha=5))
 
 
 def test_several_protocols_and_datasets():
