@@ -55,7 +55,8 @@ class Rule:
     """One of :data:`FAMILY_CORRECTIONS`, over all pairs; equivalence has a family of its own.
 
     Holm's holds however pairs depend on each other. The others are a little less strict: Hommel's
-    asks for positive dependence, Shaffer's knows which pairs can be equal together."""
+    asks for positive dependence, Shaffer's knows which pairs can be equal together and so needs
+    all of them."""
 
     baseline: str | None = None
     """Architecture that all others are compared with; None: all pairs.
@@ -74,6 +75,13 @@ class Rule:
             raise UsageError(
                 f"There is no correction '{self.correction}' for the primary endpoint; choose "
                 f"{', '.join(FAMILY_CORRECTIONS)}."
+            )
+        if self.correction == "shaffer" and self.baseline is not None:
+            # Three pairs with a baseline would pass for all pairs of three architectures, and be
+            # corrected as if one true hypothesis could follow from two others.
+            raise UsageError(
+                f"Shaffer's correction was asked for with the baseline '{self.baseline}'; it needs "
+                "all pairs of a set of architectures, so leave the baseline out or choose holm."
             )
         if self.fold_count is None:
             return

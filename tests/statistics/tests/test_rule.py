@@ -26,6 +26,10 @@ from kitsbench.statistics import Rule, compare
             {"correction": "fdr_bh"},
             "no correction 'fdr_bh' for the primary endpoint; choose holm, hommel, shaffer.",
         ),
+        (
+            {"correction": "shaffer", "baseline": "unet"},
+            "asked for with the baseline 'unet'; it needs all pairs of a set of architectures",
+        ),
         ({"fold_count": 0}, "fold_count is 0; it must be at least 1."),
         ({"fold_count": "5"}, "fold_count is '5'; it must be a whole number."),
         ({"fold_count": 2.5}, "fold_count is 2.5; it must be a whole number."),
