@@ -13,13 +13,11 @@ from kitsbench.statistics.ranks.demsar import cliques, critical_difference, frie
 from kitsbench.statistics.ranks.ranking import (
     bootstrap_means,
     draw,
-    footrule,
     kendall_tau,
     stability_of,
 )
-from kitsbench.statistics.ranks.schemes import SCHEMES, kits_ranking, scheme, significance_matrix
+from kitsbench.statistics.ranks.schemes import SCHEMES, kits_ranking, scheme
 from kitsbench.statistics.tests.casetests import sign_flip_test, wilcoxon_test
-from kitsbench.statistics.tests.effects import probability_of_superiority
 from kitsbench.statistics.tests.folds_and_cases import bayesian_test
 
 
@@ -46,31 +44,24 @@ def test_wilcoxon(golden):
         d = np.subtract(case["x"], case["y"])
         # Where decimals leave noise, differences are rounded before they are ranked.
         key = "expected_rounded" if "expected_rounded" in case["expected"] else "expected_raw"
-        for name, want in case["expected"][key].items():
-            if not np.any(d):
-                # scipy has no answer here, or one that depends on the method.
-                assert wilcoxon_test(d)[1] == 1
-                continue
-            zeros, *middle, alternative, method = name.split("|")
-            method = "exact" if method.startswith("exact") else method
-            corrected = middle == ["corr=True"]
-            statistic, p = wilcoxon_test(d, zeros, alternative, corrected, method)
-            close(p, want["pvalue"])
-            if "statistic" in want:
-                close(statistic, want["statistic"])
+        if not np.any(d):
+            # scipy has no answer here, or one that depends on the method.
+            assert wilcoxon_test(d) == 1
+            continue
+        for alternative in ("two-sided", "greater", "less"):
+            want = case["expected"][key][f"wilcox|corr=False|{alternative}|asymptotic"]
+            close(wilcoxon_test(d, alternative), want["pvalue"])
             checked += 1
         if key == "expected_raw" and "R_raw" in case["expected"]:
             r = case["expected"]["R_raw"]
-            close(wilcoxon_test(d)[1], r["wilcox_test_nocorrect"], rel=1e-6)
-            close(wilcoxon_test(d, correction=True)[1], r["wilcox_test_correct"], rel=1e-6)
-            close(wilcoxon_test(d, "pratt")[1], r["coin_pratt_asymptotic"], rel=1e-6)
-    assert checked > 100
+            close(wilcoxon_test(d), r["wilcox_test_nocorrect"], rel=1e-6)
+            close(wilcoxon_test(d, "greater"), r["wilcox_test_greater_nocorrect"], rel=1e-6)
+    assert checked >= 18
 
 
 def test_sign_flips(golden):
     for case in golden("paired_permutation")["cases"]:
-        for alternative, p in case["expected_scipy"].items():
-            close(sign_flip_test(case["differences"], alternative), p)
+        close(sign_flip_test(case["differences"]), case["expected_scipy"]["two-sided"])
     rng = np.random.default_rng(0)
     d = rng.normal(0.02, 0.1, 60)
     # Many differences are drawn, not enumerated: close to the t-test, and never 0.
@@ -78,8 +69,6 @@ def test_sign_flips(golden):
         ks.case_test([d[:, None]], [np.zeros((60, 1))]).p_value, abs=0.01
     )
     assert 0 < sign_flip_test(np.ones(60)) < 1e-4
-    with pytest.raises(UsageError, match="no alternative 'two'"):
-        sign_flip_test(d, "two")
 
 
 def test_friedman_and_what_follows_it(golden):
@@ -96,7 +85,6 @@ def test_friedman_and_what_follows_it(golden):
         assert list(found.iman_davenport_df) == want["iman_davenport_df"]
         close(found.kendall_w, want["kendall_W"])
         close(found.nemenyi.ravel().tolist(), np.ravel(want["nemenyi_p"]).tolist())
-        close(found.conover.ravel().tolist(), np.ravel(want["conover_p_unadjusted"]).tolist())
         close(found.nemenyi.ravel().tolist(), np.ravel(r["nemenyi_p"]).tolist(), rel=1e-6, abs=1e-9)
         k = scores.shape[1]
         close(critical_difference(k, found.n, 0.05), r["cd_0.05"], rel=1e-6)
@@ -142,12 +130,11 @@ def test_shaffer(golden):
         ks.adjust([0.1] * 4, "shaffer")
 
 
-def test_kendall_and_the_footrule(golden):
+def test_kendall(golden):
     for case in golden("kendall")["cases"]:
         want = case["expected"]
         tau = np.nan if want["tau_b"] is None else want["tau_b"]
         close(float(kendall_tau(case["a"], case["b"])), tau)
-        assert footrule(case["a"], case["b"]) == want["spearman_footrule"]
 
 
 @pytest.mark.parametrize("method", ["percentile", "basic", "bca"])
@@ -173,13 +160,6 @@ def test_bootstrap_intervals(golden, method):
             close([found.low, found.high], r[f"mean_{method}"], abs=0.04 * np.std(case["x"]))
     with pytest.raises(UsageError, match="no bootstrap of the mode"):
         ks.bootstrap_interval([1, 2], "mode")
-
-
-def test_unpaired_effect_sizes(golden):
-    for case in golden("effect_sizes")["cases"]:
-        found = probability_of_superiority(case["x"], case["y"])
-        close(found, case["expected"]["vargha_delaney_A12"])
-        close(2 * found - 1, case["expected"]["cliffs_delta_unpaired"])
 
 
 def test_posterior_of_the_correlated_t_test(golden):
@@ -209,12 +189,6 @@ def test_ranking_schemes_equal_those_of_challenger(golden):
             values, ranks = scheme(scores, name, higher)
             close(values.tolist(), theirs["score"])
             assert ranks.tolist() == theirs["rank"], (case["name"], name)
-        for correction in (None, "holm"):
-            matrix = significance_matrix(scores, higher, correction)
-            assert matrix.tolist() == want[f"significance_matrix_{correction or 'none'}".lower()]
-            theirs = want["test_then_rank" + ("_holm" if correction else "")]
-            close((matrix.sum(axis=1) / (len(matrix) - 1)).tolist(), theirs["score"])
-            assert ks.rank(matrix.sum(axis=1)).tolist() == theirs["rank"]
 
 
 def test_rankings_of_kits(golden):
@@ -236,9 +210,10 @@ def test_two_level_bootstrap_with_given_draws(golden):
     draws = draw(methods, len(indices), 0)
     draws = type(draws)((indices,), draws.runs)
     want = data["aggregate_mean_then_rank"]
-    ranks = ks.rank(bootstrap_means(methods, draws))
+    means = bootstrap_means(methods, draws)
+    ranks = ks.rank(means)
     assert ranks.tolist() == want["bootstrap_ranks"]
-    found = stability_of(ranks, np.array(want["ranking"]))
+    found = stability_of(ranks, np.array(want["ranking"]), means)
     close(found.tau.tolist(), want["kendall_tau"])
     close(found.tau.mean(), want["mean_tau"])
     assert found.counts.tolist() == want["blob_counts"]

@@ -12,6 +12,7 @@ from kitsbench.statistics.compare.verdicts import (
     FAILURES_TO_WARN,
     FAILURES_WITHOUT_VERDICT,
     Finding,
+    Verdict,
     decide,
     nothing_learned,
     sentence,
@@ -95,7 +96,7 @@ def judge(
 
 
 def _pair_row(
-    blocks: ScoreBlocks, test: PairTest, finding: Finding, verdict: str, better: str | None
+    blocks: ScoreBlocks, test: PairTest, finding: Finding, verdict: Verdict, better: str | None
 ) -> dict[str, Any]:
     effects = effect_sizes(
         blocks.values[finding.a], blocks.values[finding.b], blocks.endpoint.higher_is_better

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from kitsbench.metrics import find
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.tests.twoway import TestResult
 
-VERDICTS = ("better_relevant", "better", "better_negligible", "equivalent", "inconclusive")
+Verdict = Literal["better_relevant", "better", "better_negligible", "equivalent", "inconclusive"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 FAILURES_TO_WARN = 0.02
 FAILURES_WITHOUT_VERDICT = 0.10
 
@@ -64,7 +66,7 @@ class Finding:
     failures: dict[str, float]
 
 
-def decide(finding: Finding) -> tuple[str, str | None]:
+def decide(finding: Finding) -> tuple[Verdict, str | None]:
     """Give the verdict on a pair.
 
     Parameters
@@ -99,7 +101,7 @@ def decide(finding: Finding) -> tuple[str, str | None]:
     return "better", better
 
 
-def sentence(finding: Finding, verdict: str, better: str | None) -> str:
+def sentence(finding: Finding, verdict: Verdict, better: str | None) -> str:
     """Say the verdict in one sentence with its scope.
 
     Parameters
@@ -132,7 +134,7 @@ def format_score(value: float, endpoint: Endpoint, signed: bool = False) -> str:
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
 
 
-def _claim(finding: Finding, verdict: str, better: str | None) -> str:
+def _claim(finding: Finding, verdict: Verdict, better: str | None) -> str:
     margin = "" if finding.margin is None else f"{finding.margin:g}{_unit(finding)}"
     if better is not None:
         other = finding.b if better == finding.a else finding.a
@@ -151,7 +153,7 @@ def _claim(finding: Finding, verdict: str, better: str | None) -> str:
     return _inconclusive(finding)
 
 
-def _models(finding: Finding, verdict: str, better: str | None) -> str:
+def _models(finding: Finding, verdict: Verdict, better: str | None) -> str:
     """Scope L0: of the trained models alone."""
     end = "on these cases (scope L0); nothing can be said about the architectures."
     if better is not None:

@@ -39,8 +39,8 @@ class Friedman:
         Its less conservative form.
     kendall_w : float
         Agreement of the cases on the order, 0 to 1.
-    nemenyi, conover : ndarray
-        P-values of all pairs; Conover's are not adjusted.
+    nemenyi : ndarray
+        P-values of all pairs.
     """
 
     mean_ranks: Array
@@ -52,7 +52,6 @@ class Friedman:
     iman_davenport_p: float
     kendall_w: float
     nemenyi: Array
-    conover: Array
 
 
 def friedman(scores: ArrayLike, higher_is_better: bool = True) -> Friedman:
@@ -91,9 +90,6 @@ def friedman(scores: ArrayLike, higher_is_better: bool = True) -> Friedman:
     f = (n - 1) * chi2 / rest if rest > 1e-9 else float("inf")
     gaps = np.abs(mean_ranks[:, None] - mean_ranks)
     q = gaps / np.sqrt(k * (k + 1) / (12 * n))
-    spread = 2 * n * (squares - n * float((mean_ranks**2).sum())) / ((n - 1) * (k - 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(gaps > 0, n * gaps / np.sqrt(max(spread, 0.0)), 0.0)
     return Friedman(
         mean_ranks=mean_ranks,
         n=n,
@@ -104,7 +100,6 @@ def friedman(scores: ArrayLike, higher_is_better: bool = True) -> Friedman:
         iman_davenport_p=float(stats.f.sf(f, *df)),
         kendall_w=chi2 / (n * (k - 1)),
         nemenyi=_studentized_range(q, k),
-        conover=2 * stats.t.sf(t, df[1]),
     )
 
 

@@ -49,7 +49,7 @@ class Stability:
     tau : ndarray, shape (replicates,)
         Kendall's tau-b with the ranking of the data; NaN where one of the two is constant.
     means : ndarray, shape (replicates, architectures)
-        What was ranked; empty where it was not given.
+        What was ranked.
     """
 
     ranks: NDArray[np.int64]
@@ -164,8 +164,8 @@ def rank_stability(
 
 def stability_of(
     ranks: NDArray[np.int64],
-    original: NDArray[np.int64] | None = None,
-    means: NDArray[np.float64] | None = None,
+    original: NDArray[np.int64],
+    means: NDArray[np.float64],
 ) -> Stability:
     """Summarise ranks of replicates.
 
@@ -173,9 +173,9 @@ def stability_of(
     ----------
     ranks : ndarray of int, shape (replicates, architectures)
         1 = best.
-    original : ndarray of int, optional
+    original : ndarray of int
         Ranks of the data, with which those of the replicates are correlated.
-    means : ndarray, shape (replicates, architectures), optional
+    means : ndarray, shape (replicates, architectures)
         What was ranked.
     """
     first = ranks == 1
@@ -186,8 +186,8 @@ def stability_of(
         rank_high=np.quantile(ranks, 0.975, axis=0, method="higher").astype(np.int64),
         p_first=(first / first.sum(axis=1, keepdims=True)).mean(axis=0),
         counts=(ranks[:, :, None] == places).sum(axis=0),
-        tau=np.full(len(ranks), np.nan) if original is None else kendall_tau(ranks, original),
-        means=np.empty((0, ranks.shape[1])) if means is None else means,
+        tau=kendall_tau(ranks, original),
+        means=means,
     )
 
 
@@ -212,11 +212,6 @@ def kendall_tau(ranks: ArrayLike, other: ArrayLike) -> NDArray[np.float64]:
     size = np.sqrt((signs_a**2).sum(axis=-1) * (signs_b**2).sum())
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((signs_a * signs_b).sum(axis=-1) / size)
-
-
-def footrule(ranks: ArrayLike, other: ArrayLike) -> float:
-    """Spearman's footrule: the sum of the places that architectures move."""
-    return float(np.abs(np.subtract(ranks, other)).sum())
 
 
 def rank_groups(names: Sequence[str], separated: Iterable[tuple[str, str]]) -> dict[str, str]:

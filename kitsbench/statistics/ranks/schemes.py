@@ -6,7 +6,6 @@ None of them decides anything here; they show how much a ranking owes to the way
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,6 @@ from kitsbench.statistics.ranks.ranking import Stability, kendall_tau, rank
 from kitsbench.statistics.table.blocks import ScoreBlocks, score_blocks
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.table.policy import truth_holds_region
-from kitsbench.statistics.tests.casetests import wilcoxon_test
-from kitsbench.statistics.tests.families import adjust
 from kitsbench.statistics.tests.folds_and_cases import case_values
 
 Array = NDArray[np.float64]
@@ -65,50 +62,7 @@ def scheme(
     return scores, rank(scores, higher_is_better=False)
 
 
-def significance_matrix(
-    values: ArrayLike,
-    higher_is_better: bool = True,
-    correction: str | None = None,
-    alpha: float = 0.05,
-) -> NDArray[np.int64]:
-    """Which architectures a one-sided Wilcoxon test over cases finds better than which.
-
-    This is what challengeR ranks by; it is here for parity, with scope L0. It finds differences
-    between equal architectures far too often.
-
-    Parameters
-    ----------
-    values : array of float, shape (architectures, cases)
-        Seed-averaged scores; a pair is compared on the cases that both have.
-    higher_is_better : bool
-        Direction.
-    correction : {None, "holm"}
-        Over all ordered pairs.
-    alpha : float
-        Level.
-
-    Returns
-    -------
-    ndarray of int, shape (architectures, architectures)
-        1 where the architecture of the row is better than that of the column.
-    """
-    table = np.asarray(values, dtype=float)
-    pairs = list(permutations(range(len(table)), 2))
-    p = []
-    for i, j in pairs:
-        d = table[i] - table[j]
-        d = d[~np.isnan(d)] * (1 if higher_is_better else -1)
-        p.append(wilcoxon_test(d, alternative="greater", correction=True)[1])
-    adjusted = np.asarray(p) if correction is None else adjust(p, correction)
-    matrix = np.zeros((len(table), len(table)), dtype=np.int64)
-    for (i, j), value in zip(pairs, adjusted, strict=True):
-        matrix[i, j] = value < alpha
-    return matrix
-
-
-def kits_ranking(
-    dice: ArrayLike, surface_dice: ArrayLike, tumour: int = -1
-) -> tuple[Array, NDArray[np.int64]]:
+def kits_ranking(dice: ArrayLike, surface_dice: ArrayLike) -> tuple[Array, NDArray[np.int64]]:
     """Rank as KiTS21 and KiTS23 do.
 
     The mean Dice over the three regions and their mean surface Dice are ranked each; the two
@@ -118,9 +72,7 @@ def kits_ranking(
     Parameters
     ----------
     dice, surface_dice : array of float, shape (architectures, 3)
-        Means over cases.
-    tumour : int
-        Which column is the tumour.
+        Means over cases; the last column is the tumour.
 
     Returns
     -------
@@ -132,7 +84,7 @@ def kits_ranking(
     dice = np.asarray(dice, dtype=float)
     both = (dice.mean(axis=1), np.asarray(surface_dice, dtype=float).mean(axis=1))
     mean_ranks = np.mean([rank(values) for values in both], axis=0)
-    order = np.lexsort((np.arange(len(dice)), -np.round(dice[:, tumour], _DECIMALS), mean_ranks))
+    order = np.lexsort((np.arange(len(dice)), -np.round(dice[:, -1], _DECIMALS), mean_ranks))
     ranks = np.empty(len(dice), dtype=np.int64)
     ranks[order] = np.arange(1, len(dice) + 1)
     return mean_ranks, ranks

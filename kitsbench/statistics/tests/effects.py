@@ -87,17 +87,6 @@ def hodges_lehmann(differences: ArrayLike) -> float:
     return float(np.median((d[first] + d[second]) / 2))
 
 
-def probability_of_superiority(x: ArrayLike, y: ArrayLike) -> float:
-    """Vargha and Delaney's A12, P(X > Y) + P(X = Y) / 2 over all pairs of values.
-
-    It ignores that both were measured on the same cases; it is here for comparison with papers
-    that report it. Cliff's delta is ``2 A12 - 1``.
-    """
-    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    d = np.round(a[:, None] - b, _DECIMALS)
-    return float(((d > 0) + 0.5 * (d == 0)).mean())
-
-
 def _probability_better(a: Sequence[Array], b: Sequence[Array], sign: int) -> float:
     wins = []
     for x, y in zip(a, b, strict=True):

@@ -77,8 +77,8 @@ class Rule:
                 f"{', '.join(FAMILY_CORRECTIONS)}."
             )
         if self.correction == "shaffer" and self.baseline is not None:
-            # Three pairs with a baseline would pass for all pairs of three architectures, and be
-            # corrected as if one true hypothesis could follow from two others.
+            # Three pairs with a baseline look like all pairs of three architectures. Of those two
+            # equalities imply the third; of pairs with a baseline none implies another.
             raise UsageError(
                 f"Shaffer's correction was asked for with the baseline '{self.baseline}'; it needs "
                 "all pairs of a set of architectures, so leave the baseline out or choose holm."
