@@ -16,8 +16,8 @@ from kitsbench.statistics.calibration import rates as calibration
 def small(monkeypatch):
     """Two situations instead of all."""
     controls = ("Wilcoxon over cases, one seed",)
-    cells = [calibration.Cell(1, 42, 3, 0.02, 0.0, 0.0, (calibration.OWN_TEST, *controls))]
-    cells += [calibration.Cell(5, 42, 1, 0.01, 0.0, 0.05, (calibration.ONE_SEED_TEST,))]
+    cells = [calibration.Cell(1, 42, 3, 0.02, 0.0, 0.0, ("two-way case x run t", *controls))]
+    cells += [calibration.Cell(5, 42, 1, 0.01, 0.0, 0.05, ("fold t",))]
     monkeypatch.setattr(calibration, "_quick_cells", lambda: cells)
     monkeypatch.setattr(calibration, "_family", lambda *_: [])
 

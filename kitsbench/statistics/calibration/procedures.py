@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from kitsbench.statistics.ranks.demsar import critical_difference
-from kitsbench.statistics.ranks.ranking import bootstrap_means, draw
-from kitsbench.statistics.tests.folds_and_cases import fold_means, fold_test, nadeau_bengio
-from kitsbench.statistics.tests.twoway import TestResult, two_way_test
+from kitsbench.statistics.ranks.ranking import bootstrap_means, draw, percentile_interval
+from kitsbench.statistics.table.blocks import Array
+from kitsbench.statistics.tests.folds_and_cases import FOLD_T, fold_test, nadeau_bengio
+from kitsbench.statistics.tests.samples import fold_means
+from kitsbench.statistics.tests.twoway import TWO_WAY, TestResult, two_way_test
 
-Array = NDArray[np.float64]
 Rejections = NDArray[np.bool_]
 Procedure = Callable[[Array], Rejections]
+PValue = Callable[[list[Array], list[Array]], float]
 ALPHA = 0.05
 
 
@@ -31,35 +33,37 @@ def two_way_results(scores: Array) -> list[TestResult]:
     return [two_way_test(list(y[0]), list(y[1])) for y in scores]
 
 
-def _two_way(scores: Array) -> Rejections:
-    return np.array([found.p_value < ALPHA for found in two_way_results(scores)])
+def _two_way(a: list[Array], b: list[Array]) -> float:
+    return two_way_test(a, b).p_value
 
 
-def _conservative(scores: Array) -> Rejections:
-    results = (two_way_test(list(y[0]), list(y[1]), conservative=True) for y in scores)
-    return np.array([found.p_value < ALPHA for found in results])
+def _conservative(a: list[Array], b: list[Array]) -> float:
+    return two_way_test(a, b, conservative=True).p_value
 
 
-def _folds(scores: Array) -> Rejections:
-    return np.array([fold_test(list(y[0]), list(y[1])).p_value < ALPHA for y in scores])
+def _fold_t(a: list[Array], b: list[Array]) -> float:
+    return fold_test(a, b).p_value
 
 
-def _nadeau_bengio(scores: Array) -> Rejections:
-    folds = scores.shape[2]
-    differences = (fold_means(list(y[0])) - fold_means(list(y[1])) for y in scores)
-    return np.array([nadeau_bengio(d, 1 / (folds - 1)).p_value < ALPHA for d in differences])
+def _nadeau_bengio(a: list[Array], b: list[Array]) -> float:
+    return nadeau_bengio(fold_means(a, b), 1 / (len(a) - 1)).p_value
+
+
+def _one_by_one(p_value: PValue) -> Procedure:
+    """Test the first two architectures of each experiment."""
+    return lambda scores: np.array([p_value(list(y[0]), list(y[1])) < ALPHA for y in scores])
 
 
 def _two_level_bootstrap(scores: Array) -> Rejections:
     # One set of draws serves all experiments of a call: each of them is bootstrapped fairly.
     sample = [tuple(y) for y in scores[0]]
     draws = draw(sample, 1000, 0)
-    low_high = []
+    bounds = []
     for y in scores:
         means = bootstrap_means([tuple(part) for part in y], draws)
-        low_high.append(np.quantile(means[:, 0] - means[:, 1], [ALPHA / 2, 1 - ALPHA / 2]))
-    bounds = np.array(low_high)
-    return (bounds[:, 0] > 0) | (bounds[:, 1] < 0)
+        bounds.append(percentile_interval(means[:, 0] - means[:, 1], ALPHA))
+    low, high = np.array(bounds).T
+    return (low > 0) | (high < 0)
 
 
 def _difference(scores: Array) -> Array:
@@ -84,11 +88,11 @@ def _welch(scores: Array) -> Rejections:
 
 
 OWN: dict[str, Procedure] = {
-    "two-way case x run t": _two_way,
-    "two-way, conservative": _conservative,
+    TWO_WAY: _one_by_one(_two_way),
+    "two-way, conservative": _one_by_one(_conservative),
     "two-level bootstrap interval": _two_level_bootstrap,
-    "fold t": _folds,
-    "Nadeau-Bengio over folds (scope L2)": _nadeau_bengio,
+    FOLD_T: _one_by_one(_fold_t),
+    "Nadeau-Bengio over folds (scope L2)": _one_by_one(_nadeau_bengio),
 }
 """Procedures of this project."""
 
@@ -107,15 +111,15 @@ NAIVE: dict[str, Procedure] = {
 
 def family_two_way_holm(scores: Array) -> Rejections:
     """Whether the two-way test with Holm's correction separates any of several architectures."""
-    return _family(scores, lambda a, b: two_way_test(a, b).p_value)
+    return _family(scores, _two_way)
 
 
 def family_folds_holm(scores: Array) -> Rejections:
     """The same with the paired t over folds."""
-    return _family(scores, lambda a, b: fold_test(a, b).p_value)
+    return _family(scores, _fold_t)
 
 
-def _family(scores: Array, p_value: Callable[[list[Array], list[Array]], float]) -> Rejections:
+def _family(scores: Array, p_value: PValue) -> Rejections:
     found = []
     for y in scores:
         methods = [list(part) for part in y]
@@ -126,9 +130,14 @@ def _family(scores: Array, p_value: Callable[[list[Array], list[Array]], float])
     return np.array(found)
 
 
+def _first_seed(scores: Array) -> Array:
+    """Scores of one training run, shape (experiments, architectures, cases)."""
+    return scores[..., 0].reshape(len(scores), scores.shape[1], -1)
+
+
 def family_wilcoxon(scores: Array, correction: str | None) -> Rejections:
     """Whether Wilcoxon over cases of one seed separates any pair, with or without Holm."""
-    cases = scores[..., 0].reshape(len(scores), scores.shape[1], -1)
+    cases = _first_seed(scores)
     pairs = list(combinations(range(scores.shape[1]), 2))
     p = np.stack(
         [stats.wilcoxon(cases[:, i] - cases[:, j], axis=1, method="asymptotic").pvalue
@@ -139,7 +148,7 @@ def family_wilcoxon(scores: Array, correction: str | None) -> Rejections:
 
 def family_nemenyi(scores: Array) -> Rejections:
     """Whether Friedman's test and then Nemenyi's difference separate any pair, one seed."""
-    cases = scores[..., 0].reshape(len(scores), scores.shape[1], -1)
+    cases = _first_seed(scores)
     k, n = cases.shape[1:]
     ranks = stats.rankdata(-cases, axis=1)
     means = ranks.mean(axis=2)

@@ -22,6 +22,8 @@ from kitsbench.errors import UsageError
 from kitsbench.statistics.calibration import procedures as tests
 from kitsbench.statistics.calibration.simulation import GAP_SHIFTS, simulate
 from kitsbench.statistics.tests.families import equivalence_p
+from kitsbench.statistics.tests.folds_and_cases import FOLD_T
+from kitsbench.statistics.tests.twoway import TWO_WAY
 
 REPLICATES = 4000
 QUICK_REPLICATES = 400
@@ -33,9 +35,6 @@ MARGIN = 0.02
 _CHUNK = 250
 _FAMILY = 5
 _FAMILY_SHARE = 2  # families are ten pairs each, so they get half as many experiments
-
-OWN_TEST = "two-way case x run t"
-ONE_SEED_TEST = "fold t"
 
 # Lowest rates at which a naive test counts as reproduced, by the seed SD (tau).
 _INFLATED = {
@@ -207,7 +206,7 @@ def calibrate(
 
 def _cells() -> list[Cell]:
     every = (*tests.OWN, *tests.NAIVE)
-    one_seed = (ONE_SEED_TEST, "Nadeau-Bengio over folds (scope L2)",
+    one_seed = (FOLD_T, "Nadeau-Bengio over folds (scope L2)",
                 "Wilcoxon over cases, one seed", "paired t over cases, one seed")  # fmt: skip
     spreads = ((0.0, 0.0), (0.01, 0.0), (0.02, 0.0), (0.01, 0.01))
     gaps = ((0.01, 0.02), (0.02, 0.02), (0.01, 0.05))
@@ -216,8 +215,8 @@ def _cells() -> list[Cell]:
     cells += [Cell(5, 42, 1, tau, train, 0.0, one_seed) for tau, train in spreads]
     cells += [Cell(5, 42, 1, tau, 0.0, gap, one_seed) for tau, gap in gaps]
     for seeds in (2, 5):
-        cells += [Cell(5, 42, seeds, tau, 0.0, 0.0, (OWN_TEST,)) for tau in (0.0, 0.01, 0.02)]
-        cells += [Cell(5, 42, seeds, tau, 0.0, 0.02, (OWN_TEST,)) for tau in (0.01, 0.02)]
+        cells += [Cell(5, 42, seeds, tau, 0.0, 0.0, (TWO_WAY,)) for tau in (0.0, 0.01, 0.02)]
+        cells += [Cell(5, 42, seeds, tau, 0.0, 0.02, (TWO_WAY,)) for tau in (0.01, 0.02)]
     cells += [Cell(1, 42, 3, tau, 0.0, 0.0, _SINGLE_SPLIT) for tau in (0.0, 0.01, 0.02)]
     cells += [Cell(1, 42, 3, tau, 0.0, gap, _SINGLE_SPLIT) for tau, gap in gaps]
     return cells
@@ -225,10 +224,10 @@ def _cells() -> list[Cell]:
 
 def _quick_cells() -> list[Cell]:
     controls = ("Wilcoxon over cases, one seed", "Wilcoxon over case x seed rows")
-    cells = [Cell(5, 42, 3, tau, 0.0, 0.0, (OWN_TEST, *controls)) for tau in (0.0, 0.01, 0.02)]
-    cells += [Cell(5, 42, 1, tau, 0.0, 0.0, (ONE_SEED_TEST,)) for tau in (0.0, 0.01, 0.02)]
-    cells += [Cell(5, 42, 3, 0.01, 0.0, 0.02, (OWN_TEST,))]
-    return [*cells, Cell(5, 42, 1, 0.01, 0.0, 0.05, (ONE_SEED_TEST,))]
+    cells = [Cell(5, 42, 3, tau, 0.0, 0.0, (TWO_WAY, *controls)) for tau in (0.0, 0.01, 0.02)]
+    cells += [Cell(5, 42, 1, tau, 0.0, 0.0, (FOLD_T,)) for tau in (0.0, 0.01, 0.02)]
+    cells += [Cell(5, 42, 3, 0.01, 0.0, 0.02, (TWO_WAY,))]
+    return [*cells, Cell(5, 42, 1, 0.01, 0.0, 0.05, (FOLD_T,))]
 
 
 def _chunks(
@@ -250,7 +249,7 @@ def _measure(cell: Cell, replicates: int, random_seed: int, index: int) -> list[
     )  # fmt: skip
     for scores in chunks:
         for name in cell.procedures:
-            if name != OWN_TEST:
+            if name != TWO_WAY:
                 hits[name] += int(known[name](scores).sum())
                 continue
             for found in tests.two_way_results(scores):
@@ -265,7 +264,7 @@ def _measure(cell: Cell, replicates: int, random_seed: int, index: int) -> list[
         own = name in tests.OWN
         rates.append(_rate(quantity, name, own, cell, hits[name], replicates, *band))
     usual = cell.folds == 5 and cell.seeds == 3 and not cell.tau_train
-    if OWN_TEST in cell.procedures and usual and cell.tau:
+    if TWO_WAY in cell.procedures and usual and cell.tau:
         rates.append(
             _rate("coverage", "two-way 95 % interval", True, cell, covered, replicates,
                   *COVERAGE_BAND)
@@ -279,7 +278,7 @@ def _measure(cell: Cell, replicates: int, random_seed: int, index: int) -> list[
 
 
 def _band(cell: Cell, name: str) -> tuple[float | None, float | None]:
-    recommended = OWN_TEST if cell.seeds > 1 else ONE_SEED_TEST
+    recommended = TWO_WAY if cell.seeds > 1 else FOLD_T
     if name == recommended and not cell.tau_train:
         if not cell.gap:
             return ERROR_BAND
@@ -293,8 +292,8 @@ def _band(cell: Cell, name: str) -> tuple[float | None, float | None]:
 def _family(tau: float, replicates: int, random_seed: int, index: int) -> list[Rate]:
     """Five equal architectures: whether anything at all is found between them."""
     procedures: dict[str, tuple[bool, tests.Procedure]] = {
-        "two-way case x run t, Holm": (True, tests.family_two_way_holm),
-        "fold t, Holm": (True, tests.family_folds_holm),
+        f"{TWO_WAY}, Holm": (True, tests.family_two_way_holm),
+        f"{FOLD_T}, Holm": (True, tests.family_folds_holm),
         "Wilcoxon over cases, one seed": (False, lambda y: tests.family_wilcoxon(y, None)),
         "Wilcoxon over cases, one seed, Holm": (
             False,

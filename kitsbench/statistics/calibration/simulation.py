@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
-Array = NDArray[np.float64]
+from kitsbench.statistics.table.blocks import Array
 
 GAP_SHIFTS = {0.0: 0.0, 0.02: 0.20108133554458618, 0.05: 0.552191436290741}
 """Latent advantage of the first architecture that gives a gap in mean Dice."""

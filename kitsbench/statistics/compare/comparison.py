@@ -24,7 +24,6 @@ from kitsbench.statistics.table.endpoints import (
     margin_of,
     parse_endpoint,
 )
-from kitsbench.statistics.table.policy import truth_holds_region
 from kitsbench.statistics.table.scoretable import validate_scores
 from kitsbench.statistics.tests.rule import DEFAULT_RULE, Rule
 
@@ -169,8 +168,7 @@ def compare(
             f"The stratum {declared[0].text} was declared, but no table of cases was given."
         )
     table = choose_table(validate_scores(scores), target, protocol, dataset)
-    positive = truth_holds_region(table[table["region"] == target.region])
-    blocks = score_blocks(table, target, positive)
+    blocks = score_blocks(table, target)
     # Settled here for all that follows: an endpoint or a stratum may hold fewer folds.
     rule = replace(rule, fold_count=rule.folds(int(table["fold"].nunique())))
     names = pair_names(blocks.architectures, rule.baseline)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, number
+from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, mean_rows, number
 from kitsbench.statistics.compare.verdicts import (
     FAILURES_TO_WARN,
     FAILURES_WITHOUT_VERDICT,
@@ -18,7 +16,7 @@ from kitsbench.statistics.compare.verdicts import (
     sentence,
 )
 from kitsbench.statistics.design.power import POWER, smallest_detectable_gap
-from kitsbench.statistics.ranks.ranking import Stability, rank, rank_groups
+from kitsbench.statistics.ranks.ranking import Stability, percentile_interval, rank, rank_groups
 from kitsbench.statistics.table.blocks import ScoreBlocks
 from kitsbench.statistics.tests.effects import effect_sizes
 from kitsbench.statistics.tests.families import adjust
@@ -142,8 +140,7 @@ def _redrawn(
     low = high = None
     if test.result.n_seeds >= SEEDS_FOR_A_BOOTSTRAP:
         a, b = (blocks.architectures.index(name) for name in (test.a, test.b))
-        d = stability.means[:, a] - stability.means[:, b]
-        low, high = (float(q) for q in np.quantile(d, [alpha / 2, 1 - alpha / 2]))
+        low, high = percentile_interval(stability.means[:, a] - stability.means[:, b], alpha)
     posterior = test.posterior
     return {
         "ci_bootstrap_low": low,
@@ -173,7 +170,7 @@ def ranking(
     stability : Stability
         Bootstrap of the ranks.
     """
-    means = [blocks.mean(name) for name in blocks.architectures]
+    means = list(blocks.means.values())
     ranks = rank(means, blocks.endpoint.higher_is_better)
     order = sorted(range(len(means)), key=lambda i: (ranks[i], blocks.architectures[i]))
     groups: dict[str, str] = {}
@@ -229,18 +226,8 @@ def listwise(
     return {
         "rule": what,
         "n_cases": kept.n_cases,
-        "means": [{"architecture": n, "mean": kept.mean(n)} for n in kept.architectures],
-        "pairs": [
-            {
-                "a": test.a,
-                "b": test.b,
-                "difference": test.result.estimate,
-                "ci_low": number(test.result.ci_low),
-                "ci_high": number(test.result.ci_high),
-                "p_value": number(test.result.p_value),
-            }
-            for test in tests
-        ],
+        "means": mean_rows(kept),
+        "pairs": [test.brief() for test in tests],
     }
 
 
@@ -287,7 +274,7 @@ def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], rule: Rule) -> list[
             "Without a second seed or four folds the tests speak of these trained models only "
             "(scope L0); rank intervals vary the cases alone. Run at least two seeds."
         )
-    if nothing_learned(blocks.endpoint.metric, [blocks.mean(n) for n in blocks.architectures]):
+    if nothing_learned(blocks.endpoint.metric, blocks.means.values()):
         notes.append(
             f"No architecture has learned the region: every mean {blocks.endpoint.name} is below "
             f"{blocks.endpoint.facts.learned_from:g}. That they are alike says nothing about them; "

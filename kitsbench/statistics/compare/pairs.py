@@ -15,10 +15,10 @@ from kitsbench.statistics.tests.families import equivalence_p
 from kitsbench.statistics.tests.folds_and_cases import (
     Posterior,
     bayesian_test,
-    fold_means,
     nadeau_bengio,
 )
 from kitsbench.statistics.tests.rule import Rule
+from kitsbench.statistics.tests.samples import fold_means
 from kitsbench.statistics.tests.twoway import TestResult
 
 
@@ -64,6 +64,23 @@ class PairTest:
             "ci_low": number(result.ci_low),
             "ci_high": number(result.ci_high),
         }
+
+    def brief(self) -> dict[str, Any]:
+        """Return what tables beside the main one show: the difference, its interval and p-value."""
+        result = self.result
+        return {
+            "a": self.a,
+            "b": self.b,
+            "difference": result.estimate,
+            "ci_low": number(result.ci_low),
+            "ci_high": number(result.ci_high),
+            "p_value": number(result.p_value),
+        }
+
+
+def mean_rows(blocks: ScoreBlocks) -> list[dict[str, Any]]:
+    """Mean of each architecture as rows of a table."""
+    return [{"architecture": name, "mean": mean} for name, mean in blocks.means.items()]
 
 
 def pair_names(architectures: tuple[str, ...], baseline: str | None) -> list[tuple[str, str]]:
@@ -120,7 +137,7 @@ def analyse_pairs(
         if margin is not None:
             equivalence = equivalence_p(result.estimate, result.se, result.df, -margin, margin)
         if fold_count >= 2 and len(blocks.folds) >= 2:
-            differences = fold_means(first) - fold_means(second)
+            differences = fold_means(first, second)
             ratio = 1 / (fold_count - 1)
             resampled = nadeau_bengio(differences, ratio, rule.alpha).p_value
             if margin is not None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from kitsbench.errors import DataError
 from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, number, pair_names
-from kitsbench.statistics.compare.verdicts import format_score
+from kitsbench.statistics.compare.verdicts import difference, unit_after
 from kitsbench.statistics.table.blocks import score_blocks
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.table.policy import truth_holds_region
@@ -67,11 +67,8 @@ def secondary_endpoints(
 
 def _row(endpoint: Endpoint, test: PairTest, p_adjusted: float) -> dict[str, Any]:
     result = test.result
-    text = f"{test.a} minus {test.b} is {format_score(result.estimate, endpoint, signed=True)}"
-    if math.isfinite(result.se):
-        low, high = (format_score(bound, endpoint) for bound in (result.ci_low, result.ci_high))
-        text += f" [{low}, {high}]"
-    text += f"{' ' * bool(endpoint.unit)}{endpoint.unit} in {endpoint.region} {endpoint.metric}"
+    text = difference(test.a, test.b, endpoint, result)
+    text += f"{unit_after(endpoint)} in {endpoint.region} {endpoint.metric}"
     if math.isfinite(p_adjusted):
         text += f"; p = {p_adjusted:.3g} after Benjamini-Hochberg"
     return {

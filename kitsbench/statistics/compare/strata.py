@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from kitsbench.errors import DataError, UsageError
-from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, number
+from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, mean_rows, number
 from kitsbench.statistics.table.blocks import ScoreBlocks
-from kitsbench.statistics.table.scoretable import read_text_table
+from kitsbench.statistics.table.scoretable import MISSING, as_text, read_text_table
 from kitsbench.statistics.tests.families import adjust
 from kitsbench.statistics.tests.rule import Rule
 
@@ -105,7 +105,7 @@ def read_cases(path: str | Path) -> pd.DataFrame:
             f"property (found: {', '.join(table.columns)})."
         )
     table = table.astype(object).where(table.notna(), "")
-    table[key] = table[key].map(lambda value: str(value).strip())
+    table[key] = as_text(table[key])
     doubled = table[key][table[key].duplicated()]
     if len(doubled):
         raise DataError(f"{path} has the case {doubled.iloc[0]} twice; each may appear once.")
@@ -144,9 +144,8 @@ def levels(
             f"The table of cases has no column '{stratum.column}'; it has "
             f"{', '.join(map(str, cases.columns)) or 'none'}."
         )
-    given = cases[stratum.column].reindex(list(names))
-    given = given.astype(object).where(given.notna(), "").map(lambda v: str(v).strip())
-    missing = given.str.lower().isin(("", "nan", "na", "none", "null"))
+    given = as_text(cases[stratum.column].reindex(list(names)))
+    missing = given.str.lower().isin(MISSING)
     if not stratum.cuts:
         order = sorted(given[~missing].unique(), key=_natural)
         if len(order) > _MOST_LEVELS:
@@ -222,11 +221,11 @@ def stratified(
                     "stratum": stratum.text,
                     "level": level,
                     "n_cases": part.n_cases,
-                    "means": [
-                        {"architecture": name, "mean": part.mean(name)}
-                        for name in part.architectures
+                    "means": mean_rows(part),
+                    "pairs": [
+                        {**test.brief(), "scope": test.result.scope, "test": test.result.test}
+                        for test in found
                     ],
-                    "pairs": [_pair(test) for test in found],
                 }
             )
             tests += found
@@ -235,17 +234,3 @@ def stratified(
         for pair in row["pairs"]:
             pair["p_adjusted"] = number(float(next(adjusted)))
     return rows
-
-
-def _pair(test: PairTest) -> dict[str, Any]:
-    result = test.result
-    return {
-        "a": test.a,
-        "b": test.b,
-        "difference": result.estimate,
-        "ci_low": number(result.ci_low),
-        "ci_high": number(result.ci_high),
-        "p_value": number(result.p_value),
-        "scope": result.scope,
-        "test": result.test,
-    }

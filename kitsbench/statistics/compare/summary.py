@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from kitsbench.metrics import FAILED
+from kitsbench.statistics.table.blocks import Array
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.table.policy import analysis_set, penalised, truth_holds_region
 from kitsbench.statistics.table.scoretable import validate_scores
 from kitsbench.statistics.tests.folds_and_cases import best_test
-from kitsbench.statistics.tests.twoway import Array
 
 COLUMNS = (
     "dataset",

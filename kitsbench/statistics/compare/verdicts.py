@@ -134,8 +134,22 @@ def format_score(value: float, endpoint: Endpoint, signed: bool = False) -> str:
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
 
 
+def unit_after(endpoint: Endpoint) -> str:
+    """Write the unit as it follows a number: `` mm``, or nothing."""
+    return f" {endpoint.unit}" if endpoint.unit else ""
+
+
+def difference(a: str, b: str, endpoint: Endpoint, result: TestResult) -> str:
+    """Say a difference without judging it: ``a minus b is +0.010 [-0.005, 0.025]``."""
+    text = f"{a} minus {b} is {format_score(result.estimate, endpoint, signed=True)}"
+    if math.isfinite(result.se):
+        low, high = (format_score(bound, endpoint) for bound in (result.ci_low, result.ci_high))
+        text += f" [{low}, {high}]"
+    return text
+
+
 def _claim(finding: Finding, verdict: Verdict, better: str | None) -> str:
-    margin = "" if finding.margin is None else f"{finding.margin:g}{_unit(finding)}"
+    margin = "" if finding.margin is None else f"{finding.margin:g}{unit_after(finding.endpoint)}"
     if better is not None:
         other = finding.b if better == finding.a else finding.a
         word = "higher" if finding.endpoint.higher_is_better else "lower"
@@ -168,33 +182,28 @@ def _models(finding: Finding, verdict: Verdict, better: str | None) -> str:
     if verdict == "equivalent":
         return (
             f"The trained models {finding.a} and {finding.b} are equivalent within "
-            f"±{finding.margin:g}{_unit(finding)} {end}"
+            f"±{finding.margin:g}{unit_after(finding.endpoint)} {end}"
         )
     return f"{_inconclusive(finding)}; this is about the trained models {end}"
 
 
 def _inconclusive(finding: Finding) -> str:
     result = finding.result
-    difference = (
-        f"{finding.a} minus {finding.b} is {_number(result.estimate, finding, signed=True)}"
-    )
-    if math.isfinite(result.se):
-        low, high = (_number(bound, finding) for bound in (result.ci_low, result.ci_high))
-        difference += f" [{low}, {high}]"
+    found = difference(finding.a, finding.b, finding.endpoint, result)
     if finding.failures:
         rates = " and ".join(
             f"{100 * rate:.0f} % of {name}" for name, rate in finding.failures.items()
         )
-        head = f"No verdict, because of failed predictions ({rates}): {difference}"
+        head = f"No verdict, because of failed predictions ({rates}): {found}"
     elif result.test == "none":
-        return f"Inconclusive: {difference}, and a single case allows no test"
+        return f"Inconclusive: {found}, and a single case allows no test"
     elif result.se == 0 and result.estimate == 0:
         return (
             f"Inconclusive: {finding.a} and {finding.b} scored the same on every case, "
             "so there is nothing to test"
         )
     else:
-        head = f"Inconclusive: {difference}"
+        head = f"Inconclusive: {found}"
         if result.contradicted and finding.p_adjusted < finding.alpha:
             head += (
                 f", while the ranks of the cases point the other way (p {_p(finding.p_adjusted)})"
@@ -205,7 +214,7 @@ def _inconclusive(finding: Finding) -> str:
     if not math.isfinite(finding.gap):
         return head
     return (
-        f"{head}; this design could detect about {_number(finding.gap, finding)} at "
+        f"{head}; this design could detect about {format_score(finding.gap, finding.endpoint)} at "
         f"{100 * finding.power:.0f} % power"
     )
 
@@ -232,17 +241,9 @@ def _size(finding: Finding) -> str:
     if result.estimate < 0:
         low, high = -high, -low
     return (
-        f"{_number(abs(result.estimate), finding)}{_unit(finding)} "
-        f"[{_number(low, finding)}, {_number(high, finding)}]"
+        f"{format_score(abs(result.estimate), finding.endpoint)}{unit_after(finding.endpoint)} "
+        f"[{format_score(low, finding.endpoint)}, {format_score(high, finding.endpoint)}]"
     )
-
-
-def _number(value: float, finding: Finding, signed: bool = False) -> str:
-    return format_score(value, finding.endpoint, signed)
-
-
-def _unit(finding: Finding) -> str:
-    return f" {finding.endpoint.unit}" if finding.endpoint.unit else ""
 
 
 def _p(value: float) -> str:

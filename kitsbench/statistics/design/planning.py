@@ -10,7 +10,8 @@ from scipy import stats
 
 from kitsbench.errors import UsageError
 from kitsbench.statistics.design.power import POWER, Components, smallest_detectable_gap
-from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST
+from kitsbench.statistics.tests.folds_and_cases import FOLD_T, FOLDS_FOR_A_FOLD_TEST, PAIRED_T
+from kitsbench.statistics.tests.twoway import TWO_WAY
 
 SEEDS = (1, 2, 3, 5, 10)
 # Two-sided 5 %, 80 % power: 1.96 + 0.84 = 2.80 standard errors with known variance; 2.85 at the
@@ -183,7 +184,7 @@ def _scenario(
         "unlimited_seeds": at(np.inf),
         "fold_test_gap": None,
     }
-    if test == "fold t":
+    if test == FOLD_T:
         # With few folds the t quantile is larger than the rule of thumb has it.
         result["fold_test_gap"] = smallest_detectable_gap(se, folds - 1, alpha, power)
     needed = None
@@ -196,8 +197,9 @@ def _scenario(
 
 
 def _planned_test(cases: int, folds: int, seeds: int) -> tuple[str, str]:
+    """Test and scope that :func:`~kitsbench.statistics.best_test` will find on such a table."""
     if seeds >= 2 and cases > folds:
-        return "two-way case x run t", "L1"
+        return TWO_WAY, "L1"
     if folds >= FOLDS_FOR_A_FOLD_TEST:
-        return "fold t", "L1"
-    return "paired t over cases", "L0"
+        return FOLD_T, "L1"
+    return PAIRED_T, "L0"

@@ -12,9 +12,8 @@ from scipy import optimize, special
 from kitsbench.errors import DataError
 from kitsbench.statistics.table.blocks import ScoreBlocks, choose_table, score_blocks
 from kitsbench.statistics.table.endpoints import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
-from kitsbench.statistics.table.policy import truth_holds_region
 from kitsbench.statistics.table.scoretable import validate_scores
-from kitsbench.statistics.tests.folds_and_cases import case_values
+from kitsbench.statistics.tests.samples import case_means
 from kitsbench.statistics.tests.twoway import case_component, residual_component, run_component
 
 POWER = 0.8
@@ -110,11 +109,10 @@ def estimate_components(blocks: ScoreBlocks) -> Components | None:
     tau2 = float(np.mean([c.mean_square for c in runs])) - noise * per_fold
     interaction = []
     for a, b in combinations(values, 2):
-        differences = [case_values([x]) - case_values([y]) for x, y in zip(a, b, strict=True)]
         shared = sum(
             float(np.mean([1 / block.shape[1] for block in method])) * noise for method in (a, b)
         )
-        interaction.append((case_component(differences).mean_square - shared) / 2)
+        interaction.append((case_component(case_means(a, b)).mean_square - shared) / 2)
     return Components(
         case_sd=float(np.sqrt(max(0.0, float(np.mean(interaction))))),
         noise_sd=float(np.sqrt(noise)),
@@ -144,8 +142,7 @@ def pilot_components(
     """
     target = parse_endpoint(endpoint)
     table = choose_table(validate_scores(scores), target, protocol, dataset)
-    positive = truth_holds_region(table[table["region"] == target.region])
-    found = estimate_components(score_blocks(table, target, positive))
+    found = estimate_components(score_blocks(table, target))
     if found is None:
         raise DataError(
             "The pilot table cannot tell cases from training runs; it needs two architectures, "

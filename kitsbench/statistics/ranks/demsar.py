@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from kitsbench.errors import DataError
-from kitsbench.statistics.table.blocks import ScoreBlocks
-from kitsbench.statistics.tests.folds_and_cases import case_values
-
-Array = NDArray[np.float64]
-_DECIMALS = 12
+from kitsbench.statistics.table.blocks import Array, ScoreBlocks
+from kitsbench.statistics.tests.samples import best_first, case_values
 
 
 @dataclass(frozen=True)
@@ -70,14 +67,14 @@ def friedman(scores: ArrayLike, higher_is_better: bool = True) -> Friedman:
     DataError
         Fewer than two architectures or complete cases.
     """
-    table = np.round(np.asarray(scores, dtype=float), _DECIMALS)
+    table = best_first(scores, higher_is_better)
     table = table[~np.isnan(table).any(axis=1)]
     n, k = table.shape
     if n < 2 or k < 2:
         raise DataError(
             f"Friedman's test got {n} complete cases of {k} architectures; it needs two of each."
         )
-    ranks = stats.rankdata(-table if higher_is_better else table, axis=1)
+    ranks = stats.rankdata(table, axis=1)
     mean_ranks = ranks.mean(axis=0)
     squares = float((ranks**2).sum())
     middle = n * k * (k + 1) ** 2 / 4

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from kitsbench.statistics.table.blocks import Blocks, ScoreBlocks
+from kitsbench.statistics.tests.samples import best_first
 
-_DECIMALS = 12  # so that decimal scores that are equal tie
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 REPLICATES = 1000
 
@@ -26,8 +26,7 @@ def rank(means: ArrayLike, higher_is_better: bool = True) -> NDArray[np.int64]:
     higher_is_better : bool
         Direction.
     """
-    values = np.round(np.asarray(means, dtype=float), _DECIMALS)
-    ordered = -values if higher_is_better else values
+    ordered = best_first(means, higher_is_better)
     return stats.rankdata(ordered, method="min", axis=-1).astype(np.int64)
 
 
@@ -130,6 +129,12 @@ def bootstrap_means(methods: Sequence[Blocks], draws: Draws) -> NDArray[np.float
     return means / n_cases
 
 
+def percentile_interval(differences: NDArray[np.float64], alpha: float) -> tuple[float, float]:
+    """Bootstrap interval of a difference of two means: its quantiles over the replicates."""
+    low, high = np.quantile(differences, [alpha / 2, 1 - alpha / 2])
+    return float(low), float(high)
+
+
 def _counts(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
     """How often each of ``size`` things was drawn in each replicate."""
     replicates, size = drawn.shape
@@ -156,9 +161,7 @@ def rank_stability(
     """
     methods = [blocks.values[name] for name in blocks.architectures]
     means = bootstrap_means(methods, draw(methods, replicates, random_seed))
-    original = rank(
-        [blocks.mean(n) for n in blocks.architectures], blocks.endpoint.higher_is_better
-    )
+    original = rank(list(blocks.means.values()), blocks.endpoint.higher_is_better)
     return stability_of(rank(means, blocks.endpoint.higher_is_better), original, means)
 
 

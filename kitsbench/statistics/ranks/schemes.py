@@ -14,13 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from kitsbench.statistics.ranks.ranking import Stability, kendall_tau, rank
-from kitsbench.statistics.table.blocks import ScoreBlocks, score_blocks
+from kitsbench.statistics.table.blocks import Array, ScoreBlocks, score_blocks
 from kitsbench.statistics.table.endpoints import Endpoint
-from kitsbench.statistics.table.policy import truth_holds_region
-from kitsbench.statistics.tests.folds_and_cases import case_values
+from kitsbench.statistics.tests.samples import best_first, case_values, tied
 
-Array = NDArray[np.float64]
-_DECIMALS = 12
 SCHEMES = ("mean_then_rank", "median_then_rank", "rank_then_mean", "rank_then_median")
 """Aggregate scores and rank the aggregates, or rank on each case and aggregate the ranks."""
 
@@ -51,12 +48,12 @@ def scheme(
     ranks : ndarray of int
         1 = best; ties all get the smallest rank.
     """
-    table = np.round(np.asarray(values, dtype=float), _DECIMALS)
+    table = tied(values)
     average = np.nanmean if name.endswith("mean") or name.startswith("mean") else np.nanmedian
     if name in ("mean_then_rank", "median_then_rank"):
         scores = np.asarray(average(table, axis=1))
         return scores, rank(scores, higher_is_better)
-    ordered = -table if higher_is_better else table
+    ordered = best_first(table, higher_is_better)
     ranks = stats.rankdata(ordered, method="min", axis=0, nan_policy="omit")
     scores = np.asarray(average(ranks, axis=1))
     return scores, rank(scores, higher_is_better=False)
@@ -84,7 +81,7 @@ def kits_ranking(dice: ArrayLike, surface_dice: ArrayLike) -> tuple[Array, NDArr
     dice = np.asarray(dice, dtype=float)
     both = (dice.mean(axis=1), np.asarray(surface_dice, dtype=float).mean(axis=1))
     mean_ranks = np.mean([rank(values) for values in both], axis=0)
-    order = np.lexsort((np.arange(len(dice)), -np.round(dice[:, -1], _DECIMALS), mean_ranks))
+    order = np.lexsort((np.arange(len(dice)), best_first(dice[:, -1]), mean_ranks))
     ranks = np.empty(len(dice), dtype=np.int64)
     ranks[order] = np.arange(1, len(dice) + 1)
     return mean_ranks, ranks
@@ -134,12 +131,11 @@ def _means(
         return None
     columns, names = [], None
     for region, metric in endpoints:
-        rows = table[table["region"] == region]
-        blocks = score_blocks(rows, Endpoint(region, metric), truth_holds_region(rows))
+        blocks = score_blocks(table, Endpoint(region, metric))
         if names not in (None, blocks.architectures):
             return None
         names = blocks.architectures
-        columns.append([blocks.mean(name) for name in names])
+        columns.append(list(blocks.means.values()))
     return names or (), np.array(columns).T
 
 

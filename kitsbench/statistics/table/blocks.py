@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kitsbench.errors import DataError, UsageError
 from kitsbench.metrics import FAILED
 from kitsbench.statistics.table.endpoints import Endpoint
-from kitsbench.statistics.table.policy import analysis_set, penalised
+from kitsbench.statistics.table.policy import analysis_set, penalised, truth_holds_region
 
 Array = NDArray[np.float64]
 Blocks = tuple[Array, ...]
@@ -59,9 +59,13 @@ class ScoreBlocks:
         flags = np.concatenate([block.ravel() for block in self.failed[architecture]])
         return float(flags.mean())
 
-    def mean(self, architecture: str) -> float:
-        """Mean over cases of the seed-averaged scores."""
-        return float(np.concatenate([b.mean(axis=1) for b in self.values[architecture]]).mean())
+    @property
+    def means(self) -> dict[str, float]:
+        """By architecture the mean over cases of the seed-averaged scores."""
+        return {
+            name: float(np.concatenate([b.mean(axis=1) for b in self.values[name]]).mean())
+            for name in self.architectures
+        }
 
     def without_failures(self) -> ScoreBlocks | None:
         """Drop every case that failed for any architecture (listwise); None if none is left."""
@@ -116,7 +120,7 @@ def choose_table(
     UsageError
         The endpoint, the protocol or the dataset is not in the table, or the choice is open.
     """
-    wanted = (scores["region"] == endpoint.region) & (scores["metric"] == endpoint.metric)
+    wanted = _is(scores, endpoint)
     if not wanted.any():
         pairs = scores[["region", "metric"]].drop_duplicates()
         names = sorted(f"{row.region}:{row.metric}" for row in pairs.itertuples())
@@ -140,8 +144,12 @@ def choose_table(
                 f"{', '.join(name or '(none)' for name in found)}."
             )
         scores = scores[scores[column] == choice]
-        wanted = (scores["region"] == endpoint.region) & (scores["metric"] == endpoint.metric)
+        wanted = _is(scores, endpoint)
     return scores
+
+
+def _is(scores: pd.DataFrame, endpoint: Endpoint) -> pd.Series:
+    return (scores["region"] == endpoint.region) & (scores["metric"] == endpoint.metric)
 
 
 def score_blocks(
@@ -156,7 +164,7 @@ def score_blocks(
     endpoint : Endpoint
         Region and metric.
     positive : Series of bool, optional
-        By case, whether the truth holds the region; by default from the rows of the endpoint.
+        By case, whether the truth holds the region; by default from all rows of the region.
 
     Returns
     -------
@@ -168,8 +176,10 @@ def score_blocks(
         A case has no row for a run that scored its fold, no fold is common to all
         architectures, or no case holds the region.
     """
-    rows = scores[(scores["region"] == endpoint.region) & (scores["metric"] == endpoint.metric)]
-    rows, notes = penalised(rows, endpoint, positive)
+    if positive is None:
+        # Rows of every metric tell it: one that is undefined on a case may leave the case out.
+        positive = truth_holds_region(scores[scores["region"] == endpoint.region])
+    rows, notes = penalised(scores[_is(scores, endpoint)], endpoint, positive)
     names = tuple(sorted(rows["architecture"].unique()))
     rows = analysis_set(rows, endpoint)
     if rows.empty:

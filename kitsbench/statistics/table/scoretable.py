@@ -20,7 +20,8 @@ STATUSES = ("ok", "empty_prediction", "both_empty", "false_positive", *FAILED)
 KEY = ("dataset", "protocol", "architecture", "fold", "seed", "case", "region", "metric")
 
 _ALIASES = {"empty_pred": "empty_prediction"}
-_MISSING = ("", "nan", "na", "n/a", "none", "null")
+MISSING = ("", "nan", "na", "n/a", "none", "null")
+"""What stands in a cell, in small letters, that holds nothing."""
 
 
 def read_scores(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
@@ -166,8 +167,13 @@ def _validated(table: pd.DataFrame, places: list[str]) -> pd.DataFrame:
     return result
 
 
+def as_text(column: pd.Series) -> pd.Series:
+    """Cells as text without spaces around it; a cell that holds nothing is empty text."""
+    return column.astype(object).where(column.notna(), "").map(lambda value: str(value).strip())
+
+
 def _texts(column: pd.Series, name: str, places: list[str]) -> pd.Series:
-    text = column.astype(object).where(column.notna(), "").map(lambda value: str(value).strip())
+    text = as_text(column)
     if name not in OPTIONAL:
         empty = np.flatnonzero((text == "").to_numpy())
         if len(empty):
@@ -211,7 +217,7 @@ def _values(
 ) -> np.ndarray:
     numbers = _numbers(column)
     empty = column.isna().to_numpy() | column.map(
-        lambda value: isinstance(value, str) and value.strip().lower() in _MISSING
+        lambda value: isinstance(value, str) and value.strip().lower() in MISSING
     ).to_numpy(dtype=bool)
     wrong = np.flatnonzero(np.isnan(numbers) & ~empty)
     if len(wrong):

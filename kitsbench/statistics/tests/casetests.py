@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from kitsbench.statistics.tests.folds_and_cases import best_test, case_test, case_values
+from kitsbench.statistics.table.blocks import Array
+from kitsbench.statistics.tests.folds_and_cases import best_test, case_test
 from kitsbench.statistics.tests.rule import Rule
-from kitsbench.statistics.tests.twoway import Array, TestResult
+from kitsbench.statistics.tests.samples import case_values, tied
+from kitsbench.statistics.tests.twoway import TestResult
 
-_DECIMALS = 12  # decimal scores differ by 1e-17 where they are equal; ranks need true ties
 _EXACT_UP_TO = 18  # differences: 2**18 sign vectors take a hundredth of a second
 _RESAMPLES = 99_999
 
@@ -41,7 +42,7 @@ def wilcoxon_test(differences: ArrayLike, alternative: str = "two-sided") -> flo
     float
         P-value; 1 where all differences are zero.
     """
-    d = np.round(np.asarray(differences, dtype=float), _DECIMALS)
+    d = tied(differences)
     if not np.any(d):
         return 1.0
     found = stats.wilcoxon(
@@ -66,7 +67,7 @@ def sign_flip_test(differences: ArrayLike, random_seed: int = 0) -> float:
     float
         Two-sided p-value; the observed signs count as one of the draws, so it is never 0.
     """
-    d = np.round(np.asarray(differences, dtype=float), _DECIMALS)
+    d = tied(differences)
     d = d[d != 0]  # a zero has no sign to flip
     if d.size <= _EXACT_UP_TO:
         sums = np.zeros(1)
@@ -98,7 +99,7 @@ def run_test(a: Sequence[Array], b: Sequence[Array], rule: Rule) -> TestResult:
     """
     if rule.test == "auto" or sum(map(len, a)) < 2:
         return best_test(a, b, rule.alpha, rule.conservative)
-    d = case_values(a) - case_values(b)
+    d = case_values(a, b)
     paired = case_test(a, b, rule.alpha)
     if rule.test == "permutation":
         title = "sign-flip permutation over cases"

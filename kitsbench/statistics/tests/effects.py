@@ -9,11 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from kitsbench.statistics.tests.folds_and_cases import case_values
-from kitsbench.statistics.tests.twoway import Array
-
-# Decimal scores differ by 1e-17 where they are equal; ranking needs true ties.
-_DECIMALS = 12
+from kitsbench.statistics.table.blocks import Array
+from kitsbench.statistics.tests.samples import NOISE, case_values, tied
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def effect_sizes(a: Sequence[Array], b: Sequence[Array], higher_is_better: bool 
     higher_is_better : bool
         False for distances: a win is then the smaller value.
     """
-    d = np.round(case_values(a) - case_values(b), _DECIMALS)
+    d = tied(case_values(a, b))
     sign = 1 if higher_is_better else -1
     sd = d.std(ddof=1) if len(d) > 1 else 0.0
     return Effects(
@@ -65,7 +62,7 @@ def effect_sizes(a: Sequence[Array], b: Sequence[Array], higher_is_better: bool 
         loss=int(np.count_nonzero(sign * d < 0)),
         rank_biserial=rank_biserial(sign * d),
         hodges_lehmann=hodges_lehmann(d),
-        dz=float(d.mean() / sd) if sd > 10.0**-_DECIMALS else float("nan"),
+        dz=float(d.mean() / sd) if sd > NOISE else float("nan"),
         probability_better=_probability_better(a, b, sign),
     )
 
@@ -90,6 +87,6 @@ def hodges_lehmann(differences: ArrayLike) -> float:
 def _probability_better(a: Sequence[Array], b: Sequence[Array], sign: int) -> float:
     wins = []
     for x, y in zip(a, b, strict=True):
-        d = np.round(sign * (x[:, :, None] - y[:, None, :]), _DECIMALS)
+        d = tied(sign * (x[:, :, None] - y[:, None, :]))
         wins.append(((d > 0) + 0.5 * (d == 0)).mean(axis=(1, 2)))
     return float(np.concatenate(wins).mean())

@@ -10,8 +10,12 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from kitsbench.errors import UsageError
-from kitsbench.statistics.tests.twoway import Array, TestResult, can_analyse, t_result, two_way_test
+from kitsbench.statistics.table.blocks import Array
+from kitsbench.statistics.tests.samples import NOISE, case_values, fold_means, size_of
+from kitsbench.statistics.tests.twoway import TestResult, can_analyse, t_result, two_way_test
 
+FOLD_T = "fold t"
+PAIRED_T = "paired t over cases"
 FOLDS_FOR_A_FOLD_TEST = 4
 
 
@@ -33,17 +37,15 @@ def fold_test(
         The estimate is the mean of the fold means, which differs from the mean over cases where
         folds are of unequal size.
     """
-    means = fold_means(a) if b is None else fold_means(a) - fold_means(b)
+    means = fold_means(a, b)
     return t_result(
-        "fold t",
+        FOLD_T,
         "L1",
         float(means.mean()),
         float(means.std(ddof=1) / np.sqrt(len(means))),
         len(means) - 1,
         alpha,
-        n_cases=sum(map(len, a)),
-        n_folds=len(a),
-        n_seeds=_fewest_seeds(a, b),
+        **size_of(a, b),
     )
 
 
@@ -59,17 +61,15 @@ def case_test(
     alpha : float
         1 minus the level of the interval.
     """
-    d = case_values(a) if b is None else case_values(a) - case_values(b)
+    d = case_values(a, b)
     return t_result(
-        "paired t over cases" if b is not None else "t over cases",
+        PAIRED_T if b is not None else "t over cases",
         "L0",
         float(d.mean()),
         float(d.std(ddof=1) / np.sqrt(len(d))),
         len(d) - 1,
         alpha,
-        n_cases=len(d),
-        n_folds=len(a),
-        n_seeds=_fewest_seeds(a, b),
+        **size_of(a, b),
     )
 
 
@@ -93,17 +93,14 @@ def best_test(
     conservative : bool
         See :func:`~kitsbench.statistics.two_way_test`.
     """
-    if can_analyse(*([a] if b is None else [a, b])):
+    if can_analyse(a, b):
         return two_way_test(a, b, alpha, conservative)
     if len(a) >= FOLDS_FOR_A_FOLD_TEST:
         return fold_test(a, b, alpha)
     if sum(map(len, a)) >= 2:
         return case_test(a, b, alpha)
-    d = case_values(a) if b is None else case_values(a) - case_values(b)
     nan = float("nan")
-    return TestResult(
-        "none", "L0", float(d.mean()), nan, nan, nan, nan, nan, nan, len(d), 1, _fewest_seeds(a, b)
-    )
+    return t_result("none", "L0", float(case_values(a, b).mean()), nan, nan, alpha, **size_of(a, b))
 
 
 @dataclass(frozen=True)
@@ -208,24 +205,10 @@ def bayesian_test(
     """
     found = nadeau_bengio(differences, test_over_train)
     scale = float(np.sqrt(found.correction * found.variance))
-    if scale < 1e-12:
+    if scale < NOISE:
         low, high = float(found.mean < -margin), float(found.mean > margin)
     else:
         low = float(special.stdtr(found.df, (-margin - found.mean) / scale))
         high = float(special.stdtr(found.df, (found.mean - margin) / scale))
     first, second = (high, low) if higher_is_better else (low, high)
     return Posterior(first, max(0.0, 1 - low - high), second)
-
-
-def fold_means(blocks: Sequence[Array]) -> Array:
-    """Mean of each fold over cases and seeds, shape (folds,)."""
-    return np.array([block.mean() for block in blocks])
-
-
-def case_values(blocks: Sequence[Array]) -> Array:
-    """Seed-averaged score of each case, shape (cases,)."""
-    return np.concatenate([block.mean(axis=1) for block in blocks])
-
-
-def _fewest_seeds(a: Sequence[Array], b: Sequence[Array] | None) -> int:
-    return min(block.shape[1] for block in [*a, *([] if b is None else b)])

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
-Array = NDArray[np.float64]
+from kitsbench.statistics.table.blocks import Array
+from kitsbench.statistics.tests.samples import NOISE, case_means, methods_of, size_of
 
-_ZERO = 1e-12  # below this a standard error is rounding noise of decimal scores
+TWO_WAY = "two-way case x run t"
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,10 @@ def joined(components: Sequence[Component]) -> tuple[float, float]:
     return variance, df
 
 
-def can_analyse(*methods: Sequence[Array]) -> bool:
+def can_analyse(a: Sequence[Array], b: Sequence[Array] | None = None) -> bool:
     """Whether each method has a second run somewhere and some fold has a second case."""
-    n = sum(len(block) for block in methods[0])
-    return n > len(methods[0]) and all(run_component(blocks).df > 0 for blocks in methods)
+    second_case = any(len(block) > 1 for block in a)
+    return second_case and all(run_component(blocks).df > 0 for blocks in methods_of(a, b))
 
 
 def two_way_test(
@@ -194,13 +194,10 @@ def two_way_test(
     ``SE^2 = max(V_case + V_run - V_residual, V_case, V_run)`` with Satterthwaite degrees of
     freedom. The floor is used where the sampling of the components makes their sum too small.
     """
-    methods = [a] if b is None else [a, b]
-    case_means = [block.mean(axis=1) for block in a]
-    if b is not None:
-        case_means = [m - block.mean(axis=1) for m, block in zip(case_means, b, strict=True)]
+    methods, cases = methods_of(a, b), case_means(a, b)
     # Cases are paired, so what makes a case hard for both cancels in the difference. Seeds are not:
     # the runs of two methods share nothing, and their variances add.
-    case = case_component(case_means)
+    case = case_component(cases)
     v_run, df_run = joined([run_component(method) for method in methods])
     v_residual, df_residual = joined([residual_component(method) for method in methods])
     v_case = case.variance
@@ -220,15 +217,13 @@ def two_way_test(
     df = max(se2 * se2 / spread if spread > 0 else case.df, 1.0)
     # The estimate weighs every case alike, whatever the size of its fold.
     result = t_result(
-        "two-way case x run t",
+        TWO_WAY,
         "L1",
-        float(np.concatenate(case_means).mean()),
+        float(np.concatenate(cases).mean()),
         float(np.sqrt(se2)),
         df,
         alpha,
-        n_cases=sum(map(len, case_means)),
-        n_folds=len(a),
-        n_seeds=min(block.shape[1] for method in methods for block in method),
+        **size_of(a, b),
     )
     return TestResult(
         **{
@@ -269,9 +264,9 @@ def t_result(
     n_cases, n_folds, n_seeds : int
         Size of the data.
     """
-    if np.isfinite(se) and se < _ZERO:
+    if np.isfinite(se) and se < NOISE:
         # Decimal scores leave differences of 1e-17 where there are none.
-        se, estimate = 0.0, 0.0 if abs(estimate) < _ZERO else estimate
+        se, estimate = 0.0, 0.0 if abs(estimate) < NOISE else estimate
         t = float(np.copysign(np.inf, estimate)) if estimate else 0.0
         p, half = (0.0 if estimate else 1.0), 0.0
     else:
