@@ -19,6 +19,7 @@ from kitsbench.statistics.tests.twoway import case_component, residual_component
 POWER = 0.8
 CASE_SD = 0.063
 NOISE_SD = 0.065
+_FAR = 1e4  # standard errors from 0; one degree of freedom gets there at levels below 1e-4
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ def paired_power(gap: float, se: float, df: float, alpha: float = 0.05) -> float
     """
     critical = special.stdtrit(df, 1 - alpha / 2)
     shift = abs(gap) / se
+    if shift > _FAR:
+        # The mean is certain by comparison: all depends on the standard error, whose square is
+        # chi-squared. scipy is slow, loses digits and gives up out there.
+        return float(special.chdtr(df, df * (shift / critical) ** 2))
     # The wrong tail underflows to NaN where it is smaller than 1e-20.
     wrong_side = np.nan_to_num(special.nctdtr(df, shift, -critical))
     return float(1 - special.nctdtr(df, shift, critical) + wrong_side)
@@ -74,11 +79,15 @@ def smallest_detectable_gap(
     Returns
     -------
     float
-        In units of the metric; NaN where there is no standard error.
+        In units of the metric; NaN where there is no standard error, where the level is no lower
+        than the power (then no difference at all is "detected"), and where it is lower than the
+        precision of numbers.
     """
     if not (np.isfinite(se) and np.isfinite(df) and se > 0):
         return float("nan")
     most = 2 * (special.stdtrit(df, 1 - alpha / 2) + special.stdtrit(df, power))
+    if alpha >= power or not np.isfinite(most):
+        return float("nan")
     # With one degree of freedom the tails are so heavy that twice the sum of the quantiles, which
     # is ample elsewhere, falls short of powers above 0.95.
     while paired_power(most, 1.0, df, alpha) < power:

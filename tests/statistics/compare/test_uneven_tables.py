@@ -8,7 +8,7 @@ import pytest
 from score_tables import dice_table, plain
 
 from kitsbench.errors import DataError
-from kitsbench.statistics import compare, summarise
+from kitsbench.statistics import Rule, compare, summarise
 
 
 def test_unequal_seeds_use_what_there_is():
@@ -113,6 +113,19 @@ def test_one_case():
     pair = plain(found)["pairs"][0]
     assert (pair["verdict"], pair["p_value"], pair["se"]) == ("inconclusive", None, None)
     assert "a single case allows no test" in pair["sentence"]
+
+
+@pytest.mark.parametrize(("alpha", "gap"), [(0.05, True), (1e-8, True), (1e-17, False)])
+def test_two_cases_at_any_level(alpha, gap):
+    found = plain(compare(dice_table(2, 1, 2, 1), rule=Rule(alpha=alpha)))
+    assert found["pairs"][0]["verdict"] == "inconclusive"
+    assert (found["smallest_detectable_gap"] is not None) == gap
+
+
+def test_a_level_above_the_power_detects_nothing_worth_saying():
+    found = plain(compare(dice_table(2), rule=Rule(alpha=0.9)))
+    assert found["smallest_detectable_gap"] is None
+    assert "could detect" not in found["pairs"][0]["sentence"]
 
 
 def test_one_case_per_fold():
