@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -257,3 +258,12 @@ def test_a_comparison_is_plain_data_and_consistent(design, metric):
             assert row["better"] == favoured
             groups = {r["architecture"]: set(r["group"]) for r in found["ranking"]}
             assert not groups[row["a"]] & groups[row["b"]]
+
+
+def test_the_example_of_the_docs_runs(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[3] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    example = page.split("```python\n")[1].split("```")[0]
+    dice_table(3, offsets=[0, 0.3, 0]).to_csv(tmp_path / "scores.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    assert "arch1 scores higher than arch0 by" in capsys.readouterr().out
