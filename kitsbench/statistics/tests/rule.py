@@ -71,6 +71,7 @@ class Rule:
             raise UsageError(
                 f"alpha is {self.alpha}; it must lie between 0 and 1, for example 0.05."
             )
+        object.__setattr__(self, "alpha", float(self.alpha))  # JSON knows no numbers of numpy
         if self.correction not in FAMILY_CORRECTIONS:
             raise UsageError(
                 f"There is no correction '{self.correction}' for the primary endpoint; choose "

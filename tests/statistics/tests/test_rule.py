@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pandas as pd
 import pytest
-from score_tables import long_table
+from score_tables import dice_table, long_table, plain
 
 from kitsbench.errors import UsageError
 from kitsbench.statistics import Rule, compare
@@ -43,7 +43,8 @@ def test_a_rule_that_cannot_be_is_refused(wrong, message):
 
 def test_numbers_of_numpy_are_numbers():
     rule = Rule(alpha=np.float32(0.1), fold_count=np.int64(5))
-    assert (rule.alpha, rule.fold_count) == (pytest.approx(0.1), 5)
+    found = plain(compare(dice_table(2), rule=rule, demsar=True, bootstrap=5))
+    assert found["alpha"] == found["demsar"]["alpha"] == pytest.approx(0.1)
 
 
 def test_a_rule_cannot_change_underway():
