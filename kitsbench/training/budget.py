@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -50,7 +51,7 @@ class Budget:
         Raises
         ------
         UsageError
-            The text is none of these, or the amount is not positive.
+            The text is none of these, or the amount is not positive and finite.
         """
         match = re.fullmatch(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*", text.lower())
         if match is None or match[2] not in UNITS:
@@ -63,8 +64,10 @@ class Budget:
             amount = float(match[1]) * factor
         except ValueError:
             raise UsageError(f"The budget '{text}' holds no number before its unit.") from None
-        if amount <= 0 or (currency == "steps" and amount != int(amount)):
-            raise UsageError(f"The budget '{text}' must be positive; steps must be a whole number.")
+        if not 0 < amount < math.inf or (currency == "steps" and amount != int(amount)):
+            raise UsageError(
+                f"The budget '{text}' must be positive and finite; steps must be a whole number."
+            )
         return cls(amount, currency)
 
     def __str__(self) -> str:

@@ -27,7 +27,8 @@ def test_budgets_are_read(text, amount, unit):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "90", "s", "-3s", "0s", "3parsecs", "1.5steps", "1..5s", "nan s"]
+    "text",
+    ["", "90", "s", "-3s", "0s", "3parsecs", "1.5steps", "1..5s", "nan s", "1e400s", "1e400steps"],
 )
 def test_wrong_budgets_name_the_text_and_the_rule(text):
     with pytest.raises(UsageError, match="budget"):

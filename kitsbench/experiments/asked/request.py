@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -121,13 +122,15 @@ def parse_memory(text: str) -> int:
     Raises
     ------
     UsageError
-        The text is no positive amount with a unit.
+        The text is no amount of a byte or more with a unit.
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b\s*", text.lower())
-    if match is None or float(match[1]) <= 0:
+    amount = 0.0
+    if match is not None:
+        amount = float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2] or " ")
+    if not 1 <= amount < math.inf:
         raise UsageError(f"The memory '{text}' cannot be read; write for example 11GiB or 500MB.")
-    power = " kmgt".index(match[2] or " ")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+    return int(amount)
 
 
 def parse_folds(text: str) -> tuple[int, ...] | Literal["all"]:
@@ -150,7 +153,7 @@ def parse_folds(text: str) -> tuple[int, ...] | Literal["all"]:
 
 
 def parse_triple(text: str, kind: type, what: str) -> tuple[Any, Any, Any]:
-    """Read one positive number for all axes, or three (z, y, x) with commas or x between.
+    """Read one positive, finite number for all axes, or three (z, y, x) with commas or x between.
 
     Raises
     ------
@@ -162,7 +165,7 @@ def parse_triple(text: str, kind: type, what: str) -> tuple[Any, Any, Any]:
     except ValueError:
         values = ()
     values = values * 3 if len(values) == 1 else values
-    if len(values) != 3 or not min(values) > 0:
+    if len(values) != 3 or not all(0 < value < math.inf for value in values):
         raise UsageError(
             f"The {what} '{text}' cannot be read; write one number, or z,y,x such as 3,2,2."
         )

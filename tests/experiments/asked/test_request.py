@@ -16,7 +16,9 @@ def test_memory_is_read(text, value):
     assert parse_memory(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "11", "lots", "-1GiB", "0GB", "GiB"])
+@pytest.mark.parametrize(
+    "text", ["", "11", "lots", "-1GiB", "0GB", "GiB", "0.1B", "9" * 400 + "GiB"]
+)
 def test_wrong_memory_names_the_text(text):
     with pytest.raises(UsageError, match="memory"):
         parse_memory(text)
@@ -37,3 +39,6 @@ def test_triples_take_one_number_or_three():
     for text in ("", "1,2", "0", "1,2,x", "nan", "1.5x2x3"):
         with pytest.raises(UsageError, match="patch"):
             parse_triple(text, int, "patch")
+    for text in ("inf", "2,2,nan", "1e400", "-1"):
+        with pytest.raises(UsageError, match="spacing"):
+            parse_triple(text, float, "spacing")
