@@ -90,16 +90,21 @@ def test_links_between_pages_lead_somewhere():
             assert (DOCS / target).is_file(), f"{page.name}: {target}"
 
 
-def test_the_first_run_is_as_large_as_the_page_says():
-    from kitsbench.experiments.asked import request
+def test_a_run_is_as_large_as_the_pages_say():
+    from kitsbench.experiments.asked.resolve import DATASET, PHANTOM
 
     text = " ".join((DOCS / "first_run.md").read_text(encoding="utf-8").split())
-    seconds = request.PHANTOM_BUDGET.removesuffix("s")
+    (seconds,) = {budget.amount for budget in PHANTOM.budget.values()}
+    assert PHANTOM.folds == (0,)
     assert (
-        f"{request.PHANTOM_CASES} phantom scans, the first of {request.PHANTOM_SPLIT} folds, "
-        f"{request.PHANTOM_SEEDS} seed and {seconds} seconds of training a trial"
+        f"{PHANTOM.cases} phantom scans, the first of {PHANTOM.split} folds, "
+        f"{PHANTOM.seeds} seed and {seconds:g} seconds of training a trial"
     ) in text
-    assert f"{request.DATASET_FOLDS} folds and {request.DATASET_SEEDS} seeds" in text
+    assert f"{DATASET.split} folds and {DATASET.seeds} seeds" in text
+    minutes, hours = DATASET.budget["cpu"].amount / 60, DATASET.budget["cuda"].amount / 3600
+    assert f"{minutes:g} minutes of training a trial on a CPU and {hours:g} hours on a GPU" in text
+    splits = (DOCS / "folds.md").read_text(encoding="utf-8")
+    assert f"the default: {DATASET.split} folds, {PHANTOM.split} on the phantom" in splits
 
 
 def test_the_map_fits_a_screen_and_leads_somewhere():

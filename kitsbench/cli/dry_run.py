@@ -81,7 +81,7 @@ def _searching(experiment: Experiment, complete: bool) -> dict[str, Any] | None:
     return {
         "trials": trials,
         "open_trials": 0 if complete else trials - finished,
-        "budget": str(tuning.budget or experiment.budget),
+        "budget": str(experiment.resolved.tuning_budget),
         "space": {name: [one.low, one.high] for name, one in tuning.space.items()},
     }
 

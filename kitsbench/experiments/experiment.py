@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,25 +14,17 @@ import torch
 from kitsbench import __version__
 from kitsbench.data.datasets.dataset import Dataset
 from kitsbench.data.splits.split import Split
-from kitsbench.experiments.asked.request import (
-    DATASET_BUDGET,
-    DATASET_SEEDS,
-    PHANTOM_BUDGET,
-    PHANTOM_SEEDS,
-    Count,
-    Request,
-    Tell,
-)
+from kitsbench.experiments.asked.request import Count, Request, Tell
+from kitsbench.experiments.asked.resolve import Resolved, resolve
 from kitsbench.experiments.executors.choose import choose_machine
 from kitsbench.experiments.executors.events import Event, Executor, Notify, ending
 from kitsbench.experiments.machines.machine import Machine
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.experiments.plan.entrants import (
-    add_up_members,
+    check_batches,
     choose_entrants,
-    describe_entrant,
+    describe_entrants,
     read_names,
-    shared_recipe,
 )
 from kitsbench.experiments.plan.materials import (
     Stores,
@@ -41,17 +32,14 @@ from kitsbench.experiments.plan.materials import (
     find_dataset,
     prepare_all,
 )
-from kitsbench.experiments.plan.planner import Planner, check_endpoint, choose_protocols
+from kitsbench.experiments.plan.planner import Planner
 from kitsbench.experiments.plan.tuning import Study, describe_tuning, make_studies, tune
 from kitsbench.experiments.trial.folder import now
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import write_json
-from kitsbench.recipe import Recipe
 from kitsbench.spec import Labels
 from kitsbench.training.budget import Budget
-from kitsbench.training.distributed import check_batch
 
-SHOWCASES = 3
 ASK_AGAIN = 5.0  # seconds between two looks at a trial that another process works on
 
 
@@ -62,33 +50,46 @@ class Experiment:
     Attributes
     ----------
     request : Request
+    resolved : Resolved
+        What the request comes to on this machine and dataset.
     machine : Machine
         What the trials run on.
     dataset : Dataset
     split : Split
-    budget : Budget
+    folds : tuple of int
+        Which of its folds are run.
     entrants : list of Entrant
     tasks : list of TrialTask
         In the order of execution; ensembles last. With tuning they are known when it is done,
         and stand here untuned before.
+    description : dict
+        Content of ``experiment.json``.
     planner : Planner
     studies : list of Study
         Searches for settings that come before the trials.
     """
 
     request: Request
+    resolved: Resolved
     machine: Machine
     dataset: Dataset
     split: Split
     folds: tuple[int, ...]
-    seeds: int
-    budget: Budget
-    recipe: Recipe
     entrants: list[Entrant]
     tasks: list[TrialTask]
     description: dict[str, Any]
     planner: Planner
     studies: list[Study]
+
+    @property
+    def budget(self) -> Budget:
+        """What a trial may spend."""
+        return self.resolved.budget
+
+    @property
+    def seeds(self) -> int:
+        """Training runs of each entrant and fold."""
+        return self.resolved.seeds
 
     @property
     def device(self) -> torch.device:
@@ -126,49 +127,32 @@ def plan_experiment(
     UsageError, DataError
         The request cannot be carried out.
     """
-    read_names(request)
+    read_names(request)  # so that a typing error is told before any data are made
     machine = choose_machine(request, tell)
-    device = machine.device
-    workdir = request.workdir
     dataset = find_dataset(request, tell, count)
-    check_endpoint(request, dataset)
+    resolved = resolve(request, dataset.labels, machine.kind)
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
-    entrants = choose_entrants(request, labels, device, dataset.median_spacing())
-    for entrant in entrants:
-        if entrant.recipe is not None and not entrant.members:
-            check_batch(entrant.recipe.batch, request.world_size, entrant.label)
+    entrants = choose_entrants(request, resolved, labels, dataset.median_spacing())
+    check_batches(entrants, request.world_size)
     stores = prepare_all(request, entrants, dataset, count)
-    split, folds = choose_split(request, dataset, stores, count)
-    seeds = request.seeds or (PHANTOM_SEEDS if request.phantom else DATASET_SEEDS)
-    budget = request.budget or Budget.parse(
-        PHANTOM_BUDGET if request.phantom else DATASET_BUDGET[device.type]
-    )
-    planner = Planner(request, dataset, stores, split, budget, machine)
-    tasks = planner.tasks(entrants, folds, seeds)
-    studies = make_studies(request.tuning, entrants, folds, planner) if request.tuning else []
+    split, folds = choose_split(resolved.split, resolved.folds, dataset, stores, count)
+    planner = Planner(request, resolved, machine, dataset, stores, split)
     experiment = Experiment(
         request,
+        resolved,
         machine,
         dataset,
         split,
         folds,
-        seeds,
-        budget,
-        shared_recipe(request, device),
         entrants,
-        tasks,
-        {},
-        planner,
-        studies,
+        tasks=planner.tasks(entrants, folds),
+        description={},
+        planner=planner,
+        studies=make_studies(request.tuning, entrants, folds, planner),
     )
-    rows = []
-    with ThreadPoolExecutor(experiment.jobs) as pool:  # of threads that wait for processes
-        for row in pool.map(lambda entrant: describe_entrant(entrant, workdir / "costs"), entrants):
-            rows.append(row)
-            count("architectures examined", len(rows), len(entrants))
-    add_up_members(rows)
+    rows = describe_entrants(entrants, request.workdir / "costs", experiment.jobs, count)
     experiment.description.update(_describe(experiment, stores), architectures=rows)
-    write_json(workdir / "splits" / f"{split.id}.json", split.to_dict())
+    write_json(request.workdir / "splits" / f"{split.id}.json", split.to_dict())
     return experiment
 
 
@@ -196,9 +180,7 @@ def tuned(experiment: Experiment, executor: Executor | None, notify: Notify) -> 
     if not complete:
         return None
     recipes = {(study.entrant.label, study.fold): study.recipe() for study in studies}
-    tasks = experiment.planner.tasks(
-        experiment.entrants, experiment.folds, experiment.seeds, recipes
-    )
+    tasks = experiment.planner.tasks(experiment.entrants, experiment.folds, recipes)
     experiment.description["trials"] = [task.id for task in tasks]
     return replace(experiment, tasks=tasks)
 
@@ -263,9 +245,9 @@ def _carry_out(tasks: Sequence[TrialTask], executor: Executor, notify: Notify) -
 
 def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:
     """Content of ``experiment.json``."""
-    request, dataset = experiment.request, experiment.dataset
+    request, resolved, dataset = experiment.request, experiment.resolved, experiment.dataset
     any_store = next((s for grids in stores.values() for s in grids.values()), None)
-    shown = experiment.split.test(experiment.folds[0])[:SHOWCASES] if experiment.folds else []
+    shown = experiment.split.test(experiment.folds[0]) if experiment.folds else ()
     return {
         "version": __version__,
         "created": now(),
@@ -281,20 +263,20 @@ def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:
             "synthetic": dataset.synthetic,
             "note": dataset.note,
         },
-        "protocol": choose_protocols(request, dataset)[0],
-        "protocols": list(choose_protocols(request, dataset)),
-        "endpoint": request.endpoint,
+        "protocol": resolved.protocol,
+        "protocols": list(resolved.protocols),
+        "endpoint": resolved.endpoint,
         # With `paper`, each architecture's own stands in its row.
-        "recipe": experiment.recipe.to_dict() if request.recipe == "matched" else {"name": "paper"},
+        "recipe": resolved.matched.to_dict() if request.recipe == "matched" else {"name": "paper"},
         "recipe_mode": request.recipe,
-        "budget": experiment.budget.to_dict(),
+        "budget": resolved.budget.to_dict(),
         "max_memory": request.max_memory,
         "folds": {
             "count": len(experiment.split.folds),
             "used": list(experiment.folds),
             "split_id": experiment.split.id,
         },
-        "seeds": experiment.seeds,
+        "seeds": resolved.seeds,
         "device": {
             "kind": experiment.device.type,
             "name": experiment.machine.name,
@@ -304,5 +286,5 @@ def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:
             "executor": request.executor,
         },
         "trials": [task.id for task in experiment.tasks],
-        "showcase": list(shown),
+        "showcase": list(shown[: resolved.showcases]),
     }

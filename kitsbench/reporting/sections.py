@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from kitsbench.experiments.asked.resolve import DATASET
 from kitsbench.experiments.results import TrialRecord
 from kitsbench.metrics import METRICS, TRUTH_EMPTY
 from kitsbench.reporting import costs, plots, scores, setup, words
@@ -185,10 +186,7 @@ def _watched(trial: TrialRecord) -> list[str]:
     """Cases that a trial scored along its budget."""
     recorded = trial.trial.get("curve_cases")
     if recorded is None:
-        # Imported here, because it takes torch, which a report needs for nothing else.
-        from kitsbench.experiments.trial.run import CURVE_CASES
-
-        recorded = trial.trial.get("test_cases", [])[:CURVE_CASES]
+        recorded = trial.trial.get("test_cases", [])[: DATASET.curve_cases]
     return [str(case) for case in recorded]
 
 

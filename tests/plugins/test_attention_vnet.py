@@ -10,12 +10,12 @@ from torch import nn
 from kitsbench import registry
 from kitsbench.architecture import KITS19, Progress, Task, configure
 from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.asked.resolve import resolve
 from kitsbench.experiments.plan.entrants import choose_entrants
 
 vnet = registry.load("attention_vnet").architecture
 assembly = registry.load("attention_vnet_assembly").architecture
 TINY = {"width": 8 / 30}
-CPU = torch.device("cpu")
 
 
 def spec_of(patch=None, spacing=None, **config):
@@ -266,7 +266,8 @@ def test_the_papers_recipe_follows_the_resolution(resolution, patch, spacing):
 def test_the_assembly_trains_each_member_by_its_own_recipe(tmp_path):
     def entrants(recipe, text):
         request = Request(architectures=(text,), workdir=tmp_path, recipe=recipe)
-        return {e.label: e for e in choose_entrants(request, KITS19, CPU)}
+        resolved = resolve(request, dict(KITS19), "cpu")
+        return {e.label: e for e in choose_entrants(request, resolved, KITS19)}
 
     paper = entrants("paper", "attention_vnet_assembly:gates=off")
     low, full = (paper[f"attention_vnet:gates=off{rest}"] for rest in (",resolution=low", ""))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kitsbench import registry
 from kitsbench.architecture import KITS19, Progress, Task, configure
 from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.asked.resolve import resolve
 from kitsbench.experiments.plan.entrants import choose_entrants
 
 unet3d = registry.load("unet3d").architecture
@@ -255,7 +256,7 @@ def test_the_papers_recipe_is_slabs_of_four_slices():
 
 def test_the_vote_has_its_five_members(tmp_path):
     request = Request(architectures=("msan_vote",), workdir=tmp_path)
-    entrants = choose_entrants(request, KITS19, torch.device("cpu"))
+    entrants = choose_entrants(request, resolve(request, dict(KITS19), "cpu"), KITS19)
     assert [e.label for e in entrants] == [
         "msan_vote",
         "unet3d",

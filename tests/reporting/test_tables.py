@@ -8,7 +8,7 @@ import math
 import pandas as pd
 import pytest
 
-from kitsbench.experiments.trial.run import CURVE_CASES
+from kitsbench.experiments.asked.resolve import DATASET
 from kitsbench.reporting import costs, scores, sections, words
 from kitsbench.reporting.tables import Table
 
@@ -134,7 +134,8 @@ def test_curves_end_with_the_scores_of_the_cases_that_were_watched(analysis):
     own = table[
         (table["protocol"] == "kits19") & (table["region"] == "tumor") & (table["metric"] == "dice")
     ]
-    expected = own[own["case"].isin(trial.trial["test_cases"][:CURVE_CASES])]["value"].mean()
+    watched = trial.trial["test_cases"][: DATASET.curve_cases]
+    expected = own[own["case"].isin(watched)]["value"].mean()
     assert last.set_index("trial").loc[trial.id, "value"] == pytest.approx(expected)
 
 

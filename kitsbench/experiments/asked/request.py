@@ -13,15 +13,7 @@ from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.search_space import Tuning
 from kitsbench.training.budget import Budget
 
-# A first run shall take minutes on a laptop; a real one shall be able to say something.
-PHANTOM_CASES = 16
-# One fold and one seed: with every reference architecture on two cores there is no time for more,
-# and the report says that it then speaks of these trained networks only.
-PHANTOM_SPLIT, PHANTOM_FOLDS, PHANTOM_SEEDS, PHANTOM_BUDGET = 2, (0,), 1, "25s"
-DATASET_FOLDS, DATASET_SEEDS = 5, 3
-DATASET_BUDGET = {"cpu": "5min", "cuda": "2h"}
-
-
+Folds = tuple[int, ...] | Literal["all"]
 Tell = Callable[[str], None]  # a line for the user
 Count = Callable[[str, int, int], None]  # (what, done, total)
 
@@ -29,6 +21,8 @@ Count = Callable[[str, int, int], None]  # (what, done, total)
 @dataclass(frozen=True)
 class Request:
     """An experiment as it was asked for.
+
+    What is None was left open; :mod:`kitsbench.experiments.asked.resolve` decides it.
 
     Parameters
     ----------
@@ -48,7 +42,7 @@ class Request:
     compile : bool
         Train through ``torch.compile``.
     folds : tuple of int, "all" or None
-        Which folds are run; None for all, on the phantom for its first.
+        Which folds are run.
     split : str or None
         Rule, number of folds, or file of the split: see :mod:`kitsbench.data.splits.rules`.
     seeds : int or None
@@ -89,7 +83,7 @@ class Request:
     budget: Budget | None = None
     max_memory: int | None = None
     compile: bool = False
-    folds: tuple[int, ...] | Literal["all"] | None = None
+    folds: Folds | None = None
     split: str | None = None
     seeds: int | None = None
     device: str = "auto"
@@ -115,6 +109,12 @@ class Request:
         """Whether the built-in phantom is asked for."""
         return self.dataset in (None, "phantom")
 
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """Fields of a recipe that the request replaces, whatever the recipe says."""
+        given = {"spacing": self.spacing, "patch": self.patch, "batch": self.batch}
+        return {key: value for key, value in given.items() if value is not None}
+
 
 def parse_memory(text: str) -> int:
     """Read an amount of memory such as ``11GiB`` or ``500MB`` into bytes.
@@ -133,7 +133,7 @@ def parse_memory(text: str) -> int:
     return int(amount)
 
 
-def parse_folds(text: str) -> tuple[int, ...] | Literal["all"]:
+def parse_folds(text: str) -> Folds:
     """Read ``all`` or ``0,2`` into fold indices.
 
     Raises

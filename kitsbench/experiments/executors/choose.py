@@ -8,6 +8,7 @@ from typing import Any
 
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request, Tell
+from kitsbench.experiments.asked.resolve import is_timed
 from kitsbench.experiments.executors.cluster import Backend, ClusterExecutor
 from kitsbench.experiments.executors.events import Executor
 from kitsbench.experiments.executors.local import LocalExecutor
@@ -53,8 +54,7 @@ def choose_machine(request: Request, tell: Tell) -> Machine:
             f"--device {request.device} names GPUs of one machine; with --executor "
             f"{request.executor} the cluster gives them out. Use --device cuda."
         )
-    timed = request.budget is None or request.budget.unit == "seconds"
-    if request.device != "auto" and not timed:
+    if request.device != "auto" and not is_timed(request):
         name = f"{request.device} of {request.executor}"
         return Machine(request.device, name, options.cpus, name, request.jobs)
     found = _probed(request, options, tell)

@@ -10,6 +10,7 @@ import torch
 
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.asked.resolve import is_timed
 from kitsbench.experiments.machines.environment import (
     device_class,
     device_name,
@@ -107,7 +108,7 @@ def this_machine(request: Request) -> Machine:
                 f"{'is' if len(devices) == 1 else 'are'} {len(devices)}."
             )
         jobs = request.jobs or len(groups)
-        if jobs > len(groups) and (request.budget is None or request.budget.unit == "seconds"):
+        if jobs > len(groups) and is_timed(request):
             raise UsageError(
                 f"--jobs {jobs} would let trials share a GPU ({len(groups)} can run side by side), "
                 "and time that is shared cannot be measured. Use fewer jobs, or a budget in "

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from kitsbench.architecture import Setting, configure
 from kitsbench.errors import ContractError, KitsbenchError, UsageError
-from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.asked.request import Count, Request
+from kitsbench.experiments.asked.resolve import Resolved
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.files import digest, read_json, write_json
 from kitsbench.isolation import IsolatedFailure, call_isolated
@@ -24,8 +24,9 @@ from kitsbench.registry import (
     parse_request,
 )
 from kitsbench.spec import Labels, Spec, Task
+from kitsbench.training.distributed import check_batch
 from kitsbench.training.meta import count_cost
-from kitsbench.training.recipes import at_size, matched
+from kitsbench.training.recipes import at_size
 
 COST_VERSION = 1  # raised whenever costs are counted in another way
 
@@ -59,16 +60,16 @@ def read_names(request: Request) -> list[tuple[str, dict[str, Setting]]]:
 
 
 def choose_entrants(
-    request: Request, labels: Labels, device: torch.device, median: Spacing | None = None
+    request: Request, resolved: Resolved, labels: Labels, median: Spacing | None = None
 ) -> list[Entrant]:
     """Configure every architecture that was asked for, and the members of ensembles.
 
     Parameters
     ----------
     request : Request
+    resolved : Resolved
     labels : tuple of (str, int)
         The dataset's.
-    device : torch.device
     median : (float, float, float), optional
         The dataset's median voxel size in mm, for recipes that name no other.
 
@@ -79,12 +80,12 @@ def choose_entrants(
     """
     entrants: dict[str, Entrant] = {}
     for name, settings in read_names(request):
-        entrant = _configure(name, settings, request, labels, device, median)
+        entrant = _configure(name, settings, request, resolved, labels, median)
         entrants.setdefault(entrant.label, entrant)
     for entrant in list(entrants.values()):
         for member in entrant.spec.members if entrant.spec else ():
             own = dict(member.config)
-            found = _configure(member.architecture, own, request, labels, device, median)
+            found = _configure(member.architecture, own, request, resolved, labels, median)
             entrants.setdefault(found.label, replace(found, asked=False))
     if request.tta is not None:
         for entrant in list(entrants.values()):
@@ -127,8 +128,8 @@ def _configure(
     name: str,
     settings: dict[str, Setting],
     request: Request,
+    resolved: Resolved,
     labels: Labels,
-    device: torch.device,
     median: Spacing | None,
 ) -> Entrant:
     registered = load(name)
@@ -136,15 +137,14 @@ def _configure(
         return Entrant(
             registered.name, registered, error=f"{registered.status}: {registered.error}"
         )
-    auto = "paper" if device.type == "cuda" else "tiny"
-    size = auto if request.size == "auto" else request.size
+    size = resolved.size
     # What the size sets anyway is no part of a label, what differs from it is.
     shown = label(name, settings, size)
     architecture = registered.architecture
     own_size = settings.get("size")
     config = configure(architecture, {"size": size, **settings})
     try:
-        entrant = _with_recipe(shown, registered, config, request, labels, device, median)
+        entrant = _with_recipe(shown, registered, config, request, resolved, labels, median)
         entrant = entrant if own_size is None else _size_members(entrant, own_size)
         members = entrant.spec.members if entrant.spec else ()
         names = [label(member.architecture, dict(member.config), size) for member in members]
@@ -175,12 +175,12 @@ def _with_recipe(
     registered: RegisteredArchitecture,
     config: Mapping[str, Setting],
     request: Request,
+    resolved: Resolved,
     labels: Labels,
-    device: torch.device,
     median: Spacing | None,
 ) -> Entrant:
     architecture = registered.architecture
-    shared = shared_recipe(request, device)
+    shared = resolved.matched
     spec = architecture.spec(config, task_of(shared, labels))
     if request.recipe == "matched":
         return Entrant(shown, registered, spec, shared)
@@ -190,7 +190,7 @@ def _with_recipe(
         return Entrant(shown, registered, paper, paper.paper or replace(shared, name="members"))
     if paper.paper is None:
         raise ContractError(f"{shown} has no paper recipe; use --recipe matched.")
-    given = {"patch": paper.paper.patch or paper.grids[0].shape, **_overrides(request)}
+    given = {"patch": paper.paper.patch or paper.grids[0].shape, **request.overrides}
     recipe, notes = replace(paper.paper, **given), []
     if isinstance(recipe.spacing, str) and median is not None:
         if recipe.spacing == "native":
@@ -199,27 +199,30 @@ def _with_recipe(
                 f"{'x'.join(f'{edge:g}' for edge in median)} mm."
             )
         recipe = replace(recipe, spacing=median)
-    recipe, note = at_size(recipe, str(config["size"]), _overrides(request))
+    recipe, note = at_size(recipe, str(config["size"]), request.overrides)
     notes += [note] if note else []
     # Patch and spacing decide how deep a network can be, so the one that is trained is described.
     spec = architecture.spec(config, task_of(recipe, labels))
     return Entrant(shown, registered, spec, recipe, notes=tuple(notes))
 
 
+def check_batches(entrants: Sequence[Entrant], world_size: int) -> None:
+    """See that the processes of a trial can share every batch out.
+
+    Raises
+    ------
+    UsageError
+        They cannot.
+    """
+    for entrant in entrants:
+        if entrant.recipe is not None and not entrant.members:
+            check_batch(entrant.recipe.batch, world_size, entrant.label)
+
+
 def task_of(recipe: Recipe, labels: Labels) -> Task:
     """What a recipe asks of an architecture."""
     spacing = recipe.spacing if isinstance(recipe.spacing, tuple) else None
     return Task(labels, recipe.patch, spacing)
-
-
-def shared_recipe(request: Request, device: torch.device) -> Recipe:
-    """The matched recipe with what the request replaces."""
-    return replace(matched(device.type), **_overrides(request))
-
-
-def _overrides(request: Request) -> dict[str, Any]:
-    given = {"spacing": request.spacing, "patch": request.patch, "batch": request.batch}
-    return {key: value for key, value in given.items() if value is not None}
 
 
 def describe_entrant(entrant: Entrant, folder: Path) -> dict[str, Any]:
@@ -272,6 +275,29 @@ def describe_entrant(entrant: Entrant, folder: Path) -> dict[str, Any]:
         found = {"notes": [f"Parameters and FLOPs could not be counted: {error}"]}
     row["notes"] += found.pop("notes", [])
     return {**row, **found, "patch": list(spec.grids[0].shape)}
+
+
+def describe_entrants(
+    entrants: Sequence[Entrant], folder: Path, jobs: int, count: Count
+) -> list[dict[str, Any]]:
+    """Rows of ``experiment.json`` for all architectures.
+
+    Parameters
+    ----------
+    entrants : sequence of Entrant
+    folder : Path
+        Where costs that were counted once are kept.
+    jobs : int
+        Architectures that are examined at the same time.
+    count : callable
+    """
+    rows = []
+    with ThreadPoolExecutor(jobs) as pool:  # of threads that wait for processes
+        for row in pool.map(lambda entrant: describe_entrant(entrant, folder), entrants):
+            rows.append(row)
+            count("architectures examined", len(rows), len(entrants))
+    add_up_members(rows)
+    return rows
 
 
 def add_up_members(rows: list[dict[str, Any]]) -> None:

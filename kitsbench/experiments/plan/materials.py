@@ -14,15 +14,8 @@ from kitsbench.data.splits.rules import SEED as SPLIT_SEED
 from kitsbench.data.splits.rules import choose_rule, tumor_volumes
 from kitsbench.data.splits.split import Split, make_folds
 from kitsbench.errors import DataError, UsageError
-from kitsbench.experiments.asked.request import (
-    DATASET_FOLDS,
-    PHANTOM_CASES,
-    PHANTOM_FOLDS,
-    PHANTOM_SPLIT,
-    Count,
-    Request,
-    Tell,
-)
+from kitsbench.experiments.asked.request import Count, Folds, Request, Tell
+from kitsbench.experiments.asked.resolve import defaults_of
 from kitsbench.experiments.machines.environment import usable_cores
 from kitsbench.experiments.plan.entrant import Entrant
 
@@ -37,11 +30,10 @@ def find_dataset(request: Request, tell: Tell, count: Count) -> Dataset:
     UsageError, DataError
         There is no such folder, or it holds no dataset.
     """
-    if request.phantom:
-        folder = request.workdir / "datasets" / f"phantom-small-{PHANTOM_CASES}"
-        write_phantom(
-            folder, PHANTOM_CASES, progress=lambda done, total: count("phantom", done, total)
-        )
+    made = defaults_of(request).cases
+    if made is not None:
+        folder = request.workdir / "datasets" / f"phantom-small-{made}"
+        write_phantom(folder, made, progress=lambda done, total: count("phantom", done, total))
         return open_dataset(folder)
     path = Path(str(request.dataset)).expanduser()
     if not path.exists():
@@ -90,9 +82,19 @@ def prepare_all(
 
 
 def choose_split(
-    request: Request, dataset: Dataset, stores: Stores, count: Count
+    rule: str, asked: Folds, dataset: Dataset, stores: Stores, count: Count
 ) -> tuple[Split, tuple[int, ...]]:
     """One split for all architectures, over the cases that every store holds.
+
+    Parameters
+    ----------
+    rule : str
+        Rule, number of folds, or file of the split.
+    asked : tuple of int or "all"
+        Which of its folds are run.
+    dataset : Dataset
+    stores : dict
+    count : callable
 
     Returns
     -------
@@ -106,31 +108,29 @@ def choose_split(
     """
     every = [set(store.cases) for grids in stores.values() for store in grids.values()]
     if not every:
+        # Nobody can take part; the experiment without trials still says so in its own files.
         return make_folds(["none-0", "none-1"], 2, SPLIT_SEED), ()
     cases = sorted(
         case
         for case in set.intersection(*every)
         if all(s.case(case).label is not None for g in stores.values() for s in g.values())
     )
-    wanted = request.split or str(PHANTOM_SPLIT if request.phantom else DATASET_FOLDS)
-    if len(cases) < max(int(wanted) if wanted.isdecimal() else 2, 2):
+    if len(cases) < max(int(rule) if rule.isdecimal() else 2, 2):
         raise DataError(
-            f"{len(cases)} usable cases with masks are too few for the split '{wanted}'; "
+            f"{len(cases)} usable cases with masks are too few for the split '{rule}'; "
             "use fewer folds (--split) or more cases (see `kitsbench data verify`)."
         )
     if shows_patients(dataset.root):
         check_split_patients(cases)
     split = choose_rule(
-        wanted,
+        rule,
         cases,
         lambda chosen: tumor_volumes(
             dataset.select(chosen), lambda done, total: count("tumours measured", done, total)
         ),
         seed=SPLIT_SEED,
     )
-    folds = request.folds or (PHANTOM_FOLDS if request.phantom and not request.split else "all")
-    if folds == "all":
-        folds = tuple(range(len(split.folds)))
+    folds = tuple(range(len(split.folds))) if asked == "all" else asked
     if max(folds) >= len(split.folds):
         raise UsageError(
             f"Fold {max(folds)} does not exist: the split has folds 0 to {len(split.folds) - 1}."

@@ -95,10 +95,8 @@ class Study:
         if not self.tasks:
             chosen = {}
         recipe = with_settings(self.entrant.recipe, chosen)
-        number = len(self.tasks)
-        task = planner.tuning_task(
-            replace(self.entrant, recipe=recipe), self.fold, self.inner, number, self.tuning.budget
-        )
+        entrant = replace(self.entrant, recipe=recipe)
+        task = planner.tuning_task(entrant, self.fold, self.inner, len(self.tasks))
         self._asked.append(asked)
         self.parameters.append(chosen)
         self.tasks.append(task)
@@ -205,9 +203,11 @@ def inner_split(train: Sequence[str]) -> Split:
 
 
 def make_studies(
-    tuning: Tuning, entrants: Sequence[Entrant], folds: Sequence[int], planner: Planner
+    tuning: Tuning | None, entrants: Sequence[Entrant], folds: Sequence[int], planner: Planner
 ) -> list[Study]:
-    """A study for each architecture that trains, in each fold."""
+    """A study for each architecture that trains, in each fold; none where nothing is tuned."""
+    if tuning is None:
+        return []
     usable = [e for e in entrants if e.error is None and e.spec is not None and not e.members]
     return [
         Study(entrant, fold, inner_split(planner.split.train(fold)), tuning)

@@ -41,8 +41,6 @@ from kitsbench.training.job import Job, Outcome
 from kitsbench.training.loop import train
 from kitsbench.training.memory import cap_memory, peak_memory
 
-CURVE_CASES = 2  # held-out cases that are scored along the budget
-
 
 def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) -> str:
     """Run a trial and record how it ended.

@@ -14,6 +14,7 @@ from command_line import TESTS, call_kitsbench
 
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.asked.search_space import read_tuning
 from kitsbench.experiments.executors import local
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.executors.cluster import ClusterExecutor, Ended
@@ -186,6 +187,8 @@ def test_devices_are_shared_out_among_trials(base, monkeypatch):
     assert shared.slots == (("cuda:1",), ("cuda:3",), ("cuda:1",))
     with pytest.raises(UsageError, match="share a GPU"):
         this_machine(replace(two, jobs=3, budget=Budget(60, "seconds")))
+    with pytest.raises(UsageError, match="share a GPU"):
+        this_machine(replace(two, jobs=3, tuning=read_tuning(2, {"budget": "20s"})))
     with pytest.raises(UsageError, match="wants 8 GPUs"):
         this_machine(replace(every, world_size=8))
 

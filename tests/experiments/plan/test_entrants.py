@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from kitsbench.architecture import KITS21
 from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.asked.resolve import resolve
 from kitsbench.experiments.plan.entrants import choose_entrants, describe_entrant
 
-CPU = torch.device("cpu")
+
+def choose(request, median=None):
+    resolved = resolve(request, dict(KITS21), "cpu")
+    return choose_entrants(request, resolved, KITS21, median)
 
 
 def entrant_of(name, **fields):
     request = Request(Path("none"), (str(name),), recipe="paper", **fields)
-    return choose_entrants(request, KITS21, CPU)[0]
+    return choose(request)[0]
 
 
 @pytest.mark.parametrize(("preset", "patch"), [("paper", (32, 64, 64)), ("repo", (32, 80, 80))])
@@ -47,7 +50,7 @@ def test_a_patch_on_the_command_line_goes_before_the_papers():
 
 def test_a_recipe_without_a_voxel_size_takes_the_datasets_median():
     request = Request(Path("none"), ("nnunet_plain", "msan_v1"), recipe="paper", size="small")
-    planned, native = choose_entrants(request, KITS21, CPU, (5.0, 0.8, 0.8))
+    planned, native = choose(request, (5.0, 0.8, 0.8))
     assert planned.recipe.spacing == native.recipe.spacing == (5.0, 0.8, 0.8)
     # Slices as thick as these are not halved before the voxels are about as wide.
     assert [head.stride for head in planned.spec.heads][:3] == [(1, 1, 1), (1, 2, 2), (1, 4, 4)]
@@ -61,7 +64,7 @@ def test_an_architecture_without_a_paper_recipe_is_named(plugin):
 
 def test_costs_of_two_architectures_with_equal_specs_are_their_own(tmp_path):
     request = Request(Path("none"), ("smp_unet", "smp_linknet"), size="tiny")
-    rows = [describe_entrant(e, tmp_path) for e in choose_entrants(request, KITS21, CPU)]
+    rows = [describe_entrant(e, tmp_path) for e in choose(request)]
     # Known for three classes; the fourth adds its weights and its bias in the head.
     expected = [231_965 + 8 + 1, 123_501 + 16 + 1]
     assert [row["parameters"] for row in rows] == expected
@@ -70,6 +73,6 @@ def test_costs_of_two_architectures_with_equal_specs_are_their_own(tmp_path):
 def test_a_setting_that_differs_from_the_sizes_preset_is_another_architecture():
     """At size tiny the paper's own width is a setting like any other."""
     asked = ("unet3d", "unet3d:width=1", "unet3d:width=0.125", "unet3d:size=tiny")
-    entrants = choose_entrants(Request(Path("none"), asked, size="tiny"), KITS21, CPU)
+    entrants = choose(Request(Path("none"), asked, size="tiny"))
     assert [entrant.label for entrant in entrants] == ["unet3d", "unet3d:width=1"]
     assert [dict(entrant.spec.config)["width"] for entrant in entrants] == [0.125, 1]

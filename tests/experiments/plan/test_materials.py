@@ -14,6 +14,7 @@ from kitsbench.data.splits.rules import nnunet_folds
 from kitsbench.data.splits.split import make_folds
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.asked.resolve import resolve
 from kitsbench.experiments.plan.materials import choose_split
 
 CASES = [f"case_{k:05d}" for k in (*range(6), 180, 181)]
@@ -43,7 +44,10 @@ def material(tmp_path_factory):
 def choose(material, split=None, folds=None):
     dataset, stores, root = material
     request = Request(workdir=root, dataset=str(dataset.root), split=split, folds=folds)
-    return choose_split(request, dataset, stores, lambda what, done, total: None)
+    resolved = resolve(request, dataset.labels, "cpu")
+    return choose_split(
+        resolved.split, resolved.folds, dataset, stores, lambda what, done, total: None
+    )
 
 
 def test_the_default_is_what_it_always_was(material):
