@@ -46,8 +46,7 @@ class Defaults:
 
 # A first run shall take minutes on a laptop: with every reference architecture on two cores there
 # is no time for more than one fold and one seed, nor for a second case along the budget, and the
-# report says that it then speaks of these trained networks only. A GPU gets no other budget, so
-# that a first report says the same everywhere.
+# report says that it then speaks of these trained networks only. It is as short on a GPU.
 PHANTOM = Defaults(
     cases=16,
     split="2",
@@ -70,7 +69,9 @@ DATASET = Defaults(
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a request comes to on its dataset and its kind of device; nothing is left open.
+    """What a request comes to on its dataset and its kind of device.
+
+    How many trials run at a time is no part of it: the machine says that.
 
     Attributes
     ----------

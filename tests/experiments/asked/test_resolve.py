@@ -24,7 +24,7 @@ def resolved(kind="cpu", labels=KITS21, **asked):
 
 @pytest.mark.parametrize("phantom", [None, "phantom"])
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
-def test_the_phantom_is_a_quick_look_that_is_the_same_everywhere(phantom, kind):
+def test_the_phantom_is_a_quick_look_on_every_device(phantom, kind):
     found = resolved(kind, dataset=phantom)
     assert (found.split, found.folds, found.seeds) == ("2", (0,), 1)
     assert str(found.budget) == str(found.tuning_budget) == "25s"
