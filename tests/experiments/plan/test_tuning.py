@@ -10,9 +10,10 @@ import pytest
 from kitsbench.cli.dry_run import print_plan
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.asked.search_space import Dimension, read_tuning
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
-from kitsbench.experiments.plan.tuning import Dimension, read_tuning, settings_of, with_settings
+from kitsbench.experiments.plan.tuning import settings_of, with_settings
 from kitsbench.experiments.results import load_results
 from kitsbench.files import read_json
 from kitsbench.reporting.build import build_report
