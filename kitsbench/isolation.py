@@ -6,8 +6,9 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -70,6 +71,13 @@ def call_isolated(function: Callable[..., Any], *arguments: Any, timeout: float 
     if kind == "error":
         raise IsolatedFailure(content)
     return content
+
+
+@contextlib.contextmanager
+def prints_on_stderr() -> Iterator[None]:
+    """Send what foreign code prints to stderr: stdout is for what a verb answers."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def exit_text(code: int | None) -> str:

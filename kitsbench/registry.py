@@ -6,7 +6,6 @@ distribution, version and a hash of its source, which all become part of a trial
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib.metadata
 import importlib.util
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kitsbench.errors import ContractError, UsageError
 from kitsbench.files import digest
+from kitsbench.isolation import prints_on_stderr
 from kitsbench.source_hash import source_digest
 
 if TYPE_CHECKING:
@@ -306,8 +306,7 @@ def _single_architecture(module: ModuleType) -> type[Architecture]:
 def _loaded(entry: RegisteredArchitecture, own: str, find: _Finder) -> RegisteredArchitecture:
     """Run ``find`` and turn whatever happens into an entry."""
     try:
-        # What a plugin prints must not end up in a JSON document on stdout.
-        with contextlib.redirect_stdout(sys.stderr):
+        with prints_on_stderr():
             found, module = find()
             instance = _instance(found)
     except KeyboardInterrupt:

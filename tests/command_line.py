@@ -9,8 +9,8 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -19,9 +19,8 @@ TESTS = Path(__file__).resolve().parent
 SMALL = ("--spacing", "9", "--patch", "16", "--split", "2", "--device", "cpu")
 
 
-@dataclass
-class Finished:
-    """What a command printed, and how it ended."""
+class Finished(NamedTuple):
+    """How a command ended, and what it printed."""
 
     code: int
     out: str
@@ -53,17 +52,32 @@ def call_kitsbench(*arguments) -> Finished:
     return Finished(exited.value.code, out.getvalue(), err.getvalue())
 
 
-def run_kitsbench(*arguments, timeout: float = 500) -> Finished:
+def run_kitsbench(*arguments, timeout: float = 500, **options) -> Finished:
     """Run the command line in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "kitsbench.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env=environment(),
-        check=False,
-    )
-    return Finished(done.returncode, done.stdout, done.stderr)
+    with start_kitsbench(*arguments, **options) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return Finished(process.returncode, out, err)
+
+
+def start_kitsbench(*arguments, prefix: tuple[str, ...] = (), **options) -> subprocess.Popen:
+    """Start the command line in a process of its own.
+
+    Parameters
+    ----------
+    *arguments
+        Words of the command line.
+    prefix : tuple of str
+        A program, with its options, that runs it.
+    **options
+        Of ``subprocess.Popen``, whose defaults here are pipes of text and :func:`environment`.
+    """
+    command = [*prefix, sys.executable, "-m", "kitsbench.cli", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **{**pipes, "env": environment(), **options})
 
 
 def heed_interrupts() -> None:

@@ -67,14 +67,12 @@ class _Verbs(click.Group):
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(kitsbench.__version__, prog_name="kitsbench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+def cli(debug: bool) -> None:
     """Compare 3D architectures for kidneys, tumours and cysts on CT in a fair fight.
 
     Start with `kitsbench run --all`: it makes a phantom dataset, trains every installed
     architecture under the same budget, scores it, and writes a report.
     """
-    ctx.obj = {"debug": debug}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -93,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("Stopped.", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        _show(error)
         sys.exit(2)
     except KitsbenchError as error:
         if debug:
@@ -106,3 +104,14 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         click.echo(f"Error: {trouble}", err=True)
         sys.exit(2)
+
+
+def _show(error: click.ClickException) -> None:
+    """Say what was wrong with the words of a command, and where the right ones stand."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    # The help that a command without its words is answered with shows itself.
+    if context is None or type(error).show is not click.UsageError.show:
+        error.show()
+        return
+    click.echo(f"Error: {error.format_message()}", err=True)
+    click.echo(f"Try '{context.command_path} --help'.", err=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
+
+from kitsbench.cli.options import json_option, seed_option
+from kitsbench.cli.output import print_json, stdout_console, tell
 
 if TYPE_CHECKING:
     from kitsbench.statistics.calibration.rates import Calibration, Rate
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
     metavar="N",
     help="Simulated experiments per situation.  [default: 4000, with --quick 400]",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@seed_option
 @click.option("--markdown", is_flag=True, help="Print the tables in Markdown.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -44,12 +46,12 @@ def command(
     with counting("situations") as bar:
         found = calibrate(replicates, seed, quick, bar)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2, allow_nan=False))
+        print_json(found.to_dict())
     elif markdown:
         click.echo(_markdown(found))
     else:
         _show(found)
-    click.echo(_conclusion(found), err=True)
+    tell(_conclusion(found))
     context.exit(0 if found.passed else 1)
 
 
@@ -90,18 +92,14 @@ _HEADER = ("quantity", "procedure", "design", "tau", "gap", "rate (%)", "band (%
 
 
 def _show(found: Calibration) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=160)
     table = Table()
     for name in _HEADER:
         table.add_column(name, justify="right" if name in ("tau", "gap", "rate (%)") else "left")
     for rate in found.rates:
         table.add_row(*_cells(rate))
-    console.print(table)
+    stdout_console().print(table)
 
 
 def _markdown(found: Calibration) -> str:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
-
 import click
+
+from kitsbench.cli.options import architecture_argument, json_option, labels_option
+from kitsbench.cli.output import print_json
 
 
 @click.command("check")
-@click.argument("architecture", metavar="ARCH|FILE.py[:key=value,...]")
-@click.option(
-    "--labels",
-    type=click.Choice(["kits19", "kits21"]),
-    default="kits19",
-    show_default=True,
-    help="Labels of the task: kidney and tumour, or these and cyst.",
+@architecture_argument
+@labels_option(
+    default="kits19", meaning="Labels of the task: kidney and tumour, or these and cyst."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 def command(architecture: str, labels: str, as_json: bool) -> int:
     """Check that a plugin keeps the contract; a few seconds on a CPU.
 
@@ -26,21 +21,16 @@ def command(architecture: str, labels: str, as_json: bool) -> int:
     `tiny` is checked where there is one. Exit code 1 if a check fails.
     """
     from kitsbench import conformance, registry
+    from kitsbench.cli.progress import working
+    from kitsbench.isolation import prints_on_stderr
     from kitsbench.spec import KITS19, KITS21, Task
 
     name, settings = registry.parse_request(architecture)
-
-    def show(what: str) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"\r\033[K{what} ...", nl=False, err=True)
-
     task = Task(KITS19 if labels == "kits19" else KITS21)
-    with contextlib.redirect_stdout(sys.stderr):  # a plugin that talks must not spoil the JSON
-        report = conformance.check(name, settings, task, progress=show)
-    if sys.stderr.isatty():
-        click.echo("\r\033[K", nl=False, err=True)
+    with working("Checking ...") as doing, prints_on_stderr():
+        report = conformance.check(name, settings, task, progress=lambda what: doing(f"{what} ..."))
     if as_json:
-        click.echo(json.dumps(report.to_dict(), indent=2))
+        print_json(report.to_dict())
     else:
         for outcome in report.checks:
             mark = "ok    " if outcome.passed else "FAILED"

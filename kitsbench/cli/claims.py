@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-DEFAULT = Path("kitsbench-work")
+from kitsbench.cli.options import WORKDIR, alpha_option, json_option, recipe_option
+from kitsbench.cli.output import print_json, stdout_console, tell
+from kitsbench.cli.values import PATH
 
 
 @click.command(name="claims")
-@click.argument("workdir", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--recipe",
-    type=click.Choice(["matched", "paper"]),
-    help="How the networks of a score table were trained; a working directory knows.",
-)
-@click.option(
-    "--registry", type=click.Path(path_type=Path), help="Claims of your own, in a TOML file."
-)
-@click.option(
-    "--alpha",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.05,
-    show_default=True,
-    help="Level of the tests.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.argument("workdir", required=False, type=PATH)
+@recipe_option("How the networks of a score table were trained; a working directory knows.")
+@click.option("--registry", type=PATH, help="Claims of your own, in a TOML file.")
+@alpha_option
+@json_option
 def command(
     workdir: Path | None,
     recipe: str | None,
@@ -46,7 +35,7 @@ def command(
 
     rows = check_claims(read_registry(registry), _evidence(workdir, recipe), alpha)
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(rows)
         return
     _show(rows)
 
@@ -57,13 +46,10 @@ def _evidence(workdir: Path | None, recipe: str | None) -> Any:
     from kitsbench.claims import Evidence, evidence_of_table, evidence_of_workdir
     from kitsbench.errors import UsageError
 
-    if workdir is None and not (DEFAULT / "experiment.json").is_file():
-        click.echo(
-            f"There is no experiment in {DEFAULT}, so nothing is tested; these are the claims.",
-            err=True,
-        )
+    if workdir is None and not (WORKDIR / "experiment.json").is_file():
+        tell(f"There is no experiment in {WORKDIR}, so nothing is tested; these are the claims.")
         return Evidence(pd.DataFrame())
-    workdir = workdir or DEFAULT
+    workdir = workdir or WORKDIR
     if workdir.is_dir():
         if recipe is not None:
             raise UsageError(
@@ -80,14 +66,11 @@ def _evidence(workdir: Path | None, recipe: str | None) -> Any:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
+    console = stdout_console()
     known = {(row["dataset"], row["mode"]) for row in rows if row["dataset"] or row["mode"]}
     title = "; ".join(f"dataset {data or '?'}, recipe {mode or '?'}" for data, mode in known)
     table = Table(title=escape(title) or None, title_justify="left")

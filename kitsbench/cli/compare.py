@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from kitsbench.cli.options import alpha_option, endpoint_option, json_option, protocol_option
+from kitsbench.cli.output import print_json, tell
+from kitsbench.cli.values import PATH
 from kitsbench.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -25,22 +27,18 @@ def _margins() -> str:
 
 
 @click.command(name="compare")
-@click.argument("scores", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--endpoint",
-    default="tumor:dice",
-    show_default=True,
-    metavar="REGION:METRIC",
-    help=f"The one endpoint that the verdicts are about; METRIC is one of {', '.join(METRICS)}, or "
-    "another of the table.",
+@click.argument("scores", nargs=-1, required=True, type=PATH)
+@endpoint_option(
+    f"The one endpoint that the verdicts are about; METRIC is one of {', '.join(METRICS)}, or "
+    "another of the table."
 )
 @click.option(
     "--margin",
     type=float,
     help=f"Differences below it do not matter; by default {_margins()}.",
 )
-@click.option("--alpha", type=float, default=0.05, show_default=True, help="Level of the tests.")
-@click.option("--protocol", help="Scoring protocol, where the table holds several.")
+@alpha_option
+@protocol_option("Scoring protocol, where the table holds several.")
 @click.option("--dataset", help="Dataset, where the table holds several.")
 @click.option("--baseline", metavar="ARCH", help="Compare with this architecture only.")
 @click.option(
@@ -61,7 +59,7 @@ def _margins() -> str:
 @click.option("--rankings", is_flag=True, help="Print the ranking by other schemes too.")
 @click.option(
     "--cases",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="TABLE|DATASET",
     help="Properties of the cases: a table with a column case, or a dataset to measure them on.",
 )
@@ -74,7 +72,7 @@ def _margins() -> str:
 )
 @click.option(
     "--figures",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Draw differences, ranks in the bootstrap and (--demsar) critical differences there.",
 )
@@ -86,7 +84,7 @@ def _margins() -> str:
     help="Folds of the whole cross-validation, if the table holds some only; 1 if it is none.",
 )
 @click.option("--secondary", is_flag=True, help="Print the secondary (exploratory) endpoints too.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def command(
     scores: tuple[Path, ...],
     endpoint: str,
@@ -143,7 +141,7 @@ def command(
     if figures is not None:
         _draw(comparison, figures)
     if as_json:
-        click.echo(json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(comparison.to_dict())
         return
     from kitsbench.cli.comparison_view import show
 
@@ -170,4 +168,4 @@ def _draw(comparison: Comparison, folder: Path) -> None:
     from kitsbench.reporting.rank_plots import write_figures
 
     for file in write_figures(comparison.to_dict(), folder):
-        click.echo(f"wrote {file}", err=True)
+        tell(f"wrote {file}")

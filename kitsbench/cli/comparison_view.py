@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kitsbench.cli.output import stdout_console
 from kitsbench.metrics import Metric, find
 
 if TYPE_CHECKING:
@@ -32,13 +33,9 @@ def show(comparison: Comparison, secondary: bool = False, rankings: bool = False
     rankings : bool
         Whether to show the ranking by other schemes.
     """
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        # In a file or a pipe nothing needs to be squeezed into 80 columns.
-        console = Console(highlight=False, width=120)
+    console = stdout_console()
     _ranking(console, comparison)
     for pair in comparison.pairs:
         console.print(Text("• " + pair["sentence"]), soft_wrap=True)

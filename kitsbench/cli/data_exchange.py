@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from kitsbench.cli.options import json_option, layout_option, out_option, split_option
+from kitsbench.cli.output import print_json, tell
+from kitsbench.cli.values import PATH, SplitRule
+
 if TYPE_CHECKING:
     from kitsbench.data.datasets.dataset import Dataset
     from kitsbench.data.splits.split import Split
 
-FOLDER = click.Path(path_type=Path)
-LAYOUT = click.option("--layout", help="How the folder is laid out, where it cannot be told.")
-
 
 @click.command()
-@click.argument("source", type=FOLDER, metavar="DATASET|STORE")
-@click.option(
-    "-o",
-    "--out",
-    type=FOLDER,
+@click.argument("source", type=PATH, metavar="DATASET|STORE")
+@out_option(
+    "Folder to write, named as nnU-Net wants it, such as nnUNet_raw/Dataset220_KiTS.",
     required=True,
-    help="Folder to write, named as nnU-Net wants it, such as nnUNet_raw/Dataset220_KiTS.",
 )
-@click.option(
-    "--split",
+@split_option(
+    "Split that is written beside it as splits_final.json; `none` for none.",
     default="nnunet",
-    show_default=True,
-    metavar="N|RULE|FILE.json",
-    help="Split that is written beside it as splits_final.json; `none` for none.",
+    none=True,
 )
 @click.option("--link", is_flag=True, help="Link to the scans instead of copying them.")
-@LAYOUT
+@layout_option
 def export(source: Path, out: Path, split: str, link: bool, layout: str | None) -> None:
     """Write a dataset or a prepared store in nnU-Net's raw format.
 
@@ -58,17 +53,17 @@ def export(source: Path, out: Path, split: str, link: bool, layout: str | None) 
             bar,
         )
     for case, reason in written.excluded.items():
-        click.echo(f"left out {case}: {reason}", err=True)
+        tell(reason, f"left out {case}")
     folds = "" if split == "none" else f", the folds in {out / SPLITS}"
-    click.echo(f"{len(written.cases)} cases are in {out}{folds}", err=True)
+    tell(f"{len(written.cases)} cases are in {out}{folds}")
 
 
 @click.command()
-@click.argument("dataset", type=FOLDER)
-@click.argument("rule", metavar="N|RULE|FILE.json")
-@click.option("-o", "--out", type=FOLDER, help="Write it as a splits_final.json.")
-@LAYOUT
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.argument("dataset", type=PATH)
+@click.argument("rule", type=SplitRule(), metavar="N|RULE|FILE.json")
+@out_option("Write it as a splits_final.json.")
+@layout_option
+@json_option
 def split(dataset: Path, rule: str, out: Path | None, layout: str | None, as_json: bool) -> None:
     """Split the cases of DATASET by a rule, as `kitsbench run --split` does.
 
@@ -81,7 +76,7 @@ def split(dataset: Path, rule: str, out: Path | None, layout: str | None, as_jso
     opened = open_dataset(dataset, layout)
     found = _make(rule, [case.id for case in opened.cases if case.label is not None], opened)
     if as_json:
-        click.echo(json.dumps(found.to_dict()))
+        print_json(found.to_dict())
     else:
         for fold in range(len(found.folds)):
             train, test = found.train(fold), found.test(fold)
@@ -90,7 +85,7 @@ def split(dataset: Path, rule: str, out: Path | None, layout: str | None, as_jso
         click.echo(f"id {found.id}")
     if out is not None:
         export_split(found, out)
-        click.echo(f"Wrote {out}", err=True)
+        tell(f"Wrote {out}")
 
 
 def _make(rule: str, cases: list[str], dataset: Dataset | None) -> Split:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import click
 
+from kitsbench.cli.options import json_option, workdir_option
+from kitsbench.cli.output import print_json, stdout_console
+
 
 @click.command("doctor")
-@click.option(
-    "--workdir",
-    type=click.Path(path_type=Path),
-    default=Path("kitsbench-work"),
-    show_default=True,
-    help="Folder whose disk is looked at.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@workdir_option("Folder whose disk is looked at.")
+@json_option
 def command(workdir: Path, as_json: bool) -> int:
     """Say what this machine can do, what is missing, and how to get it."""
     rows = examine(workdir)
     if as_json:
-        click.echo(json.dumps(rows))
+        print_json(rows)
     else:
-        from rich.console import Console
         from rich.table import Table
 
         table = Table("", "what", "found", "what to do")
@@ -36,7 +31,7 @@ def command(workdir: Path, as_json: bool) -> int:
         }
         for row in rows:
             table.add_row(marks[row["status"]], row["what"], row["found"], row["remedy"])
-        Console().print(table)
+        stdout_console().print(table)
     return 1 if any(row["status"] == "missing" for row in rows) else 0
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from kitsbench.cli.output import print_json, say, stdout_console
 
 if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
@@ -57,7 +58,7 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
                 if row["error"]
             ],
         }
-        click.echo(json.dumps(document))
+        print_json(document)
     else:
         _print_table(experiment, rows, total)
         if searching:
@@ -101,8 +102,8 @@ def _total(rows: list[dict[str, Any]], jobs: int | None) -> dict[str, Any]:
 
 def _print_table(experiment: Experiment, rows: list[dict[str, Any]], total: dict[str, Any]) -> None:
     from rich.table import Column, Table
+    from rich.text import Text
 
-    from kitsbench.cli.progress import output_console
     from kitsbench.reporting.words import duration
 
     table = Table(
@@ -119,18 +120,18 @@ def _print_table(experiment: Experiment, rows: list[dict[str, Any]], total: dict
         cost = " ".join(filter(None, [duration(seconds) if seconds else "", basis]))
         shown = [row[key] for key in ("architecture", "fold", "seed", "status", "budget")]
         # The first letters of an id are enough wherever a trial is named.
-        table.add_row((row["id"] or "tuned")[:10], *map(str, shown), cost)
-    console = output_console()
-    console.print(table)
+        cells = [(row["id"] or "tuned")[:10], *map(str, shown), cost]
+        table.add_row(*(Text(cell) for cell in cells))
+    stdout_console().print(table)
     text = f"{total['open_trials']} of {len(rows)} trials would run"
     if total["device_seconds"]:
         text += f": {duration(total['device_seconds'])} of training"
         if experiment.machine.jobs:
             text += f", {duration(total['wall_seconds'])} with {experiment.machine.jobs} at a time"
         text += ", and scoring on top"
-    console.print(text + ".")
+    say(text + ".")
     for row in experiment.description["architectures"]:
         for note in row["notes"]:
-            console.print(f"{row['label']}: {note}", highlight=False)
+            say(note, row["label"])
         if row["error"]:
-            console.print(f"[red]{row['label']} cannot take part[/red]: {row['error']}")
+            say(row["error"], f"{row['label']} cannot take part", "red")

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kitsbench.cli.evaluation_tables import print_evaluations
+from kitsbench.cli.options import (
+    jobs_option,
+    json_option,
+    out_option,
+    protocol_option,
+    split_option,
+)
+from kitsbench.cli.output import print_json, tell
+from kitsbench.cli.values import PATH
 from kitsbench.errors import DataError, UsageError
-from kitsbench.evaluation import side_by_side
-from kitsbench.evaluation.pool import NO_MEMORY
-from kitsbench.evaluation.protocols import ALL
 from kitsbench.files import digest, write_atomic, write_json
 from kitsbench.metrics import METRICS
 
@@ -22,24 +28,20 @@ if TYPE_CHECKING:
 
 
 @click.command("evaluate")
-@click.argument("predictions", type=click.Path(path_type=Path))
-@click.argument("truth", type=click.Path(path_type=Path))
-@click.option(
-    "--protocol",
+@click.argument("predictions", type=PATH)
+@click.argument("truth", type=PATH)
+@protocol_option(
+    "Scoring rule: kits19, kits21, kits23; `labels` scores kidney, tumor and cyst each by itself, "
+    "`all` applies every rule to the same predictions.",
     required=True,
-    metavar="kits19|kits21|kits23|labels|all",
-    help="Scoring rule. `labels` scores kidney, tumor and cyst each by itself, `all` applies "
-    "every rule to the same predictions.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    multiple=True,
-    help="Write every score to this .csv or .parquet file, or the whole document to a .json "
+@out_option(
+    "Write every score to this .csv or .parquet file, or the whole document to a .json "
     "file; may be given more than once.",
+    multiple=True,
+    folder=False,
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.option(
     "--missing",
     type=click.Choice(["background"]),
@@ -59,15 +61,13 @@ if TYPE_CHECKING:
 @click.option(
     "--cases", metavar="ID,...|FILE", help="Score these cases only: names, or a file with them."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes. Default: by cores and memory.")
+@jobs_option("Processes. Default: by cores and memory.", default=None)
 @click.option("--architecture", help="Value for the column `architecture` of the output.")
 @click.option("--fold", type=int, help="Value for the column `fold` of the output.")
 @click.option("--seed", type=int, help="Value for the column `seed` of the output.")
 @click.option("--dataset", help="Value for the column `dataset` of the output.")
-@click.option(
-    "--split",
-    metavar="FILE.json|RULE",
-    help="Split that says in which fold each case was tested, such as nnU-Net's splits_final.json; "
+@split_option(
+    "Split that says in which fold each case was tested, such as nnU-Net's splits_final.json; "
     "fills the column `fold`, and only its test cases are scored.",
 )
 @click.option(
@@ -84,7 +84,7 @@ def command(
     predictions: Path,
     truth: Path,
     protocol: str,
-    output: tuple[Path, ...],
+    out: tuple[Path, ...],
     as_json: bool,
     missing: str | None,
     metrics: str | None,
@@ -115,10 +115,13 @@ def command(
     Cases that the model is known to have trained on, in whichever year's KiTS, are refused.
     """
     from kitsbench.cli.evaluation_cases import TestedFolds, find_leaks
-    from kitsbench.evaluation import evaluate_protocols, get_protocols
+    from kitsbench.cli.evaluation_tables import print_evaluations
+    from kitsbench.evaluation import evaluate_protocols, get_protocols, side_by_side
     from kitsbench.evaluation.label_files import find_label_maps
+    from kitsbench.evaluation.pool import NO_MEMORY
+    from kitsbench.evaluation.protocols import ALL
 
-    for path in output:
+    for path in out:
         if path.suffix not in (".csv", ".parquet", ".json"):
             raise UsageError(
                 f"Cannot write {path}: scores are written to .csv, .parquet or .json files."
@@ -130,8 +133,8 @@ def command(
     leaked = find_leaks(
         predictions, truth, known if chosen is None else chosen, trained_on, allow_training_cases
     )
-    partial = _partial_file(output, predictions, truth, protocol, metrics)
-    with _Progress(partial) as progress:
+    partial = _partial_file(out, predictions, truth, protocol, metrics)
+    with _scoring(partial) as progress:
         evaluations = evaluate_protocols(
             predictions,
             truth,
@@ -156,10 +159,10 @@ def command(
     stamp = {"dataset": dataset, "architecture": architecture, "fold": folds.column(scored)}
     stamp |= {"seed": seed, "trained_on": [case in leaked for case in scored] if leaked else None}
     stamp = {key: value for key, value in stamp.items() if value is not None}
-    for path in output:
+    for path in out:
         _write(evaluations, document, path, stamp)
     if as_json:
-        click.echo(json.dumps(document, indent=2, allow_nan=False))
+        print_json(document)
     else:
         print_evaluations(evaluations)
     unfinished = any(problem.reason == NO_MEMORY for problem in evaluations[0].problems)
@@ -169,14 +172,14 @@ def command(
 
 
 def _partial_file(
-    output: tuple[Path, ...], predictions: Path, truth: Path, protocol: str, metrics: str | None
+    out: tuple[Path, ...], predictions: Path, truth: Path, protocol: str, metrics: str | None
 ) -> Path | None:
     """Where to keep the cases done so far: beside the output, or with what users cache.
 
     None where there is no output and nothing can be cached either.
     """
-    if output:
-        return output[0].with_name(output[0].name + ".partial")
+    if out:
+        return out[0].with_name(out[0].name + ".partial")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = digest([str(predictions.resolve()), str(truth.resolve()), protocol, metrics])
     folder = cache / "kitsbench" / "evaluate"
@@ -201,7 +204,7 @@ def _write(
 ) -> None:
     if path.suffix == ".json":
         write_json(path, document)
-        click.echo(f"Wrote {len(document['cases'])} scores to {path}", err=True)
+        tell(f"Wrote {len(document['cases'])} scores to {path}")
         return
     import pandas as pd
 
@@ -212,7 +215,7 @@ def _write(
         write_atomic(path, lambda temporary: frame.to_csv(temporary, index=False))
     else:
         write_atomic(path, lambda temporary: frame.to_parquet(temporary, index=False))
-    click.echo(f"Wrote {len(frame)} scores to {path}", err=True)
+    tell(f"Wrote {len(frame)} scores to {path}")
 
 
 def _report(evaluations: list[Evaluation]) -> None:
@@ -220,13 +223,13 @@ def _report(evaluations: list[Evaluation]) -> None:
     first = evaluations[0]
     if first.missing:
         names = ", ".join(first.missing)
-        click.echo(f"Note: scored as background, for want of a prediction: {names}", err=True)
+        tell(f"Note: scored as background, for want of a prediction: {names}")
     if first.extra:
         names = ", ".join(first.extra)
-        click.echo(f"Note: predictions without a truth, not scored: {names}", err=True)
+        tell(f"Note: predictions without a truth, not scored: {names}")
     for evaluation in evaluations:
         for note in evaluation.notes:
-            click.echo(f"Note: {note}", err=True)
+            tell(note, "Note")
     if first.problems:
         lines = [f"{problem.case}: {problem.reason}" for problem in first.problems]
         cases = {row["case"] for row in first.rows} | {p.case for p in first.problems}
@@ -237,29 +240,26 @@ def _report(evaluations: list[Evaluation]) -> None:
         raise DataError("\n".join([f"{len(lines)} {rule}", *lines]))
 
 
-class _Progress:
-    """A bar on stderr, shown only on a terminal; says what is kept if it is interrupted."""
+@contextlib.contextmanager
+def _scoring(partial: Path | None) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar meanwhile, and say what is kept if it is interrupted."""
+    from kitsbench.cli.progress import counting
 
-    def __init__(self, partial: Path | None):
-        self._partial = partial
-        self._done = self._total = 0
+    reached = (0, 0)
 
-    def __enter__(self) -> _Progress:
-        from kitsbench.cli.progress import CountBar
+    def show(done: int, total: int, case: str) -> None:
+        nonlocal reached
+        reached = done, total
+        bar(done, total)
 
-        self._bar = CountBar().__enter__()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
-        self._bar.__exit__(kind, *rest)
-        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
-        if interrupted and self._done and self._partial is not None:
-            click.echo(
-                f"{self._done} of {self._total} cases are kept in {self._partial}; the same "
-                "command goes on from there.",
-                err=True,
+    try:
+        with counting("Scoring cases") as bar:
+            yield show
+    except KeyboardInterrupt:
+        done, total = reached
+        if done and partial is not None:
+            tell(
+                f"{done} of {total} cases are kept in {partial}; the same command goes on from "
+                "there."
             )
-
-    def __call__(self, done: int, total: int, case: str) -> None:
-        self._done, self._total = done, total
-        self._bar("Scoring cases", done, total)
+        raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kitsbench.cli.tables import print_table
+from kitsbench.cli.output import print_table
 from kitsbench.metrics import METRICS, find
 
 if TYPE_CHECKING:

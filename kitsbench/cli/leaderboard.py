@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-_BOARDS = click.argument("boards", default="leaderboards", type=click.Path(path_type=Path))
+from kitsbench.cli.options import json_option
+from kitsbench.cli.output import print_json, tell
+from kitsbench.cli.values import PATH
+
+_BOARDS = click.argument("boards", default="leaderboards", type=PATH)
 
 
 @click.group("leaderboard")
@@ -20,12 +23,12 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("workdir", type=click.Path(path_type=Path))
+@click.argument("workdir", type=PATH)
 @click.option(
     "--to",
     "board",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of the board, such as leaderboards/phantom.",
 )
 @click.option("--replace", is_flag=True, help="Overwrite entries of the same name.")
@@ -37,12 +40,12 @@ def add(workdir: Path, board: Path, replace: bool) -> None:
     for file in written:
         click.echo(file)
     if not written:
-        click.echo(f"All entries of {workdir} are in {board} already.", err=True)
+        tell(f"All entries of {workdir} are in {board} already.")
 
 
 @command.command()
 @_BOARDS
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.pass_context
 def check(ctx: click.Context, boards: Path, as_json: bool) -> None:
     """Check all entries in BOARDS (default: leaderboards); exit 2 where a rule is broken."""
@@ -51,11 +54,11 @@ def check(ctx: click.Context, boards: Path, as_json: bool) -> None:
     count, problems = check_boards(boards)
     if as_json:
         found = [{"file": str(p.file), "message": p.message} for p in problems]
-        click.echo(json.dumps({"entries": count, "passed": not problems, "problems": found}))
+        print_json({"entries": count, "passed": not problems, "problems": found})
     else:
         for problem in problems:
             click.echo(f"{problem.file}: {problem.message}.")
-        click.echo(f"{count} entries, {len(problems)} problems.", err=True)
+        tell(f"{count} entries, {len(problems)} problems.")
     if problems:
         ctx.exit(2)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
 from typing import Any
 
 import click
+
+from kitsbench.cli.options import json_option
+from kitsbench.cli.output import print_json, print_table, tell
 
 
 @click.command("list")
 @click.option(
     "--load", "with_load", is_flag=True, help="Import each plugin and say whether it works."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@json_option
 def command(with_load: bool, as_json: bool) -> None:
     """List the architectures that are installed.
 
@@ -22,23 +22,22 @@ def command(with_load: bool, as_json: bool) -> None:
     `missing dependency` or `broken`, with the reason, and parameters are counted at paper size.
     """
     from kitsbench import registry
+    from kitsbench.isolation import prints_on_stderr
 
-    with contextlib.redirect_stdout(sys.stderr):  # a plugin that talks must not spoil the JSON
+    with prints_on_stderr():
         entries = registry.load_all() if with_load else registry.discover()
         rows = [_row(entry) for entry in entries]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     if not rows:
         click.echo("No architecture is installed. Get the reference ones: kitsbench-plugins.")
         return
-    from kitsbench.cli.tables import print_table
-
     names = ["name", "title", "parameters", "status", "distribution", "version", "paper", "error"]
     shown = [name for name in names if any(row.get(name) for row in rows)]
     print_table(shown, [[row.get(name) for name in shown] for row in rows])
     if not with_load:
-        click.echo("Titles and parameters: kitsbench list --load", err=True)
+        tell("Titles and parameters: kitsbench list --load")
 
 
 def _row(entry: Any) -> dict[str, Any]:

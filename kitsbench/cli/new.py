@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from kitsbench.cli.output import tell
 from kitsbench.errors import UsageError
 
 # template -> file of the package; @tokens@ in both are replaced
@@ -45,13 +46,12 @@ def command(name: str, parent: Path) -> None:
     folder = write_package(name, parent)
     package = name.replace("-", "_")
     click.echo(str(folder))
-    click.echo(
+    tell(
         f"Wrote {len(FILES)} files. Next:\n"
         f"  pip install -e {folder}\n"
         f"  kitsbench check {package}\n"
         f"  kitsbench run {package} unet3d\n"
-        f"The network is in {folder / package / 'plugin.py'}.",
-        err=True,
+        f"The network is in {folder / package / 'plugin.py'}."
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
+
+from kitsbench.cli.options import alpha_option, endpoint_option, json_option, protocol_option
+from kitsbench.cli.output import print_json, stdout_console
+from kitsbench.cli.values import PATH
 
 
 @click.command(name="plan")
@@ -27,18 +30,16 @@ import click
 @click.option("--noise-sd", type=float, help="SD of case x run.  [default: 0.065]")
 @click.option(
     "--pilot",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="SCORES",
     help="Take the SDs from an earlier score table with two seeds or more.",
 )
-@click.option(
-    "--endpoint", default="tumor:dice", show_default=True, help="Endpoint of the pilot table."
-)
-@click.option("--protocol", help="Scoring protocol of the pilot table, where it holds several.")
+@endpoint_option("Endpoint of the pilot table.")
+@protocol_option("Scoring protocol of the pilot table, where it holds several.")
 @click.option("--gap", type=float, help="How many seeds does it take to detect this gap?")
-@click.option("--alpha", type=float, default=0.05, show_default=True, help="Two-sided level.")
+@alpha_option
 @click.option("--power", type=float, default=0.8, show_default=True, help="Power.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 def command(
     cases: int,
     folds: int,
@@ -64,7 +65,7 @@ def command(
     components = _components(tau, case_sd, noise_sd, pilot, endpoint, protocol)
     result = plan(cases, folds, seeds, components, alpha, power, gap)
     if as_json:
-        click.echo(json.dumps(result, indent=2, allow_nan=False))
+        print_json(result)
         return
     _show(result)
 
@@ -94,12 +95,9 @@ def _components(
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
+    console = stdout_console()
     size = f"{result['cases']} cases, {result['folds']} fold{'s' * (result['folds'] != 1)}"
     table = Table(
         title=f"Smallest detectable gap: {size}, {100 * result['power']:g} % power, "

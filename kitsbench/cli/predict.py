@@ -3,48 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
+from kitsbench.cli.options import (
+    device_option,
+    folds_option,
+    out_option,
+    tta_option,
+    workdir_option,
+)
+from kitsbench.cli.output import tell
+from kitsbench.cli.values import PATH
 from kitsbench.errors import DataError, UsageError
 
 
 @click.command("predict")
 @click.argument("trial", metavar="TRIAL|ARCH")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder for the label maps.",
-)
-@click.option(
-    "--workdir",
-    type=click.Path(path_type=Path),
-    default=Path("kitsbench-work"),
-    show_default=True,
-    help="Where TRIAL is looked for when it is no folder.",
-)
-@click.option(
-    "--folds",
+@click.argument("images", nargs=-1, required=True, type=PATH)
+@out_option("Folder for the label maps.", required=True)
+@workdir_option("Where TRIAL is looked for when it is no folder.")
+@folds_option(
+    "Which folds' networks are averaged when TRIAL is an architecture: all, or such as 0,2.",
     default="all",
-    show_default=True,
-    help="Which folds' networks are averaged when TRIAL is an architecture: all, or such as 0,2.",
 )
-@click.option(
-    "--tta",
-    type=click.Choice(["none", "mirror"]),
-    help="Test-time augmentation; by default what the recipe says.",
-)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@tta_option("Test-time augmentation; by default what the recipe says.")
+@device_option()
 @click.option("--overwrite", is_flag=True, help="Replace label maps that are there already.")
 def command(
     trial: str,
     images: tuple[Path, ...],
-    output: Path,
+    out: Path,
     workdir: Path,
-    folds: str,
+    folds: tuple[int, ...] | Literal["all"],
     tta: str | None,
     device: str,
     overwrite: bool,
@@ -59,8 +51,7 @@ def command(
     slices of one DICOM series. Its label map is NIfTI, with the shape, affine and orientation of
     the image, and the image's name.
     """
-    from kitsbench.cli.progress import CountBar, console
-    from kitsbench.experiments.asked.request import parse_folds
+    from kitsbench.cli.progress import counting
     from kitsbench.experiments.machines.environment import choose_device
     from kitsbench.experiments.predict import (
         find_trials,
@@ -70,36 +61,34 @@ def command(
         record_training,
         training_case,
     )
+    from kitsbench.isolation import prints_on_stderr
 
-    wanted = parse_folds(folds)
-    chosen = find_trials(trial, workdir, None if wanted == "all" else wanted)
+    chosen = find_trials(trial, workdir, None if folds == "all" else folds)
     names = [output_name(image) for image in images]
     if len(set(names)) < len(names):
         raise UsageError("Two images have the same name; predict them into different folders.")
-    there = [name for name in names if (output / name).exists()]
+    there = [name for name in names if (out / name).exists()]
     if there and not overwrite:
-        raise UsageError(
-            f"{output / there[0]} exists already; choose another folder, or --overwrite."
-        )
+        raise UsageError(f"{out / there[0]} exists already; choose another folder, or --overwrite.")
     trained = open_trials(chosen.folders, choose_device(device), tta)
     if len(chosen.folders) > 1:
-        console.print(f"Mean of {len(chosen.folders)} trained networks of {trial}.")
+        tell(f"Mean of {len(chosen.folders)} trained networks of {trial}.")
     if chosen.unfinished:
-        console.print(f"{chosen.unfinished} trials of {trial} did not finish and are left out.")
+        tell(f"{chosen.unfinished} trials of {trial} did not finish and are left out.")
     failed = 0
-    with CountBar() as count:
+    with counting("scans") as bar, prints_on_stderr():
         for index, (image, name) in enumerate(zip(images, names, strict=True)):
-            count("scans", index, len(images))
+            bar(index, len(images))
             seen = training_case(trained, image, chosen.folders[0].parent.parent)
             if seen:
-                console.print(f"[yellow]Warning[/yellow]: {seen.sentence}", highlight=False)
+                tell(seen.sentence, "Warning", "yellow")
             try:
-                for finding in predict_scan(trained, image, output / name):
-                    console.print(f"[yellow]Warning[/yellow]: {finding}", highlight=False)
-                record_training(trained, output / name, seen)
+                for finding in predict_scan(trained, image, out / name):
+                    tell(finding, "Warning", "yellow")
+                record_training(trained, out / name, seen)
             except DataError as error:
                 failed += 1
-                console.print(f"[red]{image} was left out[/red]: {error}", highlight=False)
-        count("scans", len(images), len(images))
-    console.print(f"{len(images) - failed} of {len(images)} label maps are in {output}.")
+                tell(error, f"{image} was left out", "red")
+        bar(len(images), len(images))
+    tell(f"{len(images) - failed} of {len(images)} label maps are in {out}.")
     return 2 if failed else 0

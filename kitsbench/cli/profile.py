@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from kitsbench.cli.options import (
+    all_option,
+    architectures_argument,
+    batch_option,
+    dataset_option,
+    device_option,
+    json_option,
+    patch_option,
+    size_option,
+    workdir_option,
+)
+from kitsbench.cli.output import print_json, say, stdout_console, tell
 from kitsbench.errors import KitsbenchError
 from kitsbench.files import read_json, write_json
 
@@ -96,51 +103,42 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
 
 
 @click.command("profile")
-@click.argument("architectures", nargs=-1, metavar="[ARCH[:key=value,...]]...")
-@click.option("--all", "all_installed", is_flag=True, help="Every installed architecture.")
-@click.option("--dataset", help="Folder of cases to load patches from; by default the phantom.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--size", type=click.Choice(["auto", "tiny", "small", "paper"]), default="auto")
-@click.option("--patch", help="Patch in voxels, such as 64 or (z,y,x) 32,48,48.")
-@click.option("--batch", type=click.IntRange(1), help="Patches in a training step.")
-@click.option(
-    "--workdir",
-    type=click.Path(path_type=Path),
-    default=Path("kitsbench-work"),
-    show_default=True,
-    help="Where data and profiles are kept.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def command(as_json: bool, patch: str | None, **options: Any) -> int:
+@architectures_argument
+@all_option
+@dataset_option("Folder of cases to load patches from; by default the phantom.")
+@device_option()
+@size_option
+@patch_option()
+@batch_option
+@workdir_option("Where data and profiles are kept.")
+@json_option
+def command(as_json: bool, **options: Any) -> int:
     """Measure architectures: parameters, FLOPs, training step, inference, throughput, memory.
 
     Each is measured with the matched recipe, in a process of its own. Throughput is given twice:
     on patches that lie on the device already, and with loading and augmentation.
     """
-    from kitsbench.cli.progress import CountBar, console
-    from kitsbench.experiments.asked.request import Request, parse_triple
+    from kitsbench.cli.progress import CountBar, working
+    from kitsbench.experiments.asked.request import Request
     from kitsbench.experiments.experiment import plan_experiment
+    from kitsbench.isolation import prints_on_stderr
 
     request = Request(seeds=1, split="2", folds=(0,), **options)
-    if patch:
-        request = replace(request, patch=parse_triple(patch, int, "patch"))
-    # What a plugin prints must not spoil the JSON.
-    with CountBar() as count, contextlib.redirect_stdout(sys.stderr):
-        experiment = plan_experiment(request, lambda text: console.print(text), count)
-    with console.status("Measuring ..."):
+    with CountBar() as count, prints_on_stderr():
+        experiment = plan_experiment(request, tell, count)
+    with working("Measuring ..."):
         rows = profile_entrants(experiment)
     rows += [{"architecture": e.label, "error": e.error} for e in experiment.entrants if e.error]
     if as_json:
-        click.echo(json.dumps(rows))
+        print_json(rows)
     else:
         _print(rows)
     return 1 if any("error" in row for row in rows) else 0
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
+    from rich.markup import escape
     from rich.table import Table
-
-    from kitsbench.cli.progress import output_console
 
     table = Table(
         "architecture",
@@ -157,7 +155,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
         full = row["patches_per_s_full"]
         flops = [row["flops_forward"], row["flops_step"]]
         table.add_row(
-            row["architecture"],
+            escape(row["architecture"]),
             f"{row['parameters']:,}",
             *("?" if value is None else f"{value / 1e9:.2f}" for value in flops),
             f"{row['train_step_ms']:.0f} ({row['train_step_ms_low']:.0f}-"
@@ -167,16 +165,13 @@ def _print(rows: list[dict[str, Any]]) -> None:
             "" if full is None else f"{full:.1f}",
             f"{row['peak_memory_bytes'] / 2**20:.0f}",
         )
-    console = output_console()
-    console.print(table)
-    if rows:
-        first = next((row for row in rows if "error" not in row), None)
-        if first:
-            console.print(
-                f"Patch {'x'.join(map(str, first['patch']))}, batch {first['batch']}, "
-                f"{first['precision']}, {first['device_name']}, {first['threads']} threads; "
-                "GFLOP for one patch.",
-                highlight=False,
-            )
+    stdout_console().print(table)
+    first = next((row for row in rows if "error" not in row), None)
+    if first:
+        say(
+            f"Patch {'x'.join(map(str, first['patch']))}, batch {first['batch']}, "
+            f"{first['precision']}, {first['device_name']}, {first['threads']} threads; "
+            "GFLOP for one patch."
+        )
     for row in (row for row in rows if "error" in row):
-        console.print(f"[red]{row['architecture']}[/red]: {row['error']}", highlight=False)
+        say(row["error"], row["architecture"], "red")

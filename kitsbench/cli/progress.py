@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -24,24 +23,31 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from kitsbench.cli.output import stderr_console, tell
+
 if TYPE_CHECKING:
     from kitsbench.experiments.executors.events import Event
 
-# Lines are left to the terminal to wrap: a path that is broken in two cannot be copied.
-console = Console(stderr=True, soft_wrap=True)
 
-LOG_WIDTH = 120  # columns of a table that is written to a file or a pipe
+class Bars:
+    """One bar for each thing that is counted; they are shown while the context lasts.
 
+    Parameters
+    ----------
+    *columns : rich.progress.ProgressColumn
+        What stands right of a bar's name.
+    """
 
-def output_console() -> Console:
-    """Console on stdout, wide enough for tables where there is no terminal to ask."""
-    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
-
-
-class _Bars:
-    """What all bars share: they run while the context lasts."""
-
-    _bars: Progress
+    def __init__(self, *columns: ProgressColumn):
+        self._bars = Progress(
+            # A name may hold square brackets, which are no style.
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            *columns,
+            console=stderr_console(),
+            disable=not sys.stderr.isatty(),
+        )
+        self._rows: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -55,27 +61,36 @@ class _Bars:
     ) -> None:
         self._bars.stop()
 
+    def _remove(self, key: str) -> None:
+        if key in self._rows:
+            self._bars.remove_task(self._rows.pop(key))
 
-class CountBar(_Bars):
-    """A bar for something that is counted, such as cases; use as a context manager."""
+
+class CountBar(Bars):
+    """Bars for things that are counted, such as cases; use as a context manager."""
 
     def __init__(self) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=False,
-            disable=not sys.stderr.isatty(),
-        )
-        self._rows: dict[str, TaskID] = {}
+        super().__init__(MofNCompleteColumn(), TimeElapsedColumn())
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` are done."""
         if what not in self._rows:
             self._rows[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._rows[what], completed=done, total=total)
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show one bar for cases or other pieces while a block runs; call it with (done, total)."""
+    with CountBar() as bar:
+        yield lambda done, total: bar(what, done, total)
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Show that something goes on that cannot be counted; call it to say what goes on now."""
+    with stderr_console().status(Text(what)) as status:
+        yield lambda now: status.update(Text(now))
 
 
 class _Amount(ProgressColumn):
@@ -91,25 +106,16 @@ class _Amount(ProgressColumn):
         return Text.assemble(self._bytes.render(task), "  ", self._speed.render(task))
 
 
-class TransferBars(_Bars):
+class TransferBars(Bars):
     """One bar for the cases of a download and one for each file under way; a context manager."""
 
     def __init__(self) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            _Amount(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not sys.stderr.isatty(),
-        )
-        self._rows: dict[str, TaskID] = {}
+        super().__init__(_Amount(), TimeRemainingColumn())
 
     def __call__(self, name: str, done: int, total: int | None) -> None:
         """Show the bytes of a file (below 0: it is finished), or the cases if there is no name."""
         if done < 0:
-            if name in self._rows:
-                self._bars.remove_task(self._rows.pop(name))
+            self._remove(name)
             return
         if name not in self._rows:
             self._rows[name] = self._bars.add_task(
@@ -118,7 +124,7 @@ class TransferBars(_Bars):
         self._bars.update(self._rows[name], completed=done, total=total)
 
 
-class TrialBars(_Bars):
+class TrialBars(Bars):
     """One bar for all trials and one for each that runs; use as a context manager.
 
     Parameters
@@ -128,17 +134,10 @@ class TrialBars(_Bars):
     """
 
     def __init__(self, total: int):
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not sys.stderr.isatty(),
+        super().__init__(
+            TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn()
         )
         self._total, self._done = total, 0
-        self._rows: dict[str, TaskID] = {}
         self._shares: dict[str, float] = {}  # of each running trial, how much is done
 
     def __enter__(self) -> Self:
@@ -151,44 +150,33 @@ class TrialBars(_Bars):
 
     def __call__(self, event: Event) -> None:
         """Show what happened to a trial."""
-        trial = event.task.trial
+        key, trial = event.task.id, event.task.trial
         name = f"{trial['label']} fold {trial['fold']} seed {trial['seed']}"
         if "tuning" in trial:
             name = f"{trial['label']} fold {trial['fold']} tuning {trial['tuning']['number']}"
-        row = self._rows.get(event.task.id)
         if event.kind == "started":
-            self._rows[event.task.id] = self._bars.add_task(f"  {name}: starting", total=1.0)
-        elif event.kind == "progress" and row is not None:
+            self._rows[key] = self._bars.add_task(f"  {name}: starting", total=1.0)
+        elif event.kind == "progress" and key in self._rows:
             doing = {"train": "training", "score": "scoring held-out cases"}[event.stage]
-            self._bars.update(row, description=f"  {name}: {doing}", completed=event.fraction)
+            self._bars.update(
+                self._rows[key], description=f"  {name}: {doing}", completed=event.fraction
+            )
             share = 0.9 * event.fraction if event.stage == "train" else 0.9 + 0.1 * event.fraction
-            self._shares[event.task.id] = share
+            self._shares[key] = share
             self._show_all()
         elif event.kind == "retried":
-            self._shares.pop(event.task.id, None)
-            if row is not None:
-                self._bars.remove_task(self._rows.pop(event.task.id))
-            console.print(
-                f"[yellow]{name} lost its worker and starts again[/yellow]: {event.message}",
-                highlight=False,
-            )
+            self._shares.pop(key, None)
+            self._remove(key)
+            tell(event.message, f"{name} lost its worker and starts again", "yellow")
         elif event.kind in ("finished", "failed", "taken"):
             self._done += 1
-            self._shares.pop(event.task.id, None)
-            if row is not None:
-                self._bars.remove_task(self._rows.pop(event.task.id))
+            self._shares.pop(key, None)
+            self._remove(key)
             self._show_all()
             if event.kind == "failed":
-                console.print(f"[red]{name} failed[/red]: {event.message}", highlight=False)
+                tell(event.message, f"{name} failed", "red")
             elif event.kind == "taken":
-                console.print(f"{name}: {event.message}", highlight=False)
+                tell(event.message, name)
 
     def _show_all(self) -> None:
         self._bars.update(self._all, completed=self._done + sum(self._shares.values()))
-
-
-@contextlib.contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show one bar for cases or other pieces while a block runs; call it with (done, total)."""
-    with CountBar() as bar:
-        yield lambda done, total: bar(what, done, total)

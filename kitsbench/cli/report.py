@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
+from kitsbench.cli.options import WORKDIR, out_option
+from kitsbench.cli.values import PATH
+
 
 @click.command("report")
-@click.argument("workdir", default="kitsbench-work", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the report; WORKDIR/report by default.",
-)
+@click.argument("workdir", default=WORKDIR, type=PATH)
+@out_option("Folder for the report; WORKDIR/report by default.")
 def command(workdir: Path, out: Path | None) -> None:
     """Rebuild the report of WORKDIR (default: kitsbench-work) from its stored trials.
 

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
 from typing import Any
 
 import click
 
+from kitsbench.cli.options import (
+    architecture_argument,
+    json_option,
+    labels_option,
+    patch_option,
+)
+from kitsbench.cli.output import print_json, print_table
+
 
 @click.command("show")
-@click.argument("architecture", metavar="ARCH[:key=value,...]")
-@click.option(
-    "--labels",
-    type=click.Choice(["paper", "kits19", "kits21"]),
+@architecture_argument
+@labels_option(
+    "paper",
     default="paper",
-    show_default=True,
-    help="Labels to segment: the paper's, 2 of KiTS19, or 3 of KiTS21 and KiTS23.",
+    meaning="Labels to segment: the paper's, 2 of KiTS19, or 3 of KiTS21 and KiTS23.",
 )
-@click.option("--patch", help="Patch in voxels (z, y, x), e.g. 32x48x48; the paper's if not given.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def command(architecture: str, labels: str, patch: str | None, as_json: bool) -> None:
+@patch_option(default="the paper's")
+@json_option
+def command(
+    architecture: str, labels: str, patch: tuple[int, int, int] | None, as_json: bool
+) -> None:
     """Show an architecture: configuration with provenance, parameters, grids, heads.
 
     ARCH is a name from `kitsbench list` or a plugin's FILE.py. Parameters are counted at paper
     size unless a width or a size is given, e.g. `kitsbench show unet3d:width=0.5`.
     """
-    with contextlib.redirect_stdout(sys.stderr):  # a plugin that talks must not spoil the JSON
+    from kitsbench.isolation import prints_on_stderr
+
+    with prints_on_stderr():
         document = _document(architecture, labels, patch)
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        print_json(document)
     else:
         _print(document)
 
 
-def _document(request: str, labels: str, patch: str | None) -> dict[str, Any]:
+def _document(request: str, labels: str, patch: tuple[int, int, int] | None) -> dict[str, Any]:
     from dataclasses import replace
 
     from kitsbench import registry
@@ -48,8 +55,8 @@ def _document(request: str, labels: str, patch: str | None) -> dict[str, Any]:
     task = registry.paper_task(plugin)
     if labels != "paper":
         task = replace(task, labels=KITS19 if labels == "kits19" else KITS21)
-    if patch:
-        task = replace(task, patch=_triple(patch))
+    if patch is not None:
+        task = replace(task, patch=patch)
     config = configure(plugin, settings)
     spec = plugin.spec(config, task)
     return {
@@ -89,21 +96,7 @@ def _config(plugin: Any, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _triple(text: str) -> tuple[int, int, int]:
-    from kitsbench.errors import UsageError
-
-    try:
-        z, y, x = (int(part) for part in text.split("x"))
-    except ValueError:
-        raise UsageError(f"--patch {text} is no patch: write three edges like 32x48x48.") from None
-    if min(z, y, x) < 1:
-        raise UsageError(f"--patch {text} is no patch: each edge is at least 1 voxel.")
-    return z, y, x
-
-
 def _print(document: dict[str, Any]) -> None:
-    from kitsbench.cli.tables import print_table
-
     origin = " ".join(filter(None, (document["distribution"], document["version"])))
     click.echo(f"{document['label']}: {document['title']}")
     for line in (document["paper"], f"{origin}, source {document['source_hash']}"):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
+from command_line import call_kitsbench
 from reporting.workdirs import Plan, write_workdir
 
 from kitsbench.claims import Evidence, check_claims, read_registry
 from kitsbench.claims.entrants import match_pair
-from kitsbench.cli import cli
-from kitsbench.errors import DataError, KitsbenchError, UsageError
 
 IDS = [
     "CL-000-1", "CL-000-3", "CL-001-1", "CL-001-2", "CL-001-3",
@@ -190,7 +186,7 @@ def test_which_labels_a_claim_means(known, pair, lacking):
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(cli, ["claims", *map(str, arguments)], catch_exceptions=False)
+    return call_kitsbench("claims", *arguments)
 
 
 def test_a_working_directory(tmp_path):
@@ -198,26 +194,27 @@ def test_a_working_directory(tmp_path):
     plan = Plan(gaps, folds=4, synthetic=False, predictions=False, profiles=False)
     workdir = write_workdir(tmp_path / "work", plan)
     before = sorted(path.name for path in workdir.rglob("*"))
-    rows = {row["id"]: row for row in json.loads(invoke(workdir, "--json").stdout)}
+    rows = {row["id"]: row for row in invoke(workdir, "--json").json}
     assert list(rows) == IDS
     assert rows["CL-004-2"]["verdict"] == "replicated"
     assert (rows["CL-004-2"]["mode"], rows["CL-004-2"]["dataset"]) == ("matched", "kits19")
     assert {row["verdict"] for name, row in rows.items() if name != "CL-004-2"} == {"not tested"}
     assert sorted(path.name for path in workdir.rglob("*")) == before
-    output = invoke(workdir).output
+    output = invoke(workdir).out
     assert "dataset kits19, recipe matched" in output
     assert "CL-004-2: Every step holds." in output
     assert "CL-004-1: Missing: scores of cascade_classifier:classifier=off." in output
-    with pytest.raises(UsageError, match="knows its recipe"):
-        invoke(workdir, "--recipe", "paper")
+    refused = invoke(workdir, "--recipe", "paper")
+    assert refused.code == 2
+    assert "knows its recipe" in refused.err
 
 
 def test_a_score_table(tmp_path):
     file = tmp_path / "scores.csv"
     scores({"cascade_classifier": 0.7, "cascade_classifier:staging=off": 0.5}).to_csv(file)
-    told = json.loads(invoke(file, "--recipe", "paper", "--json").stdout)[-1]
+    told = invoke(file, "--recipe", "paper", "--json").json[-1]
     assert (told["verdict"], told["mode"]) == ("replicated", "paper")
-    untold = json.loads(invoke(file, "--json").stdout)[-1]
+    untold = invoke(file, "--json").json[-1]
     assert untold["verdict"] == "not tested"
     assert "(here: not told)" in untold["missing"][0]
 
@@ -226,11 +223,12 @@ def test_without_an_experiment_the_claims_are_listed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "kitsbench-work" / "profiles").mkdir(parents=True)  # as `profile` leaves it
     result = invoke("--json")
-    assert [row["verdict"] for row in json.loads(result.stdout)] == ["not tested"] * len(IDS)
-    assert "There is no experiment in kitsbench-work" in result.stderr
-    with pytest.raises(UsageError, match="name the working directory"):
-        invoke(tmp_path / "none")
-    assert invoke("--alpha", "7").exit_code == 2
+    assert [row["verdict"] for row in result.json] == ["not tested"] * len(IDS)
+    assert "There is no experiment in kitsbench-work" in result.err
+    absent = invoke(tmp_path / "none")
+    assert absent.code == 2
+    assert "name the working directory" in absent.err
+    assert invoke("--alpha", "7").code == 2
 
 
 def test_claims_of_ones_own(tmp_path, monkeypatch):
@@ -250,9 +248,7 @@ def test_claims_of_ones_own(tmp_path, monkeypatch):
         region = "tumor"
     """
     file.write_text(text)
-    assert [row["id"] for row in json.loads(invoke("--registry", file, "--json").stdout)] == [
-        "MINE-1"
-    ]
+    assert [row["id"] for row in invoke("--registry", file, "--json").json] == ["MINE-1"]
     for wrong, message in (
         (text.replace("matched", "best"), "claim.0.modes.0 is wrong"),
         (text.replace("figure", "figures"), "figure"),
@@ -261,7 +257,9 @@ def test_claims_of_ones_own(tmp_path, monkeypatch):
         ("[[claim", "is no TOML"),
     ):
         file.write_text(wrong)
-        with pytest.raises(KitsbenchError, match=message):
-            invoke("--registry", file)
-    with pytest.raises(DataError, match="cannot be read"):
-        invoke("--registry", tmp_path / "none.toml")
+        refused = invoke("--registry", file)
+        assert refused.code == 2
+        assert message in refused.err
+    refused = invoke("--registry", tmp_path / "none.toml")
+    assert refused.code == 2
+    assert "cannot be read" in refused.err

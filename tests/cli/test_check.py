@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-
-from kitsbench.cli import main
+from command_line import call_kitsbench
 
 GOOD = """
 print("a plugin that talks")
@@ -22,53 +19,47 @@ class Own(Architecture):
 BAD = GOOD.replace("return Plain(nn.Sequential(*layers))", "return nn.Sequential(*layers)")
 
 
-def called(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main(["check", *arguments])
-    return stop.value.code, capsys.readouterr()
-
-
-def test_a_file_that_keeps_the_contract(tmp_path, capsys):
+def test_a_file_that_keeps_the_contract(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(GOOD)
-    code, captured = called(capsys, str(path), "--json")
-    assert code == 0
-    document = json.loads(captured.out)
+    done = call_kitsbench("check", path, "--json")
+    assert done.code == 0
+    document = done.json
     assert document["architecture"] == "own"
     assert document["passed"] is True
     assert all(set(check) == {"name", "passed", "message"} for check in document["checks"])
 
 
-def test_a_file_that_does_not_has_exit_code_1_and_a_sentence(tmp_path, capsys):
+def test_a_file_that_does_not_has_exit_code_1_and_a_sentence(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(BAD)
-    code, captured = called(capsys, str(path), "--json")
-    assert code == 1
-    document = json.loads(captured.out)
+    done = call_kitsbench("check", path, "--json")
+    assert done.code == 1
+    document = done.json
     assert document["passed"] is False
     assert any("Plain" in c["message"] for c in document["checks"] if not c["passed"])
-    code, captured = called(capsys, str(path))
-    assert code == 1
-    assert "FAILED builds: forward does not take {grid name: tensor}" in captured.out
-    assert "own does not keep the contract" in captured.out
+    done = call_kitsbench("check", path)
+    assert done.code == 1
+    assert "FAILED builds: forward does not take {grid name: tensor}" in done.out
+    assert "own does not keep the contract" in done.out
 
 
-def test_an_installed_architecture_with_settings(capsys):
-    code, captured = called(capsys, "residual_unet:depth=3", "--labels", "kits21")
-    assert code == 0
-    assert "residual_unet keeps the contract" in captured.out
+def test_an_installed_architecture_with_settings():
+    done = call_kitsbench("check", "residual_unet:depth=3", "--labels", "kits21")
+    assert done.code == 0
+    assert "residual_unet keeps the contract" in done.out
 
 
-def test_a_file_that_cannot_be_imported_is_a_failed_check(tmp_path, capsys):
+def test_a_file_that_cannot_be_imported_is_a_failed_check(tmp_path):
     path = tmp_path / "own.py"
     path.write_text("import not_there_at_all")
-    code, captured = called(capsys, str(path))
-    assert code == 1
-    assert "not_there_at_all" in captured.out
+    done = call_kitsbench("check", path)
+    assert done.code == 1
+    assert "not_there_at_all" in done.out
 
 
 @pytest.mark.parametrize("name", ["nothing.py", "unet4d", "unet3d:colour=red"])
-def test_what_is_not_there_is_a_usage_error(name, capsys):
-    code, captured = called(capsys, name)
-    assert code == 2
-    assert captured.err.startswith("Error: ")
+def test_what_is_not_there_is_a_usage_error(name):
+    done = call_kitsbench("check", name)
+    assert done.code == 2
+    assert done.err.startswith("Error: ")

@@ -10,8 +10,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-
-from kitsbench.cli import main
+from command_line import call_kitsbench
 
 
 def save(path, labels, affine=None):
@@ -42,25 +41,12 @@ def folders(tmp_path):
     return [str(tmp_path / "predictions"), str(tmp_path / "truth")]
 
 
-@pytest.fixture
-def kitsbench(capsys):
-    """Return a function that runs the command line: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return exit_.value.code, captured.out, captured.err
-
-    return run
+def evaluate(folders, *options):
+    return call_kitsbench("evaluate", *folders, "--jobs", "1", *options)
 
 
-def evaluate(kitsbench, folders, *options):
-    return kitsbench("evaluate", *folders, "--jobs", "1", *options)
-
-
-def test_json_is_the_only_thing_on_stdout(kitsbench, folders):
-    code, out, err = evaluate(kitsbench, folders, "--protocol", "kits19", "--json")
+def test_json_is_the_only_thing_on_stdout(folders):
+    code, out, err = evaluate(folders, "--protocol", "kits19", "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert found["regions"] == ["kidney_and_tumor", "tumor"]
@@ -80,13 +66,13 @@ def test_json_is_the_only_thing_on_stdout(kitsbench, folders):
     assert summary["tumor", "dice"]["n"] == 4
 
 
-def test_the_same_predictions_under_all_protocols(kitsbench, folders, tmp_path):
+def test_the_same_predictions_under_all_protocols(folders, tmp_path):
     from kitsbench.statistics import read_scores
 
     outputs = [tmp_path / f"scores{suffix}" for suffix in (".csv", ".parquet", ".json")]
     options = [part for path in outputs for part in ("-o", path)]
     options += ["--architecture", "a", "--fold", "0", "--seed", "0", "--json"]
-    code, out, _ = evaluate(kitsbench, folders, "--protocol", "all", *options)
+    code, out, _ = evaluate(folders, "--protocol", "all", *options)
     assert code == 0
     document = json.loads(out)
     assert document == json.loads(outputs[2].read_text())
@@ -95,7 +81,7 @@ def test_the_same_predictions_under_all_protocols(kitsbench, folders, tmp_path):
         (r["protocol"], r["case"], r["region"], r["metric"]): r["value"] for r in document["cases"]
     }
     for protocol in ("kits19", "kits21", "kits23", "labels"):
-        _, out, _ = evaluate(kitsbench, folders, "--protocol", protocol, "--json")
+        _, out, _ = evaluate(folders, "--protocol", protocol, "--json")
         for row in json.loads(out)["cases"]:
             key = (protocol, row["case"], row["region"], row["metric"])
             assert found.pop(key) == row["value"]
@@ -104,7 +90,7 @@ def test_the_same_predictions_under_all_protocols(kitsbench, folders, tmp_path):
         scores = read_scores([path])
         assert len(scores) == len(document["cases"])
         assert set(scores.protocol) == {"kits19", "kits21", "kits23", "labels"}
-    code, out, err = evaluate(kitsbench, folders, "--protocol", "all")
+    code, out, err = evaluate(folders, "--protocol", "all")
     assert code == 0
     header = next(line for line in out.splitlines() if line.startswith("region"))
     assert header.split() == ["region", "metric", "kits19", "kits21", "kits23", "labels"]
@@ -112,21 +98,19 @@ def test_the_same_predictions_under_all_protocols(kitsbench, folders, tmp_path):
     assert "sampled annotations" in err
 
 
-def test_the_variant_of_a_distance_is_named(kitsbench, folders):
+def test_the_variant_of_a_distance_is_named(folders):
     options = ["--protocol", "kits23", "--metrics", "hd95_mm,hd95_pooled_mm"]
-    code, out, _ = evaluate(kitsbench, folders, *options)
+    code, out, _ = evaluate(folders, *options)
     assert code == 0
     assert "hd95_mm: larger of the two directed 95th percentiles" in out
     assert "hd95_pooled_mm: 95th percentile of both" in out
 
 
-def test_what_an_interrupted_run_did_is_kept_without_an_output_file(
-    kitsbench, folders, cache, monkeypatch
-):
+def test_what_an_interrupted_run_did_is_kept_without_an_output_file(folders, cache, monkeypatch):
     import kitsbench.evaluation.pool as pool
 
     options = ["--protocol", "kits19", "--json"]
-    _, expected, _ = evaluate(kitsbench, folders, *options)
+    _, expected, _ = evaluate(folders, *options)
     assert not list(cache.rglob("*.partial"))
     seen = []
 
@@ -138,29 +122,29 @@ def test_what_an_interrupted_run_did_is_kept_without_an_output_file(
 
     score_files = pool.score_files
     monkeypatch.setattr(pool, "score_files", interrupt)
-    code, out, err = evaluate(kitsbench, folders, *options)
+    code, out, err = evaluate(folders, *options)
     assert (code, out) == (130, "")
     (partial,) = cache.rglob("*.partial")
     assert f"2 of 4 cases are kept in {partial}" in err
     seen.clear()
     monkeypatch.setattr(pool, "score_files", lambda *a: seen.append(a[0].case) or score_files(*a))
-    assert evaluate(kitsbench, folders, *options)[:2] == (0, expected)
+    assert evaluate(folders, *options)[:2] == (0, expected)
     assert seen == ["case_00002", "case_00003"]
     assert not partial.exists()
 
 
 def test_where_nothing_can_be_cached_scores_are_printed_all_the_same(
-    kitsbench, folders, tmp_path, monkeypatch
+    folders, tmp_path, monkeypatch
 ):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    code, out, _ = evaluate(kitsbench, folders, "--protocol", "kits19", "--json")
+    code, out, _ = evaluate(folders, "--protocol", "kits19", "--json")
     assert code == 0
     assert len(json.loads(out)["cases"]) == 24
 
 
-def test_people_get_a_table(kitsbench, folders):
-    code, out, _ = evaluate(kitsbench, folders, "--protocol", "kits23")
+def test_people_get_a_table(folders):
+    code, out, _ = evaluate(folders, "--protocol", "kits23")
     assert code == 0
     for word in ("kidney_and_mass", "mass", "tumor", "surface_dice", "4 cases"):
         assert word in out
@@ -169,12 +153,12 @@ def test_people_get_a_table(kitsbench, folders):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_scores_are_written_as_a_table_that_compare_reads(kitsbench, folders, tmp_path, suffix):
+def test_scores_are_written_as_a_table_that_compare_reads(folders, tmp_path, suffix):
     from kitsbench.statistics import read_scores
 
     path = tmp_path / f"scores{suffix}"
     options = ["--architecture", "unet3d", "--fold", "0", "--seed", "1", "-o", path]
-    code, out, err = evaluate(kitsbench, folders, "--protocol", "kits19", "--json", *options)
+    code, out, err = evaluate(folders, "--protocol", "kits19", "--json", *options)
     assert code == 0
     assert f"24 scores to {path}" in err
     frame = pd.read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
@@ -185,9 +169,9 @@ def test_scores_are_written_as_a_table_that_compare_reads(kitsbench, folders, tm
     assert len(read_scores([path])) == 24
 
 
-def test_metrics_can_be_chosen(kitsbench, folders):
+def test_metrics_can_be_chosen(folders):
     options = ["--protocol", "labels", "--metrics", "hd95_mm, volume_error_ml", "--json"]
-    code, out, _ = evaluate(kitsbench, folders, *options)
+    code, out, _ = evaluate(folders, *options)
     assert code == 0
     found = json.loads(out)["cases"]
     assert {row["metric"] for row in found} == {"hd95_mm", "volume_error_ml"}
@@ -198,24 +182,22 @@ def test_metrics_can_be_chosen(kitsbench, folders):
     assert tumor["case_00003"] == pytest.approx(np.linalg.norm([12 * 0.8, 12 * 0.8, 8 * 3]))
 
 
-def test_cases_can_be_named_on_the_line_or_in_a_file(kitsbench, folders, tmp_path):
+def test_cases_can_be_named_on_the_line_or_in_a_file(folders, tmp_path):
     (tmp_path / "fold.txt").write_text("case_00001\ncase_00003\n")
     for cases in ("case_00001,case_00003", tmp_path / "fold.txt"):
         options = ["--protocol", "kits19", "--json", "--cases", cases]
-        _, out, _ = evaluate(kitsbench, folders, *options)
+        _, out, _ = evaluate(folders, *options)
         assert {r["case"] for r in json.loads(out)["cases"]} == {"case_00001", "case_00003"}
 
 
-def test_missing_and_extra_predictions(kitsbench, folders, tmp_path):
+def test_missing_and_extra_predictions(folders, tmp_path):
     case = tmp_path / "predictions" / "case_00002.nii.gz"
     case.rename(case.with_name("case_00777.nii.gz"))
-    code, out, err = evaluate(kitsbench, folders, "--protocol", "kits19", "--json")
+    code, out, err = evaluate(folders, "--protocol", "kits19", "--json")
     assert (code, out) == (2, "")
     assert "case_00002" in err
     assert "--missing background" in err
-    code, out, err = evaluate(
-        kitsbench, folders, "--protocol", "kits19", "--json", "--missing", "background"
-    )
+    code, out, err = evaluate(folders, "--protocol", "kits19", "--json", "--missing", "background")
     assert code == 0
     assert "background, for want of a prediction: case_00002" in err
     assert "without a truth, not scored: case_00777" in err
@@ -223,12 +205,12 @@ def test_missing_and_extra_predictions(kitsbench, folders, tmp_path):
     assert statuses == {"empty_prediction"}
 
 
-def test_a_wrong_grid_stops_before_anything_is_written(kitsbench, folders, tmp_path):
+def test_a_wrong_grid_stops_before_anything_is_written(folders, tmp_path):
     moved = np.diag([0.8, 0.8, 3.0, 1.0])
     moved[0, 3] = 5
     save(tmp_path / "predictions" / "case_00001.nii.gz", np.zeros((12, 12, 8)), moved)
     path = tmp_path / "scores.csv"
-    code, out, err = evaluate(kitsbench, folders, "--protocol", "kits19", "-o", path)
+    code, out, err = evaluate(folders, "--protocol", "kits19", "-o", path)
     assert (code, out) == (2, "")
     assert not path.exists()
     assert err.startswith("Error: case_00001: prediction")
@@ -236,11 +218,11 @@ def test_a_wrong_grid_stops_before_anything_is_written(kitsbench, folders, tmp_p
     assert "Traceback" not in err
 
 
-def test_a_damaged_file_is_named_and_the_other_scores_are_kept(kitsbench, folders, tmp_path):
+def test_a_damaged_file_is_named_and_the_other_scores_are_kept(folders, tmp_path):
     case = tmp_path / "predictions" / "case_00001.nii.gz"
     case.write_bytes(case.read_bytes()[:-20])
     path = tmp_path / "scores.csv"
-    code, out, err = evaluate(kitsbench, folders, "--protocol", "kits19", "--json", "-o", path)
+    code, out, err = evaluate(folders, "--protocol", "kits19", "--json", "-o", path)
     assert code == 2
     assert str(case) in err
     frame = pd.read_csv(path)
@@ -262,17 +244,17 @@ def test_a_damaged_file_is_named_and_the_other_scores_are_kept(kitsbench, folder
         ([], ["--protocol"]),
     ],
 )
-def test_wrong_options_say_what_is_right(kitsbench, folders, options, words):
-    code, out, err = evaluate(kitsbench, folders, *options)
+def test_wrong_options_say_what_is_right(folders, options, words):
+    code, out, err = evaluate(folders, *options)
     assert (code, out) == (2, "")
     for word in words:
         assert word in err
 
 
-def test_a_folder_that_is_not_there_is_named(kitsbench, folders, tmp_path):
+def test_a_folder_that_is_not_there_is_named(folders, tmp_path):
     absent = str(tmp_path / "absent")
     for pair in ([absent, folders[1]], [folders[0], absent]):
-        code, _, err = evaluate(kitsbench, pair, "--protocol", "kits19")
+        code, _, err = evaluate(pair, "--protocol", "kits19")
         assert code == 2
         assert absent in err
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import pytest
-from click.testing import CliRunner
-
-from kitsbench.cli import cli
+from command_line import call_kitsbench
 
 KEYS = ["name", "title", "paper", "distribution", "version", "status", "error"]
 
@@ -28,9 +25,9 @@ def broken_plugin(tmp_path, monkeypatch):
 
 
 def listed(*options):
-    result = CliRunner().invoke(cli, ["list", "--json", *options])
-    assert result.exit_code == 0
-    return {row["name"]: row for row in json.loads(result.stdout)}
+    done = call_kitsbench("list", "--json", *options)
+    assert done.code == 0
+    return {row["name"]: row for row in done.json}
 
 
 def test_plain_listing_says_available(broken_plugin):
@@ -53,9 +50,9 @@ def test_loading_gives_titles_counts_and_the_reason_of_what_is_broken(broken_plu
 
 
 def test_the_table_has_a_row_for_each(broken_plugin):
-    result = CliRunner().invoke(cli, ["list", "--load"])
-    assert result.exit_code == 0
-    lines = {line.split()[0]: line for line in result.stdout.splitlines()}
+    done = call_kitsbench("list", "--load")
+    assert done.code == 0
+    lines = {line.split()[0]: line for line in done.out.splitlines()}
     assert "19,073,795" in lines["unet3d"]
     assert "broken" in lines["shattered"]
-    assert "Traceback" not in result.output
+    assert "Traceback" not in done.out + done.err

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
-import json
 import os
 import subprocess
 import sys
 
 import pytest
+from command_line import call_kitsbench, run_kitsbench
 
 from kitsbench import conformance
-from kitsbench.cli import main
-
-
-def called(*arguments):
-    with pytest.raises(SystemExit) as stop:
-        main(["new", *arguments])
-    return stop.value.code
 
 
 def written(tmp_path, name="my-net"):
-    assert called(name, "--dir", str(tmp_path)) == 0
+    assert call_kitsbench("new", name, "--dir", tmp_path).code == 0
     return tmp_path / name
 
 
-def test_it_says_where_it_writes_and_writes_everything_a_plugin_needs(tmp_path, capsys):
-    folder = written(tmp_path)
-    captured = capsys.readouterr()
-    assert captured.out.strip() == str(folder)
-    assert "kitsbench check my_net" in captured.err
+def test_it_says_where_it_writes_and_writes_everything_a_plugin_needs(tmp_path):
+    done, folder = call_kitsbench("new", "my-net", "--dir", tmp_path), tmp_path / "my-net"
+    assert done.code == 0
+    assert done.out.strip() == str(folder)
+    assert "kitsbench check my_net" in done.err
     for path in (
         "setup.cfg",
         "pyproject.toml",
@@ -66,10 +59,8 @@ def test_installed_it_is_listed_loads_and_passes_its_own_test(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
     run = {"env": environment, "capture_output": True, "text": True, "cwd": tmp_path}
     subprocess.run([*install, "--target", str(site), str(folder)], check=True, **run)
-    done = subprocess.run(
-        [sys.executable, "-m", "kitsbench.cli", "list", "--load", "--json"], check=True, **run
-    )
-    row = next(row for row in json.loads(done.stdout) if row["name"] == "my_net")
+    listed = run_kitsbench("list", "--load", "--json", env=environment, cwd=tmp_path)
+    row = next(row for row in listed.json if row["name"] == "my_net")
     assert (row["status"], row["distribution"], row["title"]) == ("ok", "my-net", "My net")
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder / "tests")],
@@ -81,9 +72,10 @@ def test_installed_it_is_listed_loads_and_passes_its_own_test(tmp_path):
 @pytest.mark.parametrize(
     "name", ["My-Net", "1net", "my net", "my--net", "../net", "net-", "", "a.b"]
 )
-def test_names_of_another_form_are_refused(name, tmp_path, capsys):
-    assert called(name, "--dir", str(tmp_path)) == 2
-    assert "no valid name" in capsys.readouterr().err
+def test_names_of_another_form_are_refused(name, tmp_path):
+    done = call_kitsbench("new", name, "--dir", tmp_path)
+    assert done.code == 2
+    assert "no valid name" in done.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -96,22 +88,25 @@ def test_names_of_another_form_are_refused(name, tmp_path, capsys):
         ("unet3d", "kitsbench-plugins provides an architecture called 'unet3d'"),
     ],
 )
-def test_names_that_are_taken_are_refused(name, reason, tmp_path, capsys):
-    assert called(name, "--dir", str(tmp_path)) == 2
-    assert reason in capsys.readouterr().err
+def test_names_that_are_taken_are_refused(name, reason, tmp_path):
+    done = call_kitsbench("new", name, "--dir", tmp_path)
+    assert done.code == 2
+    assert reason in done.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_overwritten(tmp_path, capsys):
+def test_nothing_is_overwritten(tmp_path):
     folder = written(tmp_path)
     plugin = folder / "my_net" / "plugin.py"
     plugin.write_text("mine")
-    assert called("my-net", "--dir", str(tmp_path)) == 2
-    assert "exists and is left as it is" in capsys.readouterr().err
+    done = call_kitsbench("new", "my-net", "--dir", tmp_path)
+    assert done.code == 2
+    assert "exists and is left as it is" in done.err
     assert plugin.read_text() == "mine"
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
-    assert called("my-net", "--dir", str(tmp_path / "file")) == 2
-    assert "Traceback" not in capsys.readouterr().err
+    done = call_kitsbench("new", "my-net", "--dir", tmp_path / "file")
+    assert done.code == 2
+    assert done.err.startswith("Error: ")

@@ -8,8 +8,8 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import call_kitsbench
 
-from kitsbench.cli import main
 from kitsbench.data.datasets.patients import record_prediction
 from kitsbench.data.splits.rules import export_split, nnunet_folds
 
@@ -30,19 +30,6 @@ def truth_of(number):
 
 
 @pytest.fixture
-def kitsbench(capsys):
-    """Return a function that runs the command line: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        found = capsys.readouterr()
-        return stop.value.code, found.out, found.err
-
-    return run
-
-
-@pytest.fixture
 def trained(tmp_path):
     """A truth, nnU-Net's folder of a training with three folds, and its split."""
     split = nnunet_folds(CASES, 3)
@@ -56,22 +43,22 @@ def trained(tmp_path):
     return tmp_path, results, split
 
 
-def evaluate(kitsbench, predictions, folder, *options):
+def evaluate(predictions, folder, *options):
     common = ("--protocol", "kits19", "--metrics", "dice", "--jobs", "1", "--json")
-    return kitsbench("evaluate", predictions, folder / "truth", *common, *options)
+    return call_kitsbench("evaluate", predictions, folder / "truth", *common, *options)
 
 
-def table(kitsbench, predictions, folder, name, *options):
+def table(predictions, folder, name, *options):
     path = folder / f"{name}.csv"
     stamp = ("--architecture", name, "--seed", "0", "--dataset", "kits", "-o", path)
-    code, _, err = evaluate(kitsbench, predictions, folder, *stamp, *options)
+    code, _, err = evaluate(predictions, folder, *stamp, *options)
     assert code == 0, err
     return pd.read_csv(path), path
 
 
-def test_the_folds_of_an_nnunet_training_are_scored_together(kitsbench, trained):
+def test_the_folds_of_an_nnunet_training_are_scored_together(trained):
     folder, results, split = trained
-    found, _ = table(kitsbench, results, folder, "nnunet")
+    found, _ = table(results, folder, "nnunet")
     assert sorted(found["case"].unique()) == CASES
     assert all(
         split.fold_of(case) == fold for case, fold in zip(found.case, found.fold, strict=True)
@@ -81,54 +68,51 @@ def test_the_folds_of_an_nnunet_training_are_scored_together(kitsbench, trained)
     assert tumor["case_00001"] == pytest.approx(2 / 3)
 
 
-def test_a_flat_folder_gets_its_folds_from_the_split(kitsbench, trained):
+def test_a_flat_folder_gets_its_folds_from_the_split(trained):
     folder, results, split = trained
     flat = folder / "merged"
     for path in results.rglob("*.nii.gz"):
         save(flat / path.name, np.asarray(nibabel.load(path).dataobj))
-    by_split, _ = table(kitsbench, flat, folder, "flat", "--split", folder / "splits_final.json")
-    by_folder, _ = table(kitsbench, results, folder, "nnunet")
+    by_split, _ = table(flat, folder, "flat", "--split", folder / "splits_final.json")
+    by_folder, _ = table(results, folder, "nnunet")
     columns = ["case", "fold", "region", "value"]
     pd.testing.assert_frame_equal(by_split[columns], by_folder[columns])
-    one, _ = table(
-        kitsbench, flat, folder, "one", "--split", folder / "splits_final.json", "--fold", 1
-    )
+    one, _ = table(flat, folder, "one", "--split", folder / "splits_final.json", "--fold", 1)
     assert sorted(one["case"].unique()) == split.test(1)
 
 
-def test_they_stand_beside_others_in_one_comparison(kitsbench, trained):
+def test_they_stand_beside_others_in_one_comparison(trained):
     folder, results, _ = trained
     own = folder / "own"
     for number, case in enumerate(CASES):
         save(own / f"{case}.nii.gz", truth_of(number))
-    _, first = table(kitsbench, results, folder, "nnunet")
-    _, second = table(kitsbench, own, folder, "mine", "--split", folder / "splits_final.json")
-    code, out, err = kitsbench("compare", first, second, "--json")
+    _, first = table(results, folder, "nnunet")
+    _, second = table(own, folder, "mine", "--split", folder / "splits_final.json")
+    code, out, err = call_kitsbench("compare", first, second, "--json")
     assert code == 0, err
     ranking = json.loads(out)["ranking"]
     assert [row["architecture"] for row in ranking] == ["mine", "nnunet"]
     assert ranking[0]["mean"] == 1
 
 
-def test_a_case_of_two_folds_is_an_error(kitsbench, trained):
+def test_a_case_of_two_folds_is_an_error(trained):
     folder, results, split = trained
     again = results / f"fold_{(split.fold_of(CASES[0]) + 1) % 3}" / "validation"
     save(again / f"{CASES[0]}.nii.gz", truth_of(0))
-    code, out, err = evaluate(kitsbench, results, folder)
+    code, out, err = evaluate(results, folder)
     assert (code, out) == (2, "")
     assert "both claim the case case_00000" in err
 
 
-def test_a_case_without_fold_is_an_error_that_says_what_to_do(kitsbench, trained):
+def test_a_case_without_fold_is_an_error_that_says_what_to_do(trained):
     folder, results, _ = trained
     for path in results.rglob("case_00003.nii.gz"):
         path.unlink()
-    code, _, err = evaluate(kitsbench, results, folder, "--missing", "background")
+    code, _, err = evaluate(results, folder, "--missing", "background")
     assert code == 2
     assert "not known in which fold case_00003" in err
     assert "--split" in err
     found, _ = table(
-        kitsbench,
         results,
         folder,
         "x",
@@ -143,37 +127,37 @@ def test_a_case_without_fold_is_an_error_that_says_what_to_do(kitsbench, trained
 LEAK = "was trained on 2 of these 6 cases: case_00001, case_00002"
 
 
-def test_training_cases_are_not_scored(kitsbench, trained):
+def test_training_cases_are_not_scored(trained):
     folder, results, _ = trained
     names = "kits_00001,case_00002,case_00099"
-    code, out, err = evaluate(kitsbench, results, folder, "--trained-on", names)
+    code, out, err = evaluate(results, folder, "--trained-on", names)
     assert (code, out) == (2, "")
     assert LEAK in err
     assert "--allow-training-cases" in err
     rest = ",".join(c for c in CASES if c not in ("case_00001", "case_00002"))
-    assert evaluate(kitsbench, results, folder, "--trained-on", names, "--cases", rest)[0] == 0
+    assert evaluate(results, folder, "--trained-on", names, "--cases", rest)[0] == 0
     # All years hold these.
     for year in ("kits19", "kits21", "kits23"):
-        assert evaluate(kitsbench, results, folder, "--trained-on", year)[0] == 2
+        assert evaluate(results, folder, "--trained-on", year)[0] == 2
 
 
-def test_the_override_leaves_a_mark_everywhere(kitsbench, trained):
+def test_the_override_leaves_a_mark_everywhere(trained):
     folder, results, _ = trained
     path = folder / "marked.csv"
     options = ["--trained-on", "case_00001,case_00002", "--allow-training-cases"]
-    code, out, err = evaluate(kitsbench, results, folder, *options, "-o", path)
+    code, out, err = evaluate(results, folder, *options, "-o", path)
     assert code == 0
     assert json.loads(out)["trained_on"] == ["case_00001", "case_00002"]
     assert "Note: The model was trained on 2 of these cases" in err
     frame = pd.read_csv(path)
     assert set(frame[frame.trained_on].case) == {"case_00001", "case_00002"}
     # Where nothing leaks, the override changes nothing.
-    code, out, err = evaluate(kitsbench, results, folder, "--allow-training-cases")
+    code, out, err = evaluate(results, folder, "--allow-training-cases")
     assert (code, err) == (0, "")
     assert "trained_on" not in json.loads(out)
 
 
-def test_what_predict_recorded_is_believed(kitsbench, trained):
+def test_what_predict_recorded_is_believed(trained):
     """A model of KiTS23 on the masks of KiTS19: other files, the same patients."""
     folder, _, _ = trained
     predictions = folder / "predicted"
@@ -181,9 +165,9 @@ def test_what_predict_recorded_is_believed(kitsbench, trained):
     for number, case in enumerate(CASES):
         save(predictions / f"{case}.nii.gz", truth_of(number))
         record_prediction(predictions, case, about, trained_on=False)
-    code, _, err = evaluate(kitsbench, predictions, folder)
+    code, _, err = evaluate(predictions, folder)
     assert code == 2
     assert LEAK in err
     # A phantom's cases have the same names and are nobody.
     (folder / "truth" / "phantom.json").write_text("{}")
-    assert evaluate(kitsbench, predictions, folder)[0] == 0
+    assert evaluate(predictions, folder)[0] == 0

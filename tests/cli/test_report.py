@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from click.testing import CliRunner
+from command_line import call_kitsbench
 from reporting.workdirs import Plan, write_workdir
-
-from kitsbench.cli import cli, main
 
 
 @pytest.fixture(scope="module")
@@ -16,17 +14,15 @@ def workdir(tmp_path_factory):
 
 
 def test_it_says_where_it_writes(workdir, tmp_path):
-    result = CliRunner().invoke(cli, ["report", str(workdir), "-o", str(tmp_path / "out")])
-    assert result.exit_code == 0
-    assert result.output.strip() == str(tmp_path / "out" / "index.html")
+    done = call_kitsbench("report", workdir, "-o", tmp_path / "out")
+    assert done.code == 0
+    assert done.out.strip() == str(tmp_path / "out" / "index.html")
     assert (tmp_path / "out" / "index.html").is_file()
 
 
-def test_the_working_directory_is_kitsbench_work_by_default(tmp_path, monkeypatch, capsys):
+def test_the_working_directory_is_kitsbench_work_by_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stop:
-        main(["report"])
-    assert stop.value.code == 2
-    message = capsys.readouterr().err
-    assert message.startswith("Error: kitsbench-work holds no experiment.json")
-    assert "Traceback" not in message
+    done = call_kitsbench("report")
+    assert done.code == 2
+    assert done.err.startswith("Error: kitsbench-work holds no experiment.json")
+    assert "Traceback" not in done.err

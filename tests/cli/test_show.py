@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from click.testing import CliRunner
-
-from kitsbench.cli import cli, main
+from command_line import call_kitsbench
 
 
 def shown(*arguments):
-    result = CliRunner().invoke(cli, ["show", *arguments, "--json"])
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
+    done = call_kitsbench("show", *arguments, "--json")
+    assert done.code == 0, done.err
+    return done.json
 
 
 @pytest.mark.parametrize(
@@ -50,6 +46,11 @@ def test_a_small_patch_is_noted():
     assert shown("unet3d")["notes"] == []
 
 
+@pytest.mark.parametrize("patch", ["16", "16x16x16", "16,16,16"])
+def test_a_patch_is_written_as_for_run(patch):
+    assert shown("unet3d", "--patch", patch)["grids"][0]["shape"] == [16, 16, 16]
+
+
 def test_a_file_can_be_shown(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(
@@ -64,10 +65,10 @@ def test_a_file_can_be_shown(tmp_path):
 
 
 def test_for_people_it_prints_the_same():
-    result = CliRunner().invoke(cli, ["show", "unet3d:padding=valid"])
-    assert result.exit_code == 0
+    done = call_kitsbench("show", "unet3d:padding=valid")
+    assert done.code == 0
     for text in ("3D U-Net", "19,073,795 parameters", "padding", "valid", "segmentation", "Cicek"):
-        assert text in result.stdout
+        assert text in done.out
 
 
 @pytest.mark.parametrize(
@@ -76,15 +77,12 @@ def test_for_people_it_prints_the_same():
         (["unet4d"], "Did you mean 'unet3d'?"),
         (["unet3d:depht=3"], "'depht' is no configuration key"),
         (["unet3d:width=-1"], "allowed are"),
-        (["unet3d", "--patch", "32"], "three edges like 32x48x48"),
-        (["unet3d", "--patch", "0x1x1"], "at least 1 voxel"),
+        (["unet3d", "--patch", "32x48"], "such as 64 or 32,48,48"),
+        (["unet3d", "--patch", "0x1x1"], "of at least 1"),
     ],
 )
-def test_wrong_requests_get_a_sentence_and_exit_code_2(arguments, message, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["show", *arguments])
-    assert stop.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("Error: ")
-    assert message in captured.err
+def test_wrong_requests_get_a_sentence_and_exit_code_2(arguments, message):
+    done = call_kitsbench("show", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("Error: ")
+    assert message in done.err

@@ -14,9 +14,9 @@ import time
 import pandas as pd
 import psutil
 import pytest
+from command_line import call_kitsbench
 from save_maps import save_map
 
-from kitsbench.cli import main
 from kitsbench.errors import UsageError
 from kitsbench.evaluation import evaluate, pool
 
@@ -136,9 +136,8 @@ def test_after_sigkill_the_command_goes_on_and_no_process_is_left(tmp_path, make
     kept = [json.loads(line)["case"] for line in partial.read_text().splitlines()[1:] if line]
     assert len(kept) == 3
     doctor(partial)
-    with pytest.raises(SystemExit) as done:
-        main(["evaluate", *folders, "--protocol", "kits23", "--jobs", "1", "-o", str(output)])
-    assert done.value.code == 0
+    options = ("--protocol", "kits23", "--jobs", "1", "-o", output)
+    assert call_kitsbench("evaluate", *folders, *options).code == 0
     assert not partial.exists()
     table = pd.read_csv(output)
     assert set(table.case[table.value == 0.123]) == set(kept)

@@ -6,12 +6,11 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pandas as pd
 import pytest
-from command_line import SMALL, call_kitsbench, environment
+from command_line import SMALL, call_kitsbench, start_kitsbench
 
 from kitsbench.experiments.results import load_results
 from kitsbench.files import read_json
@@ -108,11 +107,10 @@ def test_a_run_killed_with_sigkill_gives_the_same_scores(finished, tmp_path):
     arguments, whole, _ = finished
     workdir = tmp_path / "work"
     arguments = [str(workdir) if a == whole else str(a) for a in arguments]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kitsbench.cli", *arguments],
+    process = start_kitsbench(
+        *arguments,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=environment(),
         start_new_session=True,
     )
     deadline = time.monotonic() + 120

@@ -95,7 +95,7 @@ def choose_rule(
             "and the other cases as 'train' of the one fold of a splits_final.json, and give that "
             "file."
         )
-    raise UsageError(f"The split '{text}' is not known. Use a number of folds, {', '.join(RULES)}.")
+    raise _unknown(text)
 
 
 def nnunet_folds(cases: Iterable[str], folds: int = FOLDS, seed: int = SEED) -> Split:
@@ -296,4 +296,25 @@ def is_rule(text: str) -> bool:
     names = "|".join(name for name in RULES if name.islower())
     return bool(
         re.fullmatch(rf"(?:{names}|mlperf)(?::\d+)?|\d+|\d+:\d+", text) or text.endswith(".json")
+    )
+
+
+def check_rule(text: str) -> None:
+    """Refuse what :func:`choose_rule` would refuse of any dataset, before any data are touched.
+
+    Raises
+    ------
+    UsageError
+        The text has not the form of a rule, or asks for fewer than two folds.
+    """
+    if not is_rule(text):
+        raise _unknown(text)
+    if text.isdecimal() and int(text) < 2:
+        raise UsageError(f"A split of {text} folds cannot be made; use 2 or more.")
+
+
+def _unknown(text: str) -> UsageError:
+    return UsageError(
+        f"The split '{text}' is not known. Use a number of folds, {', '.join(RULES)}; "
+        "`kitsbench data split --help` says more."
     )

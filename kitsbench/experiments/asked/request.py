@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.search_space import Tuning
 from kitsbench.training.budget import Budget
 
@@ -114,59 +111,3 @@ class Request:
         """Fields of a recipe that the request replaces, whatever the recipe says."""
         given = {"spacing": self.spacing, "patch": self.patch, "batch": self.batch}
         return {key: value for key, value in given.items() if value is not None}
-
-
-def parse_memory(text: str) -> int:
-    """Read an amount of memory such as ``11GiB`` or ``500MB`` into bytes.
-
-    Raises
-    ------
-    UsageError
-        The text is no amount of a byte or more with a unit.
-    """
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b\s*", text.lower())
-    amount = 0.0
-    if match is not None:
-        amount = float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2] or " ")
-    if not 1 <= amount < math.inf:
-        raise UsageError(f"The memory '{text}' cannot be read; write for example 11GiB or 500MB.")
-    return int(amount)
-
-
-def parse_folds(text: str) -> Folds:
-    """Read ``all`` or ``0,2`` into fold indices.
-
-    Raises
-    ------
-    UsageError
-        The text is neither.
-    """
-    if text.strip().lower() == "all":
-        return "all"
-    try:
-        folds = tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        folds = ()
-    if not folds or folds[0] < 0:
-        raise UsageError(f"The folds '{text}' cannot be read; write all, or indices such as 0,2.")
-    return folds
-
-
-def parse_triple(text: str, kind: type, what: str) -> tuple[Any, Any, Any]:
-    """Read one positive, finite number for all axes, or three (z, y, x) with commas or x between.
-
-    Raises
-    ------
-    UsageError
-        The text is not that.
-    """
-    try:
-        values = tuple(kind(part) for part in re.split("[x,]", text.lower()))
-    except ValueError:
-        values = ()
-    values = values * 3 if len(values) == 1 else values
-    if len(values) != 3 or not all(0 < value < math.inf for value in values):
-        raise UsageError(
-            f"The {what} '{text}' cannot be read; write one number, or z,y,x such as 3,2,2."
-        )
-    return values[0], values[1], values[2]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kitsbench.errors import UsageError
-from kitsbench.experiments.asked.request import parse_memory
+from kitsbench.experiments.asked.quantities import parse_memory
 from kitsbench.training.budget import Budget
 
 

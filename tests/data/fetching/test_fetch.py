@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import heed_interrupts, run_kitsbench
+from command_line import heed_interrupts, run_kitsbench, start_kitsbench
 from scans import ct, kidneys, save
 from unreliable_server import UnreliableServer
 
@@ -271,20 +270,18 @@ def test_a_file_that_does_not_fit_on_the_disk_is_not_begun(server, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file size limits are of POSIX")
 def test_a_disk_that_fills_up_leaves_what_came_for_the_next_run(server, copy, tmp_path):
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000));"
-        "from kitsbench.cli import main; main(sys.argv[1:])"
+    import resource
+
+    command = ["data", "fetch", "kits19", "--cases", "0", "-o", tmp_path]
+    done = run_kitsbench(
+        *command,
+        "--source",
+        f"{server.url}/kits19",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
     )
-    command = ["data", "fetch", "kits19", "--cases", "0", "-o", str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *command, "--source", f"{server.url}/kits19"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "the disk is full" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 2
+    assert "the disk is full" in done.err
+    assert "Traceback" not in done.err
     part = part_of(tmp_path / "data" / IMAGE)
     assert 0 < part.stat().st_size <= 2000
     assert get(server, tmp_path, 0).findings == []
@@ -317,10 +314,9 @@ def test_stopping_waits_for_no_server(server, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_control_c(server, copy, tmp_path):
     server.faults[IMAGE] = ["stall"]
-    command = [sys.executable, "-m", "kitsbench.cli", "data", "fetch", "kits19", "--cases", "0"]
-    command += ["-o", str(tmp_path), "--source", f"{server.url}/kits19", "--timeout", "300"]
-    running = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    command = ["data", "fetch", "kits19", "--cases", "0", "-o", tmp_path, "--timeout", "300"]
+    running = start_kitsbench(
+        *command, "--source", f"{server.url}/kits19", preexec_fn=heed_interrupts
     )
     while not part_of(tmp_path / "data" / IMAGE).exists():
         assert running.poll() is None

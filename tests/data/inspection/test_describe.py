@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import call_kitsbench
 from scans import KITS_AFFINE, case, ct, kidneys, save
 
 from kitsbench.data.datasets.dataset import open_dataset
@@ -87,15 +88,11 @@ def test_nothing_to_draw_is_explained(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_writes_them(two, tmp_path, capsys):
-    from kitsbench.cli import main
-
-    with pytest.raises(SystemExit) as stop:
-        main(["data", "info", str(two), "-o", str(tmp_path / "out"), "--json"])
-    assert stop.value.code == 0
-    printed = capsys.readouterr()
-    assert json.loads(printed.out)["hu"]["tumor"]["n_cases"] == 2
-    assert str(tmp_path / "out" / "index.html") in printed.err
+def test_the_command_writes_them(two, tmp_path):
+    done = call_kitsbench("data", "info", two, "-o", tmp_path / "out", "--json")
+    assert done.code == 0
+    assert done.json["hu"]["tumor"]["n_cases"] == 2
+    assert str(tmp_path / "out" / "index.html") in done.err
 
 
 @pytest.mark.parametrize(("name", "known"), [("kits19", KITS19), ("kits23", KITS23)])

@@ -11,6 +11,7 @@ import time
 import nibabel
 import numpy as np
 import pytest
+from command_line import start_kitsbench
 from scans import case, ct, kidneys
 
 from kitsbench.data.datasets.dataset import open_dataset
@@ -63,14 +64,9 @@ def test_memory_stays_below_four_times_the_scan(huge, tmp_path, spacing):
 
 def start(dataset, out, *more, **options):
     """Start ``kitsbench data prepare`` in a process of its own."""
-    command = [sys.executable, "-m", "kitsbench.cli", "data", "prepare", dataset, "-o", out]
-    command += ["--spacing", ",".join(map(str, SPACING)), *more]
-    return subprocess.Popen(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
+    spacing = ",".join(map(str, SPACING))
+    return start_kitsbench(
+        "data", "prepare", dataset, "-o", out, "--spacing", spacing, *more, **options
     )
 
 

@@ -8,14 +8,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 
 import psutil
 import pytest
-from command_line import SMALL, environment, heed_interrupts, run_kitsbench
+from command_line import SMALL, environment, heed_interrupts, run_kitsbench, start_kitsbench
 
 from kitsbench.files import read_json
 
@@ -81,13 +80,7 @@ def test_a_ray_cluster_that_loses_a_node_finishes_every_trial_once(
         ends.start()
         options = ["--executor", "ray", "--executor-option", f"address={cluster.address}"]
         command = arguments(plugin, phantom, workdir, 2, "--budget", "60steps", *options, "--json")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "kitsbench.cli", *map(str, command)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
+        process = start_kitsbench(*command)
         pids = {p.process.pid for kind in second.all_processes.values() for p in kind}
         lost = wait_for_trial_of(pids, workdir, process)
         cluster.remove_node(second, allow_graceful=False)
@@ -220,13 +213,7 @@ def test_slurm_finishes_every_trial_and_one_whose_job_is_cancelled(
     ends = FirstEnds(workdir)
     ends.start()
     command = arguments(plugin, phantom, workdir, 1, "--budget", "60steps", "--executor", "slurm")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kitsbench.cli", *map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
+    process = start_kitsbench(*command)
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:
         running = [f for f in workdir.glob("trials/*") if read_status(f) == "running"]
@@ -261,14 +248,7 @@ def test_ctrl_c_cancels_the_jobs(slurm, plugin, phantom, tmp_path):
     command = arguments(
         plugin, phantom, workdir, 1, "--budget", "100000steps", "--executor", "slurm"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kitsbench.cli", *map(str, command)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env=environment(),
-        preexec_fn=heed_interrupts,
-    )
+    process = start_kitsbench(*command, preexec_fn=heed_interrupts)
     deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:
         if any(read_status(f) == "running" for f in workdir.glob("trials/*")):

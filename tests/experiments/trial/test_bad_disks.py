@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
-from command_line import SMALL, environment, run_kitsbench
+from command_line import SMALL, run_kitsbench
 
 from kitsbench.files import read_json
 
@@ -47,14 +47,9 @@ def stamps(workdir):
 
 def run_limited(arguments, largest: int):
     """Run the command line where no file may grow beyond some bytes, as under a quota."""
-    return subprocess.run(
-        [sys.executable, "-m", "kitsbench.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment(),
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
+    limit = (largest, largest)
+    return run_kitsbench(
+        *arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     )
 
 
@@ -65,10 +60,10 @@ def test_a_quota_hit_in_the_middle_loses_nothing_and_says_what_to_do(arguments, 
     workdir = tmp_path / "work"
     before = stamps(workdir)
     done = run_limited(arguments, 5000)  # a status fits, a checkpoint does not
-    assert done.returncode in (1, 2)
-    assert "Traceback" not in done.stderr
-    assert "disk or its quota was full" in done.stderr + done.stdout
-    assert "same command again" in done.stderr + done.stdout
+    assert done.code in (1, 2)
+    assert "Traceback" not in done.err
+    assert "disk or its quota was full" in done.err + done.out
+    assert "same command again" in done.err + done.out
     assert {p: s for p, s in stamps(workdir).items() if p in before} == before
     (failed,) = [
         read_json(p / "status.json")
@@ -111,31 +106,24 @@ def test_a_full_disk_loses_nothing_and_says_what_to_do(arguments, tmp_path):
 
 
 def test_a_folder_that_is_not_ours_is_named_and_nothing_is_trained(arguments, tmp_path):
-    prefix = []
+    prefix = ()
     if os.geteuid() == 0:  # root may write anywhere, unless it gives that up
         if not shutil.which("setpriv"):
             pytest.skip("needs setpriv")
         drop = "-dac_override,-dac_read_search"
-        prefix = ["setpriv", "--bounding-set", drop, "--inh-caps", drop]
+        prefix = ("setpriv", "--bounding-set", drop, "--inh-caps", drop)
     workdir = tmp_path / "work"
     workdir.mkdir()
     workdir.chmod(0o555)
     try:
-        done = subprocess.run(
-            [*prefix, sys.executable, "-m", "kitsbench.cli", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            env=environment(),
-            check=False,
-        )
+        done = run_kitsbench(*arguments, prefix=prefix)
     finally:
         workdir.chmod(0o755)
-    assert done.returncode == 2, done.stderr
-    assert "Permission denied" in done.stderr
-    assert "Choose another folder" in done.stderr
-    assert str(workdir) in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.code == 2, done.err
+    assert "Permission denied" in done.err
+    assert "Choose another folder" in done.err
+    assert str(workdir) in done.err
+    assert "Traceback" not in done.err
     assert not list(workdir.iterdir())
 
 

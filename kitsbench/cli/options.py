@@ -1,0 +1,246 @@
+"""The options that several verbs take, each defined once.
+
+Where a default or the meaning rightly differs from verb to verb, the definition takes it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kitsbench.cli.values import (
+    DEFAULT_ENDPOINT,
+    PATH,
+    EndpointName,
+    Folds,
+    Level,
+    Patch,
+    Spacing,
+    SplitRule,
+)
+
+Body = Callable[..., Any]
+Option = Callable[[Body], Body]
+
+WORKDIR = Path("kitsbench-work")
+
+
+def json_option(body: Body) -> Body:
+    """Add ``--json``; while the verb runs with it, stdout is kept for the document."""
+
+    @functools.wraps(body)
+    def answer(*arguments: Any, as_json: bool, **options: Any) -> Any:
+        if not as_json:
+            return body(*arguments, as_json=False, **options)
+        from kitsbench.cli.output import only_document
+
+        with only_document():
+            return body(*arguments, as_json=True, **options)
+
+    return click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")(
+        answer
+    )
+
+
+# -- what is worked on, and where -----------------------------------------------------------
+
+architecture_argument = click.argument("architecture", metavar="ARCH|FILE.py[:key=value,...]")
+architectures_argument = click.argument(
+    "architectures", nargs=-1, metavar="[ARCH|FILE.py[:key=value,...]]..."
+)
+all_option = click.option(
+    "--all", "all_installed", is_flag=True, help="Every installed architecture."
+)
+
+
+def workdir_option(meaning: str) -> Option:
+    """Add ``--workdir``, and what the verb does there."""
+    return click.option("--workdir", type=PATH, default=WORKDIR, show_default=True, help=meaning)
+
+
+def out_option(
+    meaning: str, required: bool = False, multiple: bool = False, folder: bool = True
+) -> Option:
+    """Add ``-o``, and what is written there."""
+    kind = PATH if folder else click.Path(path_type=Path, dir_okay=False)
+    return click.option(
+        "-o", "--out", "--output", "out", type=kind, required=required, multiple=multiple,
+        help=meaning,
+    )  # fmt: skip
+
+
+def dataset_option(meaning: str) -> Option:
+    """Add ``--dataset``, and what the cases in that folder are for."""
+    return click.option("--dataset", help=meaning)
+
+
+layout_option = click.option(
+    "--layout",
+    metavar="NAME",
+    help="How the folder is laid out: kits19, kits21 (or kits21:AND, kits21:MAJ, kits21:OR for "
+    "one of its masks), kits23 or nnunet; found out by itself if not given.",
+)
+
+
+def strict_option(meaning: str) -> Option:
+    """Add ``--strict``, and what it does to a damaged case."""
+    return click.option("--strict", is_flag=True, help=meaning)
+
+
+def labels_option(*more: str, default: str, meaning: str) -> Option:
+    """Add ``--labels`` of a task, and what is allowed beside those of KiTS."""
+    return click.option(
+        "--labels",
+        type=click.Choice([*more, "kits19", "kits21"]),
+        default=default,
+        show_default=True,
+        help=meaning,
+    )
+
+
+# -- how networks are trained ---------------------------------------------------------------
+
+
+def patch_option(default: str = "") -> Option:
+    """Add ``--patch``, and what holds without it."""
+    more = f"; {default} if not given" if default else ""
+    return click.option(
+        "--patch",
+        type=Patch(),
+        metavar="N|Z,Y,X",
+        help=f"Patch in voxels, such as 64 or (z,y,x) 32,48,48{more}.",
+    )
+
+
+def spacing_option(meaning: str = "Voxel size in mm", default: str = "") -> Option:
+    """Add ``--spacing``, and what holds without it."""
+    more = f"; {default} if not given" if default else ""
+    return click.option(
+        "--spacing",
+        type=Spacing(),
+        metavar="MM|Z,Y,X",
+        help=f"{meaning}, such as 4 or (z,y,x) 3,0.8,0.8{more}.",
+    )
+
+
+batch_option = click.option("--batch", type=click.IntRange(1), help="Patches in a training step.")
+size_option = click.option(
+    "--size",
+    type=click.Choice(["auto", "tiny", "small", "paper"]),
+    default="auto",
+    show_default=True,
+    help="Size preset of the architectures; auto is tiny on a CPU, paper on a GPU.",
+)
+
+
+def recipe_option(meaning: str, default: str | None = None) -> Option:
+    """Add ``--recipe``, and what it is chosen for."""
+    return click.option(
+        "--recipe",
+        type=click.Choice(["matched", "paper"]),
+        default=default,
+        show_default=default is not None,
+        help=meaning,
+    )
+
+
+def tta_option(meaning: str) -> Option:
+    """Add ``--tta``, and what is done with it."""
+    return click.option("--tta", type=click.Choice(["none", "mirror"]), help=meaning)
+
+
+def folds_option(meaning: str, default: str | None = None) -> Option:
+    """Add ``--folds`` by their indices, and what they are chosen for."""
+    return click.option(
+        "--folds",
+        type=Folds(),
+        metavar="all|F,...",
+        default=default,
+        show_default=default is not None,
+        help=meaning,
+    )
+
+
+def split_option(meaning: str, default: str | None = None, none: bool = False) -> Option:
+    """Add ``--split``, and what it is used for."""
+    return click.option(
+        "--split",
+        type=SplitRule(none),
+        metavar="N|RULE|FILE.json",
+        default=default,
+        show_default=default is not None,
+        help=meaning,
+    )
+
+
+# -- the machine ----------------------------------------------------------------------------
+
+
+def device_option(several: bool = False) -> Option:
+    """Add ``--device``: one for what a single process does, several GPUs for a run."""
+    if several:
+        return click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            metavar="auto|cpu|cuda|cuda:0,cuda:1",
+            help="auto and cuda use every GPU that torch finds; or name some.",
+        )
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="auto is a GPU where torch finds one.",
+    )
+
+
+def jobs_option(
+    meaning: str = "Processes.", default: int | None = 1, most: int | None = None
+) -> Option:
+    """Add ``--jobs``, and what that many of are done at the same time."""
+    return click.option(
+        "--jobs",
+        type=click.IntRange(1, most),
+        default=default,
+        show_default=default is not None,
+        help=meaning,
+    )
+
+
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of what is drawn by lot.",
+)
+
+
+# -- scores and tests -----------------------------------------------------------------------
+
+
+def protocol_option(meaning: str, required: bool = False) -> Option:
+    """Add ``--protocol``, and what it is chosen for."""
+    return click.option("--protocol", metavar="NAME", required=required, help=meaning)
+
+
+def endpoint_option(meaning: str) -> Option:
+    """Add ``--endpoint``, and what it is for."""
+    return click.option(
+        "--endpoint",
+        type=EndpointName(),
+        default=DEFAULT_ENDPOINT,
+        show_default=True,
+        metavar="REGION:METRIC",
+        help=meaning,
+    )
+
+
+alpha_option = click.option(
+    "--alpha", type=Level(), default=0.05, show_default=True, help="Two-sided level of the tests."
+)

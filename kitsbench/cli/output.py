@@ -1,0 +1,154 @@
+"""What a verb prints: its answer on stdout, everything else on stderr.
+
+rich is imported when something is printed through it, so that ``--help`` stays instant.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+LOG_WIDTH = 160  # columns of a table that is written to a file or a pipe
+
+# What moves a terminal's cursor or changes its colours; a plugin's message may hold anything.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+_document: ContextVar[TextIO | None] = ContextVar("document", default=None)
+
+
+@functools.cache
+def stderr_console() -> Console:
+    """Return the one console on stderr, which bars and messages share."""
+    from rich.console import Console
+
+    # Lines are left to the terminal to wrap: a path that is broken in two cannot be copied.
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def stdout_console() -> Console:
+    """Console on stdout, wide enough for tables where there is no terminal to ask."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+
+
+def tell(text: object, lead: str = "", style: str = "") -> None:
+    """Print a line on stderr, as it is: nothing in it is taken for a style.
+
+    Parameters
+    ----------
+    text : object
+        What is printed, as ``str`` gives it.
+    lead : str
+        What it is about; printed before it, with a colon.
+    style : str
+        Colour of the lead, such as ``red``.
+    """
+    stderr_console().print(_line(text, lead, style))
+
+
+def say(text: object, lead: str = "", style: str = "") -> None:
+    """Print a line on stdout, as :func:`tell` does on stderr."""
+    stdout_console().print(_line(text, lead, style), soft_wrap=True)
+
+
+def _line(text: object, lead: str, style: str) -> Text:
+    from rich.text import Text
+
+    shown = _visible(str(text))
+    return Text.assemble((_visible(lead), style), ": ", shown) if lead else Text(shown)
+
+
+def _visible(text: str) -> str:
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """Print rows under column names; None is an empty cell, numbers are right-aligned."""
+    from rich.table import Table
+    from rich.text import Text
+
+    listed = [list(row) for row in rows]
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = all(isinstance(row[index], int | float | None) for row in listed)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in listed:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    stdout_console().print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def print_json(document: Any) -> None:
+    """Print one document of strict JSON on stdout.
+
+    A number that is not finite is ``null``, since JSON knows neither NaN nor Infinity.
+    """
+    stream = _document.get() or sys.stdout
+    plain = _finite(document)
+    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:  # a stream of fewer letters, or half a surrogate pair
+        text = json.dumps(plain, indent=2, allow_nan=False)
+    stream.write(text + "\n")
+    stream.flush()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextlib.contextmanager
+def only_document() -> Iterator[None]:
+    """Keep stdout for :func:`print_json`: whatever else is printed meanwhile goes to stderr.
+
+    That holds for processes that are started meanwhile and for libraries that write past Python's
+    ``sys.stdout``, too.
+    """
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(_stdout_of_its_own())
+        stack.callback(_document.reset, _document.set(stream))
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+@contextlib.contextmanager
+def _stdout_of_its_own() -> Iterator[TextIO]:
+    """Another stream to where stdout leads, while the file number of stdout leads to stderr."""
+    stdout = sys.stdout
+    try:
+        number, errors = stdout.fileno(), sys.stderr.fileno()
+        stdout.flush()
+        own = os.dup(number)
+    except (AttributeError, OSError, ValueError):
+        # No files, such as the streams of a test or of a notebook: nobody writes past them.
+        yield stdout
+        return
+    with open(own, "w", encoding=stdout.encoding, errors=stdout.errors) as stream:
+        os.dup2(errors, number)
+        try:
+            yield stream
+        finally:
+            os.dup2(own, number)

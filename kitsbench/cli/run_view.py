@@ -1,0 +1,94 @@
+"""What ``kitsbench run`` says before it trains, and what it does and says at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kitsbench.cli.output import print_json, stdout_console, tell
+
+if TYPE_CHECKING:
+    from kitsbench.experiments.experiment import Experiment
+
+
+def announce(experiment: Experiment) -> None:
+    """Say what is going to happen, in a few lines that a newcomer understands."""
+    names = [e.label for e in experiment.entrants if e.error is None]
+    finished = sum(t.folder.read_status()["status"] == "finished" for t in experiment.tasks)
+    dataset = experiment.dataset
+    lines = [
+        f"Dataset: {dataset.name}, {len(dataset.cases)} cases"
+        + (" (synthetic)" if dataset.synthetic else "")
+        + f", split into {len(experiment.split.folds)} folds.",
+        f"Architectures: {', '.join(names) or 'none that can take part'}.",
+        f"Budget: {experiment.budget} of training a trial on "
+        f"{experiment.description['device']['name']}; recipe {experiment.request.recipe}.",
+        f"Trials: {len(experiment.tasks)}, each architecture {_on_folds(experiment)} with "
+        f"{experiment.seeds} seed{'s' * (experiment.seeds != 1)}; {finished} already finished."
+        if names
+        else "Trials: none.",
+        f"Working directory: {experiment.request.workdir}",
+    ]
+    if tuning := experiment.request.tuning:
+        lines.insert(
+            4,
+            f"Tuning before: {tuning.trials} settings for each of {len(names)} architectures in "
+            f"each fold, over {', '.join(tuning.space)}.",
+        )
+    for line in lines:
+        tell(line)
+    for entrant in experiment.entrants:
+        if entrant.error is not None:
+            tell(entrant.error, f"{entrant.label} cannot take part", "red")
+
+
+def _on_folds(experiment: Experiment) -> str:
+    used, count = experiment.folds, len(experiment.split.folds)
+    if len(used) == count:
+        return f"on all {count} folds"
+    return f"on fold{'s' * (len(used) != 1)} {', '.join(map(str, used))} of {count}"
+
+
+def conclude(experiment: Experiment, as_json: bool) -> int:
+    """Profile, compare, report; print the table or the JSON, and choose the exit code."""
+    from kitsbench.cli.profile import profile_entrants
+    from kitsbench.cli.progress import working
+    from kitsbench.experiments.results import load_results
+    from kitsbench.reporting.analysis import analyse
+    from kitsbench.reporting.build import write_report
+    from kitsbench.reporting.terminal import terminal_table
+
+    workdir = experiment.request.workdir
+    with working("Measuring speed and memory ..."):
+        profile_entrants(experiment, after_run=True)
+    with working("Writing the report ..."):
+        results = load_results(workdir)
+        analysis = analyse(results)
+        report = write_report(analysis, workdir / "report")
+    failed = [t for t in results.trials if t.state == "failed"]
+    broken = [e for e in experiment.entrants if e.error is not None]
+    if as_json:
+        print_json(
+            {
+                "workdir": str(workdir),
+                "report": str(report),
+                "trials": [
+                    {
+                        "id": t.id,
+                        "architecture": t.architecture,
+                        "fold": t.fold,
+                        "seed": t.seed,
+                        "status": t.state,
+                        "reason": t.status.get("reason"),
+                        "message": t.status.get("message"),
+                        "ledger": t.ledger,
+                    }
+                    for t in results.trials
+                ],
+                "broken": [{"architecture": e.label, "error": e.error} for e in broken],
+                "ranking": analysis.ranking,
+                "tuning": results.experiment.get("tuning"),
+            }
+        )
+    else:
+        stdout_console().print(terminal_table(results, analysis.comparison, report))
+    return 1 if failed or broken else 0

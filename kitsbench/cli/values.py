@@ -1,0 +1,156 @@
+"""The types of values that stand on the command line or in a file of ``kitsbench run --config``.
+
+Each hands the reading to the room whose word it is, whose error is shown as it is: what was found,
+the rule, and what to do. That room is imported when a value is read, so that ``--help`` stays
+instant.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kitsbench.errors import UsageError
+
+DEFAULT_ENDPOINT = "tumor:dice"
+
+PATH = click.Path(path_type=Path)
+
+Where = click.Context | None
+Of = click.Parameter | None
+if TYPE_CHECKING:
+    Type = click.ParamType[Any]
+else:
+    Type = click.ParamType  # generic in the newest releases only
+
+
+class Patch(Type):
+    """Voxels of a patch: one edge, or three (z, y, x)."""
+
+    name = "patch"
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> tuple[int, int, int]:
+        """Read ``64``, ``32,48,48`` or ``32x48x48``."""
+        from kitsbench.experiments.asked.quantities import parse_patch
+
+        return parse_patch(value)
+
+
+class Spacing(Type):
+    """A voxel size in mm: one length, or three (z, y, x)."""
+
+    name = "spacing"
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> tuple[float, float, float]:
+        """Read ``4.5`` or ``3,0.78,0.78``."""
+        from kitsbench.experiments.asked.quantities import parse_spacing
+
+        return parse_spacing(value)
+
+
+class Folds(Type):
+    """Indices of folds, or all."""
+
+    name = "folds"
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> tuple[int, ...] | str:
+        """Read ``all`` or ``0,2``."""
+        from kitsbench.experiments.asked.quantities import parse_folds
+
+        return parse_folds(value)
+
+
+class Memory(Type):
+    """An amount of memory in bytes."""
+
+    name = "memory"
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> int:
+        """Read ``11GiB`` or ``500MB``."""
+        from kitsbench.experiments.asked.quantities import parse_memory
+
+        return parse_memory(value)
+
+
+class Spend(Type):
+    """The budget of a trial."""
+
+    name = "budget"
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> Any:
+        """Read ``90s`` or ``20000steps``."""
+        from kitsbench.training.budget import Budget
+
+        return Budget.parse(str(value))
+
+
+class SplitRule(Type):
+    """A rule for splits, a number of folds, or a file; refused before any data are touched.
+
+    Parameters
+    ----------
+    none : bool
+        Whether ``none`` is allowed too.
+    """
+
+    name = "split"
+
+    def __init__(self, none: bool = False):
+        self._none = none
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> str:
+        """Check ``5``, ``nnunet``, ``90:10`` or ``splits_final.json``; the text stays a text."""
+        from kitsbench.data.splits.rules import check_rule
+
+        text = str(value)
+        if not (self._none and text == "none"):
+            check_rule(text)
+        return text
+
+
+class EndpointName(Type):
+    """A region and a metric."""
+
+    name = "endpoint"
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> str:
+        """Check ``tumor:dice``; the text stays a text."""
+        if value == DEFAULT_ENDPOINT:
+            return DEFAULT_ENDPOINT  # whose reading would only cost the second of an import
+        from kitsbench.statistics.table.endpoints import parse_endpoint
+
+        return parse_endpoint(str(value)).name
+
+
+class Level(Type):
+    """The level of a test."""
+
+    name = "level"
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> float:
+        """Read a number between 0 and 1."""
+        try:
+            level = float(value)
+        except (TypeError, ValueError):
+            level = math.nan
+        if not 0 < level < 1:
+            raise UsageError(
+                f"The level '{value}' is none; write a number above 0 and below 1, such as 0.05."
+            )
+        return level
+
+
+class Seconds(click.FloatRange):
+    """A time in seconds, at least a given one; NaN, which click lets pass, is none."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> float:
+        """Read a number."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
