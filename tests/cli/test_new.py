@@ -36,6 +36,7 @@ def test_it_says_where_it_writes_and_writes_everything_a_plugin_needs(tmp_path):
         text = (folder / path).read_text()
         assert text
         assert not any(f"@{token}@" in text for token in ("name", "package", "title", "class"))
+        assert "://" not in text  # nobody's host: whoever writes the package has their own
 
 
 def test_the_plugin_has_at_most_12_lines_and_keeps_the_contract(tmp_path):
