@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kitsbench.cli.options import WORKDIR, alpha_option, json_option, recipe_option
-from kitsbench.cli.output import print_json, stdout_console, tell
+from kitsbench.cli.output import print_json, say, stdout_console, tell
 from kitsbench.cli.values import PATH
 
 
@@ -70,7 +70,6 @@ def _show(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = stdout_console()
     known = {(row["dataset"], row["mode"]) for row in rows if row["dataset"] or row["mode"]}
     title = "; ".join(f"dataset {data or '?'}, recipe {mode or '?'}" for data, mode in known)
     table = Table(title=escape(title) or None, title_justify="left")
@@ -82,7 +81,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         verdict = Text(row["verdict"], style=styles.get(row["verdict"], "dim"))
         table.add_row(row["id"], escape(row["statement"]), escape(row["figure"]), verdict)
-    console.print(table)
+    stdout_console().print(table)
     for row in rows:
         lines = [row["reason"]] if row["reason"] else []
         if row["missing"]:
@@ -92,4 +91,4 @@ def _show(rows: list[dict[str, Any]]) -> None:
         if row["verdict"] != "not tested" and row["caution"]:
             lines.append(row["caution"])
         for line in lines:
-            console.print(Text(f"{row['id']}: {line}"), soft_wrap=True)
+            say(line, row["id"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kitsbench.cli.output import stdout_console
+from kitsbench.cli.output import say, stdout_console
 from kitsbench.metrics import Metric, find
 
 if TYPE_CHECKING:
-    from rich.console import Console, JustifyMethod
+    from rich.console import JustifyMethod
 
     from kitsbench.statistics import Comparison
 
@@ -33,42 +33,34 @@ def show(comparison: Comparison, secondary: bool = False, rankings: bool = False
     rankings : bool
         Whether to show the ranking by other schemes.
     """
-    from rich.text import Text
-
-    console = stdout_console()
-    _ranking(console, comparison)
+    _ranking(comparison)
     for pair in comparison.pairs:
-        console.print(Text("• " + pair["sentence"]), soft_wrap=True)
+        say("• " + pair["sentence"])
     if comparison.pairs:
-        console.print()
-        line = f"Test: {comparison.test}; correction: {comparison.correction} over all pairs."
-        console.print(Text(line), soft_wrap=True)
+        say("")
+        say(f"Test: {comparison.test}; correction: {comparison.correction} over all pairs.")
     if comparison.smallest_detectable_gap is not None:
         size = f"{comparison.smallest_detectable_gap:.3g} {_metric(comparison).unit}".strip()
-        console.print(
-            f"Smallest gap that one comparison of this design detects at 80 % power: {size}",
-            soft_wrap=True,
-        )
+        say(f"Smallest gap that one comparison of this design detects at 80 % power: {size}")
     if comparison.components is not None:
         found = comparison.components
-        console.print(
+        say(
             f"Spread: architecture x case {found['case_sd']:.3g}, case x run "
-            f"{found['noise_sd']:.3g}, training run {found['seed_sd']:.3g} (standard deviations).",
-            soft_wrap=True,
+            f"{found['noise_sd']:.3g}, training run {found['seed_sd']:.3g} (standard deviations)."
         )
     if rankings:
-        _rankings(console, comparison)
+        _rankings(comparison)
     if comparison.demsar is not None:
-        _demsar(console, comparison.demsar)
+        _demsar(comparison.demsar)
     if comparison.strata:
-        _strata(console, comparison)
+        _strata(comparison)
     if comparison.secondary:
-        _secondary(console, comparison.secondary, secondary)
+        _secondary(comparison.secondary, secondary)
     for warning in comparison.warnings:
-        console.print(Text("Note: " + warning, style="yellow"), soft_wrap=True)
+        say(warning, "Note", "yellow")
 
 
-def _ranking(console: Console, comparison: Comparison) -> None:
+def _ranking(comparison: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -108,7 +100,7 @@ def _ranking(console: Console, comparison: Comparison) -> None:
             row["group"] or "",
             f"{100 * row['failure_rate']:.1f} %" if row["failure_rate"] else "",
         )
-    console.print(table)
+    stdout_console().print(table)
 
 
 def _metric(comparison: Comparison) -> Metric:
@@ -121,25 +113,22 @@ def _interval(low: float | None, high: float | None, digits: int) -> str:
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-def _secondary(console: Console, rows: list[dict[str, Any]], listed: bool) -> None:
-    from rich.text import Text
+def _secondary(rows: list[dict[str, Any]], listed: bool) -> None:
 
     if not listed:
-        console.print(
+        say(
             f"{len(rows)} secondary comparisons (exploratory) are in --json; --secondary prints "
-            "them.",
-            soft_wrap=True,
+            "them."
         )
         return
-    console.print("\nSecondary endpoints, exploratory:")
+    say("\nSecondary endpoints, exploratory:")
     for row in rows:
-        console.print(Text("• " + row["sentence"]), soft_wrap=True)
+        say("• " + row["sentence"])
 
 
-def _rankings(console: Console, comparison: Comparison) -> None:
+def _rankings(comparison: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
-    from rich.text import Text
 
     schemes = comparison.rankings["schemes"]
     left_out = comparison.rankings["leave_one_fold_out"]
@@ -157,14 +146,13 @@ def _rankings(console: Console, comparison: Comparison) -> None:
     agreement = [found["kendall_tau"] for found in (*schemes.values(), *left_out)]
     cells = ["" if tau is None else f"{tau:.2f}" for tau in agreement]
     table.add_row("Kendall's tau", *cells, style="dim")
-    console.print(table)
+    stdout_console().print(table)
     bootstrap = comparison.rankings["bootstrap"]
     if bootstrap["mean_kendall_tau"] is not None:
-        console.print(
+        say(
             f"When cases and training runs are drawn again ({bootstrap['replicates']} times), the "
             f"ranking by mean agrees with itself by a Kendall's tau of "
-            f"{bootstrap['mean_kendall_tau']:.2f} on average (scope {bootstrap['scope']}).",
-            soft_wrap=True,
+            f"{bootstrap['mean_kendall_tau']:.2f} on average (scope {bootstrap['scope']})."
         )
     if comparison.official is not None:
         places = ", ".join(
@@ -172,11 +160,10 @@ def _rankings(console: Console, comparison: Comparison) -> None:
         )
         rule = comparison.official["rule"]
         line = f"By the rule of {comparison.protocol} ({rule}): {places}."
-        console.print(Text(line), soft_wrap=True)
+        say(line)
 
 
-def _demsar(console: Console, found: dict[str, Any]) -> None:
-    from rich.text import Text
+def _demsar(found: dict[str, Any]) -> None:
 
     ranks = ", ".join(f"{r['architecture']} {r['mean_rank']:.2f}" for r in found["mean_ranks"])
     lines = [
@@ -188,15 +175,14 @@ def _demsar(console: Console, found: dict[str, Any]) -> None:
     ]
     groups = [" = ".join(group) for group in found["groups"]]
     lines.append("Not told apart by it: " + ("; ".join(groups) if groups else "none") + ".")
-    console.print()
+    say("")
     for line in lines:
-        console.print(Text(line), soft_wrap=True)
+        say(line)
 
 
-def _strata(console: Console, comparison: Comparison) -> None:
+def _strata(comparison: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(title="Declared strata, exploratory: means", title_justify="left")
     for name in ("stratum", "group"):
@@ -211,7 +197,7 @@ def _strata(console: Console, comparison: Comparison) -> None:
         cells = [f"{means[label]:.{digits}f}" for label in order]
         stratum = row["stratum"].partition(":")[0]
         table.add_row(escape(stratum), escape(row["level"]), str(row["n_cases"]), *cells)
-    console.print(table)
+    stdout_console().print(table)
     for row in comparison.strata:
         for pair in row["pairs"]:
             if pair["p_adjusted"] is None or pair["p_adjusted"] >= comparison.alpha:
@@ -223,4 +209,4 @@ def _strata(console: Console, comparison: Comparison) -> None:
                 f"[{low:.{digits}f}, {high:.{digits}f}]; p = {pair['p_adjusted']:.3g} after "
                 f"Benjamini-Hochberg (scope {pair['scope']})."
             )
-            console.print(Text(line), soft_wrap=True)
+            say(line)

@@ -21,6 +21,7 @@ def command(workdir: Path, as_json: bool) -> int:
     if as_json:
         print_json(rows)
     else:
+        from rich.markup import escape
         from rich.table import Table
 
         table = Table("", "what", "found", "what to do")
@@ -30,7 +31,9 @@ def command(workdir: Path, as_json: bool) -> int:
             "missing": "[red]missing[/red]",
         }
         for row in rows:
-            table.add_row(marks[row["status"]], row["what"], row["found"], row["remedy"])
+            table.add_row(
+                marks[row["status"]], *(escape(row[key]) for key in ("what", "found", "remedy"))
+            )
         stdout_console().print(table)
     return 1 if any(row["status"] == "missing" for row in rows) else 0
 

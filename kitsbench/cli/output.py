@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-LOG_WIDTH = 160  # columns of a table that is written to a file or a pipe
+LOG_WIDTH = 200  # columns where stdout is a file or a pipe, so that nothing is cut
 
 # What moves a terminal's cursor or changes its colours; a plugin's message may hold anything.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kitsbench.cli.options import alpha_option, endpoint_option, json_option, protocol_option
-from kitsbench.cli.output import print_json, stdout_console
+from kitsbench.cli.output import print_json, say, stdout_console
 from kitsbench.cli.values import PATH
 
 
@@ -97,7 +97,6 @@ def _components(
 def _show(result: dict[str, Any]) -> None:
     from rich.table import Table
 
-    console = stdout_console()
     size = f"{result['cases']} cases, {result['folds']} fold{'s' * (result['folds'] != 1)}"
     table = Table(
         title=f"Smallest detectable gap: {size}, {100 * result['power']:g} % power, "
@@ -113,24 +112,22 @@ def _show(result: dict[str, Any]) -> None:
     for scenario in result["scenarios"]:
         cells = [_cell(row) for row in scenario["by_seeds"]]
         table.add_row(f"{scenario['seed_sd']:.3g}", *cells, f"{scenario['unlimited_seeds']:.3f}")
-    console.print(table)
-    console.print("tau: SD of a fold mean between training runs. * the design asked for.")
+    stdout_console().print(table)
+    say("tau: SD of a fold mean between training runs. * the design asked for.")
     first = result["scenarios"][0]
     if first["by_seeds"][0]["scope"] == "L0":
-        console.print(
+        say(
             "(in brackets: without a second seed or four folds a test speaks of the trained models "
-            "only, scope L0)",
-            soft_wrap=True,
+            "only, scope L0)"
         )
     for scenario in result["scenarios"]:
         if scenario["fold_test_gap"] is not None:
-            console.print(
+            say(
                 f"With one seed the test is over {result['folds']} folds; its gap is "
-                f"{scenario['fold_test_gap']:.3f} rather (tau {scenario['seed_sd']:.3g}).",
-                soft_wrap=True,
+                f"{scenario['fold_test_gap']:.3f} rather (tau {scenario['seed_sd']:.3g})."
             )
         if result["gap"] is not None:
-            console.print(_needed(result, scenario), soft_wrap=True)
+            say(_needed(result, scenario))
 
 
 def _cell(row: dict[str, Any]) -> str:
