@@ -5,6 +5,7 @@ A configuration file gives numbers and lists where a command line gives texts; b
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Literal
 
@@ -13,19 +14,21 @@ from kitsbench.errors import UsageError
 WIDEST = 100.0  # mm; no scan has voxels of 10 cm, so a larger spacing is a slip
 
 
-def parse_memory(text: str) -> int:
+def parse_memory(text: Any) -> int:
     """Read an amount of memory such as ``11GiB`` or ``500MB`` into bytes.
 
     Raises
     ------
     UsageError
-        The text is no positive amount with a unit.
+        The text is no amount of a byte or more with a unit.
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?)b\s*", str(text).lower())
-    if match is None or float(match[1]) <= 0:
+    amount = 0.0
+    if match is not None:
+        amount = float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2] or " ")
+    if not 1 <= amount < math.inf:
         raise UsageError(f"The memory '{text}' cannot be read; write for example 11GiB or 500MB.")
-    power = " kmgt".index(match[2] or " ")
-    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+    return int(amount)
 
 
 def parse_folds(value: Any) -> tuple[int, ...] | Literal["all"]:

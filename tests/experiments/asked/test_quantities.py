@@ -25,7 +25,7 @@ def test_memory_is_read(text, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "11", "lots", "-1GiB", "0GB", "GiB", "0.1B", "9" * 400 + "GiB"]
+    "text", ["", "11", "lots", "-1GiB", "0GB", "0.5B", "9" * 400 + "GB", "GiB"]
 )
 def test_wrong_memory_names_the_text(text):
     with pytest.raises(UsageError, match=f"memory '{text}'"):
