@@ -118,13 +118,47 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file; see :func:`parse_json`."""
+    return parse_json(Path(path).read_bytes())
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Read JSON that somebody else may have written.
+
+    Raises
+    ------
+    ValueError
+        It is no UTF-8 or no JSON, holds NaN or an infinity, names a key twice, is nested too deep,
+        or holds an integer of thousands of digits.
+    """
+    text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+    try:
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"it holds {name}, which JSON does not know")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"it names the key {twice!r:.60} twice")
+    return found
 
 
 def canonical_json(value: Any) -> str:
     """One text for equal data: keys sorted, no spaces, so that it can be hashed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def as_json(value: Any) -> Any:
+    """Plain data as a reader of its JSON has them: lists for tuples."""
+    return json.loads(json.dumps(value, allow_nan=False))
 
 
 def digest(value: Any, length: int = 16) -> str:

@@ -168,13 +168,13 @@ def parse_request(text: str) -> tuple[str, dict[str, str]]:
     return name, settings
 
 
-def label(
+def display_name(
     name: str, settings: Mapping[str, Setting] | None = None, size: Setting | None = None
 ) -> str:
     """Canonical name of a configured architecture, e.g. ``scau_unet:attention=off``.
 
     Only settings that change the configuration are kept, sorted; so equal configurations have
-    equal labels, however they were written.
+    equal names, however they were written.
 
     Parameters
     ----------

@@ -181,7 +181,7 @@ def test_a_file_is_an_architecture(tmp_path):
     assert (entry.name, entry.status, entry.distribution) == ("own_net", "ok", "own_net.py")
     assert entry.location == str(path.resolve())
     assert registry.load(entry.location).source_hash == entry.source_hash
-    assert registry.label(str(path)) == "own_net"
+    assert registry.display_name(str(path)) == "own_net"
 
 
 def test_a_base_class_in_the_file_is_not_the_one_that_is_meant(tmp_path):
@@ -302,14 +302,14 @@ def test_a_setting_given_twice_is_refused():
     ],
 )
 def test_labels_hold_what_changes_the_configuration(name, settings, expected):
-    assert registry.label(name, settings) == expected
+    assert registry.display_name(name, settings) == expected
 
 
 def test_labels_refuse_unknown_settings():
     with pytest.raises(UsageError, match=r"'colour' is no configuration key.*padding"):
-        registry.label("unet3d", {"colour": "red"})
+        registry.display_name("unet3d", {"colour": "red"})
     with pytest.raises(UsageError, match="choose from same, valid"):
-        registry.label("unet3d", {"padding": "both"})
+        registry.display_name("unet3d", {"padding": "both"})
 
 
 @given(
@@ -324,8 +324,8 @@ def test_labels_refuse_unknown_settings():
     )
 )
 def test_a_label_is_a_request_for_the_same_label(settings):
-    label = registry.label("unet3d", settings)
-    assert registry.label(*registry.parse_request(label)) == label
+    name = registry.display_name("unet3d", settings)
+    assert registry.display_name(*registry.parse_request(name)) == name
 
 
 def test_parameters_are_counted_without_memory_and_ensembles_add_up(tmp_path):

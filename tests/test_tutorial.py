@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import shlex
@@ -12,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from kitsbench.experiments.records import TrialRecord
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "new_architecture.md"
 BLOCK = re.compile(r"^```(\S+)(?: python)?\n(?::caption: (\S+)\n\n)?(.*?)^```", re.M | re.S)
@@ -87,5 +88,5 @@ def test_what_the_page_promises_happens(followed):
     assert "9 of 12 trials would run" in " ".join(dry.split())
     assert (folder / "segmented" / "case_00000.nii.gz").is_file()
     trial = next((folder / "kitsbench-work" / "trials").glob("*/trial.json"))
-    trained_on = "case_00000" in json.loads(trial.read_text())["train_cases"]
+    trained_on = "case_00000" in TrialRecord.read(trial).context.train_cases
     assert ("Warning" in of(said, "kitsbench predict")) == trained_on

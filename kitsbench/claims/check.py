@@ -37,8 +37,6 @@ class Evidence:
         Whether the scans are simulated: they can refute no claim about patients, nor support one.
     fold_count : int or None
         Folds of the whole cross-validation.
-    margins : dict
-        Margins by ``region:metric`` that the experiment declared.
     """
 
     scores: pd.DataFrame
@@ -46,7 +44,6 @@ class Evidence:
     dataset: str = ""
     synthetic: bool = False
     fold_count: int | None = None
-    margins: dict[str, float] | None = None
 
 
 def evidence_of_workdir(workdir: Path) -> Evidence:
@@ -59,14 +56,12 @@ def evidence_of_workdir(workdir: Path) -> Evidence:
     """
     results = load_results(workdir)
     experiment = results.experiment
-    dataset = experiment.get("dataset", {})
     return Evidence(
         scores=results.scores,
-        mode=str(experiment.get("recipe", {}).get("name", "")),
-        dataset=str(dataset.get("name", "")),
-        synthetic=bool(dataset.get("synthetic")),
-        fold_count=experiment.get("folds", {}).get("count"),
-        margins=experiment.get("margins") or None,
+        mode=experiment.recipe_name,
+        dataset=experiment.dataset.name,
+        synthetic=experiment.dataset.synthetic,
+        fold_count=experiment.folds.count,
     )
 
 
@@ -192,13 +187,11 @@ def _step(step: Step, scores: pd.DataFrame, evidence: Evidence, alpha: float) ->
     table = _rows(scores, pair, step)
     if table is None:
         return {**row, "missing": [f"{step.metric} of {step.region}"]}
-    margin = (evidence.margins or {}).get(f"{step.region}:{step.metric}")
     try:
         found = compare(
             table,
             (step.region, step.metric),
             rule=Rule(alpha=alpha, fold_count=evidence.fold_count),
-            margins=margin,
             bootstrap=1,
             secondary=False,
         )

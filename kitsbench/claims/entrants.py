@@ -36,14 +36,14 @@ def match_pair(
     higher, lower : str
         Architectures of the claim.
     known : sequence of str
-        Labels in the table.
+        Names in the table.
 
     Returns
     -------
     pair : tuple of str or None
         Labels of the table; the pair without settings of size where there are several.
     lacking : list of str
-        Architectures of the claim that no label stands for, or both where they are there in
+        Architectures of the claim that no name stands for, or both where they are there in
         different sizes only.
     """
     firsts, seconds = _candidates(higher, known), _candidates(lower, known)
@@ -65,18 +65,18 @@ def match_pair(
 def _candidates(claimed: str, known: Sequence[str]) -> list[tuple[str, _Entrant]]:
     wanted = _parse(claimed)
     found = []
-    for label in known:
+    for name in known:
         try:
-            entrant = _parse(label)
+            entrant = _parse(name)
         except UsageError:
             continue  # tables of other programs may name architectures as they like
         same = (entrant.name, entrant.ending) == (wanted.name, wanted.ending)
         if same and entrant.settings - entrant.scale == wanted.settings:
-            found.append((label, entrant))
+            found.append((name, entrant))
     return found
 
 
-def _parse(label: str) -> _Entrant:
-    text, plus, ending = label.partition("+")
+def _parse(shown: str) -> _Entrant:
+    text, plus, ending = shown.partition("+")
     name, settings = parse_request(text)
     return _Entrant(name, frozenset(settings.items()), plus + ending)

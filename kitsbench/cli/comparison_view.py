@@ -140,9 +140,9 @@ def _rankings(comparison: Comparison) -> None:
     for row in left_out:
         table.add_column(f"-{row['fold']}", justify="right")
     for row in comparison.ranking:
-        label = row["architecture"]
-        cells = [str(found["ranks"][label]) for found in (*schemes.values(), *left_out)]
-        table.add_row(escape(label), *cells)
+        entrant = row["architecture"]
+        cells = [str(found["ranks"][entrant]) for found in (*schemes.values(), *left_out)]
+        table.add_row(escape(entrant), *cells)
     agreement = [found["kendall_tau"] for found in (*schemes.values(), *left_out)]
     cells = ["" if tau is None else f"{tau:.2f}" for tau in agreement]
     table.add_row("Kendall's tau", *cells, style="dim")
@@ -189,12 +189,12 @@ def _strata(comparison: Comparison) -> None:
         table.add_column(name)
     table.add_column("cases", justify="right")
     order = [row["architecture"] for row in comparison.ranking]
-    for label in order:
-        table.add_column(escape(label), justify="right")
+    for entrant in order:
+        table.add_column(escape(entrant), justify="right")
     digits = 2 if _metric(comparison).unit else 3
     for row in comparison.strata:
         means = {m["architecture"]: m["mean"] for m in row["means"]}
-        cells = [f"{means[label]:.{digits}f}" for label in order]
+        cells = [f"{means[entrant]:.{digits}f}" for entrant in order]
         stratum = row["stratum"].partition(":")[0]
         table.add_row(escape(stratum), escape(row["level"]), str(row["n_cases"]), *cells)
     stdout_console().print(table)

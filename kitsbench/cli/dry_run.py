@@ -33,10 +33,10 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
         {
             # What is searched for decides what the trials are.
             "id": task.id if found else None,
-            "architecture": task.trial["label"],
-            "fold": task.trial["fold"],
-            "seed": task.trial["seed"],
-            "status": task.folder.read_status()["status"] if found else "pending",
+            "architecture": task.name,
+            "fold": task.trial.fold,
+            "seed": task.trial.seed,
+            "status": task.folder.read_status().status if found else "pending",
             "budget": str(task.budget) if not task.members else "none",
             "estimate": estimates[task.id],
         }
@@ -44,19 +44,15 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
     ]
     total = _total(rows, experiment.machine.jobs)
     if as_json:
-        described = experiment.description["architectures"]
+        entrants = experiment.record.entrants
         document = {
             "workdir": str(experiment.request.workdir),
             "executor": experiment.request.executor,
             "trials": rows,
             "tuning": searching,
             "estimate": total,
-            "notes": {row["label"]: row["notes"] for row in described if row["notes"]},
-            "broken": [
-                {"architecture": row["label"], "error": row["error"]}
-                for row in described
-                if row["error"]
-            ],
+            "notes": {e.name: list(e.notes) for e in entrants if e.notes},
+            "broken": [{"architecture": e.name, "error": e.error} for e in entrants if e.error],
         }
         print_json(document)
     else:
@@ -74,7 +70,7 @@ def _searching(experiment: Experiment, complete: bool) -> dict[str, Any] | None:
     if tuning is None:
         return None
     finished = sum(
-        task.folder.read_status()["status"] == "finished"
+        task.folder.read_status().status == "finished"
         for study in experiment.studies
         for task in study.tasks
     )
@@ -130,8 +126,8 @@ def _print_table(experiment: Experiment, rows: list[dict[str, Any]], total: dict
             text += f", {duration(total['wall_seconds'])} with {experiment.machine.jobs} at a time"
         text += ", and scoring on top"
     say(text + ".")
-    for row in experiment.description["architectures"]:
-        for note in row["notes"]:
-            say(note, row["label"])
-        if row["error"]:
-            say(row["error"], f"{row['label']} cannot take part", "red")
+    for entrant in experiment.record.entrants:
+        for note in entrant.notes:
+            say(note, entrant.name)
+        if entrant.error:
+            say(entrant.error, f"{entrant.name} cannot take part", "red")

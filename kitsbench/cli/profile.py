@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,7 @@ from kitsbench.cli.options import (
     workdir_option,
 )
 from kitsbench.cli.output import print_json, say, stdout_console, tell
-from kitsbench.errors import KitsbenchError
-from kitsbench.files import read_json, write_json
+from kitsbench.errors import DataError, KitsbenchError
 
 if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
@@ -48,41 +48,44 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
     import torch
 
     from kitsbench.experiments.plan.estimate import profile_file
+    from kitsbench.experiments.records import ProfileRecord
     from kitsbench.profiling import ProfileJob, profile
 
     if experiment.device.type == "cuda" and not torch.cuda.is_available():
         return []  # the trials ran on nodes of a cluster
-    asked = {entrant.label for entrant in experiment.entrants if entrant.asked}
+    asked = {entrant.name for entrant in experiment.entrants if entrant.asked}
     chosen = {}
-    for label in dict.fromkeys(task.trial["label"] for task in experiment.tasks):
-        tasks = [t for t in experiment.tasks if t.trial["label"] == label and not t.members]
-        finished = [t for t in tasks if t.folder.read_status()["status"] == "finished"]
-        if tasks and (not after_run or (finished and label in asked)):
-            chosen[label] = (finished or tasks)[0]
+    for name in dict.fromkeys(task.name for task in experiment.tasks):
+        tasks = [t for t in experiment.tasks if t.name == name and not t.members]
+        finished = [t for t in tasks if t.folder.read_status().status == "finished"]
+        if tasks and (not after_run or (finished and name in asked)):
+            chosen[name] = (finished or tasks)[0]
 
-    def measure(label: str) -> dict[str, Any]:
-        task = chosen[label]
+    def measure(name: str) -> dict[str, Any]:
+        task = chosen[name]
         device = (
             (experiment.machine.slots or (("cuda:0",),))[0][0]
             if experiment.device.type == "cuda"
             else "cpu"
         )
-        key = [
+        key = (
             task.spec.digest(),
             task.recipe.digest(),
             experiment.machine.name,
             experiment.threads,
-        ]
-        file = profile_file(experiment.request.workdir, label)
-        if file.exists() and (known := read_json(file)).get("key") == key:
-            return dict(known)
+        )
+        file = profile_file(experiment.request.workdir, name)
+        with contextlib.suppress(DataError):  # missing, damaged or of before: measured anew
+            known = ProfileRecord.read(file)
+            if known.key == key:
+                return known.row()
         job = ProfileJob(
-            label=label,
+            name=name,
             location=task.location,
             spec=task.spec,
             recipe=task.recipe,
             device=device,
-            precision=task.trial["precision"],
+            precision=task.trial.identity.precision,
             threads=experiment.threads,
             stores=task.stores,
             cases=task.train_cases[:8],
@@ -90,11 +93,13 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
             **({"seconds": BRIEFLY} if after_run else {}),
         )
         try:
-            result = profile(job) | {"device_name": experiment.machine.name, "key": key}
+            found = ProfileRecord(
+                name=name, **profile(job), device_name=experiment.machine.name, key=key
+            )
         except KitsbenchError as error:
-            return {"architecture": label, "error": str(error)}
-        write_json(file, result)
-        return result
+            return {"architecture": name, "error": str(error)}
+        found.write(file)
+        return found.row()
 
     # After a run as many at a time as trials were, which is how the networks were trained.
     at_once = experiment.jobs if after_run and experiment.device.type == "cpu" else 1
@@ -128,7 +133,7 @@ def command(as_json: bool, **options: Any) -> int:
         experiment = plan_experiment(request, tell, count)
     with working("Measuring ..."):
         rows = profile_entrants(experiment)
-    rows += [{"architecture": e.label, "error": e.error} for e in experiment.entrants if e.error]
+    rows += [{"architecture": e.name, "error": e.error} for e in experiment.entrants if e.error]
     if as_json:
         print_json(rows)
     else:

@@ -151,9 +151,9 @@ class TrialBars(Bars):
     def __call__(self, event: Event) -> None:
         """Show what happened to a trial."""
         key, trial = event.task.id, event.task.trial
-        name = f"{trial['label']} fold {trial['fold']} seed {trial['seed']}"
-        if "tuning" in trial:
-            name = f"{trial['label']} fold {trial['fold']} tuning {trial['tuning']['number']}"
+        place = trial.context.tuning
+        number = f"seed {trial.seed}" if place is None else f"tuning {place.number}"
+        name = f"{trial.name} fold {trial.fold} {number}"
         if event.kind == "started":
             self._rows[key] = self._bars.add_task(f"  {name}: starting", total=1.0)
         elif event.kind == "progress" and key in self._rows:

@@ -145,7 +145,7 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
         print_plan(experiment, as_json)
         return 0
     announce(experiment)
-    open_trials = [t for t in experiment.tasks if t.folder.read_status()["status"] != "finished"]
+    open_trials = [t for t in experiment.tasks if t.folder.read_status().status != "finished"]
     executor = choose_executor(request, experiment.machine)
     try:
         searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0

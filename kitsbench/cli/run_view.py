@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kitsbench.cli.output import print_json, stdout_console, tell
 
 if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
+    from kitsbench.experiments.records import ExperimentRecord
 
 
 def announce(experiment: Experiment) -> None:
     """Say what is going to happen, in a few lines that a newcomer understands."""
-    names = [e.label for e in experiment.entrants if e.error is None]
-    finished = sum(t.folder.read_status()["status"] == "finished" for t in experiment.tasks)
+    names = [e.name for e in experiment.entrants if e.error is None]
+    finished = sum(t.folder.read_status().status == "finished" for t in experiment.tasks)
     dataset = experiment.dataset
     lines = [
         f"Dataset: {dataset.name}, {len(dataset.cases)} cases"
@@ -21,7 +22,7 @@ def announce(experiment: Experiment) -> None:
         + f", split into {len(experiment.split.folds)} folds.",
         f"Architectures: {', '.join(names) or 'none that can take part'}.",
         f"Budget: {experiment.budget} of training a trial on "
-        f"{experiment.description['device']['name']}; recipe {experiment.request.recipe}.",
+        f"{experiment.record.device.name}; recipe {experiment.request.recipe}.",
         f"Trials: {len(experiment.tasks)}, each architecture {_on_folds(experiment)} with "
         f"{experiment.seeds} seed{'s' * (experiment.seeds != 1)}; {finished} already finished."
         if names
@@ -38,7 +39,7 @@ def announce(experiment: Experiment) -> None:
         tell(line)
     for entrant in experiment.entrants:
         if entrant.error is not None:
-            tell(entrant.error, f"{entrant.label} cannot take part", "red")
+            tell(entrant.error, f"{entrant.name} cannot take part", "red")
 
 
 def _on_folds(experiment: Experiment) -> str:
@@ -74,21 +75,30 @@ def conclude(experiment: Experiment, as_json: bool) -> int:
                 "trials": [
                     {
                         "id": t.id,
-                        "architecture": t.architecture,
+                        "architecture": t.name,
                         "fold": t.fold,
                         "seed": t.seed,
                         "status": t.state,
-                        "reason": t.status.get("reason"),
-                        "message": t.status.get("message"),
-                        "ledger": t.ledger,
+                        "reason": t.status.reason,
+                        "message": t.status.message,
+                        "ledger": t.ledger.plain() if t.ledger else {},
                     }
                     for t in results.trials
                 ],
-                "broken": [{"architecture": e.label, "error": e.error} for e in broken],
+                "broken": [{"architecture": e.name, "error": e.error} for e in broken],
                 "ranking": analysis.ranking,
-                "tuning": results.experiment.get("tuning"),
+                "tuning": _tuning(results.experiment),
             }
         )
     else:
         stdout_console().print(terminal_table(results, analysis.comparison, report))
     return 1 if failed or broken else 0
+
+
+def _tuning(experiment: ExperimentRecord) -> dict[str, Any] | None:
+    """What the search for settings did, under the words that tables use."""
+    if experiment.tuning is None:
+        return None
+    content = experiment.tuning.model_dump(mode="json")
+    studies = [{"architecture": study.pop("name"), **study} for study in content["studies"]]
+    return {**content, "studies": studies}

@@ -61,7 +61,7 @@ def _document(request: str, labels: str, patch: tuple[int, int, int] | None) -> 
     spec = plugin.spec(config, task)
     return {
         "name": entry.name,
-        "label": registry.label(name, settings),
+        "label": registry.display_name(name, settings),
         "title": entry.title,
         "paper": entry.paper or None,
         "distribution": entry.distribution,
@@ -73,7 +73,8 @@ def _document(request: str, labels: str, patch: tuple[int, int, int] | None) -> 
         "sizes": {size: dict(values) for size, values in plugin.sizes.items()},
         **{key: spec.to_dict()[key] for key in ("grids", "heads", "size_rule", "stages")},
         "members": [
-            registry.label(member.architecture, dict(member.config)) for member in spec.members
+            registry.display_name(member.architecture, dict(member.config))
+            for member in spec.members
         ],
         "combine": spec.combine if spec.members else None,
         "notes": list(spec.notes),

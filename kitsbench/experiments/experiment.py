@@ -6,12 +6,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from kitsbench import __version__
 from kitsbench.data.datasets.dataset import Dataset
 from kitsbench.data.splits.split import Split
 from kitsbench.experiments.asked.request import Count, Request, Tell
@@ -19,22 +16,26 @@ from kitsbench.experiments.asked.resolve import Resolved, resolve
 from kitsbench.experiments.executors.choose import choose_machine
 from kitsbench.experiments.executors.events import Event, Executor, Notify, ending
 from kitsbench.experiments.machines.machine import Machine
+from kitsbench.experiments.plan.description import (
+    describe_entrants,
+    describe_experiment,
+    planned,
+)
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.experiments.plan.entrants import (
     check_batches,
     choose_entrants,
-    describe_entrants,
     read_names,
 )
 from kitsbench.experiments.plan.materials import (
-    Stores,
     choose_split,
     find_dataset,
     prepare_all,
 )
 from kitsbench.experiments.plan.planner import Planner
 from kitsbench.experiments.plan.tuning import Study, describe_tuning, make_studies, tune
-from kitsbench.experiments.trial.folder import now
+from kitsbench.experiments.records import ExperimentRecord
+from kitsbench.experiments.results import StoredTrial
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import write_json
 from kitsbench.spec import Labels
@@ -62,8 +63,8 @@ class Experiment:
     tasks : list of TrialTask
         In the order of execution; ensembles last. With tuning they are known when it is done,
         and stand here untuned before.
-    description : dict
-        Content of ``experiment.json``.
+    record : ExperimentRecord
+        ``experiment.json``.
     planner : Planner
     studies : list of Study
         Searches for settings that come before the trials.
@@ -77,7 +78,7 @@ class Experiment:
     folds: tuple[int, ...]
     entrants: list[Entrant]
     tasks: list[TrialTask]
-    description: dict[str, Any]
+    record: ExperimentRecord
     planner: Planner
     studies: list[Study]
 
@@ -137,7 +138,10 @@ def plan_experiment(
     stores = prepare_all(request, entrants, dataset, count)
     split, folds = choose_split(resolved.split, resolved.folds, dataset, stores, count)
     planner = Planner(request, resolved, machine, dataset, stores, split)
-    experiment = Experiment(
+    tasks = planner.tasks(entrants, folds)
+    rows = describe_entrants(entrants, request.workdir / "costs", machine.jobs or 1, count)
+    write_json(request.workdir / "splits" / f"{split.id}.json", split.to_dict())
+    return Experiment(
         request,
         resolved,
         machine,
@@ -145,15 +149,11 @@ def plan_experiment(
         split,
         folds,
         entrants,
-        tasks=planner.tasks(entrants, folds),
-        description={},
+        tasks,
+        record=describe_experiment(planner, folds, rows, tasks),
         planner=planner,
         studies=make_studies(request.tuning, entrants, folds, planner),
     )
-    rows = describe_entrants(entrants, request.workdir / "costs", experiment.jobs, count)
-    experiment.description.update(_describe(experiment, stores), architectures=rows)
-    write_json(request.workdir / "splits" / f"{split.id}.json", split.to_dict())
-    return experiment
 
 
 def tuned(experiment: Experiment, executor: Executor | None, notify: Notify) -> Experiment | None:
@@ -176,13 +176,14 @@ def tuned(experiment: Experiment, executor: Executor | None, notify: Notify) -> 
         return experiment
     run = None if executor is None else partial(_carry_out, executor=executor, notify=notify)
     complete = tune(studies, experiment.planner, run)
-    experiment.description["tuning"] = describe_tuning(request.tuning, studies)
     if not complete:
         return None
-    recipes = {(study.entrant.label, study.fold): study.recipe() for study in studies}
+    recipes = {(study.entrant.name, study.fold): study.recipe() for study in studies}
     tasks = experiment.planner.tasks(experiment.entrants, experiment.folds, recipes)
-    experiment.description["trials"] = [task.id for task in tasks]
-    return replace(experiment, tasks=tasks)
+    record = experiment.record.model_copy(
+        update={"trials": planned(tasks), "tuning": describe_tuning(request.tuning, studies)}
+    )
+    return replace(experiment, tasks=tasks, record=record)
 
 
 def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -> Experiment:
@@ -193,20 +194,23 @@ def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -
     """
     file = experiment.request.workdir / "experiment.json"
     if experiment.studies:
-        write_json(file, {**experiment.description, "trials": []})
+        experiment.record.model_copy(update={"trials": ()}).write(file)
         found = tuned(experiment, executor, notify)
         assert found is not None  # with an executor every study is completed
         experiment = found
-    write_json(file, experiment.description)
-    open_tasks = [t for t in experiment.tasks if t.folder.read_status()["status"] != "finished"]
+    for trial in experiment.record.trials:
+        # What cannot be read back is told before hours are spent on the others.
+        StoredTrial.read(experiment.request.workdir, trial)
+    experiment.record.write(file)
+    open_tasks = [t for t in experiment.tasks if t.folder.read_status().status != "finished"]
     _carry_out([t for t in open_tasks if not t.members], executor, notify)
     ready = []
     for task in open_tasks:
-        missing = [m for m in task.members if m.folder.read_status()["status"] != "finished"]
+        missing = [m for m in task.members if m.folder.read_status().status != "finished"]
         if missing:
-            names = ", ".join(sorted({str(m.trial["label"]) for m in missing}))
+            names = ", ".join(sorted({m.name for m in missing}))
             message = f"its member {names} did not finish."
-            task.folder.write("trial.json", task.trial)
+            task.trial.write(task.folder.trial)
             task.folder.set_status("failed", "member failed", message)
             notify(Event(task, "failed", message=f"member failed: {message}"))
         elif task.members:
@@ -241,50 +245,3 @@ def _carry_out(tasks: Sequence[TrialTask], executor: Executor, notify: Notify) -
             notify(known)
         taken.clear()
         executor.execute(left, listen)  # takes over where the other process is gone
-
-
-def _describe(experiment: Experiment, stores: Stores) -> dict[str, Any]:
-    """Content of ``experiment.json``."""
-    request, resolved, dataset = experiment.request, experiment.resolved, experiment.dataset
-    any_store = next((s for grids in stores.values() for s in grids.values()), None)
-    shown = experiment.split.test(experiment.folds[0]) if experiment.folds else ()
-    return {
-        "version": __version__,
-        "created": now(),
-        "command": request.command,
-        "dataset": {
-            "name": dataset.name,
-            "path": str(Path(dataset.root).resolve()),
-            "layout": dataset.layout,
-            "labels": dict(dataset.labels),
-            "fingerprint": any_store.dataset_fingerprint if any_store else None,
-            "n_cases": len(dataset.cases),
-            "excluded": dict(any_store.excluded) if any_store else {},
-            "synthetic": dataset.synthetic,
-            "note": dataset.note,
-        },
-        "protocol": resolved.protocol,
-        "protocols": list(resolved.protocols),
-        "endpoint": resolved.endpoint,
-        # With `paper`, each architecture's own stands in its row.
-        "recipe": resolved.matched.to_dict() if request.recipe == "matched" else {"name": "paper"},
-        "recipe_mode": request.recipe,
-        "budget": resolved.budget.to_dict(),
-        "max_memory": request.max_memory,
-        "folds": {
-            "count": len(experiment.split.folds),
-            "used": list(experiment.folds),
-            "split_id": experiment.split.id,
-        },
-        "seeds": resolved.seeds,
-        "device": {
-            "kind": experiment.device.type,
-            "name": experiment.machine.name,
-            "threads": experiment.threads,
-            "jobs": experiment.machine.jobs,
-            "world_size": request.world_size,
-            "executor": request.executor,
-        },
-        "trials": [task.id for task in experiment.tasks],
-        "showcase": list(shown[: resolved.showcases]),
-    }

@@ -6,23 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 
 from kitsbench.data.datasets.dataset import open_dataset
 from kitsbench.data.datasets.patients import patient, record_prediction, shows_patients
 from kitsbench.data.preparation.volumes import Loaded, load_case
 from kitsbench.errors import DataError, KitsbenchError, UsageError
 from kitsbench.experiments.plan.entrants import task_of
+from kitsbench.experiments.records import ExperimentRecord, TrialRecord, Triple
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import load_trained, mirrored
-from kitsbench.files import file_digest, read_json
+from kitsbench.files import file_digest
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import MeanPredictor
-from kitsbench.recipe import Recipe
 from kitsbench.registry import load
 from kitsbench.scans.findings import Finding
 from kitsbench.scans.formats import stem_of
@@ -55,13 +53,13 @@ class OpenTrial:
     trained : Trained
     spacings : list of dict
         For each member {grid: spacing in mm}.
-    trials : list of dict
+    trials : list of TrialRecord
         ``trial.json`` of each trial.
     """
 
     trained: Trained
     spacings: Sequence[dict[str, tuple[float, float, float]]]
-    trials: Sequence[dict[str, Any]]
+    trials: Sequence[TrialRecord]
 
 
 @dataclass(frozen=True)
@@ -86,9 +84,9 @@ def find_trials(name: str, workdir: Path, folds: Sequence[int] | None = None) ->
     Parameters
     ----------
     name : str
-        A trial's path, its id or the id's first letters; or an architecture's label as tables
-        show it, which stands for its finished trials in the last run of ``workdir``. These share
-        dataset, recipe, budget and configuration, so their mean is meaningful.
+        A trial's path, its id or the id's first letters; or an architecture's display name as
+        tables show it, which stands for its finished trials in the last run of ``workdir``. These
+        share dataset, recipe, budget and configuration, so their mean is meaningful.
     workdir : Path
     folds : sequence of int, optional
         Only these folds' trials of an architecture; None for all.
@@ -123,17 +121,15 @@ def find_trials(name: str, workdir: Path, folds: Sequence[int] | None = None) ->
 def _of_architecture(name: str, workdir: Path, folds: Sequence[int] | None) -> Chosen | None:
     """Trials of an architecture in the last run; None where the last run has none such."""
     file = workdir / "experiment.json"
-    planned = read_json(file).get("trials", []) if file.is_file() else []
-    found = []
-    for trial in planned:
-        folder = workdir / "trials" / str(trial)
-        if (folder / "trial.json").is_file():
-            described = read_json(folder / "trial.json")
-            if described["label"] == name and (folds is None or described["fold"] in folds):
-                found.append(folder)
+    planned = ExperimentRecord.read(file).trials if file.is_file() else ()
+    found = [
+        TrialFolder(workdir, trial.id)
+        for trial in planned
+        if trial.name == name and (folds is None or trial.fold in folds)
+    ]
     if not found:
         return None
-    done = [f for f in found if TrialFolder(workdir, f.name).read_status()["status"] == "finished"]
+    done = [folder.path for folder in found if folder.read_status().status == "finished"]
     if not done:
         raise UsageError(
             f"No trial of {name} in {workdir} has finished yet; run it to the end first."
@@ -182,14 +178,9 @@ def open_trials(folders: Sequence[Path], device: torch.device, tta: str | None =
         trained = replace(trained, predictors=[MeanPredictor(slot) for slot in slots])
     spacings = []
     for network in networks:
-        first = [float(s) for s in network.trial["spacing"]]
-        spacings.append(
-            {
-                grid.name: tuple(round(s * r, 4) for s, r in zip(first, grid.ratio, strict=True))
-                for grid in network.spec.grids
-            }
-        )
-    return OpenTrial(trained, spacings, [one.trial for one in tasks])  # type: ignore[arg-type]
+        first = network.trial.context.spacing
+        spacings.append({grid.name: scaled(first, grid.ratio) for grid in network.spec.grids})
+    return OpenTrial(trained, spacings, [one.trial for one in tasks])
 
 
 @cache
@@ -199,21 +190,26 @@ def _images(path: str, layout: str) -> dict[str, Path]:
     return {case.id: case.image for case in cases if case.image is not None}
 
 
-def _same_but_for_fold_and_seed(a: dict[str, Any], b: dict[str, Any]) -> None:
-    words = {
-        "label": "architecture",
-        "dataset": "dataset",
-        "labels": "labels",
-        "patch": "patch",
-        "spacing": "voxel size",
-        "recipe_hash": "recipe",
-        "budget": "budget",
-    }
-    for key, what in words.items():
-        if a[key] != b[key]:
+def scaled(spacing: Triple, ratio: Triple) -> Triple:
+    """Spacing of a grid whose ratio to the first one's is known, mm."""
+    z, y, x = (round(s * r, 4) for s, r in zip(spacing, ratio, strict=True))
+    return z, y, x
+
+
+def _same_but_for_fold_and_seed(a: TrialRecord, b: TrialRecord) -> None:
+    for what, one, other in (
+        ("architecture", a.name, b.name),
+        ("dataset", a.identity.dataset, b.identity.dataset),
+        ("labels", a.context.labels, b.context.labels),
+        ("patch", a.context.patch, b.context.patch),
+        ("voxel size", a.context.spacing, b.context.spacing),
+        ("recipe", a.identity.recipe, b.identity.recipe),
+        ("budget", a.identity.budget, b.identity.budget),
+    ):
+        if one != other:
             raise UsageError(
-                f"Trials {a['id']} and {b['id']} differ in their {what}; only trials that differ "
-                "in nothing but fold and seed are averaged."
+                f"Trials {a.id} and {b.id} differ in their {what}; only trials that differ in "
+                "nothing but fold and seed are averaged."
             )
 
 
@@ -226,7 +222,7 @@ def training_case(trial: OpenTrial, image: Path, workdir: Path) -> Acquainted | 
     """
     case = output_name(image).removesuffix(".nii.gz")
     if shows_patients(image.parent):
-        known = sum(patient(case) in one.get("train_patients", ()) for one in trial.trials)
+        known = sum(patient(case) in one.context.train_patients for one in trial.trials)
         if known:
             count = _share(known, len(trial.trials))
             return Acquainted(
@@ -235,13 +231,13 @@ def training_case(trial: OpenTrial, image: Path, workdir: Path) -> Acquainted | 
                 "score it.",
                 True,
             )
-    trained = sum(case in one["train_cases"] for one in trial.trials)
+    trained = sum(case in one.context.train_cases for one in trial.trials)
     if not trained:
         return None
     count = _share(trained, len(trial.trials))
     try:
-        dataset = read_json(workdir / "experiment.json")["dataset"]
-        original = _images(dataset["path"], dataset["layout"])[case]
+        dataset = ExperimentRecord.read(workdir / "experiment.json").dataset
+        original = _images(dataset.path, dataset.layout)[case]
         if file_digest(original) != file_digest(image):
             return None
         what, proven = "is a scan that", True
@@ -270,9 +266,9 @@ def record_training(trial: OpenTrial, output: Path, seen: Acquainted | None) -> 
         What :func:`training_case` said of its scan.
     """
     trials = {
-        str(one["id"]): {
-            "architecture": one["label"],
-            "train_patients": list(one.get("train_patients", ())),
+        one.id: {
+            "architecture": one.name,
+            "train_patients": list(one.context.train_patients),
         }
         for one in trial.trials
     }
@@ -308,33 +304,29 @@ def predict_scan(trial: OpenTrial, image: Path, output: Path) -> list[Finding]:
 
 def _task(folder: Path) -> TrialTask:
     """Rebuild what running the trial needed from its ``trial.json``."""
-    trial: dict[str, Any] = read_json(folder / "trial.json")
-    registered = load(trial["location"])
-    if registered.source_hash != trial["source_hash"]:
+    trial = TrialRecord.read(folder / "trial.json")
+    identity, context = trial.identity, trial.context
+    registered = load(context.location)
+    if registered.source_hash != identity.source_hash:
         raise DataError(
-            f"The plugin '{trial['architecture']}' has changed since trial {trial['id']} was "
+            f"The plugin '{identity.architecture}' has changed since trial {trial.id} was "
             "trained, so its weights may not fit; install the version of then "
-            f"({trial['distribution']} {trial['version']}), or train again."
+            f"({context.distribution} {identity.version}), or train again."
         )
-    labels = tuple((str(name), int(value)) for name, value in trial["labels"])
-    recipe = TypeAdapter(Recipe).validate_python(trial["recipe"])
-    config = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in trial["config"].items()
-    }
-    spec = registered.architecture.spec(config, task_of(recipe, labels))
+    recipe = context.recipe
+    spec = registered.architecture.spec(identity.config, task_of(recipe, context.labels))
     return TrialTask(
         workdir=folder.parent.parent,
         trial=trial,
-        location=trial["location"],
+        location=context.location,
         spec=spec,
         recipe=recipe,
-        budget=Budget(trial["budget"]["amount"], trial["budget"]["unit"]),
+        budget=Budget(context.budget.amount, context.budget.unit),
         stores={},
         train_cases=(),
         test_cases=(),
         cases={},
-        window=tuple(trial["window"]),
+        window=context.window,
         protocols=(),
-        members=tuple(_task(folder.parent / member) for member in trial["members"]),
+        members=tuple(_task(folder.parent / member) for member in identity.members),
     )

@@ -7,16 +7,28 @@ no scores of its own, so its test cases enter the score table with the penalty a
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
+from kitsbench.documents import Document
 from kitsbench.errors import DataError
-from kitsbench.files import read_json
+from kitsbench.experiments.records import (
+    TRIAL_AGAIN,
+    EnvironmentRecord,
+    ExperimentRecord,
+    LedgerRecord,
+    PlannedTrial,
+    ProfileRecord,
+    State,
+    Status,
+    TrialRecord,
+)
+from kitsbench.experiments.tables import CURVE, SCORES, read_table
+from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.metrics import TRUTH_EMPTY, Value, find
 
 SCORE_COLUMNS = [
@@ -47,45 +59,99 @@ _KEYS = ["protocol", "case", "region", "metric"]
 
 
 @dataclass(frozen=True)
-class TrialRecord:
+class StoredTrial:
     """One training run as its folder describes it.
 
     Attributes
     ----------
-    id : str
-        Hash of what the trial is.
-    folder : Path
+    planned : PlannedTrial
+        What the experiment says of it.
+    folder : TrialFolder
         ``WORKDIR/trials/<id>``.
-    trial, status, ledger, environment : dict
-        The files of those names; empty where the trial never wrote one.
+    status : Status
+    record : TrialRecord or None
+        None where the trial was planned but never begun.
+    ledger : LedgerRecord or None
+        None where it spent nothing.
+    environment : EnvironmentRecord or None
+        None where it never ran.
     """
 
-    id: str
-    folder: Path
-    trial: dict[str, Any] = field(default_factory=dict)
-    status: dict[str, Any] = field(default_factory=dict)
-    ledger: dict[str, Any] = field(default_factory=dict)
-    environment: dict[str, Any] = field(default_factory=dict)
+    planned: PlannedTrial
+    folder: TrialFolder
+    status: Status
+    record: TrialRecord | None
+    ledger: LedgerRecord | None
+    environment: EnvironmentRecord | None
+
+    @classmethod
+    def read(cls, workdir: Path, planned: PlannedTrial) -> StoredTrial:
+        """Read the JSON files of a trial.
+
+        Raises
+        ------
+        DataError
+            A file is damaged, or one is missing without which a finished trial cannot be told of.
+        """
+        folder = TrialFolder(workdir, planned.id)
+        status = folder.read_status()
+        # A process may be killed before it has written anything; a finished trial has all.
+        needed = status.status == "finished"
+        found = cls(
+            planned,
+            folder,
+            status,
+            _read(TrialRecord, folder.trial, needed),
+            _read(LedgerRecord, folder.ledger, needed),
+            _read(EnvironmentRecord, folder.environment, needed),
+        )
+        if found.record is not None:
+            found._check_plan(found.record)
+        return found
+
+    def _check_plan(self, record: TrialRecord) -> None:
+        """See that the folder holds what the experiment planned under its name."""
+        for key, planned, own in (
+            ("id", self.planned.id, record.id),
+            ("name", self.planned.name, record.name),
+            ("fold", self.planned.fold, record.fold),
+            ("seed", self.planned.seed, record.seed),
+        ):
+            if planned != own:
+                raise DataError(
+                    f"{self.folder.trial}: the key {key} is {own!r}; experiment.json plans "
+                    f"{planned!r} there.\n{TRIAL_AGAIN}"
+                )
 
     @property
-    def architecture(self) -> str:
-        """Label of the configured architecture, such as ``unet3d:width=0.5``."""
-        return str(self.trial.get("label") or self.trial.get("architecture") or "(unknown)")
+    def id(self) -> str:
+        """Hash of what the trial is."""
+        return self.planned.id
+
+    @property
+    def name(self) -> str:
+        """Display name of the entrant, such as ``unet3d:width=0.5``."""
+        return self.planned.name
 
     @property
     def fold(self) -> int:
-        """Index of the test fold; -1 where the trial was planned but never written."""
-        return int(self.trial.get("fold", -1))
+        """Index of the test fold."""
+        return self.planned.fold
 
     @property
     def seed(self) -> int:
-        """Seed of the training run; -1 where the trial was planned but never written."""
-        return int(self.trial.get("seed", -1))
+        """Seed of the training run."""
+        return self.planned.seed
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """One of ``pending``, ``running``, ``finished``, ``failed``."""
-        return str(self.status.get("status", "pending"))
+        return self.status.status
+
+    @property
+    def trained(self) -> bool:
+        """Whether it trained a network of its own, rather than combining others'."""
+        return self.record is None or not self.record.identity.members
 
 
 @dataclass(frozen=True)
@@ -96,25 +162,31 @@ class Results:
     ----------
     workdir : Path
         The working directory.
-    experiment : dict
+    experiment : ExperimentRecord
         ``experiment.json``.
-    trials : list of TrialRecord
+    trials : list of StoredTrial
         In the order of the plan; failed and unfinished ones included.
     scores : DataFrame
         Columns ``SCORE_COLUMNS``, one row a trial, protocol, case, region and metric. Cases of
         failed trials are present with the penalty and the status ``failed``.
     curves : DataFrame
         Columns ``CURVE_COLUMNS``: losses, learning rates and scores along the budget.
-    profiles : dict
-        Label of an architecture to its profile.
+    profiles : dict of str to ProfileRecord
+        Of an entrant, by its name.
     """
 
     workdir: Path
-    experiment: dict[str, Any]
-    trials: list[TrialRecord]
+    experiment: ExperimentRecord
+    trials: list[StoredTrial]
     scores: pd.DataFrame
     curves: pd.DataFrame
-    profiles: dict[str, dict[str, Any]]
+    profiles: dict[str, ProfileRecord]
+
+    @property
+    def versions(self) -> list[str]:
+        """Versions of kitsbench that trained or scored the trials, in the order of the plan."""
+        environments = [t.environment for t in self.trials if t.environment is not None]
+        return list(dict.fromkeys(v for found in environments for v in found.kitsbench))
 
 
 def load_results(workdir: str | Path) -> Results:
@@ -141,64 +213,36 @@ def load_results(workdir: str | Path) -> Results:
             f"{workdir} holds no experiment.json, so it is not a working directory of kitsbench. "
             "Name the folder that `kitsbench run` wrote (by default kitsbench-work)."
         )
-    experiment = _read(file)
-    trials = [_read_trial(workdir / "trials" / str(name)) for name in experiment.get("trials", [])]
-    dataset = str(experiment.get("dataset", {}).get("name", ""))
+    experiment = ExperimentRecord.read(file)
+    trials = [StoredTrial.read(workdir, planned) for planned in experiment.trials]
     return Results(
         workdir=workdir,
         experiment=experiment,
         trials=trials,
-        scores=_collect_scores(trials, dataset),
+        scores=_collect_scores(trials, experiment.dataset.name),
         curves=_collect_curves(trials),
         profiles=_read_profiles(workdir / "profiles"),
     )
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = read_json(file)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(
-            f"{file} cannot be read as JSON ({error}). Delete it, or its trial's folder, and call "
-            "`kitsbench run` again: finished trials are kept."
-        ) from error
-    if not isinstance(content, dict):
-        raise DataError(f"{file} holds a {type(content).__name__}; an object was expected.")
-    return content
+D = TypeVar("D", bound=Document)
 
 
-def _read_trial(folder: Path) -> TrialRecord:
-    parts = {}
-    for name in ("trial", "status", "ledger", "environment"):
-        file = folder / f"{name}.json"
-        parts[name] = _read(file) if file.is_file() else {}
-    return TrialRecord(id=folder.name, folder=folder, **parts)
+def _read(kind: type[D], file: Path, needed: bool) -> D | None:
+    """Read a file of a trial; one that is missing is an error only where it is needed."""
+    return kind.read(file) if needed or file.exists() else None
 
 
-def _read_profiles(folder: Path) -> dict[str, dict[str, Any]]:
-    profiles = {}
-    for file in sorted(folder.glob("*.json")):
-        profile = _read(file)
-        profiles[str(profile.get("architecture", file.stem))] = profile
-    return profiles
+def _read_profiles(folder: Path) -> dict[str, ProfileRecord]:
+    found = [ProfileRecord.read(file) for file in sorted(folder.glob("*.json"))]
+    return {profile.name: profile for profile in found}
 
 
-def _read_table(file: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(file)
-    except Exception as error:  # pyarrow raises several unrelated classes for a damaged file
-        raise DataError(
-            f"{file} cannot be read as a Parquet table ({error}). Delete its trial's folder and "
-            "call `kitsbench run` again: finished trials are kept."
-        ) from error
-
-
-def _collect_scores(trials: list[TrialRecord], dataset: str) -> pd.DataFrame:
+def _collect_scores(trials: list[StoredTrial], dataset: str) -> pd.DataFrame:
     parts = []
     for trial in trials:
-        file = trial.folder / "scores.parquet"
-        if trial.state == "finished" and file.is_file():
-            parts.append(_stamp(_read_table(file), trial))
+        if trial.state == "finished":
+            parts.append(_stamp(read_table(trial.folder.scores, SCORES), trial))
     if not parts:
         return pd.DataFrame(columns=SCORE_COLUMNS)
     scored = pd.concat(parts, ignore_index=True)
@@ -208,11 +252,11 @@ def _collect_scores(trials: list[TrialRecord], dataset: str) -> pd.DataFrame:
     return scores[SCORE_COLUMNS]
 
 
-def _stamp(table: pd.DataFrame, trial: TrialRecord) -> pd.DataFrame:
-    return table.assign(architecture=trial.architecture, fold=trial.fold, seed=trial.seed)
+def _stamp(table: pd.DataFrame, trial: StoredTrial) -> pd.DataFrame:
+    return table.assign(architecture=trial.name, fold=trial.fold, seed=trial.seed)
 
 
-def _failed_scores(trial: TrialRecord, scored: pd.DataFrame) -> pd.DataFrame:
+def _failed_scores(trial: StoredTrial, scored: pd.DataFrame) -> pd.DataFrame:
     """Rows of a failed trial for the cases that its fold would have tested.
 
     What is scored is read off the trials of the same fold that finished; where none did, the
@@ -223,7 +267,8 @@ def _failed_scores(trial: TrialRecord, scored: pd.DataFrame) -> pd.DataFrame:
     fold = scored[scored["fold"] == trial.fold]
     rows = fold[_KEYS].drop_duplicates().reset_index(drop=True)
     if rows.empty:
-        cases = pd.DataFrame({"case": list(trial.trial.get("test_cases", []))}, dtype=object)
+        tested = trial.record.context.test_cases if trial.record else ()
+        cases = pd.DataFrame({"case": list(tested)}, dtype=object)
         measured = scored[["protocol", "region", "metric"]].drop_duplicates()
         rows = cases.merge(measured, how="cross")[_KEYS]
     empty = fold[fold["status"].isin(TRUTH_EMPTY)][_KEYS[:3]].drop_duplicates()
@@ -249,13 +294,13 @@ def _carried(fold: pd.DataFrame, value: Value) -> pd.DataFrame:
     return fold[here]
 
 
-def _collect_curves(trials: list[TrialRecord]) -> pd.DataFrame:
+def _collect_curves(trials: list[StoredTrial]) -> pd.DataFrame:
     parts = []
     for trial in trials:
-        file = trial.folder / "curve.parquet"
-        if file.is_file():
-            # A failed trial's curve is kept: it shows where the loss left the rails.
-            parts.append(_stamp(_read_table(file), trial).assign(trial=trial.id))
+        # A failed trial's curve is kept: it shows where the loss left the rails.
+        if trial.folder.curve.is_file():
+            table = read_table(trial.folder.curve, CURVE)
+            parts.append(_stamp(table, trial).assign(trial=trial.id))
     if not parts:
         return pd.DataFrame(columns=CURVE_COLUMNS)
     return pd.concat(parts, ignore_index=True)[CURVE_COLUMNS]

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from kitsbench.errors import DataError, UsageError
-from kitsbench.files import write_json
 from kitsbench.leaderboard.entries import make_entries
 from kitsbench.leaderboard.schema import Entry, file_name
 
@@ -75,7 +70,7 @@ def add_entries(workdir: str | Path, board: str | Path, replace: bool = False) -
         written.append((file, entry))
     # Nothing is written until everything was found to be in order.
     for file, entry in written:
-        write_json(file, entry.model_dump(mode="json"))
+        entry.write(file)
     return [file for file, _ in written]
 
 
@@ -186,13 +181,8 @@ def check_boards(root: str | Path) -> tuple[int, list[Problem]]:
 
 def _read(file: Path) -> tuple[Entry | None, list[Problem]]:
     try:
-        content: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        return None, [Problem(file, f"it is not JSON ({error})")]
-    try:
-        return Entry.model_validate(content), []
-    except ValidationError as error:
-        return None, [
-            Problem(file, f"{'.'.join(map(str, part['loc'])) or 'entry'}: {part['msg']}")
-            for part in error.errors()
-        ]
+        entry, faults = Entry.check(file)
+    except DataError as error:
+        faults = [str(error).splitlines()[0].removeprefix(f"{file}").lstrip(": ")]
+        entry = None
+    return entry, [Problem(file, fault.rstrip(".")) for fault in faults]

@@ -11,14 +11,13 @@ from pydantic import ValidationError
 
 from kitsbench.errors import DataError
 from kitsbench.evaluation.protocols import STORED_METRICS
-from kitsbench.experiments.results import Results, TrialRecord, load_results
-from kitsbench.files import digest
+from kitsbench.experiments.records import EntrantRecord, ProfileRecord
+from kitsbench.experiments.results import Results, StoredTrial, load_results
+from kitsbench.files import as_json, digest
 from kitsbench.leaderboard.schema import (
-    BudgetNote,
     Cost,
     Dataset,
     Entry,
-    Folds,
     Provenance,
     Rank,
     RecipeNote,
@@ -59,9 +58,9 @@ def make_entries(workdir: str | Path) -> list[Entry]:
     ranks = _ranks(results)
     try:
         return [
-            _entry(results, architecture, scores, ranks)
-            for architecture in results.experiment.get("architectures", [])
-            if any(t.architecture == architecture["label"] for t in results.trials)
+            _entry(results, entrant, scores, ranks)
+            for entrant in results.experiment.entrants
+            if any(t.name == entrant.name for t in results.trials)
         ]
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
@@ -70,47 +69,48 @@ def make_entries(workdir: str | Path) -> list[Entry]:
 
 def _entry(
     results: Results,
-    architecture: dict[str, Any],
+    entrant: EntrantRecord,
     scores: dict[str, list[Score]],
     ranks: dict[str, Rank],
 ) -> Entry:
-    experiment = results.experiment
-    label = str(architecture["label"])
-    dataset = experiment["dataset"]
-    own = [trial for trial in results.trials if trial.architecture == label]
-    recipe = experiment["recipe"]
+    experiment, dataset = results.experiment, results.experiment.dataset
+    own = [trial for trial in results.trials if trial.name == entrant.name]
+    environments = [trial.environment for trial in own if trial.environment is not None]
+    shared = experiment.recipe
+    recipe = {"name": "paper"} if shared is None else as_json(shared.to_dict())
     return Entry(
-        name=label,
-        title=str(architecture.get("title") or ""),
-        paper=str(architecture.get("paper") or ""),
+        name=entrant.name,
+        title=entrant.title,
+        paper=entrant.paper,
         dataset=Dataset(
-            name=dataset["name"],
-            fingerprint=dataset["fingerprint"],
-            n_cases=dataset["n_cases"],
-            synthetic=dataset["synthetic"],
-            note=str(dataset.get("note") or ""),
+            name=dataset.name,
+            fingerprint=dataset.fingerprint or "",
+            n_cases=dataset.n_cases,
+            synthetic=dataset.synthetic,
+            note=dataset.note,
         ),
-        synthetic=dataset["synthetic"],
-        protocol=experiment["protocol"],
-        endpoint=experiment["endpoint"],
-        recipe=RecipeNote(name=str(recipe.get("name", "")), digest=digest(recipe), full=recipe),
-        budget=BudgetNote(**{key: experiment["budget"][key] for key in ("text", "amount", "unit")}),
-        folds=Folds(**{key: experiment["folds"][key] for key in ("count", "used", "split_id")}),
-        seeds=int(experiment["seeds"]),
+        synthetic=dataset.synthetic,
+        protocol=experiment.protocol,
+        endpoint=experiment.endpoint,
+        recipe=RecipeNote(name=experiment.recipe_name, digest=digest(recipe), full=recipe),
+        budget=experiment.budget,
+        folds=experiment.folds,
+        seeds=experiment.seeds,
         experiment=digest(sorted(trial.id for trial in results.trials)),
-        rank=ranks.get(label),
-        scores=scores.get(label, []),
+        rank=ranks.get(entrant.name),
+        scores=tuple(scores.get(entrant.name, ())),
         trials=_trials(own),
-        cost=_cost(architecture, results.profiles.get(label, {}), own, experiment),
+        cost=_cost(entrant, results.profiles.get(entrant.name), own, experiment.device.name),
         provenance=Provenance(
-            kitsbench=str(experiment.get("version", "")),
-            distribution=str(architecture.get("distribution") or ""),
-            version=str(architecture.get("version") or ""),
-            source_hash=str(architecture.get("source_hash") or ""),
-            config=dict(architecture.get("config") or {}),
-            command=str(experiment.get("command", "")),
-            created=str(experiment.get("created", "")),
-            environment=own[0].environment,
+            # Who wrote the entry says nothing about its numbers; who trained does.
+            kitsbench=", ".join(dict.fromkeys(v for e in environments for v in e.kitsbench)),
+            distribution=entrant.distribution,
+            version=entrant.version,
+            source_hash=entrant.source_hash,
+            config=entrant.config,
+            command=experiment.command,
+            created=experiment.created,
+            environment=environments[0].model_dump(mode="json") if environments else {},
         ),
     )
 
@@ -139,16 +139,15 @@ def _scores(results: Results) -> dict[str, list[Score]]:
 def _ranks(results: Results) -> dict[str, Rank]:
     """Places and groups; empty where there is only one architecture."""
     experiment = results.experiment
-    region, metric = experiment["endpoint"].split(":")
+    region, metric = experiment.endpoint.split(":")
     scores = results.scores
     if scores["architecture"].nunique() < 2:
         return {}
     comparison = compare(
         scores[scores["metric"] == metric],
         endpoint=(region, metric),
-        rule=Rule(fold_count=experiment["folds"]["count"]),
-        margins=experiment.get("margins") or None,
-        protocol=experiment["protocol"],
+        rule=Rule(fold_count=experiment.folds.count),
+        protocol=experiment.protocol,
         secondary=False,
     ).to_dict()
     return {
@@ -164,42 +163,38 @@ def _ranks(results: Results) -> dict[str, Rank]:
     }
 
 
-def _trials(own: list[TrialRecord]) -> Trials:
+def _trials(own: list[StoredTrial]) -> Trials:
     failed = [trial for trial in own if trial.state == "failed"]
-    reasons = Counter(str(trial.status.get("reason") or "unknown") for trial in failed)
     return Trials(
         finished=len(own) - len(failed),
         failed=len(failed),
-        reasons=dict(reasons),
-        ids=[trial.id for trial in own],
+        reasons=dict(Counter(trial.status.reason for trial in failed if trial.status.reason)),
+        ids=tuple(trial.id for trial in own),
     )
 
 
 def _cost(
-    architecture: dict[str, Any],
-    profile: dict[str, Any],
-    own: list[TrialRecord],
-    experiment: dict[str, Any],
+    entrant: EntrantRecord, profile: ProfileRecord | None, own: list[StoredTrial], device: str
 ) -> Cost:
-    ledgers = [trial.ledger for trial in own if trial.state == "finished" and trial.ledger]
+    ledgers = [t.ledger for t in own if t.state == "finished" and t.ledger is not None]
 
     def mean(key: str) -> float | None:
-        values = [float(led[key]) for led in ledgers if _number(led.get(key)) is not None]
+        values = [float(getattr(ledger, key)) for ledger in ledgers]
         return sum(values) / len(values) if values else None
 
-    peaks = [int(led["peak_memory_bytes"]) for led in ledgers if led.get("peak_memory_bytes")]
+    peaks = [ledger.peak_memory_bytes for ledger in ledgers if ledger.peak_memory_bytes]
     return Cost(
-        parameters=architecture.get("parameters"),
-        paper_parameters=architecture.get("paper_parameters"),
-        flops_step=_number(profile.get("flops_step")),
+        parameters=entrant.parameters,
+        paper_parameters=entrant.paper_parameters,
+        flops_step=_number(profile.flops_step) if profile else None,
         device_seconds=mean("device_seconds"),
         steps=mean("steps"),
         voxels=mean("voxels"),
         flops=mean("flops"),
         patches_per_s=mean("patches_per_s"),
-        inference_ms=_number(profile.get("inference_ms")),
+        inference_ms=profile.inference_ms if profile else None,
         peak_memory_bytes=max(peaks, default=None),
-        device=str(experiment.get("device", {}).get("name") or ""),
+        device=device,
     )
 
 

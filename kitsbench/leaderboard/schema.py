@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from kitsbench.configuration import Setting
+from kitsbench.documents import Document, Part
+from kitsbench.experiments.records import BudgetNote, FoldsNote
 from kitsbench.metrics import find
-
-SCHEMA_VERSION = 1
-
-
-class _Strict(BaseModel):
-    """Unknown keys are errors, and so are NaN and infinities."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+from kitsbench.training.failures import Reason
 
 
-class Dataset(_Strict):
+class Dataset(Part):
     """The scans, and whether they are real.
 
     Attributes
@@ -42,7 +38,7 @@ class Dataset(_Strict):
     note: str = ""
 
 
-class RecipeNote(_Strict):
+class RecipeNote(Part):
     """How was trained.
 
     Attributes
@@ -60,43 +56,7 @@ class RecipeNote(_Strict):
     full: dict[str, Any]
 
 
-class BudgetNote(_Strict):
-    """What one training run could spend.
-
-    Attributes
-    ----------
-    text : str
-        As ``--budget`` takes it, such as ``2h``.
-    amount : float
-        In the unit.
-    unit : str
-        ``seconds`` on the device, ``steps``, ``voxels`` or ``flops``.
-    """
-
-    text: str
-    amount: float = Field(gt=0)
-    unit: str
-
-
-class Folds(_Strict):
-    """Which parts of the split were tested.
-
-    Attributes
-    ----------
-    count : int
-        Folds of the split.
-    used : list of int
-        Those that were held out in turn.
-    split_id : str
-        Hash of which case is in which fold.
-    """
-
-    count: int = Field(ge=1)
-    used: list[int] = Field(min_length=1)
-    split_id: str
-
-
-class Score(_Strict):
+class Score(Part):
     """A mean with its interval; null where it is undefined.
 
     Attributes
@@ -139,7 +99,7 @@ class Score(_Strict):
         return self
 
 
-class Rank(_Strict):
+class Rank(Part):
     """Place within the experiment that made the entry; groups compare nowhere else.
 
     Attributes
@@ -165,7 +125,7 @@ class Rank(_Strict):
     scope: Literal["L0", "L1", "L2", ""] = ""
 
 
-class Trials(_Strict):
+class Trials(Part):
     """The training runs behind the scores, failed ones included.
 
     Attributes
@@ -174,14 +134,14 @@ class Trials(_Strict):
         How many ended so.
     reasons : dict of str to int
         Why those that failed did, and how often.
-    ids : list of str
+    ids : tuple of str
         Of all of them.
     """
 
     finished: int = Field(ge=0)
     failed: int = Field(ge=0)
-    reasons: dict[str, int] = Field(default_factory=dict)
-    ids: list[str]
+    reasons: dict[Reason, int] = Field(default_factory=dict)
+    ids: tuple[str, ...]
 
     @model_validator(mode="after")
     def _counts(self) -> Trials:
@@ -195,7 +155,7 @@ class Trials(_Strict):
         return self
 
 
-class Cost(_Strict):
+class Cost(Part):
     """What the architecture is and spent; means over the finished trials. Null: not known.
 
     Attributes
@@ -229,13 +189,14 @@ class Cost(_Strict):
     device: str = ""
 
 
-class Provenance(_Strict):
+class Provenance(Part):
     """Where the entry comes from.
 
     Attributes
     ----------
     kitsbench : str
-        Version of this package.
+        Version of this package that trained, not the one that wrote the entry; several, with
+        commas, where trials were trained by several.
     distribution, version : str
         Package of the plugin; empty for a single file.
     source_hash : str
@@ -254,13 +215,13 @@ class Provenance(_Strict):
     distribution: str
     version: str
     source_hash: str
-    config: dict[str, Any]
+    config: dict[str, Setting]
     command: str
     created: str
     environment: dict[str, Any] = Field(default_factory=dict)
 
 
-class Entry(_Strict):
+class Entry(Document):
     """One architecture's row in a leaderboard.
 
     Attributes
@@ -284,10 +245,12 @@ class Entry(_Strict):
         Hash of the trials of the experiment; ranks and groups hold within it.
     rank : Rank or None
         None where nothing was compared.
-    scores : list of Score
+    scores : tuple of Score
         Of the regions of every protocol that was scored.
     trials, cost, provenance : Trials, Cost, Provenance
     """
+
+    remedy: ClassVar[str] = "Restore it, or add the entry again: `kitsbench leaderboard add`."
 
     schema_version: Literal[1] = 1
     name: str = Field(min_length=1)
@@ -299,11 +262,11 @@ class Entry(_Strict):
     endpoint: str = Field(pattern=r"^[^:]+:[^:]+$")
     recipe: RecipeNote
     budget: BudgetNote
-    folds: Folds
+    folds: FoldsNote
     seeds: int = Field(ge=1)
     experiment: str
     rank: Rank | None = None
-    scores: list[Score]
+    scores: tuple[Score, ...]
     trials: Trials
     cost: Cost
     provenance: Provenance
@@ -340,7 +303,7 @@ class Entry(_Strict):
             "recipe": self.recipe.digest,
             "budget": self.budget.text,
             "split": self.folds.split_id,
-            "folds": self.folds.used,
+            "folds": list(self.folds.used),
             "seeds": self.seeds,
             "synthetic": self.synthetic,
         }
@@ -352,7 +315,7 @@ def file_name(name: str) -> str:
     Parameters
     ----------
     name : str
-        Label of the architecture.
+        Display name of the entrant.
     """
     slug = re.sub(r"[^a-z0-9._=]+", "-", name.lower()).strip("-.")
     return f"{slug or 'entry'}.json"

@@ -38,7 +38,7 @@ class ProfileJob:
 
     Parameters
     ----------
-    label, location : str
+    name, location : str
         Name in tables, and what the registry finds the plugin by.
     spec, recipe : Spec, Recipe
     device, precision : str
@@ -54,7 +54,7 @@ class ProfileJob:
         About how long each of the three measurements may take.
     """
 
-    label: str
+    name: str
     location: str
     spec: Spec
     recipe: Recipe
@@ -92,7 +92,7 @@ def profile(job: ProfileJob, timeout: float = 180.0) -> dict[str, Any]:
     try:
         return dict(call_isolated(measure, job, timeout=timeout))
     except IsolatedFailure as error:
-        raise KitsbenchError(f"{job.label} could not be measured: {error}") from error
+        raise KitsbenchError(f"{job.name} could not be measured: {error}") from error
 
 
 def measure(job: ProfileJob) -> dict[str, Any]:
@@ -135,11 +135,10 @@ def measure(job: ProfileJob) -> dict[str, Any]:
     inference = _time(infer, device, job.seconds)
     low, median, high = np.percentile(steps, (25, 50, 75)) * 1000
     return {
-        "architecture": job.label,
         "parameters": cost.parameters,
         "flops_forward": cost.flops_forward,
         "flops_step": cost.flops_step,
-        "patch": list(job.spec.grids[0].shape),
+        "patch": job.spec.grids[0].shape,
         "voxels": math.prod(job.spec.grids[0].shape),
         "batch": batch,
         "device": device.type,

@@ -41,18 +41,16 @@ class Analysis:
     summary: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
-    def labels(self) -> list[str]:
-        """Architectures in the order in which the experiment names them."""
-        named = [str(a["label"]) for a in self.results.experiment.get("architectures", [])]
-        met = [t.architecture for t in self.results.trials if t.fold >= 0]
-        return list(dict.fromkeys([*named, *met]))
+    def names(self) -> list[str]:
+        """Display names of the entrants in the order of the experiment."""
+        return [entrant.name for entrant in self.results.experiment.entrants]
 
     @property
     def scored(self) -> list[str]:
         """Architectures with scores, best first as far as they are ranked."""
         ranked = [str(row["architecture"]) for row in self.ranking]
         met = dict.fromkeys(self.results.scores["architecture"])
-        return [*ranked, *(label for label in self.labels if label in met and label not in ranked)]
+        return [*ranked, *(name for name in self.names if name in met and name not in ranked)]
 
     @property
     def ranking(self) -> list[dict[str, Any]]:
@@ -85,18 +83,18 @@ class Analysis:
         value = self.comparison.get("margin")
         return None if value is None else float(value)
 
-    def role(self, label: str) -> str:
+    def role(self, name: str) -> str:
         """What an architecture is beside trained by itself, in a few words; empty if nothing."""
-        entries = {str(a["label"]): a for a in self.results.experiment.get("architectures", [])}
-        entry = entries.get(label, {})
-        members = [str(name) for name in entry.get("members") or []]
-        if entry.get("tta") is not None:
-            return f"networks of {label.rpartition('+')[0]}"
-        if members:
-            kind = "vote" if entry.get("combine") == "vote" else "mean"
-            return f"ensemble: {kind} of {words.listing(members, most=5)}"
-        if not entry.get("asked", True):
-            users = [name for name, other in entries.items() if label in other.get("members", [])]
+        experiment = self.results.experiment
+        entrant = experiment.entrant(name)
+        if entrant is None:
+            return ""
+        if entrant.tta is not None:
+            return f"networks of {name.rpartition('+')[0]}"
+        if entrant.members:
+            return f"ensemble: {entrant.combine} of {words.listing(list(entrant.members), most=5)}"
+        if not entrant.asked:
+            users = [other.name for other in experiment.entrants if name in other.members]
             return f"trained as a member of {words.listing(users)} only"
         return ""
 
@@ -128,8 +126,8 @@ def analyse(results: Results) -> Analysis:
         With an obstacle in words where the scores do not allow a comparison.
     """
     experiment = results.experiment
-    region, metric = str(experiment.get("endpoint", "tumor:dice")).split(":")
-    protocol = str(experiment.get("protocol", "kits19"))
+    region, metric = experiment.endpoint.split(":")
+    protocol = experiment.protocol
     scores = results.scores
     if scores.empty:
         return Analysis(results, protocol, region, metric, obstacle="No trial has finished.")
@@ -144,8 +142,7 @@ def analyse(results: Results) -> Analysis:
             comparison = compare(
                 scores[scores["metric"].isin(STORED_METRICS) | (scores["metric"] == metric)],
                 endpoint=(region, metric),
-                rule=Rule(fold_count=experiment.get("folds", {}).get("count")),
-                margins=experiment.get("margins") or None,
+                rule=Rule(fold_count=experiment.folds.count),
                 protocol=protocol,
             ).to_dict()
     except KitsbenchError as error:

@@ -24,7 +24,7 @@ def answer(analysis: Analysis) -> list[str]:
     sentences = [_result(analysis)]
     if analysis.comparison:
         sentences += [_certainty(analysis), _scope(analysis), _gap(analysis)]
-    sentences += [_failures(analysis), _data(analysis)]
+    sentences += [_failures(analysis), versions(analysis), _data(analysis)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -34,12 +34,11 @@ def _result(analysis: Analysis) -> str:
         return "No trial has finished, so there are no scores; the reasons are listed below."
     ranking = analysis.ranking
     if not ranking:
-        label = analysis.scored[0]
-        row = analysis.row(analysis.protocol, label, analysis.region, analysis.metric)
-        number = f"{label} reaches a mean {endpoint} of {words.number(row.get('mean'))}"
+        name = analysis.scored[0]
+        row = analysis.row(analysis.protocol, name, analysis.region, analysis.metric)
+        number = f"{name} reaches a mean {endpoint} of {words.number(row.get('mean'))}"
         return f"{number} {interval_of_mean(row)}. {analysis.obstacle}"
-    budget = analysis.results.experiment.get("budget", {}).get("text", "")
-    condition = f"With {budget} for each training run" if budget else "In this experiment"
+    condition = f"With {analysis.results.experiment.budget.text} for each training run"
     if nothing_learned(analysis.metric, (row["mean"] for row in ranking)):
         return (
             f"{condition}, no architecture learned to find the region: the highest mean {endpoint} "
@@ -152,7 +151,7 @@ def _failures(analysis: Analysis) -> str:
     waiting = [trial for trial in trials if trial.state in ("pending", "running")]
     parts = []
     if failed:
-        names = list(dict.fromkeys(trial.architecture for trial in failed))
+        names = list(dict.fromkeys(trial.name for trial in failed))
         counted = "; the cases they should have segmented count as missed"
         parts.append(
             f"{len(failed)} of {words.plural(len(trials), 'trial')} failed "
@@ -163,26 +162,32 @@ def _failures(analysis: Analysis) -> str:
             f"{len(waiting)} of {words.plural(len(trials), 'trial')} are not finished: this "
             "report is preliminary."
         )
-    broken = [
-        str(a["label"])
-        for a in analysis.results.experiment.get("architectures", [])
-        if a.get("status", "ok") != "ok"
-    ]
+    broken = [e.name for e in analysis.results.experiment.entrants if e.status == "broken"]
     if broken:
         parts.append(f"{words.listing(broken)} could not be loaded.")
     return " ".join(parts)
 
 
+def versions(analysis: Analysis) -> str:
+    """That several versions of kitsbench trained what is compared; empty where one did."""
+    found = analysis.results.versions
+    if len(found) < 2:
+        return ""
+    return (
+        f"The trials were trained by kitsbench {words.listing(found)}. Trials whose numbers would "
+        "differ between two versions have different ids, but speed and memory may differ too."
+    )
+
+
 def _data(analysis: Analysis) -> str:
     experiment = analysis.results.experiment
-    dataset = experiment.get("dataset", {})
-    if dataset.get("synthetic"):
+    if experiment.dataset.synthetic:
         return (
             "The scans are synthetic: they are drawn by a program and show how the architectures "
             "learn under this budget. They say nothing about patients, and the ranking need not "
             "hold on real scans."
         )
-    if experiment.get("recipe", {}).get("name") == "paper":
+    if experiment.recipe is None:
         return (
             "Each architecture was trained by its paper's own recipe, so differences belong to "
             "architecture and recipe together."

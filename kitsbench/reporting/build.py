@@ -81,28 +81,28 @@ def write_report(analysis: Analysis, out: Path) -> Path:
 
 def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
     experiment = analysis.results.experiment
-    dataset = experiment.get("dataset", {})
+    dataset = experiment.dataset
     facts = [
-        ("Dataset", f"{dataset.get('name', '')}, {dataset.get('n_cases', '?')} cases"),
-        ("Budget", f"{experiment.get('budget', {}).get('text', '?')} a trial"),
-        ("Recipe", str(experiment.get("recipe", {}).get("name") or words.DASH)),
+        ("Dataset", f"{dataset.name}, {dataset.n_cases} cases"),
+        ("Budget", f"{experiment.budget.text} a trial"),
+        ("Recipe", experiment.recipe_name),
         (
             "Design",
-            f"{words.plural(len(experiment.get('folds', {}).get('used', [])), 'fold')} × "
-            f"{words.plural(int(experiment.get('seeds', 1)), 'seed')}",
+            f"{words.plural(len(experiment.folds.used), 'fold')} × "
+            f"{words.plural(experiment.seeds, 'seed')}",
         ),
-        ("Protocol", str(experiment.get("protocol", words.DASH))),
-        ("Device", str(experiment.get("device", {}).get("name") or words.DASH)),
+        ("Protocol", experiment.protocol),
+        ("Device", experiment.device.name),
     ]
     return {
-        "title": f"kitsbench report: {dataset.get('name', 'experiment')}",
+        "title": f"kitsbench report: {dataset.name}",
         "sentences": answer(analysis),
-        "synthetic": bool(dataset.get("synthetic")),
+        "synthetic": dataset.synthetic,
         "facts": facts,
         "sections": found,
         "glossary": words.GLOSSARY,
-        "created": str(experiment.get("created", ""))[:10],
-        "version": str(experiment.get("version", "")),
+        "created": experiment.created[:10],
+        "version": experiment.version,
     }
 
 
@@ -123,7 +123,7 @@ def _render(template: str, context: dict[str, Any]) -> str:
 
 
 def _breakable(text: str) -> Any:
-    """Let a long label break after a colon or a comma, and nowhere else."""
+    """Let a long name break after a colon or a comma, and nowhere else."""
     import markupsafe
 
     escaped = str(markupsafe.escape(text))
@@ -169,12 +169,12 @@ def _ledgers(results: Results) -> pd.DataFrame:
     rows = [
         {
             "trial": trial.id,
-            "architecture": trial.architecture,
+            "architecture": trial.name,
             "fold": trial.fold,
             "seed": trial.seed,
             "status": trial.state,
-            "reason": trial.status.get("reason"),
-            **trial.ledger,
+            "reason": trial.status.reason,
+            **(trial.ledger.plain() if trial.ledger else {}),
         }
         for trial in results.trials
     ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from kitsbench.experiments.results import TrialRecord
+from kitsbench.experiments.records import EntrantRecord, LedgerRecord, ProfileRecord
+from kitsbench.experiments.results import StoredTrial
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.tables import Table
+from kitsbench.training.ledger import StageRow
 
 
 def audit(analysis: Analysis) -> tuple[Table, str]:
@@ -28,19 +31,19 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
     shares: list[float] = []
     overshoots: list[float] = []
     energies: list[float | None] = []  # a column only where a device reports it
-    for label in analysis.labels:
-        done = [t for t in analysis.results.trials if _done(t, label)]
+    for name in analysis.names:
+        done = [t for t in analysis.results.trials if _done(t, name)]
+        ledgers = [t.ledger for t in done if t.ledger is not None]
         if not done:
             continue
-        if any(t.trial.get("members") for t in done):
+        if not all(t.trained for t in done):
             # An ensemble trains nothing itself; what its members spent stands in their rows.
-            memory = max(_values([t.ledger for t in done], "peak_memory_bytes"), default=None)
+            memory = max(_values(ledgers, "peak_memory_bytes"), default=None)
             blank = [words.DASH] * 8
-            role = analysis.role(label) or "ensemble"
+            role = analysis.role(name) or "ensemble"
             energies.append(None)
-            rows.append([f"{label}\n{role}", str(len(done)), *blank, words.memory(memory)])
+            rows.append([f"{name}\n{role}", str(len(done)), *blank, words.memory(memory)])
             continue
-        ledgers = [t.ledger for t in done]
         energies.append(_mean(ledgers, "energy_joules"))
         shares += _values(ledgers, "budget_spent_fraction")
         overshoots += _values(ledgers, "overshoot_steps")
@@ -50,7 +53,7 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
         share = wait / busy if wait is not None and busy else None
         rows.append(
             [
-                label,
+                name,
                 str(len(ledgers)),
                 f"{words.duration(_mean(ledgers, 'device_seconds'))}\n{words.duration(wall)}",
                 words.percent(_mean(ledgers, "budget_spent_fraction"), 1),
@@ -93,7 +96,7 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
 def _judgement(shares: list[float], overshoots: list[float], analysis: Analysis) -> str:
     if not shares:
         return "No trial has finished, so nothing was spent that could be compared."
-    text = analysis.results.experiment.get("budget", {}).get("text", "the budget")
+    text = analysis.results.experiment.budget.text
     low, high = words.percent(min(shares), 1), words.percent(max(shares), 1)
     span = low if low == high else f"between {low} and {high}"
     late = ""
@@ -121,27 +124,21 @@ def cost(analysis: Analysis) -> Table | None:
         None where nothing is known about any architecture.
     """
     rows = []
-    for entry in analysis.results.experiment.get("architectures", []):
-        label = str(entry["label"])
-        profile = analysis.results.profiles.get(label, {})
-        known = {**entry, **{k: v for k, v in profile.items() if v is not None}}
-        if not any(known.get(key) for key in ("parameters", "flops", "flops_forward")):
+    for entrant in analysis.results.experiment.entrants:
+        profile = analysis.results.profiles.get(entrant.name)
+        parameters = profile.parameters if profile else entrant.parameters
+        forward = (profile.flops_forward if profile else None) or entrant.flops
+        if not parameters and not forward:
             continue
-        compute = known.get("patches_per_s_compute")
-        full = known.get("patches_per_s_full")
         rows.append(
             [
-                f"{label}\n{analysis.role(label)}".rstrip("\n"),
-                _reduction(entry),
-                words.big(known.get("parameters")),
-                _relative(known.get("parameters"), known.get("paper_parameters")),
-                words.big(known.get("flops_forward") or known.get("flops"), "FLOP"),
-                _relative(known.get("flops"), known.get("paper_flops")),
-                _step(known),
-                _milliseconds(known.get("inference_ms")),
-                words.big(compute),
-                words.big(full),
-                words.memory(known.get("peak_memory_bytes")),
+                f"{entrant.name}\n{analysis.role(entrant.name)}".rstrip("\n"),
+                _reduction(entrant),
+                words.big(parameters),
+                _relative(parameters, entrant.paper_parameters),
+                words.big(forward, "FLOP"),
+                _relative(entrant.flops, entrant.paper_flops),
+                *(_measured(profile) if profile else [words.DASH] * 5),
             ]
         )
     if not rows:
@@ -165,27 +162,42 @@ def cost(analysis: Analysis) -> Table | None:
 def notes(analysis: Analysis) -> list[str]:
     """What differs from the papers, a sentence each, such as pools that follow the patch."""
     return [
-        f"{entry['label']}: {note}"
-        for entry in analysis.results.experiment.get("architectures", [])
-        for note in entry.get("notes") or []
+        f"{entrant.name}: {note}"
+        for entrant in analysis.results.experiment.entrants
+        for note in entrant.notes
     ]
 
 
-def _reduction(entry: dict[str, Any]) -> str:
+def _measured(profile: ProfileRecord) -> list[str]:
+    """Cells of what was measured: step, inference, patches a second, memory."""
+    step = (
+        f"{_milliseconds(profile.train_step_ms)}\n"
+        f"[{_plain(profile.train_step_ms_low)}, {_plain(profile.train_step_ms_high)}]"
+    )
+    return [
+        step,
+        _milliseconds(profile.inference_ms),
+        words.big(profile.patches_per_s_compute),
+        words.big(profile.patches_per_s_full),
+        words.memory(profile.peak_memory_bytes),
+    ]
+
+
+def _reduction(entrant: EntrantRecord) -> str:
     """Preset, width, depth and patch of a configuration, and the paper's patch."""
-    if entry.get("members"):
+    if entrant.members:
         return "its members'"
-    config = entry.get("config") or {}
+    config = entrant.config
     scale = ", ".join(f"{key} {config[key]:g}" for key in ("width", "depth") if config.get(key))
-    first = ", ".join(filter(None, [str(entry.get("size") or ""), scale])) or words.DASH
-    patch, paper = entry.get("patch"), entry.get("paper_patch")
+    first = ", ".join(filter(None, [entrant.size or "", scale])) or words.DASH
+    patch, paper = entrant.patch, entrant.paper_patch
     if not patch:
         return first
     text = f"{first}\npatch {_edges(patch)}"
     return f"{text}, paper {_edges(paper)}" if paper and paper != patch else text
 
 
-def _edges(shape: list[int]) -> str:
+def _edges(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
@@ -202,16 +214,16 @@ def stages(analysis: Analysis) -> Table | None:
         None where every architecture trained in one stage and no plateau lowered a learning rate.
     """
     rows = []
-    for label in analysis.labels:
+    for entrant in analysis.names:
         ledgers = [
             t.ledger
             for t in analysis.results.trials
-            if _done(t, label) and not t.trial.get("members")
+            if _done(t, entrant) and t.trained and t.ledger is not None
         ]
-        if not any(len(x.get("stages") or []) > 1 or x.get("lr_reductions") for x in ledgers):
+        if not any(len(x.stages) > 1 or x.lr_reductions for x in ledgers):
             continue
-        names = dict.fromkeys(row["name"] for x in ledgers for row in x.get("stages") or [])
-        rows += [_stage(label, name, ledgers) for name in names]
+        names = dict.fromkeys(row.name for x in ledgers for row in x.stages)
+        rows += [_stage(entrant, name, ledgers) for name in names]
     if not rows:
         return None
     head = ["Architecture", "Stage", "Steps", "Device time", "Trained", "Frozen", "Learning rate"]
@@ -224,25 +236,23 @@ def stages(analysis: Analysis) -> Table | None:
     return Table([*head, "Plateaus"], rows, caption, text_columns=2)
 
 
-def _stage(label: str, name: str, ledgers: list[dict[str, Any]]) -> list[str]:
-    own = [row for x in ledgers for row in x.get("stages") or [] if row["name"] == name]
-    falls = [
-        [fall for fall in x.get("lr_reductions") or [] if fall["stage"] == name] for x in ledgers
-    ]
+def _stage(entrant: str, name: str, ledgers: list[LedgerRecord]) -> list[str]:
+    own = [row for x in ledgers for row in x.stages if row.name == name]
+    falls = [[fall for fall in x.lr_reductions if fall.stage == name] for x in ledgers]
     first = next((found for found in falls if found), [])
     steps = _values(own, "steps")
     span = f"{min(steps):.0f} to {max(steps):.0f}" if len(set(steps)) > 1 else ""
-    reasons = "; ".join(dict.fromkeys(str(row.get("ended_because")) for row in own))
-    where = ", ".join(str(fall["step"]) for fall in first[:6]) + (" …" if len(first) > 6 else "")
+    reasons = "; ".join(dict.fromkeys(str(row.ended_because) for row in own))
+    where = ", ".join(str(fall.step) for fall in first[:6]) + (" …" if len(first) > 6 else "")
     return [
-        label,
+        entrant,
         f"{name}\n{reasons}",
         f"{words.big(_mean(own, 'steps'))}\n{span}".rstrip("\n"),
         words.duration(_mean(own, "device_seconds")),
         words.big(_mean(own, "trained_parameters")),
         words.big(_mean(own, "frozen_parameters")),
-        f"{own[0].get('lr', words.DASH)}\n{own[0].get('schedule', '')}",
-        f"{len(first)} (step {where})\nto {first[-1]['factor']:.3g} of it" if first else "0",
+        f"{own[0].lr}\n{own[0].schedule}",
+        f"{len(first)} (step {where})\nto {first[-1].factor:.3g} of it" if first else "0",
     ]
 
 
@@ -251,30 +261,20 @@ def _conditions(analysis: Analysis) -> str:
     if not profiles:
         return "Not profiled; counts are those of the configuration that was trained."
     first = profiles[0]
-    patch = "×".join(str(edge) for edge in first.get("patch") or []) or "the recipe's"
-    where = first.get("device_name") or first.get("device") or "this machine"
     return (
-        f"Measured on {where} with {words.plural(int(first.get('threads') or 1), 'thread')}, patch "
-        f"{patch}, batch {first.get('batch', words.DASH)}. Step: forward, backward and optimiser "
+        f"Measured on {first.device_name} with {words.plural(first.threads, 'thread')}, patch "
+        f"{_edges(first.patch)}, batch {first.batch}. Step: forward, backward and optimiser "
         "(median and quartiles). Forward pass and inference: one patch; the share compares with "
         "the paper's network on the paper's patch. “With data” includes cutting and augmenting "
         "the patches; the gap to “compute” is what the loader costs."
     )
 
 
-def _step(known: dict[str, Any]) -> str:
-    low, high = known.get("train_step_ms_low"), known.get("train_step_ms_high")
-    text = _milliseconds(known.get("train_step_ms"))
-    if words.missing(low) or words.missing(high):
-        return text
-    return f"{text}\n[{_plain(low)}, {_plain(high)}]"
+def _milliseconds(value: float) -> str:
+    return f"{_plain(value)} ms"
 
 
-def _milliseconds(value: Any) -> str:
-    return words.DASH if words.missing(value) else f"{_plain(value)} ms"
-
-
-def _plain(value: Any) -> str:
+def _plain(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
@@ -285,14 +285,15 @@ def _relative(value: Any, paper: Any) -> str:
     return words.percent(share, 0 if share >= 0.1 else 1 if share >= 0.01 else 2)
 
 
-def _done(trial: TrialRecord, label: str) -> bool:
-    return trial.state == "finished" and trial.architecture == label and bool(trial.ledger)
+def _done(trial: StoredTrial, name: str) -> bool:
+    return trial.state == "finished" and trial.name == name and trial.ledger is not None
 
 
-def _values(ledgers: list[dict[str, Any]], key: str) -> list[float]:
-    return [float(ledger[key]) for ledger in ledgers if not words.missing(ledger.get(key))]
+def _values(rows: Sequence[LedgerRecord | StageRow], key: str) -> list[float]:
+    values = [getattr(row, key) for row in rows]
+    return [float(value) for value in values if value is not None]
 
 
-def _mean(ledgers: list[dict[str, Any]], key: str) -> float | None:
-    values = _values(ledgers, key)
+def _mean(rows: Sequence[LedgerRecord | StageRow], key: str) -> float | None:
+    values = _values(rows, key)
     return sum(values) / len(values) if values else None

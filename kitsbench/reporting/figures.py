@@ -76,15 +76,15 @@ def look(order: list[str]) -> dict[str, dict[str, Any]]:
     Parameters
     ----------
     order : list of str
-        Labels in the order of the experiment, so that a rank does not decide the colour.
+        Names in the order of the experiment, so that a rank does not decide the colour.
     """
     return {
-        label: {
+        name: {
             "color": PALETTE[i % len(PALETTE)],
             "marker": MARKERS[(i + i // len(PALETTE)) % len(MARKERS)],
             "linestyle": DASHES[i // len(PALETTE) % len(DASHES)],
         }
-        for i, label in enumerate(order)
+        for i, name in enumerate(order)
     }
 
 

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from kitsbench.errors import KitsbenchError
-from kitsbench.experiments.results import Results, TrialRecord
+from kitsbench.experiments.results import Results, StoredTrial
 from kitsbench.reporting import words
 from kitsbench.reporting.figures import Picture, style
 
@@ -60,7 +60,7 @@ def draw_overlays(results: Results, order: list[str]) -> tuple[list[Picture], li
     """
     pictures: list[Picture] = []
     problems: list[str] = []
-    for name in results.experiment.get("showcase", []):
+    for name in results.experiment.showcase:
         try:
             case = _load(results, str(name), order)
         except (KitsbenchError, OSError, ValueError) as error:
@@ -76,8 +76,7 @@ def draw_overlays(results: Results, order: list[str]) -> tuple[list[Picture], li
 def _load(results: Results, name: str, order: list[str]) -> _Case:
     from kitsbench.data.datasets.dataset import open_dataset
 
-    where = Path(str(results.experiment.get("dataset", {}).get("path", "")))
-    where = where if where.is_absolute() else results.workdir / where
+    where = Path(results.experiment.dataset.path)
     dataset = open_dataset(where)
     found = next((case for case in dataset.cases if case.id == name), None)
     if found is None or found.image is None or found.label is None:
@@ -85,14 +84,14 @@ def _load(results: Results, name: str, order: list[str]) -> _Case:
     image, spacing = _read(found.image)
     truth, _ = _read(found.label)
     predictions: dict[str, np.ndarray | None] = {}
-    for label in order:
-        file = _prediction(results.trials, label, name)
+    for entrant in order:
+        file = _prediction(results.trials, entrant, name)
         predicted = _read(file)[0] if file else None
         if predicted is not None and predicted.shape != truth.shape:
             raise ValueError(
                 f"{file} has the shape {predicted.shape}, its label map {truth.shape}."
             )
-        predictions[label] = predicted
+        predictions[entrant] = predicted
     return _Case(name, image, truth, predictions, spacing)
 
 
@@ -105,11 +104,11 @@ def _read(file: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
     return np.asanyarray(volume.dataobj).transpose(2, 1, 0), (z, y, x)
 
 
-def _prediction(trials: list[TrialRecord], label: str, case: str) -> Path | None:
+def _prediction(trials: list[StoredTrial], name: str, case: str) -> Path | None:
     """The label map of the first seed that kept one."""
     for trial in sorted(trials, key=lambda trial: trial.seed):
-        file = trial.folder / "predictions" / f"{case}.nii.gz"
-        if trial.architecture == label and trial.state == "finished" and file.is_file():
+        file = trial.folder.predictions / f"{case}.nii.gz"
+        if trial.name == name and trial.state == "finished" and file.is_file():
             return file
     return None
 
@@ -167,7 +166,7 @@ def _proportion(case: _Case, window: tuple[slice, slice]) -> float:
 
 
 def _draw(case: _Case, results: Results) -> Picture:
-    labels = {str(k): int(v) for k, v in results.experiment["dataset"]["labels"].items()}
+    labels = results.experiment.dataset.labels
     shown = [prediction for prediction in case.predictions.values() if prediction is not None]
     slices = choose_slices(case.truth, shown)
     panels = 1 + len(case.predictions)
@@ -222,7 +221,7 @@ def _dice(results: Results, case: str) -> dict[str, float]:
         (scores["case"] == case)
         & (scores["metric"] == "dice")
         & (scores["region"] == "tumor")
-        & (scores["protocol"] == results.experiment.get("protocol"))
+        & (scores["protocol"] == results.experiment.protocol)
         & (scores["status"] != "failed")
     ]
     return dict(rows.sort_values("seed").groupby("architecture")["value"].first())

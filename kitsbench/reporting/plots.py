@@ -38,7 +38,7 @@ def forest(pairs: list[dict[str, Any]], leader: str, margin: float | None) -> Pi
     pairs : list of dict
         Pairs of the endpoint, as in the JSON of ``compare``.
     leader : str
-        Label that comes first; of many pairs, only its own are drawn.
+        Name of the entrant that comes first; of many pairs, only its own are drawn.
     margin : float or None
         Half-width of the band in units of the metric.
     """
@@ -184,7 +184,7 @@ def per_case(
                 "y": "architecture",
                 "order": order,
                 "hue": "architecture",
-                "palette": {label: looks[label]["color"] for label in order},
+                "palette": {name: looks[name]["color"] for name in order},
                 "legend": False,
                 "ax": axes,
             }
@@ -226,18 +226,18 @@ def along_budget(
         for line, axis_name in zip(panels, horizontal, strict=True):
             for axes, name in zip(line, names, strict=True):
                 part = scores[scores["name"] == name]
-                for label in order:
-                    rows = part[part["architecture"] == label]
+                for entrant in order:
+                    rows = part[part["architecture"] == entrant]
                     if rows.empty:
                         continue
                     # Steps are long or short, so trials are scored at slightly different places.
                     rows = rows.sort_values("fraction")
                     grouped = rows.groupby(rows.groupby("trial").cumcount())
                     x, y = grouped[axis_name].mean(), grouped["value"].mean()
-                    axes.plot(x, y, label=label, markersize=4, **looks[label])
+                    axes.plot(x, y, label=entrant, markersize=4, **looks[entrant])
                     if len(order) <= _MOST_SHADES:
                         low, high = grouped["value"].min(), grouped["value"].max()
-                        axes.fill_between(x, low, high, color=looks[label]["color"], alpha=0.1)
+                        axes.fill_between(x, low, high, color=looks[entrant]["color"], alpha=0.1)
                 axes.set(
                     title=words.region_name(str(name).split(":")[0]),
                     ylabel=words.metric_name("dice"),
@@ -245,9 +245,9 @@ def along_budget(
                     if axis_name == "fraction"
                     else "Seconds on the device",
                 )
-        handles, labels = panels[0][0].get_legend_handles_labels()
+        handles, named = panels[0][0].get_legend_handles_labels()
         figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(4, len(labels)), handlelength=3
+            handles, named, loc="outside lower center", ncols=min(4, len(named)), handlelength=3
         )
     many = len(order) > _MOST_SHADES
     shade = "" if many else "; the shade spans the lowest and the highest trial"
@@ -264,7 +264,7 @@ def along_budget(
 def learning(curves: pd.DataFrame, order: list[str], colours: list[str]) -> Picture | None:
     """One panel an architecture, one line a trial: the loss against the share of the budget."""
     losses = _main_loss(curves[(curves["kind"] == "loss")])
-    shown = [label for label in order if (losses["architecture"] == label).any()]
+    shown = [name for name in order if (losses["architecture"] == name).any()]
     if not shown:
         return None
     looks = look(colours)
@@ -274,11 +274,11 @@ def learning(curves: pd.DataFrame, order: list[str], colours: list[str]) -> Pict
         figure = Figure(figsize=(0.6 + 3 * columns, 0.5 + 2.1 * rows), layout=_layout())
         short = words.short_names(shown, most=34)
         panels = figure.subplots(rows, columns, squeeze=False).flat
-        for axes, label in zip(panels, shown, strict=False):
-            part = losses[losses["architecture"] == label]
+        for axes, name in zip(panels, shown, strict=False):
+            part = losses[losses["architecture"] == name]
             for _, trial in part.groupby("trial", sort=False):
-                axes.plot(trial["fraction"], trial["value"], color=looks[label]["color"], lw=1)
-            axes.set_title(short[label], fontsize=9.5)
+                axes.plot(trial["fraction"], trial["value"], color=looks[name]["color"], lw=1)
+            axes.set_title(short[name], fontsize=9.5)
             axes.set(xlim=(0, 1.02), xlabel="Share of the budget", ylabel="Loss")
         for axes in list(figure.axes)[len(shown) :]:
             axes.remove()

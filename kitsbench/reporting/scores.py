@@ -18,17 +18,17 @@ def ranking(analysis: Analysis) -> Table | None:
         return None
     rows = []
     for row in analysis.ranking:
-        label = str(row["architecture"])
+        name = str(row["architecture"])
         rows.append(
             [
                 f"{row['rank']:g}",
-                f"{label}\n{_title(analysis, label)}".rstrip("\n"),
+                f"{name}\n{_title(analysis, name)}".rstrip("\n"),
                 str(row.get("group") or words.DASH),
                 words.number(row["mean"]),
                 interval_of_mean({**row, "metric": analysis.metric}),
                 _range(row.get("rank_low"), row.get("rank_high")),
                 words.percent(row.get("p_first")),
-                _trials(analysis, label),
+                _trials(analysis, name),
             ]
         )
     endpoint = words.endpoint_name(analysis.region, analysis.metric)
@@ -58,7 +58,7 @@ def region_tables(analysis: Analysis) -> list[tuple[str, Table]]:
         Heading and table. Left out are labels that the dataset does not have, and a label that
         is the same as a region scored before, since its numbers would be the same.
     """
-    labels = analysis.results.experiment.get("dataset", {}).get("labels", {})
+    labels = analysis.results.experiment.dataset.labels
     scores = analysis.results.scores
     tables = []
     seen: set[str] = set()
@@ -85,13 +85,13 @@ def _region_table(analysis: Analysis, protocol: str, region: str, meaning: str) 
     )
     metrics = [m for m in METRICS if m in measured or m in get_protocol(protocol).metrics]
     rows = []
-    for label in analysis.scored:
-        found = {m: analysis.row(protocol, label, region, m) for m in metrics}
+    for name in analysis.scored:
+        found = {m: analysis.row(protocol, name, region, m) for m in metrics}
         dice = found["dice"]
         undefined = max(int(row.get("n_undefined") or 0) for row in found.values())
         rows.append(
             [
-                label,
+                name,
                 *(_score(found[metric]) for metric in metrics),
                 _count(dice.get("n_cases")),
                 f"{_count(dice.get('n_folds'))} × {_count(dice.get('n_seeds'))}",
@@ -185,16 +185,14 @@ def secondary_table(analysis: Analysis) -> Table | None:
     )
 
 
-def _title(analysis: Analysis, label: str) -> str:
-    for entry in analysis.results.experiment.get("architectures", []):
-        if entry["label"] == label:
-            parts = [str(entry.get("title") or ""), analysis.role(label)]
-            return "; ".join(filter(None, parts))
-    return analysis.role(label)
+def _title(analysis: Analysis, name: str) -> str:
+    entrant = analysis.results.experiment.entrant(name)
+    title = "" if entrant is None else entrant.title
+    return "; ".join(filter(None, [title, analysis.role(name)]))
 
 
-def _trials(analysis: Analysis, label: str) -> str:
-    own = [trial for trial in analysis.results.trials if trial.architecture == label]
+def _trials(analysis: Analysis, name: str) -> str:
+    own = [trial for trial in analysis.results.trials if trial.name == name]
     failed = sum(trial.state == "failed" for trial in own)
     done = sum(trial.state == "finished" for trial in own)
     return f"{done}/{len(own)}" + (f", {failed} failed" if failed else "")

@@ -7,11 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from kitsbench.experiments.asked.resolve import DATASET
-from kitsbench.experiments.results import TrialRecord
 from kitsbench.metrics import METRICS, TRUTH_EMPTY
 from kitsbench.reporting import costs, plots, scores, setup, words
 from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.answer import versions
 from kitsbench.reporting.figures import Picture
 from kitsbench.reporting.overlays import draw_overlays
 from kitsbench.reporting.tables import Table
@@ -85,8 +84,8 @@ def pictures(found: list[Section]) -> list[Picture]:
 
 
 def _tuning(analysis: Analysis) -> Section | None:
-    found = analysis.results.experiment.get("tuning")
-    if not found:
+    found = analysis.results.experiment.tuning
+    if found is None:
         return None
     table, lead = tuning_table(found)
     return Section("tuning", "Tuning", lead, [Block(table=table)])
@@ -160,7 +159,7 @@ def _cases(analysis: Analysis) -> Section | None:
         positive = labels[(labels["region"] == "cyst") & ~labels["status"].isin(TRUTH_EMPTY)]
         own = table.loc[[*own.index, *positive.index]]
         regions += ["cyst"] if len(positive) else []
-    figure = plots.per_case(own, analysis.scored, analysis.labels, regions)
+    figure = plots.per_case(own, analysis.scored, analysis.names, regions)
     return Section("cases", "Every case", figure.caption, [Block(picture=figure)])
 
 
@@ -168,26 +167,18 @@ def _curves(analysis: Analysis) -> Section | None:
     curves = analysis.results.curves
     if curves.empty:
         return None
-    shown = [label for label in [*analysis.scored, *analysis.labels] if label]
+    shown = [name for name in [*analysis.scored, *analysis.names] if name]
     order = list(dict.fromkeys(shown))
-    unit = str(analysis.results.experiment.get("budget", {}).get("unit", ""))
+    unit = analysis.results.experiment.budget.unit
     drawn = [
-        plots.along_budget(with_end(analysis), order, analysis.labels, unit),
-        plots.learning(curves, order, analysis.labels),
+        plots.along_budget(with_end(analysis), order, analysis.names, unit),
+        plots.learning(curves, order, analysis.names),
     ]
     blocks = [Block(heading=figure.title, picture=figure) for figure in drawn if figure is not None]
     if not blocks:
         return None
     lead = "How quality grew with what was spent, and whether training had settled at the end."
     return Section("budget", "Along the budget", lead, blocks)
-
-
-def _watched(trial: TrialRecord) -> list[str]:
-    """Cases that a trial scored along its budget."""
-    recorded = trial.trial.get("curve_cases")
-    if recorded is None:
-        recorded = trial.trial.get("test_cases", [])[: DATASET.curve_cases]
-    return [str(case) for case in recorded]
 
 
 def with_end(analysis: Analysis) -> pd.DataFrame:
@@ -198,10 +189,12 @@ def with_end(analysis: Analysis) -> pd.DataFrame:
     results = analysis.results
     rows = []
     for trial in results.trials:
-        watched = _watched(trial)
+        if trial.state != "finished" or trial.record is None or trial.ledger is None:
+            continue
+        watched = trial.record.context.curve_cases
         scores = results.scores
         own = scores[
-            (scores["architecture"] == trial.architecture)
+            (scores["architecture"] == trial.name)
             & (scores["fold"] == trial.fold)
             & (scores["seed"] == trial.seed)
             & (scores["protocol"] == analysis.protocol)
@@ -209,7 +202,7 @@ def with_end(analysis: Analysis) -> pd.DataFrame:
             & scores["case"].isin(watched)
         ]
         curve = results.curves[results.curves["trial"] == trial.id]
-        if trial.state != "finished" or not (curve["kind"] == "score").any():
+        if not (curve["kind"] == "score").any():
             continue
         if (curve.loc[curve["kind"] == "score", "fraction"] >= 0.999).any():
             continue
@@ -217,12 +210,12 @@ def with_end(analysis: Analysis) -> pd.DataFrame:
             rows.append(
                 {
                     "trial": trial.id,
-                    "architecture": trial.architecture,
+                    "architecture": trial.name,
                     "fold": trial.fold,
                     "seed": trial.seed,
-                    "step": trial.ledger.get("steps"),
+                    "step": trial.ledger.steps,
                     "fraction": 1.0,
-                    "device_seconds": trial.ledger.get("device_seconds"),
+                    "device_seconds": trial.ledger.device_seconds,
                     "kind": "score",
                     "name": f"{region}:dice",
                     "value": value,
@@ -233,8 +226,9 @@ def with_end(analysis: Analysis) -> pd.DataFrame:
 
 def _fairness(analysis: Analysis) -> Section:
     table, sentence = costs.audit(analysis)
+    lead = " ".join(filter(None, [sentence, versions(analysis)]))
     blocks = [Block(table=table)] if table.rows else []
-    return Section("fairness", "Fairness audit: what each spent", sentence, blocks)
+    return Section("fairness", "Fairness audit: what each spent", lead, blocks)
 
 
 def _cost(analysis: Analysis) -> Section | None:
@@ -255,9 +249,9 @@ def _cost(analysis: Analysis) -> Section | None:
 
 
 def _overlays(analysis: Analysis) -> Section | None:
-    if not analysis.results.experiment.get("showcase"):
+    if not analysis.results.experiment.showcase:
         return None
-    drawn, problems = draw_overlays(analysis.results, analysis.labels)
+    drawn, problems = draw_overlays(analysis.results, analysis.names)
     blocks = [Block(heading=picture.title, picture=picture) for picture in drawn]
     if problems:
         blocks.append(Block(lines=problems))
@@ -284,7 +278,7 @@ def _failures(analysis: Analysis) -> Section:
 
 
 def _setup(analysis: Analysis) -> Section:
-    name = str(analysis.results.experiment.get("recipe", {}).get("name") or "unnamed")
+    name = analysis.results.experiment.recipe_name
     of = "of " if name == "paper" else ""
     blocks = [
         Block(heading="Folds and seeds", table=setup.folds(analysis)),

@@ -64,8 +64,8 @@ def _with(analysis: Analysis, comparison: dict[str, Any] | None) -> Analysis:
     return Analysis(**{**analysis.__dict__, "comparison": plain})
 
 
-def _summary(analysis: Analysis, label: str) -> dict[str, Any]:
-    return analysis.row(analysis.protocol, label, analysis.region, analysis.metric)
+def _summary(analysis: Analysis, name: str) -> dict[str, Any]:
+    return analysis.row(analysis.protocol, name, analysis.region, analysis.metric)
 
 
 def _table(analysis: Analysis) -> RichTable:
@@ -79,16 +79,15 @@ def _table(analysis: Analysis) -> RichTable:
     table.add_column("Steps", justify="right")
     table.add_column("Failed", justify="right")
     ranked = {str(row["architecture"]): row for row in analysis.ranking}
-    for label in analysis.scored:
-        row = ranked.get(label, {})
+    for name in analysis.scored:
+        row = ranked.get(name, {})
         # Ranked means are over the folds that all share, which may be fewer than the summary's.
-        mean = {**row, "metric": analysis.metric} if row else _summary(analysis, label)
-        own = [trial for trial in analysis.results.trials if trial.architecture == label]
-        done = [trial.ledger for trial in own if trial.state == "finished"]
-        steps = [ledger["steps"] for ledger in done if "steps" in ledger]
+        mean = {**row, "metric": analysis.metric} if row else _summary(analysis, name)
+        own = [trial for trial in analysis.results.trials if trial.name == name]
+        steps = [t.ledger.steps for t in own if t.state == "finished" and t.ledger is not None]
         table.add_row(
             f"{row['rank']:g}" if row else words.DASH,
-            escape(label),
+            escape(name),
             str(row.get("group") or words.DASH),
             words.number(mean.get("mean")),
             interval_of_mean(mean),

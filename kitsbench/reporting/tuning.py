@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from kitsbench.experiments.records import TuningRecord
 from kitsbench.reporting import words
 from kitsbench.reporting.tables import Table
 
 
-def tuning_table(tuning: dict[str, Any]) -> tuple[Table, str]:
+def tuning_table(tuning: TuningRecord) -> tuple[Table, str]:
     """A row for each architecture and fold, and a sentence on how settings were searched for.
 
     Parameters
     ----------
-    tuning : dict
-        Of ``experiment.json``.
+    tuning : TuningRecord
     """
     rows = []
-    for study in tuning["studies"]:
-        trials = study["trials"]
-        scored = [trial["score"] for trial in trials if trial["score"] is not None]
-        failed = sum(trial["status"] == "failed" for trial in trials)
+    for study in tuning.studies:
+        trials = study.trials
+        scored = [trial.score for trial in trials if trial.score is not None]
+        failed = sum(trial.status == "failed" for trial in trials)
         count = str(len(trials)) + (f" ({failed} failed)" if failed else "")
-        chosen = ", ".join(f"{key} {value:g}" for key, value in study["parameters"].items())
-        best = None if study["best"] is None else trials[study["best"]]["score"]
+        chosen = ", ".join(f"{key} {value:g}" for key, value in study.parameters.items())
+        best = None if study.best is None else trials[study.best].score
         rows.append(
             [
-                study["architecture"],
-                str(study["fold"]),
+                study.name,
+                str(study.fold),
                 count,
-                words.duration(study["ledger"]["device_seconds"]),
-                words.number(trials[0]["score"] if trials else None, 3),
+                words.duration(study.ledger["device_seconds"]),
+                words.number(trials[0].score if trials else None, 3),
                 words.number(min(scored, default=None), 3),
                 words.number(best, 3),
                 chosen or "the recipe as it is",
@@ -52,11 +50,10 @@ def tuning_table(tuning: dict[str, Any]) -> tuple[Table, str]:
         "the row, and is charged here and not to the budget."
     )
     ranges = [
-        f"{name} from {space['low']:g} to {space['high']:g}"
-        for name, space in tuning["space"].items()
+        f"{name} from {space.low:g} to {space.high:g}" for name, space in tuning.space.items()
     ]
     lead = (
-        f"Every architecture tried {tuning['trials']} settings in each fold before it was trained, "
+        f"Every architecture tried {tuning.trials} settings in each fold before it was trained, "
         f"over the same space ({', '.join(ranges)}); the first was the shared recipe itself."
     )
     return Table(head, rows, caption), lead

@@ -1,11 +1,10 @@
-"""What a training run may spend, and the ledger of what it did spend."""
+"""What a training run may spend."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from kitsbench.errors import UsageError
@@ -81,96 +80,3 @@ class Budget:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``trial.json``."""
         return {"text": str(self), "amount": self.amount, "unit": self.unit}
-
-
-@dataclass
-class Ledger:
-    """What a training run spent, in every currency.
-
-    Attributes
-    ----------
-    device_seconds : float
-        Time of transfer, augmentation, forward, backward and optimiser step on the device;
-        evaluation, checkpoints and logging are not in it.
-    steps, patches : int
-        Optimiser steps and patches seen.
-    voxels, flops : float
-        Input voxels of the first grid, and floating-point operations of forward and backward.
-    budget_spent_fraction : float
-        Spent over budget; not cut off at 1.
-    overshoot_steps, overshoot_seconds : float
-        What was spent beyond the budget, as a share of the last step and in device seconds.
-    peak_memory_bytes : int
-        Largest memory: the device allocator's figure on CUDA, resident memory of the process on
-        the CPU.
-    energy_joules : float or None
-        Of the device during training. None where the device does not report it.
-    loader_wait_s, evaluation_s, checkpoint_s, prediction_s, wall_s : float
-        Time that the budget does not count.
-    accumulation : int
-        Parts in which batches went through the network one after the other, because memory did
-        not hold more.
-    compiled : bool
-        Whether the network was compiled.
-    stages : list of dict
-        Each stage that was entered: its name, where it began, what it spent, which parameters
-        trained, by what, and why it ended (``share``, ``until`` or ``budget``).
-    lr_reductions : list of dict
-        Each time that a plateau rule lowered the learning rate: stage, step, and the factor on
-        the stage's learning rate from there on.
-    """
-
-    device_seconds: float = 0.0
-    steps: int = 0
-    patches: int = 0
-    voxels: float = 0.0
-    flops: float = 0.0
-    budget_spent_fraction: float = 0.0
-    overshoot_steps: float = 0.0
-    overshoot_seconds: float = 0.0
-    peak_memory_bytes: int = 0
-    energy_joules: float | None = None
-    loader_wait_s: float = 0.0
-    evaluation_s: float = 0.0
-    checkpoint_s: float = 0.0
-    prediction_s: float = 0.0
-    wall_s: float = 0.0
-    resumed: int = 0
-    accumulation: int = 1
-    compiled: bool = False
-    patches_per_s: float = 0.0
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    lr_reductions: list[dict[str, Any]] = field(default_factory=list)
-
-    def spent(self, unit: str) -> float:
-        """Amount spent in a budget's unit."""
-        return {
-            "seconds": self.device_seconds,
-            "steps": float(self.steps),
-            "voxels": self.voxels,
-            "flops": self.flops,
-        }[unit]
-
-    def fraction(self, budget: Budget) -> float:
-        """Progress: spent over budget, at most 1."""
-        return min(self.spent(budget.unit) / budget.amount, 1.0)
-
-    def close(self, budget: Budget, last: Mapping[str, float]) -> None:
-        """Fill in what follows from the rest, when training has ended.
-
-        Parameters
-        ----------
-        budget : Budget
-        last : mapping of str to float
-            {unit: what the last step spent}; that step went over the budget, if any did.
-        """
-        spent = self.spent(budget.unit)
-        self.budget_spent_fraction = spent / budget.amount
-        beyond = max(spent - budget.amount, 0.0)
-        self.overshoot_steps = beyond / last[budget.unit] if last.get(budget.unit) else 0.0
-        self.overshoot_seconds = self.overshoot_steps * last.get("seconds", 0.0)
-        self.patches_per_s = self.patches / self.device_seconds if self.device_seconds else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for ``ledger.json``."""
-        return asdict(self)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kitsbench.files import digest, read_json, write_json
+from kitsbench.documents import Document
+from kitsbench.errors import DataError
+from kitsbench.files import digest
 
 # A CPU's turn is short: it is measured before every first run in a working directory, and a
 # laptop's speed changes with its temperature more than with longer looking.
@@ -22,9 +25,34 @@ WORKLOAD = "3 convolutions with instance norm, forward, backward and SGD, versio
 VARIABLE = "KITSBENCH_CALIBRATION_SECONDS"
 
 
-def calibration(
+class DeviceSpeed(Document):
+    """How fast a device is: one file a machine and class of device.
+
+    Attributes
+    ----------
+    device_class : str
+        What a time budget is bound to.
+    speed_gflops, low, high : float
+        Median over the steps of the workload, and quartiles.
+    steps, seconds : int, float
+        How long was measured.
+    """
+
+    schema_version: Literal[1] = 1
+    device_class: str
+    host: str
+    threads: int
+    speed_gflops: float
+    low: float
+    high: float
+    steps: int
+    seconds: float
+    workload: str
+
+
+def device_speed(
     device: torch.device, device_class: str, threads: int, folder: Path
-) -> dict[str, Any]:
+) -> DeviceSpeed:
     """The speed of a device, measured once for each machine and kept in a folder.
 
     Parameters
@@ -39,16 +67,13 @@ def calibration(
 
     Returns
     -------
-    dict
-        ``class``; ``speed_gflops``, the median over the steps of a workload, with quartiles
-        ``low`` and ``high``; ``steps``, ``seconds``, ``workload``, ``host``.
+    DeviceSpeed
     """
     host = socket.gethostname()
     file = folder / f"{digest([device_class, host, WORKLOAD])}.json"
-    try:
-        return dict(read_json(file))
-    except (OSError, ValueError):
-        pass
+    # What cannot be read is measured again: nothing but time is lost.
+    with contextlib.suppress(DataError):
+        return DeviceSpeed.read(file)
     seconds = float(os.environ.get(VARIABLE, SECONDS.get(device.type, 5.0)))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -56,8 +81,8 @@ def calibration(
         measured = measure(device, seconds)
     finally:
         torch.set_num_threads(before)
-    found = {"class": device_class, "host": host, "threads": threads, **measured}
-    write_json(file, found)
+    found = DeviceSpeed(device_class=device_class, host=host, threads=threads, **measured)
+    found.write(file)
     return found
 
 

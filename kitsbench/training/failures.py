@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 
-REASONS = (
+Reason = Literal[
     "out-of-memory",
     "non-finite loss",
     "timeout",
@@ -17,9 +18,10 @@ REASONS = (
     "data error",
     "disk error",
     "wrong device",
+    "member failed",
     "internal error",
-)
-
+]
+"""Why a trial failed: a closed set, since tables, boards and programs sort by it."""
 
 # What torch and the libraries below it say in a RuntimeError, in small letters.
 OUT_OF_MEMORY = (
@@ -37,14 +39,14 @@ class TrialFailure(Exception):
     Parameters
     ----------
     reason : str
-        One of :data:`REASONS`.
+        One of :data:`Reason`.
     message : str
         One sentence for the tables.
     """
 
-    def __init__(self, reason: str, message: str):
+    def __init__(self, reason: Reason, message: str):
         super().__init__(message)
-        self.reason = reason
+        self.reason: Reason = reason
 
 
 def is_out_of_memory(error: BaseException) -> bool:

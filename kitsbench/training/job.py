@@ -14,8 +14,9 @@ from kitsbench.architecture import Architecture
 from kitsbench.data.preparation.store import PreparedStore
 from kitsbench.recipe import Recipe
 from kitsbench.spec import Spec
-from kitsbench.training.budget import Budget, Ledger
+from kitsbench.training.budget import Budget
 from kitsbench.training.distributed import SOLO, Team
+from kitsbench.training.ledger import Ledger
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,7 +18,6 @@ from kitsbench.data.batches.source import training_source
 from kitsbench.spec import Progress
 from kitsbench.training.accumulation import parts_within, saved_bytes, take_in_parts
 from kitsbench.training.average import WeightAverage
-from kitsbench.training.budget import Ledger
 from kitsbench.training.checkpoint import (
     drop_damaged,
     latest_checkpoint,
@@ -30,6 +29,7 @@ from kitsbench.training.distributed import team_clock
 from kitsbench.training.energy import EnergyMeter
 from kitsbench.training.failures import TrialFailure, plugin_code
 from kitsbench.training.job import Job, Outcome
+from kitsbench.training.ledger import Ending, Ledger, Price, Reduction, StageRow
 from kitsbench.training.memory import peak_memory
 from kitsbench.training.meta import count_step
 from kitsbench.training.networks import build_network, compiled, seed_everything
@@ -104,11 +104,7 @@ class _Run:
         self.augment = Augmenter(
             job.spec.grids, spacing, job.recipe.augmentation, job.window, job.seed
         )
-        # What a step spends in each currency; FLOPs follow the stage, seconds the clock.
-        self.price = {
-            "steps": 1.0,
-            "voxels": float(math.prod(job.spec.grids[0].shape) * job.recipe.batch),
-        }
+        self.price = Price(float(math.prod(job.spec.grids[0].shape) * job.recipe.batch))
         self.tracker, self.ledger, self.curve = StageTracker(), Ledger(), Curve()
         self.average: WeightAverage | None = None
         # Before a checkpoint is read, which holds the average as well.
@@ -141,10 +137,10 @@ class _Run:
         if self.average is not None:
             self.average.load({k[8:]: v for k, v in model.items() if k[:8] == "average."})
         self.tracker = StageTracker(**state["stage"])
-        self.ledger = Ledger(**state["ledger"])
+        self.ledger = Ledger.from_dict(state["ledger"])
         self.ledger.resumed += 1
         self.curve, self.evaluated = Curve(state["curve"]), state["evaluated"]
-        self.price = state["price"]
+        self.price = Price(**state["price"])
 
     def _save(self) -> None:
         # No currency pays for writing to a disk: the meters stand still before it begins.
@@ -169,7 +165,7 @@ class _Run:
             "ledger": self.ledger.to_dict(),
             "curve": self.curve.rows,
             "evaluated": self.evaluated,
-            "price": self.price,
+            "price": asdict(self.price),
         }
         save_checkpoint(
             self.job.folder, self.ledger.steps, model, self.optimiser.state_dict(), state
@@ -180,7 +176,7 @@ class _Run:
         self._harvest()
         self.ledger.device_seconds = self.clock.exact()
         # A clock that has been made for a resumed run knows of no step yet.
-        self.price["seconds"] = self.clock.last_step or self.price.get("seconds", 0.0)
+        self.price.seconds = self.clock.last_step or self.price.seconds
         self.energy.stop()
         self.ledger.energy_joules = self.team.energy(self.energy.joules)
 
@@ -206,30 +202,29 @@ class _Run:
             self.model, self.ledger.compiled = compiled(self.model), True
         # Other weights train, so another amount of memory is needed.
         self.settling = SETTLING
-        self.price["flops"] = self._count_flops(stage)
+        self.price.flops = self._count_flops(stage)
         stages = self.ledger.stages
         # A stage that goes on from a checkpoint has its row already.
         if len(stages) <= self.tracker.index:
             trained = sum(p.numel() for p in self.parameters)
             stages.append(
-                {
-                    "name": stage.name,
-                    "from_step": self.ledger.steps,
-                    "from_seconds": self.ledger.device_seconds,
-                    "from_fraction": self.tracker.begun,
-                    "steps": 0,
-                    "device_seconds": 0.0,
-                    "flops": 0.0,
-                    "flops_per_step": self.price["flops"],
-                    "optimiser": rule.name,
-                    "lr": rule.lr,
-                    "schedule": self.schedule.rule,
-                    "trained_parameters": trained,
-                    "frozen_parameters": sum(p.numel() for p in self.network.parameters())
-                    - trained,
-                    "ended_by": None,
-                    "ended_because": None,
-                }
+                StageRow(
+                    name=stage.name,
+                    from_step=self.ledger.steps,
+                    from_seconds=self.ledger.device_seconds,
+                    from_fraction=self.tracker.begun,
+                    steps=0,
+                    device_seconds=0.0,
+                    flops=0.0,
+                    flops_per_step=self.price.flops,
+                    optimiser=rule.name,
+                    lr=rule.lr,
+                    schedule=self.schedule.rule,
+                    trained_parameters=trained,
+                    frozen_parameters=sum(p.numel() for p in self.network.parameters()) - trained,
+                    ended_by=None,
+                    ended_because=None,
+                )
             )
 
     def _count_flops(self, stage: Stage) -> float:
@@ -254,14 +249,12 @@ class _Run:
             self.tracker.next(progress)
             self._enter_stage()
 
-    def _close_stage(self, by: str | None = None, because: str | None = None) -> None:
+    def _close_stage(self, by: Ending | None = None, because: str | None = None) -> None:
         """Write down what the current stage has spent so far, and why it ended if it did."""
         row = self.ledger.stages[-1]
-        row["steps"] = self.ledger.steps - row["from_step"]
-        row["flops"] = row["steps"] * row["flops_per_step"]
-        row["device_seconds"] = self.ledger.device_seconds - row["from_seconds"]
+        row.spend(self.ledger.steps, self.ledger.device_seconds)
         if by is not None:
-            row["ended_by"], row["ended_because"] = by, because
+            row.ended_by, row.ended_because = by, because
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -269,7 +262,7 @@ class _Run:
         job, ledger = self.job, self.ledger
         began, already = time.perf_counter(), ledger.wall_s
         self.saved_at = began
-        if self._is_spent() and ledger.stages[-1]["ended_by"] is not None:
+        if self._is_spent() and ledger.stages[-1].ended_by is not None:
             return self._outcome()  # a finished training was read back as it is
         self.energy.start()
         # A batch depends on (seed, step) alone, so to resume is to begin counting at another step.
@@ -357,8 +350,8 @@ class _Run:
         ledger.device_seconds = self.clock.estimate()
         ledger.steps += 1
         ledger.patches += job.recipe.batch
-        ledger.voxels += self.price["voxels"]
-        ledger.flops += self.price["flops"]
+        ledger.voxels += self.price.voxels
+        ledger.flops += self.price.flops
         # The step before is read only now: the device has this one to go on with.
         self._harvest()
         # A loss that is not finite is blamed on the cases of the whole batch, as in one process.
@@ -415,9 +408,8 @@ class _Run:
         # Each has computed the loss of the whole batch, and rounding shall not part them.
         numbers = self.team.same(reading.numbers())
         if self.tracker.observe(numbers, self.schedule, reading.progress):
-            stage, factor = self.ledger.stages[-1]["name"], self.tracker.plateau["factor"]
-            reduction = {"stage": stage, "step": reading.step, "factor": factor}
-            self.ledger.lr_reductions.append(reduction)
+            stage, factor = self.ledger.stages[-1].name, self.tracker.plateau["factor"]
+            self.ledger.lr_reductions.append(Reduction(stage, reading.step, factor))
         self.curve.losses(reading, numbers, self.ledger.device_seconds)
 
     def _evaluate_if_due(self, progress: float) -> None:

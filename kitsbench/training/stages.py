@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Optimiser, Recipe, Schedule, Stage
+from kitsbench.training.ledger import Ending
 
 # However short the budget, fewer steps than these without a better loss are no plateau, and a
 # moving average remembers as many.
@@ -101,7 +102,7 @@ class StageTracker:
             return 1.0
         return min((progress - self.begun) / (end - self.begun), 1.0)
 
-    def is_over(self, progress: float, stages: Sequence[Stage]) -> tuple[str, str] | None:
+    def is_over(self, progress: float, stages: Sequence[Stage]) -> tuple[Ending, str] | None:
         """Why the current stage ends here, as a word and in words, or None.
 
         The word is ``until`` or ``share``. The last stage ends with the budget.

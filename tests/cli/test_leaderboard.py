@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+from pathlib import Path
 
 import pytest
 from command_line import call_kitsbench
 from reporting.workdirs import Plan, write_workdir
+from stored_files import damage
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +40,8 @@ def test_adding_twice_changes_nothing(root):
 
 
 def test_a_broken_entry_ends_with_code_2(root, tmp_path):
-    entry = json.loads((root / "boards" / "phantom" / "a.json").read_text())
-    entry["seeds"] = 0
-    (tmp_path / "a.json").write_text(json.dumps(entry))
+    file = Path(shutil.copy(root / "boards" / "phantom" / "a.json", tmp_path))
+    damage(file, lambda entry: entry.update(seeds=0))
     done = call_kitsbench("leaderboard", "check", tmp_path)
     assert done.code == 2
-    assert "a.json: seeds: " in done.out
+    assert "a.json: the key seeds is wrong" in done.out

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from command_line import environment
+from reporting.workdirs import Plan, trial_record
 
 from kitsbench.cli.progress import CountBar, TransferBars, TrialBars, counting, working
 
@@ -27,7 +28,7 @@ class Event:
 
 
 def task(name):
-    return SimpleNamespace(id=name, trial={"label": name, "fold": 0, "seed": 0})
+    return SimpleNamespace(id=name, trial=trial_record(Plan({name: 0.0}), name, 0, 0))
 
 
 def test_the_bar_of_all_trials_adds_up_those_that_run():

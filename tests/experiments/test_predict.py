@@ -125,11 +125,11 @@ def test_folds_choose_among_the_networks_of_an_architecture(finished, unknown_sc
 
 
 def test_a_scan_that_was_trained_on_is_called_that(trial, finished, phantom, tmp_path):
-    from kitsbench.files import read_json
+    from kitsbench.experiments.records import TrialRecord
 
     _, workdir, _ = finished
-    described = read_json(workdir / "trials" / trial[1] / "trial.json")
-    seen, unseen = described["train_cases"][0], described["test_cases"][0]
+    context = TrialRecord.read(workdir / "trials" / trial[1] / "trial.json").context
+    seen, unseen = context.train_cases[0], context.test_cases[0]
     command = ["predict", trial[1], "--workdir", workdir, "-o"]
     warned = call_kitsbench(*command, tmp_path / "a", scan_of(phantom, seen))
     assert warned.code == 0

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import pandas as pd
 import pytest
 from reporting.workdirs import Plan, write_workdir
+from stored_files import change
 
 from kitsbench.errors import DataError
+from kitsbench.experiments.records import ExperimentRecord, PlannedTrial
 from kitsbench.experiments.results import CURVE_COLUMNS, SCORE_COLUMNS, load_results
+from kitsbench.experiments.tables import SCORES, write_table
 
 FAILED = ("big", 1, 0, "out-of-memory")
 
@@ -29,9 +31,9 @@ def results(workdir):
 def test_every_trial_is_there_and_only_one_failed(results):
     assert len(results.trials) == 8
     failed = [t for t in results.trials if t.state == "failed"]
-    assert [(t.architecture, t.fold, t.seed) for t in failed] == [FAILED[:3]]
-    assert failed[0].status["reason"] == "out-of-memory"
-    assert failed[0].ledger == {}
+    assert [(t.name, t.fold, t.seed) for t in failed] == [FAILED[:3]]
+    assert failed[0].status.reason == "out-of-memory"
+    assert failed[0].ledger is None
 
 
 def test_scores_have_the_documented_columns_and_both_protocols(results):
@@ -42,8 +44,8 @@ def test_scores_have_the_documented_columns_and_both_protocols(results):
 
 def test_scores_equal_the_files_of_the_trials(results):
     trial = next(t for t in results.trials if t.state == "finished")
-    stored = pd.read_parquet(trial.folder / "scores.parquet")
-    keys = {"architecture": trial.architecture, "fold": trial.fold, "seed": trial.seed}
+    stored = pd.read_parquet(trial.folder.scores)
+    keys = {"architecture": trial.name, "fold": trial.fold, "seed": trial.seed}
     read = results.scores
     for column, value in keys.items():
         read = read[read[column] == value]
@@ -88,7 +90,7 @@ def test_distances_of_a_failed_trial_take_the_penalty_of_an_empty_prediction(tmp
             {**row, "case": "case_00001", "value": 3.5, "status": "ok"},
         ]
     )
-    pd.concat([table, extra]).to_parquet(file)
+    write_table(file, pd.concat([table, extra]), SCORES)
     scores = load_results(workdir).scores
     found = scores[(scores["status"] == "failed") & (scores["metric"] == "hd95_mm")]
     values = found.set_index("case")["value"]
@@ -144,11 +146,13 @@ def test_a_fold_on_which_nobody_finished_is_not_left_out(tmp_path):
 
 def test_a_planned_trial_that_never_started_is_pending(tmp_path):
     workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=2, seeds=1))
-    experiment = json.loads((workdir / "experiment.json").read_text())
-    experiment["trials"].append("never-started")
-    (workdir / "experiment.json").write_text(json.dumps(experiment))
+    file = workdir / "experiment.json"
+    more = PlannedTrial(id="never-started", name="a", fold=1, seed=1)
+    planned = ExperimentRecord.read(file).trials
+    change(file, ExperimentRecord, seeds=2, trials=(*planned, more))
     last = load_results(workdir).trials[-1]
-    assert (last.state, last.fold, last.architecture) == ("pending", -1, "(unknown)")
+    assert (last.state, last.fold, last.seed, last.name) == ("pending", 1, 1, "a")
+    assert (last.record, last.ledger, last.environment) == (None, None, None)
 
 
 def test_a_folder_without_an_experiment_is_refused(tmp_path):

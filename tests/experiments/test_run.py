@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from command_line import SMALL, call_kitsbench, start_kitsbench
 
+from kitsbench.experiments.records import TrialRecord
 from kitsbench.experiments.results import load_results
-from kitsbench.files import read_json
 
 
 def one_fold(phantom, budget):
@@ -50,7 +50,9 @@ def test_each_trial_leaves_the_documented_files(finished):
         assert "lease.json" not in names
         scores = pd.read_parquet(folder / "scores.parquet")
         assert set(scores["protocol"]) == {"kits19", "labels"}
-        assert set(scores["case"]) == set(read_json(folder / "trial.json")["test_cases"])
+        assert set(scores["case"]) == set(
+            TrialRecord.read(folder / "trial.json").context.test_cases
+        )
         labels = scores[scores["protocol"] == "labels"]
         assert set(labels["region"]) == {"kidney", "tumor"}
         curve = pd.read_parquet(folder / "curve.parquet")
@@ -231,9 +233,10 @@ def test_ensembles_share_the_trials_of_their_members(plugin, phantom, tmp_path):
     assert trials["mean_of_two"]["ledger"]["steps"] == 0
     results = load_results(tmp_path / "work")
     assert set(results.scores["architecture"]) == set(trials)
-    rows = {row["label"]: row for row in results.experiment["architectures"]}
-    parts = [rows[name]["parameters"] for name in rows["mean_of_two"]["members"]]
-    assert rows["mean_of_two"]["parameters"] == sum(parts)
+    ensemble = results.experiment.entrant("mean_of_two")
+    parts = [results.experiment.entrant(name).parameters for name in ensemble.members]
+    assert len(parts) == 2
+    assert ensemble.parameters == sum(parts)
     page = (tmp_path / "work" / "report" / "index.html").read_text().replace("<wbr>", "")
     assert "ensemble: mean of residual_unet and scau_unet" in page
     assert "trained as a member of mean_of_two and vote_of_two only" in page
@@ -251,9 +254,9 @@ def test_test_time_mirroring_is_scored_beside_and_trains_nothing(finished, tmp_p
     old = {t["id"] for t in first.json["trials"]}
     new = [t for t in done.json["trials"] if t["id"] not in old]
     assert [t["architecture"] for t in new] == ["alpha+mirror", "beta+mirror"]
-    trial = read_json(workdir / "trials" / new[0]["id"] / "trial.json")
-    assert trial["tta"] == [[2]]  # the matched recipe of a CPU mirrors left to right
-    assert trial["members"][0] in old
+    identity = TrialRecord.read(workdir / "trials" / new[0]["id"] / "trial.json").identity
+    assert identity.tta == ((2,),)  # the matched recipe of a CPU mirrors left to right
+    assert identity.members[0] in old
     scores = load_results(workdir).scores
     one = scores[(scores.protocol == "kits19") & (scores.metric == "dice")]
     means = one.groupby("architecture")["value"].mean()

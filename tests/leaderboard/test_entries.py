@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import shutil
+from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 from reporting.workdirs import Plan, write_workdir
+from stored_files import change, damage
 
 from kitsbench.errors import DataError, UsageError
+from kitsbench.experiments.records import Status
 from kitsbench.leaderboard import Entry, add_entries, check_boards, read_board, render_boards
 from kitsbench.leaderboard.markdown import render_board
-from kitsbench.leaderboard.schema import file_name
+from kitsbench.leaderboard.schema import Score, file_name
 
 FAILED = ("b:width=0.5", 1, 0, "out-of-memory")
 GAPS = {"a": 0.0, "b:width=0.5": 0.1}
@@ -49,7 +51,8 @@ def test_an_entry_holds_scores_cost_and_provenance(board):
     assert score.ci_low < score.mean < score.ci_high
     assert entry.score("kidney:recall", "labels") is not None
     assert entry.cost.steps == 120
-    assert entry.provenance.environment["torch"] == "2.6.0"
+    assert entry.provenance.environment["packages"]["torch"] == "2.6.0"
+    assert entry.provenance.kitsbench == "0.1.0"
     assert entry.trials.finished == 4
     assert entry.rank.scope == "L1"
 
@@ -91,8 +94,7 @@ def test_other_conditions_are_refused(board, tmp_path):
 
 def test_unfinished_experiments_are_refused(tmp_path):
     workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=1, showcase=0))
-    status = next(workdir.glob("trials/*/status.json"))
-    status.write_text('{"status": "running"}')
+    change(next(workdir.glob("trials/*/status.json")), Status, status="running", finished=None)
     with pytest.raises(DataError, match="1 of 2 trials"):
         add_entries(workdir, tmp_path / "board")
     assert not (tmp_path / "board").exists()
@@ -104,7 +106,7 @@ def test_a_published_board_passes_its_own_check(board):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("spoil", "message"),
     [
         (lambda e: e.update(seeds=3), "need 6 trials, 4 are listed"),
         (lambda e: e.update(synthetic=False), "disagree on whether the scans are synthetic"),
@@ -120,11 +122,14 @@ def test_a_published_board_passes_its_own_check(board):
         (lambda e: e.update(endpoint="tumor:hd95_mm"), "no score for the endpoint"),
     ],
 )
-def test_rules_of_the_schema(content, change, message):
-    changed = copy.deepcopy(content)
-    change(changed)
-    with pytest.raises(ValidationError, match=message):
-        Entry.model_validate(changed)
+def test_rules_of_the_schema(board, tmp_path, spoil, message):
+    file = Path(shutil.copy(board / "a.json", tmp_path))
+    Entry.read(file)
+    damage(file, spoil)
+    with pytest.raises(DataError, match=message) as refused:
+        Entry.read(file)
+    assert str(file) in str(refused.value)
+    assert "Restore it" in str(refused.value)
 
 
 def test_check_names_every_problem(board, content, tmp_path):
@@ -138,7 +143,7 @@ def test_check_names_every_problem(board, content, tmp_path):
     assert count == 4
     found = {problem.file.name: problem.message for problem in problems}
     assert set(found) == {"wrong.json", "z.json"}
-    assert "not JSON" in found["z.json"]
+    assert "is no JSON" in found["z.json"]
     messages = " ".join(p.message for p in problems)
     assert "belongs into c.json" in messages
     assert "its budget is '40s'" in messages
@@ -164,15 +169,13 @@ def test_the_page_is_ordered_and_honest(board):
 
 
 @pytest.mark.parametrize("metric", ["hd95_mm", "lesion_false_positives"])
-def test_the_smaller_stands_first_where_less_is_better(content, metric):
-    entries = []
+def test_the_smaller_stands_first_where_less_is_better(board, tmp_path, metric):
+    file, entries = Path(shutil.copy(board / "a.json", tmp_path)), []
     for name, mean in (("far", 7.0), ("near", 2.0)):
-        content.update(name=name, endpoint=f"tumor:{metric}")
-        score = {"protocol": "kits19", "region": "tumor", "metric": metric}
+        score = Score(protocol="kits19", region="tumor", metric=metric, mean=mean, n_cases=8)
+        endpoint = f"tumor:{metric}"
         entries.append(
-            Entry.model_validate(
-                {**content, "scores": [{**score, "mean": mean, "n_cases": 8}], "rank": None}
-            )
+            change(file, Entry, name=name, endpoint=endpoint, scores=(score,), rank=None)
         )
     page = render_board("phantom", entries)
     assert page.index("`near`") < page.index("`far`")

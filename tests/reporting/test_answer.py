@@ -8,6 +8,7 @@ import re
 import pytest
 from reporting.workdirs import Plan, write_workdir
 
+from kitsbench.experiments.records import PENDING
 from kitsbench.experiments.results import load_results
 from kitsbench.reporting.analysis import analyse
 from kitsbench.reporting.answer import answer, leaders
@@ -55,10 +56,8 @@ def test_equal_architectures_have_no_winner(tmp_path):
 
 
 def test_unfinished_trials_make_it_preliminary(analysis):
-    trials = [
-        dataclasses.replace(trial, status={"status": "running"})
-        for trial in analysis.results.trials
-    ]
+    running = PENDING.model_copy(update={"status": "running"})
+    trials = [dataclasses.replace(trial, status=running) for trial in analysis.results.trials]
     results = dataclasses.replace(analysis.results, trials=trials)
     text = " ".join(answer(dataclasses.replace(analysis, results=results)))
     assert "24 of 24 trials are not finished: this report is preliminary" in text

@@ -6,16 +6,22 @@ import base64
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
 from reporting.conftest import LONG, PLAN
-from reporting.workdirs import Plan, write_workdir
+from reporting.workdirs import Plan, broken_entrant, write_workdir
+from stored_files import change
 
 from kitsbench.errors import DataError
+from kitsbench.experiments.records import ExperimentRecord, LedgerRecord
+from kitsbench.experiments.results import load_results
+from kitsbench.experiments.tables import SCORES, write_table
 from kitsbench.reporting import build_report
 from kitsbench.statistics import compare, read_scores
+from kitsbench.training.ledger import Reduction
 
 _VOID = {"meta", "img", "br", "wbr", "link", "input", "hr"}
 
@@ -241,19 +247,33 @@ def test_stages_and_plateaus_are_shown_where_there_are_any(tmp_path):
     plan = Plan({"staged": 0.0, "plain": 0.1}, folds=1, seeds=1, showcase=0)
     workdir = write_workdir(tmp_path, plan)
     assert "Stages of training" not in build_report(workdir).read_text(encoding="utf-8")
-    common = {"lr": 1e-4, "schedule": "plateau"}
-    stages = [
-        {**common, "name": "coarse", "steps": 40, "device_seconds": 6.0, "trained_parameters": 700}
-        | {"frozen_parameters": 1300, "ended_because": "coarse.dice reached 0.95"},
-        {**common, "name": "all", "steps": 80, "device_seconds": 14.0, "trained_parameters": 2000}
-        | {"frozen_parameters": 0, "ended_because": "the budget was spent"},
-    ]
-    for file in workdir.glob("trials/*/ledger.json"):
-        trial = json.loads((file.parent / "trial.json").read_text())
-        if trial["label"] == "staged":
-            ledger = json.loads(file.read_text())
-            falls = [{"stage": "all", "step": step, "factor": 0.2} for step in (77, 99)]
-            file.write_text(json.dumps({**ledger, "stages": stages, "lr_reductions": falls}))
+    for trial in load_results(workdir).trials:
+        if trial.name == "staged":
+            (whole,) = trial.ledger.stages
+            common = {"lr": 1e-4, "schedule": "plateau"}
+            coarse = replace(
+                whole,
+                **common,
+                name="coarse",
+                steps=40,
+                device_seconds=6.0,
+                trained_parameters=700,
+                frozen_parameters=1300,
+                ended_by="until",
+                ended_because="coarse.dice reached 0.95",
+            )
+            every = replace(
+                whole,
+                **common,
+                name="all",
+                from_step=40,
+                from_seconds=6.0,
+                steps=80,
+                device_seconds=14.0,
+                trained_parameters=2000,
+            )
+            falls = tuple(Reduction("all", step, 0.2) for step in (77, 99))
+            change(trial.folder.ledger, LedgerRecord, stages=(coarse, every), lr_reductions=falls)
     text = build_report(workdir).read_text(encoding="utf-8")
     assert _Page(text).open == []
     section = text.split("Stages of training")[1].split("</section>")[0]
@@ -280,7 +300,7 @@ def test_scores_that_break_a_rule_do_not_hide_the_rest(tmp_path):
     file = next(workdir.glob("trials/*/scores.parquet"))
     table = pd.read_parquet(file)
     table.loc[0, "value"] = float("nan")
-    table.to_parquet(file)
+    write_table(file, table, SCORES)
     page = build_report(workdir).read_text(encoding="utf-8")
     assert "the status is ok" in page
     assert "Fairness audit" in page
@@ -299,10 +319,10 @@ def strange(tmp_path_factory):
     """A working directory with awkward names, a plugin that does not load, and its report."""
     plan = Plan({"<b>x</b>": 0.0, "y|z_&": 0.1}, folds=1, showcase=0)
     workdir = write_workdir(tmp_path_factory.mktemp("strange"), plan)
-    experiment = json.loads((workdir / "experiment.json").read_text())
-    broken = {"label": "ghost", "status": "broken", "error": "ImportError: no module ghost"}
-    experiment["architectures"].append(broken)
-    (workdir / "experiment.json").write_text(json.dumps(experiment))
+    file = workdir / "experiment.json"
+    broken = broken_entrant("ghost", "ImportError: no module ghost")
+    entrants = ExperimentRecord.read(file).entrants
+    change(file, ExperimentRecord, entrants=(*entrants, broken))
     return workdir, build_report(workdir).read_text(encoding="utf-8")
 
 

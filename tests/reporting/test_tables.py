@@ -8,7 +8,7 @@ import math
 import pandas as pd
 import pytest
 
-from kitsbench.experiments.asked.resolve import DATASET
+from kitsbench.experiments.records import TrialRecord
 from kitsbench.reporting import costs, scores, sections, words
 from kitsbench.reporting.tables import Table
 
@@ -84,7 +84,7 @@ def test_a_label_that_equals_a_region_is_not_shown_twice(analysis):
 
 def test_the_audit_judges_what_was_spent(analysis):
     table, sentence = costs.audit(analysis)
-    assert [row[0] for row in table.rows] == analysis.labels
+    assert [row[0] for row in table.rows] == analysis.names
     assert sentence == (
         "Every finished trial spent 100.0 % of its budget of 20s, and no trial went over it by "
         "more than 1 step."
@@ -93,10 +93,10 @@ def test_the_audit_judges_what_was_spent(analysis):
 
 def test_energy_is_a_column_only_where_a_device_reports_it(analysis):
     assert "Energy" not in costs.audit(analysis)[0].head
-    first = analysis.labels[0]
+    first = analysis.names[0]
     trials = [
-        dataclasses.replace(trial, ledger={**trial.ledger, "energy_joules": 5230.0})
-        if trial.architecture == first
+        dataclasses.replace(trial, ledger=trial.ledger.model_copy(update={"energy_joules": 5230.0}))
+        if trial.name == first
         else trial
         for trial in analysis.results.trials
     ]
@@ -107,16 +107,19 @@ def test_energy_is_a_column_only_where_a_device_reports_it(analysis):
 
 
 def test_an_ensemble_spends_nothing_itself(analysis):
-    first = analysis.labels[0]
-    trials = [
-        dataclasses.replace(
+    first = analysis.names[0]
+    nothing = {"device_seconds": 0.0, "steps": 0, "budget_spent_fraction": 0.0, "stages": ()}
+
+    def combined(trial):
+        identity = trial.record.identity.model_copy(update={"members": ("a", "b")})
+        return dataclasses.replace(
             trial,
-            trial={**trial.trial, "members": ["a", "b"]},
-            ledger={"device_seconds": 0.0, "steps": 0, "budget_spent_fraction": 0.0},
+            record=TrialRecord.of(identity, trial.record.context),
+            ledger=trial.ledger.model_copy(update=nothing),
         )
-        if trial.architecture == first
-        else trial
-        for trial in analysis.results.trials
+
+    trials = [
+        combined(trial) if trial.name == first else trial for trial in analysis.results.trials
     ]
     results = dataclasses.replace(analysis.results, trials=trials)
     table, sentence = costs.audit(dataclasses.replace(analysis, results=results))
@@ -130,15 +133,16 @@ def test_curves_end_with_the_scores_of_the_cases_that_were_watched(analysis):
     last = curves[(curves["fraction"] == 1.0) & (curves["name"] == "tumor:dice")]
     assert len(last) == 23  # one trial failed
     trial = next(t for t in analysis.results.trials if t.state == "finished")
-    table = pd.read_parquet(trial.folder / "scores.parquet")
+    table = pd.read_parquet(trial.folder.scores)
     own = table[
         (table["protocol"] == "kits19") & (table["region"] == "tumor") & (table["metric"] == "dice")
     ]
-    watched = trial.trial["test_cases"][: DATASET.curve_cases]
+    watched = trial.record.context.curve_cases
     expected = own[own["case"].isin(watched)]["value"].mean()
     assert last.set_index("trial").loc[trial.id, "value"] == pytest.approx(expected)
 
 
 def test_the_cost_table_compares_with_the_paper(analysis):
     rows = {row[0]: row for row in costs.cost(analysis).rows}
-    assert rows["unet3d"][1:4] == ["tiny, width 0.25", "100 k", "0.62 %"]
+    size = "tiny, width 0.25\npatch 16×64×64"
+    assert rows["unet3d"][1:4] == [size, "100 k", "0.62 %"]

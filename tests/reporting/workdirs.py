@@ -1,15 +1,44 @@
-"""Writes small working directories in the documented format, for the tests of several rooms."""
+"""Writes small working directories as a run leaves them, for the tests of several rooms.
+
+Every file goes through the class that a run writes it by, so that nothing here can invent a key.
+"""
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
+from reporting.drawn_scans import write_prediction, write_scan
+
+from kitsbench.experiments.asked.resolve import DATASET
+from kitsbench.experiments.machines.environment import PACKAGES
+from kitsbench.experiments.plan.estimate import profile_file
+from kitsbench.experiments.records import (
+    BudgetNote,
+    DatasetNote,
+    DeviceNote,
+    EntrantRecord,
+    EnvironmentRecord,
+    ExperimentRecord,
+    FoldsNote,
+    LedgerRecord,
+    PlannedTrial,
+    ProfileRecord,
+    Status,
+    TrialContext,
+    TrialIdentity,
+    TrialRecord,
+)
+from kitsbench.experiments.tables import CURVE, SCORES, write_table
+from kitsbench.experiments.trial.folder import TrialFolder
+from kitsbench.files import digest
+from kitsbench.recipe import Recipe
+from kitsbench.training.device_speed import WORKLOAD, DeviceSpeed
+from kitsbench.training.ledger import StageRow
 
 REGIONS = {
     "kits19": {"kits19": ["kidney_and_tumor", "tumor"], "labels": ["kidney", "tumor"]},
@@ -22,15 +51,28 @@ LABELS = {
     "kits19": {"kidney": 1, "tumor": 2},
     "kits23": {"kidney": 1, "tumor": 2, "cyst": 3},
 }
-# RAS array (x, y, z) -> array of a KiTS file: slices first, then rows to the back, then to the
-# left; the affine says so.
-SPACING = (3.0, 1.6, 1.6)
-SHAPE = (20, 72, 88)
+RECIPE = Recipe("matched", spacing=(3.0, 1.62, 1.62), patch=(16, 64, 64))
+CONFIG: dict[str, str | float] = {"size": "tiny", "width": 0.25}
+FINGERPRINT, SPLIT = "0123456789abcdef", "feedbeeffeedbeef"
+DEVICE = "Test CPU"
+BEGAN, ENDED = "2026-11-21T10:00:00+00:00", "2026-11-21T10:01:00+00:00"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a working directory shall hold."""
+    """What a working directory shall hold.
+
+    Attributes
+    ----------
+    gaps : dict of str to float
+        Architectures by their display names, and how much better than 0.7 each scores.
+    failed : tuple of (str, int, int, str)
+        Name, fold and seed of trials that failed, and the reason.
+    showcase : int
+        Cases that the report shows.
+    budget : (str, float, str)
+        Text, amount and unit.
+    """
 
     gaps: dict[str, float]
     folds: int = 3
@@ -44,160 +86,235 @@ class Plan:
     profiles: bool = True
     synthetic: bool = True
 
+    @property
+    def cases(self) -> list[str]:
+        """Every case of the dataset."""
+        return [f"case_{number:05d}" for number in range(self.folds * self.cases_per_fold)]
+
+    @property
+    def note(self) -> BudgetNote:
+        """The budget as files tell it."""
+        text, amount, unit = self.budget
+        return BudgetNote.model_validate({"text": text, "amount": amount, "unit": unit})
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+        return "phantom" if self.synthetic else "kits19"
+
 
 def write_workdir(folder: Path, plan: Plan) -> Path:
     """Write ``experiment.json``, trials, profiles and the dataset that the overlays need."""
     folder.mkdir(parents=True, exist_ok=True)
-    n_cases = plan.folds * plan.cases_per_fold
-    cases = [f"case_{i:05d}" for i in range(n_cases)]
-    dataset = folder / "dataset"
-    for case in cases[: max(plan.showcase, 1)]:
-        write_scan(dataset / case, plan.layout, int(case[-5:]))
-    ids = []
-    for fold in range(plan.folds):
-        for label in plan.gaps:
-            for seed in range(plan.seeds):
-                reason = next((f[3] for f in plan.failed if f[:3] == (label, fold, seed)), None)
-                ids.append(_write_trial(folder, plan, cases, label, fold, seed, reason))
-    for number, label in enumerate(plan.gaps):
-        if plan.profiles:
-            _json(folder / "profiles" / f"profile-{number}.json", _profile(label, number))
-    _json(
-        folder / "experiment.json",
-        {
-            "version": "0.1.0",
-            "created": "2026-11-21T10:00:00+00:00",
-            "command": "kitsbench run --all --seeds 2",
-            "dataset": {
-                "name": "phantom" if plan.synthetic else "kits19",
-                "path": str(dataset),
-                "layout": plan.layout,
-                "labels": LABELS[plan.layout],
-                "fingerprint": "0123456789abcdef",
-                "n_cases": n_cases,
-                "excluded": {"case_00099": "the label map has another shape than the image"},
-                "synthetic": plan.synthetic,
-                "note": "made by kitsbench data phantom" if plan.synthetic else "",
-            },
-            "protocol": next(iter(REGIONS[plan.layout])),
-            "endpoint": "tumor:dice",
-            "margins": {"tumor:dice": 0.02},
-            "recipe": {"name": "matched", "spacing": [3.0, 1.62, 1.62], "patch": [16, 64, 64]},
-            "budget": dict(zip(("text", "amount", "unit"), plan.budget, strict=True)),
-            "folds": {
-                "count": plan.folds,
-                "used": list(range(plan.folds)),
-                "split_id": "feedbeef",
-            },
-            "seeds": plan.seeds,
-            "device": {"kind": "cpu", "name": "Test CPU", "threads": 1},
-            "architectures": [_architecture(label, i) for i, label in enumerate(plan.gaps)],
-            "trials": ids,
-            "showcase": cases[: plan.showcase],
-        },
-    )
+    for case in plan.cases[: max(plan.showcase, 1)]:
+        write_scan(folder / "dataset" / case, plan.layout, int(case[-5:]))
+    failed = {entry[:3]: entry[3] for entry in plan.failed}
+    trials = [
+        _write_trial(folder, plan, name, fold, seed, failed.get((name, fold, seed)))
+        for seed in range(plan.seeds)
+        for fold in range(plan.folds)
+        for name in plan.gaps
+    ]
+    for number, name in enumerate(plan.gaps if plan.profiles else ()):
+        _profile(name, number).write(profile_file(folder, name))
+    _experiment(folder, plan, trials).write(folder / "experiment.json")
     return folder
 
 
-def write_scan(folder: Path, layout: str, seed: int) -> None:
-    """Write one case exactly as KiTS lays it out: slice-first arrays and a flipped affine."""
-    image, label = scan(layout, seed)
-    affine = np.zeros((4, 4))
-    affine[0, 2] = -SPACING[2]  # third axis runs to the left
-    affine[1, 1] = -SPACING[1]  # second axis runs to the back
-    affine[2, 0] = SPACING[0]
-    affine[3, 3] = 1
-    folder.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(image, affine), folder / "imaging.nii.gz")
-    nib.save(nib.Nifti1Image(label, affine), folder / "segmentation.nii.gz")
-
-
-def scan(layout: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A body, two kidneys, a tumour on the patient's left kidney (and a cyst)."""
-    z, y, x = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]
-
-    def ball(centre, radius):
-        terms = zip((z, y, x), centre, radius, strict=True)
-        return sum(((axis - c) / r) ** 2 for axis, c, r in terms) <= 1
-
-    label = np.zeros(SHAPE, np.uint8)
-    label[ball((10, 44, 26), (8, 9, 7)) | ball((10, 44, 62), (8, 9, 7))] = 1
-    label[ball((11, 40, 69), (4, 6, 6))] = 2
-    if layout == "kits23":
-        label[ball((8, 50, 22), (3, 4, 4))] = 3
-    generator = np.random.default_rng(seed)
-    image = np.full(SHAPE, -1000, np.float32)
-    image[np.broadcast_to(ball((10, 38, 44), (40, 30, 40)), SHAPE)] = 20
-    for value, hounsfield in ((1, 160), (2, 90), (3, 5)):
-        image[label == value] = hounsfield
-    image += generator.normal(0, 12, SHAPE)
-    return image.astype(np.int16), label
-
-
-def _write_trial(folder, plan, cases, label, fold, seed, reason) -> str:
-    number = list(plan.gaps).index(label)
-    name = f"{number:02d}{fold:02d}{seed:02d}".rjust(16, "a")
-    trial = folder / "trials" / name
-    _json(
-        trial / "trial.json",
-        {
-            "id": name,
-            "architecture": label.split(":")[0],
-            "label": label,
-            "config": {},
-            "version": "0.1.0",
-            "distribution": "kitsbench-plugins",
-            "source_hash": "ab" * 8,
-            "dataset": "0123456789abcdef",
-            "fold": fold,
-            "seed": seed,
-            "budget": plan.budget[0],
-            "precision": "float32",
-            "test_cases": cases[fold :: plan.folds],
-        },
+def broken_entrant(name: str, error: str) -> EntrantRecord:
+    """An architecture that could not take part."""
+    whole = entrant_record(name, 0)
+    missing = dict.fromkeys(("size", "patch", "parameters", "flops"))
+    missing |= dict.fromkeys(("paper_parameters", "paper_flops", "paper_patch"))
+    return whole.model_copy(
+        update={**missing, "status": "broken", "error": error, "config": {}, "notes": ()}
     )
-    _json(
-        trial / "status.json",
+
+
+def entrant_record(name: str, number: int) -> EntrantRecord:
+    """Provenance, size and cost of an architecture; of the second the paper's size is unknown."""
+    architecture = name.split(":")[0]
+    return EntrantRecord(
+        name=name,
+        architecture=architecture,
+        title=architecture.replace("_", " ").title(),
+        paper="A paper, 2020",
+        distribution="kitsbench-plugins",
+        version="0.1.0",
+        source_hash="ab" * 8,
+        status="ok",
+        error=None,
+        config=CONFIG,
+        size="tiny",
+        notes=("width reduced to a quarter",),
+        members=(),
+        combine=None,
+        asked=True,
+        tta=None,
+        recipe=None,
+        patch=RECIPE.patch,
+        parameters=100_000 * (number + 1),
+        flops=3_000_000_000 * (number + 1),
+        paper_parameters=16_000_000 * (number + 1) if number != 1 else None,
+        paper_flops=400_000_000_000,
+        paper_patch=RECIPE.patch,
+    )
+
+
+def trial_record(plan: Plan, name: str, fold: int, seed: int) -> TrialRecord:
+    """What a trial is, and what one wants to know about it."""
+    _, amount, unit = plan.budget
+    tested = plan.cases[fold :: plan.folds]
+    identity = TrialIdentity(
+        architecture=name.split(":")[0],
+        config=CONFIG,
+        version="0.1.0",
+        source_hash="ab" * 8,
+        spec=digest(name),
+        dataset=FINGERPRINT,
+        preparation={"image": "cd" * 8},
+        split=SPLIT,
+        fold=fold,
+        seed=seed,
+        recipe=RECIPE.digest(),
+        budget=(amount, unit),
+        precision="float32",
+        device_class=_speed().device_class if unit == "seconds" else None,
+        members=(),
+        compile=False,
+        tta=None,
+    )
+    context = TrialContext(
+        name=name,
+        distribution="kitsbench-plugins",
+        dataset_name=plan.dataset,
+        recipe=RECIPE,
+        budget=plan.note,
+        location=name.split(":")[0],
+        labels=tuple(LABELS[plan.layout].items()),
+        patch=RECIPE.patch,
+        window=(-80.0, 300.0, 100.0, 0.0125),
+        spacing=(3.0, 1.62, 1.62),
+        train_cases=tuple(case for case in plan.cases if case not in tested),
+        train_patients=(),
+        test_cases=tuple(tested),
+        curve_cases=tuple(tested[: DATASET.curve_cases]),
+        tuning=None,
+    )
+    return TrialRecord.of(identity, context)
+
+
+def _experiment(folder: Path, plan: Plan, trials: list[PlannedTrial]) -> ExperimentRecord:
+    return ExperimentRecord(
+        version="0.1.0",
+        created=BEGAN,
+        command="kitsbench run --all --seeds 2",
+        dataset=DatasetNote(
+            name=plan.dataset,
+            path=str(folder / "dataset"),
+            layout=plan.layout,
+            labels=LABELS[plan.layout],
+            fingerprint=FINGERPRINT,
+            n_cases=len(plan.cases),
+            excluded={"case_00099": "the label map has another shape than the image"},
+            synthetic=plan.synthetic,
+            note="made by kitsbench data phantom" if plan.synthetic else "",
+        ),
+        protocol=next(iter(REGIONS[plan.layout])),
+        protocols=tuple(REGIONS[plan.layout]),
+        endpoint="tumor:dice",
+        recipe=RECIPE,
+        recipe_mode="matched",
+        budget=plan.note,
+        max_memory=None,
+        folds=FoldsNote(count=plan.folds, used=tuple(range(plan.folds)), split_id=SPLIT),
+        seeds=plan.seeds,
+        device=DeviceNote(
+            kind="cpu", name=DEVICE, threads=1, jobs=1, world_size=1, executor="local"
+        ),
+        entrants=tuple(entrant_record(name, number) for number, name in enumerate(plan.gaps)),
+        trials=tuple(trials),
+        showcase=tuple(plan.cases[: plan.showcase]),
+        tuning=None,
+    )
+
+
+def _write_trial(
+    workdir: Path, plan: Plan, name: str, fold: int, seed: int, reason: str | None
+) -> PlannedTrial:
+    number = list(plan.gaps).index(name)
+    trial = trial_record(plan, name, fold, seed)
+    folder = TrialFolder(workdir, trial.id)
+    trial.write(folder.trial)
+    _status(reason).write(folder.path / "status.json")
+    _environment().write(folder.environment)
+    planned = PlannedTrial(id=trial.id, name=name, fold=fold, seed=seed)
+    if reason:
+        return planned
+    generator = np.random.default_rng([number, fold, seed])
+    _ledger(number).write(folder.ledger)
+    write_table(folder.curve, _curve(generator, plan.gaps[name], plan), CURVE)
+    rows = []
+    run = generator.normal(0, 0.004)
+    for case in trial.context.test_cases:
+        difficulty = np.random.default_rng(int(case[-5:]) + 7).normal(0, 0.05)
+        quality = plan.gaps[name] + run + difficulty
+        for protocol, regions in REGIONS[plan.layout].items():
+            for region in regions:
+                rows += _case_rows(protocol, region, case, quality, generator)
+    write_table(folder.scores, pd.DataFrame(rows), SCORES)
+    if plan.predictions:
+        for case in plan.cases[: plan.showcase]:
+            if case in trial.context.test_cases:
+                write_prediction(workdir / "dataset" / case, folder.predictions, case, number)
+    return planned
+
+
+def _status(reason: str | None) -> Status:
+    return Status.model_validate(
         {
             "status": "failed" if reason else "finished",
             "reason": reason,
             "message": f"{reason} in step 3" if reason else None,
-            "started": "2026-11-21T10:00:00+00:00",
-            "finished": "2026-11-21T10:01:00+00:00",
+            "started": BEGAN,
+            "finished": ENDED,
             "host": "host",
-            "stage": "training",
-        },
+        }
     )
-    _json(
-        trial / "environment.json",
-        {"python": "3.11.7", "torch": "2.6.0", "cpu": "Test CPU", "platform": "Linux"},
-    )
-    if reason:
-        return name
-    generator = np.random.default_rng([number, fold, seed])
-    _json(trial / "ledger.json", _ledger(plan, number, generator))
-    _curve(generator, label in plan.gaps and plan.gaps[label], plan).to_parquet(
-        trial / "curve.parquet"
-    )
-    tested = cases[fold :: plan.folds]
-    rows = []
-    run = generator.normal(0, 0.004)
-    for case in tested:
-        difficulty = np.random.default_rng(int(case[-5:]) + 7).normal(0, 0.05)
-        for protocol, regions in REGIONS[plan.layout].items():
-            for region in regions:
-                rows += _case_rows(
-                    plan, protocol, region, case, plan.gaps[label] + run + difficulty, generator
-                )
-    pd.DataFrame(rows).to_parquet(trial / "scores.parquet")
-    if plan.predictions:
-        for case in cases[: plan.showcase]:
-            if case in tested:
-                _write_prediction(folder / "dataset" / case, trial / "predictions", case, number)
-    return name
 
 
-def _case_rows(plan, protocol, region, case, quality, generator):
+def _speed() -> DeviceSpeed:
+    return DeviceSpeed(
+        device_class=f"cpu: {DEVICE}, 1 threads",
+        host="host",
+        threads=1,
+        speed_gflops=57.0,
+        low=55.0,
+        high=59.0,
+        steps=80,
+        seconds=5.0,
+        workload=WORKLOAD,
+    )
+
+
+def _environment() -> EnvironmentRecord:
+    return EnvironmentRecord(
+        kitsbench=("0.1.0",),
+        python="3.11.7",
+        platform="Linux",
+        packages={**dict.fromkeys(PACKAGES), "torch": "2.6.0"},
+        device="cpu",
+        device_name=DEVICE,
+        cuda=None,
+        cores=2,
+        threads=1,
+        speed=_speed(),
+    )
+
+
+def _case_rows(
+    protocol: str, region: str, case: str, quality: float, generator: np.random.Generator
+) -> list[Mapping[str, object]]:
     base = {"protocol": protocol, "case": case, "region": region}
     if region == "cyst" and int(case[-5:]) % 2:
         return [
@@ -213,34 +330,56 @@ def _case_rows(plan, protocol, region, case, quality, generator):
     ]
 
 
-def _ledger(plan, number, generator):
-    steps = 120 - 15 * number
-    return {
-        "device_seconds": 20.0 + 0.01 * number,
-        "steps": steps,
-        "patches": steps * 2,
-        "voxels": steps * 2 * 65536,
-        "flops": steps * 3e9 * (number + 1),
-        "budget_spent_fraction": 1.0005,
-        "overshoot_steps": 1,
-        "overshoot_seconds": 0.01,
-        "peak_memory_bytes": 400_000_000 * (number + 1),
-        "energy_joules": None,
-        "loader_wait_s": 0.3,
-        "wall_s": 26.0,
-        "evaluation_s": 4.0,
-        "checkpoint_s": 0.2,
-        "prediction_s": 1.0,
-        "patches_per_s": steps * 2 / 20.0,
-        "device": "cpu",
-        "device_name": "Test CPU",
-        "precision": "float32",
-        "threads": 1,
-        "resumed": 0,
-    }
+def _ledger(number: int) -> LedgerRecord:
+    steps, seconds = 120 - 15 * number, 20.0 + 0.01 * number
+    flops = 6e9 * (number + 1)
+    stage = StageRow(
+        name="train",
+        from_step=0,
+        from_seconds=0.0,
+        from_fraction=0.0,
+        steps=steps,
+        device_seconds=seconds,
+        flops=steps * flops,
+        flops_per_step=flops,
+        optimiser="adamw",
+        lr=1e-3,
+        schedule="polynomial",
+        trained_parameters=100_000 * (number + 1),
+        frozen_parameters=0,
+        ended_by="budget",
+        ended_because="the budget was spent",
+    )
+    return LedgerRecord(
+        device_seconds=seconds,
+        steps=steps,
+        patches=steps * 2,
+        voxels=float(steps * 2 * math.prod(RECIPE.patch or ())),
+        flops=steps * flops,
+        budget_spent_fraction=1.0005,
+        overshoot_steps=1.0,
+        overshoot_seconds=0.01,
+        peak_memory_bytes=400_000_000 * (number + 1),
+        energy_joules=None,
+        loader_wait_s=0.3,
+        evaluation_s=4.0,
+        checkpoint_s=0.2,
+        prediction_s=1.0,
+        wall_s=26.0,
+        resumed=0,
+        accumulation=1,
+        compiled=False,
+        patches_per_s=steps * 2 / 20.0,
+        stages=(stage,),
+        lr_reductions=(),
+        device="cpu",
+        device_name=DEVICE,
+        precision="float32",
+        threads=1,
+    )
 
 
-def _curve(generator, gap, plan):
+def _curve(generator: np.random.Generator, gap: float, plan: Plan) -> pd.DataFrame:
     protocol = next(iter(REGIONS[plan.layout]))
     rows = []
     for step in range(0, 101, 5):
@@ -257,61 +396,26 @@ def _curve(generator, gap, plan):
     return pd.DataFrame(rows)
 
 
-def _write_prediction(case_folder, out, case, number):
-    truth = nib.load(case_folder / "segmentation.nii.gz")
-    label = np.asarray(truth.dataobj).astype(np.uint8)
-    label = np.roll(label, number + 1, axis=1)
-    if number % 2:
-        label[label == 2] = 1
-        label[9:13, 36:41, 66:72] = 2
-    out.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(label, truth.affine, truth.header), out / f"{case}.nii.gz")
-
-
-def _architecture(label, number):
-    return {
-        "label": label,
-        "name": label.split(":")[0],
-        "title": label.split(":")[0].replace("_", " ").title(),
-        "paper": "A paper, 2020",
-        "distribution": "kitsbench-plugins",
-        "version": "0.1.0",
-        "source_hash": "ab" * 8,
-        "config": {"width": 0.25},
-        "size": "tiny",
-        "parameters": 100_000 * (number + 1),
-        "paper_parameters": 16_000_000 * (number + 1) if number != 1 else None,
-        "flops": 3e9 * (number + 1),
-        "paper_flops": 4e11,
-        "notes": ["width reduced to a quarter"],
-        "status": "ok",
-        "error": None,
-    }
-
-
-def _profile(label, number):
-    return {
-        "architecture": label,
-        "parameters": 100_000 * (number + 1),
-        "paper_parameters": 16_000_000 * (number + 1),
-        "flops_forward": 1e9 * (number + 1),
-        "flops_step": 3e9 * (number + 1),
-        "patch": [16, 64, 64],
-        "batch": 2,
-        "device": "cpu",
-        "device_name": "Test CPU",
-        "threads": 1,
-        "train_step_ms": 160.0 + 20 * number,
-        "train_step_ms_low": 150.0,
-        "train_step_ms_high": 190.0,
-        "inference_ms": 40.0,
-        "patches_per_s_compute": 12.5 - number,
-        "patches_per_s_full": 12.0 - number,
-        "peak_memory_bytes": 400_000_000,
-        "energy_joules": None,
-    }
-
-
-def _json(path: Path, value) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value), encoding="utf-8")
+def _profile(name: str, number: int) -> ProfileRecord:
+    return ProfileRecord(
+        name=name,
+        parameters=100_000 * (number + 1),
+        flops_forward=1_000_000_000 * (number + 1),
+        flops_step=3_000_000_000 * (number + 1),
+        patch=(16, 64, 64),
+        voxels=65536,
+        batch=2,
+        device="cpu",
+        device_name=DEVICE,
+        precision="float32",
+        threads=1,
+        train_step_ms=160.0 + 20 * number,
+        train_step_ms_low=150.0,
+        train_step_ms_high=190.0,
+        inference_ms=40.0,
+        patches_per_s_compute=12.5 - number,
+        patches_per_s_full=12.0 - number,
+        peak_memory_bytes=400_000_000,
+        energy_joules=None,
+        key=(digest(name), RECIPE.digest(), DEVICE, 1),
+    )

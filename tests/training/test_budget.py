@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kitsbench.errors import UsageError
-from kitsbench.training.budget import Budget, Ledger
+from kitsbench.training.budget import Budget
+from kitsbench.training.ledger import Ledger, Price
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_a_budget_reads_back_from_its_text(amount, unit):
 
 def test_ledger_reports_less_than_one_step_beyond_the_budget():
     ledger = Ledger(device_seconds=10.5, steps=21, patches=42)
-    ledger.close(Budget(10.2, "seconds"), {"seconds": 0.5})
+    ledger.close(Budget(10.2, "seconds"), Price(voxels=0.0, seconds=0.5))
     assert ledger.overshoot_seconds == pytest.approx(0.3)
     assert ledger.overshoot_steps == pytest.approx(0.6)
     assert ledger.patches_per_s == pytest.approx(4)

@@ -5,26 +5,26 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kitsbench.training import device_speed as calibrations
-from kitsbench.training.device_speed import VARIABLE, calibration, measure
+import kitsbench.training.device_speed as module
+from kitsbench.training.device_speed import VARIABLE, device_speed, measure
 
 CPU = torch.device("cpu")
 
 
 def test_a_machine_is_measured_once_and_what_was_found_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, "0.05")
-    found = calibration(CPU, "cpu: a processor, 1 threads", 1, tmp_path)
-    assert found["class"] == "cpu: a processor, 1 threads"
-    assert 0 < found["low"] <= found["speed_gflops"] <= found["high"]
-    assert found["steps"] >= 3
-    monkeypatch.setattr(calibrations, "measure", lambda *_: pytest.fail("measured again"))
-    assert calibration(CPU, "cpu: a processor, 1 threads", 1, tmp_path) == found
+    found = device_speed(CPU, "cpu: a processor, 1 threads", 1, tmp_path)
+    assert found.device_class == "cpu: a processor, 1 threads"
+    assert 0 < found.low <= found.speed_gflops <= found.high
+    assert found.steps >= 3
+    monkeypatch.setattr(module, "measure", lambda *_: pytest.fail("measured again"))
+    assert device_speed(CPU, "cpu: a processor, 1 threads", 1, tmp_path) == found
 
 
 def test_other_classes_are_measured_for_themselves(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, "0.05")
-    calibration(CPU, "cpu: a processor, 1 threads", 1, tmp_path)
-    calibration(CPU, "cpu: another processor, 1 threads", 1, tmp_path)
+    device_speed(CPU, "cpu: a processor, 1 threads", 1, tmp_path)
+    device_speed(CPU, "cpu: another processor, 1 threads", 1, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -34,7 +34,7 @@ def test_measuring_leaves_random_numbers_and_threads_as_they_are(tmp_path, monke
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    calibration(CPU, "cpu", 1, tmp_path)
+    device_speed(CPU, "cpu", 1, tmp_path)
     assert torch.equal(torch.rand(4), expected)
     assert torch.get_num_threads() == 2
 

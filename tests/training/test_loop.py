@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import architectures
 import pytest
@@ -177,14 +177,14 @@ def test_stages_freeze_what_they_shall_and_the_ledger_tells(make_job):
     job = make_job(architecture, budget=Budget(10, "steps"))
     outcome = train(job)
     rough, fine = outcome.ledger.stages
-    assert (rough["name"], rough["steps"], rough["ended_by"]) == ("rough", 4, "share")
-    assert (fine["name"], fine["steps"], fine["ended_by"]) == ("fine", 6, "budget")
-    assert (fine["from_step"], fine["from_fraction"]) == (4, 0.4)
+    assert (rough.name, rough.steps, rough.ended_by) == ("rough", 4, "share")
+    assert (fine.name, fine.steps, fine.ended_by) == ("fine", 6, "budget")
+    assert (fine.from_step, fine.from_fraction) == (4, 0.4)
     total = sum(p.numel() for p in outcome.network.parameters())
     head = sum(p.numel() for p in outcome.network.layers["segmentation"].parameters())
-    assert (fine["trained_parameters"], fine["frozen_parameters"]) == (head, total - head)
-    assert (rough["trained_parameters"], rough["frozen_parameters"]) == (total - head, head)
-    spent = rough["device_seconds"] + fine["device_seconds"]
+    assert (fine.trained_parameters, fine.frozen_parameters) == (head, total - head)
+    assert (rough.trained_parameters, rough.frozen_parameters) == (total - head, head)
+    spent = rough.device_seconds + fine.device_seconds
     assert spent == pytest.approx(outcome.ledger.device_seconds)
     assert outcome.ledger.lr_reductions == []
 
@@ -199,9 +199,9 @@ class Decided(architectures.Staged):
 
 def test_a_stage_that_reached_its_aim_leaves_its_share_to_the_next(make_job):
     rough, fine = train(make_job(Decided(), budget=Budget(10, "steps"))).ledger.stages
-    assert (rough["steps"], rough["ended_by"]) == (1, "until")
-    assert "rough.accuracy" in rough["ended_because"]
-    assert (fine["steps"], fine["ended_by"]) == (9, "budget")
+    assert (rough.steps, rough.ended_by) == (1, "until")
+    assert "rough.accuracy" in rough.ended_because
+    assert (fine.steps, fine.ended_by) == (9, "budget")
 
 
 class Stuck(architectures.Smallest):
@@ -217,9 +217,9 @@ def test_a_plateau_lowers_the_learning_rate_and_the_ledger_says_when(make_job):
     outcome = train(make_job(Stuck(), recipe=recipe, budget=Budget(10, "steps")))
     reductions = outcome.ledger.lr_reductions
     # The first loss is the best; more than 3 of 10 steps later the rate falls, and so on.
-    assert [row["step"] for row in reductions] == [4, 8]
-    assert [row["factor"] for row in reductions] == pytest.approx([0.2, 0.04])
-    assert {row["stage"] for row in reductions} == {"train"}
+    assert [row.step for row in reductions] == [4, 8]
+    assert [row.factor for row in reductions] == pytest.approx([0.2, 0.04])
+    assert {row.stage for row in reductions} == {"train"}
     rates = [row["value"] for row in outcome.curve if row["kind"] == "lr"]
     assert rates[-1] == pytest.approx(0.04 * rates[0])
 
@@ -259,13 +259,13 @@ def test_stages_and_plateaus_survive_a_kill(make_job):
     resumed = train(make_job(architecture, folder="killed", **fields))
 
     def told(outcome):
-        rows = [dict(row) for row in outcome.ledger.stages]
+        rows = [asdict(row) for row in outcome.ledger.stages]
         for row in rows:
             del row["device_seconds"], row["from_seconds"]  # a clock's, never the same twice
         return rows, outcome.ledger.lr_reductions
 
     assert told(resumed) == told(whole)
-    assert {row["stage"] for row in whole.ledger.lr_reductions} == {"rough", "fine"}
+    assert {row.stage for row in whole.ledger.lr_reductions} == {"rough", "fine"}
     assert same(weights(resumed), weights(whole))
 
 
@@ -334,7 +334,7 @@ def test_a_late_nan_names_step_and_cases(make_job):
     assert error is caught.value
     assert f"step {ledger.steps - 1} " in str(error)
     assert ledger.budget_spent_fraction == ledger.steps / 40
-    assert ledger.stages[-1]["steps"] == ledger.steps
+    assert ledger.stages[-1].steps == ledger.steps
     assert ledger.device_seconds > 0
     assert max(row["step"] for row in curve) == ledger.steps - 2
 

@@ -155,7 +155,10 @@ def recorded_leaks(predictions: Path, truth: Path, cases: Iterable[str]) -> list
         The cases that are scored.
     """
     folder = predictions if predictions.is_dir() else predictions.parent
-    record, own = _read_object(folder / PROVENANCE), _read_object(folder.parent / "trial.json")
+    record = _read_object(folder / PROVENANCE)
+    # Its place in the file is that of experiments.records.TrialRecord, which stands above this
+    # room; a test holds the two together.
+    own = _read_object(folder.parent / "trial.json").get("context")
     real = shows_patients(truth)
     leaked = []
     for case in sorted(cases):
@@ -163,7 +166,7 @@ def recorded_leaks(predictions: Path, truth: Path, cases: Iterable[str]) -> list
         if entry is not None:
             seen, sources = entry["trained_on"], [record["trials"][t] for t in entry["trials"]]
         else:
-            seen, sources = False, [own]
+            seen, sources = False, [own] if isinstance(own, dict) else []
         trained = {name for about in sources for name in about.get("train_patients", ())}
         if seen or (real and patient(case) in trained):
             leaked.append(case)

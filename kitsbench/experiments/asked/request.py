@@ -76,7 +76,7 @@ class Request:
     all_installed: bool = False
     dataset: str | None = None
     layout: str | None = None
-    recipe: str = "matched"
+    recipe: Literal["matched", "paper"] = "matched"
     budget: Budget | None = None
     max_memory: int | None = None
     compile: bool = False

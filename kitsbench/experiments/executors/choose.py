@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from kitsbench.errors import UsageError
+from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.asked.request import Request, Tell
 from kitsbench.experiments.asked.resolve import is_timed
 from kitsbench.experiments.executors.cluster import Backend, ClusterExecutor
@@ -19,8 +19,8 @@ from kitsbench.experiments.executors.options import (
     read_options,
 )
 from kitsbench.experiments.machines.environment import usable_cores
-from kitsbench.experiments.machines.machine import Machine, look_around, this_machine
-from kitsbench.files import digest, read_json, write_json
+from kitsbench.experiments.machines.machine import Machine, Node, look_around, this_machine
+from kitsbench.files import digest
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Probe:
 
     threads: int
 
-    def __call__(self) -> dict[str, Any]:
+    def __call__(self) -> Node:
         """What this process would train on."""
         return look_around(self.threads)
 
@@ -58,22 +58,23 @@ def choose_machine(request: Request, tell: Tell) -> Machine:
         name = f"{request.device} of {request.executor}"
         return Machine(request.device, name, options.cpus, name, request.jobs)
     found = _probed(request, options, tell)
-    kind = found["kind"] if request.device == "auto" else request.device
-    if kind == "cuda" and found["kind"] != "cuda":
+    kind = found.kind if request.device == "auto" else request.device
+    if kind == "cuda" and found.kind != "cuda":
         raise UsageError(
             f"A worker of {request.executor} finds no CUDA device; ask for GPUs with "
             "--executor-option gpus=1 (and a partition that has them), or use --device cpu."
         )
-    which = "cpu_" if kind == "cpu" else ""
-    bound = found["cpu_class" if kind == "cpu" else "device_class"]
-    return Machine(kind, found[f"{which}name"], options.cpus, bound, request.jobs)
+    name, bound = (
+        (found.cpu_name, found.cpu_class) if kind == "cpu" else (found.name, found.device_class)
+    )
+    return Machine(kind, name, options.cpus, bound, request.jobs)
 
 
-def _probed(request: Request, options: ClusterOptions, tell: Tell) -> dict[str, Any]:
+def _probed(request: Request, options: ClusterOptions, tell: Tell) -> Node:
     key = digest([request.executor, options.model_dump(), request.device, request.world_size])
     file = request.workdir / "machines" / f"{key}.json"
-    if file.exists():
-        return dict(read_json(file))
+    with contextlib.suppress(DataError):  # missing or damaged: it is looked at again
+        return Node.read(file)
     tell(f"Looking at a node of {request.executor} ...")
     kind = "cpu" if request.device == "cpu" else "cuda" if options.gpus != 0 else "cpu"
     if request.device == "auto" and options.gpus is None:
@@ -88,8 +89,9 @@ def _probed(request: Request, options: ClusterOptions, tell: Tell) -> dict[str, 
         raise
     if ended.result is None:
         raise UsageError(f"A worker of {request.executor} could not be looked at: {ended.why}")
-    write_json(file, ended.result)
-    return dict(ended.result)
+    found: Node = ended.result
+    found.write(file)
+    return found
 
 
 def open_backend(request: Request, options: ClusterOptions, kind: str) -> Backend:

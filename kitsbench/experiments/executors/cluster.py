@@ -71,7 +71,7 @@ class Work:
         if len(devices) < self.world_size:
             return "unfit", f"The node {host} gave {len(devices)} GPUs; {self.world_size} are used."
         here = device_class(torch.device(devices[0]), self.task.threads)
-        bound = self.task.trial["device_class"]
+        bound = self.task.trial.identity.device_class
         if bound not in (None, here) and not self.task.members:
             return "unfit", (
                 f"The node {host} is '{here}', and the time budget of the trial is bound to "
@@ -232,10 +232,10 @@ class ClusterExecutor:
         if kind == "unshared":
             raise UsageError(message)
         if kind == "unfit":
-            one.task.folder.write("trial.json", one.task.trial)
+            one.task.trial.write(one.task.folder.trial)
             one.task.folder.set_status("failed", "wrong device", message)
             kind, message = "failed", f"wrong device: {message}"
-        if kind == "failed" and one.task.folder.read_status()["reason"] == "killed":
+        if kind == "failed" and one.task.folder.read_status().reason == "killed":
             # Time limits, preemption and drained nodes tell a trial to end before they take it.
             return self._after_loss(one, message, notify)
         notify(Event(one.task, kind, message=message))
@@ -261,7 +261,7 @@ class ClusterExecutor:
             notify(Event(one.task, "retried", message=why))
             return [(one.task, one.attempt + 1)]
         times = "once" if one.attempt == 1 else f"{one.attempt} times"
-        one.task.folder.write("trial.json", one.task.trial)
+        one.task.trial.write(one.task.folder.trial)
         one.task.folder.set_status("failed", "killed", f"Its worker vanished {times}: {why}")
         notify(ending(one.task) or Event(one.task, "failed"))
         return []
@@ -270,6 +270,6 @@ class ClusterExecutor:
         for one in self._running:
             self.backend.cancel(one.handle)
         for one in self._running:
-            if one.task.folder.read_status()["status"] == "running":
+            if one.task.folder.read_status().status == "running":
                 mark_killed(one.task, "It was interrupted; the same command goes on from there.")
         self._running.clear()

@@ -46,7 +46,7 @@ class Executor(Protocol):
 def mark_killed(task: TrialTask, message: str) -> None:
     """Record a trial that ended without a word, unless it has recorded how it ended."""
     folder = task.folder
-    if folder.read_status()["status"] in ("finished", "failed"):
+    if folder.read_status().ended:
         return
     if hung(folder.hang):
         folder.try_status("failed", "timeout", stalled(task.stall))
@@ -57,8 +57,8 @@ def mark_killed(task: TrialTask, message: str) -> None:
 def ending(task: TrialTask) -> Event | None:
     """The event that a trial's ``status.json`` tells, or None while it says nothing final."""
     status = task.folder.read_status()
-    if status["status"] == "finished":
+    if status.status == "finished":
         return Event(task, "finished")
-    if status["status"] == "failed":
-        return Event(task, "failed", message=f"{status['reason']}: {status['message']}")
+    if status.status == "failed":
+        return Event(task, "failed", message=f"{status.reason}: {status.message}")
     return None

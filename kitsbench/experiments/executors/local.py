@@ -34,7 +34,8 @@ from kitsbench.isolation import (
     exit_text,
     process_context,
 )
-from kitsbench.training.device_speed import calibration
+from kitsbench.training.device_speed import device_speed
+from kitsbench.training.failures import Reason
 
 REPORT_EVERY = 0.2  # seconds between two reports of a trial
 
@@ -46,7 +47,7 @@ class _Running:
     pipe: Connection
     slot: int
     deadline: float | None
-    stopped: tuple[str, str] | None = None
+    stopped: tuple[Reason, str] | None = None
     outcome: str | None = None
     peak: int = 0
 
@@ -173,7 +174,7 @@ class LocalExecutor:
 def calibrate(device: str, threads: int, folder: Path) -> None:
     """Measure a device for the trials that will run on it."""
     found = torch.device(device)
-    calibration(found, device_class(found, threads), threads, folder)
+    device_speed(found, device_class(found, threads), threads, folder)
 
 
 def _messages(running: _Running) -> Iterator[tuple[str, Any]]:
@@ -190,7 +191,7 @@ def _ending(running: _Running) -> Event:
     running.process.join()
     task, code = running.task, running.process.exitcode
     # One that was stopped while it took its leave has said how it ended.
-    said = running.outcome is not None or task.folder.read_status()["status"] == "finished"
+    said = running.outcome is not None or task.folder.read_status().status == "finished"
     if running.stopped is not None and not said:
         task.folder.try_status("failed", *running.stopped)
         return Event(task, "failed", message=": ".join(running.stopped))

@@ -62,7 +62,7 @@ def usable_cores() -> int:
 
 
 def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
-    """Content of ``environment.json``."""
+    """Machine and software, as plain data."""
     packages: dict[str, str | None] = {}
     for name in PACKAGES:
         try:

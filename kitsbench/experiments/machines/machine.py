@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import torch
 
+from kitsbench.documents import Document
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import is_timed
@@ -134,13 +135,33 @@ def _machine(
     )
 
 
-def look_around(threads: int) -> dict[str, Any]:
-    """What this process would train on, as plain data; a probe on a cluster's node."""
+class Node(Document):
+    """What a process of a cluster's node would train on.
+
+    Attributes
+    ----------
+    kind, name, device_class : str
+        Of the GPU, if there is one, else of the processor.
+    cpu_name, cpu_class : str
+        Of the processor.
+    """
+
+    schema_version: Literal[1] = 1
+    kind: Literal["cpu", "cuda"]
+    name: str
+    device_class: str
+    cpu_name: str
+    cpu_class: str
+
+
+def look_around(threads: int) -> Node:
+    """What this process would train on; a probe on a cluster's node."""
     device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    return {
-        "kind": device.type,
-        "name": device_name(device),
-        "device_class": device_class(device, threads),
-        "cpu_class": device_class(torch.device("cpu"), threads),
-        "cpu_name": device_name(torch.device("cpu")),
-    }
+    processor = torch.device("cpu")
+    return Node(
+        kind="cuda" if device.type == "cuda" else "cpu",
+        name=device_name(device),
+        device_class=device_class(device, threads),
+        cpu_name=device_name(processor),
+        cpu_class=device_class(processor, threads),
+    )

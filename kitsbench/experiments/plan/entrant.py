@@ -15,7 +15,7 @@ class Entrant:
 
     Parameters
     ----------
-    label : str
+    name : str
         Name with the settings that were asked for, as tables show it.
     registered : RegisteredArchitecture
         Where the plugin comes from.
@@ -35,7 +35,7 @@ class Entrant:
         their recipes.
     """
 
-    label: str
+    name: str
     registered: RegisteredArchitecture
     spec: Spec | None = None
     recipe: Recipe | None = None

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from kitsbench.architecture import Setting, configure
 from kitsbench.errors import ContractError, KitsbenchError, UsageError
-from kitsbench.experiments.asked.request import Count, Request
+from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import Resolved
 from kitsbench.experiments.plan.entrant import Entrant
-from kitsbench.files import digest, read_json, write_json
-from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe
 from kitsbench.registry import (
     RegisteredArchitecture,
     discover,
-    label,
+    display_name,
     load,
     parse_request,
 )
-from kitsbench.spec import Labels, Spec, Task
+from kitsbench.spec import Labels, Task
 from kitsbench.training.distributed import check_batch
-from kitsbench.training.meta import count_cost
 from kitsbench.training.recipes import at_size
-
-COST_VERSION = 1  # raised whenever costs are counted in another way
-
 
 Spacing = tuple[float, float, float]
 
@@ -81,17 +72,17 @@ def choose_entrants(
     entrants: dict[str, Entrant] = {}
     for name, settings in read_names(request):
         entrant = _configure(name, settings, request, resolved, labels, median)
-        entrants.setdefault(entrant.label, entrant)
+        entrants.setdefault(entrant.name, entrant)
     for entrant in list(entrants.values()):
         for member in entrant.spec.members if entrant.spec else ():
             own = dict(member.config)
             found = _configure(member.architecture, own, request, resolved, labels, median)
-            entrants.setdefault(found.label, replace(found, asked=False))
+            entrants.setdefault(found.name, replace(found, asked=False))
     if request.tta is not None:
         for entrant in list(entrants.values()):
             other = _with_tta(entrant, entrants, request.tta) if entrant.asked else None
             if other is not None:
-                entrants[other.label] = other
+                entrants[other.name] = other
     return list(entrants.values())
 
 
@@ -103,7 +94,7 @@ def _with_tta(entrant: Entrant, entrants: Mapping[str, Entrant], tta: str) -> En
     """
     if entrant.spec is None or entrant.recipe is None:
         return None
-    members = entrant.members or (entrant.label,)
+    members = entrant.members or (entrant.name,)
     recipes = [entrants[name].recipe or entrant.recipe for name in members]
     axes = tuple(recipe.mirror_axes() if tta == "mirror" else () for recipe in recipes)
     if axes == tuple(recipe.inference.mirror for recipe in recipes):
@@ -116,10 +107,10 @@ def _with_tta(entrant: Entrant, entrants: Mapping[str, Entrant], tta: str) -> En
     )
     return replace(
         entrant,
-        label=f"{entrant.label}+{'mirror' if tta == 'mirror' else 'unmirrored'}",
+        name=f"{entrant.name}+{'mirror' if tta == 'mirror' else 'unmirrored'}",
         recipe=replace(entrant.recipe, inference=replace(entrant.recipe.inference, mirror=axes[0])),
         members=members,
-        notes=(f"The networks of {entrant.label}, {how}.",),
+        notes=(f"The networks of {entrant.name}, {how}.",),
         tta=axes,
     )
 
@@ -138,8 +129,8 @@ def _configure(
             registered.name, registered, error=f"{registered.status}: {registered.error}"
         )
     size = resolved.size
-    # What the size sets anyway is no part of a label, what differs from it is.
-    shown = label(name, settings, size)
+    # What the size sets anyway is no part of a name, what differs from it is.
+    shown = display_name(name, settings, size)
     architecture = registered.architecture
     own_size = settings.get("size")
     config = configure(architecture, {"size": size, **settings})
@@ -147,7 +138,7 @@ def _configure(
         entrant = _with_recipe(shown, registered, config, request, resolved, labels, median)
         entrant = entrant if own_size is None else _size_members(entrant, own_size)
         members = entrant.spec.members if entrant.spec else ()
-        names = [label(member.architecture, dict(member.config), size) for member in members]
+        names = [display_name(member.architecture, dict(member.config), size) for member in members]
         return replace(entrant, members=tuple(names))
     except UsageError:
         raise
@@ -216,118 +207,10 @@ def check_batches(entrants: Sequence[Entrant], world_size: int) -> None:
     """
     for entrant in entrants:
         if entrant.recipe is not None and not entrant.members:
-            check_batch(entrant.recipe.batch, world_size, entrant.label)
+            check_batch(entrant.recipe.batch, world_size, entrant.name)
 
 
 def task_of(recipe: Recipe, labels: Labels) -> Task:
     """What a recipe asks of an architecture."""
     spacing = recipe.spacing if isinstance(recipe.spacing, tuple) else None
     return Task(labels, recipe.patch, spacing)
-
-
-def describe_entrant(entrant: Entrant, folder: Path) -> dict[str, Any]:
-    """Row of ``experiment.json`` for an architecture: provenance, size and cost.
-
-    Parameters
-    ----------
-    entrant : Entrant
-    folder : Path
-        Where costs that were counted once are kept.
-    """
-    registered, spec = entrant.registered, entrant.spec
-    row: dict[str, Any] = {
-        "label": entrant.label,
-        "name": registered.name,
-        "title": registered.title,
-        "paper": registered.paper,
-        "distribution": registered.distribution,
-        "version": registered.version,
-        "source_hash": registered.source_hash,
-        "status": "ok" if entrant.error is None else "broken",
-        "error": entrant.error,
-        "config": dict(spec.config) if spec else {},
-        "size": dict(spec.config).get("size") if spec else None,
-        # What holds for the networks of another row is said there.
-        "notes": [*(spec.notes if spec and entrant.tta is None else ()), *entrant.notes],
-        "members": list(entrant.members),
-        "combine": spec.combine if spec and spec.members else None,
-        "asked": entrant.asked,
-        "tta": None if entrant.tta is None else [list(axes) for axes in entrant.tta],
-        "parameters": None,
-        "flops": None,
-        "paper_parameters": None,
-        "paper_flops": None,
-    }
-    if entrant.recipe is not None and entrant.recipe.name != "matched":
-        row["recipe"] = entrant.recipe.to_dict()
-    if spec is None or spec.members:
-        return row
-    # The name, because several architectures of one source may have equal specs.
-    key = digest([registered.name, registered.source_hash, spec.digest(), COST_VERSION])
-    file = folder / f"{key}.json"
-    try:
-        found = read_json(file) if file.exists() else None
-        if found is None:
-            # The plugin's own code runs here, so it may hang or die.
-            found = call_isolated(count_costs, registered.location, spec, timeout=20)
-            write_json(file, found)
-    except IsolatedFailure as error:
-        found = {"notes": [f"Parameters and FLOPs could not be counted: {error}"]}
-    row["notes"] += found.pop("notes", [])
-    return {**row, **found, "patch": list(spec.grids[0].shape)}
-
-
-def describe_entrants(
-    entrants: Sequence[Entrant], folder: Path, jobs: int, count: Count
-) -> list[dict[str, Any]]:
-    """Rows of ``experiment.json`` for all architectures.
-
-    Parameters
-    ----------
-    entrants : sequence of Entrant
-    folder : Path
-        Where costs that were counted once are kept.
-    jobs : int
-        Architectures that are examined at the same time.
-    count : callable
-    """
-    rows = []
-    with ThreadPoolExecutor(jobs) as pool:  # of threads that wait for processes
-        for row in pool.map(lambda entrant: describe_entrant(entrant, folder), entrants):
-            rows.append(row)
-            count("architectures examined", len(rows), len(entrants))
-    add_up_members(rows)
-    return rows
-
-
-def add_up_members(rows: list[dict[str, Any]]) -> None:
-    """Give each ensemble's row of ``experiment.json`` the summed sizes of its members' rows."""
-    known = {row["label"]: row for row in rows}
-    for row in rows:
-        members = [known[name] for name in row["members"] if name in known]
-        if row["parameters"] is not None or len(members) < max(len(row["members"]), 1):
-            continue
-        for key in ("parameters", "flops", "paper_parameters", "paper_flops"):
-            values = [member[key] for member in members]
-            if None not in values:
-                row[key] = sum(values)
-
-
-def count_costs(location: str, spec: Spec) -> dict[str, Any]:
-    """Parameters and FLOPs of a patch, as configured and at the paper's size and patch."""
-    architecture = load(location).architecture
-    cost = count_cost(architecture, spec)
-    # Everything that a size preset may set goes back to the paper's value.
-    scaled = {"size", "width", "depth"}
-    scaled |= {key for preset in architecture.sizes.values() for key in preset}
-    settings = {key: value for key, value in spec.config if key not in scaled}
-    task = Task(spec.labels, architecture.paper_patch)
-    paper = architecture.spec(configure(architecture, settings), task)
-    at_paper_size = count_cost(architecture, paper)
-    return {
-        "parameters": cost.parameters,
-        "flops": cost.flops_forward,
-        "paper_parameters": at_paper_size.parameters,
-        "paper_flops": at_paper_size.flops_forward,
-        "paper_patch": list(paper.grids[0].shape),
-    }

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from kitsbench.errors import DataError
+from kitsbench.experiments.records import LedgerRecord, ProfileRecord, TrialRecord
+from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.files import read_json
 
 CURRENCIES = {"seconds": "device_seconds", "steps": "steps", "voxels": "voxels", "flops": "flops"}
 
 
-def profile_file(workdir: Path, label: str) -> Path:
+Kind = tuple[str, str, str, int]  # spec, recipe, precision, threads
+
+
+def profile_file(workdir: Path, name: str) -> Path:
     """Where the profile of an architecture is kept."""
-    return workdir / "profiles" / f"{re.sub('[^A-Za-z0-9._-]+', '-', label)}.json"
+    return workdir / "profiles" / f"{re.sub('[^A-Za-z0-9._-]+', '-', name)}.json"
 
 
 def estimate(tasks: Sequence[TrialTask]) -> dict[str, dict[str, Any]]:
@@ -41,16 +47,17 @@ def estimate(tasks: Sequence[TrialTask]) -> dict[str, dict[str, Any]]:
     return {task.id: _estimate(task, rates) for task in tasks}
 
 
-def _estimate(task: TrialTask, rates: dict[Any, list[dict[str, float]]]) -> dict[str, Any]:
+def _estimate(task: TrialTask, rates: Mapping[Kind, list[LedgerRecord]]) -> dict[str, Any]:
     budget = task.budget
     if task.members:
         return {"device_seconds": 0.0, "basis": "members"}
     if budget.unit == "seconds":
         return {"device_seconds": budget.amount, "basis": "budget"}
+    currency = CURRENCIES[budget.unit]
     known = [
-        ledger["device_seconds"] / ledger[CURRENCIES[budget.unit]]
+        ledger.device_seconds / getattr(ledger, currency)
         for ledger in rates.get(_kind(task.trial, task.threads), [])
-        if ledger.get(CURRENCIES[budget.unit])
+        if getattr(ledger, currency)
     ]
     if known:
         return {"device_seconds": median(known) * budget.amount, "basis": "finished trials"}
@@ -60,35 +67,35 @@ def _estimate(task: TrialTask, rates: dict[Any, list[dict[str, float]]]) -> dict
     return {"device_seconds": None, "basis": "none"}
 
 
-def _kind(trial: dict[str, Any], threads: Any) -> tuple[Any, ...]:
+def _kind(trial: TrialRecord, threads: int) -> Kind:
     """What trials that take equally long have in common."""
-    return trial["spec"], trial["recipe_hash"], trial["precision"], threads
+    identity = trial.identity
+    return identity.spec, identity.recipe, identity.precision, threads
 
 
-def _finished_rates(workdir: Path) -> dict[Any, list[dict[str, float]]]:
-    found: dict[Any, list[dict[str, float]]] = {}
-    for file in workdir.glob("trials/*/ledger.json"):
-        try:
-            if read_json(file.with_name("status.json"))["status"] != "finished":
-                continue
-            ledger, trial = read_json(file), read_json(file.with_name("trial.json"))
-            found.setdefault(_kind(trial, ledger["threads"]), []).append(ledger)
-        except (OSError, ValueError, KeyError):
-            continue  # a damaged trial is not what an estimate complains about
+def _finished_rates(workdir: Path) -> dict[Kind, list[LedgerRecord]]:
+    found: dict[Kind, list[LedgerRecord]] = {}
+    for path in workdir.glob("trials/*"):
+        folder = TrialFolder(workdir, path.name)
+        # A damaged trial is not what an estimate complains about.
+        with contextlib.suppress(DataError):
+            if folder.read_status().status == "finished":
+                ledger, trial = LedgerRecord.read(folder.ledger), TrialRecord.read(folder.trial)
+                found.setdefault(_kind(trial, ledger.threads), []).append(ledger)
     return found
 
 
 def _profiled_step(task: TrialTask) -> float | None:
     """Device seconds by the profile's step time, if this very network was profiled."""
     try:
-        profile = read_json(profile_file(task.workdir, str(task.trial["label"])))
-        if profile["key"][:2] != [task.spec.digest(), task.recipe.digest()]:
+        profile = ProfileRecord.read(profile_file(task.workdir, task.name))
+        if profile.key[:2] != (task.spec.digest(), task.recipe.digest()):
             return None
         per_step = {
             "steps": 1.0,
             "voxels": float(math.prod(task.spec.grids[0].shape) * task.recipe.batch),
-            "flops": float(profile["flops_step"] or 0) * task.recipe.batch,
+            "flops": float(profile.flops_step or 0) * task.recipe.batch,
         }[task.budget.unit]
-        return task.budget.amount / per_step * float(profile["train_step_ms"]) / 1000
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        return task.budget.amount / per_step * profile.train_step_ms / 1000
+    except (DataError, ZeroDivisionError):
         return None

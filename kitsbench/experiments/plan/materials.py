@@ -19,7 +19,7 @@ from kitsbench.experiments.asked.resolve import defaults_of
 from kitsbench.experiments.machines.environment import usable_cores
 from kitsbench.experiments.plan.entrant import Entrant
 
-Stores = dict[str, dict[str, PreparedStore]]  # {architecture's label: {grid: prepared store}}
+Stores = dict[str, dict[str, PreparedStore]]  # {entrant's name: {grid: prepared store}}
 
 
 def find_dataset(request: Request, tell: Tell, count: Count) -> Dataset:
@@ -64,7 +64,7 @@ def prepare_all(
             continue
         spacing = entrant.recipe.spacing
         assert not isinstance(spacing, str)  # the dataset's median has taken its place
-        stores[entrant.label] = {}
+        stores[entrant.name] = {}
         for grid in entrant.spec.grids:
             wanted = tuple(round(s * r, 4) for s, r in zip(spacing, grid.ratio, strict=True))
             if wanted not in made:
@@ -77,7 +77,7 @@ def prepare_all(
                     progress=lambda done, total, what=what: count(what, done, total),  # type: ignore[misc]
                     strict=request.strict,
                 )
-            stores[entrant.label][grid.name] = made[wanted]
+            stores[entrant.name][grid.name] = made[wanted]
     return stores
 
 

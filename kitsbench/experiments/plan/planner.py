@@ -12,8 +12,9 @@ from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import Resolved
 from kitsbench.experiments.machines.machine import Machine
 from kitsbench.experiments.plan.entrant import Entrant
-from kitsbench.experiments.plan.identity import describe_trial
+from kitsbench.experiments.plan.identity import identify
 from kitsbench.experiments.plan.materials import Stores
+from kitsbench.experiments.records import TrialContext, TrialRecord, TuningPlace, note
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.recipe import Recipe
 
@@ -43,7 +44,7 @@ class Planner:
         entrants : sequence of Entrant
         folds : sequence of int
         tuned : mapping, optional
-            {(label, fold): recipe} where tuning has found another than the entrant's own.
+            {(name, fold): recipe} where tuning has found another than the entrant's own.
         """
         usable = [e for e in entrants if e.error is None and e.spec is not None]
         singles = [e for e in usable if not e.members]
@@ -63,14 +64,14 @@ class Planner:
                             continue  # a broken member has no trials; the ensemble has none either
                         # Tuning judges in each fold by itself, so an entrant may train by another
                         # recipe in each; its ensembles know it by the ids of their members.
-                        recipe = (tuned or {}).get((entrant.label, fold), entrant.recipe)
+                        recipe = (tuned or {}).get((entrant.name, fold), entrant.recipe)
                         task = self._task(
                             replace(entrant, recipe=recipe),
                             fold,
                             seed,
                             members,  # type: ignore[arg-type]
                         )
-                        planned[entrant.label, fold, seed] = task
+                        planned[entrant.name, fold, seed] = task
         return list(planned.values())
 
     def tuning_task(self, entrant: Entrant, fold: int, inner: Split, number: int) -> TrialTask:
@@ -93,7 +94,9 @@ class Planner:
         # So the fold's test cases choose no setting, while the trial is still named by the fold.
         task = planner._task(entrant, fold, 0, [], inner=0)
         # Nobody looks at these trials' curves and label maps: the mean of their scores is all.
-        trial = {**task.trial, "curve_cases": [], "tuning": {"fold": fold, "number": number}}
+        place = TuningPlace(fold=fold, number=number)
+        context = task.trial.context.model_copy(update={"curve_cases": (), "tuning": place})
+        trial = task.trial.model_copy(update={"context": context})
         return replace(task, trial=trial, keep_predictions=False)
 
     def _task(
@@ -109,18 +112,17 @@ class Planner:
         assert entrant.spec is not None
         assert entrant.recipe is not None
         # An ensemble has no volumes of its own; those of anybody tell the dataset's fingerprint.
-        stores = self.stores.get(entrant.label, {})
+        stores = self.stores.get(entrant.name, {})
         any_store = next(iter((stores or next(iter(self.stores.values()))).values()))
-        precision = "bfloat16" if self.machine.kind == "cuda" else "float32"
-        trial = describe_trial(
+        identity = identify(
             entrant,
-            {"name": self.dataset.name, "fingerprint": any_store.dataset_fingerprint},
+            any_store.dataset_fingerprint,
             {grid: store.id for grid, store in stores.items()},
             self.split.id,
             fold,
             seed,
             self.resolved.budget,
-            precision,
+            "bfloat16" if self.machine.kind == "cuda" else "float32",
             self.machine.device_class,
             [member.id for member in members],
             self.request.compile and not members,
@@ -132,20 +134,26 @@ class Planner:
             # network what the scans look like that it is tested on.
             window = entrant.recipe.intensity.resolve(self._foreground(entrant, held_out))
         first = entrant.spec.grids[0] if entrant.spec.grids else None
-        trial |= {
-            "location": entrant.registered.location,
-            "labels": [list(pair) for pair in entrant.spec.labels],
-            "patch": list(first.shape) if first else None,
-            "window": list(window),
-            "spacing": list(any_store.spacing),
-            "train_cases": list(train),
-            "train_patients": patients(self.dataset, train),
-            "test_cases": list(test),
-            "curve_cases": list(test[: self.resolved.curve_cases]),
-        }
+        context = TrialContext(
+            name=entrant.name,
+            distribution=entrant.registered.distribution,
+            dataset_name=self.dataset.name,
+            recipe=entrant.recipe,
+            budget=note(self.resolved.budget),
+            location=entrant.registered.location,
+            labels=entrant.spec.labels,
+            patch=first.shape if first else None,
+            window=window,
+            spacing=any_store.spacing,
+            train_cases=tuple(train),
+            train_patients=tuple(patients(self.dataset, train)),
+            test_cases=tuple(test),
+            curve_cases=tuple(test[: self.resolved.curve_cases]),
+            tuning=None,
+        )
         return TrialTask(
             workdir=self.request.workdir,
-            trial=trial,
+            trial=TrialRecord.of(identity, context),
             location=entrant.registered.location,
             spec=entrant.spec,
             recipe=entrant.recipe,
@@ -166,7 +174,7 @@ class Planner:
     def _foreground(self, entrant: Entrant, fold: int) -> dict[str, float]:
         """HU statistics of the foreground of the training cases; test cases stay unseen."""
         assert entrant.spec is not None
-        store = self.stores[entrant.label][entrant.spec.grids[0].name]
+        store = self.stores[entrant.name][entrant.spec.grids[0].name]
         # By the split as well, because a tuning's inner splits share this memory.
         key = (store.id, self.split.id, fold)
         if key not in self._known:

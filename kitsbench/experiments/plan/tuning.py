@@ -12,15 +12,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import pandas as pd
-
 from kitsbench.data.splits.split import Split, make_folds
 from kitsbench.errors import DataError
 from kitsbench.experiments.asked.search_space import Tuning
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.experiments.plan.planner import Planner
+from kitsbench.experiments.records import (
+    LedgerRecord,
+    Range,
+    StudyRecord,
+    TriedSettings,
+    TuningRecord,
+    note,
+)
+from kitsbench.experiments.tables import SCORES, read_table
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.files import read_json
 from kitsbench.optional import require
 from kitsbench.recipe import Recipe
 
@@ -144,43 +150,41 @@ class Study:
         chosen = {} if self.best is None else self.parameters[self.best]
         return with_settings(self.entrant.recipe, chosen)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for ``experiment.json``: the trials, the choice, and the tuning's ledger."""
-        rows, ledgers = [], []
+    def to_record(self) -> StudyRecord:
+        """Part of ``experiment.json``: the trials, the choice, and the tuning's ledger."""
+        rows, spent = [], dict.fromkeys(CURRENCIES, 0.0)
         for number, task in enumerate(self.tasks):
-            try:
-                ledger = read_json(task.folder.path / "ledger.json")
-            except (OSError, ValueError):
-                ledger = {}
-            ledgers.append(ledger)
+            status, file = task.folder.read_status(), task.folder.ledger
+            # A trial that failed early has none.
+            ledger = LedgerRecord.read(file) if file.exists() else None
+            for key in CURRENCIES if ledger else ():
+                spent[key] += float(getattr(ledger, key))
             rows.append(
-                {
-                    "number": number,
-                    "id": task.id,
-                    "parameters": self.parameters[number],
-                    "score": self.scores[number] if number < len(self.scores) else None,
-                    "status": task.folder.read_status()["status"],
-                    "reason": task.folder.read_status()["reason"],
-                    "device_seconds": ledger.get("device_seconds"),
-                }
+                TriedSettings(
+                    number=number,
+                    id=task.id,
+                    parameters=self.parameters[number],
+                    score=self.scores[number] if number < len(self.scores) else None,
+                    status=status.status,
+                    reason=status.reason,
+                    device_seconds=ledger.device_seconds if ledger else None,
+                )
             )
-        return {
-            "architecture": self.entrant.label,
-            "fold": self.fold,
-            "trials": rows,
-            "best": self.best,
-            "parameters": {} if self.best is None else self.parameters[self.best],
-            "ledger": {
-                key: sum(float(ledger.get(key) or 0.0) for ledger in ledgers) for key in CURRENCIES
-            },
-        }
+        return StudyRecord(
+            name=self.entrant.name,
+            fold=self.fold,
+            trials=tuple(rows),
+            best=self.best,
+            parameters={} if self.best is None else self.parameters[self.best],
+            ledger=spent,
+        )
 
 
 def judge(task: TrialTask) -> float | None:
     """Mean Dice over the cases and regions of the first protocol; None if the trial failed."""
-    if task.folder.read_status()["status"] != "finished":
+    if task.folder.read_status().status != "finished":
         return None
-    table = pd.read_parquet(task.folder.path / "scores.parquet")
+    table = read_table(task.folder.scores, SCORES)
     chosen = table[(table["protocol"] == task.protocols[0]) & (table["metric"] == "dice")]
     mean = float(chosen["value"].mean())
     return mean if math.isfinite(mean) else None
@@ -235,7 +239,7 @@ def tune(studies: Sequence[Study], planner: Planner, run: RunTrials | None) -> b
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # optuna's notes on its experimental parts
             tasks = {task.id: task for task in (study.ask(planner) for study in studies)}
-        open_tasks = [t for t in tasks.values() if t.folder.read_status()["status"] != "finished"]
+        open_tasks = [t for t in tasks.values() if t.folder.read_status().status != "finished"]
         if open_tasks:
             if run is None:
                 return False
@@ -245,13 +249,13 @@ def tune(studies: Sequence[Study], planner: Planner, run: RunTrials | None) -> b
     return True
 
 
-def describe_tuning(tuning: Tuning, studies: Sequence[Study]) -> dict[str, Any]:
+def describe_tuning(tuning: Tuning, studies: Sequence[Study]) -> TuningRecord:
     """What ``experiment.json`` says of the tuning."""
-    return {
-        "trials": tuning.trials,
-        "budget": None if tuning.budget is None else tuning.budget.to_dict(),
-        "space": {name: asdict(one) for name, one in tuning.space.items()},
-        "objective": "mean Dice over cases and regions",
-        "inner_folds": INNER_FOLDS,
-        "studies": [study.to_dict() for study in studies],
-    }
+    return TuningRecord(
+        trials=tuning.trials,
+        budget=None if tuning.budget is None else note(tuning.budget),
+        space={name: Range(**asdict(one)) for name, one in tuning.space.items()},
+        objective="mean Dice over cases and regions",
+        inner_folds=INNER_FOLDS,
+        studies=tuple(study.to_record() for study in studies),
+    )

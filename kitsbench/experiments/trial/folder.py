@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
+from kitsbench.errors import DataError
+from kitsbench.experiments.records import PENDING, State, Status
 from kitsbench.experiments.trial.lease import Lease
-from kitsbench.files import read_json, write_atomic, write_json
+from kitsbench.training.failures import Reason
 
 
 def now() -> str:
@@ -36,49 +35,52 @@ class TrialFolder:
         self.checkpoints = self.path / "checkpoint"
         self.predictions = self.path / "predictions"
         self.log = self.path / "log.txt"
+        self.trial = self.path / "trial.json"
+        self.ledger = self.path / "ledger.json"
+        self.environment = self.path / "environment.json"
+        self.scores = self.path / "scores.parquet"
+        self.curve = self.path / "curve.parquet"
         self.partial_scores = self.path / "scores.partial.json"
         self.hang = self.path / "hang.txt"  # where every thread stood when nothing moved on
 
-    def read_status(self) -> dict[str, Any]:
-        """``status.json``; a trial that nobody began is pending."""
-        try:
-            return dict(read_json(self.path / "status.json"))
-        except (OSError, ValueError):
-            return {"status": "pending", "reason": None, "message": None}
+    def read_status(self) -> Status:
+        """``status.json``; a trial that nobody began is pending.
+
+        Raises
+        ------
+        DataError
+            The file is damaged or of another version.
+        """
+        file = self.path / "status.json"
+        return Status.read(file) if file.exists() else PENDING
 
     def set_status(
-        self, status: str, reason: str | None = None, message: str | None = None
+        self, status: State, reason: Reason | None = None, message: str | None = None
     ) -> None:
         """Write ``status.json``; times follow from what was there."""
-        old = self.read_status()
-        started = old.get("started") if status != "running" else now()
-        write_json(
-            self.path / "status.json",
-            {
-                "status": status,
-                "reason": reason,
-                "message": message,
-                "started": started,
-                "finished": now() if status in ("finished", "failed") else None,
-                "host": socket.gethostname(),
-            },
-        )
+        started = now() if status == "running" else self._started()
+        Status(
+            status=status,
+            reason=reason,
+            message=message,
+            started=started,
+            finished=now() if status in ("finished", "failed") else None,
+            host=socket.gethostname(),
+        ).write(self.path / "status.json")
 
-    def try_status(self, status: str, reason: str, message: str) -> None:
+    def _started(self) -> str | None:
+        try:
+            return self.read_status().started
+        except DataError:  # what is written now takes the damaged file's place
+            return None
+
+    def try_status(self, status: State, reason: Reason, message: str) -> None:
         """Write ``status.json`` if the disk lets us; else say what would stand there."""
         try:
             self.set_status(status, reason, message)
         except OSError as error:
             text = f"{status}: {reason}: {message} (status.json could not be written: {error})"
             print(text, file=sys.stderr, flush=True)
-
-    def write(self, name: str, content: dict[str, Any]) -> None:
-        """Write one of the trial's JSON files."""
-        write_json(self.path / name, content)
-
-    def write_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write one of the trial's Parquet files."""
-        write_atomic(self.path / name, lambda path: table.to_parquet(path, index=False))
 
     @contextmanager
     def lease(self) -> Iterator[Lease]:

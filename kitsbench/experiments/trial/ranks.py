@@ -16,11 +16,11 @@ import torch
 
 from kitsbench.isolation import die_with_parent, exit_text, process_context
 from kitsbench.training.distributed import SOLO, Team, join_team
-from kitsbench.training.failures import TrialFailure
+from kitsbench.training.failures import Reason, TrialFailure
 
 LAST_WORDS = 5.0  # seconds in which another process may say why it ended
 
-Explain = Callable[[BaseException], tuple[str, str]]
+Explain = Callable[[BaseException], tuple[Reason, str]]
 
 
 @contextlib.contextmanager

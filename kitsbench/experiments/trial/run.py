@@ -25,6 +25,8 @@ from kitsbench.experiments.machines.environment import (
     device_class,
     device_name,
 )
+from kitsbench.experiments.records import EnvironmentRecord, LedgerRecord
+from kitsbench.experiments.tables import CURVE, SCORES, write_table
 from kitsbench.experiments.trial.lease import Lease, LeaseTaken
 from kitsbench.experiments.trial.ranks import open_team
 from kitsbench.experiments.trial.scoring import CaseReader, Report, score_held_out, score_trial
@@ -33,11 +35,11 @@ from kitsbench.experiments.trial.trained import Beat, load_members, make_trained
 from kitsbench.experiments.trial.watchdog import Watchdog
 from kitsbench.files import disk_trouble
 from kitsbench.registry import load
-from kitsbench.training.budget import Ledger
-from kitsbench.training.device_speed import calibration
+from kitsbench.training.device_speed import device_speed
 from kitsbench.training.distributed import Team
-from kitsbench.training.failures import TrialFailure, is_out_of_memory
+from kitsbench.training.failures import Reason, TrialFailure, is_out_of_memory
 from kitsbench.training.job import Job, Outcome
+from kitsbench.training.ledger import Ledger
 from kitsbench.training.loop import train
 from kitsbench.training.memory import cap_memory, peak_memory
 
@@ -59,7 +61,7 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
     folder = task.folder
     try:
         with folder.lease() as lease:
-            if folder.read_status()["status"] == "finished":
+            if folder.read_status().status == "finished":
                 return "finished"
 
             def give_up(message: str) -> None:
@@ -85,7 +87,7 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
 def _attempt(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> str:
     folder = task.folder
     try:
-        folder.write("trial.json", task.trial)
+        task.trial.write(folder.trial)
         folder.set_status("running")
         _run(task, report, beat)
         folder.set_status("finished")
@@ -103,7 +105,7 @@ def _attempt(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> str:
         return "failed"
 
 
-def explain(error: BaseException) -> tuple[str, str]:
+def explain(error: BaseException) -> tuple[Reason, str]:
     """Reason and one sentence for an exception that ended a trial."""
     if isinstance(error, TrialFailure):
         return error.reason, str(error)
@@ -125,10 +127,7 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
     torch.set_num_threads(task.threads)
     device = torch.device(task.device)
     folder = task.folder
-    known = describe_environment(device, task.threads)
-    bound = device_class(device, task.threads)
-    known["calibration"] = calibration(device, bound, task.threads, task.workdir / "devices")
-    folder.write("environment.json", known)
+    _describe_environment(task, device)
     if task.max_memory is not None:
         cap_memory(device, task.max_memory)
     cases = CaseReader(task)
@@ -144,7 +143,7 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
     scores = score_trial(task, trained, cases, report)
     ledger.prediction_s = time.perf_counter() - began
     ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(device))
-    folder.write_table("scores.parquet", scores)
+    write_table(folder.scores, scores, SCORES)
     folder.partial_scores.unlink(missing_ok=True)
     _write_spent(task, device, ledger, curve)
 
@@ -154,28 +153,32 @@ def _write_spent(
 ) -> None:
     """Write the ledger and the curve."""
     # An ensemble has no curve; its empty table still has the columns' types.
-    table = pd.DataFrame(curve, columns=list(_CURVE)).astype(_CURVE)
-    task.folder.write_table("curve.parquet", table)
-    task.folder.write(
-        "ledger.json",
-        {
-            **ledger.to_dict(),
-            "device": device.type,
-            "device_name": device_name(device),
-            "precision": task.trial["precision"],
-            "threads": task.threads,
+    write_table(task.folder.curve, pd.DataFrame(curve, columns=list(CURVE)), CURVE)
+    LedgerRecord(
+        **{
+            **vars(ledger),
+            "stages": tuple(ledger.stages),
+            "lr_reductions": tuple(ledger.lr_reductions),
         },
+        device=device.type,
+        device_name=device_name(device),
+        precision=task.trial.identity.precision,
+        threads=task.threads,
+    ).write(task.folder.ledger)
+
+
+def _describe_environment(task: TrialTask, device: torch.device) -> None:
+    """Write down on what the trial runs, and keep by which versions it was begun."""
+    file, known = task.folder.environment, describe_environment(device, task.threads)
+    versions = [known.pop("kitsbench")]
+    # An upgrade between an interruption and the resumption must not pass for the version that
+    # trained it all.
+    with contextlib.suppress(DataError):
+        versions = list(dict.fromkeys([*EnvironmentRecord.read(file).kitsbench, *versions]))
+    speed = device_speed(
+        device, device_class(device, task.threads), task.threads, task.workdir / "devices"
     )
-
-
-_CURVE = {
-    "step": "int64",
-    "fraction": "float64",
-    "device_seconds": "float64",
-    "kind": "str",
-    "name": "str",
-    "value": "float64",
-}
+    EnvironmentRecord(kitsbench=tuple(versions), speed=speed, **known).write(file)
 
 
 def _train(
@@ -184,7 +187,7 @@ def _train(
     def evaluate(network: nn.Module) -> dict[str, float]:
         trained = make_trained(task, network, device, beat)
         values: dict[str, list[float]] = {}
-        for case in task.trial["curve_cases"]:
+        for case in task.trial.context.curve_cases:
             for row in score_held_out(task, trained, cases, case, task.protocols[0])[0]:
                 if row["metric"] == "dice" and row["value"] is not None:
                     values.setdefault(f"{row['region']}:dice", []).append(row["value"])
@@ -227,13 +230,13 @@ def _make_job(task: TrialTask, device: torch.device, team: Team) -> Job:
         recipe=task.recipe,
         window=task.window,
         budget=task.budget,
-        seed=int(task.trial["seed"]),
-        fold=int(task.trial["fold"]),
+        seed=task.trial.seed,
+        fold=task.trial.fold,
         device=device,
-        precision=str(task.trial["precision"]),
+        precision=task.trial.identity.precision,
         folder=task.folder.checkpoints,
         checkpoint_every=task.checkpoint_every,
-        compile=bool(task.trial.get("compile")),
+        compile=task.trial.identity.compile,
         max_memory=task.max_memory,
         team=team,
     )

@@ -13,6 +13,7 @@ import pandas as pd
 
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
 from kitsbench.evaluation import score_case
+from kitsbench.experiments.tables import SCORES
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import read_json, write_json
 from kitsbench.inference.case import Trained, segment
@@ -98,5 +99,4 @@ def score_trial(
             write_label(prediction, labels, native)
         write_json(part, {"weights": weights, "scored": scored})
     rows = [row for case in task.test_cases for row in scored[case]]
-    columns = ["protocol", "case", "region", "metric", "value", "status"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=list(SCORES))

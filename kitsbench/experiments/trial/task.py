@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kitsbench.data.datasets.dataset import Case
+from kitsbench.experiments.records import TrialRecord
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.recipe import Recipe
 from kitsbench.spec import Spec
@@ -20,7 +20,7 @@ class TrialTask:
     Parameters
     ----------
     workdir : Path
-    trial : dict
+    trial : TrialRecord
         ``trial.json``.
     location : str
         Name of the entry point, or path of the plugin's file.
@@ -51,7 +51,7 @@ class TrialTask:
     """
 
     workdir: Path
-    trial: dict[str, Any]
+    trial: TrialRecord
     location: str
     spec: Spec
     recipe: Recipe
@@ -74,7 +74,12 @@ class TrialTask:
     @property
     def id(self) -> str:
         """The trial's hash."""
-        return str(self.trial["id"])
+        return self.trial.id
+
+    @property
+    def name(self) -> str:
+        """Display name of its entrant."""
+        return self.trial.name
 
     @property
     def folder(self) -> TrialFolder:

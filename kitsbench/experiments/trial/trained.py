@@ -28,7 +28,7 @@ def make_trained(task: TrialTask, network: nn.Module, device: torch.device, beat
         task.window,
         task.recipe.inference,
         device,
-        str(task.trial["precision"]),
+        task.trial.identity.precision,
         tiles=4 if device.type == "cuda" else 2,
         tick=beat,
     )
@@ -55,13 +55,11 @@ def load_trained(task: TrialTask, device: torch.device, beat: Beat = lambda: Non
     found = latest_checkpoint(task.folder.checkpoints)
     if found is None:
         raise DataError(
-            f"Trial {task.id} ({task.trial['label']}) has no checkpoint; run it to the end first."
+            f"Trial {task.id} ({task.trial.name}) has no checkpoint; run it to the end first."
         )
     registered = load(task.location)
     trial = task.trial
-    network = build_network(
-        registered.architecture, task.spec, int(trial["seed"]), int(trial["fold"]), device
-    )
+    network = build_network(registered.architecture, task.spec, trial.seed, trial.fold, device)
     model, _, _ = load_checkpoint(found)
     prefix = "average." if any(name.startswith("average.") for name in model) else "model."
     network.load_state_dict(
@@ -80,8 +78,8 @@ def load_members(task: TrialTask, device: torch.device, beat: Beat) -> Trained:
         [member.predictors[0] for member in members],
         [(member.architecture, member.spec) for member in members],
     )
-    axes = task.trial.get("tta")
-    return trained if axes is None else mirrored(trained, [tuple(own) for own in axes])
+    axes = task.trial.identity.tta
+    return trained if axes is None else mirrored(trained, axes)
 
 
 def mirrored(trained: Trained, axes: Sequence[tuple[int, ...]]) -> Trained:

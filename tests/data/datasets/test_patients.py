@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from reporting.workdirs import Plan, trial_record
 
 from kitsbench.data.datasets.dataset import open_dataset
 from kitsbench.data.datasets.patients import (
@@ -18,6 +19,7 @@ from kitsbench.data.datasets.patients import (
     shows_patients,
 )
 from kitsbench.errors import DataError
+from kitsbench.experiments.records import TrialRecord
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,9 @@ def test_records_beside_predictions_are_kept_and_replaced(tmp_path):
 
 def test_the_predictions_of_a_trial_know_what_it_trained_on(tmp_path):
     (tmp_path / "predictions").mkdir()
-    (tmp_path / "trial.json").write_text(json.dumps({"train_patients": ["kits:00005"]}))
+    trial = trial_record(Plan({"unet3d": 0.0}), "unet3d", 0, 0)
+    context = trial.context.model_copy(update={"train_patients": ("kits:00005",)})
+    TrialRecord.of(trial.identity, context).write(tmp_path / "trial.json")
     found = recorded_leaks(tmp_path / "predictions", tmp_path, ["case_00005", "case_00006"])
     assert found == ["case_00005"]
     assert recorded_leaks(tmp_path, tmp_path, ["case_00005"]) == []

@@ -16,6 +16,8 @@ import psutil
 import pytest
 from command_line import SMALL, environment, heed_interrupts, run_kitsbench, start_kitsbench
 
+from kitsbench.errors import DataError
+from kitsbench.experiments.records import Status
 from kitsbench.files import read_json
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(1800)]
@@ -57,9 +59,9 @@ class FirstEnds(threading.Thread):
     def run(self):
         while not self.over.wait(0.05):
             for file in self.workdir.glob("trials/*/status.json"):
-                status = read_json(file)
-                if status["status"] == "finished":
-                    self.seen.setdefault(file.parent.name, status["finished"])
+                status = Status.read(file)
+                if status.status == "finished":
+                    self.seen.setdefault(file.parent.name, status.finished)
 
 
 def test_a_ray_cluster_that_loses_a_node_finishes_every_trial_once(
@@ -89,14 +91,12 @@ def test_a_ray_cluster_that_loses_a_node_finishes_every_trial_once(
         assert process.returncode == 0, err
         assert "lost its worker and starts again" in err
         statuses = {
-            file.parent.name: read_json(file) for file in workdir.glob("trials/*/status.json")
+            file.parent.name: Status.read(file) for file in workdir.glob("trials/*/status.json")
         }
-        assert Counter(s["status"] for s in statuses.values()) == {"finished": 4}
+        assert Counter(s.status for s in statuses.values()) == {"finished": 4}
         assert lost in statuses
-        assert {name: s["finished"] for name, s in statuses.items()} == {
-            **{name: s["finished"] for name, s in statuses.items()},
-            **ends.seen,
-        }
+        ended = {name: s.finished for name, s in statuses.items()}
+        assert ended == {**ended, **ends.seen}
     finally:
         cluster.shutdown()
 
@@ -119,8 +119,8 @@ def wait_for_trial_of(pids, workdir, process):
 
 def read_status(folder):
     try:
-        return read_json(folder / "status.json")["status"]
-    except (OSError, ValueError):
+        return Status.read(folder / "status.json").status
+    except DataError:  # it is not there yet
         return None
 
 
@@ -232,10 +232,10 @@ def test_slurm_finishes_every_trial_and_one_whose_job_is_cancelled(
     ends.over.set()
     assert process.returncode == 0, err
     assert "lost its worker and starts again" in err
-    statuses = {f.parent.name: read_json(f) for f in workdir.glob("trials/*/status.json")}
-    assert Counter(s["status"] for s in statuses.values()) == {"finished": 2}
+    statuses = {f.parent.name: Status.read(f) for f in workdir.glob("trials/*/status.json")}
+    assert Counter(s.status for s in statuses.values()) == {"finished": 2}
     for name, finished in ends.seen.items():
-        assert statuses[name]["finished"] == finished
+        assert statuses[name].finished == finished
     # A time that no partition allows is refused in Slurm's own words.
     wrong = run_kitsbench(*command, "--seeds", "3", "--executor-option", "partition=none")
     assert wrong.code == 2

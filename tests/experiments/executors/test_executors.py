@@ -25,8 +25,8 @@ from kitsbench.experiments.executors.options import (
     split_pairs,
 )
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
-from kitsbench.experiments.machines.machine import choose_devices, this_machine
-from kitsbench.files import read_json
+from kitsbench.experiments.machines.machine import Node, choose_devices, this_machine
+from kitsbench.experiments.records import LedgerRecord, TrialRecord
 from kitsbench.training.budget import Budget
 
 
@@ -64,7 +64,7 @@ def test_half_of_an_experiment_runs_here_and_the_rest_as_jobs(base, tmp_path, mo
     before = {file: file.stat().st_mtime_ns for file in workdir.glob("trials/*/*.json")}
     jobs = replace(request, executor="slurm", executor_options={"cluster": "local"})
     done, events = carry_out(jobs)
-    assert {task.folder.read_status()["status"] for task in done.tasks} == {"finished"}
+    assert {task.folder.read_status().status for task in done.tasks} == {"finished"}
     assert {file: file.stat().st_mtime_ns for file in before} == before
     (moved,) = {event.task.id for event in events}
     here = next(task.id for task in done.tasks if task.id != moved)
@@ -119,8 +119,8 @@ def test_a_trial_whose_worker_vanishes_is_tried_again_or_recorded(
         assert [work.again for work in backend.submitted] == [False] + [True] * losses
     else:
         assert kinds == ["retried"] * retries + ["failed"]
-        assert (status["status"], status["reason"]) == ("failed", "killed")
-        assert "vanished 2 times: the node is gone" in status["message"]
+        assert (status.status, status.reason) == ("failed", "killed")
+        assert "vanished 2 times: the node is gone" in status.message
 
 
 def test_a_node_without_the_working_directory_or_of_another_class_is_refused(base, tmp_path):
@@ -130,13 +130,14 @@ def test_a_node_without_the_working_directory_or_of_another_class_is_refused(bas
     with pytest.raises(UsageError, match="does not see"):
         executor.execute(experiment.tasks, lambda event: None)
     (task,) = experiment.tasks
-    assert task.folder.read_status()["status"] == "pending"
-    foreign = replace(task, trial={**task.trial, "device_class": "cpu: an abacus, 1 threads"})
+    assert task.folder.read_status().status == "pending"
+    identity = task.trial.identity.model_copy(update={"device_class": "cpu: an abacus, 1 threads"})
+    foreign = replace(task, trial=TrialRecord.of(identity, task.trial.context))
     experiment = replace(experiment, tasks=[foreign])
     run_experiment(experiment, ClusterExecutor(Unreliable(0), "cpu"), lambda event: None)
-    status = task.folder.read_status()
-    assert (status["status"], status["reason"]) == ("failed", "wrong device")
-    assert "an abacus" in status["message"]
+    status = foreign.folder.read_status()
+    assert (status.status, status.reason) == ("failed", "wrong device")
+    assert "an abacus" in status.message
 
 
 def gpus(monkeypatch, *names):
@@ -171,7 +172,7 @@ def test_a_finished_trial_stays_finished_though_its_process_has_to_be_stopped(
 
     executor.execute([task], notify)
     assert events[-1].kind == "finished"
-    assert task.folder.read_status()["status"] == "finished"
+    assert task.folder.read_status().status == "finished"
 
 
 def test_devices_are_shared_out_among_trials(base, monkeypatch):
@@ -255,7 +256,7 @@ def test_a_configuration_file_describes_the_cluster_and_a_plan_names_its_cost(
     assert done.json["estimate"]["open_trials"] == 1
     # The class of the device was asked of a worker, and is kept.
     (probe,) = (tmp_path / "work" / "machines").glob("*.json")
-    assert read_json(probe)["kind"] == "cpu"
+    assert Node.read(probe).kind == "cpu"
 
 
 def test_a_plan_learns_from_trials_that_have_finished(base, tmp_path, monkeypatch):
@@ -267,6 +268,6 @@ def test_a_plan_learns_from_trials_that_have_finished(base, tmp_path, monkeypatc
     carry_out(request)
     longer = plan_experiment(replace(request, budget=Budget(40, "steps")))
     (found,) = estimate(longer.tasks).values()
-    ledger = read_json(before.tasks[0].folder.path / "ledger.json")
+    ledger = LedgerRecord.read(before.tasks[0].folder.ledger)
     assert found["basis"] == "finished trials"
-    assert found["device_seconds"] == pytest.approx(10 * ledger["device_seconds"])
+    assert found["device_seconds"] == pytest.approx(10 * ledger.device_seconds)

@@ -9,7 +9,8 @@ import pytest
 from kitsbench.architecture import KITS21
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import resolve
-from kitsbench.experiments.plan.entrants import choose_entrants, describe_entrant
+from kitsbench.experiments.plan.description import describe_entrant
+from kitsbench.experiments.plan.entrants import choose_entrants
 
 
 def choose(request, median=None):
@@ -30,9 +31,9 @@ def test_a_papers_patch_follows_the_configuration_and_is_halved_at_tiny(preset, 
     (note,) = entrant.notes
     assert "instead of 64x" in note
     row = describe_entrant(entrant, tmp_path)
-    assert note in row["notes"]
-    assert row["recipe"]["patch"] == patch
-    assert row["recipe"]["optimiser"]["lr"] == 1e-4
+    assert note in row.notes
+    assert row.recipe.patch == patch
+    assert row.recipe.optimiser.lr == 1e-4
 
 
 def test_at_small_size_a_paper_is_followed_to_the_letter():
@@ -67,12 +68,12 @@ def test_costs_of_two_architectures_with_equal_specs_are_their_own(tmp_path):
     rows = [describe_entrant(e, tmp_path) for e in choose(request)]
     # Known for three classes; the fourth adds its weights and its bias in the head.
     expected = [231_965 + 8 + 1, 123_501 + 16 + 1]
-    assert [row["parameters"] for row in rows] == expected
+    assert [row.parameters for row in rows] == expected
 
 
 def test_a_setting_that_differs_from_the_sizes_preset_is_another_architecture():
     """At size tiny the paper's own width is a setting like any other."""
     asked = ("unet3d", "unet3d:width=1", "unet3d:width=0.125", "unet3d:size=tiny")
     entrants = choose(Request(Path("none"), asked, size="tiny"))
-    assert [entrant.label for entrant in entrants] == ["unet3d", "unet3d:width=1"]
+    assert [entrant.name for entrant in entrants] == ["unet3d", "unet3d:width=1"]
     assert [dict(entrant.spec.config)["width"] for entrant in entrants] == [0.125, 1]

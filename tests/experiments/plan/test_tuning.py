@@ -14,8 +14,9 @@ from kitsbench.experiments.asked.search_space import Dimension, read_tuning
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.plan.tuning import settings_of, with_settings
+from kitsbench.experiments.records import ExperimentRecord, LedgerRecord, TrialRecord
 from kitsbench.experiments.results import load_results
-from kitsbench.files import read_json
+from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.reporting.build import build_report
 from kitsbench.training.budget import Budget
 from kitsbench.training.recipes import MATCHED_CPU
@@ -57,45 +58,45 @@ def tuned_run(request_):
 
 def test_every_architecture_tries_as_many_settings_of_the_same_space(tuned_run):
     _, done, started = tuned_run
-    tuning = read_json(done.request.workdir / "experiment.json")["tuning"]
-    assert [len(study["trials"]) for study in tuning["studies"]] == [3, 3]
-    first, second = tuning["studies"]
-    assert [t["parameters"] for t in first["trials"]] == [t["parameters"] for t in second["trials"]]
-    assert first["trials"][0]["parameters"] == {}  # the recipe itself
-    for trial in first["trials"][1:]:
-        assert set(trial["parameters"]) == set(tuning["space"])
-        for name, value in trial["parameters"].items():
-            assert tuning["space"][name]["low"] <= value <= tuning["space"][name]["high"]
+    tuning = ExperimentRecord.read(done.request.workdir / "experiment.json").tuning
+    assert tuning == done.record.tuning
+    assert [len(study.trials) for study in tuning.studies] == [3, 3]
+    first, second = tuning.studies
+    assert [t.parameters for t in first.trials] == [t.parameters for t in second.trials]
+    assert first.trials[0].parameters == {}  # the recipe itself
+    for trial in first.trials[1:]:
+        assert set(trial.parameters) == set(tuning.space)
+        for name, value in trial.parameters.items():
+            assert tuning.space[name].low <= value <= tuning.space[name].high
     assert len(started) == 6 + 2
 
 
 def test_settings_are_judged_on_training_cases_only(tuned_run):
     _, done, _ = tuned_run
     tests = set(done.split.test(0))
-    tuning = done.description["tuning"]
-    for study in tuning["studies"]:
-        for row in study["trials"]:
-            trial = read_json(done.request.workdir / "trials" / row["id"] / "trial.json")
-            used = [*trial["train_cases"], *trial["test_cases"]]
+    for study in done.record.tuning.studies:
+        for number, row in enumerate(study.trials):
+            context = TrialRecord.read(TrialFolder(done.request.workdir, row.id).trial).context
+            assert (context.tuning.fold, context.tuning.number) == (0, number)
+            used = [*context.train_cases, *context.test_cases]
             assert sorted(used) == sorted(done.split.train(0))
             assert not tests & set(used)
 
 
 def test_the_best_settings_train_the_network_and_are_charged_apart(tuned_run):
     before, done, _ = tuned_run
-    tuning, results = done.description["tuning"], load_results(done.request.workdir)
+    results = load_results(done.request.workdir)
     assert {t.id for t in results.trials} == {t.id for t in done.tasks}
-    for study in tuning["studies"]:
-        scores = [trial["score"] for trial in study["trials"]]
-        assert scores[study["best"]] == max(scores)
-        (task,) = [t for t in done.tasks if t.trial["label"] == study["architecture"]]
-        (plain,) = [t for t in before.tasks if t.trial["label"] == study["architecture"]]
-        assert task.recipe == with_settings(plain.recipe, study["parameters"])
-        assert (task.id == plain.id) == (study["parameters"] == {})
-        assert study["ledger"]["steps"] == 3 * 2
-        ledger = read_json(task.folder.path / "ledger.json")
-        assert ledger["steps"] == 3
-        assert study["ledger"]["device_seconds"] > 0
+    for study in done.record.tuning.studies:
+        scores = [trial.score for trial in study.trials]
+        assert scores[study.best] == max(scores)
+        (task,) = [t for t in done.tasks if t.name == study.name]
+        (plain,) = [t for t in before.tasks if t.name == study.name]
+        assert task.recipe == with_settings(plain.recipe, study.parameters)
+        assert (task.id == plain.id) == (study.parameters == {})
+        assert study.ledger["steps"] == 3 * 2
+        assert LedgerRecord.read(task.folder.ledger).steps == 3
+        assert study.ledger["device_seconds"] > 0
 
 
 def test_the_report_tells_what_tuning_spent_and_chose(tuned_run, tmp_path):

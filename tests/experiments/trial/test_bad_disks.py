@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from command_line import SMALL, run_kitsbench
 
-from kitsbench.files import read_json
+from kitsbench.experiments.records import Status
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
 
@@ -66,11 +66,11 @@ def test_a_quota_hit_in_the_middle_loses_nothing_and_says_what_to_do(arguments, 
     assert "same command again" in done.err + done.out
     assert {p: s for p, s in stamps(workdir).items() if p in before} == before
     (failed,) = [
-        read_json(p / "status.json")
+        Status.read(p / "status.json")
         for p in workdir.glob("trials/*")
         if p / "status.json" not in before
     ]
-    assert (failed["status"], failed["reason"]) == ("failed", "disk error")
+    assert (failed.status, failed.reason) == ("failed", "disk error")
     again = run_kitsbench(*arguments)
     assert again.code == 0, again.err
     assert {p: s for p, s in stamps(workdir).items() if p in before} == before

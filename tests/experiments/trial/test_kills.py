@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.experiment import plan_experiment
-from kitsbench.experiments.trial.folder import TrialFolder
+from kitsbench.experiments.records import LedgerRecord
 from kitsbench.experiments.trial.run import run_trial
 from kitsbench.files import read_json, write_json
 from kitsbench.isolation import process_context
@@ -94,15 +95,15 @@ def work(tasks):
 
 
 def work_until(task, name):
-    """Run a trial up to where it writes one of its files."""
-    write, write_table = TrialFolder.write, TrialFolder.write_table
+    """Run a trial up to where one of its files, whole already, gets its name."""
+    rename = os.replace
 
-    def stop(self, file, content):
-        if file == name:
+    def stop(temporary, path):
+        if Path(path).name == name:
             os._exit(9)
-        return (write if file.endswith(".json") else write_table)(self, file, content)
+        rename(temporary, path)
 
-    TrialFolder.write = TrialFolder.write_table = stop
+    os.replace = stop
     run_trial(task)
 
 
@@ -140,19 +141,16 @@ def remains(task):
     """Everything that a finished trial leaves and that no clock has a hand in."""
     folder = task.folder
     model, optimiser, _ = load_checkpoint(latest_checkpoint(folder.checkpoints))
-    curve = pd.read_parquet(folder.path / "curve.parquet").drop(columns="device_seconds")
-    ledger = read_json(folder.path / "ledger.json")
-    stages = [
-        {key: value for key, value in row.items() if not key.endswith("seconds")}
-        for row in ledger["stages"]
-    ]
+    curve = pd.read_parquet(folder.curve).drop(columns="device_seconds")
+    ledger = LedgerRecord.read(folder.ledger)
+    stages = [replace(row, from_seconds=0.0, device_seconds=0.0) for row in ledger.stages]
     return {
         "model": model,
         "moments": [v for s in optimiser["state"].values() for v in s.values()],
-        "scores": pd.read_parquet(folder.path / "scores.parquet"),
+        "scores": pd.read_parquet(folder.scores),
         "curve": curve,
-        "spent": [ledger[key] for key in ("steps", "patches", "voxels", "flops")],
-        "told": (stages, ledger["lr_reductions"]),
+        "spent": [ledger.steps, ledger.patches, ledger.voxels, ledger.flops],
+        "told": (stages, ledger.lr_reductions),
         "maps": {
             p.name: np.asanyarray(nib.load(p).dataobj) for p in folder.predictions.glob("*.nii.gz")
         },
@@ -160,7 +158,7 @@ def remains(task):
 
 
 def assert_same(task, undisturbed) -> None:
-    assert task.folder.read_status()["status"] == "finished"
+    assert task.folder.read_status().status == "finished"
     found, expected = remains(task), remains(undisturbed)
     assert found["model"].keys() == expected["model"].keys()
     assert all(torch.equal(found["model"][k], expected["model"][k]) for k in expected["model"])
@@ -189,7 +187,7 @@ def undisturbed(tasks, folder):
 def kill_at_random(task, duration, kills, seed) -> int:
     """Start a trial and kill it, again and again, after part of the time that it takes."""
     rng, done = random.Random(seed), 0
-    while done < kills and task.folder.read_status()["status"] != "finished":
+    while done < kills and task.folder.read_status().status != "finished":
         process = start([task])
         while process.is_alive() and not (task.folder.path / "lease.json").exists():
             time.sleep(0.002)
@@ -203,7 +201,7 @@ def kill_at_random(task, duration, kills, seed) -> int:
 def test_a_trial_killed_at_random_moments_ends_as_if_it_had_not_been(plan, tmp_path):
     (task,) = plan(steps=10, folds=(0,), seeds=1)
     (whole,), duration = undisturbed([task], tmp_path)
-    assert read_json(whole.folder.path / "ledger.json")["lr_reductions"]
+    assert LedgerRecord.read(whole.folder.ledger).lr_reductions
     assert kill_at_random(task, duration, kills=5, seed=time.time_ns()) >= 1
     assert run_trial(task) == "finished"
     assert_same(task, whole)
@@ -214,7 +212,7 @@ def test_a_kill_between_any_two_files_of_the_end_loses_nothing(plan, tmp_path):
     (whole,), _ = undisturbed([task], tmp_path)
     for name in ("curve.parquet", "scores.parquet", "ledger.json"):
         assert exit_code(start(task, name, body=work_until)) == 9
-        assert task.folder.read_status()["status"] == "running"
+        assert task.folder.read_status().status == "running"
     trained = latest_checkpoint(task.folder.checkpoints).stat().st_mtime_ns
     assert run_trial(task) == "finished"
     assert latest_checkpoint(task.folder.checkpoints).stat().st_mtime_ns == trained
@@ -242,9 +240,9 @@ def test_a_quota_hit_in_the_middle_loses_nothing_and_is_named(plan):
     # A status fits, weights do not.
     assert exit_code(start(task, 5000, body=work_under_quota)) == 0
     status = task.folder.read_status()
-    assert (status["status"], status["reason"]) == ("failed", "disk error")
-    assert "quota was full" in status["message"]
-    assert "run the same command again" in status["message"]
+    assert (status.status, status.reason) == ("failed", "disk error")
+    assert "quota was full" in status.message
+    assert "run the same command again" in status.message
     assert run_trial(task) == "finished"
     assert run_trial(finished) == "finished"
     assert {p: p.stat().st_mtime_ns for p in finished.folder.path.rglob("*")} == before
@@ -256,9 +254,9 @@ def test_two_processes_on_the_same_trials_train_each_once(plan):
     processes = [start(order, body=work_beside_others) for order in orders]
     assert [exit_code(process) for process in processes] == [0, 0]
     for task in tasks:
-        assert task.folder.read_status()["status"] == "finished"
-        ledger = read_json(task.folder.path / "ledger.json")
-        assert (ledger["steps"], ledger["resumed"]) == (8, 0)
+        assert task.folder.read_status().status == "finished"
+        ledger = LedgerRecord.read(task.folder.ledger)
+        assert (ledger.steps, ledger.resumed) == (8, 0)
         assert not (task.folder.path / "lease.json").exists()
 
 
@@ -281,10 +279,13 @@ def test_fifty_kills_over_twelve_trials_change_no_score(plan, tmp_path):
 
     def look():
         for task in tasks:
-            if task.folder.read_status()["status"] == "finished":
-                ledger = task.folder.path / "ledger.json"
+            if task.folder.read_status().status == "finished":
                 newest = latest_checkpoint(task.folder.checkpoints)
-                state = ledger.stat().st_mtime_ns, newest.name, newest.stat().st_mtime_ns
+                state = (
+                    task.folder.ledger.stat().st_mtime_ns,
+                    newest.name,
+                    newest.stat().st_mtime_ns,
+                )
                 # What was finished once is never touched again.
                 assert finished.setdefault(task.id, state) == state
 

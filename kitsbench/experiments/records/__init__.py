@@ -1,0 +1,81 @@
+"""The files that outlive a run, as types: what is written is what can be read.
+
+In: a file, or what a run knows. Out: a checked record, or two lines on what is wrong with the file.
+
+========================= ========================== ===========================================
+file in the workdir       class                      says
+========================= ========================== ===========================================
+``experiment.json``       :class:`ExperimentRecord`  what one ``kitsbench run`` asked for
+``trials/ID/trial.json``  :class:`TrialRecord`       what the trial is (hashed: its id); context
+``.../status.json``       :class:`Status`            how far it came, and why it failed
+``.../ledger.json``       :class:`LedgerRecord`      what it spent, stage by stage
+``.../environment.json``  :class:`EnvironmentRecord` on what it ran, and by which kitsbench
+``profiles/NAME.json``    :class:`ProfileRecord`     speed and memory of an entrant's network
+``costs/HASH.json``       :class:`CostsRecord`       parameters and FLOPs of a network
+========================= ========================== ===========================================
+
+Every key is there or the file is refused: a default would be a second opinion of what was meant.
+The tables beside them are in :mod:`kitsbench.experiments.tables`.
+"""
+
+from kitsbench.experiments.records.experiment import (
+    EntrantRecord,
+    ExperimentRecord,
+    PlannedTrial,
+    Range,
+    StudyRecord,
+    TriedSettings,
+    TuningRecord,
+)
+from kitsbench.experiments.records.measured import (
+    CostsRecord,
+    EnvironmentRecord,
+    LedgerRecord,
+    ProfileRecord,
+)
+from kitsbench.experiments.records.parts import (
+    TRIAL_AGAIN,
+    BudgetNote,
+    DatasetNote,
+    DeviceNote,
+    FoldsNote,
+    State,
+    Triple,
+    note,
+)
+from kitsbench.experiments.records.trial import (
+    PENDING,
+    Status,
+    TrialContext,
+    TrialIdentity,
+    TrialRecord,
+    TuningPlace,
+)
+
+__all__ = [
+    "PENDING",
+    "TRIAL_AGAIN",
+    "BudgetNote",
+    "CostsRecord",
+    "DatasetNote",
+    "DeviceNote",
+    "EntrantRecord",
+    "EnvironmentRecord",
+    "ExperimentRecord",
+    "FoldsNote",
+    "LedgerRecord",
+    "PlannedTrial",
+    "ProfileRecord",
+    "Range",
+    "State",
+    "Status",
+    "StudyRecord",
+    "TrialContext",
+    "TrialIdentity",
+    "TrialRecord",
+    "TriedSettings",
+    "Triple",
+    "TuningPlace",
+    "TuningRecord",
+    "note",
+]

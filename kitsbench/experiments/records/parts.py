@@ -1,0 +1,83 @@
+"""Parts that several files, and the entries of leaderboards, share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainSerializer
+
+from kitsbench.documents import Part
+from kitsbench.recipe import Recipe
+from kitsbench.training.budget import Budget
+
+State = Literal["pending", "running", "finished", "failed"]
+"""How far a trial came: a closed set."""
+
+Shape = tuple[int, int, int]
+Triple = tuple[float, float, float]
+
+# In its own words: pydantic would write 1 as 1.0 where a field is a float, and change the hash.
+StoredRecipe = Annotated[Recipe, PlainSerializer(Recipe.to_dict, return_type=dict[str, Any])]
+
+AGAIN = "Delete it and run the same command again: finished trials are kept."
+TRIAL_AGAIN = (
+    "Delete the folder of this trial and run the same command again: the other trials are kept."
+)
+
+
+class BudgetNote(Part):
+    """What one training run could spend: as it was written, and as an amount of a currency."""
+
+    text: str
+    amount: float = Field(gt=0)
+    unit: Literal["seconds", "steps", "voxels", "flops"]
+
+
+def note(budget: Budget) -> BudgetNote:
+    """Write a budget down."""
+    return BudgetNote.model_validate(budget.to_dict())
+
+
+class FoldsNote(Part):
+    """How many folds the split has, which were run, and the hash of the split."""
+
+    count: int = Field(ge=1)
+    used: tuple[int, ...]
+    split_id: str
+
+
+class DatasetNote(Part):
+    """The scans.
+
+    Attributes
+    ----------
+    path : str
+        Absolute folder of the cases on the machine that planned the run.
+    fingerprint : str or None
+        Hash of labels and files; None where nothing was prepared.
+    excluded : dict of str to str
+        Why each case that was set aside was set aside.
+    note : str
+        What a report must say about the data.
+    """
+
+    name: str
+    path: str
+    layout: str
+    labels: dict[str, int]
+    fingerprint: str | None
+    n_cases: int = Field(ge=0)
+    excluded: dict[str, str]
+    synthetic: bool
+    note: str
+
+
+class DeviceNote(Part):
+    """What the trials ran on, and how many at a time (None: the cluster decided)."""
+
+    kind: str
+    name: str
+    threads: int = Field(ge=1)
+    jobs: int | None
+    world_size: int = Field(ge=1)
+    executor: str

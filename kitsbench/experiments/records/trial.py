@@ -1,0 +1,214 @@
+"""``trial.json`` and ``status.json``: what a trial is, and how far it came."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from kitsbench.configuration import Setting
+from kitsbench.documents import Document, Part
+from kitsbench.experiments.records.parts import (
+    TRIAL_AGAIN,
+    BudgetNote,
+    Shape,
+    State,
+    StoredRecipe,
+    Triple,
+)
+from kitsbench.files import digest
+from kitsbench.training.failures import Reason
+
+
+class TrialIdentity(Part):
+    """What a trial is: whatever changes its result, and nothing else.
+
+    Host, order, number of workers and paths are not part of it. A time budget is bound to the
+    class of device, since a second on one is not a second on another.
+
+    Attributes
+    ----------
+    architecture, config, version, source_hash, spec : str, dict, str, str, str
+        The configured plugin; ``spec`` is a hash.
+    dataset, preparation, split : str, dict of str to str, str
+        Hashes of files, prepared stores by grid, and folds.
+    recipe : str
+        Hash of the recipe.
+    budget : (float, str)
+        Amount and currency.
+    device_class : str or None
+        None unless the budget is in seconds.
+    members : tuple of str
+        Trials that an ensemble combines.
+    compile : bool
+        Whether the network is compiled, which changes speed and the last digits.
+    tta : tuple of tuple of int, or None
+        Mirror axes at test time where they are not the recipes'.
+    """
+
+    architecture: str
+    config: dict[str, Setting]
+    version: str
+    source_hash: str
+    spec: str
+    dataset: str
+    preparation: dict[str, str]
+    split: str
+    fold: int = Field(ge=0)
+    seed: int = Field(ge=0)
+    recipe: str
+    budget: tuple[float, str]
+    precision: Literal["float32", "bfloat16"]
+    device_class: str | None
+    members: tuple[str, ...]
+    compile: bool
+    tta: tuple[tuple[int, ...], ...] | None
+
+    def hashed(self) -> dict[str, Any]:
+        """What the trial's id is the hash of, as plain data."""
+        content = self.model_dump(mode="json")
+        # What is not asked for is not hashed, so that a new option leaves the ids of those who do
+        # not use it as they were.
+        if not self.compile:
+            del content["compile"]
+        if self.tta is None:
+            del content["tta"]
+        return content
+
+    def digest(self) -> str:
+        """The trial's id."""
+        return digest(self.hashed())
+
+
+class TuningPlace(Part):
+    """Where a trial stands in a search for settings: the fold, and its number there."""
+
+    fold: int
+    number: int
+
+
+class TrialContext(Part):
+    """What one wants to know about a trial beside its identity.
+
+    Attributes
+    ----------
+    name : str
+        Display name of the entrant.
+    location : str
+        What the registry finds the plugin by: its name, or the path of a file.
+    labels : tuple of (str, int)
+        Of the dataset.
+    patch : tuple of int or None
+        Voxels of the first grid; None for an ensemble.
+    window : (float, float, float, float)
+        Resolved intensity rule.
+    spacing : tuple of float
+        mm (z, y, x) of the first grid.
+    train_cases, test_cases, curve_cases : tuple of str
+        Cases that are trained on, held out, and scored along the budget.
+    train_patients : tuple of str
+        KiTS patients among the training cases, known across the years' datasets.
+    tuning : TuningPlace or None
+    """
+
+    name: str
+    distribution: str
+    dataset_name: str
+    recipe: StoredRecipe
+    budget: BudgetNote
+    location: str
+    labels: tuple[tuple[str, int], ...]
+    patch: Shape | None
+    window: tuple[float, float, float, float]
+    spacing: Triple
+    train_cases: tuple[str, ...]
+    train_patients: tuple[str, ...]
+    test_cases: tuple[str, ...]
+    curve_cases: tuple[str, ...]
+    tuning: TuningPlace | None
+
+
+class TrialRecord(Document):
+    """A trial: its id is the hash of its identity, and reading checks that."""
+
+    remedy: ClassVar[str] = TRIAL_AGAIN
+
+    schema_version: Literal[1] = 1
+    id: str
+    identity: TrialIdentity
+    context: TrialContext
+
+    def hash_fault(self) -> str | None:
+        """Whether the recipe has the hash that the identity names."""
+        if self.context.recipe.digest() == self.identity.recipe:
+            return None
+        return "the key context.recipe is not the recipe whose hash is identity.recipe."
+
+    @model_validator(mode="after")
+    def _id_fits(self) -> Self:
+        if self.id != self.identity.digest():
+            raise ValueError(f"the id {self.id} is not the hash of the identity")
+        if self.identity.budget != (self.context.budget.amount, self.context.budget.unit):
+            raise ValueError("the budget is not the one of the identity")
+        return self
+
+    @classmethod
+    def of(cls, identity: TrialIdentity, context: TrialContext) -> TrialRecord:
+        """A record with its id worked out."""
+        return cls(id=identity.digest(), identity=identity, context=context)
+
+    @property
+    def name(self) -> str:
+        """Display name of the entrant."""
+        return self.context.name
+
+    @property
+    def fold(self) -> int:
+        """Index of the test fold."""
+        return self.identity.fold
+
+    @property
+    def seed(self) -> int:
+        """Seed of the training run."""
+        return self.identity.seed
+
+
+class Status(Document):
+    """How far a trial came.
+
+    Attributes
+    ----------
+    reason, message : str or None
+        Of a failed trial.
+    started, finished : str or None
+        UTC; ``finished`` also for one that failed.
+    host : str or None
+        Where it ran last.
+    """
+
+    remedy: ClassVar[str] = TRIAL_AGAIN
+
+    schema_version: Literal[1] = 1
+    status: State
+    reason: Reason | None
+    message: str | None
+    started: str | None
+    finished: str | None
+    host: str | None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.reason is not None) != (self.status == "failed"):
+            raise ValueError(f"the status is {self.status} and the reason {self.reason!r}")
+        return self
+
+    @property
+    def ended(self) -> bool:
+        """Whether it finished or failed."""
+        return self.status in ("finished", "failed")
+
+
+PENDING = Status(
+    status="pending", reason=None, message=None, started=None, finished=None, host=None
+)
+"""Of a trial that nobody began."""

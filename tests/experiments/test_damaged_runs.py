@@ -1,0 +1,165 @@
+"""Whatever happens to a file of a run: two lines say which, what is wrong with it and what to do.
+
+Two hundred accidents, each seen by one verb. A traceback fails the test that sees it.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from command_line import call_kitsbench
+from experiments.accidents import Accident, spoil_json, spoil_table
+
+from kitsbench.errors import DataError
+from kitsbench.experiments.records import (
+    CostsRecord,
+    EnvironmentRecord,
+    ExperimentRecord,
+    LedgerRecord,
+    ProfileRecord,
+    Status,
+    TrialRecord,
+)
+from kitsbench.experiments.tables import CURVE, SCORES, read_table
+
+READERS = {
+    "experiment.json": ExperimentRecord.read,
+    "trial.json": TrialRecord.read,
+    "status.json": Status.read,
+    "ledger.json": LedgerRecord.read,
+    "environment.json": EnvironmentRecord.read,
+    "scores.parquet": lambda file: read_table(file, SCORES),
+    "curve.parquet": lambda file: read_table(file, CURVE),
+    "profiles": ProfileRecord.read,
+    "costs": CostsRecord.read,
+}
+OF_A_TRIAL = ("trial.json", "status.json", "ledger.json", "environment.json", "scores.parquet")
+RESULTS = ("experiment.json", *OF_A_TRIAL, "curve.parquet", "profiles")
+# What each verb reads; how often it is called (a run that finds all in order takes seconds).
+READ = {
+    "report": RESULTS,
+    "claims": RESULTS,
+    "leaderboard": RESULTS,
+    "predict": ("experiment.json", "trial.json", "status.json"),
+    "run": (*OF_A_TRIAL, "curve.parquet"),
+}
+CALLS = ["claims"] * 6 + ["leaderboard"] * 5 + ["predict"] * 4 + ["report"] * 3 + ["run"] * 2
+# What a run makes anew without a word, where it finds it damaged or not.
+MADE_ANEW = ("experiment.json", "profiles", "costs")
+# Parts with keys of any name: settings, labels, packages.
+OPEN = ("config", "labels", "excluded", "packages")
+NUMBERS = range(200)
+
+
+@pytest.fixture(scope="module")
+def run(finished, tmp_path_factory):
+    """Command and working directory of a run whose files may be damaged."""
+    arguments, whole, done = finished
+    assert done.code == 0, done.err
+    workdir = shutil.copytree(whole, tmp_path_factory.mktemp("damaged") / "work")
+    return [workdir if a == whole else a for a in arguments], workdir
+
+
+def choose(number: int, workdir: Path) -> tuple[str, Path, Accident]:
+    """The accident of a number: the verb that meets it, the file, and what happened to it."""
+    rng = random.Random(number)
+    verb = CALLS[number % len(CALLS)]
+    kind = rng.choice(READ[verb] * 3 + (MADE_ANEW if verb == "run" else ()))
+    files = [file for file in sorted(workdir.rglob("*.*")) if kind_of(file) == kind]
+    if verb == "predict" and kind != "experiment.json":
+        read = {trial.id for trial in planned(workdir) if (trial.name, trial.fold) == ("alpha", 0)}
+        files = [file for file in files if file.parent.name in read]
+    file = rng.choice(files)
+    spoil = spoil_table if file.suffix == ".parquet" else spoil_json
+    return verb, file, spoil(file.read_bytes(), rng)
+
+
+def planned(workdir: Path):
+    return ExperimentRecord.read(workdir / "experiment.json").trials
+
+
+def command(verb: str, run, phantom: Path, out: Path) -> list[object]:
+    arguments, workdir = run
+    scan = next(phantom.rglob("case_00000/imaging.nii.gz"))
+    return {
+        "report": ["report", workdir, "-o", out],
+        "claims": ["claims", workdir, "--json"],
+        "leaderboard": ["leaderboard", "add", workdir, "--to", out],
+        "predict": ["predict", "alpha", scan, "--folds", "0", "-o", out, "--workdir", workdir],
+        "run": arguments,
+    }[verb]
+
+
+def kind_of(file: Path) -> str:
+    return file.parent.name if file.parent.name in READERS else file.name
+
+
+def is_still_right(file: Path, accident: Accident) -> bool:
+    """Whether the file may be what a run wrote: another word for a word, a setting less."""
+    try:
+        READERS[kind_of(file)](file)
+    except DataError:
+        return False
+    *_, owner, _ = ("", "", *accident.place.split("."))
+    assert accident.kind == "retyped" or owner in OPEN, accident.place
+    return True
+
+
+def test_the_accidents_are_of_every_kind(run):
+    chosen = [choose(number, run[1]) for number in NUMBERS]
+    verbs = Counter(verb for verb, _, _ in chosen)
+    assert min(verbs.values()) >= 20
+    files = Counter(kind_of(file) for _, file, _ in chosen)
+    assert set(files) == set(READERS)
+    assert min(files[kind] for kind in RESULTS) >= 10, files
+    kinds = Counter(accident.kind for _, _, accident in chosen)
+    assert len(kinds) == 12
+    assert min(kinds.values()) >= 4, kinds
+    assert len({(file, accident.place, accident.kind) for _, file, accident in chosen}) > 150
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_an_accident_is_told_in_two_lines(run, phantom, tmp_path, number):
+    workdir = run[1]
+    verb, file, accident = choose(number, workdir)
+    whole = file.read_bytes()
+    file.write_bytes(accident.content)
+    try:
+        right = is_still_right(file, accident)
+        done = call_kitsbench(*command(verb, run, phantom, tmp_path / "out"))
+        told = f"{verb}, {file.name}: {accident.kind} {accident.place}: {done.err[-1000:]}"
+        if right or (verb == "run" and kind_of(file) in MADE_ANEW):
+            assert done.code == 0, told
+            if verb == "run":
+                READERS[kind_of(file)](file)  # it is whole again
+            return
+        assert done.code == 2, told
+        assert done.out == ""
+        assert not (tmp_path / "out").exists()
+        first, *rest = done.err[done.err.index("Error: ") :].strip().splitlines()
+        assert str(file) in first, told
+        assert 1 <= len(rest) <= 2, told
+        assert rest[0].startswith(("Delete ", "A newer kitsbench wrote it: update")), told
+        if accident.place and accident.kind not in ("nan", "huge"):
+            assert names(first, accident.place, file), told
+    finally:
+        file.write_bytes(whole)
+
+
+def names(line: str, place: str, file: Path) -> bool:
+    """Whether a line names a column, a key, or the rule of the whole file that the key breaks."""
+    if file.suffix == ".parquet":
+        return f"the column {place}" in line
+    if f"the key {place}" in line:
+        return True
+    rules = {
+        "identity": "is not the hash of the identity",
+        "id": "is not the hash of the identity",
+        "context": "the key context.recipe is not",
+    }
+    rule = rules.get(place.split(".")[0], place.split(".")[0])
+    return "the key" in line and rule in line
