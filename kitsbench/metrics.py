@@ -31,6 +31,8 @@ TRUTH_EMPTY = ("false_positive", "both_empty")
 """Statuses that say that it does not."""
 FAILED = ("failed", "timeout")
 """Statuses of a case without a prediction; they say nothing about the truth."""
+UNDEFINED = "undefined"
+"""Status of a score that no prediction of a case can have: surfaces on a sheared grid."""
 
 _WORDS: Final = {
     "formula": "formula",
@@ -130,7 +132,7 @@ class Metric:
         ----------
         status : str
             As in score tables: ``ok``, ``empty_prediction``, ``false_positive``, ``both_empty``,
-            ``failed`` or ``timeout``.
+            ``failed``, ``timeout`` or ``undefined``.
         holds : bool
             Whether the truth holds the region; matters for a missing prediction only, since the
             other statuses say it themselves.
@@ -141,6 +143,7 @@ class Metric:
             "empty_prediction": self.empty_prediction,
             "false_positive": self.false_positive,
             "both_empty": self.both_empty,
+            UNDEFINED: None,
         }
         return cases.get(status, "formula")
 

@@ -19,6 +19,7 @@ from kitsbench.experiments.results import load_results
 from kitsbench.metrics import FAILED, TRUTH_EMPTY, find
 from kitsbench.statistics import Rule, compare, read_scores, validate_scores
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
+from kitsbench.statistics.table.policy import defined_rows
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,7 @@ def _rows(scores: pd.DataFrame, pair: tuple[str, str], step: Step) -> pd.DataFra
     if len(regions) == 1:
         return rows
     # A region that the truth of a case lacks says nothing about the case.
+    rows = defined_rows(rows)
     rows = rows[~rows["status"].isin(TRUTH_EMPTY)]
     failed = rows["status"].isin(FAILED)
     # Of the metrics that a claim may name, a prediction without the region costs as much as none.

@@ -103,7 +103,7 @@ def summarise(scores: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
                         "metric": endpoint.metric,
                         "convention": endpoint.convention,
                         **_numbers(mine, cases, endpoint, alpha),
-                        **_counts(mine, scored.loc[mine.index]),
+                        **_counts(mine, scored[scored["architecture"] == name]),
                         **_conventions(cases, endpoint, crashed),
                         **_detection(mine),
                     }
@@ -166,8 +166,9 @@ def _complete_blocks(rows: pd.DataFrame) -> tuple[list[Array], int]:
 
 
 def _counts(rows: pd.DataFrame, given: pd.DataFrame) -> dict[str, int]:
+    counted = rows["value"].reindex(given.index)  # without the cases that cannot have the metric
     return {
-        "n_undefined": int((rows["value"].isna() | given["value"].isna()).sum()),
+        "n_undefined": int((counted.isna() | given["value"].isna()).sum()),
         "n_failed": int(rows["status"].isin(FAILED).sum()),
         "n_empty_prediction": int((rows["status"] == "empty_prediction").sum()),
     }

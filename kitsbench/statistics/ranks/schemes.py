@@ -16,6 +16,7 @@ from scipy import stats
 from kitsbench.statistics.ranks.ranking import Stability, kendall_tau, rank
 from kitsbench.statistics.table.blocks import Array, ScoreBlocks, score_blocks
 from kitsbench.statistics.table.endpoints import Endpoint
+from kitsbench.statistics.table.policy import defined_rows
 from kitsbench.statistics.tests.samples import best_first, case_values, tied
 
 SCHEMES = ("mean_then_rank", "median_then_rank", "rank_then_mean", "rank_then_median")
@@ -126,7 +127,8 @@ def official_ranking(table: pd.DataFrame, protocol: str) -> dict[str, Any] | Non
 def _means(
     table: pd.DataFrame, endpoints: list[tuple[str, str]]
 ) -> tuple[tuple[str, ...], Array] | None:
-    there = set(zip(table["region"], table["metric"], strict=True))
+    known = defined_rows(table)
+    there = set(zip(known["region"], known["metric"], strict=True))
     if not there.issuperset(endpoints):
         return None
     columns, names = [], None

@@ -174,12 +174,17 @@ def score_blocks(
     ------
     DataError
         A case has no row for a run that scored its fold, no fold is common to all
-        architectures, or no case holds the region.
+        architectures, or no case holds the region or can have the metric.
     """
     if positive is None:
         # Rows of every metric tell it: one that is undefined on a case may leave the case out.
         positive = truth_holds_region(scores[scores["region"] == endpoint.region])
     rows, notes = penalised(scores[_is(scores, endpoint)], endpoint, positive)
+    if rows.empty:
+        raise DataError(
+            f"No case of the table can have {endpoint.name}: its status is undefined throughout, "
+            "as it is for distances on sheared grids. Choose an endpoint that counts voxels."
+        )
     names = tuple(sorted(rows["architecture"].unique()))
     rows = analysis_set(rows, endpoint)
     if rows.empty:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from kitsbench.errors import DataError
-from kitsbench.metrics import FAILED, TRUTH_EMPTY, TRUTH_PRESENT, say
+from kitsbench.metrics import FAILED, TRUTH_EMPTY, TRUTH_PRESENT, UNDEFINED, say
 from kitsbench.statistics.table.endpoints import Endpoint
 
 
@@ -59,6 +59,28 @@ def truth_holds_region(rows: pd.DataFrame) -> pd.Series:
     return ~seen["negative"]
 
 
+def defined_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the scores that a case cannot have, for every architecture.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Validated rows of one dataset and protocol.
+
+    Returns
+    -------
+    DataFrame
+        Without the cases, by region and metric, of which one row has the status ``undefined``:
+        distances on a sheared grid. It is the scan that lacks them, so failures go as well.
+    """
+    keys = ["region", "metric", "case"]
+    lacking = rows.loc[rows["status"] == UNDEFINED, keys].drop_duplicates()
+    if lacking.empty:
+        return rows
+    found = rows[keys].merge(lacking, how="left", indicator=True)["_merge"]
+    return rows[(found == "left_only").to_numpy()]
+
+
 def penalised(
     rows: pd.DataFrame, endpoint: Endpoint, positive: pd.Series | None = None
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -67,6 +89,9 @@ def penalised(
     :mod:`kitsbench.metrics` says what that is. A number is the value of every failed row, and of
     rows with an empty mask that lack theirs; a value that only the scan tells (its diagonal, the
     true volume) is taken as given.
+
+    A case that is ``undefined`` for one is so for all, since the grid of its scan decides: it
+    leaves the endpoint, failures included.
 
     Parameters
     ----------
@@ -81,7 +106,8 @@ def penalised(
     -------
     rows : DataFrame
         A copy with ``value`` replaced, and a column ``positive``. Values stay NaN only where the
-        metric is undefined: outside the set of cases whose truth holds the region.
+        metric is undefined: outside the set of cases whose truth holds the region. Cases that
+        cannot have the metric are left out.
     notes : list of str
         What had to be assumed.
 
@@ -92,7 +118,10 @@ def penalised(
     """
     if positive is None:
         positive = truth_holds_region(rows)
-    rows = rows.copy()
+    rows, given = defined_rows(rows).copy(), rows
+    lost = len({*given["case"]} - {*rows["case"]})
+    plural = "s" * (lost > 1)
+    notes = [f"{endpoint.name}: left out {lost} case{plural} that cannot have it."] if lost else []
     rows["positive"] = rows["case"].map(positive).astype(bool)
     value, facts = rows["value"], endpoint.facts
     lacking = pd.Series(False, index=rows.index)
@@ -109,8 +138,9 @@ def penalised(
             lacking |= here & (value.isna() | (failed & (value == facts.best)))
     rows["value"] = value
     if not lacking.any():
-        return rows, []
-    return _with_largest_known(rows, endpoint, lacking)
+        return rows, notes
+    filled, assumed = _with_largest_known(rows, endpoint, lacking)
+    return filled, [*notes, *assumed]
 
 
 def _with_largest_known(

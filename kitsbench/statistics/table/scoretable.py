@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from kitsbench.errors import DataError
-from kitsbench.metrics import FAILED, find
+from kitsbench.metrics import FAILED, UNDEFINED, find
 
 REQUIRED = ("architecture", "fold", "seed", "case", "region", "metric", "value")
 """Columns that every score table has."""
 OPTIONAL = ("dataset", "protocol", "status")
-STATUSES = ("ok", "empty_prediction", "both_empty", "false_positive", *FAILED)
+STATUSES = ("ok", "empty_prediction", "both_empty", "false_positive", *FAILED, UNDEFINED)
 KEY = ("dataset", "protocol", "architecture", "fold", "seed", "case", "region", "metric")
 
 _ALIASES = {"empty_pred": "empty_prediction"}

@@ -8,7 +8,7 @@ import pytest
 from score_tables import long_table
 
 from kitsbench.errors import DataError
-from kitsbench.statistics import read_scores, validate_scores
+from kitsbench.statistics import Endpoint, read_scores, score_blocks, validate_scores
 
 
 @pytest.fixture
@@ -160,3 +160,19 @@ def test_no_file_and_a_folder(tmp_path):
         read_scores(tmp_path)
     with pytest.raises(DataError, match="No score table"):
         read_scores([])
+
+
+def test_a_score_that_no_prediction_can_have_may_be_empty(table):
+    table.loc[table["case"] == "case_00001", ["value", "status"]] = (np.nan, "undefined")
+    endpoint = Endpoint("tumor", "dice")
+    blocks = score_blocks(validate_scores(table), endpoint)
+    assert blocks.n_cases == 3
+    assert blocks.notes == ["tumor:dice: left out 1 case that cannot have it."]
+    # One architecture's word is enough: the scan decides, and a crash is no score.
+    lost = (table["case"] == "case_00001") & (table["architecture"] == "arch0")
+    table.loc[lost, ["value", "status"]] = (0.0, "failed")
+    again = score_blocks(validate_scores(table), endpoint)
+    np.testing.assert_array_equal(again.values["arch0"][0], blocks.values["arch0"][0])
+    table[["value", "status"]] = (np.nan, "undefined")
+    with pytest.raises(DataError, match="No case of the table can have tumor:dice"):
+        score_blocks(validate_scores(table), endpoint)
