@@ -227,9 +227,8 @@ def _report(evaluations: list[Evaluation]) -> None:
     if first.extra:
         names = ", ".join(first.extra)
         tell(f"Note: predictions without a truth, not scored: {names}")
-    for evaluation in evaluations:
-        for note in evaluation.notes:
-            tell(note, "Note")
+    for note in dict.fromkeys(note for evaluation in evaluations for note in evaluation.notes):
+        tell(note, "Note")
     if first.problems:
         lines = [f"{problem.case}: {problem.reason}" for problem in first.problems]
         cases = {row["case"] for row in first.rows} | {p.case for p in first.problems}

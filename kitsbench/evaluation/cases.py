@@ -10,10 +10,13 @@ import numpy as np
 
 from kitsbench.errors import DataError
 from kitsbench.evaluation.folder_scores import Problem
-from kitsbench.evaluation.label_files import LabelFile, read_labels
 from kitsbench.evaluation.pairs import LabelPair, PredictedMap
 from kitsbench.evaluation.protocols import SAMPLED_PROTOCOL, Protocol
 from kitsbench.evaluation.scores import check_labels, score_pair
+from kitsbench.metrics import UNDEFINED
+from kitsbench.scans.grids import axes_onto
+from kitsbench.scans.header import Header
+from kitsbench.scans.nifti import read_label
 
 
 @dataclass(frozen=True)
@@ -24,18 +27,32 @@ class CaseFiles:
     ----------
     case : str
         Its name.
-    prediction : LabelFile or None
+    prediction : Header or None
         None counts as background.
-    truth : LabelFile
+    truth : Header
         The reference of every protocol, except where there are samples.
-    samples : tuple of LabelFile
+    samples : tuple of Header
         Sampled annotations, against which ``kits21`` scores instead; may be empty.
     """
 
     case: str
-    prediction: LabelFile | None
-    truth: LabelFile
-    samples: tuple[LabelFile, ...] = ()
+    prediction: Header | None
+    truth: Header
+    samples: tuple[Header, ...] = ()
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size of the truth in mm, ``(z, y, x)``."""
+        z, y, x = (self.truth.spacing[k] for k in self.truth.axes.order)
+        return z, y, x
+
+    def read(self, file: Header) -> np.ndarray:
+        """Read one of the files, turned to ``(z, y, x)`` as its truth is."""
+        return read_label(file, axes=axes_onto(file, self.truth.affine))
+
+    def map_of(self, labels: np.ndarray) -> PredictedMap:
+        """Make a label map on the grid of the truth one that can be scored."""
+        return PredictedMap(labels, self.spacing, self.truth.affine)
 
     @property
     def paths(self) -> list[Path]:
@@ -101,19 +118,21 @@ def score_files(files: CaseFiles, task: Task) -> CaseScores:
     parts: dict[str, list[_Part]] = {protocol.name: [] for protocol in task.protocols}
     for file, protocols in references:
         try:
-            truth = read_labels(file)
+            truth = files.read(file)
             if prediction is None:
                 prediction, fault = _read_prediction(files, truth)
             names = (str(files.prediction.path if files.prediction else None), str(file.path))
             pair = LabelPair(prediction, truth, names)
             fault = fault or _unknown_label(pair, task)
             if fault is not None:
-                prediction = PredictedMap(np.zeros_like(truth), files.truth.spacing)
+                prediction = files.map_of(np.zeros_like(truth))
                 pair = LabelPair(prediction, truth, names)
             for protocol in protocols:
                 parts[protocol.name].append(_part(pair, protocol, task, fault is not None))
             scores.has_cyst |= bool(pair.histogram[3].any() or pair.histogram[:, 3].any())
         except DataError as error:
+            if isinstance(error.__cause__, MemoryError):
+                raise error.__cause__ from error
             return CaseScores(problem=asdict(Problem(files.case, str(file.path), str(error))))
     for name, found in parts.items():
         scores.rows[name] = _mean_rows([part.rows for part in found])
@@ -129,11 +148,13 @@ def _read_prediction(files: CaseFiles, truth: np.ndarray) -> tuple[PredictedMap,
     """Return the prediction, or an empty map and what is wrong."""
     try:
         if files.prediction is not None:
-            return PredictedMap(read_labels(files.prediction), files.truth.spacing), None
+            return files.map_of(files.read(files.prediction)), None
         error = None
     except DataError as caught:
+        if isinstance(caught.__cause__, MemoryError):
+            raise caught.__cause__ from caught  # the prediction is not to blame
         error = caught
-    return PredictedMap(np.zeros_like(truth), files.truth.spacing), error
+    return files.map_of(np.zeros_like(truth)), error
 
 
 def _unknown_label(pair: LabelPair, task: Task) -> DataError | None:
@@ -164,7 +185,7 @@ def _part(pair: LabelPair, protocol: Protocol, task: Task, failed: bool) -> _Par
     return _Part(rows, lesions, {name for name, c in counts.items() if c.tp + c.fn == 0})
 
 
-_PRECEDENCE = ("failed", "ok", "empty_prediction", "false_positive", "both_empty")
+_PRECEDENCE = (UNDEFINED, "failed", "ok", "empty_prediction", "false_positive", "both_empty")
 
 
 def _mean_rows(parts: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:

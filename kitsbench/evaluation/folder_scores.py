@@ -120,8 +120,8 @@ def side_by_side(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
             for document in documents
             for row in document[key]
         ]
-    notes = [note for document in documents for note in document.get("notes", [])]
+    notes = dict.fromkeys(note for document in documents for note in document.get("notes", []))
     if notes:
-        result["notes"] = notes
+        result["notes"] = list(notes)
     # Files and what is wrong with them do not depend on the protocol.
     return result | {k: documents[0][k] for k in _ABOUT_FILES if k in documents[0]}

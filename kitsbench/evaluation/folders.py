@@ -9,21 +9,21 @@ from kitsbench.errors import DataError, UsageError
 from kitsbench.evaluation.cases import CaseFiles, CaseScores, Task
 from kitsbench.evaluation.folder_scores import Evaluation, Problem
 from kitsbench.evaluation.label_files import (
-    check_same_grid,
     find_label_maps,
     find_samples,
     match_cases,
-    read_header,
 )
 from kitsbench.evaluation.partial import PartialScores
 from kitsbench.evaluation.pool import score_cases
 from kitsbench.evaluation.protocols import (
     SAMPLED_PROTOCOL,
-    SURFACE_METRICS,
     Protocol,
     check_metrics,
     get_protocol,
 )
+from kitsbench.scans.findings import Refused
+from kitsbench.scans.grids import grid_findings
+from kitsbench.scans.nifti import read_header
 
 Progress = Callable[[int, int, str], None]
 REFERENCES = ("majority", "samples")
@@ -138,8 +138,7 @@ def evaluate_protocols(
     task = Task(tuple(protocols), None if metrics is None else tuple(dict.fromkeys(metrics)))
     pairs, extra = _pair_up(Path(predictions), Path(truth), missing, cases)
     samples = _samples(pairs, protocols, reference)
-    asked = metrics if metrics is not None else [m for p in protocols for m in p.metrics]
-    files = _check_headers(pairs, samples, need_boxes=bool({*SURFACE_METRICS} & {*asked}))
+    files = _check_headers(pairs, samples)
     done: dict[str, CaseScores] = {}
     with PartialScores(partial, files, task) as kept:
         for case, scores in score_cases(files, task, jobs, kept.scores):
@@ -165,7 +164,7 @@ def _collect(
         evaluation.absent |= {(case, region) for region in scores.absent.get(protocol.name, [])}
         if scores.problem is not None:
             evaluation.problems.append(Problem(**scores.problem))
-    evaluation.notes += _notes(files, done, protocol)
+    evaluation.notes += _notes(files, done, protocol) + _remarks(files)
     return evaluation
 
 
@@ -254,9 +253,7 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _check_headers(
-    pairs: dict[str, tuple[Path | None, Path]],
-    samples: dict[str, tuple[Path, ...]],
-    need_boxes: bool,
+    pairs: dict[str, tuple[Path | None, Path]], samples: dict[str, tuple[Path, ...]]
 ) -> list[CaseFiles]:
     """Read and compare all headers; one error for everything that is wrong."""
     files: list[CaseFiles] = []
@@ -267,17 +264,27 @@ def _check_headers(
             prediction = None if prediction_path is None else read_header(prediction_path)
             sampled = tuple(read_header(path) for path in samples.get(case, ()))
             for other, role in ((prediction, "prediction"), *((s, "sample") for s in sampled)):
-                if other is not None:
-                    check_same_grid(other, truth, role)
-            if need_boxes and truth.sheared:
-                raise DataError(
-                    f"truth {truth.path} has a sheared affine; distances need perpendicular axes. "
-                    "Resample it, or ask for volumetric metrics only (--metrics dice)."
-                )
+                found = grid_findings(truth, other, ("truth", role), in_full=True) if other else []
+                if found:
+                    raise Refused(found[0])
             files.append(CaseFiles(case, prediction, truth, sampled))
-        except DataError as error:
+        except Refused as error:
             wrong.append(f"{case}: {error}")
     if wrong:
         count = f"{len(wrong)} of {len(pairs)} cases cannot be scored.\n" if len(wrong) > 1 else ""
         raise DataError(count + "\n".join(wrong))
     return files
+
+
+def _remarks(files: Sequence[CaseFiles]) -> list[str]:
+    """What is odd about the headers; a line for each kind of oddity, however many files have it."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for file in files:
+        for header in (file.truth, file.prediction, *file.samples):
+            for finding in header.findings if header else []:
+                where = f"{finding.what} ({finding.file})"
+                kinds.setdefault((finding.rule, finding.remedy), []).append(where)
+    return [
+        f"{found[0]}{f' and {len(found) - 1} more' if len(found) > 1 else ''}. {rule} {remedy}"
+        for (rule, remedy), found in kinds.items()
+    ]

@@ -1,25 +1,11 @@
-"""Label maps on disk: which file belongs to which case, and what is in it."""
+"""Label maps on disk: which file belongs to which case. :mod:`kitsbench.scans` reads them."""
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-import numpy as np
 
 from kitsbench.errors import DataError
-from kitsbench.evaluation.scores import as_label_map
-
-if TYPE_CHECKING:
-    from nibabel import Nifti1Image
-    from nibabel.arrayproxy import ArrayProxy
-
-AFFINE_TOLERANCE = 1e-3
-"""Largest sum of absolute differences between two affines of one grid (KiTS23's own check)."""
 
 _NIFTI = (".nii.gz", ".nii")
 # What the label map is called in a case's own folder: KiTS19 and KiTS23, KiTS21 (majority vote).
@@ -32,42 +18,6 @@ _PREDICTION_FOLDERS = ("predictions", *_TRUTH_FOLDERS)
 _AFFIXES = re.compile(
     r"^(?:prediction|pred|segmentation|seg)_|_(?:prediction|pred|segmentation|seg)$"
 )
-
-
-@dataclass(frozen=True)
-class LabelFile:
-    """What the header of a label map says.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    shape : tuple of int
-        Voxels along the axes as they are stored.
-    affine : ndarray, shape (4, 4)
-        From stored voxel indices to mm, towards right, anterior and superior (RAS+).
-    orientation : ndarray, shape (3, 2)
-        Nibabel's description of how the stored axes lie in the patient.
-    """
-
-    path: Path
-    shape: tuple[int, ...]
-    affine: np.ndarray
-    orientation: np.ndarray
-
-    @property
-    def spacing(self) -> tuple[float, float, float]:
-        """Voxel size in mm along the patient's axes ``(z, y, x)``, from the affine."""
-        sizes = np.linalg.norm(self.affine[:3, :3], axis=0)
-        by_axis = dict(zip(self.orientation[:, 0], sizes, strict=True))
-        z, y, x = (float(by_axis[axis]) for axis in (2, 1, 0))
-        return z, y, x
-
-    @property
-    def sheared(self) -> bool:
-        """Whether the axes are not perpendicular, so that voxels are no boxes."""
-        directions = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
-        return bool(np.abs(directions.T @ directions - np.eye(3)).max() > 1e-3)
 
 
 def find_label_maps(folder: Path, predictions: bool) -> dict[str, Path]:
@@ -224,84 +174,6 @@ def match_cases(
     return {case: found[case] for case in truth if case in found}, extra
 
 
-def read_header(path: Path) -> LabelFile:
-    """Read a label map's header.
-
-    Raises
-    ------
-    DataError
-        The file is no NIfTI file, is damaged, or its grid makes no sense.
-    """
-    import nibabel as nib
-
-    try:
-        image = _load(path)
-        shape, affine = image.shape, np.asarray(image.affine, float)
-    except (*_READ_ERRORS, nib.filebasedimages.ImageFileError) as error:
-        raise DataError(f"{path} cannot be read as NIfTI: {_reason(error)}") from error
-    # Some tools append axes of length one.
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) != 3 or 0 in shape:
-        raise DataError(f"{path} has shape {image.shape}; a label map has three axes.")
-    orientation = (
-        nib.io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
-    )
-    if np.isnan(orientation).any():
-        raise DataError(f"{path} has an affine that is no grid: {format_affine(affine)}.")
-    return LabelFile(Path(path), tuple(int(n) for n in shape), affine, orientation)
-
-
-def read_labels(file: LabelFile) -> np.ndarray:
-    """Read a label map.
-
-    Returns
-    -------
-    ndarray of uint8, shape (z, y, x)
-        Index 0 is the patient's lowest, most posterior, leftmost voxel (RAS+, reversed axes),
-        however the file stores its axes. A view where possible.
-
-    Raises
-    ------
-    DataError
-        The file is damaged or holds something that is no label.
-    """
-    import nibabel as nib
-
-    try:
-        data = _stored_values(_load(file.path), file.path)
-    except _READ_ERRORS as error:
-        raise DataError(f"{file.path} is damaged: {_reason(error)}") from error
-    labels = as_label_map(data.reshape(file.shape, order="A"), str(file.path))
-    return nib.apply_orientation(labels, file.orientation).T
-
-
-def _load(path: Path) -> Nifti1Image:
-    """Open a NIfTI file of either version; the second is a kind of the first to nibabel."""
-    import nibabel as nib
-
-    return cast("Nifti1Image", nib.load(path))
-
-
-def _stored_values(image: Nifti1Image, path: Path) -> np.ndarray:
-    """Values as the header scales them, in a view of the decompressed file where possible.
-
-    Nibabel stops reading after the last voxel, before gzip's checksum, so that it takes damaged
-    voxels for labels. Reading the file whole is also faster, and nothing is held twice.
-    """
-    proxy = cast("ArrayProxy", image.dataobj)
-    if not path.name.lower().endswith(".gz"):
-        return np.asanyarray(proxy)
-    content = gzip.decompress(path.read_bytes())
-    size = proxy.offset + int(np.prod(proxy.shape)) * proxy.dtype.itemsize
-    if len(content) < size:
-        raise ValueError(f"it holds {len(content)} bytes; its header promises {size}")
-    values = np.ndarray(proxy.shape, proxy.dtype, content, proxy.offset, order="F")
-    if (proxy.slope, proxy.inter) != (1, 0):
-        return values * proxy.slope + proxy.inter
-    return values
-
-
 def find_samples(truth: Path) -> tuple[Path, ...]:
     """Find the sampled annotations of a case in KiTS21's layout.
 
@@ -320,56 +192,3 @@ def find_samples(truth: Path) -> tuple[Path, ...]:
     """
     members = truth.parent.glob("segmentation_samples/group*/*")
     return tuple(sorted(path for path in members if _stem(path) and path.name[0] != "."))
-
-
-def check_same_grid(prediction: LabelFile, truth: LabelFile, role: str = "prediction") -> None:
-    """Check that a prediction lies on the grid of its truth.
-
-    A file may store the same voxels along other axes or in the other direction; that is no
-    difference. The comparison is made along the axes of the truth.
-
-    Parameters
-    ----------
-    prediction, truth : LabelFile
-        The two.
-    role : str
-        What to call the first in messages.
-
-    Raises
-    ------
-    DataError
-        Shape or affine differ; the message names both files and both values.
-    """
-    import nibabel as nib
-
-    turn = nib.orientations.ornt_transform(prediction.orientation, truth.orientation)
-    order = np.argsort(turn[:, 0])
-    shape = tuple(prediction.shape[axis] for axis in order)
-    pair = f"{role} {prediction.path} and truth {truth.path}"
-    if shape != truth.shape:
-        raise DataError(
-            f"{pair} differ in shape: {prediction.shape} and {truth.shape}. "
-            f"A {role} must have the voxels of its truth; resample it to the original scan."
-        )
-    affine = prediction.affine @ nib.orientations.inv_ornt_aff(turn, prediction.shape)
-    difference = np.abs(affine - truth.affine).sum()
-    if difference > AFFINE_TOLERANCE:
-        raise DataError(
-            f"{pair} differ in affine by {difference:.4g} (sum of absolute differences, at most "
-            f"{AFFINE_TOLERANCE:g}): {format_affine(affine)} and {format_affine(truth.affine)}. "
-            f"Save the {role} with the header of the original scan."
-        )
-
-
-def format_affine(affine: np.ndarray) -> str:
-    """Write the three rows of an affine that matter on one line."""
-    rows = (", ".join(f"{value:.6g}" for value in row) for row in affine[:3])
-    return "[" + "; ".join(rows) + "]"
-
-
-_READ_ERRORS = (OSError, EOFError, ValueError, zlib.error, MemoryError)
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) < 160 else text[:157] + "..."

@@ -25,6 +25,7 @@ from kitsbench.evaluation.surface import (
     offsets_within,
     surface_dice,
 )
+from kitsbench.scans.geometry import is_sheared, voxel_volume
 
 
 class PredictedMap:
@@ -39,9 +40,16 @@ class PredictedMap:
         The label map.
     spacing : sequence of float
         Voxel size in mm, ``(z, y, x)``.
+    affine : ndarray (4, 4), optional
+        Of the grid, its axes in any order; without it they are taken to be perpendicular.
     """
 
-    def __init__(self, labels: np.ndarray, spacing: Sequence[float]):
+    def __init__(
+        self, labels: np.ndarray, spacing: Sequence[float], affine: np.ndarray | None = None
+    ):
+        self.sheared, self.voxel_mm3 = False, float(np.prod(spacing))
+        if affine is not None and is_sheared(affine):
+            self.sheared, self.voxel_mm3 = True, voxel_volume(affine)
         self.original_shape = labels.shape
         self._order = sorted(range(3), key=lambda axis: -abs(labels.strides[axis]))
         signs = [-1 if labels.strides[axis] < 0 else 1 for axis in self._order]
@@ -99,6 +107,11 @@ class LabelPair:
     def spacing(self) -> tuple[float, ...]:
         """Voxel size in mm along the axes as they were turned."""
         return self.prediction.spacing
+
+    @property
+    def sheared(self) -> bool:
+        """Whether voxels are no boxes, so that distances cannot be measured along axes."""
+        return self.prediction.sheared
 
     @property
     def diagonal(self) -> float:

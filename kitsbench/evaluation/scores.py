@@ -3,6 +3,9 @@
 What an empty mask or a missing prediction is worth stands in :mod:`kitsbench.metrics`. Where one
 mask is empty, those are the values of the KiTS21 and KiTS23 organisers' code. A failed prediction
 is penalised, never dropped, so that every method is measured on the same cases.
+
+On a sheared grid voxels are no boxes, and no distance along its axes is one in the patient: metrics
+on surfaces have no value and the status ``undefined`` there, whatever was predicted.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from kitsbench.evaluation.distances import assd, hd95, hd95_pooled
 from kitsbench.evaluation.lesions import LesionCounts
 from kitsbench.evaluation.pairs import LabelPair, PredictedMap
 from kitsbench.evaluation.protocols import Protocol, Region, check_metrics, get_protocol
-from kitsbench.metrics import Value, find
+from kitsbench.metrics import UNDEFINED, Value, find
+from kitsbench.scans.labels import as_label_map
 
 
 def score_case(
@@ -28,6 +32,7 @@ def score_case(
     protocol: str | Protocol,
     metrics: Sequence[str] | None = None,
     names: tuple[str, str] = ("prediction", "truth"),
+    affine: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """Score one predicted label map.
 
@@ -43,6 +48,9 @@ def score_case(
         Names from :data:`~kitsbench.evaluation.METRICS`; by default the protocol's own.
     names : tuple of str
         What to call the two in messages, for instance their files.
+    affine : ndarray (4, 4), optional
+        Of the grid, its axes in any order. Where it is sheared, the volume of a voxel comes from it
+        and the metrics on surfaces are undefined.
 
     Returns
     -------
@@ -61,7 +69,7 @@ def score_case(
     protocol = get_protocol(protocol)
     labels = as_label_map(prediction, names[0])
     truth = as_label_map(truth, names[1])
-    pair = LabelPair(PredictedMap(labels, _check_spacing(spacing)), truth, names)
+    pair = LabelPair(PredictedMap(labels, _check_spacing(spacing), affine), truth, names)
     return score_pair(pair, protocol, metrics)
 
 
@@ -97,7 +105,7 @@ def score_pair(
     metrics = check_metrics(metrics, protocol)
     for axis, name in enumerate(pair.names):
         check_labels(pair.histogram.sum(axis=axis), protocol, name)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for region in protocol.regions:
         counts = pair.counts(region)
         status = "failed" if failed else _status(counts)
@@ -105,9 +113,10 @@ def score_pair(
             metric = find(name)
             if metric.lesions and not region.lesion:
                 continue
-            rule = metric.at(status, holds=counts.tp + counts.fn > 0)
+            how = UNDEFINED if metric.surfaces and pair.sheared else status
+            rule = metric.at(how, holds=counts.tp + counts.fn > 0)
             value = _value(rule, name, pair, region, counts)
-            rows.append({"region": region.name, "metric": name, "value": value, "status": status})
+            rows.append({"region": region.name, "metric": name, "value": value, "status": how})
     return rows
 
 
@@ -116,6 +125,7 @@ def score_failed_case(
     spacing: Sequence[float],
     protocol: str | Protocol,
     metrics: Sequence[str] | None = None,
+    affine: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of a case for which there is no prediction: crash, time-out, out of memory.
 
@@ -126,7 +136,7 @@ def score_failed_case(
     ----------
     truth : ndarray of integers, shape (z, y, x)
         The true label map.
-    spacing, protocol, metrics
+    spacing, protocol, metrics, affine
         As for :func:`score_case`.
 
     Returns
@@ -136,50 +146,9 @@ def score_failed_case(
     """
     protocol = get_protocol(protocol)
     truth = as_label_map(truth, "truth")
-    empty = PredictedMap(np.zeros_like(truth), _check_spacing(spacing))
+    empty = PredictedMap(np.zeros_like(truth), _check_spacing(spacing), affine)
     pair = LabelPair(empty, truth, ("prediction", "truth"))
     return score_pair(pair, protocol, metrics, failed=True)
-
-
-def as_label_map(array: np.ndarray, name: str) -> np.ndarray:
-    """Return a label map as uint8, in the memory order of the array.
-
-    Parameters
-    ----------
-    array : ndarray with three axes
-        Whole numbers from 0 to 255 of any number type; a scaled file may miss them by 1e-4.
-    name : str
-        What to call it in messages.
-
-    Raises
-    ------
-    DataError
-        The array has not three axes, or holds something that is no label.
-    """
-    array = np.asarray(array)
-    if array.ndim != 3:
-        raise DataError(f"{name} has {array.ndim} axes; a label map has three (z, y, x).")
-    if array.dtype == np.uint8:
-        return array
-    if array.dtype == bool:
-        return array.view(np.uint8)
-    if array.dtype.kind not in "iuf":
-        raise DataError(f"{name} holds {array.dtype}; labels are whole numbers.")
-    labels = np.empty_like(array, dtype=np.uint8)
-    # Slice by slice, because a volume of floats with its copies may not fit into memory.
-    slowest = int(np.argmax(np.abs(array.strides)))
-    slices = zip(np.moveaxis(array, slowest, 0), np.moveaxis(labels, slowest, 0), strict=True)
-    for values, out in slices:
-        whole = np.rint(values)
-        with np.errstate(invalid="ignore"):  # an infinity is caught as out of range
-            wrong = ~((np.abs(values - whole) <= 1e-4) & (whole >= 0) & (whole <= 255))
-        if wrong.any():
-            raise DataError(
-                f"{name} holds {values[wrong][0]:g}; labels are whole numbers from 0 to 255. "
-                "Save the label map without interpolation or probabilities."
-            )
-        out[...] = whole
-    return labels
 
 
 def check_labels(voxels: np.ndarray, protocol: Protocol, name: str) -> None:
@@ -235,7 +204,7 @@ def _value(rule: Value, name: str, pair: LabelPair, region: Region, counts: Coun
 
 
 def _voxel_ml(pair: LabelPair) -> float:
-    return float(np.prod(pair.spacing)) / 1000
+    return pair.prediction.voxel_mm3 / 1000
 
 
 # What each metric is where neither mask is empty; the last two also where the truth alone is.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kitsbench.evaluation.protocols import Protocol
-from kitsbench.metrics import FAILED, TRUTH_PRESENT, find
+from kitsbench.metrics import FAILED, TRUTH_PRESENT, UNDEFINED, find
 
 Row = Mapping[str, Any]
 
@@ -95,7 +95,9 @@ def detection(
     """
     result = []
     for region in protocol.regions:
-        by_case = {row["case"]: row for row in rows if row["region"] == region.name}
+        # A score that is undefined says nothing about what was predicted; others of its case do.
+        known = (row for row in rows if row["status"] != UNDEFINED)
+        by_case = {row["case"]: row for row in known if row["region"] == region.name}
         statuses = [row["status"] for row in by_case.values()]
         present = [row["status"] for row in by_case.values() if _in_truth(row, absent)]
         n_absent, n_failed = len(statuses) - len(present), statuses.count("failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kitsbench.metrics import UNDEFINED
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.scores import interval_of_mean
@@ -19,12 +20,12 @@ def answer(analysis: Analysis) -> list[str]:
     -------
     list of str
         Sentences in the order of reading: the result, how sure, its scope, the smallest
-        detectable gap, failures, and what kind of data it was.
+        detectable gap, failures, what kind of data it was, and scores that it cannot have.
     """
     sentences = [_result(analysis)]
     if analysis.comparison:
         sentences += [_certainty(analysis), _scope(analysis), _gap(analysis)]
-    sentences += [_failures(analysis), versions(analysis), _data(analysis)]
+    sentences += [_failures(analysis), versions(analysis), _data(analysis), _undefined(analysis)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -193,3 +194,14 @@ def _data(analysis: Analysis) -> str:
             "architecture and recipe together."
         )
     return ""
+
+
+def _undefined(analysis: Analysis) -> str:
+    scores = analysis.results.scores
+    cases = sorted(set(scores.loc[scores["status"] == UNDEFINED, "case"]))
+    if not cases:
+        return ""
+    return (
+        f"The grid of {words.plural(len(cases), 'case')} is sheared ({words.listing(cases)}): "
+        "surface Dice and distances are undefined there and leave these cases out."
+    )

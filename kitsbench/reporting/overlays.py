@@ -15,6 +15,10 @@ from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.results import Results, StoredTrial
 from kitsbench.reporting import words
 from kitsbench.reporting.figures import Picture, style
+from kitsbench.scans.findings import Refused
+from kitsbench.scans.grids import axes_onto, grid_findings
+from kitsbench.scans.header import Header
+from kitsbench.scans.nifti import read_header, read_image, read_label
 
 # Blue and orange stay apart for all common kinds of colour blindness; the dashes of the cyst
 # make it certain. All three are brighter than soft tissue in the window.
@@ -81,27 +85,23 @@ def _load(results: Results, name: str, order: list[str]) -> _Case:
     found = next((case for case in dataset.cases if case.id == name), None)
     if found is None or found.image is None or found.label is None:
         raise ValueError(f"the dataset in {where} does not hold its image and label map.")
-    image, spacing = _read(found.image)
-    truth, _ = _read(found.label)
+    scan = read_header(found.image, name)
+    z, y, x = (scan.spacing[axis] for axis in scan.axes.order)
     predictions: dict[str, np.ndarray | None] = {}
     for entrant in order:
         file = _prediction(results.trials, entrant, name)
-        predicted = _read(file)[0] if file else None
-        if predicted is not None and predicted.shape != truth.shape:
-            raise ValueError(
-                f"{file} has the shape {predicted.shape}, its label map {truth.shape}."
-            )
-        predictions[entrant] = predicted
-    return _Case(name, image, truth, predictions, spacing)
+        predictions[entrant] = _labels(file, scan, "prediction") if file else None
+    truth = _labels(found.label, scan, "mask")
+    return _Case(name, read_image(scan)[0], truth, predictions, (z, y, x))
 
 
-def _read(file: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """Voxels as (z, y, x) of the canonical orientation, and their size in mm."""
-    import nibabel as nib
-
-    volume = nib.as_closest_canonical(nib.load(file))
-    x, y, z = (float(edge) for edge in volume.header.get_zooms()[:3])
-    return np.asanyarray(volume.dataobj).transpose(2, 1, 0), (z, y, x)
+def _labels(file: Path, scan: Header, role: str) -> np.ndarray:
+    """Labels as (z, y, x) on the voxels of a scan."""
+    header = read_header(file, scan.case)
+    found = grid_findings(scan, header, ("image", role))
+    if found:
+        raise Refused(found[0])
+    return read_label(header, axes=axes_onto(header, scan.affine))
 
 
 def _prediction(trials: list[StoredTrial], name: str, case: str) -> Path | None:

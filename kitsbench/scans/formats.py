@@ -13,7 +13,8 @@ import numpy as np
 from kitsbench.scans.findings import Finding, Refused
 from kitsbench.scans.geometry import axes_of, spacing_of
 from kitsbench.scans.header import Header, refuse
-from kitsbench.scans.nifti import hounsfield, read_header, read_image
+from kitsbench.scans.intensities import hounsfield
+from kitsbench.scans.nifti import read_header, read_image
 
 NIFTI = (".nii.gz", ".nii")
 SUFFIXES = (*NIFTI, ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".mgz", ".mgh", ".dcm")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-GRID_TOLERANCE = 1e-3  # relative to a voxel
+SHEAR_TOLERANCE = 1e-3  # of the cosine of the angle between two axes
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,15 @@ class Axes:
         """View of a (z, y, x) array with the axes on disk."""
         return self._flip(array).transpose(np.argsort(self.order))
 
+    def then(self, other: Axes) -> Axes:
+        """Return what these axes and the others after them amount to."""
+        order = tuple(self.order[k] for k in other.order)
+        flipped = tuple(
+            bool(self.flipped[k] != flip)
+            for k, flip in zip(other.order, other.flipped, strict=True)
+        )
+        return Axes((order[0], order[1], order[2]), (flipped[0], flipped[1], flipped[2]))
+
     def _flip(self, array: np.ndarray) -> np.ndarray:
         return array[tuple(slice(None, None, -1 if f else 1) for f in self.flipped)]
 
@@ -46,6 +55,17 @@ def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
     """Length in mm of the step along every index axis of an affine."""
     lengths = np.sqrt((np.asarray(affine, dtype=np.float64)[:3, :3] ** 2).sum(0))
     return float(lengths[0]), float(lengths[1]), float(lengths[2])
+
+
+def voxel_volume(affine: np.ndarray) -> float:
+    """Volume of a voxel in mm³, also where the axes are not perpendicular."""
+    return abs(float(np.linalg.det(np.asarray(affine, dtype=np.float64)[:3, :3])))
+
+
+def is_sheared(affine: np.ndarray) -> bool:
+    """Whether the axes are not perpendicular, so that voxels are no boxes (a tilted gantry)."""
+    steps = np.asarray(affine, dtype=np.float64)[:3, :3] / spacing_of(affine)
+    return bool(np.abs(steps.T @ steps - np.eye(3)).max() > SHEAR_TOLERANCE)
 
 
 def axes_of(affine: np.ndarray) -> Axes:
@@ -83,13 +103,6 @@ def orientation_name(affine: np.ndarray) -> str:
     from nibabel.orientations import aff2axcodes
 
     return "".join(str(code) for code in aff2axcodes(affine))
-
-
-def same_grid(
-    a: np.ndarray, shape_a: tuple[int, ...], b: np.ndarray, shape_b: tuple[int, ...]
-) -> bool:
-    """Whether two arrays on disk lie on one grid: no corner moves by 0.001 voxel or more."""
-    return tuple(shape_a) == tuple(shape_b) and grid_shift(a, b, shape_a) < GRID_TOLERANCE
 
 
 def grid_shift(a: np.ndarray, b: np.ndarray, shape: tuple[int, ...]) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kitsbench.scans.findings import Finding, Refused
-from kitsbench.scans.geometry import axes_of, canonical_affine, spacing_of
+from kitsbench.scans.geometry import Axes, axes_of, canonical_affine, spacing_of
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,23 @@ class Header:
     findings: list[Finding] = field(default_factory=list, compare=False)
 
     @property
+    def scaled(self) -> bool:
+        """Whether values are other than the numbers stored."""
+        return (self.slope, self.intercept) != (1, 0)
+
+    @property
+    def axes(self) -> Axes:
+        """How the axes on disk become (z, y, x), by the affine."""
+        return axes_of(self.affine)
+
+    @property
     def spacing(self) -> tuple[float, float, float]:
         """Spacing of the axes on disk in mm, from the affine."""
         return spacing_of(self.affine)
 
     def native(self) -> dict[str, Any]:
         """Return the geometry as plain data, for ``case.json`` and for writing predictions."""
-        axes = axes_of(self.affine)
+        axes = self.axes
         return {
             "shape": list(self.shape),
             "affine": self.affine.tolist(),
@@ -79,5 +89,6 @@ def refuse(path: Path, case: str, what: str, rule: str, remedy: str) -> Refused:
 
 def canonical(header: Header) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Affine and shape of the (z, y, x) array that :func:`read_image` returns."""
-    z, y, x = (header.shape[k] for k in axes_of(header.affine).order)
-    return canonical_affine(header.affine, header.shape), (z, y, x)
+    axes = header.axes
+    z, y, x = (header.shape[k] for k in axes.order)
+    return canonical_affine(header.affine, header.shape, axes), (z, y, x)

@@ -1,18 +1,35 @@
-"""What the bytes of a NIfTI header mean, and whether they make sense."""
+"""What the bytes of a NIfTI header mean, and whether they make sense.
+
+Where a header is odd, it means what nibabel takes it to mean, so that every tool of that family
+sees the same voxels in the same place:
+
+* The affine is chosen as :mod:`kitsbench.scans.header_affine` says.
+* A slope of 0 or NaN means that the numbers are not scaled.
+* The voxels begin at ``vox_offset``; ``bitpix`` and the units are not looked at.
+* Axes of length one after the third are dropped.
+
+What matters for the voxels or their place is told as a warning. A file is refused where nibabel has
+no answer (an unknown data type, voxels inside the header, no intercept), and where its answer is
+none that can be measured with (no grid, an infinite slope). In one point nibabel is not followed:
+an offset of 0 stands for the end of the header, whose bytes nibabel would take for voxels.
+"""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kitsbench.scans.findings import Finding
-from kitsbench.scans.geometry import grid_shift, spacing_of
+from kitsbench.scans.geometry import is_sheared, spacing_of
 from kitsbench.scans.header import Header, refuse
+from kitsbench.scans.header_affine import choose_affine
 
 METRE, MICRON = 1, 3
-SPACING_LIMITS = (0.01, 100.0)  # mm; beyond, a header is broken rather than unusual
+_SILENT = logging.getLogger(f"{__name__}.nibabel")  # what nibabel repairs is told as a warning
+_SILENT.disabled = True
 _CONVERT = "Convert it, for DICOM for example with dcm2niix."
 # Where and how files begin that are taken for NIfTI, in small letters.
 FOREIGN = (
@@ -36,6 +53,7 @@ def interpret(path: Path, case: str, block: bytes) -> Header:
         The bytes are no NIfTI header, or the image they describe cannot be used.
     """
     raw = _parse(path, case, block)
+    repaired = raw.copy()
     findings: list[Finding] = []
 
     def warn(what: str, rule: str, remedy: str) -> None:
@@ -43,7 +61,9 @@ def interpret(path: Path, case: str, block: bytes) -> Header:
 
     shape = _shape(path, case, raw, warn)
     dtype = _dtype(path, case, raw)
-    affine, codes = _affine(path, case, raw, shape, warn)
+    offset = _offset(path, case, raw, warn)
+    _repair(path, case, repaired)
+    affine, codes = choose_affine(path, case, raw, repaired, warn)
     _check_spacing(raw, affine, warn)
     units = int(raw["xyzt_units"]) & 0x07
     if units in (METRE, MICRON):
@@ -61,7 +81,7 @@ def interpret(path: Path, case: str, block: bytes) -> Header:
         dtype=dtype,
         slope=slope,
         intercept=intercept,
-        offset=_offset(path, case, raw),
+        offset=offset,
         codes=codes,
         units=int(raw["xyzt_units"]),
         findings=findings,
@@ -100,20 +120,48 @@ def _parse(path: Path, case: str, block: bytes) -> Any:
     )
 
 
-def _offset(path: Path, case: str, raw: Any) -> int:
+def _repair(path: Path, case: str, header: Any) -> None:
+    """Put a header right as nibabel does before it reads a file.
+
+    Raises
+    ------
+    Refused
+        Nibabel cannot.
+    """
+    import nibabel
+
+    try:
+        header.check_fix(logger=_SILENT, error_level=40)
+    except nibabel.spatialimages.HeaderDataError as error:
+        raise refuse(
+            path,
+            case,
+            f"the header is damaged: {error}",
+            "A header follows the definition of NIfTI.",
+            "Write the file again, or copy it from its source.",
+        ) from error
+
+
+def _offset(path: Path, case: str, raw: Any, warn: Any) -> int:
     """First byte of the voxels; 0 stands for the end of the header."""
-    size = int(raw.sizeof_hdr)
+    first = int(raw.single_vox_offset)
     offset = float(raw["vox_offset"])
     if offset == 0:
-        return size + 4
+        return first
     # Extensions between header and voxels are some kB; a real file has none of a GB.
-    if not (np.isfinite(offset) and size <= offset < 1e9):
+    if not (np.isfinite(offset) and first <= offset < 1e9):
         raise refuse(
             path,
             case,
             f"the header says that the voxels begin at byte {offset:g}",
-            f"They follow the header of {size} bytes.",
+            f"They follow the header, which ends at byte {first}.",
             "Write the file again.",
+        )
+    if offset % 16:
+        warn(
+            f"the header says that the voxels begin at byte {offset:g}",
+            "They begin at a multiple of 16 bytes.",
+            "They are read from there; other programs may refuse the file.",
         )
     return int(offset)
 
@@ -173,71 +221,6 @@ def _dtype(path: Path, case: str, raw: Any) -> np.dtype:
     return dtype.newbyteorder(raw.endianness)
 
 
-def _affine(
-    path: Path, case: str, raw: Any, shape: tuple[int, int, int], warn: Any
-) -> tuple[np.ndarray, tuple[int, int]]:
-    codes = int(raw["sform_code"]), int(raw["qform_code"])
-    candidates: dict[str, np.ndarray] = {}
-    if codes[0] > 0:
-        candidates["sform"] = np.asarray(raw.get_sform(), dtype=np.float64)
-    if codes[1] > 0:
-        try:
-            with np.errstate(all="ignore"):
-                candidates["qform"] = np.asarray(raw.get_qform(), dtype=np.float64)
-        except ValueError:
-            candidates["qform"] = np.full((4, 4), np.nan)
-    usable = {name: m for name, m in candidates.items() if _invertible(m)}
-    if candidates and not usable:
-        name, matrix = next(iter(candidates.items()))
-        lengths = ", ".join(f"{v:g}" for v in spacing_of(matrix))
-        raise refuse(
-            path,
-            case,
-            f"the {name} of the header is no geometry (spacing {lengths} mm)",
-            "Spacing is a length of 0.01 to 100 mm along every axis.",
-            "Export the scan again with its geometry.",
-        )
-    if not candidates:
-        pixdim = np.abs(np.asarray(raw["pixdim"], dtype=np.float64)[1:4])
-        low, high = SPACING_LIMITS
-        if not ((pixdim >= low) & (pixdim <= high)).all():  # false for NaN
-            raise refuse(
-                path,
-                case,
-                f"the spacing is {', '.join(f'{v:g}' for v in raw['pixdim'][1:4])} mm",
-                "Spacing is a length of 0.01 to 100 mm along every axis.",
-                "Export the scan again with its geometry.",
-            )
-        warn(
-            "the header has no orientation (sform and qform codes are 0)",
-            "Geometry comes from the affine.",
-            "The axes are taken as right, front, head in this order; check left and right.",
-        )
-        return np.diag([*pixdim, 1.0]), codes
-    chosen = "sform" if "sform" in usable else "qform"
-    affine = usable[chosen]
-    if len(candidates) == 2 and len(usable) == 1:
-        other = "qform" if chosen == "sform" else "sform"
-        warn(f"the {other} is no geometry", "sform and qform agree.", f"The {chosen} is used.")
-    elif len(usable) == 2 and grid_shift(usable["sform"], usable["qform"], shape) > 0.05:
-        shift = grid_shift(usable["sform"], usable["qform"], shape)
-        warn(
-            f"sform and qform disagree by up to {shift:.2g} voxels",
-            "Both describe one geometry.",
-            "The sform is used, as in nibabel; other programs may show another position.",
-        )
-    return affine, codes
-
-
-def _invertible(matrix: np.ndarray) -> bool:
-    if not np.isfinite(matrix).all():
-        return False
-    lengths = np.array(spacing_of(matrix))
-    if not ((lengths >= SPACING_LIMITS[0]) & (lengths <= SPACING_LIMITS[1])).all():
-        return False
-    return abs(float(np.linalg.det(matrix[:3, :3] / lengths))) > 1e-3
-
-
 def _check_spacing(raw: Any, affine: np.ndarray, warn: Any) -> None:
     spacing = np.array(spacing_of(affine))
     stored = np.asarray(raw["pixdim"], dtype=np.float64)[1:4]
@@ -250,6 +233,12 @@ def _check_spacing(raw: Any, affine: np.ndarray, warn: Any) -> None:
             f"the header's spacing is {given} mm, the affine's {true} mm",
             "Both say the same.",
             "The affine is used; check a length you know.",
+        )
+    if is_sheared(affine):
+        warn(
+            "the grid is sheared: its axes are not perpendicular (a tilted gantry)",
+            "Distances need voxels that are boxes.",
+            "Surface Dice and distances stay undefined for this case; all else is scored.",
         )
     if (spacing < 0.1).any() or (spacing > 20).any():
         true = " x ".join(f"{v:g}" for v in spacing)

@@ -11,6 +11,7 @@ import numpy as np
 from kitsbench.errors import DataError
 from kitsbench.files import write_atomic
 from kitsbench.scans.geometry import spacing_of
+from kitsbench.scans.grids import AFFINE_TOLERANCE
 
 
 def write_label(path: Path, label: np.ndarray, native: dict[str, Any]) -> None:
@@ -38,7 +39,11 @@ def write_label(path: Path, label: np.ndarray, native: dict[str, Any]) -> None:
             "A prediction has the shape of its image: resample it to the scan's own grid."
         )
     affine = np.array(native["affine"], dtype=np.float64)
-    nifti = nibabel.Nifti1Image(np.asfortranarray(label, dtype=np.uint8), None)
+    # NIfTI-1 has 15 bits for an axis and single precision for an affine.
+    rounding = np.abs(affine.astype(np.float32) - affine).sum()
+    small = rounding < AFFINE_TOLERANCE / 10 and max(label.shape) < 2**15
+    kind: type[nibabel.Nifti1Image] = nibabel.Nifti1Image if small else nibabel.Nifti2Image
+    nifti = kind(np.asfortranarray(label, dtype=np.uint8), None)
     nifti.header.set_zooms(spacing_of(affine))
     sform, qform = int(native["sform_code"]), int(native["qform_code"])
     nifti.header.set_sform(affine, code=sform or (0 if qform else 2))

@@ -17,8 +17,10 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 
 from kitsbench.evaluation import get_protocol, score_case
-from kitsbench.evaluation.label_files import read_header, read_labels
 from kitsbench.evaluation.surface import CUBE, bounding_box, surface_areas
+from kitsbench.scans.geometry import spacing_of
+from kitsbench.scans.header import canonical
+from kitsbench.scans.nifti import read_header, read_label
 
 CASES = ["case_00002", "case_00014", "case_00064", "case_00160"]
 
@@ -29,11 +31,11 @@ def masks(request, shared):
     path = shared / "data" / "kits19-masks-full" / request.param / "segmentation.nii.gz"
     header = read_header(path)
     # Both as most tools hold them: (z, y, x) in C order.
-    truth = np.ascontiguousarray(read_labels(header))
+    truth = np.ascontiguousarray(read_label(header))
     prediction = np.roll(truth, 2, axis=1)
     stray = prediction.copy()
     stray[2, 2, 2] = stray[-3, -3, -3] = 2
-    return {"moved": prediction, "stray": stray}, truth, header.spacing
+    return {"moved": prediction, "stray": stray}, truth, spacing_of(canonical(header)[0])
 
 
 def mask_of(labels, region):
@@ -166,7 +168,7 @@ MEMORY = """
 import sys
 from pathlib import Path
 from kitsbench.evaluation import METRICS, evaluate
-from kitsbench.evaluation.label_files import read_header
+from kitsbench.scans.nifti import read_header
 import cc3d, nibabel, scipy.spatial
 
 def peak():

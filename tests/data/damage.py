@@ -198,7 +198,7 @@ def _(folder):
     save(folder / MASK, kidneys((12, 16, 31)), thick)
 
 
-@add("turned and sheared")
+@add("turned and sheared", "warning", "the grid is sheared")
 def _(folder):
     turned = KITS_AFFINE.copy()
     turned[:3, :3] += [[0.1, 0.2, 0.0], [-0.1, 0.1, 0.3], [0.2, 0.0, 0.1]]

@@ -11,8 +11,12 @@ import pytest
 from save_maps import SPACING, save_map
 
 from kitsbench.errors import DataError, UsageError
-from kitsbench.evaluation import evaluate, get_protocol, score_case
+from kitsbench.evaluation import METRICS, evaluate, get_protocol, score_case
 from kitsbench.evaluation.summary import detection, summarise
+from kitsbench.scans.nifti import read_header
+from kitsbench.scans.writing import write_label
+from kitsbench.statistics import compare
+from kitsbench.statistics import summarise as summarise_table
 
 
 def table(evaluation):
@@ -149,20 +153,97 @@ def test_all_wrong_geometries_are_named_before_anything_is_scored(folders, make_
         evaluate(*folders, "kits19", progress=lambda *news: scored.append(news))
     message = str(caught.value)
     assert "2 of 3 cases" in message
-    assert "(16, 19, 8) and (16, 20, 8)" in message
+    assert "the prediction has 16 x 19 x 8 voxels" in message
+    assert "16 x 20 x 8 (" in message
     assert "case_00002" in message
     assert "0.71" in message
     assert not scored
 
 
-def test_a_sheared_grid_is_refused_for_distances_only(folders, make_maps):
+@pytest.fixture
+def one_sheared(folders, make_maps):
+    """The folders, of which case 0 lies on a grid whose slices slide over each other."""
     for folder, labels in zip(folders, make_maps(0), strict=True):
         affine = np.diag([1.0, 1.0, 3.0, 1.0])
         affine[1, 2] = 1.0
         nib.save(nib.Nifti1Image(labels.T, affine), folder / "case_00000.nii.gz")
-    evaluate(*folders, "kits19")
-    with pytest.raises(DataError, match=r"case_00000.*sheared"):
-        evaluate(*folders, "kits23")
+    return folders
+
+
+def test_on_a_sheared_grid_distances_are_undefined_and_all_else_is_scored(one_sheared, make_maps):
+    distances = ("surface_dice", "hd95_mm", "hd95_pooled_mm", "assd_mm")
+    evaluation = evaluate(*one_sheared, "kits23", metrics=list(METRICS))
+    voxels = {
+        (row["region"], row["metric"]): row["value"]
+        for row in score_case(*make_maps(0), (3, 1, 1), "kits23", list(METRICS))
+    }
+    for (case, region, metric), found in table(evaluation).items():
+        if case != "case_00000":
+            assert found[1] != "undefined"
+        elif metric in distances:
+            assert found == (None, "undefined")
+        else:
+            assert found == (pytest.approx(voxels[region, metric]), "ok")
+    summary = {(row["region"], row["metric"]): row for row in evaluation.summary}
+    assert (summary["tumor", "dice"]["n"], summary["tumor", "dice"]["n_undefined"]) == (3, 0)
+    assert summary["tumor", "hd95_mm"]["n"] == 2
+    assert summary["tumor", "hd95_mm"]["n_undefined"] == 1
+    assert evaluation.detection[0]["n_found"] == 3
+    (note,) = evaluation.notes
+    assert note.startswith("the grid is sheared")
+    assert "case_00000.nii.gz) and 1 more" in note
+
+
+def test_a_failed_prediction_on_a_sheared_grid_pays_for_what_can_be_scored(one_sheared):
+    spoil(one_sheared[0] / "case_00000.nii.gz")
+    found = table(evaluate(*one_sheared, "kits23"))
+    assert found["case_00000", "tumor", "dice"] == (0, "failed")
+    assert found["case_00000", "tumor", "surface_dice"] == (None, "undefined")
+
+
+def test_scores_of_sheared_grids_can_be_compared(one_sheared):
+    frame = evaluate(*one_sheared, "kits23").frame.assign(fold=0, seed=0)
+    tables = [frame.assign(architecture=name) for name in ("a", "b")]
+    tables[1]["value"] *= 0.9
+    lost = (tables[1]["case"] == "case_00000") & (tables[1]["metric"] == "surface_dice")
+    tables[1].loc[lost, ["value", "status"]] = (0.0, "failed")  # as for a trial that failed
+    scores = pd.concat(tables)
+    note = "tumor:surface_dice: left out 1 case that cannot have it."
+    found = compare(scores, ("tumor", "surface_dice"), bootstrap=10)
+    assert note in found.warnings
+    assert found.official is not None
+    assert note in compare(scores, ("tumor", "dice"), bootstrap=10).warnings
+    rows = summarise_table(scores).query("region == 'tumor' and metric == 'surface_dice'")
+    assert list(rows["n_cases"]) == [2, 2]
+    assert list(rows["n_undefined"]) == [1, 1]
+    assert rows["mean"].iloc[1] == pytest.approx(0.9 * rows["mean"].iloc[0])
+
+
+def test_what_is_odd_about_headers_is_noted_once_for_each_kind(folders, make_maps):
+    for folder, labels in zip(folders, make_maps(0), strict=True):
+        image = nib.Nifti1Image(labels.T, None)
+        image.header.set_zooms((1, 1, 3))
+        image.header["sform_code"] = image.header["qform_code"] = 0
+        nib.save(image, folder / "case_00000.nii.gz")
+    (note,) = evaluate(*folders, "kits19").notes
+    assert note.startswith("the header has no orientation")
+    assert "and 1 more" in note
+    assert "As in nibabel" in note
+
+
+def test_own_maps_of_scans_without_orientation_are_accepted(tmp_path, make_maps):
+    _, truth = make_maps(0)
+    image = nib.Nifti1Image(truth.T, None)
+    image.header.set_zooms((1, 1, 3))
+    image.header["sform_code"] = image.header["qform_code"] = 0
+    nib.save(image, tmp_path / "truth.nii.gz")
+    native = read_header(tmp_path / "truth.nii.gz").native()
+    write_label(tmp_path / "own.nii.gz", truth.T, native)
+    np.testing.assert_array_equal(
+        nib.load(tmp_path / "own.nii.gz").affine, nib.load(tmp_path / "truth.nii.gz").affine
+    )
+    rows = evaluate(tmp_path / "own.nii.gz", tmp_path / "truth.nii.gz", "kits19").rows
+    assert {row["value"] for row in rows} == {1.0}
 
 
 def spoil(path):
@@ -220,7 +301,7 @@ def test_probabilities_instead_of_labels_are_refused(folders):
     random = np.random.default_rng(0).random((8, 20, 16))
     save_map(folders[0] / "case_00001.nii.gz", random, dtype=np.float32)
     (problem,) = evaluate(*folders, "kits23").problems
-    assert "labels are whole numbers" in problem.reason
+    assert "Labels are whole numbers" in problem.reason
 
 
 def test_cysts_under_the_rule_of_kits19_are_pointed_out(folders, make_maps):

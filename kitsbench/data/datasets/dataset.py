@@ -101,7 +101,6 @@ class Dataset:
         import numpy as np
 
         from kitsbench.scans.findings import Refused
-        from kitsbench.scans.geometry import axes_of
         from kitsbench.scans.nifti import read_header
 
         found = []
@@ -110,7 +109,7 @@ class Dataset:
                 header = read_header(case.image or case.label or self.root, case.id)
             except Refused:
                 continue  # preparation reports it
-            found.append([header.spacing[k] for k in axes_of(header.affine).order])
+            found.append([header.spacing[k] for k in header.axes.order])
         if not found:
             raise DataError(f"No image of {self.name} has a readable header; see `data verify`.")
         z, y, x = np.median(found, axis=0).tolist()

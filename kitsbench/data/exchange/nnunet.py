@@ -8,21 +8,23 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from kitsbench.data.datasets.dataset import Case, Dataset
 from kitsbench.data.preparation.store import PreparedStore
-from kitsbench.data.preparation.volumes import check_pair
+from kitsbench.data.preparation.volumes import check_content, check_pair
 from kitsbench.data.splits.rules import export_split
 from kitsbench.data.splits.split import Split
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import read_json, write_atomic, write_json
 from kitsbench.scans.findings import Refused
-from kitsbench.scans.geometry import axes_of, spacing_of
+from kitsbench.scans.geometry import spacing_of
+from kitsbench.scans.grids import axes_onto
 from kitsbench.scans.header import Header
 from kitsbench.scans.nifti import read_header, read_image, read_label
+from kitsbench.scans.streams import is_packed
 from kitsbench.scans.writing import write_label
 
 SPLITS, DESCRIPTION = "splits_final.json", "dataset.json"
@@ -180,31 +182,30 @@ def _export_case(
         raise DataError(f"{case.id} has no image or no mask.")
     image, mask = read_header(case.image, case.id), read_header(case.label, case.id)
     check_pair(image, mask)
+    if all(target.exists() for target in targets):
+        return
+    # All is read, whether it is written anew or copied: a damaged case is damaged in nnU-Net too.
+    label = read_label(mask, labels, axes_onto(mask, image.affine))
+    check_content(mask, label, labels)
+    scan, _ = read_image(image)
     if not targets[0].exists():
         if _plain(image):
             _bring(case.image, targets[0], link)
         else:
-            voxels = axes_of(image.affine).from_zyx(read_image(image)[0])
-            _write(targets[0], voxels, image.affine)
+            _write(targets[0], image.axes.from_zyx(scan), image.affine)
     if not targets[1].exists():
-        # nnU-Net compares the spacings of image and mask more strictly than a scanner's rounding.
-        alike = np.allclose(image.spacing, mask.spacing, rtol=1e-6)
+        # nnU-Net compares the spacings of image and mask more strictly than a scanner's rounding,
+        # and turns each by its own affine.
+        alike = np.allclose(image.spacing, mask.spacing, rtol=1e-6) and image.axes == mask.axes
         if alike and _plain(mask) and mask.dtype.kind in "iu":
             _bring(case.label, targets[1], link)
         else:
-            voxels = axes_of(image.affine).from_zyx(read_label(mask, labels))
-            write_label(targets[1], voxels, image.native())
+            write_label(targets[1], image.axes.from_zyx(label), image.native())
 
 
 def _plain(header: Header) -> bool:
     """Whether nnU-Net reads a file as it is."""
-    import nibabel
-
-    with open(header.path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    if not packed or (header.slope, header.intercept) != (1, 0) or header.findings:
-        return False
-    return len(cast("nibabel.Nifti1Image", nibabel.load(header.path)).shape) == 3
+    return is_packed(header.path) and not header.scaled and not header.findings
 
 
 def _bring(source: Path, target: Path, link: bool) -> None:

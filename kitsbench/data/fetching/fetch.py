@@ -16,10 +16,10 @@ from kitsbench.data.datasets.layouts import IMAGE, locate
 from kitsbench.data.fetching.attempt import DiskFull, Patience, Unreachable
 from kitsbench.data.fetching.sources import Official, Source
 from kitsbench.data.fetching.transfer import transfer
-from kitsbench.data.preparation.volumes import pair_findings
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import read_json
 from kitsbench.scans.findings import Finding, Refused
+from kitsbench.scans.grids import shape_findings
 from kitsbench.scans.header import Header
 from kitsbench.scans.nifti import check_file, read_header
 
@@ -230,8 +230,8 @@ def _case(
 
 def _same_shape(image: Header, mask: Header) -> None:
     """Refuse an image of another shape than its mask; `data verify` compares their affines too."""
-    found = pair_findings(image, mask)
-    if image.shape != mask.shape:
+    found = shape_findings(image, mask)
+    if found:
         raise Refused(found[0])
 
 

@@ -9,9 +9,11 @@ import pandas as pd
 
 from kitsbench.data.datasets.dataset import Dataset
 from kitsbench.data.inspection.describe import count_labels
+from kitsbench.data.preparation.volumes import check_pair
 from kitsbench.errors import DataError
 from kitsbench.scans.findings import Refused
-from kitsbench.scans.geometry import axes_of
+from kitsbench.scans.geometry import voxel_volume
+from kitsbench.scans.grids import axes_onto
 from kitsbench.scans.nifti import read_header, read_image, read_label
 
 ENHANCEMENT = "kidney_hu"
@@ -51,20 +53,24 @@ def measure_cases(
         if case.label is not None:
             try:
                 header = read_header(case.label, case.id)
-                label = read_label(header)
+                axes, scan = header.axes, None
+                if enhancement and case.image is not None:
+                    scan = read_header(case.image, case.id)
+                    check_pair(scan, header)
+                    axes = axes_onto(header, scan.affine)
+                label = read_label(header, axes=axes)
                 counts = count_labels(label)
-                voxel = abs(float(np.linalg.det(header.affine[:3, :3]))) / 1000
+                voxel = voxel_volume(header.affine) / 1000
                 row: dict[str, object] = {
                     f"{name}_volume_ml": round(float(counts[value]) * voxel, 3)
                     for name, value in dataset.labels.items()
                 }
                 if "cyst" in dataset.labels:
                     row["cyst_present"] = "yes" if counts[dataset.labels["cyst"]] else "no"
-                thickness = header.spacing[axes_of(header.affine).order[0]]
+                thickness = header.spacing[axes.order[0]]
                 row["slice_thickness_mm"] = round(float(thickness), 4)
-                if enhancement and case.image is not None:
-                    image, _ = read_image(read_header(case.image, case.id))
-                    kidney = image[label == dataset.labels["kidney"]]
+                if scan is not None:
+                    kidney = read_image(scan)[0][label == dataset.labels["kidney"]]
                     row[ENHANCEMENT] = float(np.median(kidney)) if kidney.size else None
                 rows[case.id] = row
             except Refused:

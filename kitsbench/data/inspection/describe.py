@@ -12,8 +12,10 @@ from kitsbench.data.datasets.dataset import Case, Dataset
 from kitsbench.data.inspection.published import HU_QUANTILES, QUANTILES
 from kitsbench.data.preparation.pool import in_processes
 from kitsbench.data.preparation.store import HU_BINS, HU_LOW, PreparedStore
+from kitsbench.data.preparation.volumes import check_pair
 from kitsbench.scans.findings import Refused, printable
-from kitsbench.scans.geometry import axes_of, orientation_name
+from kitsbench.scans.geometry import orientation_name, voxel_volume
+from kitsbench.scans.grids import axes_onto
 from kitsbench.scans.nifti import read_header, read_image, read_label
 
 
@@ -188,19 +190,16 @@ def _measure_case(
         mask, volumes, histogram = None, {}, {}
         if case.label is not None:
             mask_header = read_header(case.label, case.id)
-            mask = read_label(mask_header)
+            mask = read_label(mask_header, axes=axes_onto(mask_header, header.affine))
             counts = count_labels(mask)
-            voxel = abs(float(np.linalg.det(mask_header.affine[:3, :3]))) / 1000.0
+            voxel = voxel_volume(mask_header.affine) / 1000.0
             volumes = {name: float(counts[value] * voxel) for name, value in labels.items()}
         if intensities and mask is not None and case.image is not None:
-            image, _ = read_image(header)
-            if image.shape != mask.shape:
-                return case.id, "image and mask differ in shape"
-            histogram = _histograms(image, mask, labels)
+            check_pair(header, mask_header)
+            histogram = _histograms(read_image(header)[0], mask, labels)
     except Refused as error:
         return case.id, error.finding.what
-    order = axes_of(header.affine).order
-    z, y, x = order
+    z, y, x = header.axes.order
     return CaseFigures(
         case.id,
         orientation_name(header.affine),

@@ -11,8 +11,10 @@ import numpy as np
 
 from kitsbench.data.datasets.dataset import Case, Dataset, file_mark
 from kitsbench.data.preparation.pool import in_processes
-from kitsbench.data.preparation.volumes import check_content, pair_findings
+from kitsbench.data.preparation.volumes import check_content
 from kitsbench.scans.findings import Finding, Refused, printable
+from kitsbench.scans.geometry import Axes
+from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header
 from kitsbench.scans.nifti import read_header, read_image, read_label
 
@@ -94,12 +96,13 @@ def _verify_case(task: tuple[Case, dict[str, int]]) -> list[Finding]:
     for header in (image, mask):
         findings += header.findings if header is not None else []
     if image is not None and mask is not None:
-        findings += pair_findings(image, mask)
+        findings += grid_findings(image, mask)
     if mask is not None:
-        array = _attempt(findings, lambda: read_label(mask, labels))
+        axes = mask.axes if image is None else axes_onto(mask, image.affine)
+        array = _attempt(findings, lambda: read_label(mask, labels, axes))
         if array is not None:
             _attempt(findings, lambda: check_content(mask, array, labels))
-            findings += _detached(mask, array, labels)
+            findings += _detached(mask, array, axes, labels)
     if image is not None:
         read = _attempt(findings, lambda: read_image(image))
         findings += read[1] if read is not None else []
@@ -114,7 +117,9 @@ def _attempt(findings: list[Finding], step: Callable[[], Any]) -> Any:
         return None
 
 
-def _detached(header: Header, mask: np.ndarray, labels: dict[str, int]) -> list[Finding]:
+def _detached(
+    header: Header, mask: np.ndarray, axes: Axes, labels: dict[str, int]
+) -> list[Finding]:
     """Warn of a tumour that is farther than 10 mm from any kidney."""
     from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects, label
 
@@ -125,9 +130,7 @@ def _detached(header: Header, mask: np.ndarray, labels: dict[str, int]) -> list[
     mask = mask[box]
     if not (mask == kidney).any():
         return []
-    from kitsbench.scans.geometry import axes_of
-
-    spacing = [header.spacing[k] for k in axes_of(header.affine).order]
+    spacing = [header.spacing[k] for k in axes.order]
     masses = mask >= min(tumour, *(v for n, v in labels.items() if n != "kidney"))
     parts, count = label(masses & (mask != kidney))
     # Nearly every mass touches a kidney, and looking for that is cheap.

@@ -28,7 +28,7 @@ from kitsbench.data.phantom.render import Frame, paint_table, render, supersampl
 from kitsbench.data.phantom.trunk import paint_trunk, wall_depth
 from kitsbench.data.preparation.resample import resample
 from kitsbench.errors import DataError
-from kitsbench.scans.geometry import axes_of, resampled_grid, spacing_of
+from kitsbench.scans.geometry import resampled_grid, spacing_of
 from kitsbench.scans.header import canonical
 from kitsbench.scans.nifti import read_header, read_label
 
@@ -103,7 +103,7 @@ def render_on_mask(
     if labels == "kits19":
         mask = np.where(mask == 3, np.uint8(1), mask)
     if spacing is None:
-        axes = axes_of(header.affine)
+        axes = header.axes
         return axes.from_zyx(image), axes.from_zyx(mask), header.affine
     flip = np.diag([-1.0, -1.0, -1.0, 1.0])
     flip[:3, 3] = np.array(shape) - 1

@@ -22,7 +22,7 @@ from kitsbench.errors import DataError
 from kitsbench.files import digest, file_digest, read_json, write_json
 from kitsbench.scans.findings import Finding, Refused
 
-VERSION = 1  # of the preparation: raised whenever the same files give other arrays
+VERSION = 2  # of the preparation: raised whenever the same files give other arrays
 MOST_POSITIONS = 100_000  # foreground voxels kept per label
 
 

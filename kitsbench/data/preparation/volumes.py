@@ -16,7 +16,8 @@ from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.errors import UsageError
 from kitsbench.scans.findings import Finding, Refused
 from kitsbench.scans.formats import open_scan
-from kitsbench.scans.geometry import grid_shift, resampled_grid, same_grid, spacing_of
+from kitsbench.scans.geometry import resampled_grid, spacing_of
+from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header, canonical, refuse
 from kitsbench.scans.nifti import read_header, read_label
 
@@ -73,7 +74,7 @@ def load_case(
         mask_header = read_header(label, case)
         findings += mask_header.findings
         check_pair(header, mask_header)
-        mask = read_label(mask_header, labels)
+        mask = read_label(mask_header, labels, axes_onto(mask_header, header.affine))
         check_content(mask_header, mask, labels)
     array, remarks = scan.read()
     findings += remarks
@@ -122,39 +123,9 @@ def check_pair(image: Header, mask: Header) -> None:
     Refused
         Shapes or affines differ.
     """
-    found = pair_findings(image, mask)
+    found = grid_findings(image, mask)
     if found:
         raise Refused(found[0])
-
-
-def pair_findings(image: Header, mask: Header) -> list[Finding]:
-    """What keeps a mask from lying on the grid of its image: shape, affine or both."""
-    found = []
-    if image.shape != mask.shape:
-        turned = sorted(image.shape) == sorted(mask.shape)
-        found.append(
-            Finding(
-                image.case,
-                str(mask.path),
-                f"the mask has {_times(mask.shape)} voxels, the image {_times(image.shape)}",
-                "Image and mask have the same shape.",
-                "The axes of one of them were swapped: use the pair as it was published."
-                if turned
-                else "One was resampled, cropped or turned: use the pair as it was published.",
-            )
-        )
-    if not same_grid(image.affine, image.shape, mask.affine, image.shape):
-        shift = grid_shift(image.affine, mask.affine, image.shape)
-        found.append(
-            Finding(
-                image.case,
-                str(mask.path),
-                f"the affines of image and mask differ by up to {shift:.3g} voxels",
-                "Image and mask have the same affine (to 0.001 voxel).",
-                "If both show the same grid, copy the image's header to the mask.",
-            )
-        )
-    return found
 
 
 def check_content(header: Header, mask: np.ndarray, labels: dict[str, int] | None) -> None:
@@ -182,7 +153,3 @@ def check_content(header: Header, mask: np.ndarray, labels: dict[str, int] | Non
             "Every mask shows at least a kidney.",
             "Check the label values of the mask.",
         )
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(v) for v in shape)

@@ -16,6 +16,7 @@ from kitsbench.data.datasets.patients import kits_number
 from kitsbench.data.splits.split import Split, check_fold_count, make_folds, sorted_cases
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import read_json, write_json
+from kitsbench.scans.geometry import voxel_volume
 from kitsbench.scans.nifti import read_header, read_label
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def tumor_volumes(
     for done, case in enumerate(dataset.cases, start=1):
         assert case.label is not None
         header = read_header(case.label, case.id)
-        voxel = abs(float(np.linalg.det(header.affine[:3, :3]))) / 1000.0
+        voxel = voxel_volume(header.affine) / 1000.0
         found[case.id] = float(np.count_nonzero(read_label(header) == value) * voxel)
         if progress is not None:
             progress(done, len(dataset.cases))

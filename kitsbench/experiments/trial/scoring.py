@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
+from kitsbench.data.preparation.volumes import check_pair
 from kitsbench.evaluation import score_case
 from kitsbench.experiments.tables import SCORES
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import read_json, write_json
 from kitsbench.inference.case import Trained, segment
-from kitsbench.scans.geometry import Axes, spacing_of
-from kitsbench.scans.header import canonical
+from kitsbench.scans.geometry import Axes
+from kitsbench.scans.grids import axes_onto
 from kitsbench.scans.nifti import read_header, read_label
 from kitsbench.scans.writing import write_label
 from kitsbench.training.checkpoint import latest_checkpoint
@@ -44,11 +45,27 @@ class CaseReader:
         return found
 
     def truth(self, case: str) -> tuple[np.ndarray, tuple[float, float, float]]:
-        """Labels on the scan's own voxels, turned to (z, y, x), and their spacing in mm."""
-        path = self.task.cases[case].label
-        assert path is not None
-        header = read_header(path, case)
-        return read_label(header), spacing_of(canonical(header)[0])
+        """Labels on the scan's own voxels, turned to (z, y, x) as the scan is, and their spacing.
+
+        Returns
+        -------
+        labels : ndarray of uint8 (z, y, x)
+        spacing : tuple of float
+            (z, y, x) in mm.
+
+        Raises
+        ------
+        Refused
+            The mask cannot be used, or does not lie on the grid of its scan.
+        """
+        files = self.task.cases[case]
+        assert files.image is not None
+        assert files.label is not None
+        image, mask = read_header(files.image, case), read_header(files.label, case)
+        check_pair(image, mask)
+        axes = axes_onto(mask, image.affine)
+        z, y, x = (mask.spacing[k] for k in axes.order)
+        return read_label(mask, axes=axes), (z, y, x)
 
 
 def score_held_out(
@@ -65,7 +82,7 @@ def score_held_out(
     named = {name for name, _ in task.spec.labels}
     rows = []
     for protocol in protocols:
-        for row in score_case(turned, truth, spacing, protocol):
+        for row in score_case(turned, truth, spacing, protocol, affine=np.array(native["affine"])):
             # A dataset without cysts says nothing about how well they are found.
             if protocol != "labels" or row["region"] in named:
                 rows.append({"protocol": protocol, "case": case, **row})

@@ -170,3 +170,34 @@ def test_the_description_is_version_2(folder, tmp_path):
     assert found["numTraining"] == 2
     assert found["synthetic"] is True
     assert "Phantom" in found["description"]
+
+
+def test_what_verify_refuses_is_not_exported(folder, tmp_path):
+    """Files that would be copied as they are must be whole too."""
+    data = folder / "data"
+    for number, change in ((2, 2), (3, 9)):
+        label = kidneys()
+        label[0, 0, 0] = change
+        case(data, f"case_{number:05d}", label=label)
+    image = data / "case_00001" / "imaging.nii.gz"
+    image.write_bytes(image.read_bytes()[:-6])
+    case(data, "case_00004", label=np.where(kidneys() == 2, 2, 0).astype(np.uint8))
+    done = export(open_dataset(folder), tmp_path / NAME)
+    assert done.cases == ["case_00000", "case_00002"]
+    assert "cut off" in done.excluded["case_00001"]
+    assert "holds label 9" in done.excluded["case_00003"]
+    assert "no kidney" in done.excluded["case_00004"]
+    for name in ("imagesTr", "labelsTr"):
+        assert len(list((tmp_path / NAME / name).iterdir())) == 2
+
+
+def test_a_mask_along_other_axes_is_exported_on_those_of_its_image(folder, tmp_path):
+    path = folder / "data" / "case_00000" / "segmentation.nii.gz"
+    turned = nibabel.as_closest_canonical(nibabel.load(path))
+    nibabel.save(turned, path)
+    assert turned.shape != kidneys().shape
+    out = tmp_path / NAME
+    export(open_dataset(folder), out)
+    written = nibabel.load(out / "labelsTr" / "case_00000.nii.gz")
+    np.testing.assert_array_equal(np.asarray(written.dataobj), kidneys())
+    np.testing.assert_allclose(written.affine, KITS_AFFINE)
