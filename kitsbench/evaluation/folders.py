@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from kitsbench.errors import DataError, UsageError
 from kitsbench.evaluation.cases import CaseFiles, CaseScores, Task
 from kitsbench.evaluation.folder_scores import Evaluation, Problem
@@ -21,8 +23,8 @@ from kitsbench.evaluation.protocols import (
     check_metrics,
     get_protocol,
 )
-from kitsbench.scans.findings import Refused
-from kitsbench.scans.grids import grid_findings
+from kitsbench.scans.grids import AFFINE_TOLERANCE, place
+from kitsbench.scans.header import Header
 from kitsbench.scans.nifti import read_header
 
 Progress = Callable[[int, int, str], None]
@@ -264,16 +266,37 @@ def _check_headers(
             prediction = None if prediction_path is None else read_header(prediction_path)
             sampled = tuple(read_header(path) for path in samples.get(case, ()))
             for other, role in ((prediction, "prediction"), *((s, "sample") for s in sampled)):
-                found = grid_findings(truth, other, ("truth", role), in_full=True) if other else []
-                if found:
-                    raise Refused(found[0])
+                if other is not None:
+                    _check_same_grid(other, truth, role)
             files.append(CaseFiles(case, prediction, truth, sampled))
-        except Refused as error:
+        except DataError as error:
             wrong.append(f"{case}: {error}")
     if wrong:
         count = f"{len(wrong)} of {len(pairs)} cases cannot be scored.\n" if len(wrong) > 1 else ""
         raise DataError(count + "\n".join(wrong))
     return files
+
+
+def _check_same_grid(file: Header, truth: Header, role: str) -> None:
+    placed = place(file, truth)
+    pair = f"{role} {file.path} and truth {truth.path}"
+    if placed.reshaped:
+        raise DataError(
+            f"{pair} differ in shape: {placed.shape} and {truth.shape}. "
+            f"A {role} must have the voxels of its truth; resample it to the original scan."
+        )
+    if placed.moved:
+        raise DataError(
+            f"{pair} differ in affine by {placed.apart:.4g} (sum of absolute differences, at most "
+            f"{AFFINE_TOLERANCE:g}): {_rows(placed.affine)} and {_rows(truth.affine)}. "
+            f"Save the {role} with the header of the original scan."
+        )
+
+
+def _rows(affine: np.ndarray) -> str:
+    """The three rows of an affine that matter, on one line."""
+    rows = (", ".join(f"{value:.6g}" for value in row) for row in affine[:3])
+    return "[" + "; ".join(rows) + "]"
 
 
 def _remarks(files: Sequence[CaseFiles]) -> list[str]:

@@ -98,7 +98,7 @@ def _load(results: Results, name: str, order: list[str]) -> _Case:
 def _labels(file: Path, scan: Header, role: str) -> np.ndarray:
     """Labels as (z, y, x) on the voxels of a scan."""
     header = read_header(file, scan.case)
-    found = grid_findings(scan, header, ("image", role))
+    found = grid_findings(scan, header, role)
     if found:
         raise Refused(found[0])
     return read_label(header, axes=axes_onto(header, scan.affine))

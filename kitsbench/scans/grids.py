@@ -12,6 +12,7 @@ digits decide which axis is called which.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import permutations, product
 
 import numpy as np
@@ -59,74 +60,88 @@ def _along(affine: np.ndarray, reference: np.ndarray) -> Axes:
     return Axes((i, j, k), (a, b, c))
 
 
-def grid_findings(
-    reference: Header,
-    other: Header,
-    roles: tuple[str, str] = ("image", "mask"),
-    in_full: bool = False,
-) -> list[Finding]:
-    """What keeps a file from lying on the grid of its reference: shape, affine or both.
+@dataclass(frozen=True)
+class Placed:
+    """Where a file lies, seen along the axes of its reference.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Its shape.
+    affine : ndarray (4, 4)
+        Its affine.
+    reshaped : bool
+        Whether the shape is another than that of the reference.
+    apart : float
+        Sum of absolute differences of the two affines.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    reshaped: bool
+    apart: float
+
+    @property
+    def moved(self) -> bool:
+        """Whether the affine is another than that of the reference."""
+        return self.apart > AFFINE_TOLERANCE
+
+
+def place(header: Header, reference: Header) -> Placed:
+    """See where a file lies, compared with another that should be on the same grid."""
+    along = _along(header.affine, reference.affine)
+    i, j, k = (header.shape[axis] for axis in along.order)
+    affine = canonical_affine(header.affine, header.shape, along)
+    apart = float(np.abs(affine - reference.affine).sum())
+    return Placed((i, j, k), affine, (i, j, k) != reference.shape, apart)
+
+
+def grid_findings(image: Header, mask: Header, role: str = "mask") -> list[Finding]:
+    """What keeps a mask from lying on the grid of its image: shape, affine or both.
 
     Parameters
     ----------
-    reference, other : Header
+    image, mask : Header
         The two.
-    roles : (str, str)
-        What to call them in messages.
-    in_full : bool
-        Name the reference's file and both affines too.
+    role : str
+        What to call the second in messages.
     """
-    role, ours = roles
-    theirs = f"{role} {reference.path}" if in_full else role
-    found = shape_findings(reference, other, (theirs, ours))
-    affine = canonical_affine(other.affine, other.shape, _along(other.affine, reference.affine))
-    total = float(np.abs(affine - reference.affine).sum())
-    if total > AFFINE_TOLERANCE:
-        shift = grid_shift(reference.affine, affine, reference.shape)
-        both = f": {_rows(reference.affine)} and {_rows(affine)}" if in_full else ""
+    placed = place(mask, image)
+    found = shape_findings(image, mask, role)
+    if placed.moved:
+        shift = grid_shift(image.affine, placed.affine, image.shape)
         found.append(
             Finding(
-                reference.case,
-                str(other.path),
-                f"the affines of {theirs} and {ours} differ by up to {shift:.3g} voxels "
-                f"(sum of differences {total:.3g}){both}",
-                f"{role.capitalize()} and {ours} have the same affine "
+                image.case,
+                str(mask.path),
+                f"the affines of image and {role} differ by up to {shift:.3g} voxels "
+                f"(sum of differences {placed.apart:.3g})",
+                f"Image and {role} have the same affine "
                 f"(sum of absolute differences at most {AFFINE_TOLERANCE:g}).",
-                f"If both show the same grid, copy the header of the {role} to the {ours}.",
+                f"If both show the same grid, copy the image's header to the {role}.",
             )
         )
     return found
 
 
-def shape_findings(
-    reference: Header, other: Header, names: tuple[str, str] = ("image", "mask")
-) -> list[Finding]:
-    """What is wrong with the shape of a file, along the axes of its reference."""
-    along = _along(other.affine, reference.affine)
-    shape = tuple(other.shape[k] for k in along.order)
-    if shape == reference.shape:
+def shape_findings(image: Header, mask: Header, role: str = "mask") -> list[Finding]:
+    """What is wrong with the shape of a mask, along the axes of its image."""
+    placed = place(mask, image)
+    if not placed.reshaped:
         return []
-    theirs, ours = names
-    turned = sorted(shape) == sorted(reference.shape)
+    turned = sorted(placed.shape) == sorted(image.shape)
     return [
         Finding(
-            reference.case,
-            str(other.path),
-            f"the {ours} has {_times(shape)} voxels, the {theirs} {_times(reference.shape)}",
-            "Both have the same shape.",
-            "The axes of one of them were swapped: use both as they were published."
+            image.case,
+            str(mask.path),
+            f"the {role} has {_times(placed.shape)} voxels, the image {_times(image.shape)}",
+            f"Image and {role} have the same shape.",
+            "The axes of one of them were swapped: use the pair as it was published."
             if turned
-            else "One was resampled, cropped or turned: use both as they were published, or "
-            "resample one to the grid of the other.",
+            else "One was resampled, cropped or turned: use the pair as it was published.",
         )
     ]
 
 
 def _times(shape: tuple[int, ...]) -> str:
     return " x ".join(str(v) for v in shape)
-
-
-def _rows(affine: np.ndarray) -> str:
-    """The three rows of an affine that matter, on one line."""
-    rows = (", ".join(f"{value:.6g}" for value in row) for row in affine[:3])
-    return "[" + "; ".join(rows) + "]"

@@ -118,7 +118,7 @@ def read_label(
                 header.path,
                 header.case,
                 f"the mask holds the value {odd:.7g}",
-                f"Labels are whole numbers from 0 to {HIGHEST}.",
+                f"Its labels are whole numbers from 0 to {HIGHEST}.",
                 "A mask must be resampled with nearest neighbour and saved as integers"
                 + (f", not scaled (here by {header.slope:g})." if header.scaled else "."),
             )

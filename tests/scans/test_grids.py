@@ -142,7 +142,7 @@ def test_one_rule_for_masks_and_predictions(tmp_path, affine, same):
         if same:
             door()
             continue
-        with pytest.raises(DataError, match=r"affines of (image|truth)"):
+        with pytest.raises(DataError, match="affine"):
             door()
 
 
@@ -151,18 +151,14 @@ def test_a_mismatch_names_both_files_and_both_values(tmp_path):
     short = save(tmp_path / "short.nii.gz", kidneys()[:-1])
     with pytest.raises(DataError) as caught:
         evaluate(short, truth, "kits19")
-    text = str(caught.value)
-    assert "the prediction has 11 x 16 x 18 voxels" in text
-    assert f"the truth {truth} 12 x 16 x 18" in text
-    assert str(short) in text
+    pair = f"prediction {short} and truth {truth} differ in shape: (11, 16, 18) and (12, 16, 18)"
+    assert pair in str(caught.value)
     shifted = save(tmp_path / "shifted.nii.gz", kidneys(), moved(2.0))
     with pytest.raises(DataError) as caught:
         evaluate(shifted, truth, "kits19")
     text = str(caught.value)
-    assert f"the affines of truth {truth} and prediction differ by up to 1 voxels" in text
-    assert "[0, 0, -2, 0; " in text
-    assert "[0, 0, -2, 2; " in text
-    assert str(shifted) in text
+    assert f"prediction {shifted} and truth {truth} differ in affine by 2 (" in text
+    assert "[0, 0, -2, 2; 0, -2, 0, 0; -3, 0, 0, 0] and [0, 0, -2, 0; 0, -2, 0, 0; " in text
 
 
 def test_swapped_axes_are_no_other_order_of_axes(tmp_path):
