@@ -27,7 +27,7 @@ AFFINE_TOLERANCE = 1e-3
 _WAYS = tuple(product(permutations(range(3)), product((False, True), repeat=3)))
 
 
-def axes_onto(header: Header, reference: np.ndarray, axes: Axes | None = None) -> Axes:
+def axes_onto(header: Header, reference: np.ndarray) -> Axes:
     """Find the axes by which a file is turned so that it lies on its reference.
 
     Parameters
@@ -36,15 +36,13 @@ def axes_onto(header: Header, reference: np.ndarray, axes: Axes | None = None) -
         Of the file.
     reference : ndarray (4, 4)
         Affine of the reference on disk.
-    axes : Axes, optional
-        By which the reference itself is turned to (z, y, x); by default as its affine says.
 
     Returns
     -------
     Axes
         Those of the reference where both store their voxels alike.
     """
-    return _along(header.affine, reference).then(axes or axes_of(reference))
+    return _along(header.affine, reference).then(axes_of(reference))
 
 
 def _along(affine: np.ndarray, reference: np.ndarray) -> Axes:
