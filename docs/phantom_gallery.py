@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kitsbench.data.phantom.anatomy import Lesion, Patient
 from kitsbench.data.phantom.canvas import Fields
 from kitsbench.data.phantom.dataset import draw_case, render_case
+from kitsbench.data.phantom.patient import Lesion, Patient
 from kitsbench.data.phantom.render import Frame, render
 
 OUT = Path(__file__).resolve().parent / "_static" / "phantom"

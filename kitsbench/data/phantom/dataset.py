@@ -21,12 +21,12 @@ import numpy as np
 from kitsbench.data.phantom.anatomy import (
     BODY_HALF_WIDTH,
     BODY_HALF_WIDTH_SD,
-    Patient,
     draw_patient,
     quantile,
 )
 from kitsbench.data.phantom.canvas import Fields
 from kitsbench.data.phantom.kidneys import settle
+from kitsbench.data.phantom.patient import Patient
 from kitsbench.data.phantom.render import Frame, render
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import read_json, write_json, write_text

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kitsbench.data.phantom.anatomy import Contrast, Kidney, Lesion, Patient
 from kitsbench.data.phantom.canvas import Canvas, Fields
 from kitsbench.data.phantom.fields import Box, Grid, SmoothField, Vector, vector
+from kitsbench.data.phantom.patient import Contrast, Kidney, Lesion, Patient
 from kitsbench.data.phantom.trunk import free_space
 
 KIDNEY, TUMOUR, CYST = 1, 2, 3

@@ -11,19 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kitsbench.data.phantom.anatomy import (
-    Kidney,
-    Lesion,
-    Patient,
-    draw_body,
-    draw_contrast,
-    draw_look,
-    kidney_frame,
-)
+from kitsbench.data.phantom.anatomy import draw_body, draw_contrast, draw_look, kidney_frame
 from kitsbench.data.phantom.canvas import Canvas, Fields
 from kitsbench.data.phantom.fields import Grid, vector
 from kitsbench.data.phantom.kidneys import tumour_hu
 from kitsbench.data.phantom.organs import paint_organs
+from kitsbench.data.phantom.patient import Kidney, Lesion, Patient
 from kitsbench.data.phantom.render import Frame, paint_table, render, supersampling
 from kitsbench.data.phantom.trunk import paint_trunk, wall_depth
 from kitsbench.data.preparation.resample import resample

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kitsbench.data.phantom.anatomy import Patient
 from kitsbench.data.phantom.canvas import Canvas
 from kitsbench.data.phantom.fields import Box, Vector, path, vector
+from kitsbench.data.phantom.patient import Patient
 from kitsbench.data.phantom.trunk import diaphragm_height, spine_centre
 
 

@@ -8,11 +8,11 @@ from itertools import chain
 
 import numpy as np
 
-from kitsbench.data.phantom.anatomy import Patient
 from kitsbench.data.phantom.canvas import Canvas, Fields
 from kitsbench.data.phantom.fields import Grid, Vector
 from kitsbench.data.phantom.kidneys import paint_kidneys, paint_perirenal_fat
 from kitsbench.data.phantom.organs import paint_organs
+from kitsbench.data.phantom.patient import Patient
 from kitsbench.data.phantom.trunk import BODY_CENTRE_Y, paint_trunk
 
 FINE_MM = 2.6  # coarser voxels are supersampled until their parts are no larger than this

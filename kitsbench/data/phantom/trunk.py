@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kitsbench.data.phantom.anatomy import Patient
 from kitsbench.data.phantom.canvas import Canvas, Fields
 from kitsbench.data.phantom.fields import Grid
+from kitsbench.data.phantom.patient import Patient
 
 SPINE_RADII = (17.0, 23.0)  # half depth and half width of a vertebral body, mm
 VERTEBRA_MM = 34.0  # height of a vertebra with its disc
