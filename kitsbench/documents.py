@@ -130,13 +130,15 @@ def _sentence(fault: ErrorDetails, content: dict[str, Any]) -> str:
     keys = _keys(fault["loc"], content)
     if fault["type"] == "missing":
         return f"the key {'.'.join([*keys, str(fault['loc'][-1])])} is missing."
-    key = ".".join(keys) or "(the whole file)"
+    key = ".".join(keys)
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"the key {key} is not known."
     if fault["type"] == "json_invalid":
         return "it is nested too deep."  # whatever else JSON can be was read once already
-    found = "" if fault["type"] == "value_error" else f" (found {_shown(fault['input'])})"
-    return f"the key {key} is wrong: {fault['msg']}{found}."
+    if fault["type"] == "value_error":  # a rule of ours, in our words
+        rule = fault["msg"].removeprefix("Value error, ")
+        return f"the key {key} is wrong: {rule}." if key else f"{rule}."
+    return f"the key {key} is wrong: {fault['msg']} (found {_shown(fault['input'])})."
 
 
 def _keys(place: tuple[int | str, ...], content: Any) -> list[str]:
@@ -173,8 +175,8 @@ def _as_written(made: Any, plain: Any, key: str = "", exact: bool = False) -> An
     Raises
     ------
     ValueError
-        The file lacks a key of a recipe, and the default was taken; or an integer needs more than
-        64 bits. The sentence names the key.
+        The file lacks a key of a recipe or a version, and the default was taken; or an integer
+        needs more than 64 bits. The sentence names the key.
     """
 
     def part(name: str, value: Any, within: bool = False) -> Any:
@@ -184,7 +186,8 @@ def _as_written(made: Any, plain: Any, key: str = "", exact: bool = False) -> An
         return _as_written(value, plain[name], place, exact or within)
 
     if isinstance(made, BaseModel):
-        own = [name for name in type(made).model_fields if name in plain]  # a default is meant
+        # Other defaults of documents are meant: an entry of a board may be silent about a key.
+        own = [n for n in type(made).model_fields if n in plain or n == VERSION_KEY]
         return made.model_copy(update={name: part(name, getattr(made, name)) for name in own})
     if is_dataclass(made) and not isinstance(made, type):
         own = [field.name for field in fields(made)]

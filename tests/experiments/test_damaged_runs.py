@@ -156,10 +156,7 @@ def names(line: str, place: str, file: Path) -> bool:
         return f"the column {place}" in line
     if f"the key {place}" in line:
         return True
-    rules = {
-        "identity": "is not the hash of the identity",
-        "id": "is not the hash of the identity",
-        "context": "the key context.recipe is not",
-    }
-    rule = rules.get(place.split(".")[0], place.split(".")[0])
-    return "the key" in line and rule in line
+    # Some keys say how others must be.
+    top = place.split(".")[0]
+    rules = {"identity": "not the hash of identity", "context": "the key context.recipe is not"}
+    return rules.get(top, f"the key {top} ") in line

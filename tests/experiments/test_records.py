@@ -188,7 +188,7 @@ def test_a_failed_trial_gives_a_reason_and_no_other_does(workdir):
     assert change(file, Status, reason="out-of-memory").reason == "out-of-memory"
     for updates in ({"reason": None}, {"status": "finished"}, {"status": "running"}):
         whole = file.read_bytes()
-        with pytest.raises(DataError, match=r"status\.json.*the reason") as refused:
+        with pytest.raises(DataError, match=r"status\.json.*the key reason") as refused:
             change(file, Status, **updates)
         assert "Delete the folder of this trial" in str(refused.value)
         file.write_bytes(whole)
@@ -218,23 +218,31 @@ def test_words_of_closed_sets_are_refused_by_their_key(workdir, pattern, place, 
 
 
 @pytest.mark.parametrize(
-    "place",
-    ["recipe.batch", "recipe.optimiser.amsgrad", "entrants.0.notes", "trials.0.seed", "tuning"],
+    ("pattern", "place"),
+    [
+        ("experiment.json", "recipe.batch"),
+        ("experiment.json", "recipe.optimiser.amsgrad"),
+        ("experiment.json", "entrants.0.notes"),
+        ("experiment.json", "trials.0.seed"),
+        ("experiment.json", "tuning"),
+        ("trials/*/environment.json", "speed.schema_version"),
+        ("trials/*/trial.json", "context.recipe.sampling.stride"),
+    ],
 )
-def test_no_default_stands_in_for_a_key_that_was_lost(workdir, place):
-    file = workdir / "experiment.json"
+def test_no_default_stands_in_for_a_key_that_was_lost(workdir, pattern, place):
+    (file,) = workdir.glob(pattern)
     damage(file, lambda content: put(content, place))
     with pytest.raises(DataError, match=f"the key {place} is missing"):
-        ExperimentRecord.read(file)
+        RECORDS[pattern].read(file)
 
 
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
-        ("id", "0123456789abcdef", "is not the hash of the identity"),
-        ("identity.seed", 7, "is not the hash of the identity"),
+        ("id", "0123456789abcdef", "which is not the hash of identity"),
+        ("identity.seed", 7, "which is not the hash of identity"),
         ("context.recipe.batch", 7, "context.recipe is not the recipe whose hash"),
-        ("context.budget.amount", 7.0, "the budget is not the one of the identity"),
+        ("context.budget.amount", 7.0, "context.budget is not the budget of identity.budget"),
         ("context.window.3", None, "the key context.window.3 is wrong"),
         ("identity.config.width", None, "the key identity.config.width is wrong"),
     ],

@@ -163,9 +163,9 @@ class ExperimentRecord(Document):
     def _consistent(self) -> Self:
         known = {entrant.name for entrant in self.entrants}
         if stranger := next((t.name for t in self.trials if t.name not in known), None):
-            raise ValueError(f"a trial belongs to '{stranger}', which is no entrant")
+            raise ValueError(f"the key trials has one of '{stranger}', which is no entrant")
         if (self.recipe is None) != (self.recipe_mode == "paper"):
-            raise ValueError("the recipe is null exactly where recipe_mode is paper")
+            raise ValueError("the key recipe must be null where recipe_mode is paper, only there")
         return self
 
     def entrant(self, name: str) -> EntrantRecord | None:

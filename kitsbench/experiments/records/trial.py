@@ -147,9 +147,9 @@ class TrialRecord(Document):
     @model_validator(mode="after")
     def _id_fits(self) -> Self:
         if self.id != self.identity.digest():
-            raise ValueError(f"the id {self.id} is not the hash of the identity")
+            raise ValueError(f"the key id is {self.id}, which is not the hash of identity")
         if self.identity.budget != (self.context.budget.amount, self.context.budget.unit):
-            raise ValueError("the budget is not the one of the identity")
+            raise ValueError("the key context.budget is not the budget of identity.budget")
         return self
 
     @classmethod
@@ -199,7 +199,10 @@ class Status(Document):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.reason is not None) != (self.status == "failed"):
-            raise ValueError(f"the status is {self.status} and the reason {self.reason!r}")
+            raise ValueError(
+                f"the key status is {self.status} and the key reason {self.reason!r}; failed "
+                "trials have a reason, no others do"
+            )
         return self
 
     @property
