@@ -8,6 +8,7 @@ another type, no number is NaN. What is wrong is told in two lines: file, key an
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -25,6 +26,17 @@ class Part(BaseModel):
     """A part of a document: strict, immutable, without unknown keys, NaN or infinities."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def of_plain(cls, content: Mapping[str, Any]) -> Self:
+        """Make it from plain data, in which lists stand for tuples.
+
+        Raises
+        ------
+        ValidationError
+            A key is missing or unknown, or a value is of another type: an error of the program.
+        """
+        return cls.model_validate_json(json.dumps(content, allow_nan=False))
 
 
 class Document(Part):

@@ -133,13 +133,22 @@ def parse_json(content: bytes | str) -> Any:
     """
     text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
     try:
-        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_once)
+        return json.loads(
+            text, parse_constant=_no_number, parse_int=_integer, object_pairs_hook=_once
+        )
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 
 
 def _no_number(name: str) -> float:
     raise ValueError(f"it holds {name}, which JSON does not know")
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # Python's own words tell a programmer how to lift its limit
+        raise ValueError(f"it holds an integer of {len(text)} digits") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

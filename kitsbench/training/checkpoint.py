@@ -77,7 +77,7 @@ def is_whole(folder: Path) -> bool:
     try:
         sums = read_json(folder / "SHA256.json")
         return all(file_digest(folder / name) == sums[name] for name in FILES)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

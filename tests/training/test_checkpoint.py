@@ -48,6 +48,13 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, name):
         load_checkpoint(newest)
 
 
+@pytest.mark.parametrize("sums", ["[]", "{}", "7", "null", "[" * 100_000, '{"state.json": 7}'])
+def test_checksums_that_are_none_make_no_whole_checkpoint(tmp_path, sums):
+    save(tmp_path, 1)
+    (save(tmp_path, 2) / "SHA256.json").write_text(sums)
+    assert latest_checkpoint(tmp_path).name == "step-00000001"
+
+
 def test_a_half_written_checkpoint_does_not_count(tmp_path):
     save(tmp_path, 1)
     (tmp_path / ".partial-00000002-99").mkdir()

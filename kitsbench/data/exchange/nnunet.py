@@ -119,7 +119,7 @@ def _description(source: Dataset | PreparedStore) -> dict[str, Any]:
     about = (
         {"name": source.name, "note": source.note, "synthetic": source.synthetic}
         if isinstance(source, Dataset)
-        else source.manifest["dataset"]
+        else source.manifest.dataset.model_dump(mode="json")
     )
     ordered = sorted(source.labels.items(), key=lambda item: item[1])
     return {

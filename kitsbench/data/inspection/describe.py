@@ -154,7 +154,7 @@ def describe_store(store: PreparedStore) -> dict[str, Any]:
         "id": store.id,
         "folder": str(store.folder),
         "spacing_mm": list(store.spacing),
-        "dataset": store.manifest["dataset"],
+        "dataset": store.manifest.dataset.model_dump(mode="json"),
         "n_cases": len(store.cases),
         "excluded": store.excluded,
         "fingerprint": store.fingerprint,

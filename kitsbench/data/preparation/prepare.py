@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from kitsbench.data.datasets.dataset import Case, Dataset
+from kitsbench.data.preparation.manifest import CaseNote, Manifest
 from kitsbench.data.preparation.pool import in_processes
 from kitsbench.data.preparation.store import HU_BINS, HU_LOW, MANIFEST, PreparedCase, PreparedStore
 from kitsbench.data.preparation.volumes import check_spacing, load_case
 from kitsbench.errors import DataError
-from kitsbench.files import digest, file_digest, read_json, write_json
+from kitsbench.files import digest, file_digest
 from kitsbench.scans.findings import Finding, Refused
 
 VERSION = 2  # of the preparation: raised whenever the same files give other arrays
@@ -153,36 +154,41 @@ def _finish(
     usable = [c.id for c in dataset.cases if c.id not in excluded]
     if not usable:
         raise DataError(f"no case of {dataset.name} can be used. The first: {findings[0]}")
-    natives = [read_json(folder / "cases" / case / "case.json") for case in usable]
-    for about in natives:
-        findings += [Finding(**f) for f in about["findings"]]
-    manifest: dict[str, Any] = {
-        "id": folder.name,
-        "version": VERSION,
-        "spacing": [float(s) for s in spacing],
-        "dataset": {
-            "name": dataset.name,
-            "layout": dataset.layout,
-            "labels": dataset.labels,
-            "fingerprint": dataset.fingerprint,
-            "synthetic": dataset.synthetic,
-            "note": dataset.note,
-        },
-        "cases": usable,
-        "excluded": excluded,
-        "findings": [f.to_dict() for f in findings],
-        "fingerprint": {
-            "median_spacing": np.median([_zyx(a, "spacing") for a in natives], axis=0).tolist(),
-            "median_shape": np.median([_zyx(a, "shape") for a in natives], axis=0).tolist(),
-        },
-    }
-    manifest["fingerprint"]["intensity"] = PreparedStore(folder, manifest).intensity()
-    write_json(folder / MANIFEST, manifest)
+    notes = [CaseNote.read(folder / "cases" / case / "case.json") for case in usable]
+    for note in notes:
+        findings += note.findings
+    manifest = Manifest.of_plain(
+        {
+            "id": folder.name,
+            "version": VERSION,
+            "spacing": [float(s) for s in spacing],
+            "dataset": {
+                "name": dataset.name,
+                "layout": dataset.layout,
+                "labels": dataset.labels,
+                "fingerprint": dataset.fingerprint,
+                "synthetic": dataset.synthetic,
+                "note": dataset.note,
+            },
+            "cases": usable,
+            "excluded": excluded,
+            "findings": [f.to_dict() for f in findings],
+            "fingerprint": {
+                "median_spacing": np.median([_zyx(n, "spacing") for n in notes], axis=0).tolist(),
+                "median_shape": np.median([_zyx(n, "shape") for n in notes], axis=0).tolist(),
+                "intensity": {},
+            },
+        }
+    )
+    # The store counts for itself, and is there once it has a manifest.
+    intensity = PreparedStore(folder, manifest).intensity()
+    fingerprint = manifest.fingerprint.model_copy(update={"intensity": intensity})
+    manifest.model_copy(update={"fingerprint": fingerprint}).write(folder / MANIFEST)
 
 
-def _zyx(about: dict[str, Any], key: str) -> list[float]:
-    native = about["native"]
-    return [native[key][k] for k in native["order"]]
+def _zyx(note: CaseNote, key: str) -> list[float]:
+    values = getattr(note.native, key)
+    return [values[k] for k in note.native.order]
 
 
 def _prepare_case(job: _Job) -> list[Finding]:
@@ -212,7 +218,7 @@ def _prepare_case(job: _Job) -> list[Finding]:
             "sha256": {name: file_digest(temporary / f"{name}.npy") for name in ("image", "label")},
             "findings": [f.to_dict() for f in loaded.findings],
         }
-        write_json(temporary / "case.json", about)
+        CaseNote.of_plain(about).write(temporary / "case.json")
         temporary.chmod(0o755)
         try:
             os.replace(temporary, job.folder)

@@ -1,16 +1,17 @@
-"""Prepared volumes on disk. Reading them needs numpy and nothing else."""
+"""Prepared volumes on disk. Reading them needs numpy and pydantic, and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kitsbench.data.preparation.manifest import CaseNote, Manifest
 from kitsbench.errors import DataError
-from kitsbench.files import read_json
 
 MANIFEST = "manifest.json"
 HU_LOW = -1024
@@ -58,13 +59,13 @@ class PreparedStore:
     ----------
     folder : Path
         The folder with ``manifest.json``.
-    manifest : dict
+    manifest : Manifest
         Its content.
     """
 
-    def __init__(self, folder: Path, manifest: Mapping[str, Any]):
+    def __init__(self, folder: Path, manifest: Manifest):
         self.folder = Path(folder)
-        self.manifest = dict(manifest)
+        self.manifest = manifest
 
     @classmethod
     def open(cls, folder: Path) -> PreparedStore:
@@ -73,7 +74,7 @@ class PreparedStore:
         Raises
         ------
         DataError
-            There is none, or its preparation was never finished.
+            There is none, its preparation was never finished, or the manifest is damaged.
         """
         path = Path(folder) / MANIFEST
         if not path.is_file():
@@ -81,51 +82,42 @@ class PreparedStore:
                 f"{folder} holds no finished preparation ({MANIFEST} is missing). "
                 "Run `kitsbench data prepare` again: finished cases are kept."
             )
-        try:
-            manifest = read_json(path)
-            for key in ("id", "spacing", "dataset", "cases", "excluded"):
-                manifest[key]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path} is damaged ({error}). Remove {folder} and prepare again."
-            ) from error
-        return cls(Path(folder), manifest)
+        return cls(Path(folder), Manifest.read(path))
 
     @property
     def id(self) -> str:
         """Hash of everything that made the store."""
-        return str(self.manifest["id"])
+        return self.manifest.id
 
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Spacing (z, y, x) in mm of every case."""
-        z, y, x = self.manifest["spacing"]
-        return float(z), float(y), float(x)
+        return self.manifest.spacing
 
     @property
     def labels(self) -> dict[str, int]:
         """Label values by name."""
-        return dict(self.manifest["dataset"]["labels"])
+        return dict(self.manifest.dataset.labels)
 
     @property
     def dataset_fingerprint(self) -> str:
         """Fingerprint of the dataset that was prepared."""
-        return str(self.manifest["dataset"]["fingerprint"])
+        return self.manifest.dataset.fingerprint
 
     @property
     def cases(self) -> list[str]:
         """Ids of the prepared cases, sorted."""
-        return list(self.manifest["cases"])
+        return list(self.manifest.cases)
 
     @property
     def excluded(self) -> dict[str, str]:
         """Why each case that was set aside was set aside."""
-        return dict(self.manifest["excluded"])
+        return dict(self.manifest.excluded)
 
     @property
     def fingerprint(self) -> dict[str, Any]:
         """Median native spacing and shape, and HU statistics, over all cases."""
-        return dict(self.manifest["fingerprint"])
+        return self.manifest.fingerprint.model_dump(mode="json")
 
     def case(self, case: str) -> PreparedCase:
         """Open a case; its voxels are memory-mapped.
@@ -135,32 +127,24 @@ class PreparedStore:
         DataError
             The store has no such case, or its files are damaged.
         """
-        if case not in self.manifest["cases"]:
+        if case not in self.manifest.cases:
             why = self.excluded.get(case)
             told = f" It was set aside: {why}." if why else ""
             raise DataError(f"{self.folder.name} has no case '{case}'.{told}")
         folder = self.folder / "cases" / case
-        try:
-            about = read_json(folder / "case.json")
-            image = np.load(folder / "image.npy", mmap_mode="r")
-            label = np.load(folder / "label.npy", mmap_mode="r")
-            with np.load(folder / "foreground.npz") as arrays:
-                foreground = {
-                    int(name.removeprefix("label_")): arrays[name]
-                    for name in arrays.files
-                    if name.startswith("label_")
-                }
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(
-                f"{folder} is damaged ({error}). Remove {self.folder} and prepare again."
-            ) from error
+        about = CaseNote.read(folder / "case.json")
+        foreground = {
+            int(name.removeprefix("label_")): array
+            for name, array in _arrays(folder).items()
+            if name.startswith("label_")
+        }
         return PreparedCase(
             id=case,
-            image=image,
-            label=label,
+            image=_voxels(folder / "image.npy"),
+            label=_voxels(folder / "label.npy"),
             spacing=self.spacing,
-            affine=np.array(about["affine"]),
-            native=about["native"],
+            affine=np.array(about.affine),
+            native=about.native.model_dump(mode="json"),
             foreground=foreground,
         )
 
@@ -181,15 +165,34 @@ class PreparedStore:
         names = {value: name for name, value in self.labels.items()}
         total = {value: np.zeros(HU_BINS, dtype=np.int64) for value in names}
         for case in self.cases if cases is None else cases:
-            with np.load(self.folder / "cases" / case / "foreground.npz") as arrays:
-                for value in names:
-                    if f"histogram_{value}" in arrays.files:
-                        total[value] += arrays[f"histogram_{value}"]
+            arrays = _arrays(self.folder / "cases" / case)
+            for value in names:
+                if f"histogram_{value}" in arrays:
+                    total[value] += arrays[f"histogram_{value}"]
         result = {names[v]: _describe(h) for v, h in total.items() if h.any()}
         everything = sum(total.values())
         if isinstance(everything, np.ndarray) and everything.any():
             result["foreground"] = _describe(everything)
         return result
+
+
+def _voxels(file: Path) -> np.ndarray:
+    """An array, memory-mapped."""
+    try:
+        return np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{file} is damaged: {error}.\n{CaseNote.remedy}") from error
+
+
+def _arrays(folder: Path) -> dict[str, np.ndarray]:
+    """Positions and histograms of a case's labels."""
+    file = folder / "foreground.npz"
+    try:
+        # Opened here, because numpy leaves a file open that turns out to be no archive.
+        with open(file, "rb") as opened, np.load(opened) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file} is damaged: {error}.\n{CaseNote.remedy}") from error
 
 
 def _describe(histogram: np.ndarray) -> dict[str, float]:

@@ -55,7 +55,9 @@ def load_trained(task: TrialTask, device: torch.device, beat: Beat = lambda: Non
     found = latest_checkpoint(task.folder.checkpoints)
     if found is None:
         raise DataError(
-            f"Trial {task.id} ({task.trial.name}) has no checkpoint; run it to the end first."
+            f"{task.folder.checkpoints} holds no whole checkpoint of trial {task.id} "
+            f"({task.name}).\nRun it to the end first; if it has finished, its files are damaged: "
+            "delete its folder and run the same command again."
         )
     registered = load(task.location)
     trial = task.trial

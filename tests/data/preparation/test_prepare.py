@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import json
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 from scans import KITS_AFFINE, case, ct, kidneys, save
+from stored_files import damage, put
 
 import kitsbench.data.preparation.prepare as room
 from kitsbench.data.datasets.dataset import open_dataset
@@ -220,15 +221,43 @@ def test_nothing_of_the_user_is_touched(folder, tmp_path):
     assert {p.name for p in folder.iterdir()} == {"data"}
 
 
-def test_a_damaged_store_is_named(folder, tmp_path):
+@pytest.mark.parametrize("name", ["image.npy", "label.npy", "foreground.npz", "case.json"])
+@pytest.mark.parametrize("left", [0, 0.9])
+def test_a_damaged_case_is_named(folder, tmp_path, name, left):
     store = prepare(open_dataset(folder), SPACING, tmp_path)
-    image = store.folder / "cases/case_00000/image.npy"
-    image.write_bytes(image.read_bytes()[:100])
-    with pytest.raises(DataError, match="is damaged"):
-        store.case("case_00000")
-    (store.folder / "manifest.json").write_text(json.dumps({"id": "x"}))
-    with pytest.raises(DataError, match="is damaged"):
-        PreparedStore.open(store.folder)
+    file = store.folder / "cases/case_00000" / name
+    content = file.read_bytes()
+    file.write_bytes(content[: int(len(content) * left)])
+    with pytest.raises(DataError, match=f"{name}.*\n.*the other cases are kept") as refused:
+        PreparedStore.open(store.folder).case("case_00000")
+    assert str(file) in str(refused.value)
+    # As it says.
+    shutil.rmtree(file.parent)
+    (store.folder / "manifest.json").unlink()
+    prepare(open_dataset(folder), SPACING, tmp_path)
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("file", "place"),
+    [
+        ("manifest.json", "dataset.labels.kidney"),
+        ("manifest.json", "fingerprint.median_shape"),
+        ("manifest.json", "cases.1"),
+        ("cases/case_00000/case.json", "native.order"),
+        ("cases/case_00000/case.json", "affine.2.1"),
+    ],
+)
+def test_a_damaged_store_is_named_with_the_key(folder, tmp_path, file, place):
+    store = prepare(open_dataset(folder), SPACING, tmp_path)
+    whole = (store.folder / file).read_bytes()
+    damage(store.folder / file, lambda content: put(content, place, {"x": 1}))
+    with pytest.raises(DataError, match=f"{file}: the key {place} is wrong.*\nDelete"):
+        PreparedStore.open(store.folder).case("case_00000")
+    if file == "manifest.json":
+        (store.folder / file).unlink()
+        prepare(open_dataset(folder), SPACING, tmp_path)
+        assert (store.folder / file).read_bytes() == whole
 
 
 def test_a_store_is_read_without_the_libraries_that_made_it(folder, tmp_path):
