@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
-import importlib.util
 import re
 import sys
 import traceback
@@ -19,9 +18,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 from kitsbench.errors import ContractError, UsageError
-from kitsbench.files import digest
 from kitsbench.isolation import prints_on_stderr
-from kitsbench.source_hash import source_digest
+from kitsbench.plugin_import import BESIDE, check_imported, import_file
+from kitsbench.source_hash import SourceFile, module_source, source_digest
 
 if TYPE_CHECKING:
     from kitsbench.architecture import Architecture
@@ -32,7 +31,7 @@ GROUP = "kitsbench.architectures"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 NAME_RULE = "lower-case letters, digits and underscores, a letter first"
 
-_Finder = Callable[[], tuple[object, ModuleType]]
+_Finder = Callable[[], tuple[object, list[SourceFile]]]
 Status = Literal["available", "ok", "missing dependency", "broken"]
 
 
@@ -53,7 +52,8 @@ class RegisteredArchitecture:
     error : str or None
         Last line of what went wrong.
     source_hash : str
-        Hash of the plugin's Python source; empty until it is loaded.
+        Hash of the plugin's source and of what it imports that is not installed; empty until it
+        is loaded.
     location : str
         What :func:`load` finds it by: the name, or the file's absolute path.
     instance : Architecture or None
@@ -133,9 +133,9 @@ def load(name: str) -> RegisteredArchitecture:
     (point,) = importlib.metadata.entry_points(group=GROUP, name=name)
     own = point.module.split(".")[0]
 
-    def find() -> tuple[object, ModuleType]:
+    def find() -> tuple[object, list[SourceFile]]:
         found = point.load()
-        return found, sys.modules[point.module]
+        return found, module_source(sys.modules[point.module])
 
     return _loaded(entry, own, find)
 
@@ -272,15 +272,9 @@ def _load_file(path: Path) -> RegisteredArchitecture:
     path = path.resolve()
     entry = RegisteredArchitecture(path.stem, distribution=path.name, location=str(path))
 
-    def find() -> tuple[object, ModuleType]:
-        name = f"kitsbench_file_{path.stem}_{digest(str(path), 8)}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise ContractError(f"{path} cannot be imported")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses and pickle look a class's module up by name
-        spec.loader.exec_module(module)
-        return _single_architecture(module), module
+    def find() -> tuple[object, list[SourceFile]]:
+        module, files = import_file(path)
+        return _single_architecture(module), files
 
     return _loaded(entry, path.stem, find)
 
@@ -306,13 +300,16 @@ def _single_architecture(module: ModuleType) -> type[Architecture]:
 def _loaded(entry: RegisteredArchitecture, own: str, find: _Finder) -> RegisteredArchitecture:
     """Run ``find`` and turn whatever happens into an entry."""
     try:
+        # What a plugin prints must not end up in a JSON document on stdout.
         with prints_on_stderr():
-            found, module = find()
+            found, files = find()
+            check_imported(files)
             instance = _instance(found)
     except KeyboardInterrupt:
         raise
     except ImportError as error:
-        foreign = (error.name or own).split(".")[0] not in (own, "kitsbench")
+        beside = BESIDE.names.get(Path(entry.location), frozenset())
+        foreign = (error.name or own).split(".")[0] not in {own, "kitsbench", *beside}
         if foreign:
             return replace(
                 entry,
@@ -327,7 +324,7 @@ def _loaded(entry: RegisteredArchitecture, own: str, find: _Finder) -> Registere
         title=instance.title or entry.name,
         paper=instance.paper,
         status="ok",
-        source_hash=source_digest(module),
+        source_hash=source_digest(files),
         instance=instance,
     )
 

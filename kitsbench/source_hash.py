@@ -1,21 +1,82 @@
-"""Hash of a plugin's source, so that a changed plugin is a different one."""
+"""Hash of a plugin's source, so that a changed plugin is a different one.
+
+What counts is found by reading import statements, wherever they stand: under ``if`` and ``try``,
+inside functions, and as ``importlib.import_module("a.name")`` with the name written out. What a
+plugin imports under a name that it computes, and what it reads that is no module (weights, a
+configuration file), cannot be known and does not count.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path, PurePath
 from types import ModuleType
 
+from kitsbench.module_search import Search, is_installed
 
-def source_digest(module: ModuleType) -> str:
-    """Hash over the Python source that a plugin's module stands for.
 
-    Taken are all files of the module's package folder (of the module alone, if it is in no
-    package), and every module of the same top-level package that they import, directly or not:
-    parts that several plugins share count for each that uses them.
+@dataclass(frozen=True)
+class SourceFile:
+    """One file that a plugin's behaviour may depend on.
+
+    Parameters
+    ----------
+    key : str
+        Its path as seen from the folder of its top-level module: equal wherever that lies.
+    module : str
+        Dotted name that it is imported by; empty for a plugin's file.
+    path : str
+        Where it is; for a module in a zip archive a path inside it.
+    content : bytes
+    """
+
+    key: str
+    module: str
+    path: str
+    content: bytes
+
+
+def file_source(path: Path, search: Search) -> list[SourceFile]:
+    """All files that a plugin's file stands for: itself and what it imports.
+
+    Every module counts that it imports, directly or not, from outside the standard library and
+    site-packages. An ``__init__.py`` on the way to an imported module counts if it holds more than
+    a docstring. kitsbench itself and what it is built on do not count. Compiled modules and modules
+    in zip archives count by their bytes.
+
+    Parameters
+    ----------
+    path : Path
+        Absolute; it is not run.
+    search : Search
+        For this file.
+
+    Returns
+    -------
+    list of SourceFile
+        Sorted by key.
+
+    Raises
+    ------
+    ContractError
+        A module beside the file has the name of an installed package.
+    """
+    return _closure([SourceFile(path.name, "", str(path), path.read_bytes())], [], search)
+
+
+def module_source(module: ModuleType) -> list[SourceFile]:
+    """All files that a module of an installed plugin stands for.
+
+    Taken are the Python files of the module's package folder (the module alone, if it is in no
+    package), and every module that they import, directly or not, from their own top-level package
+    or, as for a file, from outside the standard library and site-packages: parts that several
+    plugins share count for each that uses them.
 
     Parameters
     ----------
@@ -24,30 +85,33 @@ def source_digest(module: ModuleType) -> str:
 
     Returns
     -------
-    str
-        16 hexadecimal digits; empty for a module without source files.
+    list of SourceFile
+        Sorted by key; empty for a module without a file.
     """
     if getattr(module, "__file__", None) is None:
-        return ""
-    top = (module.__package__ or module.__name__).split(".")[0]
+        return []
     file = Path(str(module.__file__))
-    start = sorted(file.parent.rglob("*.py")) if module.__package__ else [file]
+    if not module.__package__:
+        search = Search(own=(module.__name__, file.parent))
+        return _closure([], [module.__name__], search)
+    top = module.__package__.split(".")[0]
     root = _root(top, file)
-    files: set[Path] = set()
-    queue = list(start)
-    while queue:
-        path = queue.pop()
-        if path in files or not path.is_file():
-            continue
-        files.add(path)
-        if module.__package__:
-            queue.extend(_imported(path, top, root))
-    hashed = hashlib.sha256()
-    for path in sorted(files, key=lambda p: p.relative_to(root).as_posix()):
-        content = path.read_bytes()
-        hashed.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode())
-        hashed.update(content)
-    return hashed.hexdigest()[:16]
+    start = []
+    for path in file.parent.rglob("*.py"):
+        if path.is_file():
+            key = path.relative_to(root)
+            parts = key.parent.parts if key.stem == "__init__" else key.with_suffix("").parts
+            start.append(SourceFile(key.as_posix(), ".".join(parts), str(path), path.read_bytes()))
+    return _closure(start, [module.__name__], Search(own=(top, root)))
+
+
+def source_digest(files: Iterable[SourceFile]) -> str:
+    """Hash over a plugin's files: 16 hexadecimal digits, empty where there are none."""
+    files, hashed = list(files), hashlib.sha256()
+    for file in files:
+        hashed.update(f"{file.key}\0{len(file.content)}\0".encode())
+        hashed.update(file.content)
+    return hashed.hexdigest()[:16] if files else ""
 
 
 def _root(top: str, file: Path) -> Path:
@@ -60,23 +124,131 @@ def _root(top: str, file: Path) -> Path:
     return file.parent
 
 
-def _imported(path: Path, top: str, root: Path) -> Iterator[Path]:
-    """Files of the package ``top`` that the file at ``path`` names in import statements."""
-    package = list(path.relative_to(root).with_suffix("").parts[:-1])
+def _closure(start: list[SourceFile], names: list[str], search: Search) -> list[SourceFile]:
+    """Some files and named modules with all that they import, sorted by key."""
+    files: dict[str, SourceFile] = {}
+    queue = [*start]
+    seen: set[str] = set()
+
+    def follow(names: Iterable[str]) -> None:
+        for name in names:
+            if name not in seen:
+                seen.add(name)
+                queue.extend(_on_the_way(name, search))
+
+    follow(names)
+    while queue:
+        file = queue.pop()
+        if file.key not in files:
+            files[file.key] = file
+            follow(_imported(file))
+    return [files[key] for key in sorted(files)]
+
+
+def _on_the_way(name: str, search: Search) -> Iterator[SourceFile]:
+    """Files that run when a module is imported: its parents' and its own."""
+    parts = name.split(".")
+    for depth in range(1, len(parts) + 1):
+        spec = search.find(".".join(parts[:depth]))
+        if spec is None or not _counts(spec, search):
+            return  # no module but something that its parent defines, or not the plugin's
+        file = _read(spec)
+        # A parent that nothing is taken from and that does nothing cannot change a plugin.
+        if file is not None and (depth == len(parts) or _does_something(file)):
+            yield file
+
+
+def _counts(spec: ModuleSpec, search: Search) -> bool:
+    if search.own is not None and spec.name.split(".")[0] == search.own[0]:
+        inside = spec.origin is not None and Path(spec.origin).is_relative_to(search.own[1])
+        return inside or not is_installed(spec)
+    return not is_installed(spec)
+
+
+def _read(spec: ModuleSpec) -> SourceFile | None:
+    """Content of a found module; None for a folder without ``__init__.py``."""
+    get_data = getattr(spec.loader, "get_data", None)
+    if spec.origin is None or get_data is None:
+        return None
     try:
-        tree = ast.parse(path.read_bytes())
-    except SyntaxError:  # a file of the folder that the plugin does not need
+        content = get_data(spec.origin)  # from a zip archive, too
+    except OSError:
+        return None
+    folders = spec.name.split(".")
+    if spec.submodule_search_locations is None:
+        folders = folders[:-1]
+    # The file's own name: it tells a compiled module from its source.
+    key = PurePath(*folders, PurePath(spec.origin).name).as_posix()
+    return SourceFile(key, spec.name, spec.origin, content)
+
+
+def _parse(content: bytes) -> ast.Module | None:
+    """Syntax tree of a file, None for one that is no Python source."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in foreign strings
+            return ast.parse(content)
+    except (SyntaxError, ValueError):  # a compiled file, or one that the plugin does not need
+        return None
+
+
+def _does_something(file: SourceFile) -> bool:
+    """Whether a file holds more than a docstring."""
+    tree = _parse(file.content)
+    return tree is None or len(tree.body) > (ast.get_docstring(tree) is not None)
+
+
+def _imported(file: SourceFile) -> Iterator[str]:
+    """Names that the file's import statements may mean; some are no modules."""
+    tree = _parse(file.content)
+    if tree is None:
         return
+    package = file.module.split(".") if file.module else []
+    is_package = PurePath(file.key).stem == "__init__"
+    if not is_package:
+        package = package[:-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            stem = base + (node.module.split(".") if node.module else [])
-            names = [stem, *([*stem, alias.name] for alias in node.names)]
-        else:
-            continue
-        for parts in names:
-            if parts and parts[0] == top:
-                yield root.joinpath(*parts).with_suffix(".py")
-                yield root.joinpath(*parts, "__init__.py")
+            stem = _absolute(node.module or "", node.level, package)
+            if stem is not None:
+                yield stem
+                yield from (f"{stem}.{alias.name}" for alias in node.names if alias.name != "*")
+        elif isinstance(node, ast.Call):
+            written = _import_call(node)
+            name = written.lstrip(".")
+            found = _absolute(name, len(written) - len(name), package)
+            if found is not None:
+                yield found
+        elif isinstance(node, ast.Assign) and is_package and _is_all(node):
+            # "from package import *" imports the modules that are listed here.
+            yield from (f"{file.module}.{name}" for name in _texts(node.value))
+
+
+def _absolute(name: str, level: int, package: list[str]) -> str | None:
+    """What a name after ``level`` dots means in a package; None where it means nothing."""
+    if level > len(package):
+        return None
+    base = package[: len(package) - level + 1] if level else []
+    return ".".join([*base, *filter(None, [name])]) or None
+
+
+def _import_call(node: ast.Call) -> str:
+    """The name in ``import_module("name")`` or ``__import__("name")``; empty for other calls."""
+    function = node.func
+    called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    if called not in ("import_module", "__import__") or not node.args:
+        return ""
+    return next(_texts(ast.List(node.args[:1])), "")
+
+
+def _is_all(node: ast.Assign) -> bool:
+    return any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets)
+
+
+def _texts(node: ast.expr) -> Iterator[str]:
+    """The strings that a list or tuple is written with."""
+    for item in getattr(node, "elts", ()):
+        if isinstance(item, ast.Constant) and isinstance(item.value, str):
+            yield item.value
