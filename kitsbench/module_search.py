@@ -151,48 +151,46 @@ class Search:
             return _folders(name, [*_locations(package), *_locations(_find_elsewhere(name))])
         return package
 
-    def near(self) -> frozenset[str]:
-        """Top-level names that were found beside the plugin's file."""
-        if self.beside is None:
-            return frozenset()
-        folder = str(self.beside.parent)
-        return frozenset(
-            name
-            for name, spec in self._found.items()
-            if "." not in name and spec is not None and _lies_in(spec, folder)
-        )
-
-
-def _lies_in(spec: ModuleSpec, folder: str) -> bool:
-    places = _locations(spec) or [str(spec.origin)]
-    return any(str(Path(place).parent) == folder for place in places)
+    def lying_in(self, folders: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Top-level names that were found in some folders: {name: folders that it lies in}."""
+        chosen, lying = set(folders), {}
+        for name, spec in self._found.items():
+            if "." in name or spec is None or is_installed(spec):
+                continue
+            places = [*_locations(spec)] or [str(spec.origin)]
+            parents = tuple(str(Path(place).parent) for place in places)
+            if chosen & set(parents):
+                lying[name] = parents
+        return lying
 
 
 class BesideFinder:
-    """Lets plugin files import what lies beside them, by the names in their import statements.
+    """Lets plugins' files import what lies beside them, by the names in their import statements.
 
-    The folders themselves stay off ``sys.path``, where each file there would be in the way of every
-    other import of the process.
+    The folders themselves stay off ``sys.path``, where each file in them would be in the way of
+    every other import of the process.
     """
 
     def __init__(self) -> None:
-        self.names: dict[Path, frozenset[str]] = {}
+        self.names: dict[Path, dict[str, tuple[str, ...]]] = {}
 
-    def admit(self, file: Path, names: frozenset[str]) -> None:
-        """Let a plugin's file import these names from its folder.
+    def admit(self, file: Path, names: dict[str, tuple[str, ...]]) -> None:
+        """Let a plugin's file import names from folders: {name: folders that it lies in}.
 
         Raises
         ------
         ContractError
             Another plugin's file has one of the names in another folder.
         """
-        self.names = {f: n for f, n in self.names.items() if f.is_file() and f != file}
+        self.names = {known: own for known, own in self.names.items() if known.is_file()}
         for other, taken in self.names.items():
-            if other.parent != file.parent and (same := sorted(taken & names)):
-                raise ContractError(
-                    f"'{same[0]}' is one module in {file.parent} and another in {other.parent} "
-                    f"(for {other.name}): a process can have one of a name; rename one of the two"
-                )
+            for name in sorted(taken.keys() & names.keys()):
+                if other != file and taken[name] != names[name]:
+                    raise ContractError(
+                        f"'{name}' means what lies in {names[name][0]}, but for {other.name} what "
+                        f"lies in {taken[name][0]}: a process can have one module of a name; "
+                        "rename one of the two"
+                    )
         self.names[file] = names
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
@@ -203,5 +201,5 @@ class BesideFinder:
         """Find a top-level module for the import system."""
         if path is not None:
             return None
-        file = next((file for file, names in self.names.items() if name in names), None)
-        return None if file is None else find_top(name, file)
+        folders = next((own[name] for own in self.names.values() if name in own), ())
+        return find_on(name, folders)

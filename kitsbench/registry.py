@@ -303,12 +303,12 @@ def _loaded(entry: RegisteredArchitecture, own: str, find: _Finder) -> Registere
         # What a plugin prints must not end up in a JSON document on stdout.
         with prints_on_stderr():
             found, files = find()
-            check_imported(files)
+            check_imported(files, entry.location)
             instance = _instance(found)
     except KeyboardInterrupt:
         raise
     except ImportError as error:
-        beside = BESIDE.names.get(Path(entry.location), frozenset())
+        beside = BESIDE.names.get(Path(entry.location), {})
         foreign = (error.name or own).split(".")[0] not in {own, "kitsbench", *beside}
         if foreign:
             return replace(

@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path, PurePath
 from types import ModuleType
@@ -192,17 +193,21 @@ def _parse(content: bytes) -> ast.Module | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def _does_something(file: SourceFile) -> bool:
     """Whether a file holds more than a docstring."""
     tree = _parse(file.content)
     return tree is None or len(tree.body) > (ast.get_docstring(tree) is not None)
 
 
-def _imported(file: SourceFile) -> Iterator[str]:
+@lru_cache(maxsize=1024)  # a plugin is loaded several times a run
+def _imported(file: SourceFile) -> tuple[str, ...]:
     """Names that the file's import statements may mean; some are no modules."""
     tree = _parse(file.content)
-    if tree is None:
-        return
+    return () if tree is None else tuple(dict.fromkeys(_named(tree, file)))
+
+
+def _named(tree: ast.Module, file: SourceFile) -> Iterator[str]:
     package = file.module.split(".") if file.module else []
     is_package = PurePath(file.key).stem == "__init__"
     if not is_package:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitsbench import registry
+from kitsbench import plugin_import, registry
 from kitsbench.architecture import KITS19, KITS21, Task
 from kitsbench.errors import ContractError, UsageError
 
@@ -50,13 +50,27 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path, monkeypatch):
+def new_process(tmp_path, monkeypatch):
+    """Make this process forget what it has imported from the test's folder, now and at the end."""
+
+    def forget():
+        for name, module in list(sys.modules.items()):
+            known = getattr(module, "__dict__", {})  # torch has modules that answer to any name
+            places = [known.get("__file__"), *known.get("__path__", ())]
+            if any(str(place).startswith(str(tmp_path)) for place in places):
+                del sys.modules[name]
+        for known in (plugin_import.BESIDE.names, plugin_import._MEANT, plugin_import._FIRST):
+            known.clear()
+        plugin_import._ADDED.clear()
+
+    yield forget
+    forget()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch, new_process):
     monkeypatch.syspath_prepend(tmp_path)
-    before = set(sys.modules)
-    yield Site(tmp_path)
-    for name in set(sys.modules) - before:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
+    return Site(tmp_path)
 
 
 def found(name):
@@ -209,6 +223,152 @@ def test_a_missing_file_is_a_usage_error(tmp_path):
         registry.load(str(tmp_path / "nothing.py"))
 
 
+# --- what a file imports -----------------------------------------------------------------------
+
+HELPED = PLUGIN.replace(
+    "class Net", "from parts import WIDTH\n\ndef late():\n    return WIDTH\n\nclass Net"
+)
+
+
+@pytest.fixture
+def plugin_file(tmp_path, new_process):
+    """Write a plugin's file and what lies around it; returns its path."""
+
+    def write(name, files):
+        folder = (tmp_path / name).parent
+        for other, text in files.items():
+            (folder / other).parent.mkdir(parents=True, exist_ok=True)
+            (folder / other).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+def late(entry):
+    """What a function of the plugin's module gives after loading."""
+    return sys.modules[type(entry.architecture).__module__].late()
+
+
+def test_a_file_imports_what_lies_beside_it_whenever_it_does(plugin_file):
+    body = HELPED.replace(
+        "    return WIDTH", "    import models.deep\n    return models.deep.WIDTH"
+    )
+    path = plugin_file(
+        "here/net.py",
+        {
+            "net.py": body,
+            "parts.py": "WIDTH = 3",
+            "models/deep.py": "from .more import WIDTH",
+            "models/more.py": "WIDTH = 4",
+        },
+    )
+    before = list(sys.path)
+    entry = registry.load(path)
+    assert entry.status == "ok", entry.error
+    assert sys.path == before
+    assert late(entry) == 4
+
+
+def test_files_in_two_folders_never_get_each_others_helpers(plugin_file, new_process):
+    first = plugin_file("a/first.py", {"first.py": HELPED, "parts.py": "WIDTH = 1"})
+    second = plugin_file("b/second.py", {"second.py": HELPED, "parts.py": "WIDTH = 2"})
+    third = plugin_file("a/third.py", {"third.py": HELPED})
+    for names, values in (((first, third), (1, 1)), ((second,), (2,))):
+        new_process()
+        assert tuple(late(registry.load(name)) for name in names) == values
+    for one, other, width in ((first, second, 1), (second, first, 2)):
+        new_process()
+        kept = registry.load(one)
+        refused = registry.load(other)
+        assert refused.status == "broken"
+        assert "'parts'" in refused.error
+        assert str(Path(one).parent) in refused.error
+        assert str(Path(other).parent) in refused.error
+        assert "rename one" in refused.error
+        assert late(kept) == width
+
+
+@pytest.mark.parametrize("late_import", [False, True])
+def test_helpers_of_one_name_are_refused_however_they_are_found(
+    plugin_file, new_process, late_import
+):
+    start = "import sys, os\nsys.path.insert(0, os.path.join(os.path.dirname(__file__), 'src'))\n"
+    body = start + HELPED
+    if late_import:
+        body = start + PLUGIN + "\ndef late():\n    from parts import WIDTH\n    return WIDTH\n"
+    first = plugin_file("a/first.py", {"first.py": body, "src/parts.py": "WIDTH = 1"})
+    second = plugin_file("b/second.py", {"second.py": body, "src/parts.py": "WIDTH = 2"})
+    before = list(sys.path)
+    kept, refused = registry.load(first), registry.load(second)
+    assert late(kept) == 1
+    assert refused.status == "broken"
+    # Once they have been taken from sys.path, the folders are found again at a second load.
+    assert sys.path == before
+    again = registry.load(first)
+    assert (again.source_hash, late(again)) == (kept.source_hash, 1)
+    (Path(first).parent / "src" / "parts.py").write_text("WIDTH = 3")
+    new_process()
+    assert registry.load(first).source_hash != kept.source_hash
+
+
+def test_no_file_depends_on_which_others_were_loaded(plugin_file, new_process):
+    body = "try:\n    import extra\nexcept ImportError:\n    extra = None\n" + PLUGIN
+    reaching = (
+        "import sys, os\nsys.path.insert(0, os.path.dirname(__file__) + '/src')\nimport extra\n"
+    )
+    first = plugin_file("a/first.py", {"first.py": reaching + PLUGIN, "src/extra.py": ""})
+    second = plugin_file("b/second.py", {"second.py": body})
+    alone = registry.load(second).source_hash
+    new_process()
+    assert registry.load(first).status == "ok"
+    assert registry.load(second).source_hash == alone
+
+
+def test_a_helper_that_changed_after_it_was_imported_is_refused(plugin_file, new_process):
+    path = plugin_file("net.py", {"net.py": HELPED, "parts.py": "WIDTH = 1"})
+    before = registry.load(path)
+    (Path(path).parent / "parts.py").write_text("WIDTH = 20")
+    stale = registry.load(path)
+    assert stale.status == "broken"
+    assert "parts.py has changed since this process imported it" in stale.error
+    new_process()
+    after = registry.load(path)
+    assert late(after) == 20
+    assert after.source_hash != before.source_hash
+    # The plugin's own file is run anew each time.
+    with open(path, "a") as file:
+        file.write("\ndef late():\n    return 3\n")
+    edited = registry.load(path)
+    assert late(edited) == 3
+    assert edited.source_hash != after.source_hash
+
+
+def test_a_file_called_like_a_package_that_it_wraps_gets_the_package(plugin_file):
+    path = plugin_file("click.py", {"click.py": "from click import Command\n" + PLUGIN})
+    assert registry.load(path).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("helper", "status", "error"),
+    [
+        ("OTHER = 1", "broken", "cannot import name 'WIDTH'"),
+        ("import not_there_at_all", "missing dependency", "not_there_at_all"),
+        ("def f(:", "broken", "SyntaxError"),
+    ],
+)
+def test_a_faulty_helper_is_told_from_a_missing_dependency(plugin_file, helper, status, error):
+    entry = registry.load(plugin_file("net.py", {"net.py": HELPED, "parts.py": helper}))
+    assert entry.status == status
+    assert error in entry.error
+
+
+def test_a_helper_with_the_name_of_an_installed_package_is_named(plugin_file):
+    body = HELPED.replace("parts", "pluggy")
+    entry = registry.load(plugin_file("net.py", {"net.py": body, "pluggy.py": "WIDTH = 1"}))
+    assert entry.status == "broken"
+    assert "pluggy.py has the name of an installed package" in entry.error
+
+
 # --- source hash -------------------------------------------------------------------------------
 
 
@@ -241,13 +401,37 @@ def package(site):
         ("two/plugin.py", False),
     ],
 )
-def test_the_source_hash_covers_the_folder_and_what_it_imports(package, path, changes_one):
+def test_the_source_hash_covers_the_folder_and_what_it_imports(
+    package, new_process, path, changes_one
+):
     before = {name: registry.load(name).source_hash for name in ("one", "two")}
     with open(package / path, "a") as file:
         file.write("# changed\n")
+    new_process()
     after = {name: registry.load(name).source_hash for name in ("one", "two")}
     assert (before["one"] != after["one"]) == changes_one
     assert (before["two"] != after["two"]) == (path == "two/plugin.py")
+
+
+def test_a_package_that_changed_after_it_was_imported_is_refused(package):
+    assert registry.load("one").status == "ok"
+    with open(package / "shared.py", "a") as file:
+        file.write("# changed\n")
+    entry = registry.load("one")
+    assert entry.status == "broken"
+    assert "shared.py has changed since this process imported it" in entry.error
+    assert registry.load("two").status == "ok"
+
+
+def test_other_packages_that_are_not_installed_count(package, site, new_process):
+    site.install("blocks", {"blocks/__init__.py": "", "blocks/deep.py": "from lone import A"})
+    site.install("lone", {"lone.py": "A = 1"})
+    with open(package / "one" / "network.py", "a") as file:
+        file.write("from blocks import deep\n")
+    before = registry.load("one").source_hash
+    (site.folder / "lone.py").write_text("A = 2")
+    new_process()
+    assert registry.load("one").source_hash != before
 
 
 def test_the_source_hash_does_not_depend_on_the_place(tmp_path):

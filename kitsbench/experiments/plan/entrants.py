@@ -33,7 +33,8 @@ def read_names(request: Request) -> list[tuple[str, dict[str, Setting]]]:
     Raises
     ------
     UsageError
-        An architecture is unknown, a setting is wrong, or nothing was asked for.
+        An architecture is unknown, two have one name, a setting is wrong, or nothing was asked
+        for.
     """
     asked = [parse_request(text) for text in request.architectures]
     if request.all_installed:
@@ -43,8 +44,15 @@ def read_names(request: Request) -> list[tuple[str, dict[str, Setting]]]:
         raise UsageError(
             "No architecture was named. Name some (see `kitsbench list`), or say --all."
         )
+    locations: dict[str, str] = {}
     for name, settings in asked:
         registered = load(name)
+        other = locations.setdefault(registered.name, registered.location)
+        if other != registered.location:
+            raise UsageError(
+                f"{other} and {registered.location} would both be called '{registered.name}'; give "
+                "one of the files another name."
+            )
         if registered.instance is not None:
             configure(registered.architecture, settings)
     return [(name, dict(settings)) for name, settings in asked]

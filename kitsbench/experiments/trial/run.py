@@ -31,10 +31,9 @@ from kitsbench.experiments.trial.lease import Lease, LeaseTaken
 from kitsbench.experiments.trial.ranks import open_team
 from kitsbench.experiments.trial.scoring import CaseReader, Report, score_held_out, score_trial
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.experiments.trial.trained import Beat, load_members, make_trained
+from kitsbench.experiments.trial.trained import Beat, load_members, make_trained, plugin_of
 from kitsbench.experiments.trial.watchdog import Watchdog
 from kitsbench.files import disk_trouble
-from kitsbench.registry import load
 from kitsbench.training.device_speed import device_speed
 from kitsbench.training.distributed import Team
 from kitsbench.training.failures import Reason, TrialFailure, is_out_of_memory
@@ -223,7 +222,7 @@ def _train_beside(task: TrialTask, rank: int, team: Team) -> None:
 
 def _make_job(task: TrialTask, device: torch.device, team: Team) -> Job:
     return Job(
-        architecture=load(task.location).architecture,
+        architecture=plugin_of(task),
         spec=task.spec,
         stores={grid: PreparedStore.open(path) for grid, path in task.stores.items()},
         cases=task.train_cases,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import nn
 
-from kitsbench.errors import DataError
+from kitsbench.architecture import Architecture
+from kitsbench.errors import ContractError, DataError
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.inference.case import Trained
 from kitsbench.inference.sliding import MeanPredictor, Predictor
@@ -19,9 +21,35 @@ from kitsbench.training.networks import build_network
 Beat = Callable[[], None]
 
 
+def plugin_of(task: TrialTask) -> Architecture:
+    """The plugin of a trial, loaded once a process and of the source that the trial is named by.
+
+    Raises
+    ------
+    ContractError
+        It cannot be loaded, or its source is another one by now, or on this machine.
+    """
+    identity = task.trial.identity
+    return _plugin(task.location, identity.architecture, identity.source_hash)
+
+
+@cache  # who edits a plugin while it trains changes the next trials, not the rest of this one
+def _plugin(location: str, name: str, source_hash: str) -> Architecture:
+    registered = load(location)
+    architecture = registered.architecture
+    if registered.source_hash != source_hash:
+        raise ContractError(
+            f"the source of the plugin '{name}' is not the one that this trial was planned with "
+            f"({registered.source_hash}, not {source_hash}): it was changed since, or differs on "
+            "this machine. Run the same command again with the source that you mean, the same "
+            "one everywhere."
+        )
+    return architecture
+
+
 def make_trained(task: TrialTask, network: nn.Module, device: torch.device, beat: Beat) -> Trained:
     """Put a trial's network behind tiling, activations and mirroring."""
-    architecture = load(task.location).architecture
+    architecture = plugin_of(task)
     predictor = Predictor(
         network,
         task.spec,
@@ -59,9 +87,8 @@ def load_trained(task: TrialTask, device: torch.device, beat: Beat = lambda: Non
             f"({task.name}).\nRun it to the end first; if it has finished, its files are damaged: "
             "delete its folder and run the same command again."
         )
-    registered = load(task.location)
     trial = task.trial
-    network = build_network(registered.architecture, task.spec, trial.seed, trial.fold, device)
+    network = build_network(plugin_of(task), task.spec, trial.seed, trial.fold, device)
     model, _, _ = load_checkpoint(found)
     prefix = "average." if any(name.startswith("average.") for name in model) else "model."
     network.load_state_dict(
@@ -75,7 +102,7 @@ def load_members(task: TrialTask, device: torch.device, beat: Beat) -> Trained:
     """Read the networks of an ensemble's members back, in the order of its spec."""
     members = [load_trained(member, device, beat) for member in task.members]
     trained = Trained(
-        load(task.location).architecture,
+        plugin_of(task),
         task.spec,
         [member.predictors[0] for member in members],
         [(member.architecture, member.spec) for member in members],

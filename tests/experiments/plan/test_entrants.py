@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from kitsbench.architecture import KITS21
+from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import resolve
 from kitsbench.experiments.plan.description import describe_entrant
-from kitsbench.experiments.plan.entrants import choose_entrants
+from kitsbench.experiments.plan.entrants import choose_entrants, read_names
 
 
 def choose(request, median=None):
@@ -77,3 +78,14 @@ def test_a_setting_that_differs_from_the_sizes_preset_is_another_architecture():
     entrants = choose(Request(Path("none"), asked, size="tiny"))
     assert [entrant.name for entrant in entrants] == ["unet3d", "unet3d:width=1"]
     assert [dict(entrant.spec.config)["width"] for entrant in entrants] == [0.125, 1]
+
+
+def test_two_files_of_one_name_are_refused(plugin, tmp_path):
+    path = plugin("same", "Smallest")
+    other = tmp_path / "same.py"
+    other.write_text(path.read_text())
+    request = Request(Path("none"), (str(path), str(other)))
+    with pytest.raises(UsageError, match=r"would both be called 'same'; give one"):
+        read_names(request)
+    twice = Request(Path("none"), (str(path), str(path)))
+    assert len(read_names(twice)) == 2
