@@ -72,14 +72,13 @@ STORED_ID = "8ea8ad1eb8791171"
 
 def identity(**fields) -> TrialIdentity:
     """The stored identity with other fields; which numerics it has is of no matter here."""
-    later = {"numerics": 1} if "numerics" in TrialIdentity.model_fields else {}
-    return TrialIdentity(**{**STORED, "compile": False, "tta": None, **later, **fields})
+    return TrialIdentity(**{**STORED, "numerics": 1, "compile": False, "tta": None, **fields})
 
 
 def id_of_then(identity) -> str:
     """The id without ``numerics``, which came later and is part of every id since."""
     content = identity.hashed()
-    content.pop("numerics", None)
+    del content["numerics"]
     return digest(content)
 
 

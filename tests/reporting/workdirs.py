@@ -36,6 +36,7 @@ from kitsbench.experiments.records import (
 from kitsbench.experiments.tables import CURVE, SCORES, write_table
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.files import digest
+from kitsbench.numerics import NUMERICS
 from kitsbench.recipe import Recipe
 from kitsbench.training.device_speed import WORKLOAD, DeviceSpeed
 from kitsbench.training.ledger import StageRow
@@ -181,6 +182,7 @@ def trial_record(plan: Plan, name: str, fold: int, seed: int) -> TrialRecord:
         precision="float32",
         device_class=_speed().device_class if unit == "seconds" else None,
         members=(),
+        numerics=NUMERICS,
         compile=False,
         tta=None,
     )

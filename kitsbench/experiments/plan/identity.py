@@ -7,6 +7,7 @@ from typing import Literal
 
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.experiments.records import TrialIdentity
+from kitsbench.numerics import NUMERICS
 from kitsbench.training.budget import Budget
 
 
@@ -63,6 +64,7 @@ def identify(
         precision=precision,
         device_class=device_class if budget.unit == "seconds" else None,
         members=tuple(members),
+        numerics=NUMERICS,
         compile=compile,
         tta=entrant.tta,
     )

@@ -40,6 +40,8 @@ class TrialIdentity(Part):
         None unless the budget is in seconds.
     members : tuple of str
         Trials that an ensemble combines.
+    numerics : int
+        Stands for kitsbench's own share in the numbers, see :mod:`kitsbench.numerics`.
     compile : bool
         Whether the network is compiled, which changes speed and the last digits.
     tta : tuple of tuple of int, or None
@@ -61,6 +63,7 @@ class TrialIdentity(Part):
     precision: Literal["float32", "bfloat16"]
     device_class: str | None
     members: tuple[str, ...]
+    numerics: int = Field(ge=1)
     compile: bool
     tta: tuple[tuple[int, ...], ...] | None
 
