@@ -267,7 +267,7 @@ def test_the_assembly_trains_each_member_by_its_own_recipe(tmp_path):
     def entrants(recipe, text):
         request = Request(architectures=(text,), workdir=tmp_path, recipe=recipe)
         resolved = resolve(request, dict(KITS19), "cpu")
-        return {e.label: e for e in choose_entrants(request, resolved, KITS19)}
+        return {e.name: e for e in choose_entrants(request, resolved, KITS19)}
 
     paper = entrants("paper", "attention_vnet_assembly:gates=off")
     low, full = (paper[f"attention_vnet:gates=off{rest}"] for rest in (",resolution=low", ""))

@@ -257,7 +257,7 @@ def test_the_papers_recipe_is_slabs_of_four_slices():
 def test_the_vote_has_its_five_members(tmp_path):
     request = Request(architectures=("msan_vote",), workdir=tmp_path)
     entrants = choose_entrants(request, resolve(request, dict(KITS19), "cpu"), KITS19)
-    assert [e.label for e in entrants] == [
+    assert [e.name for e in entrants] == [
         "msan_vote",
         "unet3d",
         "msan_v1",
