@@ -32,6 +32,7 @@ from kitsbench.spec import Spec, Task
 from kitsbench.training.meta import count_cost
 
 COST_VERSION = 1  # raised whenever costs are counted in another way
+COST_TIMEOUT = 60.0  # seconds; on a busy machine the first process alone takes ten to start
 
 
 def describe_experiment(
@@ -176,7 +177,7 @@ def _costs(entrant: Entrant, spec: Spec, folder: Path) -> CostsRecord:
     with contextlib.suppress(DataError):  # missing or damaged: it is counted again
         return CostsRecord.read(file)
     # The plugin's own code runs here, so it may hang or die.
-    found: CostsRecord = call_isolated(count_costs, registered.location, spec, timeout=20)
+    found: CostsRecord = call_isolated(count_costs, registered.location, spec, timeout=COST_TIMEOUT)
     found.write(file)
     return found
 
