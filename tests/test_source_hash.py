@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from kitsbench.errors import ContractError
-from kitsbench.module_search import Search
+from kitsbench.experiments.machines.environment import PACKAGES
+from kitsbench.module_search import HARNESS, Search
 from kitsbench.source_hash import file_source, source_digest
 
 DOCSTRING = '"""Parts."""\n'
@@ -222,6 +223,10 @@ def test_installed_packages_and_kitsbench_do_not_count(write, monkeypatch):
     for folder in ("site-packages", "dist-packages"):
         monkeypatch.syspath_prepend(path.parent.parent / "venv" / "lib" / folder)
     assert keys(path) == ["net.py"]
+
+
+def test_what_is_never_counted_is_recorded_with_each_trial():
+    assert {"kitsbench", *PACKAGES} == HARNESS
 
 
 def test_what_is_installed_for_development_counts(write, monkeypatch):

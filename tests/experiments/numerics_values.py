@@ -146,17 +146,6 @@ def _rounded(values: Any) -> list[float]:
     return [float(f"{value:.7g}") for value in np.asarray(values, dtype=float)]
 
 
-def flat(values: Any, place: str = "") -> dict[str, float]:
-    """Nested values as {place: number}."""
-    if isinstance(values, dict):
-        parts = [flat(part, f"{place} {key}".strip()) for key, part in values.items()]
-    elif isinstance(values, list):
-        parts = [flat(part, f"{place} [{index}]") for index, part in enumerate(values)]
-    else:
-        return {place: float(values)}
-    return {key: number for part in parts for key, number in part.items()}
-
-
 def main() -> None:
     """Show what moved, or write the values where the test looks."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -31,6 +31,6 @@ def test_a_plugin_that_changed_since_the_plan_is_not_trained(phantom, tmp_path):
         executor = choose_executor(request, experiment.machine)
         run_experiment(experiment, executor, lambda event: None)
         status = task.folder.read_status()
-        assert (status["status"], status["reason"]) == ("failed", "plugin error")
-        assert "not the one that this trial was planned with" in status["message"]
+        assert (status.status, status.reason) == ("failed", "plugin error")
+        assert "not the one that this trial was planned with" in status.message
         assert not (task.folder.path / "scores.parquet").exists()
