@@ -29,7 +29,7 @@ from kitsbench.experiments.records import (
 )
 from kitsbench.experiments.tables import CURVE, SCORES, read_table
 from kitsbench.experiments.trial.folder import TrialFolder
-from kitsbench.metrics import TRUTH_EMPTY, Value, find
+from kitsbench.metrics import TRUTH_EMPTY, UNDEFINED, Value, find
 
 SCORE_COLUMNS = [
     "dataset",
@@ -262,7 +262,8 @@ def _failed_scores(trial: StoredTrial, scored: pd.DataFrame) -> pd.DataFrame:
     What is scored is read off the trials of the same fold that finished; where none did, the
     trial's own list of test cases is crossed with what the other folds are scored on. Where the
     penalty depends on the scan, it is taken from a row of that scan which carries it, since the
-    scan itself is not read here; without such a row it is unknown (NaN).
+    scan itself is not read here; without such a row it is unknown (NaN). What no prediction of a
+    case can have is undefined for a failed one, too.
     """
     fold = scored[scored["fold"] == trial.fold]
     rows = fold[_KEYS].drop_duplicates().reset_index(drop=True)
@@ -275,15 +276,18 @@ def _failed_scores(trial: StoredTrial, scored: pd.DataFrame) -> pd.DataFrame:
     empty_truth = set(empty.itertuples(index=False, name=None))
     diagonal = _carried(fold, "diagonal").groupby("case")["value"].first()
     volume = _carried(fold, "true volume").groupby(_KEYS)["value"].first()
-    values = []
+    lacking = fold[fold["status"] == UNDEFINED][_KEYS]
+    undefined = set(lacking.itertuples(index=False, name=None))
+    values, statuses = [], []
     for key in rows.itertuples(index=False, name=None):
-        value = find(key[3]).at("failed", holds=key[:3] not in empty_truth)
+        statuses.append(UNDEFINED if key in undefined else "failed")
+        value = find(key[3]).at(statuses[-1], holds=key[:3] not in empty_truth)
         if value == "diagonal":
             value = float(diagonal.get(key[1], np.nan))
         elif value == "true volume":
             value = float(volume.get(key, np.nan))
         values.append(np.nan if value is None else float(value))
-    return _stamp(rows.assign(value=values, status="failed"), trial)
+    return _stamp(rows.assign(value=values, status=statuses), trial)
 
 
 def _carried(fold: pd.DataFrame, value: Value) -> pd.DataFrame:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from reporting.workdirs import Plan, write_workdir
 from stored_files import change
 
 from kitsbench.errors import DataError
+from kitsbench.evaluation import score_failed_case
 from kitsbench.experiments.records import ExperimentRecord, PlannedTrial
 from kitsbench.experiments.results import CURVE_COLUMNS, SCORE_COLUMNS, load_results
 from kitsbench.experiments.tables import SCORES, write_table
@@ -75,6 +77,32 @@ def test_failures_where_there_was_nothing_to_find_leave_recall_undefined(tmp_pat
     assert (cyst[cyst["metric"].isin(("dice", "precision"))]["value"] == 0).all()
     # fold 1 of 2 tests the odd cases, which have no cyst
     assert all(math.isnan(v) for v in cyst[cyst["metric"] == "recall"]["value"])
+
+
+def test_what_no_prediction_can_have_is_undefined_for_a_failed_one(tmp_path):
+    """As ``kitsbench evaluate`` has it: a sheared grid has no surfaces, whoever failed on it."""
+    plan = Plan({"a": 0.0, "b": 0.0}, folds=1, seeds=1, cases_per_fold=2, predictions=False)
+    plan = Plan(**{**plan.__dict__, "failed": (("b", 0, 0, "timeout"),)})
+    workdir = write_workdir(tmp_path, plan)
+    file = next(workdir.glob("trials/*/scores.parquet"))
+    row = {"protocol": "kits19", "region": "tumor", "metric": "surface_dice"}
+    extra = pd.DataFrame(
+        [
+            {**row, "case": "case_00000", "value": math.nan, "status": "undefined"},
+            {**row, "case": "case_00001", "value": 0.5, "status": "ok"},
+        ]
+    )
+    write_table(file, pd.concat([pd.read_parquet(file), extra]), SCORES)
+    scores = load_results(workdir).scores
+    failed = scores[(scores["architecture"] == "b") & (scores["metric"] == "surface_dice")]
+    failed = failed.set_index("case")
+    assert failed["status"].to_dict() == {"case_00000": "undefined", "case_00001": "failed"}
+    assert math.isnan(failed["value"]["case_00000"])
+    assert failed["value"]["case_00001"] == 0
+    truth = np.zeros((4, 5, 6), np.uint8)
+    tilted = np.array([[1, 0.4, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    rows = score_failed_case(truth, (1, 1, 1), "kits19", ["surface_dice"], tilted)
+    assert {(row["value"], row["status"]) for row in rows} == {(None, "undefined")}
 
 
 def test_distances_of_a_failed_trial_take_the_penalty_of_an_empty_prediction(tmp_path):
