@@ -89,7 +89,7 @@ class Doors:
     def truth(self):
         task = SimpleNamespace(cases={"case": self.case})
         try:
-            labels, spacing = CaseReader(task).truth("case")
+            labels, spacing, _ = CaseReader(task).truth("case")
         except Refused as error:
             return error.finding.what
         native = canonical(read_header(self.image))[0]

@@ -13,7 +13,7 @@ from kitsbench.data.datasets.dataset import Case, Dataset, file_mark
 from kitsbench.data.preparation.pool import in_processes
 from kitsbench.data.preparation.volumes import check_content
 from kitsbench.scans.findings import Finding, Refused, printable
-from kitsbench.scans.geometry import Axes
+from kitsbench.scans.geometry import Axes, voxel_volume
 from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header
 from kitsbench.scans.nifti import read_header, read_image, read_label
@@ -142,7 +142,7 @@ def _detached(
     alone = [k for k in range(1, count + 1) if k not in touching]
     if not alone:
         return []
-    millilitres = np.isin(parts, alone).sum() * float(np.prod(spacing)) / 1000
+    millilitres = np.isin(parts, alone).sum() * voxel_volume(header.affine) / 1000
     return [
         Finding(
             header.case,

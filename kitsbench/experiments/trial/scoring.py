@@ -44,14 +44,16 @@ class CaseReader:
             found[grid] = self.stores[str(path)].case(case)
         return found
 
-    def truth(self, case: str) -> tuple[np.ndarray, tuple[float, float, float]]:
-        """Labels on the scan's own voxels, turned to (z, y, x) as the scan is, and their spacing.
+    def truth(self, case: str) -> tuple[np.ndarray, tuple[float, float, float], np.ndarray]:
+        """Labels on the scan's own voxels, turned to (z, y, x) as the scan is, and their grid.
 
         Returns
         -------
         labels : ndarray of uint8 (z, y, x)
         spacing : tuple of float
             (z, y, x) in mm.
+        affine : ndarray (4, 4)
+            Of the label map's file, its axes as on disk.
 
         Raises
         ------
@@ -65,7 +67,7 @@ class CaseReader:
         check_pair(image, mask)
         axes = axes_onto(mask, image.affine)
         z, y, x = (mask.spacing[k] for k in axes.order)
-        return read_label(mask, axes=axes), (z, y, x)
+        return read_label(mask, axes=axes), (z, y, x), mask.affine
 
 
 def score_held_out(
@@ -77,12 +79,12 @@ def score_held_out(
     with plugin_code("decode"):
         labels = segment(trained, volumes)
     native = next(iter(volumes[0].values())).native
-    truth, spacing = cases.truth(case)
+    truth, spacing, affine = cases.truth(case)
     turned = Axes(tuple(native["order"]), tuple(native["flipped"])).to_zyx(labels)
     named = {name for name, _ in task.spec.labels}
     rows = []
     for protocol in protocols:
-        for row in score_case(turned, truth, spacing, protocol, affine=np.array(native["affine"])):
+        for row in score_case(turned, truth, spacing, protocol, affine=affine):
             # A dataset without cysts says nothing about how well they are found.
             if protocol != "labels" or row["region"] in named:
                 rows.append({"protocol": protocol, "case": case, **row})

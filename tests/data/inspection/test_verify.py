@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scans import case, ct, kidneys, save
+from scans import KITS_AFFINE, case, ct, kidneys, save
 
 from kitsbench.data.datasets.dataset import open_dataset
 from kitsbench.data.inspection.verify import verify
@@ -51,6 +51,17 @@ def test_a_tumour_far_from_any_kidney_is_remarked(folder):
     assert (finding.case, finding.severity) == ("case_00001", "warning")
     assert "1 masses (0.012 ml) lie more than 10 mm from any kidney" in finding.what
     assert result.usable == ["case_00000", "case_00001"]
+
+
+def test_the_volume_of_a_voxel_is_that_of_a_sheared_one(folder):
+    label = kidneys()
+    label[label == 2] = 1
+    label[0, 15, 9] = 2
+    tilted = KITS_AFFINE.copy()
+    tilted[1, 0] = 3.0  # the step along the first axis grows to 4.2 mm, its height stays 3 mm
+    case(folder / "data", "case_00001", ct(seed=1), label, tilted)
+    told = [f.what for f in verify(open_dataset(folder)).findings]
+    assert any("1 masses (0.012 ml) lie more than 10 mm" in what for what in told)
 
 
 def test_the_same_scan_twice_is_remarked(folder):

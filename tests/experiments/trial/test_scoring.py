@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 from command_line import SMALL, call_kitsbench
-from scans import KITS_AFFINE, case, ct, kidneys
+from scans import KITS_AFFINE, case, ct, kidneys, save
 
-from kitsbench.evaluation import evaluate
+from kitsbench.data.datasets.dataset import Case
+from kitsbench.evaluation import evaluate, score_case
+from kitsbench.experiments.trial.scoring import CaseReader
 
 KEYS = ["case", "region", "metric"]
 
@@ -46,3 +50,21 @@ def test_the_run_says_so(scored):
     root, done = scored
     text = " ".join((done.out + (root / "work" / "report" / "report.md").read_text()).split())
     assert text.count("The grid of 2 cases is sheared (case_") == 2
+
+
+@pytest.mark.parametrize("sides", [(1.03e-3, 0.97e-3), (0.97e-3, 1.03e-3)])
+def test_the_grid_of_the_truth_says_whether_it_is_sheared(tmp_path, sides):
+    """Scan and truth lie on one grid to rounding; one is just beyond what counts as sheared."""
+    affines = [KITS_AFFINE.copy() for _ in sides]
+    for affine, tilt in zip(affines, sides, strict=True):
+        affine[1, 0] = 3 * tilt
+    label = kidneys(cyst=True)
+    scan = save(tmp_path / "imaging.nii.gz", ct(), affines[0])
+    truth = save(tmp_path / "segmentation.nii.gz", label, affines[1])
+    reader = CaseReader(SimpleNamespace(cases={"case": Case("case", scan, truth)}))
+    labels, spacing, affine = reader.truth("case")
+    rows = score_case(labels, labels, spacing, "kits23", affine=affine)
+    found = evaluate(truth, truth, "kits23")
+    assert rows == [{k: v for k, v in row.items() if k != "case"} for row in found.rows]
+    sheared = "undefined" if sides[1] > 1e-3 else "ok"
+    assert {row["status"] for row in rows if row["metric"] == "surface_dice"} == {sheared}
