@@ -20,7 +20,7 @@ from kitsbench.data.splits.split import Split
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import read_json, write_atomic, write_json
 from kitsbench.scans.findings import Refused
-from kitsbench.scans.geometry import spacing_of
+from kitsbench.scans.geometry import axes_of, spacing_of
 from kitsbench.scans.grids import axes_onto
 from kitsbench.scans.header import Header
 from kitsbench.scans.nifti import read_header, read_image, read_label
@@ -188,19 +188,24 @@ def _export_case(
     label = read_label(mask, labels, axes_onto(mask, image.affine))
     check_content(mask, label, labels)
     scan, _ = read_image(image)
+    # What is written here is so in single precision, and nnU-Net turns image and mask each by its
+    # own affine: at 45 degrees the last digits decide which axis is called which.
+    axes = axes_of(image.affine.astype(np.float32))
+    kept = _plain(image) and axes == image.axes
     if not targets[0].exists():
-        if _plain(image):
+        if kept:
             _bring(case.image, targets[0], link)
         else:
             _write(targets[0], image.axes.from_zyx(scan), image.affine)
     if not targets[1].exists():
-        # nnU-Net compares the spacings of image and mask more strictly than a scanner's rounding,
-        # and turns each by its own affine.
-        alike = np.allclose(image.spacing, mask.spacing, rtol=1e-6) and image.axes == mask.axes
+        # nnU-Net compares the spacings of image and mask more strictly than a scanner's rounding.
+        alike = np.allclose(image.spacing, mask.spacing, rtol=1e-6) and axes == mask.axes
         if alike and _plain(mask) and mask.dtype.kind in "iu":
             _bring(case.label, targets[1], link)
-        else:
+        elif axes == image.axes:
             write_label(targets[1], image.axes.from_zyx(label), image.native())
+        else:
+            _write(targets[1], image.axes.from_zyx(label), image.affine)
 
 
 def _plain(header: Header) -> bool:

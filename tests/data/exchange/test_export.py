@@ -201,3 +201,26 @@ def test_a_mask_along_other_axes_is_exported_on_those_of_its_image(folder, tmp_p
     written = nibabel.load(out / "labelsTr" / "case_00000.nii.gz")
     np.testing.assert_array_equal(np.asarray(written.dataobj), kidneys())
     np.testing.assert_allclose(written.affine, KITS_AFFINE)
+
+
+@pytest.mark.parametrize("beyond", [1e-9, -1e-9])
+@pytest.mark.parametrize("masked", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("scanned", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_image_and_mask_are_turned_alike_where_rounding_names_the_axes(
+    folder, tmp_path, scanned, masked, beyond
+):
+    """nnU-Net turns each by its own affine; NIfTI-2 holds more digits of it than NIfTI-1."""
+    label = kidneys()
+    image = np.where(label > 0, 100, -50).astype(np.int16)
+    image[0, 0, 0] = -1000
+    affine = np.diag([2, 2, 3, 1.0])
+    affine[:2, :2] = np.sqrt(2) * np.array([[1 + beyond, -1], [1, 1 + beyond]])
+    data = folder / "data" / "case_00000"
+    nibabel.save(scanned(image, affine), data / "imaging.nii.gz")
+    nibabel.save(masked(label, affine), data / "segmentation.nii.gz")
+    done = export(open_dataset(folder), tmp_path / NAME)
+    assert "case_00000" in done.cases
+    files = ("imagesTr/case_00000_0000.nii.gz", "labelsTr/case_00000.nii.gz")
+    turned = [nibabel.as_closest_canonical(nibabel.load(tmp_path / NAME / f)) for f in files]
+    scan, mask = (np.asarray(one.dataobj) for one in turned)
+    np.testing.assert_array_equal(scan > 50, mask > 0)
