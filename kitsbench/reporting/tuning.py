@@ -27,7 +27,7 @@ def tuning_table(tuning: TuningRecord) -> tuple[Table, str]:
                 study.name,
                 str(study.fold),
                 count,
-                words.duration(study.ledger["device_seconds"]),
+                words.duration(study.ledger.device_seconds),
                 words.number(trials[0].score if trials else None, 3),
                 words.number(min(scored, default=None), 3),
                 words.number(best, 3),

@@ -20,6 +20,7 @@ from kitsbench.experiments.plan.planner import Planner
 from kitsbench.experiments.records import (
     LedgerRecord,
     Range,
+    Spent,
     StudyRecord,
     TriedSettings,
     TuningRecord,
@@ -34,7 +35,6 @@ INNER_FOLDS = 4  # a quarter of the training cases judges the settings
 INNER_SEED = 54321
 SAMPLER_SEED = 20240
 RunTrials = Callable[[Sequence[TrialTask]], None]
-CURRENCIES = ("device_seconds", "steps", "patches", "voxels", "flops", "wall_s")
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
@@ -152,12 +152,12 @@ class Study:
 
     def to_record(self) -> StudyRecord:
         """Part of ``experiment.json``: the trials, the choice, and the tuning's ledger."""
-        rows, spent = [], dict.fromkeys(CURRENCIES, 0.0)
+        rows, spent = [], dict.fromkeys(Spent.model_fields, 0.0)
         for number, task in enumerate(self.tasks):
             status, file = task.folder.read_status(), task.folder.ledger
             # A trial that failed early has none.
             ledger = LedgerRecord.read(file) if file.exists() else None
-            for key in CURRENCIES if ledger else ():
+            for key in spent if ledger else ():
                 spent[key] += float(getattr(ledger, key))
             rows.append(
                 TriedSettings(
@@ -176,7 +176,7 @@ class Study:
             trials=tuple(rows),
             best=self.best,
             parameters={} if self.best is None else self.parameters[self.best],
-            ledger=spent,
+            ledger=Spent(**spent),
         )
 
 

@@ -92,6 +92,17 @@ class TriedSettings(Part):
     device_seconds: float | None
 
 
+class Spent(Part):
+    """What the trials of a search spent together, as their ledgers say."""
+
+    device_seconds: float = Field(ge=0)
+    steps: float = Field(ge=0)
+    patches: float = Field(ge=0)
+    voxels: float = Field(ge=0)
+    flops: float = Field(ge=0)
+    wall_s: float = Field(ge=0)
+
+
 class StudyRecord(Part):
     """The search of one entrant in one fold; ``best`` is None where every trial failed."""
 
@@ -100,7 +111,7 @@ class StudyRecord(Part):
     trials: tuple[TriedSettings, ...]
     best: int | None
     parameters: dict[str, float]
-    ledger: dict[str, float]
+    ledger: Spent
 
 
 class Range(Part):

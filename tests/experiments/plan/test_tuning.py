@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 
 import pytest
+from stored_files import damage, put
 
 from kitsbench.cli.dry_run import print_plan
-from kitsbench.errors import UsageError
+from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.search_space import Dimension, read_tuning
 from kitsbench.experiments.executors.choose import choose_executor
@@ -71,6 +72,16 @@ def test_every_architecture_tries_as_many_settings_of_the_same_space(tuned_run):
     assert len(started) == 6 + 2
 
 
+def test_what_a_search_spent_has_every_key(tuned_run, tmp_path):
+    _, done, _ = tuned_run
+    file = tmp_path / "experiment.json"
+    file.write_bytes((done.request.workdir / "experiment.json").read_bytes())
+    place = "tuning.studies.0.ledger.device_seconds"
+    damage(file, lambda content: put(content, place))
+    with pytest.raises(DataError, match=f"the key {place} is missing"):
+        ExperimentRecord.read(file)
+
+
 def test_settings_are_judged_on_training_cases_only(tuned_run):
     _, done, _ = tuned_run
     tests = set(done.split.test(0))
@@ -94,9 +105,9 @@ def test_the_best_settings_train_the_network_and_are_charged_apart(tuned_run):
         (plain,) = [t for t in before.tasks if t.name == study.name]
         assert task.recipe == with_settings(plain.recipe, study.parameters)
         assert (task.id == plain.id) == (study.parameters == {})
-        assert study.ledger["steps"] == 3 * 2
+        assert study.ledger.steps == 3 * 2
         assert LedgerRecord.read(task.folder.ledger).steps == 3
-        assert study.ledger["device_seconds"] > 0
+        assert study.ledger.device_seconds > 0
 
 
 def test_the_report_tells_what_tuning_spent_and_chose(tuned_run, tmp_path):
