@@ -212,6 +212,7 @@ def _named(tree: ast.Module, file: SourceFile) -> Iterator[str]:
     is_package = PurePath(file.key).stem == "__init__"
     if not is_package:
         package = package[:-1]
+    functions = _import_functions(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -221,14 +222,14 @@ def _named(tree: ast.Module, file: SourceFile) -> Iterator[str]:
                 yield stem
                 yield from (f"{stem}.{alias.name}" for alias in node.names if alias.name != "*")
         elif isinstance(node, ast.Call):
-            written = _import_call(node)
+            written, anchor = _import_call(node, functions)
             name = written.lstrip(".")
-            found = _absolute(name, len(written) - len(name), package)
+            found = _absolute(name, len(written) - len(name), anchor or package)
             if found is not None:
                 yield found
-        elif isinstance(node, ast.Assign) and is_package and _is_all(node):
+        elif is_package and (listed := _listed(node)) is not None:
             # "from package import *" imports the modules that are listed here.
-            yield from (f"{file.module}.{name}" for name in _texts(node.value))
+            yield from (f"{file.module}.{name}" for name in _texts(listed))
 
 
 def _absolute(name: str, level: int, package: list[str]) -> str | None:
@@ -239,21 +240,47 @@ def _absolute(name: str, level: int, package: list[str]) -> str | None:
     return ".".join([*base, *filter(None, [name])]) or None
 
 
-def _import_call(node: ast.Call) -> str:
-    """The name in ``import_module("name")`` or ``__import__("name")``; empty for other calls."""
+def _import_functions(tree: ast.Module) -> set[str]:
+    """What the functions that import a module by its name are called in a file."""
+    names = {"import_module", "__import__"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "importlib":
+            names |= {a.asname for a in node.names if a.name == "import_module" and a.asname}
+    return names
+
+
+def _import_call(node: ast.Call, functions: set[str]) -> tuple[str, list[str]]:
+    """The name in ``import_module("name")`` and the package in its second argument, if written."""
     function = node.func
     called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    if called not in ("import_module", "__import__") or not node.args:
-        return ""
-    return next(_texts(ast.List(node.args[:1])), "")
+    if called not in functions:
+        return "", []
+    given = dict(zip(("name", "package"), node.args, strict=False))
+    given |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+    name, package = (_text(given.get(key)) or "" for key in ("name", "package"))
+    return name, package.split(".") if package else []
 
 
-def _is_all(node: ast.Assign) -> bool:
-    return any(isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets)
+def _listed(node: ast.AST) -> ast.expr | None:
+    """What a statement puts into ``__all__``; None for any other."""
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign):
+        targets = [node.target]
+    else:
+        return None
+    named = any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets)
+    return node.value if named else None
 
 
 def _texts(node: ast.expr) -> Iterator[str]:
-    """The strings that a list or tuple is written with."""
-    for item in getattr(node, "elts", ()):
-        if isinstance(item, ast.Constant) and isinstance(item.value, str):
-            yield item.value
+    """The strings that are written in an expression, such as a list or a sum of lists."""
+    for item in ast.walk(node):
+        text = _text(item)
+        if text is not None:
+            yield text
+
+
+def _text(node: ast.AST | None) -> str | None:
+    """A string that is written out."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
