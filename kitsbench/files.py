@@ -51,7 +51,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-NO_FOLDER = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
+NO_FOLDER = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ELOOP)
 
 
 def disk_trouble(error: BaseException) -> str | None:
@@ -81,10 +81,16 @@ def disk_trouble(error: BaseException) -> str | None:
 
 def path_trouble(error: OSError) -> str | None:
     """Sentence for a user about a path that leads nowhere; None where the error is another one."""
-    if error.errno not in NO_FOLDER or not error.filename:
+    place = error.filename2 or error.filename  # the second is where a file was to be moved to
+    if error.errno not in NO_FOLDER or not place:
         return None
+    if error.errno == errno.EISDIR:
+        return (
+            f"{place} cannot be read or written ({error.strerror}): a file belongs there. "
+            "Remove the folder, or choose another path."
+        )
     return (
-        f"{error.filename} cannot be read or written ({error.strerror}): part of the path is "
+        f"{place} cannot be read or written ({error.strerror}): part of the path is "
         "missing, is a file, or is a link to nothing. Choose another path."
     )
 

@@ -10,6 +10,7 @@ import pytest
 from command_line import call_kitsbench, run_kitsbench
 
 from kitsbench.cli import VERBS
+from kitsbench.files import path_trouble, write_text
 
 
 @pytest.mark.parametrize("module", ["kitsbench", "kitsbench.cli", "kitsbench.registry"])
@@ -67,3 +68,14 @@ def test_a_path_that_leads_nowhere_is_named(tmp_path, place):
     assert done.code == 2
     assert "Choose another path" in done.err
     assert str(tmp_path / place.split("/")[0]) in done.err
+
+
+def test_a_folder_where_a_file_belongs_is_named(tmp_path):
+    """A file is written under another name first, of which nobody knows."""
+    (tmp_path / "board.json").mkdir()
+    with pytest.raises(IsADirectoryError) as refused:
+        write_text(tmp_path / "board.json", "mine")
+    said = path_trouble(refused.value)
+    assert said is not None
+    assert said.startswith(f"{tmp_path / 'board.json'} cannot be read or written (Is a directory)")
+    assert "Remove the folder" in said
