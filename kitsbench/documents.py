@@ -102,13 +102,12 @@ class Document(Part):
     def _check_version(cls, path: Path, content: dict[str, Any]) -> None:
         known = cls.model_fields[VERSION_KEY].default
         found = content.get(VERSION_KEY)
-        # A boolean is an integer to Python, and no version.
-        if isinstance(found, int) and not isinstance(found, bool) and found > known:
+        if type(found) is int and found > known:  # to Python, True and 1.0 are 1, but no versions
             raise DataError(
                 f"{path}: the key {VERSION_KEY} is {_shown(found)}; this kitsbench reads up to "
                 f"{known}.\nA newer kitsbench wrote it: update this one."
             )
-        if found != known or isinstance(found, bool):
+        if type(found) is not int or found != known:
             what = f"is {_shown(found)}" if VERSION_KEY in content else "is missing"
             raise DataError(
                 f"{path}: the key {VERSION_KEY} {what}; it must be {known}. An earlier kitsbench "
@@ -142,11 +141,13 @@ def _sentence(fault: ErrorDetails, content: dict[str, Any]) -> str:
     keys = _keys(fault["loc"], content)
     if fault["type"] == "missing":
         return f"the key {'.'.join([*keys, str(fault['loc'][-1])])} is missing."
-    key = ".".join(keys)
+    key = _printable(".".join(keys))
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"the key {key} is not known."
     if fault["type"] == "json_invalid":
-        return "it is nested too deep."  # whatever else JSON can be was read once already
+        # Whatever else is no JSON was refused when it was read the first time.
+        deep = "recursion" in fault["msg"]
+        return "it is nested too deep." if deep else "it holds half of a character (a surrogate)."
     if fault["type"] == "value_error":  # a rule of ours, in our words
         rule = fault["msg"].removeprefix("Value error, ")
         return f"the key {key} is wrong: {rule}." if key else f"{rule}."
@@ -165,6 +166,12 @@ def _keys(place: tuple[int | str, ...], content: Any) -> list[str]:
         content = content[part]
         found.append(str(part))
     return found
+
+
+def _printable(key: str) -> str:
+    """A key in one line, whatever characters somebody gave it."""
+    shown = key if key.isprintable() else repr(key)[1:-1]
+    return shown if len(shown) <= 120 else shown[:117] + "..."
 
 
 def _shown(value: Any) -> str:
