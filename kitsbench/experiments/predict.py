@@ -14,7 +14,7 @@ from kitsbench.data.datasets.patients import patient, record_prediction, shows_p
 from kitsbench.data.preparation.volumes import Loaded, load_case
 from kitsbench.errors import DataError, KitsbenchError, UsageError
 from kitsbench.experiments.plan.entrants import task_of
-from kitsbench.experiments.records import ExperimentRecord, TrialRecord, Triple
+from kitsbench.experiments.records import TRIAL_AGAIN, ExperimentRecord, TrialRecord, Triple
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import load_trained, mirrored
@@ -107,7 +107,9 @@ def find_trials(name: str, workdir: Path, folds: Sequence[int] | None = None) ->
     for path in (Path(name), Path(name).parent, Path(name).parent.parent):
         if (path / "trial.json").is_file():
             return Chosen((path,))
-    found = sorted(p.parent for p in (workdir / "trials").glob(f"{name}*/trial.json"))
+    # Not globbed by the name, which may hold a path or stars.
+    files = (workdir / "trials").glob("*/trial.json")
+    found = sorted(file.parent for file in files if file.parent.name.startswith(name))
     if len(found) == 1:
         return Chosen((found[0],))
     if not found:
@@ -306,6 +308,11 @@ def _task(folder: Path) -> TrialTask:
     """Rebuild what running the trial needed from its ``trial.json``."""
     trial = TrialRecord.read(folder / "trial.json")
     identity, context = trial.identity, trial.context
+    if Path(folder).resolve().name != trial.id:
+        raise DataError(
+            f"{folder / 'trial.json'}: the key id is '{trial.id}', which is not its folder's name."
+            f"\n{TRIAL_AGAIN}"
+        )
     registered = load(context.location)
     if registered.source_hash != identity.source_hash:
         raise DataError(

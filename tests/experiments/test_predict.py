@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -192,10 +194,9 @@ def test_nothing_is_overwritten_without_being_asked(trial, phantom, tmp_path):
     assert call_kitsbench(*arguments, "--overwrite").code == 0
 
 
-def test_an_unknown_trial_says_where_it_looked(tmp_path, phantom):
-    done = call_kitsbench(
-        "predict", "feed", scan_of(phantom), "-o", tmp_path, "--workdir", tmp_path
-    )
+@pytest.mark.parametrize("name", ["feed", "/nowhere/feed", "**", "../feed"])
+def test_an_unknown_trial_says_where_it_looked(tmp_path, phantom, name):
+    done = call_kitsbench("predict", name, scan_of(phantom), "-o", tmp_path, "--workdir", tmp_path)
     assert done.code == 2
     assert str(tmp_path) in done.err
 
@@ -282,3 +283,14 @@ def test_a_scan_may_have_any_format(trial, unknown_scan, tmp_path):
     done = call_kitsbench("predict", name, folder, "-o", out, "--workdir", workdir)
     assert done.code == 2
     assert "holds no DICOM series" in " ".join(done.err.split())
+
+
+def test_a_trial_in_a_folder_of_another_name_is_refused(trial, finished, unknown_scan, tmp_path):
+    """Its weights and scores may be another trial's."""
+    workdir, name = trial
+    copied = shutil.copytree(Path(workdir) / "trials" / name, tmp_path / "trials" / ("0" * 16))
+    done = call_kitsbench("predict", copied, unknown_scan, "-o", tmp_path / "out")
+    assert done.code == 2
+    first, remedy = done.err.strip().splitlines()
+    assert f"{copied / 'trial.json'}: the key id is '{name}'" in first
+    assert remedy.startswith("Delete the folder of this trial")
