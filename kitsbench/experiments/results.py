@@ -30,6 +30,7 @@ from kitsbench.experiments.records import (
 from kitsbench.experiments.tables import CURVE, SCORES, read_table
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.metrics import TRUTH_EMPTY, UNDEFINED, Value, find
+from kitsbench.statistics import validate_scores
 
 SCORE_COLUMNS = [
     "dataset",
@@ -219,7 +220,7 @@ def load_results(workdir: str | Path) -> Results:
         workdir=workdir,
         experiment=experiment,
         trials=trials,
-        scores=_collect_scores(trials, experiment.dataset.name),
+        scores=_collect_scores(trials, experiment),
         curves=_collect_curves(trials),
         profiles=_read_profiles(workdir / "profiles"),
     )
@@ -238,18 +239,46 @@ def _read_profiles(folder: Path) -> dict[str, ProfileRecord]:
     return {profile.name: profile for profile in found}
 
 
-def _collect_scores(trials: list[StoredTrial], dataset: str) -> pd.DataFrame:
-    parts = []
-    for trial in trials:
-        if trial.state == "finished":
-            parts.append(_stamp(read_table(trial.folder.scores, SCORES), trial))
+def _collect_scores(trials: list[StoredTrial], experiment: ExperimentRecord) -> pd.DataFrame:
+    done = [trial for trial in trials if trial.state == "finished"]
+    parts = [_read_scores(trial, experiment.protocols) for trial in done]
     if not parts:
         return pd.DataFrame(columns=SCORE_COLUMNS)
     scored = pd.concat(parts, ignore_index=True)
     penalties = [_failed_scores(t, scored) for t in trials if t.state == "failed"]
     scores = pd.concat([scored, *penalties], ignore_index=True)
-    scores.insert(0, "dataset", dataset)
+    scores.insert(0, "dataset", experiment.dataset.name)
     return scores[SCORE_COLUMNS]
+
+
+def _read_scores(trial: StoredTrial, protocols: tuple[str, ...]) -> pd.DataFrame:
+    """Scores of a finished trial: of every case that it tests and by every protocol.
+
+    A mean over fewer cases would be another mean, so a table that lacks some is damaged.
+    """
+    file, record = trial.folder.scores, trial.record
+    table = _stamp(read_table(file, SCORES), trial)
+    tested = set(record.context.test_cases) if record else set()
+    for protocol in protocols:
+        rows = table[table["protocol"] == protocol]
+        if rows.empty and len(table):
+            raise DataError(
+                f"{file}: there are no scores by {protocol}, which experiment.json asks for; "
+                f"there are some by {' and '.join(sorted(set(table['protocol'])))}.\n"
+                "A trial is scored when it is trained: run again with that --protocol, or train "
+                "in another --workdir."
+            )
+        if found := sorted(set(rows["case"]) ^ tested):
+            what = "has" if found[0] not in tested else "lacks"
+            raise DataError(
+                f"{file}: the column case {what} {found[0]} for {protocol}; trial.json tests "
+                f"{len(tested)} cases.\n{TRIAL_AGAIN}"
+            )
+    try:
+        validate_scores(table)
+    except DataError as error:
+        raise DataError(f"{file}, {error}\n{TRIAL_AGAIN}") from error
+    return table
 
 
 def _stamp(table: pd.DataFrame, trial: StoredTrial) -> pd.DataFrame:

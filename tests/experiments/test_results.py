@@ -175,7 +175,7 @@ def test_a_fold_on_which_nobody_finished_is_not_left_out(tmp_path):
 def test_a_planned_trial_that_never_started_is_pending(tmp_path):
     workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=2, seeds=1))
     file = workdir / "experiment.json"
-    more = PlannedTrial(id="never-started", name="a", fold=1, seed=1)
+    more = PlannedTrial(id="0123456789abcdef", name="a", fold=1, seed=1)
     planned = ExperimentRecord.read(file).trials
     change(file, ExperimentRecord, seeds=2, trials=(*planned, more))
     last = load_results(workdir).trials[-1]
@@ -194,3 +194,42 @@ def test_a_damaged_file_is_named(tmp_path, name):
     next(workdir.glob(f"trials/*/{name}")).write_text("[1,")
     with pytest.raises(DataError, match=name):
         load_results(workdir)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (
+            lambda t: t[t["case"] != t["case"].iloc[0]],
+            "the column case lacks case_00000 for kits19",
+        ),
+        (lambda t: t.iloc[:0], "the column case lacks case_00000"),
+        (
+            lambda t: pd.concat([t, t.tail(1).assign(case="zz")]),
+            "the column case has zz for labels",
+        ),
+        (lambda t: pd.concat([t, t]), "repeats row 1"),
+        (lambda t: t.assign(status="joy"), "holds 'joy'"),
+        (lambda t: t.assign(value=math.inf), "is infinite"),
+        (lambda t: t.assign(value=7.0), "lies between 0 and 1"),
+    ],
+)
+def test_scores_that_no_trial_can_have_written_are_refused(tmp_path, spoil, words):
+    """A case less would be another mean, and nobody would see it."""
+    workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=1, seeds=1, predictions=False))
+    (file,) = workdir.glob("trials/*/scores.parquet")
+    write_table(file, spoil(pd.read_parquet(file)), SCORES)
+    with pytest.raises(DataError, match=words) as refused:
+        load_results(workdir)
+    first, remedy = str(refused.value).splitlines()
+    assert first.startswith(f"{file}")
+    assert remedy.startswith("Delete the folder of this trial and run")
+
+
+def test_trials_that_were_scored_by_another_protocol_are_named_with_what_to_do(tmp_path):
+    workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=1, seeds=1, predictions=False))
+    file = workdir / "experiment.json"
+    change(file, ExperimentRecord, protocol="kits21", protocols=("kits21", "labels"))
+    with pytest.raises(DataError, match=r"no scores by kits21.*by kits19 and labels") as refused:
+        load_results(workdir)
+    assert "run again with that --protocol" in str(refused.value).splitlines()[1]
