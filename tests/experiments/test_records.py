@@ -169,6 +169,7 @@ def test_a_file_of_another_version_is_named_with_what_to_do(finished, tmp_path, 
         (0, "schema_version is 0; it must be 1"),
         ("1", "schema_version is '1'; it must be 1"),
         (True, "schema_version is True; it must be 1"),
+        (1.0, r"schema_version is 1\.0; it must be 1"),
         (None, "schema_version is None; it must be 1"),
     ):
         file.write_bytes(original)
@@ -205,6 +206,8 @@ def test_a_failed_trial_gives_a_reason_and_no_other_does(workdir):
         ("experiment.json", "recipe_mode", "own"),
         ("experiment.json", "entrants.0.status", "fine"),
         ("experiment.json", "entrants.0.combine", "median"),
+        ("experiment.json", "trials.0.id", "../../elsewhere"),
+        ("experiment.json", "trials.0.id", "0123456789abcdef\n"),
     ],
 )
 def test_words_of_closed_sets_are_refused_by_their_key(workdir, pattern, place, value):
@@ -252,3 +255,43 @@ def test_a_trial_that_is_not_what_its_id_says_is_refused(workdir, place, value, 
     with pytest.raises(DataError, match=words) as refused:
         TrialRecord.read(file)
     assert len(str(refused.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda c: c["entrants"].append(c["entrants"][0]), "the key entrants names a twice"),
+        (lambda c: c["trials"].append(c["trials"][0]), "the key trials names [0-9a-f]{16} twice"),
+        (
+            lambda c: c["trials"].append({**c["trials"][0], "id": "0123456789abcdef"}),
+            "the key trials names a, fold 0, seed 0 twice",
+        ),
+        (lambda c: c.update(protocol="kits21"), "the key protocols lacks kits21"),
+    ],
+)
+def test_an_experiment_that_contradicts_itself_is_refused(workdir, spoil, words):
+    file = workdir / "experiment.json"
+    damage(file, spoil)
+    with pytest.raises(DataError, match=words) as refused:
+        ExperimentRecord.read(file)
+    assert len(str(refused.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('"mood\\n\\u202e": 1', r"the key mood\\n\\u202e is not known"),
+        (f'"{"x" * 5000}": 1', r"the key x+\.\.\. is not known"),
+        ('"mood": "\\ud800"', "half of a character"),
+        (f'"mood": {"[" * 300}{"]" * 300}', "nested too deep"),
+    ],
+)
+def test_whatever_the_characters_of_a_file_two_lines_tell(workdir, text, words):
+    file = next(workdir.glob("trials/*/status.json"))
+    file.write_text(file.read_text(encoding="utf-8").replace("{", "{" + text + ",", 1))
+    with pytest.raises(DataError, match=words) as refused:
+        Status.read(file)
+    message = str(refused.value)
+    assert len(message.splitlines()) == 2
+    assert message.replace("\n", "").isprintable()
+    assert len(message) < 600

@@ -72,9 +72,9 @@ class EntrantRecord(Part):
 
 
 class PlannedTrial(Part):
-    """A trial of an experiment, known before it has a folder."""
+    """A trial of an experiment, known before it has a folder, whose name is the id."""
 
-    id: str
+    id: str = Field(pattern=r"^[0-9a-f]{16}$")
     name: str
     fold: int = Field(ge=0)
     seed: int = Field(ge=0)
@@ -172,7 +172,17 @@ class ExperimentRecord(Document):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        known = {entrant.name for entrant in self.entrants}
+        known = [entrant.name for entrant in self.entrants]
+        places = [(trial.name, trial.fold, trial.seed) for trial in self.trials]
+        for key, names in (
+            ("entrants", known),
+            ("trials", [trial.id for trial in self.trials]),
+            ("trials", [f"{name}, fold {fold}, seed {seed}" for name, fold, seed in places]),
+        ):
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise ValueError(f"the key {key} names {twice} twice")
+        if self.protocol not in self.protocols:
+            raise ValueError(f"the key protocols lacks {self.protocol}, which is the key protocol")
         if stranger := next((t.name for t in self.trials if t.name not in known), None):
             raise ValueError(f"the key trials has one of '{stranger}', which is no entrant")
         if (self.recipe is None) != (self.recipe_mode == "paper"):
