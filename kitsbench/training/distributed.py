@@ -29,7 +29,7 @@ from kitsbench.training.clock import DeviceClock
 PATIENCE = timedelta(hours=6)  # others wait while the first process scores whole volumes
 
 
-def check_batch(batch: int, world_size: int, label: str) -> None:
+def check_batch(batch: int, world_size: int, name: str) -> None:
     """A batch must be shared out among the processes without a rest.
 
     Raises
@@ -39,7 +39,7 @@ def check_batch(batch: int, world_size: int, label: str) -> None:
     """
     if batch % world_size:
         raise UsageError(
-            f"{label} trains with batches of {batch}, which {world_size} processes cannot share "
+            f"{name} trains with batches of {batch}, which {world_size} processes cannot share "
             f"evenly. Choose a --world-size that divides {batch}, or another --batch."
         )
 
