@@ -185,7 +185,8 @@ def _export_case(
     if all(target.exists() for target in targets):
         return
     # All is read, whether it is written anew or copied: a damaged case is damaged in nnU-Net too.
-    label = read_label(mask, labels, axes_onto(mask, image.affine))
+    onto = axes_onto(mask, image.affine)
+    label = read_label(mask, labels, onto)
     check_content(mask, label, labels)
     scan, _ = read_image(image)
     # What is written here is so in single precision, and nnU-Net turns image and mask each by its
@@ -199,7 +200,8 @@ def _export_case(
             _write(targets[0], image.axes.from_zyx(scan), image.affine)
     if not targets[1].exists():
         # nnU-Net compares the spacings of image and mask more strictly than a scanner's rounding.
-        alike = np.allclose(image.spacing, mask.spacing, rtol=1e-6) and axes == mask.axes
+        alike = np.allclose(image.spacing, mask.spacing, rtol=1e-6)
+        alike = alike and axes == image.axes == mask.axes == onto
         if alike and _plain(mask) and mask.dtype.kind in "iu":
             _bring(case.label, targets[1], link)
         elif axes == image.axes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from multiprocessing import dummy
 from types import SimpleNamespace
 
@@ -220,7 +221,41 @@ def test_image_and_mask_are_turned_alike_where_rounding_names_the_axes(
     nibabel.save(masked(label, affine), data / "segmentation.nii.gz")
     done = export(open_dataset(folder), tmp_path / NAME)
     assert "case_00000" in done.cases
+    _see_that_both_are_turned_alike(tmp_path / NAME)
+
+
+@pytest.mark.parametrize("beyond", [1e-6, -1e-6])
+@pytest.mark.parametrize("stored", list(product((False, True), repeat=3)), ids=str)
+def test_a_mask_stored_otherwise_is_not_taken_as_it_is_by_its_own_affine(
+    folder, tmp_path, stored, beyond
+):
+    """Turned by its own last digits, a mask with other axes may look like one with the same."""
+    swapped, *flipped = stored
+    label = kidneys()
+    image = np.where(label > 0, 100, -50).astype(np.int16)
+    image[0, 0, 0] = -1000
+    tie = np.diag([2, 2, 3, 1.0])
+    tie[:2, :2] = np.sqrt(2) * np.array([[1, -1], [1, 1]])
+    moved = tie.copy()
+    moved[:2, :2] += beyond * np.array([[1, 1], [-1, 1]])
+    mask = label
+    for axis in np.flatnonzero(flipped):
+        mask = np.flip(mask, axis)
+        back = np.eye(4)
+        back[axis, axis], back[axis, 3] = -1, label.shape[axis] - 1
+        moved = moved @ back
+    if swapped:
+        mask, moved = mask.swapaxes(0, 1), moved[:, [1, 0, 2, 3]]
+    data = folder / "data" / "case_00000"
+    nibabel.save(nibabel.Nifti1Image(image, tie), data / "imaging.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(mask, moved), data / "segmentation.nii.gz")
+    done = export(open_dataset(folder), tmp_path / NAME)
+    assert "case_00000" in done.cases
+    _see_that_both_are_turned_alike(tmp_path / NAME)
+
+
+def _see_that_both_are_turned_alike(out):
     files = ("imagesTr/case_00000_0000.nii.gz", "labelsTr/case_00000.nii.gz")
-    turned = [nibabel.as_closest_canonical(nibabel.load(tmp_path / NAME / f)) for f in files]
+    turned = [nibabel.as_closest_canonical(nibabel.load(out / file)) for file in files]
     scan, mask = (np.asarray(one.dataobj) for one in turned)
     np.testing.assert_array_equal(scan > 50, mask > 0)
