@@ -30,7 +30,6 @@ from kitsbench.experiments.records import (
 from kitsbench.experiments.tables import CURVE, SCORES, read_table
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.metrics import TRUTH_EMPTY, UNDEFINED, Value, find
-from kitsbench.statistics import validate_scores
 
 SCORE_COLUMNS = [
     "dataset",
@@ -254,7 +253,8 @@ def _collect_scores(trials: list[StoredTrial], experiment: ExperimentRecord) -> 
 def _read_scores(trial: StoredTrial, protocols: tuple[str, ...]) -> pd.DataFrame:
     """Scores of a finished trial: of every case that it tests and by every protocol.
 
-    A mean over fewer cases would be another mean, so a table that lacks some is damaged.
+    A mean over fewer cases would be another mean, so a table that lacks some is damaged. What the
+    values may be is left to the statistics: a report says it and shows the rest.
     """
     file, record = trial.folder.scores, trial.record
     table = _stamp(read_table(file, SCORES), trial)
@@ -274,10 +274,12 @@ def _read_scores(trial: StoredTrial, protocols: tuple[str, ...]) -> pd.DataFrame
                 f"{file}: the column case {what} {found[0]} for {protocol}; trial.json tests "
                 f"{len(tested)} cases.\n{TRIAL_AGAIN}"
             )
-    try:
-        validate_scores(table)
-    except DataError as error:
-        raise DataError(f"{file}, {error}\n{TRIAL_AGAIN}") from error
+    if (again := table.duplicated(_KEYS)).any():
+        protocol, case, region, metric = table.loc[again, _KEYS].iloc[0]
+        raise DataError(
+            f"{file}: the {region}:{metric} of {case} by {protocol} stands there twice."
+            f"\n{TRIAL_AGAIN}"
+        )
     return table
 
 

@@ -208,13 +208,10 @@ def test_a_damaged_file_is_named(tmp_path, name):
             lambda t: pd.concat([t, t.tail(1).assign(case="zz")]),
             "the column case has zz for labels",
         ),
-        (lambda t: pd.concat([t, t]), "repeats row 1"),
-        (lambda t: t.assign(status="joy"), "holds 'joy'"),
-        (lambda t: t.assign(value=math.inf), "is infinite"),
-        (lambda t: t.assign(value=7.0), "lies between 0 and 1"),
+        (lambda t: pd.concat([t, t]), "of case_00000 by kits19 stands there twice"),
     ],
 )
-def test_scores_that_no_trial_can_have_written_are_refused(tmp_path, spoil, words):
+def test_a_table_with_other_cases_than_the_trial_tests_is_refused(tmp_path, spoil, words):
     """A case less would be another mean, and nobody would see it."""
     workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=1, seeds=1, predictions=False))
     (file,) = workdir.glob("trials/*/scores.parquet")
