@@ -3,7 +3,8 @@
 Evaluation, statistics, experiments, reports, help texts and the docs take every fact about a
 metric from here: its title and unit, its range, which direction is better, the margin of
 equivalence, and what it is worth where a mask is empty or a prediction is missing. Only the
-formulas stand in :mod:`kitsbench.evaluation`. Needs the standard library alone.
+formulas stand in :mod:`kitsbench.evaluation`. Needs the standard library alone. About a metric of
+another tool nothing is guessed: its direction and its range are declared, see :func:`declare`.
 
 A prediction that failed (a crash, a time-out, a damaged file) costs the worst there is, whoever
 scores it: Dice, surface Dice and precision 0, distances the diagonal of the scan. It has earned
@@ -18,8 +19,13 @@ in no mean.
 
 from __future__ import annotations
 
+import difflib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
+
+from kitsbench.errors import UsageError
 
 Value = float | Literal["formula", "diagonal", "true volume"] | None
 """What a score is: a number; ``formula``, whatever the definition gives; ``diagonal``, that of the
@@ -64,8 +70,9 @@ class Metric:
         Ends of the range; None where it is open.
     best : float
         What a perfect prediction scores where the truth holds the region.
-    better : {"higher", "lower", "nearer"}
-        Which of two values is better; ``nearer``: the one nearer to 0.
+    better : {"higher", "lower", "nearer", "undeclared"}
+        Which of two values is better; ``nearer``: the one nearer to 0; ``undeclared``: nobody has
+        said it, and who asks gets an error.
     margin, margin_with_kidney : float or None
         Difference below which two means count as equivalent, in regions of tumours, masses or
         cysts, and in regions that the kidney is part of. None: equivalence is not tested.
@@ -83,7 +90,7 @@ class Metric:
     failed, failed_without : Value
         What a missing prediction costs where the truth holds the region, and where it does not.
     known : bool
-        False for a name that kitsbench only reads, see :func:`find`.
+        False for a metric of another tool, see :func:`declare` and :func:`find`.
     """
 
     name: str
@@ -95,7 +102,7 @@ class Metric:
     low: float | None
     high: float | None
     best: float
-    better: Literal["higher", "lower", "nearer"]
+    better: Literal["higher", "lower", "nearer", "undeclared"]
     margin: float | None = None
     margin_with_kidney: float | None = None
     learned_from: float | None = None
@@ -111,15 +118,48 @@ class Metric:
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether the larger of two values is the better."""
+        """Whether the larger of two values is the better.
+
+        Raises
+        ------
+        UsageError
+            kitsbench does not know the metric, and nobody declared it.
+        """
+        self.check_direction()
         return self.better == "higher"
+
+    @property
+    def worst(self) -> float | None:
+        """The end of the range that is worst; None where that is open."""
+        return {"higher": self.low, "lower": self.high}.get(self.better)
 
     @property
     def limits(self) -> str:
         """The range in words, such as ``between 0 and 1``; empty where both ends are open."""
         if self.low is not None and self.high is not None:
             return f"between {self.low:g} and {self.high:g}"
+        if self.high is not None:
+            return f"at or below {self.high:g}"
         return "" if self.low is None else f"at or above {self.low:g}"
+
+    def check_direction(self) -> None:
+        """Refuse to compare by a metric of which nobody has said what is better.
+
+        Raises
+        ------
+        UsageError
+            It is unknown and undeclared; the message says how to declare it.
+        """
+        if self.better != "undeclared":
+            return
+        likely = did_you_mean(self.name)
+        raise UsageError(
+            f"kitsbench does not know the metric '{self.name}'"
+            f"{f' (did you mean {likely}?)' if likely else ''}, nor which of two values of it is "
+            f"better; it knows {', '.join(METRICS)}.\nTake one of these, or declare it: "
+            "--lower-is-better or --higher-is-better, and its --range LOW:HIGH, such as 0:1, or 0: "
+            "where it has no upper end."
+        )
 
     def holds(self, value: float) -> bool:
         """Whether a value lies in the range."""
@@ -153,6 +193,7 @@ class Metric:
 
     def order(self, value: float) -> float:
         """Key that sorts values, the best first."""
+        self.check_direction()
         if self.better == "higher":
             return -value
         return abs(value) if self.better == "nearer" else value
@@ -346,39 +387,143 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 _UNITS = {"_mm": "mm", "_ml": "ml"}
 
 
-def find(name: str) -> Metric:
+def find(name: str, declared: Mapping[str, Metric] | None = None) -> Metric:
     """Say what is known about a metric's name; every room asks here.
 
     Parameters
     ----------
     name : str
         Any name that a score table may hold.
+    declared : mapping of str to Metric, optional
+        What was declared about metrics of other tools, by :func:`declare`.
 
     Returns
     -------
     Metric
-        One of :data:`METRICS`. For another name, what it is taken for (``known`` is false): a
-        distance or size whose smaller values are better if it ends in ``_mm`` or ``_ml``, a score
-        whose larger values are better otherwise.
+        One of :data:`METRICS` or of those declared. For another name, one that is ``undeclared``:
+        its values can be shown, but who asks which is better gets an error. A name tells nothing:
+        ``wall_s`` may be a time or a score.
     """
     if name in METRICS:
         return METRICS[name]
-    unit = next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
-    missed: Value = "diagonal" if unit else 0
+    if declared is not None and name in declared:
+        return declared[name]
+    return _of_another_tool(name, "undeclared", None, None)
+
+
+def declare(
+    name: str,
+    better: Literal["higher", "lower"],
+    low: float | None = None,
+    high: float | None = None,
+) -> Metric:
+    """Declare a metric that kitsbench does not compute.
+
+    A failed prediction is worth the worst end of the range, where that is closed; where it is
+    open, the score table must give what a failure costs. There is no default margin.
+
+    Parameters
+    ----------
+    name : str
+        As in the score table.
+    better : {"higher", "lower"}
+        Which of two values is better.
+    low, high : float or None
+        Ends of the range, both part of it; None where it is open.
+
+    Raises
+    ------
+    UsageError
+        The range is empty or no range, or kitsbench knows the metric and says otherwise.
+
+    Examples
+    --------
+    >>> declare("ece", "lower", 0, 1).worst
+    1.0
+    """
+    if better not in ("higher", "lower"):
+        raise UsageError(
+            f"The metric '{name}' was declared as {better!r}; say 'higher' or 'lower', whichever "
+            "is better."
+        )
+    ends = [None if end is None else float(end) for end in (low, high)]
+    if any(end is not None and not math.isfinite(end) for end in ends) or (
+        ends[0] is not None and ends[1] is not None and ends[0] >= ends[1]
+    ):
+        raise UsageError(
+            f"The metric '{name}' was declared with the range {_range(low, high)}; its ends must "
+            "be numbers, the lower one first, such as 0:1, or 0: where there is no upper end."
+        )
+    facts = METRICS.get(name)
+    if facts is None:
+        return _of_another_tool(name, better, *ends)
+    # To repeat what is known does no harm; to contradict it would turn a ranking round.
+    if facts.better != better or (ends != [None, None] and ends != [facts.low, facts.high]):
+        word = {"nearer": "nearer to 0"}.get(facts.better, facts.better)
+        lies = f", and it lies {facts.limits}" if facts.limits else ""
+        raise UsageError(
+            f"{name} was declared as {better} is better, range {_range(low, high)}, but kitsbench "
+            f"knows it: {word} is better{lies}. Leave the declaration out, or give another "
+            "metric another name."
+        )
+    return facts
+
+
+def did_you_mean(name: str) -> str | None:
+    """Name the known metric that a name may stand for: ``hd95_mm`` for ``HD95``."""
+    plain = name.strip().lower().replace("-", "_").replace(" ", "_")
+    # A unit or its lack hides the likeness that matters.
+    stems = {known.removesuffix("_mm").removesuffix("_ml"): known for known in METRICS}
+    asked = plain.removesuffix("_mm").removesuffix("_ml")
+    word = _OTHER_NAMES.get(asked, asked)
+    close = difflib.get_close_matches(word, stems, n=1, cutoff=0.75)
+    return stems[close[0]] if close else None
+
+
+_OTHER_NAMES: Final = {
+    "asd": "assd",
+    "average_surface_distance": "assd",
+    "dsc": "dice",
+    "f1": "dice",
+    "false_positives": "lesion_false_positives",
+    "hausdorff": "hd95",
+    "hausdorff95": "hd95",
+    "hausdorff_95": "hd95",
+    "hd_95": "hd95",
+    "nsd": "surface_dice",
+    "ppv": "precision",
+    "sensitivity": "recall",
+    "tpr": "recall",
+}
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return ":".join("" if end is None else f"{end:g}" for end in (low, high))
+
+
+def _of_another_tool(
+    name: str,
+    better: Literal["higher", "lower", "undeclared"],
+    low: float | None,
+    high: float | None,
+) -> Metric:
+    """Describe a metric whose values can only be taken as they are given."""
+    best, worst = {"higher": (high, low), "lower": (low, high)}.get(better, (None, None))
+    missed: Value = "formula" if worst is None else worst
     return Metric(
         name=name,
         title=name,
         meaning="not computed by kitsbench",
         plain="A metric of another tool.",
         source="the score table",
-        unit=unit,
-        low=None,
-        high=None,
-        best=0 if unit else 1,
-        better="lower" if unit else "higher",
-        empty_prediction=missed,
-        false_positive=missed,
-        both_empty=0 if unit else 1,
+        unit=next((unit for end, unit in _UNITS.items() if name.endswith(end)), ""),
+        low=low,
+        high=high,
+        best=math.nan if best is None else best,
+        better=better,
+        empty_prediction="formula",
+        false_positive="formula",
+        both_empty="formula",
         failed=missed,
         failed_without=missed,
         known=False,

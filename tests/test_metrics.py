@@ -13,10 +13,11 @@ from evaluation.save_maps import SPACING, save_map
 from reporting.workdirs import Plan, write_workdir
 from stored_files import change
 
+from kitsbench.errors import UsageError
 from kitsbench.evaluation import get_protocol, score_case, score_failed_case
 from kitsbench.experiments.records import ExperimentRecord
 from kitsbench.experiments.results import load_results
-from kitsbench.metrics import METRICS, find
+from kitsbench.metrics import METRICS, declare, find
 from kitsbench.statistics import Endpoint, validate_scores
 from kitsbench.statistics.table.endpoints import cut
 from kitsbench.statistics.table.policy import penalised, truth_holds_region
@@ -214,16 +215,24 @@ def by_a_table():
 # -- names, help, imports -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "unit", "higher"), [("msd_mm", "mm", False), ("size_ml", "ml", False), ("iou", "", 1)]
-)
-def test_another_tools_metric_is_taken_for_what_its_name_says(name, unit, higher):
+@pytest.mark.parametrize(("name", "unit"), [("msd_mm", "mm"), ("size_ml", "ml"), ("iou", "")])
+def test_another_tools_metric_is_taken_for_nothing(name, unit):
     metric = find(name)
     assert not metric.known
-    assert (metric.unit, metric.higher_is_better) == (unit, higher)
+    assert metric.unit == unit
+    with pytest.raises(UsageError, match=f"does not know the metric '{name}'"):
+        assert metric.higher_is_better
     assert metric.holds(-5)
     assert metric.holds(500)
     assert metric.margin_in("tumor") is None
+
+
+def test_another_tools_metric_is_what_was_declared():
+    iou = declare("iou", "higher", 0, 1)
+    assert find("iou", {"iou": iou}) is iou
+    assert find("dice", {"dice": iou}) is METRICS["dice"]
+    assert (iou.worst, iou.best, iou.at("failed")) == (0, 1, 0)
+    assert not iou.holds(2)
 
 
 def test_the_kidney_has_the_smaller_margin():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kitsbench.errors import DataError, UsageError
 from kitsbench.metrics import FAILED
 from kitsbench.statistics.table.endpoints import Endpoint
+from kitsbench.statistics.table.grid import missing_notes, missing_runs
 from kitsbench.statistics.table.policy import analysis_set, penalised, truth_holds_region
 
 Array = NDArray[np.float64]
@@ -38,7 +39,9 @@ class ScoreBlocks:
     values, failed : dict
         By architecture: one array per fold, shape ``(cases, seeds)``.
     notes : list of str
-        What a reader must know: folds left out, unequal seeds, penalties assumed.
+        What a reader must know: folds left out, runs that are missing, penalties assumed.
+    seeds : dict
+        By architecture: for each fold the seeds, in the order of the second axis.
     """
 
     endpoint: Endpoint
@@ -48,6 +51,7 @@ class ScoreBlocks:
     values: dict[str, Blocks]
     failed: dict[str, tuple[NDArray[np.bool_], ...]]
     notes: list[str] = field(default_factory=list)
+    seeds: dict[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
 
     @property
     def n_cases(self) -> int:
@@ -92,6 +96,37 @@ class ScoreBlocks:
             ),
             values={n: tuple(self.values[n][f][keep[f]] for f in kept_folds) for n in names},
             failed={n: tuple(self.failed[n][f][keep[f]] for f in kept_folds) for n in names},
+            seeds={n: tuple(self.seeds[n][f] for f in kept_folds) for n in names},
+        )
+
+    def without_runs(self, runs: Collection[tuple[str, int, int]]) -> ScoreBlocks | None:
+        """Drop runs, each an architecture, a fold and a seed.
+
+        A fold that an architecture has no run of any more leaves for all. None if none is left.
+        """
+        keep = {
+            n: [
+                np.asarray([(n, f, s) not in runs for s in seeds], dtype=bool)
+                for f, seeds in zip(self.folds, self.seeds[n], strict=True)
+            ]
+            for n in self.architectures
+        }
+        kept = [i for i in range(len(self.folds)) if all(flags[i].any() for flags in keep.values())]
+        if not kept:
+            return None
+        return replace(
+            self,
+            folds=tuple(self.folds[i] for i in kept),
+            cases=tuple(self.cases[i] for i in kept),
+            values={n: tuple(self.values[n][i][:, keep[n][i]] for i in kept) for n in keep},
+            failed={n: tuple(self.failed[n][i][:, keep[n][i]] for i in kept) for n in keep},
+            seeds={
+                n: tuple(
+                    tuple(s for s, flag in zip(self.seeds[n][i], keep[n][i], strict=True) if flag)
+                    for i in kept
+                )
+                for n in keep
+            },
         )
 
 
@@ -118,7 +153,8 @@ def choose_table(
     Raises
     ------
     UsageError
-        The endpoint, the protocol or the dataset is not in the table, or the choice is open.
+        The endpoint, the protocol or the dataset is not in the table, the choice is open, or
+        nobody has said which of two values of the metric is better.
     """
     wanted = _is(scores, endpoint)
     if not wanted.any():
@@ -128,6 +164,7 @@ def choose_table(
             f"The table has no scores of {endpoint.name}; choose an endpoint among "
             f"{', '.join(names)}."
         )
+    endpoint.facts.check_direction()
     for column, choice in (("dataset", dataset), ("protocol", protocol)):
         found = sorted(scores.loc[wanted, column].unique())
         if choice is None and column == "protocol" and len(found) == 2:
@@ -174,8 +211,15 @@ def score_blocks(
     ------
     DataError
         A case has no row for a run that scored its fold, no fold is common to all
-        architectures, or no case holds the region or can have the metric.
+        architectures, no case holds the region or can have the metric, or nobody has said
+        which of two values of the metric is better.
     """
+    if endpoint.facts.better == "undeclared":
+        # Of a primary endpoint, choose_table has said more.
+        raise DataError(
+            f"{endpoint.name}: kitsbench does not know this metric, and nobody declared which of "
+            "two values is better."
+        )
     if positive is None:
         # Rows of every metric tell it: one that is undefined on a case may leave the case out.
         positive = truth_holds_region(scores[scores["region"] == endpoint.region])
@@ -186,6 +230,7 @@ def score_blocks(
             "as it is for distances on sheared grids. Choose an endpoint that counts voxels."
         )
     names = tuple(sorted(rows["architecture"].unique()))
+    missing = missing_runs(rows)
     rows = analysis_set(rows, endpoint)
     if rows.empty:
         raise DataError(
@@ -202,6 +247,7 @@ def score_blocks(
     cases: list[tuple[str, ...]] = []
     values: dict[str, list[Array]] = {name: [] for name in names}
     failures: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in names}
+    runs: dict[str, list[tuple[int, ...]]] = {name: [] for name in names}
     for fold in folds:
         here = columns["fold"] == fold
         members = np.unique(columns["case"][here].astype(str))
@@ -219,6 +265,7 @@ def score_blocks(
             _check_complete(grid, name, fold, members, seeds, endpoint)
             values[name].append(grid)
             failures[name].append(flags)
+            runs[name].append(tuple(int(seed) for seed in seeds))
     return ScoreBlocks(
         endpoint=endpoint,
         architectures=names,
@@ -226,7 +273,8 @@ def score_blocks(
         cases=tuple(cases),
         values={name: tuple(blocks) for name, blocks in values.items()},
         failed={name: tuple(blocks) for name, blocks in failures.items()},
-        notes=[*notes, *fold_notes, *_seed_notes(values, folds)],
+        notes=[*notes, *fold_notes, *missing_notes(missing)],
+        seeds={name: tuple(found) for name, found in runs.items()},
     )
 
 
@@ -269,14 +317,3 @@ def _check_complete(
         f"gap{'s' * (len(gaps) > 1)} in this fold); a prediction that is missing must be a row "
         "with the status failed, so that it counts."
     )
-
-
-def _seed_notes(values: dict[str, list[Array]], folds: Sequence[int]) -> list[str]:
-    counts = {n: sorted({block.shape[1] for block in blocks}) for n, blocks in values.items()}
-    if len({count for found in counts.values() for count in found}) < 2:
-        return []
-    listing = "; ".join(
-        f"{n}: {found[0] if len(found) == 1 else f'{found[0]} to {found[-1]}'}"
-        for n, found in counts.items()
-    )
-    return [f"Unequal numbers of seeds ({listing}); missing runs are not imputed."]

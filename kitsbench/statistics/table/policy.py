@@ -139,8 +139,29 @@ def penalised(
     rows["value"] = value
     if not lacking.any():
         return rows, notes
+    if not facts.known:
+        return _with_worst_end(rows, endpoint, lacking), notes
     filled, assumed = _with_largest_known(rows, endpoint, lacking)
     return filled, [*notes, *assumed]
+
+
+def _with_worst_end(rows: pd.DataFrame, endpoint: Endpoint, lacking: pd.Series) -> pd.DataFrame:
+    """Fill rows of a declared metric with the worst that its range holds, or ask for a value.
+
+    What another tool gives where both masks are empty is nobody's guess: the best, or nothing.
+    """
+    worst = endpoint.facts.worst
+    open_rows = rows[lacking & ((worst is None) | (rows["status"] == "both_empty"))]
+    if len(open_rows):
+        row = open_rows.iloc[0]
+        raise DataError(
+            f"Case {row['case']} of {row['architecture']} has the status {row['status']} and no "
+            f"{endpoint.name} that could count; kitsbench does not know what that is worth.\n"
+            "Give the value in the table, or the status undefined where no prediction of the case "
+            "can have one; a --range that is closed at its worse end settles failed predictions."
+        )
+    rows.loc[lacking, "value"] = worst
+    return rows
 
 
 def _with_largest_known(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kitsbench.errors import DataError
-from kitsbench.metrics import FAILED, UNDEFINED, find
+from kitsbench.metrics import FAILED, UNDEFINED, Metric, find
 
 REQUIRED = ("architecture", "fold", "seed", "case", "region", "metric", "value")
 """Columns that every score table has."""
@@ -24,13 +24,17 @@ MISSING = ("", "nan", "na", "n/a", "none", "null")
 """What stands in a cell, in small letters, that holds nothing."""
 
 
-def read_scores(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
+def read_scores(
+    paths: str | Path | Iterable[str | Path], *, declared: Mapping[str, Metric] | None = None
+) -> pd.DataFrame:
     """Read one or more long score tables and check them.
 
     Parameters
     ----------
     paths : path or iterable of paths
         CSV (commas, semicolons or tabs) or Parquet (``.parquet``). The tables are put together.
+    declared : mapping of str to Metric, optional
+        As in :func:`validate_scores`.
 
     Returns
     -------
@@ -53,10 +57,12 @@ def read_scores(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
         first = 2 if file.suffix.lower() != ".parquet" else 1
         word = "line" if first == 2 else "row"
         places += [f"{file}, {word} {number}" for number in range(first, first + len(table))]
-    return _validated(pd.concat(tables, ignore_index=True), places)
+    return _validated(pd.concat(tables, ignore_index=True), places, declared)
 
 
-def validate_scores(scores: pd.DataFrame) -> pd.DataFrame:
+def validate_scores(
+    scores: pd.DataFrame, *, declared: Mapping[str, Metric] | None = None
+) -> pd.DataFrame:
     """Check a long score table and give its columns their types.
 
     Parameters
@@ -64,6 +70,9 @@ def validate_scores(scores: pd.DataFrame) -> pd.DataFrame:
     scores : DataFrame
         Columns ``architecture, fold, seed, case, region, metric, value`` and optionally
         ``status`` (default ``ok``), ``protocol``, ``dataset``. Other columns are left out.
+    declared : mapping of str to Metric, optional
+        What was declared about metrics that kitsbench does not compute, see
+        :func:`kitsbench.metrics.declare`; their values must lie in the declared range.
 
     Returns
     -------
@@ -80,7 +89,7 @@ def validate_scores(scores: pd.DataFrame) -> pd.DataFrame:
         case lies in two folds. The message names row and column.
     """
     table = _with_columns(scores, "The score table").reset_index(drop=True)
-    return _validated(table, [f"row {number}" for number in range(1, len(table) + 1)])
+    return _validated(table, [f"row {number}" for number in range(1, len(table) + 1)], declared)
 
 
 def read_text_table(file: Path, what: str) -> pd.DataFrame:
@@ -150,7 +159,9 @@ def _with_columns(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table[[column for column in (*REQUIRED, *OPTIONAL) if column in found]]
 
 
-def _validated(table: pd.DataFrame, places: list[str]) -> pd.DataFrame:
+def _validated(
+    table: pd.DataFrame, places: list[str], declared: Mapping[str, Metric] | None
+) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in KEY:
         if name in ("fold", "seed"):
@@ -160,7 +171,8 @@ def _validated(table: pd.DataFrame, places: list[str]) -> pd.DataFrame:
         else:
             columns[name] = pd.Series("", index=table.index, dtype=object)
     columns["status"] = _statuses(table, places)
-    columns["value"] = _values(table["value"], columns["status"], columns["metric"], places)
+    facts = {str(name): find(name, declared) for name in columns["metric"].unique()}
+    columns["value"] = _values(table["value"], columns["status"], columns["metric"], facts, places)
     result = pd.DataFrame(columns)[[*KEY, "value", "status"]]
     _check_duplicates(result, places)
     _check_folds(result, places)
@@ -213,7 +225,11 @@ def _statuses(table: pd.DataFrame, places: list[str]) -> pd.Series:
 
 
 def _values(
-    column: pd.Series, status: pd.Series, metric: pd.Series, places: list[str]
+    column: pd.Series,
+    status: pd.Series,
+    metric: pd.Series,
+    facts: Mapping[str, Metric],
+    places: list[str],
 ) -> np.ndarray:
     numbers = _numbers(column)
     empty = column.isna().to_numpy() | column.map(
@@ -238,7 +254,6 @@ def _values(
             f"{places[wrong[0]]}: column 'value' is empty, but the status is ok; give the value, "
             f"or say in the column status why there is none ({', '.join(STATUSES[1:])})."
         )
-    facts = {name: find(name) for name in metric.unique()}
     low, high = (
         metric.map({name: getattr(one, end) for name, one in facts.items()}).to_numpy(dtype=float)
         for end in ("low", "high")

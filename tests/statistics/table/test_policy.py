@@ -7,7 +7,8 @@ import pytest
 from score_tables import long_table
 
 from kitsbench.errors import DataError
-from kitsbench.statistics import compare, summarise
+from kitsbench.metrics import declare
+from kitsbench.statistics import Endpoint, compare, summarise
 
 
 def table(metric, region="tumor", low=1.0):
@@ -28,17 +29,50 @@ def test_a_failed_distance_costs_where_there_was_nothing_to_find_too():
     assert means(data[first]) == {"arch0": 400, "arch1": 400}
 
 
-@pytest.mark.parametrize("metric", ["lesion_false_positives", "msd_mm"])
-def test_a_failure_of_unknown_cost_does_not_pay(metric):
-    data = table(metric)
+def test_a_failure_of_unknown_cost_does_not_pay():
+    data = table("lesion_false_positives")
     data.loc[0, ["value", "status"]] = [np.nan, "failed"]
     data.loc[60, ["value", "status"]] = [3.0, "ok"]
-    found = compare(data, f"tumor:{metric}")
+    found = compare(data, "tumor:lesion_false_positives")
     assert any("1 failed row without a penalty" in text for text in found.warnings)
     assert {row["architecture"]: row["mean"] for row in found.ranking} == {
         "arch0": pytest.approx(3 + 4 / 60),  # 5, the largest of the table, in place of 1
         "arch1": pytest.approx(3 + 2 / 60),
     }
+
+
+@pytest.mark.parametrize(("better", "worst"), [("lower", 9.0), ("higher", -1.0)])
+def test_a_failure_costs_the_worst_end_of_a_declared_range(better, worst):
+    data = table("ece")
+    data.loc[0, ["value", "status"]] = [np.nan, "failed"]
+    data.loc[1, ["value", "status"]] = [3.0, "timeout"]
+    data.loc[2, ["value", "status"]] = [np.nan, "empty_prediction"]
+    endpoint = Endpoint("tumor", "ece", declare("ece", better, -1, 9))
+    found = {row["architecture"]: row["mean"] for row in compare(data, endpoint).ranking}
+    assert found["arch0"] == pytest.approx(3 - (1 + 2 + 3) / 60 + 3 * worst / 60)
+    assert compare(data, endpoint).ranking[0]["architecture"] == (
+        "arch0" if better == "higher" and worst > 3 else "arch1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "ends"),
+    [
+        ("failed", np.nan, (0, None)),
+        ("failed", 0.0, (0, None)),  # a crash that carries the best there is
+        ("empty_prediction", np.nan, (None, None)),
+        ("both_empty", np.nan, (0, 9)),  # the best, or nothing: nobody's guess
+    ],
+)
+def test_a_declared_metric_without_a_worst_end_must_be_given(status, value, ends):
+    data = table("wall_s")
+    data.loc[data["case"] == "case_00000", ["value", "status"]] = [value, status]
+    endpoint = Endpoint("tumor", "wall_s", declare("wall_s", "lower", *ends))
+    with pytest.raises(DataError) as told:
+        compare(data, endpoint)
+    first, second = str(told.value).splitlines()
+    assert first.startswith(f"Case case_00000 of arch0 has the status {status} and no tumor:wall_s")
+    assert second.startswith("Give the value in the table")
 
 
 def test_false_positives_that_nobody_else_made_do_not_set_the_cost():

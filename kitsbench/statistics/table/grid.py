@@ -1,0 +1,115 @@
+"""The grid of folds and seeds that an experiment was planned on, and what is missing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class MissingRuns:
+    """What an architecture lacks of its grid of folds and seeds.
+
+    Attributes
+    ----------
+    architecture : str
+        Display name.
+    missing : tuple of (int, int)
+        Folds and seeds, in rising order.
+    planned : int
+        Trials of the whole grid.
+    """
+
+    architecture: str
+    missing: tuple[tuple[int, int], ...]
+    planned: int
+
+    @property
+    def sentence(self) -> str:
+        """What is missing, such as ``1 of 10 trials of unet3d is missing (fold 3, seed 1)``."""
+        count = len(self.missing)
+        by_seeds: dict[tuple[int, ...], list[int]] = {}
+        for fold in sorted({fold for fold, _ in self.missing}):
+            seeds = tuple(seed for at, seed in self.missing if at == fold)
+            by_seeds.setdefault(seeds, []).append(fold)
+        places = [
+            f"fold{plural(folds)} {listing(folds)}, seed{plural(seeds)} {listing(seeds)}"
+            for seeds, folds in by_seeds.items()
+        ]
+        more = f"; and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+        return (
+            f"{count} of {self.planned} trial{'s' * (self.planned > 1)} of {self.architecture} "
+            f"{'is' if count == 1 else 'are'} missing ({'; '.join(places[:_SHOWN])}{more})"
+        )
+
+
+def missing_runs(rows: pd.DataFrame) -> list[MissingRuns]:
+    """Tell which runs of the grid of folds and seeds have no scores.
+
+    The grid of an architecture has every fold of the rows. Its seeds are its own, or those of
+    another architecture that has all of them and more: seed 1 is missing where others have it,
+    and nothing is where each architecture numbers its seeds in its own way.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Validated rows of one dataset and protocol, such as those of one endpoint.
+
+    Returns
+    -------
+    list of MissingRuns
+        Of the architectures that lack some, in alphabetical order.
+    """
+    runs = rows[["architecture", "fold", "seed"]].drop_duplicates()
+    folds = sorted(int(fold) for fold in runs["fold"].unique())
+    there: dict[str, set[tuple[int, int]]] = {}
+    for name, fold, seed in runs.itertuples(index=False, name=None):
+        there.setdefault(str(name), set()).add((int(fold), int(seed)))
+    seeds = {name: {seed for _, seed in pairs} for name, pairs in there.items()}
+    sets = {frozenset(own) for own in seeds.values()}
+    found = []
+    for name in sorted(there):
+        wanted = max((other for other in sets if other >= seeds[name]), key=len)
+        grid = [(fold, seed) for fold in folds for seed in sorted(wanted)]
+        lacking = tuple(pair for pair in grid if pair not in there[name])
+        if lacking:
+            found.append(MissingRuns(name, lacking, len(grid)))
+    return found
+
+
+def missing_notes(found: Sequence[MissingRuns]) -> list[str]:
+    """Say in one note which trials are missing; none where none is.
+
+    Parameters
+    ----------
+    found : sequence of MissingRuns
+        From :func:`missing_runs`.
+    """
+    if not found:
+        return []
+    if len(found) <= _SHOWN:
+        said = "; ".join(one.sentence for one in found)
+    else:
+        count = sum(len(one.missing) for one in found)
+        said = (
+            f"{count} trials of {len(found)} architectures are missing "
+            f"({listing([one.architecture for one in found])})"
+        )
+    return [f"{said}; missing runs are not imputed."]
+
+
+def plural(items: Sequence[object]) -> str:
+    """Return the ``s`` of several things."""
+    return "s" * (len(items) > 1)
+
+
+def listing(items: Sequence[object]) -> str:
+    """Return ``a, b and c``; of many things the first."""
+    texts = [str(item) for item in items]
+    if len(texts) > 8:
+        texts = [*texts[:7], f"{len(texts) - 7} more"]
+    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))

@@ -1,0 +1,266 @@
+"""Training runs that are not what the tests take them for: copied or collapsed.
+
+A test takes the runs of an architecture for independent draws of one distribution. A copy of a run
+pretends a draw that never was, and a run that never took off comes from another distribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kitsbench.errors import DataError
+from kitsbench.statistics.table.blocks import ScoreBlocks
+from kitsbench.statistics.table.endpoints import Endpoint
+from kitsbench.statistics.table.grid import listing, plural
+
+COLLAPSED = 0.3
+"""A run at or below this share of the median of its siblings has collapsed."""
+_LEARNED = 0.02  # of the range, where the metric does not say itself what has learned nothing
+
+# Equal scores are a copy only where chance cannot make them equal. Two trained networks agree on
+# a Dice of four digits about once in a hundred cases; on two digits, or on a distance of one
+# voxel, about once in five.
+_FINE, _COARSE = 5, 10
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """A training run: one architecture, fold and seed.
+
+    Attributes
+    ----------
+    architecture : str
+        Display name.
+    fold, seed : int
+        As in the score table.
+    """
+
+    architecture: str
+    fold: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class CollapsedRun:
+    """A run that scores a small part of what its siblings score.
+
+    Attributes
+    ----------
+    run : Run
+        Which.
+    mean : float
+        Its mean over the cases of the fold that did not fail.
+    siblings : float
+        Median of such means over the other runs of the architecture.
+    """
+
+    run: Run
+    mean: float
+    siblings: float
+
+
+# -- copies ---------------------------------------------------------------------------------
+
+
+def check_copies(table: pd.DataFrame, endpoint: Endpoint) -> list[str]:
+    """Refuse a run that is a copy of another of its architecture.
+
+    Two runs of a fold are copies where every score is equal and chance cannot make them so: at
+    least five different values between the ends of the range and finer than two decimals, or ten
+    of any kind. Networks that learned nothing are equal without being copies: those are cases
+    with an empty mask, scores at an end of the range, and runs whose Dice or recall is the same
+    on every case (nothing was marked, or everything). Counts of lesions and shares of them are
+    equal too often to tell anything.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Validated rows of one dataset and protocol, all metrics.
+    endpoint : Endpoint
+        What is compared.
+
+    Returns
+    -------
+    list of str
+        Notes on architectures whose runs are equal: one network under several names.
+
+    Raises
+    ------
+    DataError
+        Two seeds of an architecture are one run.
+    """
+    groups = _equal_runs(table, endpoint)
+    seeds: dict[tuple[str, int, int], list[tuple[int, NDArray[np.float64]]]] = {}
+    names: dict[tuple[str, str], list[tuple[int, NDArray[np.float64]]]] = {}
+    for fold, runs, values in groups:
+        first: dict[str, int] = {}
+        for name, seed in runs:
+            if name in first:
+                seeds.setdefault((name, first[name], seed), []).append((fold, values))
+            else:
+                first[name] = seed
+        leader = runs[0][0]
+        for name in first:
+            if name != leader:
+                names.setdefault((leader, name), []).append((fold, values))
+    tested = table.loc[_of(table, endpoint)]
+    for (name, one, other), found in sorted(seeds.items(), key=lambda item: item[0]):
+        if not _beyond_chance([values for _, values in found]):
+            continue
+        mine = tested[tested["architecture"] == name]
+        folds = sorted({*mine.loc[mine["seed"] == one, "fold"]})
+        where = _where([fold for fold, _ in found], [int(fold) for fold in folds])
+        raise DataError(
+            f"Seeds {one} and {other} of {name} have the same {endpoint.name} on every case"
+            f"{where}: one run, entered twice, which the tests would take for two.\n"
+            f"Leave out seed {other}, or train it again with a seed of its own."
+        )
+    return _one_network(names, endpoint)
+
+
+def _one_network(
+    names: dict[tuple[str, str], list[tuple[int, NDArray[np.float64]]]], endpoint: Endpoint
+) -> list[str]:
+    alike: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for (leader, name), found in sorted(names.items(), key=lambda item: item[0]):
+        if _beyond_chance([values for _, values in found]):
+            folds = tuple(sorted({fold for fold, _ in found}))
+            alike.setdefault((leader, folds), []).append(name)
+    return [
+        f"{listing([leader, *others])} have runs with the same {endpoint.name} on every case of "
+        f"fold{plural(folds)} {listing(folds)}: one network under {1 + len(others)} names?"
+        for (leader, folds), others in alike.items()
+    ]
+
+
+def _equal_runs(
+    table: pd.DataFrame, endpoint: Endpoint
+) -> list[tuple[int, list[tuple[str, int]], NDArray[np.float64]]]:
+    """Groups of runs of a fold with equal scores: fold, (architecture, seed), telling values."""
+    if endpoint.facts.lesions:
+        return []
+    rows = table[_of(table, endpoint)]
+    names, architecture = np.unique(rows["architecture"].to_numpy(dtype=str), return_inverse=True)
+    case = np.unique(rows["case"].to_numpy(dtype=str), return_inverse=True)[1]
+    fold, seed = rows["fold"].to_numpy(), rows["seed"].to_numpy()
+    order = np.lexsort((case, seed, architecture, fold))
+    rows, keys = rows.iloc[order], np.stack([fold, architecture, seed], axis=1)[order]
+    starts = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]).any(axis=1)])
+    ends = np.r_[starts[1:], len(rows)]
+    cases = case[order]
+    # The same predictions may have been scored, or written, by two programs.
+    values = np.round(rows["value"].to_numpy(dtype=float), 6) + 0.0
+    found: dict[object, list[int]] = {}
+    lengths = dict(zip(starts.tolist(), ends.tolist(), strict=True))
+    for start, end in lengths.items():
+        content = (keys[start, 0], cases[start:end].tobytes(), values[start:end].tobytes())
+        found.setdefault(content, []).append(start)
+    groups = []
+    for members in found.values():
+        if len(members) < 2:
+            continue
+        start = members[0]
+        part = rows.iloc[start : lengths[start]]
+        telling = part.loc[part["status"] == "ok", "value"].to_numpy(dtype=float)
+        at, runs = int(keys[start, 0]), [(str(names[keys[m, 1]]), int(keys[m, 2])) for m in members]
+        if len(telling) and not _trivial(table, endpoint, at, runs[0]):
+            groups.append((at, runs, _inside(telling, endpoint)))
+    return groups
+
+
+def _inside(values: NDArray[np.float64], endpoint: Endpoint) -> NDArray[np.float64]:
+    """Leave out the ends of the range, where scores meet without being copies."""
+    facts = endpoint.facts
+    ends = [end for end in (facts.low, facts.high, facts.best) if end is not None]
+    return np.unique(values[~np.isin(values, ends) & np.isfinite(values)])
+
+
+def _trivial(table: pd.DataFrame, endpoint: Endpoint, fold: int, run: tuple[str, int]) -> bool:
+    """Whether a run marks nothing or everything, so that all such runs are equal."""
+    here = (table["fold"] == fold) & (table["seed"] == run[1])
+    here &= (table["architecture"] == run[0]) & (table["region"] == endpoint.region)
+    scored = table[here & table["status"].eq("ok")]
+    for metric, end in (("dice", 0.0), ("recall", 1.0), ("recall", 0.0)):
+        values = scored.loc[scored["metric"] == metric, "value"]
+        if len(values) > 1 and (values == end).all():
+            return True
+    return False
+
+
+def _beyond_chance(values: Sequence[NDArray[np.float64]]) -> bool:
+    different = np.unique(np.concatenate(values))
+    fine = np.abs(different * 100 - np.round(different * 100)) > 1e-6
+    return int(fine.sum()) >= _FINE or len(different) >= _COARSE
+
+
+def _where(found: Iterable[int], every: list[int]) -> str:
+    folds = sorted(set(found))
+    if folds == every:
+        return "" if len(every) == 1 else f" of all {len(every)} folds"
+    return f" of fold{plural(folds)} {listing(folds)}"
+
+
+# -- collapsed ------------------------------------------------------------------------------
+
+
+def collapsed_runs(blocks: ScoreBlocks) -> list[CollapsedRun]:
+    """List the runs that score 30 % or less of what their siblings score.
+
+    Siblings are the other runs of the architecture: other seeds of the fold, and other folds.
+    They must have learned the endpoint. Where most runs of a fold fall as low, whoever made
+    them, the fold is hard, and no run collapsed. Failed cases are left out: they are told of
+    elsewhere. Metrics without a worst end, such as distances, have no share to speak of.
+
+    Parameters
+    ----------
+    blocks : ScoreBlocks
+        Scores of the endpoint.
+
+    Returns
+    -------
+    list of CollapsedRun
+        In the order of their names.
+    """
+    facts = blocks.endpoint.facts
+    worst, best = facts.worst, facts.best
+    if worst is None or not np.isfinite(best):
+        return []
+    least = abs(best - worst) * _LEARNED
+    if facts.learned_from is not None:
+        least = abs(facts.learned_from - worst)
+    found: list[CollapsedRun] = []
+    fallen: dict[int, list[bool]] = {fold: [] for fold in blocks.folds}
+    for name in blocks.architectures:
+        runs = _run_means(blocks, name)
+        for at, (run, mean) in enumerate(runs):
+            others = [other for index, (_, other) in enumerate(runs) if index != at]
+            if not others:
+                continue
+            siblings = float(np.median(others))
+            low = abs(siblings - worst) >= least
+            low &= abs(mean - worst) <= COLLAPSED * abs(siblings - worst)
+            fallen[run.fold].append(low)
+            if low:
+                found.append(CollapsedRun(run, mean, siblings))
+    hard = {f for f, flags in fallen.items() if len(flags) > 1 and 2 * sum(flags) > len(flags)}
+    return sorted((c for c in found if c.run.fold not in hard), key=lambda c: c.run)
+
+
+def _run_means(blocks: ScoreBlocks, name: str) -> list[tuple[Run, float]]:
+    means = []
+    for index, fold in enumerate(blocks.folds):
+        values = np.where(blocks.failed[name][index], np.nan, blocks.values[name][index])
+        for column, seed in enumerate(blocks.seeds[name][index]):
+            scored = values[:, column][~np.isnan(values[:, column])]
+            if len(scored):
+                means.append((Run(name, fold, seed), float(scored.mean())))
+    return means
+
+
+def _of(table: pd.DataFrame, endpoint: Endpoint) -> pd.Series:
+    return (table["region"] == endpoint.region) & (table["metric"] == endpoint.metric)
