@@ -25,7 +25,7 @@ def test_a_failed_distance_costs_where_there_was_nothing_to_find_too():
     data = table("hd95_mm")
     first = data["case"] == "case_00000"
     data.loc[first, ["status", "value"]] = ["false_positive", 400.0]
-    data.loc[0, ["value", "status"]] = [0.0, "failed"]
+    data.loc[0, ["value", "status"]] = [np.nan, "failed"]
     assert means(data[first]) == {"arch0": 400, "arch1": 400}
 
 

@@ -63,6 +63,7 @@ def test_the_users_table_is_not_changed(table):
 
 
 def test_the_alias_of_a_status(table):
+    table.loc[0, "value"] = 0.0
     found = validate_scores(table.assign(status=["empty_pred"] + ["ok"] * (len(table) - 1)))
     assert found["status"][0] == "empty_prediction"
 
@@ -135,7 +136,11 @@ def test_a_column_twice_is_named(tmp_path, table):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "cannot be read as a long score table"),
+        (
+            b"",
+            r"scores.csv is empty; a long score table has a header[^\n]*\n.*Write the file again",
+        ),
+        (b"\xef\xbb\xbf\n  \n", "is empty"),
         (b"architecture,fold,seed,case,region,metric,value\n", "no rows"),
         (b"\x89PNG\r\n\x1a\n\x00\xff", "cannot be read as a long score table"),
     ],
@@ -148,9 +153,13 @@ def test_files_that_are_no_tables(tmp_path, content, message):
 
 
 def test_a_damaged_parquet_file(tmp_path):
-    (tmp_path / "scores.parquet").write_bytes(b"PAR1 and no more")
+    file = tmp_path / "scores.parquet"
+    file.write_bytes(b"PAR1 and no more")
     with pytest.raises(DataError, match="cannot be read as a long score table"):
-        read_scores(tmp_path / "scores.parquet")
+        read_scores(file)
+    file.write_bytes(b"")
+    with pytest.raises(DataError, match=r"scores.parquet is empty"):
+        read_scores(file)
 
 
 def test_no_file_and_a_folder(tmp_path):
