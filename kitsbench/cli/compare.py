@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitsbench.cli.options import alpha_option, endpoint_option, json_option, protocol_option
+from kitsbench.cli.options import (
+    alpha_option,
+    declared_options,
+    endpoint_option,
+    json_option,
+    protocol_option,
+)
 from kitsbench.cli.output import print_json, tell
 from kitsbench.cli.values import PATH
-from kitsbench.metrics import METRICS
+from kitsbench.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +36,9 @@ def _margins() -> str:
 @click.argument("scores", nargs=-1, required=True, type=PATH)
 @endpoint_option(
     f"The one endpoint that the verdicts are about; METRIC is one of {', '.join(METRICS)}, or "
-    "another of the table."
+    "another of the table that is declared."
 )
+@declared_options
 @click.option(
     "--margin",
     type=float,
@@ -88,6 +95,7 @@ def _margins() -> str:
 def command(
     scores: tuple[Path, ...],
     endpoint: str,
+    declared: dict[str, Metric],
     margin: float | None,
     alpha: float,
     protocol: str | None,
@@ -112,17 +120,17 @@ def command(
     row with the status failed.
     """
     from kitsbench.errors import UsageError
-    from kitsbench.statistics import Rule, compare, read_scores
+    from kitsbench.statistics import Rule, compare, parse_endpoint, read_scores
 
     if cases is not None and not strata:
         raise UsageError(
             "A table of cases was given, but no stratum; declare one with --stratum, such as "
             "--stratum tumor_volume_ml:10,100."
         )
-    table = read_scores(scores)
+    table = read_scores(scores, declared=declared)
     comparison = compare(
         table,
-        endpoint,
+        parse_endpoint(endpoint, declared),
         rule=Rule(
             alpha=alpha,
             conservative=conservative,

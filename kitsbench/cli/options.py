@@ -15,13 +15,17 @@ import click
 from kitsbench.cli.values import (
     DEFAULT_ENDPOINT,
     PATH,
+    Declaration,
     EndpointName,
     Folds,
     Level,
     Patch,
+    Range,
     Spacing,
     SplitRule,
 )
+from kitsbench.errors import UsageError
+from kitsbench.metrics import Metric, declare
 
 Body = Callable[..., Any]
 Option = Callable[[Body], Body]
@@ -239,6 +243,67 @@ def endpoint_option(meaning: str) -> Option:
         metavar="REGION:METRIC",
         help=meaning,
     )
+
+
+def declared_options(body: Body) -> Body:
+    """Add what a metric of another tool is declared by.
+
+    The verb, which takes ``--endpoint`` too, gets it as ``declared``: by name, each metric.
+    """
+
+    @functools.wraps(body)
+    def with_declared(
+        *arguments: Any,
+        endpoint: str,
+        lower: bool,
+        higher: bool,
+        limits: tuple[float | None, float | None] | None,
+        declarations: tuple[Metric, ...],
+        **options: Any,
+    ) -> Any:
+        declared = {metric.name: metric for metric in declarations}
+        name = endpoint.partition(":")[2]
+        if lower and higher:
+            raise UsageError(
+                f"Both --lower-is-better and --higher-is-better were given; {name} can be one only."
+            )
+        if limits is not None and not (lower or higher):
+            raise UsageError(
+                f"A range of {name} was given, but not which of two values is better; add "
+                "--lower-is-better or --higher-is-better."
+            )
+        if lower or higher:
+            declared[name] = declare(name, "lower" if lower else "higher", *(limits or ()))
+        return body(*arguments, endpoint=endpoint, declared=declared, **options)
+
+    options = (
+        click.option(
+            "--lower-is-better",
+            "lower",
+            is_flag=True,
+            help="Declare the endpoint's metric, if it is unknown: smaller values win.",
+        ),
+        click.option(
+            "--higher-is-better", "higher", is_flag=True, help="Declare it: larger values win."
+        ),
+        click.option(
+            "--range",
+            "limits",
+            type=Range(),
+            metavar="LOW:HIGH",
+            help="Its range, such as 0:1, or 0: where it has no upper end; a failed prediction "
+            "costs the worse end.",
+        ),
+        click.option(
+            "--declare",
+            "declarations",
+            type=Declaration(),
+            multiple=True,
+            metavar="METRIC:lower|higher[:LOW:HIGH]",
+            help="The same of another metric of the table. Repeatable.",
+        ),
+    )
+    return functools.reduce(lambda made, option: option(made), reversed(options), with_declared)
 
 
 alpha_option = click.option(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitsbench.errors import UsageError
+from kitsbench.metrics import Metric, declare
 
 DEFAULT_ENDPOINT = "tumor:dice"
 
@@ -123,6 +124,52 @@ class EndpointName(Type):
         from kitsbench.statistics.table.endpoints import parse_endpoint
 
         return parse_endpoint(str(value)).name
+
+
+class Range(Type):
+    """The range of a metric."""
+
+    name = "range"
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> tuple[float | None, float | None]:
+        """Read ``0:1``, or ``0:`` and ``:100`` where an end is open."""
+        if isinstance(value, tuple):
+            return value
+        low, colon, high = str(value).partition(":")
+        try:
+            ends = (_end(low), _end(high))
+        except ValueError:
+            colon = ""
+        if not colon:
+            raise UsageError(
+                f"The range is '{value}'; write LOW:HIGH, such as 0:1, or 0: where the metric has "
+                "no upper end."
+            )
+        return ends
+
+
+class Declaration(Type):
+    """What is declared about a metric that kitsbench does not compute."""
+
+    name = "declaration"
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> Metric:
+        """Read ``ece:lower`` or ``ece:lower:0:1``."""
+        if isinstance(value, Metric):
+            return value
+        name, _, rest = str(value).partition(":")
+        better, colon, ends = rest.partition(":")
+        if not name.strip() or better not in ("lower", "higher"):
+            raise UsageError(
+                f"The declaration is '{value}'; write METRIC:lower or METRIC:higher, and the range "
+                "after it, such as ece:lower:0:1."
+            )
+        low, high = Range().convert(ends, param, ctx) if colon else (None, None)
+        return declare(name.strip(), "lower" if better == "lower" else "higher", low, high)
+
+
+def _end(text: str) -> float | None:
+    return float(text) if text.strip() else None
 
 
 class Level(Type):
