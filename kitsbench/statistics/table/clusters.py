@@ -41,6 +41,10 @@ class Clusters:
         """Clusters over all datasets; those of two datasets are never the same."""
         return len({(dataset, name) for (dataset, _), name in self.of.items()})
 
+    def of_cases(self, dataset: str) -> dict[str, str]:
+        """By case of one dataset, the name of the cluster."""
+        return {case: name for (where, case), name in self.of.items() if where == dataset}
+
 
 def column_of_scores(cluster: str | None, cases: pd.DataFrame | None) -> str | None:
     """Tell which column the score table must keep.

@@ -65,6 +65,8 @@ def test_clusters_of_two_datasets_are_never_the_same(data):
     found = clusters_of(validate_scores(both))
     assert found.count == 12
     assert found.of["one", "case_00000"] == found.of["two", "case_00000"]
+    assert found.of_cases("two")["case_00003"] == "p1"
+    assert len(found.of_cases("two")) == 12
 
 
 def test_cases_that_stand_alone_change_nothing(data):
