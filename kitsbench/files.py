@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import errno
 import hashlib
@@ -123,6 +124,25 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
     write_atomic(path, write)
 
 
+def decode_text(content: bytes) -> str:
+    """Text of a file that somebody else wrote: UTF-8, or what its byte-order mark says.
+
+    Editors of Windows put the mark first, and its shell writes UTF-16.
+
+    Raises
+    ------
+    UnicodeDecodeError
+        It is something else.
+    """
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf16 else "utf-8-sig")
+
+
+def read_text(path: Path) -> str:
+    """Read text that somebody else may have written; see :func:`decode_text`."""
+    return decode_text(Path(path).read_bytes())
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; see :func:`parse_json`."""
     return parse_json(Path(path).read_bytes())
@@ -137,7 +157,7 @@ def parse_json(content: bytes | str) -> Any:
         It is no UTF-8 or no JSON, holds NaN or an infinity, names a key twice, is nested too deep,
         or holds an integer of thousands of digits.
     """
-    text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+    text = decode_text(content) if isinstance(content, bytes) else content
     try:
         return json.loads(
             text, parse_constant=_no_number, parse_int=_integer, object_pairs_hook=_once

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from kitsbench.errors import DataError
+from kitsbench.files import read_text
 from kitsbench.metrics import METRICS
 
 Mode = Literal["matched", "paper"]
@@ -108,7 +109,7 @@ def read_registry(path: Path | None = None) -> tuple[Claim, ...]:
             source = resources.files("kitsbench.claims").joinpath("statements.toml")
             text = source.read_text(encoding="utf-8")
         else:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path)
         claims = _Registry.model_validate(tomllib.loads(text)).claim
     except OSError as error:
         reason = error.strerror or error

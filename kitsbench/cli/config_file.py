@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import click
 
 from kitsbench.cli.values import Folds, Patch, Spacing
 from kitsbench.errors import UsageError
+from kitsbench.files import read_text
 
 EXECUTOR_SECTION = "kitsbench.executor"
 TUNE_SECTION = "kitsbench.tune"
@@ -19,8 +21,7 @@ def _read(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
     if path is None:
         return
     try:
-        with open(path, "rb") as file:
-            content = tomllib.load(file)
+        content = tomllib.loads(read_text(Path(path)))
     except OSError as error:
         raise UsageError(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

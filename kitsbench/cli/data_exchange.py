@@ -71,7 +71,7 @@ def split(dataset: Path, rule: str, out: Path | None, layout: str | None, as_jso
     paper (attention_vnet, msan, scau_unet, cascade_classifier); a ratio such as 90:10; or a file.
     """
     from kitsbench.data.datasets.dataset import open_dataset
-    from kitsbench.data.splits.rules import export_split
+    from kitsbench.data.splits.files import export_split
 
     opened = open_dataset(dataset, layout)
     found = _make(rule, [case.id for case in opened.cases if case.label is not None], opened)

@@ -20,7 +20,7 @@ from kitsbench.cli.options import (
 from kitsbench.cli.output import print_json, tell
 from kitsbench.cli.values import PATH
 from kitsbench.errors import DataError, UsageError
-from kitsbench.files import digest, write_atomic, write_json
+from kitsbench.files import digest, read_text, write_atomic, write_json
 from kitsbench.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def command(
     """Score label maps in PREDICTIONS against those in TRUTH, whoever made them.
 
     Files belong together by case: <case>.nii.gz, <case>/segmentation.nii.gz (KiTS) or
-    labelsTr/<case>.nii.gz (nnU-Net). A prediction must have the shape and affine of its truth.
+    labelsTr/<case>.nii.gz (nnU-Net); capitals, the coding of accents and additions such as _0000
+    or prediction_ do not matter. A prediction must have the shape and affine of its truth.
 
     A wrong shape, affine or name stops everything before it starts. A damaged file or a value
     that is no label fails its own case: the other scores are written, and the exit code is 2.
@@ -114,7 +115,7 @@ def command(
 
     Cases that the model is known to have trained on, in whichever year's KiTS, are refused.
     """
-    from kitsbench.cli.evaluation_cases import TestedFolds, find_leaks
+    from kitsbench.cli.evaluation_cases import TestedFolds, find_leaks, meant
     from kitsbench.cli.evaluation_tables import print_evaluations
     from kitsbench.evaluation import evaluate_protocols, get_protocols, side_by_side
     from kitsbench.evaluation.label_files import find_label_maps
@@ -129,7 +130,7 @@ def command(
     protocols = get_protocols(protocol)
     known = list(find_label_maps(truth, predictions=False))
     folds = TestedFolds(predictions, known, fold, split)
-    chosen = folds.tested if cases is None else _case_names(cases)
+    chosen = folds.tested if cases is None else meant(_case_names(cases), known)
     leaked = find_leaks(
         predictions, truth, known if chosen is None else chosen, trained_on, allow_training_cases
     )
@@ -196,7 +197,10 @@ def _split(text: str) -> list[str]:
 
 def _case_names(text: str) -> list[str]:
     path = Path(text)
-    return _split(path.read_text(encoding="utf-8") if path.is_file() else text)
+    try:
+        return _split(read_text(path) if path.is_file() else text)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8 ({error}). Give a file of names.") from error
 
 
 def _write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kitsbench.errors import DataError
+from kitsbench.scans.names import match_names
 
 
 class TestedFolds:
@@ -52,6 +53,12 @@ class TestedFolds:
                 "(--split splits_final.json), or leave these cases out (--cases)."
             )
         return [int(own[case] or 0) for case in cases]
+
+
+def meant(names: list[str], cases: list[str]) -> list[str]:
+    """Cases that a user's names stand for; a name that means none is kept, to be complained of."""
+    found = match_names(names, cases)
+    return [found.get(name, name) for name in names]
 
 
 def find_leaks(

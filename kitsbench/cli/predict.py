@@ -17,6 +17,7 @@ from kitsbench.cli.options import (
 from kitsbench.cli.output import tell
 from kitsbench.cli.values import PATH
 from kitsbench.errors import DataError, UsageError
+from kitsbench.scans.names import is_hidden
 
 
 @click.command("predict")
@@ -49,14 +50,15 @@ def command(
 
     An image is a NIfTI, NRRD or MetaImage file, any other that torchio reads, or a folder with the
     slices of one DICOM series. Its label map is NIfTI, with the shape, affine and orientation of
-    the image, and the image's name.
+    the image. It has the image's name without nnU-Net's _0000, and imaging.nii.gz that of its
+    folder, so that `kitsbench evaluate` finds its truth.
     """
     from kitsbench.cli.progress import counting
     from kitsbench.experiments.machines.environment import choose_device
     from kitsbench.experiments.predict import (
         find_trials,
         open_trials,
-        output_name,
+        output_names,
         predict_scan,
         record_training,
         training_case,
@@ -64,9 +66,8 @@ def command(
     from kitsbench.isolation import prints_on_stderr
 
     chosen = find_trials(trial, workdir, None if folds == "all" else folds)
-    names = [output_name(image) for image in images]
-    if len(set(names)) < len(names):
-        raise UsageError("Two images have the same name; predict them into different folders.")
+    images = _without_hidden(images)
+    names = output_names(images)
     there = [name for name in names if (out / name).exists()]
     if there and not overwrite:
         raise UsageError(f"{out / there[0]} exists already; choose another folder, or --overwrite.")
@@ -92,3 +93,14 @@ def command(
         bar(len(images), len(images))
     tell(f"{len(images) - failed} of {len(images)} label maps are in {out}.")
     return 2 if failed else 0
+
+
+def _without_hidden(images: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Leave out what a pattern such as DIR/.* brings along: macOS puts ._x beside every x."""
+    shown = tuple(image for image in images if not is_hidden(image.name))
+    hidden = len(images) - len(shown)
+    if hidden and not shown:
+        raise UsageError(f"{images[0]} is a hidden file, no scan. Name the scans themselves.")
+    if hidden:
+        tell(f"{hidden} hidden files, such as ._NAME, are no scans and are left out.", "Note")
+    return shown

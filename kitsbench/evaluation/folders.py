@@ -25,6 +25,7 @@ from kitsbench.evaluation.protocols import (
 )
 from kitsbench.scans.grids import AFFINE_TOLERANCE, place
 from kitsbench.scans.header import Header
+from kitsbench.scans.names import match_names
 from kitsbench.scans.nifti import read_header
 
 Progress = Callable[[int, int, str], None]
@@ -242,11 +243,12 @@ def _pair_up(
 
 
 def _only(true_maps: dict[str, Path], cases: list[str], truth: Path) -> dict[str, Path]:
-    unknown = [case for case in cases if case not in true_maps]
+    meant = match_names(cases, true_maps)
+    unknown = [case for case in cases if case not in meant]
     if unknown or not cases:
         named = ", ".join(unknown) or "none at all"
         raise DataError(f"Cases were asked for that {truth} does not hold: {named}.")
-    return {case: path for case, path in true_maps.items() if case in set(cases)}
+    return {case: path for case, path in true_maps.items() if case in set(meant.values())}
 
 
 def _some(names: Iterable[str]) -> str:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from kitsbench.errors import DataError
+from kitsbench.scans.findings import printable
+from kitsbench.scans.names import TRUTHS, folded, is_hidden, match_names, nifti_stem
 
-_NIFTI = (".nii.gz", ".nii")
-# What the label map is called in a case's own folder: KiTS19 and KiTS23, KiTS21 (majority vote).
-_TRUTH_NAMES = ("segmentation", "aggregated_MAJ_seg", "label", "labels")
-_PREDICTION_NAMES = ("prediction", *_TRUTH_NAMES)
+_PREDICTION_NAMES = ("prediction", *TRUTHS)
 # Folders in which a dataset or a run of some tool keeps its label maps.
 _TRUTH_FOLDERS = ("labelsTr", "labelsTs", "data", "dataset", "kits21/data")
 _PREDICTION_FOLDERS = ("predictions", *_TRUTH_FOLDERS)
-# KiTS19 asked for files called prediction_00210.nii.gz.
-_AFFIXES = re.compile(
-    r"^(?:prediction|pred|segmentation|seg)_|_(?:prediction|pred|segmentation|seg)$"
-)
 
 
 def find_label_maps(folder: Path, predictions: bool) -> dict[str, Path]:
@@ -48,7 +42,7 @@ def find_label_maps(folder: Path, predictions: bool) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder} ({role}).")
     inner = _PREDICTION_FOLDERS if predictions else _TRUTH_FOLDERS
-    names = _PREDICTION_NAMES if predictions else _TRUTH_NAMES
+    names = _PREDICTION_NAMES if predictions else TRUTHS
     for candidate in (folder, *(folder / name for name in inner)):
         found = _find_here(candidate, names) if candidate.is_dir() else {}
         if found:
@@ -98,8 +92,9 @@ def _validation_folders(folder: Path) -> dict[int, Path]:
 
 def _find_here(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
+    seen: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        if is_hidden(path.name):
             continue
         label_map: Path | None = path
         case = _stem(path)
@@ -107,42 +102,52 @@ def _find_here(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
             label_map, case = _in_case_folder(path, names), path.name
         if label_map is None or case is None:
             continue
-        if case in found:
+        other = seen.setdefault(folded(case), label_map)
+        if other is not label_map:
             raise DataError(
-                f"{found[case]} and {label_map} both claim the case {case}. Remove one of them."
+                f"{other} and {label_map} both claim the case {printable(case)}. Names that differ "
+                "in capitals or in how a letter is coded are one: remove or rename one of them."
             )
-        found[case] = label_map
+        found[printable(case)] = label_map
     return found
 
 
 def _in_case_folder(folder: Path, names: tuple[str, ...]) -> Path | None:
-    for name in names:
-        for suffix in _NIFTI:
-            if (folder / (name + suffix)).is_file():
-                return folder / (name + suffix)
+    """The label map in the folder of one case, by the first of some names that is there."""
+    try:
+        files = [path for path in sorted(folder.iterdir()) if _stem(path) is not None]
+    except PermissionError as error:
+        raise DataError(
+            f"{folder} cannot be read: permission denied. Change its permissions."
+        ) from error
+    for name in map(folded, names):
+        same = [path for path in files if folded(_stem(path) or "") == name]
+        if len(same) > 1:
+            raise DataError(
+                f"{same[0]} and {same[1]} both claim the case {folder.name}. Remove one of them."
+            )
+        if same:
+            return same[0]
     return None
 
 
 def _stem(path: Path) -> str | None:
     """File name without the NIfTI suffix; None for anything else."""
-    if path.is_file():
-        for suffix in _NIFTI:
-            if path.name.lower().endswith(suffix):
-                return path.name[: -len(suffix)]
-    return None
+    return nifti_stem(path.name) if path.is_file() else None
 
 
 def _case_of_file(path: Path) -> str:
     stem = _stem(path)
     if stem is None:
         raise DataError(f"{path} is no NIfTI file (.nii or .nii.gz).")
-    return path.resolve().parent.name if stem in _PREDICTION_NAMES else stem
+    own = folded(stem) in map(folded, _PREDICTION_NAMES)
+    return printable(path.resolve().parent.name if own else stem)
 
 
 def match_cases(
     predictions: dict[str, Path], truth: dict[str, Path]
 ) -> tuple[dict[str, Path], list[str]]:
-    """Give every case of the truth its prediction.
+    """Give every case of the truth its prediction, by the rule of :mod:`kitsbench.scans.names`.
 
     Returns
     -------
@@ -154,23 +159,18 @@ def match_cases(
     Raises
     ------
     DataError
-        Two predictions belong to one case.
+        Two predictions belong to one case, or one may belong to two.
     """
-    found = {case: path for case, path in predictions.items() if case in truth}
-    extra = []
-    for name, path in predictions.items():
-        if name in truth:
-            continue
-        bare = _AFFIXES.sub("", name)
-        case = next((c for c in (bare, f"case_{bare}") if c in truth), None)
-        if case is None:
-            extra.append(name)
-        elif case in found:
+    matched = match_names(predictions, truth)
+    found: dict[str, Path] = {}
+    for name, case in matched.items():
+        if case in found:
             raise DataError(
-                f"{found[case]} and {path} both claim the case {case}. Remove one of them."
+                f"{found[case]} and {predictions[name]} both claim the case {case}. Remove one of "
+                "them."
             )
-        else:
-            found[case] = path
+        found[case] = predictions[name]
+    extra = [name for name in predictions if name not in matched]
     return {case: found[case] for case in truth if case in found}, extra
 
 
@@ -191,4 +191,4 @@ def find_samples(truth: Path) -> tuple[Path, ...]:
         All members of all groups; empty where there are none.
     """
     members = truth.parent.glob("segmentation_samples/group*/*")
-    return tuple(sorted(path for path in members if _stem(path) and path.name[0] != "."))
+    return tuple(sorted(path for path in members if _stem(path)))

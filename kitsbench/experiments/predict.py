@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from kitsbench.inference.sliding import MeanPredictor
 from kitsbench.registry import load
 from kitsbench.scans.findings import Finding
 from kitsbench.scans.formats import stem_of
+from kitsbench.scans.names import TRUTHS, case_of_scan, folded, match_names, nifti_stem
 from kitsbench.scans.writing import write_label
 from kitsbench.training.budget import Budget
 
@@ -140,11 +142,43 @@ def _of_architecture(name: str, workdir: Path, folds: Sequence[int] | None) -> C
 
 
 def output_name(image: Path) -> str:
-    """File name of an image's label map: the image's, as NIfTI; a KiTS case gives its name."""
-    stem = stem_of(image)
-    if stem == "imaging" and image.parent.name.startswith("case_"):
-        stem = image.parent.name
-    return f"{stem}.nii.gz"
+    """File name of an image's label map: its case, as NIfTI, so that `evaluate` finds its truth.
+
+    An image that is called as scans are in the folder of one case has that folder's name; nnU-Net's
+    ``_0000`` is left out.
+    """
+    folder = Path(os.path.abspath(image)).parent  # by its name, also where it is "." or a link
+    return f"{case_of_scan(stem_of(image), folder, _of_one_case(folder))}.nii.gz"
+
+
+def _of_one_case(folder: Path) -> bool:
+    """Whether a folder holds a label map that is called as in the folder of one case."""
+    try:
+        stems = [nifti_stem(name) for name in os.listdir(folder)]
+    except OSError:  # whoever reads the scan reports it
+        return False
+    known = set(map(folded, TRUTHS))
+    return any(stem is not None and folded(stem) in known for stem in stems)
+
+
+def output_names(images: Sequence[Path]) -> list[str]:
+    """File name of every image's label map; see :func:`output_name`.
+
+    Raises
+    ------
+    UsageError
+        Two label maps would be one file, if only where capitals do not count.
+    """
+    names = [output_name(image) for image in images]
+    seen: dict[str, Path] = {}
+    for image, name in zip(images, names, strict=True):
+        other = seen.setdefault(folded(name), image)
+        if other is not image:
+            raise UsageError(
+                f"The label maps of {other} and {image} would be one file, {name}. Predict them "
+                "into different folders, or give each scan the name of its case."
+            )
+    return names
 
 
 def open_trials(folders: Sequence[Path], device: torch.device, tta: str | None = None) -> OpenTrial:
@@ -233,13 +267,14 @@ def training_case(trial: OpenTrial, image: Path, workdir: Path) -> Acquainted | 
                 "score it.",
                 True,
             )
-    trained = sum(case in one.context.train_cases for one in trial.trials)
+    meant = [_meant(case, one.context.train_cases) for one in trial.trials]
+    trained = [name for name in meant if name is not None]
     if not trained:
         return None
-    count = _share(trained, len(trial.trials))
+    count = _share(len(trained), len(trial.trials))
     try:
         dataset = ExperimentRecord.read(workdir / "experiment.json").dataset
-        original = _images(dataset.path, dataset.layout)[case]
+        original = _images(dataset.path, dataset.layout)[trained[0]]
         if file_digest(original) != file_digest(image):
             return None
         what, proven = "is a scan that", True
@@ -250,6 +285,14 @@ def training_case(trial: OpenTrial, image: Path, workdir: Path) -> Acquainted | 
         "are segmented.",
         proven,
     )
+
+
+def _meant(name: str, cases: Iterable[str]) -> str | None:
+    """The case that a name means; None where it means none, or several."""
+    try:
+        return match_names([name], cases).get(name)
+    except DataError:
+        return None
 
 
 def _share(count: int, total: int) -> str:

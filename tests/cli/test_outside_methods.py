@@ -11,7 +11,8 @@ import pytest
 from command_line import call_kitsbench
 
 from kitsbench.data.datasets.patients import record_prediction
-from kitsbench.data.splits.rules import export_split, nnunet_folds
+from kitsbench.data.splits.files import export_split
+from kitsbench.data.splits.rules import nnunet_folds
 
 CASES = [f"case_{k:05d}" for k in range(6)]
 AFFINE = np.diag([0.8, 0.8, 3.0, 1.0])

@@ -12,10 +12,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kitsbench.data.datasets.layouts import LABELS, LAYOUTS, MASKS, further_channels, locate, scan
+from kitsbench.data.datasets.layouts import (
+    LABELS,
+    LAYOUTS,
+    MASKS,
+    further_channels,
+    listed_cases,
+    locate,
+    scan,
+)
 from kitsbench.errors import DataError
 from kitsbench.files import digest, read_json
 from kitsbench.scans.findings import Finding, printable
+from kitsbench.scans.names import folded
 
 __all__ = ["Case", "Dataset", "Finding", "open_dataset"]
 
@@ -176,9 +185,9 @@ def open_dataset(
     found, root = locate(path, layout)
     cases: list[Case] = []
     problems: list[Finding] = []
-    for folder, image, label in scan(root, found):
-        name = printable(folder)
-        finding = _fault(name, image, label, masks_only)
+    for folder, images, masks in scan(root, found):
+        name, image, label = printable(folder), images[0], masks[0]
+        finding = _fault(name, images, masks, masks_only)
         if finding is not None:
             problems.append(finding)
             if finding.severity == "error":
@@ -186,7 +195,7 @@ def open_dataset(
         cases.append(Case(name, image if _there(image) else None, label if _there(label) else None))
     cases, twice = _without_duplicates(cases)
     problems += twice
-    problems += _unused_channels(root) if found == "nnunet" else []
+    problems += [*_unused_channels(root), *_unlike_list(root, cases)] if found == "nnunet" else []
     description = _description(root)
     if not cases and not allow_empty:
         reason = f" The first was set aside: {problems[0]}" if problems else ""
@@ -224,22 +233,45 @@ def _unused_channels(root: Path) -> list[Finding]:
     ]
 
 
+def _unlike_list(root: Path, cases: list[Case]) -> list[Finding]:
+    """Say where the list of ``dataset.json`` and the files beside it differ."""
+    listed = {folded(name): name for name in listed_cases(root)}
+    if not listed:
+        return []
+    usable = {folded(case.id): case.id for case in cases}
+    absent = [name for key, name in listed.items() if key not in usable]
+    unlisted = [name for key, name in usable.items() if key not in listed]
+    return [
+        Finding(
+            "",
+            str(root / "dataset.json"),
+            f"{what.format(len(names))} (the first: {names[0]})",
+            "The list of the training cases and the files say the same.",
+            "The files are used; restore what is lost, or correct the list.",
+            "warning",
+        )
+        for names, what in (
+            (absent, f"{{}} of {len(listed)} listed training cases cannot be used"),
+            (unlisted, "{} cases are not in its list of training cases"),
+        )
+        if names
+    ]
+
+
 def _without_duplicates(cases: list[Case]) -> tuple[list[Case], list[Finding]]:
     """Set aside cases whose ids differ in capitals or in the coding of a letter only."""
-    import unicodedata
-
     seen: dict[str, Case] = {}
     findings = []
     for case in sorted(cases, key=lambda case: case.id):
-        key = unicodedata.normalize("NFC", case.id).casefold()
-        if key not in seen:
-            seen[key] = case
+        first = seen.setdefault(folded(case.id), case)
+        if first is case:
             continue
         findings.append(
             Finding(
                 case.id,
                 str(case.label or case.image),
-                f"the case id is that of {seen[key].id} up to capitals or accents",
+                f"the case id is that of {first.id} ({first.label or first.image}) up to capitals "
+                "or accents",
                 "Case ids are unique, also where file names ignore capitals.",
                 "Rename one of the two, or remove it if it is a copy.",
             )
@@ -281,20 +313,13 @@ def _closed_folder(*files: Path | None) -> Path | None:
     return None
 
 
-def _twin(path: Path) -> Path | None:
-    """The same file in the other spelling (.nii and .nii.gz), if both are there."""
-    other = path.with_name(
-        path.name.removesuffix(".gz") if path.name.endswith(".gz") else path.name + ".gz"
-    )
-    return other if path.is_file() and other.is_file() else None
-
-
 def _there(path: Path | None) -> bool:
     return path is not None and path.is_file()
 
 
-def _fault(case: str, image: Path | None, label: Path | None, masks_only: bool) -> Finding | None:
+def _fault(case: str, images: list[Path], masks: list[Path], masks_only: bool) -> Finding | None:
     """Why a case cannot be used, from its files' names alone."""
+    image, label = images[0], masks[0]
     folder = _closed_folder(image, label)
     if folder is not None:
         return Finding(
@@ -304,8 +329,9 @@ def _fault(case: str, image: Path | None, label: Path | None, masks_only: bool) 
             "The user who runs kitsbench needs permission to read it.",
             "Change the permissions of the folder.",
         )
-    for kind, path in (("image", image), ("mask", label)):
-        if path is None or (masks_only and kind == "image"):
+    for kind, files in (("image", images), ("mask", masks)):
+        path, *others = files
+        if masks_only and kind == "image":
             continue
         if path.is_symlink() and not _exists(path):
             return Finding(
@@ -315,12 +341,11 @@ def _fault(case: str, image: Path | None, label: Path | None, masks_only: bool) 
                 "A link must lead to a file.",
                 "Mount or restore what it leads to, or replace the link by the file.",
             )
-        twin = _twin(path)
-        if twin is not None:
+        if others:
             return Finding(
                 case,
-                str(twin),
-                f"there are two files for the {kind}, {path.name} and {twin.name}",
+                str(others[0]),
+                f"there are two files for the {kind}, {path.name} and {others[0].name}",
                 "Every case has one image and one mask.",
                 "Remove the one that is out of date.",
             )

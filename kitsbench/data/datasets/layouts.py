@@ -1,4 +1,7 @@
-"""Where datasets keep their files: KiTS19, KiTS21, KiTS23, nnU-Net."""
+"""Where datasets keep their files: KiTS19, KiTS21, KiTS23, nnU-Net and the Decathlon (MSD).
+
+Names are read by the rule of :mod:`kitsbench.scans.names`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 
 from kitsbench.errors import DataError
 from kitsbench.files import read_json
+from kitsbench.scans.names import IMAGE, folded, is_hidden, nifti_stem
 
 KIDNEY_TUMOUR = {"kidney": 1, "tumor": 2}
 LABELS = {
@@ -27,9 +31,8 @@ MASKS = {
     "kits23": "segmentation",
 }
 LAYOUTS = (*MASKS, "nnunet")
-IMAGE = "imaging"
 TABLES = {"kits19": "kits.json", "kits21": "kits.json", "kits23": "kits23.json"}
-SUFFIXES = (".nii.gz", ".nii")
+_CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net's number of a channel
 
 
 def locate(path: Path, layout: str | None) -> tuple[str, Path]:
@@ -56,6 +59,12 @@ def locate(path: Path, layout: str | None) -> tuple[str, Path]:
     """
     if not path.exists():
         raise DataError(f"{path} does not exist. Give the folder of a dataset.")
+    if not path.is_dir() and path.suffix.lower() == ".json":
+        raise DataError(
+            f"{path} is a file. A dataset is a folder: of case folders (KiTS), or with imagesTr "
+            "and labelsTr (nnU-Net, MSD). Link the files of a MONAI data list into one; its folds "
+            f"can be used: --split {path.name}."
+        )
     if not path.is_dir():
         raise DataError(f"{path} is a file. Give the folder of a dataset, not one scan.")
     if not _readable(path):
@@ -74,7 +83,7 @@ def locate(path: Path, layout: str | None) -> tuple[str, Path]:
     if not roots:
         raise DataError(
             f"{path} holds no dataset. Expected case folders with imaging.nii.gz and "
-            "segmentation.nii.gz (KiTS), or imagesTr and labelsTr (nnU-Net)."
+            "segmentation.nii.gz (KiTS), or imagesTr and labelsTr (nnU-Net, MSD)."
         )
     if len(roots) > 1:
         names = ", ".join(str(root) for root in roots[:4])
@@ -83,23 +92,51 @@ def locate(path: Path, layout: str | None) -> tuple[str, Path]:
     return layout or _recognise(root), root
 
 
-def scan(root: Path, layout: str) -> Iterator[tuple[str, Path, Path]]:
-    """Yield (case id, image, mask) for every case; the files need not exist."""
+def scan(root: Path, layout: str) -> Iterator[tuple[str, list[Path], list[Path]]]:
+    """Yield (case id, images, masks) for every case.
+
+    The first image and mask is the one to take, which need not exist; any others claim its place.
+    """
     if layout == "nnunet":
-        yield from _scan_nnunet(root)
+        cases, _ = _nnunet_files(root)
+        for name, (scans, maps) in sorted(cases.items()):
+            expected = root / "imagesTr" / f"{name}_0000.nii.gz"
+            yield name, scans or [expected], maps or [root / "labelsTr" / f"{name}.nii.gz"]
         return
     for folder in _folders(root):
         if folder.is_symlink() and not _exists(folder):
-            yield folder.name, folder / f"{IMAGE}.nii.gz", folder / f"{MASKS[layout]}.nii.gz"
-        elif folder.name.startswith("case_") or _is_case(folder) or not _readable(folder):
-            yield folder.name, _file(folder, IMAGE), _file(folder, MASKS[layout])
+            files = {}
+        elif _looks_like_case(folder) or not _readable(folder):
+            files = _by_stem(folder)
+        else:
+            continue
+        scans, maps = (
+            files.get(folded(name)) or [folder / f"{name}.nii.gz"]
+            for name in (IMAGE, MASKS[layout])
+        )
+        yield folder.name, scans, maps
 
 
 def further_channels(root: Path) -> list[Path]:
     """Images of an nnU-Net dataset that are a second or later channel of their case."""
-    images = root / "imagesTr"
-    entries = _entries(images) if images.is_dir() else []
-    return [e for e in entries if re.fullmatch(r".+_000[1-9]\.nii(\.gz)?", e.name)]
+    return _nnunet_files(root)[1]
+
+
+def listed_cases(root: Path) -> list[str]:
+    """Cases that ``dataset.json`` lists for training, as the Decathlon and nnU-Net 1 write it.
+
+    Returns
+    -------
+    list of str
+        Names of the masks without their suffix; empty where there is no such list.
+    """
+    try:
+        listed = read_json(root / "dataset.json")["training"]
+        paths = [entry["label"].replace("\\", "/") for entry in listed]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    stems = [nifti_stem(path.rpartition("/")[2]) for path in paths]
+    return [stem for stem in stems if stem is not None]
 
 
 def nnunet_labels(root: Path) -> dict[str, int]:
@@ -132,9 +169,13 @@ def _recognise(root: Path) -> str:
     if (root / TABLES["kits23"]).is_file() or root.name == "dataset":
         return "kits23"
     for folder in _folders(root):
-        if any(_exists(_file(folder, name)) for name in AGGREGATIONS):
+        files = _by_stem(folder)
+        if any(map(_exists, (f for name in AGGREGATIONS for f in files.get(folded(name), ())))):
             return "kits21"
-        if _exists(_file(folder, MASKS["kits19"])) and not (root / TABLES["kits19"]).is_file():
+        if (
+            any(map(_exists, files.get(MASKS["kits19"], ())))
+            and not (root / TABLES["kits19"]).is_file()
+        ):
             # No table says which year it is: case numbers from 400 on exist in KiTS23 alone.
             numbers = [re.fullmatch(r"case_(\d{5})", f.name) for f in _folders(root)]
             if any(m and int(m[1]) >= 300 for m in numbers):
@@ -143,40 +184,59 @@ def _recognise(root: Path) -> str:
     return "kits19"
 
 
-def _scan_nnunet(root: Path) -> Iterator[tuple[str, Path, Path]]:
+def _nnunet_files(root: Path) -> tuple[dict[str, tuple[list[Path], list[Path]]], list[Path]]:
+    """Images and masks by case, and the images that are further channels.
+
+    nnU-Net calls the image of ``x`` ``x_0000``, the Decathlon ``x``; which one is meant is seen
+    from the masks, since cases themselves may end on such a number.
+    """
     images, masks = root / "imagesTr", root / "labelsTr"
-    names: dict[str, list[Path | None]] = {}
+    found: dict[str, tuple[list[Path], list[Path]]] = {}
     for entry in _entries(masks):
-        suffix = _suffix(entry.name)
-        if suffix:
-            names.setdefault(entry.name[: -len(suffix)], [None, None])[1] = entry
+        stem = nifti_stem(entry.name)
+        if stem is not None:
+            found.setdefault(stem, ([], []))[1].append(entry)
+    labelled = {folded(stem): stem for stem in reversed(found)} | {stem: stem for stem in found}
+
+    def mask_of(name: str) -> str | None:
+        return labelled.get(name) or labelled.get(folded(name))
+
+    channels = []
     for entry in _entries(images) if images.is_dir() else ():
-        match = re.fullmatch(r"(.+)_0000(\.nii(?:\.gz)?)", entry.name)
-        if match:
-            names.setdefault(match[1], [None, None])[0] = entry
-    if not names:
+        stem = nifti_stem(entry.name)
+        if stem is None:
+            continue
+        match = _CHANNEL.fullmatch(stem)
+        first, number = match.groups() if match else (stem, "0000")
+        case = mask_of(first)
+        if case is None and mask_of(stem):
+            case, number = mask_of(stem), "0000"
+        if case is None:  # there is no mask; a later channel comes after the first
+            case = first if number == "0000" or first in found else stem
+            number = number if case == first else "0000"
+        if number == "0000":
+            found.setdefault(case, ([], []))[0].append(entry)
+        else:
+            channels.append(entry)
+    if not found:
         other = {"".join(e.suffixes) for e in _entries(masks) if e.is_file()}
         if other:
             raise DataError(
                 f"{masks} holds {', '.join(sorted(other))} files. Datasets are NIfTI (.nii or "
                 ".nii.gz): convert images and masks, for example with SimpleITK."
             )
-    for name, (image, mask) in sorted(names.items()):
-        yield (
-            name,
-            image or images / f"{name}_0000.nii.gz",
-            mask or masks / f"{name}.nii.gz",
-        )
+    return found, channels
 
 
-def _suffix(name: str) -> str | None:
-    return next((s for s in SUFFIXES if name.endswith(s) and not name.startswith(".")), None)
-
-
-def _file(folder: Path, name: str) -> Path:
-    """The file in either spelling, compressed where neither exists."""
-    plain = folder / f"{name}.nii"
-    return plain if _exists(plain) else folder / f"{name}.nii.gz"
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    """NIfTI files of a folder by their folded name; none where it may not be read."""
+    found: dict[str, list[Path]] = {}
+    if _readable(folder):
+        for entry in _entries(folder):
+            stem = nifti_stem(entry.name)
+            if stem is not None:
+                found.setdefault(folded(stem), []).append(entry)
+    return found
 
 
 def _exists(path: Path) -> bool:
@@ -187,18 +247,15 @@ def _exists(path: Path) -> bool:
 
 
 def _is_case(folder: Path) -> bool:
-    names = [IMAGE, *MASKS.values()]
-    return any(
-        _exists(folder / f"{name}{s}") or (folder / f"{name}{s}").is_symlink()
-        for name in names
-        for s in SUFFIXES
-    )
+    return not {folded(name) for name in (IMAGE, *MASKS.values())}.isdisjoint(_by_stem(folder))
+
+
+def _looks_like_case(folder: Path) -> bool:
+    return folded(folder.name).startswith("case_") or _is_case(folder)
 
 
 def _holds_cases(folder: Path) -> bool:
-    if (folder / "labelsTr").is_dir():
-        return True
-    return any(entry.name.startswith("case_") or _is_case(entry) for entry in _folders(folder))
+    return (folder / "labelsTr").is_dir() or any(map(_looks_like_case, _folders(folder)))
 
 
 def _readable(folder: Path) -> bool:
@@ -223,6 +280,6 @@ def _folders(folder: Path) -> list[Path]:
     return [
         entry
         for entry in _entries(folder)
-        if not entry.name.startswith(".")
+        if not is_hidden(entry.name)
         and (entry.is_dir() or (entry.is_symlink() and not entry.exists()))
     ]

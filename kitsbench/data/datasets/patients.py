@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kitsbench.errors import DataError
-from kitsbench.files import read_json, write_json
+from kitsbench.files import read_json, read_text, write_json
+from kitsbench.scans.findings import printable
+from kitsbench.scans.names import match_names
 
 if TYPE_CHECKING:
     from kitsbench.data.datasets.dataset import Dataset
@@ -84,7 +86,10 @@ def known_patients(text: str) -> list[str]:
     if text.lower() in KITS:
         return [f"kits:{n:05d}" for numbers in KITS[text.lower()] for n in numbers]
     path = Path(text).expanduser()
-    content = path.read_text(encoding="utf-8") if path.is_file() else text
+    try:
+        content = read_text(path) if path.is_file() else text
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8 ({error}). Give a file of names.") from error
     names = [part.strip() for part in re.split(r"[,\s]+", content) if part.strip()]
     unknown = [name for name in names if patient(name) is None]
     if unknown or not names:
@@ -134,7 +139,8 @@ def record_prediction(
     """
     file = Path(folder) / PROVENANCE
     found = _read_object(file)
-    cases = {**found.get("cases", {}), case: {"trials": sorted(trials), "trained_on": trained_on}}
+    entry = {"trials": sorted(trials), "trained_on": trained_on}
+    cases = {**found.get("cases", {}), printable(case): entry}
     known = {**found.get("trials", {}), **{name: dict(about) for name, about in trials.items()}}
     used = {name for entry in cases.values() for name in entry["trials"]}
     kept = {name: known[name] for name in sorted(used & set(known))}
@@ -156,13 +162,17 @@ def recorded_leaks(predictions: Path, truth: Path, cases: Iterable[str]) -> list
     """
     folder = predictions if predictions.is_dir() else predictions.parent
     record = _read_object(folder / PROVENANCE)
+    # The record has the names of the predictions, which are matched as evaluation does it.
+    entries = record.get("cases", {})
+    cases = list(cases)
+    by_case = {case: entries[name] for name, case in match_names(entries, cases).items()}
     # Its place in the file is that of experiments.records.TrialRecord, which stands above this
     # room; a test holds the two together.
     own = _read_object(folder.parent / "trial.json").get("context")
     real = shows_patients(truth)
     leaked = []
     for case in sorted(cases):
-        entry = record.get("cases", {}).get(case)
+        entry = entries.get(case, by_case.get(case))
         if entry is not None:
             seen, sources = entry["trained_on"], [record["trials"][t] for t in entry["trials"]]
         else:

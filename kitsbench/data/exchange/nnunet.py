@@ -15,7 +15,7 @@ import numpy as np
 from kitsbench.data.datasets.dataset import Case, Dataset
 from kitsbench.data.preparation.store import PreparedStore
 from kitsbench.data.preparation.volumes import check_content, check_pair
-from kitsbench.data.splits.rules import export_split
+from kitsbench.data.splits.files import export_split
 from kitsbench.data.splits.split import Split
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import read_json, write_atomic, write_json

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kitsbench.data.datasets.layouts import IMAGE, locate
+from kitsbench.data.datasets.layouts import locate
 from kitsbench.data.fetching.attempt import DiskFull, Patience, Unreachable
 from kitsbench.data.fetching.sources import Official, Source
 from kitsbench.data.fetching.transfer import transfer
@@ -21,6 +21,7 @@ from kitsbench.files import read_json
 from kitsbench.scans.findings import Finding, Refused
 from kitsbench.scans.grids import shape_findings
 from kitsbench.scans.header import Header
+from kitsbench.scans.names import IMAGE
 from kitsbench.scans.nifti import check_file, read_header
 
 Progress = Callable[[str, int, int | None], None]

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from kitsbench.data.datasets.layouts import AGGREGATIONS, IMAGE, TABLES, locate
+from kitsbench.data.datasets.layouts import AGGREGATIONS, TABLES, locate
 from kitsbench.errors import UsageError
+from kitsbench.scans.names import IMAGE
 
 _IMAGES = (
     "https://huggingface.co/datasets/neheller/KiTS-Challenge-Imaging/resolve/main/images/"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kitsbench.data.datasets.patients import kits_number
+from kitsbench.data.splits.files import PICKLES, import_split, refuse_pickle
 from kitsbench.data.splits.split import Split, check_fold_count, make_folds, sorted_cases
 from kitsbench.errors import DataError, UsageError
-from kitsbench.files import read_json, write_json
 from kitsbench.scans.geometry import voxel_volume
 from kitsbench.scans.nifti import read_header, read_label
 
@@ -35,8 +35,9 @@ RULES = {
     "scau_unet": "90:10, shuffled once",
     "cascade_classifier": "80:20, shuffled once",
     "A:B": "a shuffled hold-out of any ratio, such as 90:10",
-    "FILE.json": "nnU-Net's splits_final.json, or a split that kitsbench stored",
+    "FILE.json": "nnU-Net's splits_final.json, MONAI's list with folds, or a split of kitsbench",
 }
+FILES = (".json", *PICKLES)
 
 
 def choose_rule(
@@ -68,7 +69,7 @@ def choose_rule(
         A file is no split, or names a case that is not there.
     """
     ordered = sorted_cases(cases)
-    if text.endswith(".json"):
+    if text.lower().endswith(FILES):
         return import_split(Path(text).expanduser(), ordered)
     if text.isdecimal():
         return make_folds(ordered, int(text), seed)
@@ -226,77 +227,12 @@ def tumor_volumes(
     return found
 
 
-def import_split(path: Path, cases: Iterable[str] | None = None) -> Split:
-    """Read a split from a file.
-
-    Parameters
-    ----------
-    path : Path
-        nnU-Net's ``splits_final.json`` (a list of ``{"train": [...], "val": [...]}``), or what
-        :meth:`Split.to_dict` gave.
-    cases : iterable of str, optional
-        The cases that can be used; the split may name no other.
-
-    Raises
-    ------
-    DataError
-        There is no such file, it is no split, breaks a rule, or names a case that is not there.
-    """
-    try:
-        content = read_json(path)
-    except FileNotFoundError as error:
-        raise DataError(
-            f"There is no file {path}; give a splits_final.json or a stored split."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}).") from error
-    try:
-        split = Split.from_dict(content) if isinstance(content, dict) else _from_nnunet(content)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    if cases is not None:
-        missing = sorted(set(split.cases) - set(cases))
-        if missing:
-            raise DataError(
-                f"{path} names {len(missing)} cases that cannot be used here: "
-                f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}. A split is used "
-                "whole: restore the cases, or remove them from the file to make it another split."
-            )
-    return split
-
-
-def _from_nnunet(content: Any) -> Split:
-    if not isinstance(content, list) or not content:
-        raise DataError("this is no split. Expected a list of train and val, as nnU-Net writes it.")
-    for number, fold in enumerate(content):
-        good = isinstance(fold, dict) and all(
-            isinstance(fold.get(key), list) and all(isinstance(case, str) for case in fold[key])
-            for key in ("train", "val")
-        )
-        if not good:
-            raise DataError(
-                f"fold {number} is malformed. Expected "
-                '{"train": [case, ...], "val": [case, ...]}.'
-            )
-    return Split(
-        tuple(tuple(fold["val"]) for fold in content),
-        tuple(tuple(fold["train"]) for fold in content),
-    )
-
-
-def export_split(split: Split, path: Path) -> None:
-    """Write a split as nnU-Net's ``splits_final.json``."""
-    write_json(
-        path,
-        [{"train": split.train(fold), "val": split.test(fold)} for fold in range(len(split.folds))],
-    )
-
-
 def is_rule(text: str) -> bool:
     """Whether a text has the form of something that :func:`choose_rule` reads."""
     names = "|".join(name for name in RULES if name.islower())
     return bool(
-        re.fullmatch(rf"(?:{names}|mlperf)(?::\d+)?|\d+|\d+:\d+", text) or text.endswith(".json")
+        re.fullmatch(rf"(?:{names}|mlperf)(?::\d+)?|\d+|\d+:\d+", text)
+        or text.lower().endswith(FILES)
     )
 
 
@@ -307,9 +243,13 @@ def check_rule(text: str) -> None:
     ------
     UsageError
         The text has not the form of a rule, or asks for fewer than two folds.
+    DataError
+        It names a pickle.
     """
     if not is_rule(text):
         raise _unknown(text)
+    if text.lower().endswith(PICKLES):
+        refuse_pickle(Path(text))
     if text.isdecimal() and int(text) < 2:
         raise UsageError(f"A split of {text} folds cannot be made; use 2 or more.")
 

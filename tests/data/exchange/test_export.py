@@ -15,7 +15,8 @@ from scans import KITS_AFFINE, case, ct, kidneys, save
 from kitsbench.data.datasets.dataset import open_dataset
 from kitsbench.data.exchange.nnunet import export_nnunet
 from kitsbench.data.preparation.prepare import prepare
-from kitsbench.data.splits.rules import choose_rule, import_split
+from kitsbench.data.splits.files import import_split
+from kitsbench.data.splits.rules import choose_rule
 from kitsbench.errors import DataError, UsageError
 
 NAME = "Dataset220_KiTS"

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from scans import case, kidneys
 
 from kitsbench.data.datasets.dataset import open_dataset
+from kitsbench.data.splits.files import export_split, import_split
 from kitsbench.data.splits.rules import (
     choose_rule,
-    export_split,
     hold_out,
-    import_split,
     is_rule,
     nnunet_folds,
     stratified_folds,
