@@ -9,6 +9,7 @@ import numpy as np
 
 from kitsbench.scans.findings import Finding
 from kitsbench.scans.header import Header, refuse
+from kitsbench.scans.wrapping import Span, spans, wrapped
 
 HU_RANGE = (-1024, 3071)
 LARGEST = float(np.finfo(np.float32).max)  # beyond it, a scaling is broken and a value infinite
@@ -36,10 +37,10 @@ def hounsfield(
     Raises
     ------
     Refused
-        There are NaN or infinite voxels, or all are the same.
+        There are NaN or infinite voxels, all are the same, or negative ones were wrapped round.
     """
     image = allocate(header, np.int16)
-    low, high = np.inf, -np.inf
+    found: list[Span] = []
     for where, stored in planes:
         values = scaled(header, stored)
         if values.dtype.kind == "f":
@@ -52,9 +53,10 @@ def hounsfield(
                     "Every voxel is a finite number of HU.",
                     "Export the scan again; kitsbench does not guess what belongs there.",
                 )
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
+        found += spans(values)
         values = np.clip(values, *HU_RANGE)
         image[:, :, where] = np.rint(values) if values.dtype.kind == "f" else values
+    low, high = min(span[0] for span in found), max(span[1] for span in found)
     if low == high:
         raise refuse(
             header.path,
@@ -62,6 +64,18 @@ def hounsfield(
             f"every voxel is {low:g}",
             "A scan shows something.",
             "Export the scan again.",
+        )
+    turned = wrapped(found)
+    if turned is not None:
+        raise refuse(
+            header.path,
+            header.case,
+            f"values reach from {turned[0]:g} to {turned[1]:g} and up to "
+            f"{max(high for _, high in found if high < turned[0]):g}, with none between: negative "
+            "HU were wrapped round at 65536",
+            "CT is in HU: air is -1000, which needs signed numbers.",
+            "Convert from the original scan as int16; of an array of uint16, "
+            "array.astype('int16') gives the HU back.",
         )
     return image, _intensity_findings(header, low, high)
 

@@ -261,3 +261,32 @@ def test_real_scans_are_read_as_nibabel_does(shared):
         array, findings = read_image(header)
         np.testing.assert_array_equal(array, np.rint(expected).clip(-1024, 3071))
         assert [f.what for f in header.findings + findings] == []
+
+
+def test_negative_hu_that_were_wrapped_round_are_called_that(tmp_path):
+    wrapped = [
+        ct().astype(np.uint16),
+        ct().astype(np.uint16).astype(np.int32),
+        (ct().astype(np.int32) + 32768).astype(np.uint16).view(np.int16),
+    ]
+    for number, stored in enumerate(wrapped):
+        path = save(tmp_path / f"{number}.nii.gz", stored)
+        with pytest.raises(Refused, match=r"negative HU were wrapped round at 65536.*int16"):
+            read(path)
+    path = save(tmp_path / "offset.nii.gz", ct().astype(np.uint16), scl_slope=1, scl_inter=-1024)
+    with pytest.raises(Refused, match="wrapped round"):
+        read(path)
+
+
+def test_padding_far_from_tissue_is_no_wrapping(tmp_path):
+    """One number for all that lies outside the scanner's field of view, and metal."""
+    for number, value in enumerate((65535, 65000)):
+        image = ct().astype(np.int32) + 1024
+        image[:, :2] = value
+        path = save(tmp_path / f"{number}.nii.gz", image.astype(np.uint16))
+        assert any("no value is below 0" in what for what in warnings(path))
+    image = ct()
+    image[:, :2] = -32768
+    image[5, 5, 5] = 20_000
+    path = save(tmp_path / "metal.nii.gz", image)
+    assert any("values reach from -32768 to 20000" in what for what in warnings(path))

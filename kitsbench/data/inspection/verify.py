@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kitsbench.data.datasets.dataset import Case, Dataset, file_mark
+from kitsbench.data.inspection.phases import second_phase
 from kitsbench.data.preparation.pool import in_processes
 from kitsbench.data.preparation.volumes import check_content
 from kitsbench.scans.findings import Finding, Refused, printable
@@ -97,6 +98,7 @@ def _verify_case(task: tuple[Case, dict[str, int]]) -> list[Finding]:
         findings += header.findings if header is not None else []
     if image is not None and mask is not None:
         findings += grid_findings(image, mask)
+    array = None
     if mask is not None:
         axes = mask.axes if image is None else axes_onto(mask, image.affine)
         array = _attempt(findings, lambda: read_label(mask, labels, axes))
@@ -106,6 +108,8 @@ def _verify_case(task: tuple[Case, dict[str, int]]) -> list[Finding]:
     if image is not None:
         read = _attempt(findings, lambda: read_image(image))
         findings += read[1] if read is not None else []
+        if read is not None and array is not None:
+            findings += second_phase(image, read[0], array)
     return findings
 
 

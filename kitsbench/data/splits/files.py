@@ -20,8 +20,8 @@ from kitsbench.scans.names import (
 
 PICKLES = (".pkl", ".pickle")
 _CONVERT = (
-    'python -c "import json, pickle; json.dump([{k: [str(c) for c in v] for k, v in fold.items()} '
-    "for fold in pickle.load(open('{name}', 'rb'))], open('{stem}.json', 'w'))\""
+    'python -c "import json, pickle; json.dump([{{k: [str(c) for c in v] for k, v in f.items()}} '
+    "for f in pickle.load(open({pickle!r}, 'rb'))], open({json!r}, 'w'))\""
 )
 
 
@@ -69,7 +69,7 @@ def refuse_pickle(path: Path) -> None:
         The name is that of a pickle; the message says how to convert it.
     """
     if path.suffix.lower() in PICKLES:
-        command = _CONVERT.replace("{name}", path.name).replace("{stem}", path.stem)
+        command = _CONVERT.format(pickle=str(path), json=str(path.with_suffix(".json")))
         raise DataError(
             f"{path} is a pickle, which may run any code when it is read. If you trust who made "
             f"it, turn it into JSON and give that file:\n{command}"

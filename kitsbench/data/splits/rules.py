@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kitsbench.data.datasets.patients import kits_number
 from kitsbench.data.splits.files import PICKLES, import_split, refuse_pickle
 from kitsbench.data.splits.split import Split, check_fold_count, make_folds, sorted_cases
-from kitsbench.errors import DataError, UsageError
+from kitsbench.errors import UsageError
 from kitsbench.scans.geometry import voxel_volume
 from kitsbench.scans.nifti import read_header, read_label
 
