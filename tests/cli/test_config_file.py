@@ -51,6 +51,13 @@ def test_a_value_is_read_as_on_the_command_line(read, text, name, value):
     assert read(text)[name] == value
 
 
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_does_not_matter(tmp_path, mark):
+    (tmp_path / "run.toml").write_text("patch = 64", encoding=mark)
+    with command.make_context("run", ["--config", str(tmp_path / "run.toml")]) as context:
+        assert context.params["patch"] == (64, 64, 64)
+
+
 def test_the_command_line_goes_before(read):
     found = read("patch = 64\nspacing = 4\nworld-size = 2", "--patch", "32")
     assert (found["patch"], found["spacing"]) == ((32, 32, 32), (4.0, 4.0, 4.0))

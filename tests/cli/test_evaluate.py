@@ -184,10 +184,21 @@ def test_metrics_can_be_chosen(folders):
 
 def test_cases_can_be_named_on_the_line_or_in_a_file(folders, tmp_path):
     (tmp_path / "fold.txt").write_text("case_00001\ncase_00003\n")
-    for cases in ("case_00001,case_00003", tmp_path / "fold.txt"):
+    # As an editor and the shell of Windows save it.
+    (tmp_path / "marked.txt").write_text("case_00001\ncase_00003\n", encoding="utf-8-sig")
+    (tmp_path / "wide.txt").write_text("Case_00001.nii.gz\n00003\n", encoding="utf-16")
+    files = [tmp_path / name for name in ("fold.txt", "marked.txt", "wide.txt")]
+    for cases in ("case_00001,case_00003", *files):
         options = ["--protocol", "kits19", "--json", "--cases", cases]
         _, out, _ = evaluate(folders, *options)
         assert {r["case"] for r in json.loads(out)["cases"]} == {"case_00001", "case_00003"}
+
+
+def test_a_file_of_cases_that_is_no_text_is_named(folders, tmp_path):
+    (tmp_path / "cases.txt").write_bytes(b"caf\xe9")
+    code, _, err = evaluate(folders, "--protocol", "kits19", "--cases", tmp_path / "cases.txt")
+    assert code == 2
+    assert "cases.txt is no text in UTF-8" in " ".join(err.split())
 
 
 def test_missing_and_extra_predictions(folders, tmp_path):

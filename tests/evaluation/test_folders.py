@@ -55,6 +55,20 @@ def test_scores_do_not_depend_on_how_files_store_their_axes(folders, tmp_path, m
         assert found[key] == (pytest.approx(value, rel=1e-6), status)
 
 
+def test_a_good_prediction_by_another_spelling_is_not_counted_as_missing(tmp_path, make_maps):
+    names = {"M\u00fcller": "Mu\u0308ller", "case_1": "CASE_1", "kid": "kid_0000"}
+    for seed, (name, spelled) in enumerate(names.items()):
+        truth = make_maps(seed)[1]
+        save_map(tmp_path / "truth" / f"{name}.nii.gz", truth)
+        save_map(tmp_path / "predictions" / f"{spelled}.nii.gz", truth)
+    found = evaluate(tmp_path / "predictions", tmp_path / "truth", "kits19", missing="background")
+    assert {row["value"] for row in found.rows} == {1.0}
+    assert {row["case"] for row in found.rows} == set(names)
+    assert found.missing == found.extra == []
+    one = evaluate(tmp_path / "predictions", tmp_path / "truth", "kits19", cases=["Kid.nii.gz"])
+    assert {row["case"] for row in one.rows} == {"kid"}
+
+
 def test_several_processes_give_the_same_scores_in_the_same_order(folders, tmp_path, make_maps):
     for seed in (3, 4):
         prediction, truth = make_maps(seed)

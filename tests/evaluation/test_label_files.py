@@ -20,6 +20,8 @@ from kitsbench.evaluation.label_files import find_label_maps, match_cases
         (["dataset/case_1/segmentation.nii.gz", "dataset/case_2/segmentation.nii.gz"], False),
         (["predictions/case_1.nii.gz", "predictions/case_2.nii.gz", "trial.json"], True),
         (["case_1.nii.gz", "case_2.nii.gz", "._case_1.nii.gz", "plans.json"], True),
+        (["case_1.NII.GZ", "case_2.Nii", "__MACOSX/._case_1.nii.gz"], True),
+        (["case_1/Segmentation.nii.gz", "case_2/AGGREGATED_maj_seg.NII.GZ"], False),
     ],
 )
 def test_usual_layouts_are_understood(tmp_path, files, predictions):
@@ -56,6 +58,33 @@ def test_two_files_for_one_case_are_refused(tmp_path):
     names = {name: tmp_path / name for name in ("case_00001", "prediction_00001")}
     with pytest.raises(DataError, match="both claim the case case_00001"):
         match_cases(names, {"case_00001": tmp_path / "truth"})
+
+
+def test_names_that_differ_in_capitals_or_coding_alone_are_refused_naming_both(tmp_path):
+    for number, pair in enumerate((("Case_1", "case_1"), ("Mu\u0308", "M\u00fc"))):
+        for name in pair:
+            (tmp_path / str(number)).mkdir(exist_ok=True)
+            (tmp_path / str(number) / f"{name}.nii.gz").touch()
+        if len(list((tmp_path / str(number)).iterdir())) < 2:
+            pytest.skip("this file system has one name for these")
+        for predictions in (True, False):
+            with pytest.raises(DataError, match=f"{pair[0]}.nii.gz and .*{pair[1]}.nii.gz both"):
+                find_label_maps(tmp_path / str(number), predictions)
+    inside = tmp_path / "cases" / "case_1"
+    inside.mkdir(parents=True)
+    for name in ("segmentation.nii", "segmentation.nii.gz"):
+        (inside / name).touch()
+    with pytest.raises(DataError, match=r"segmentation.nii and .*segmentation.nii.gz both claim"):
+        find_label_maps(tmp_path / "cases", predictions=False)
+
+
+def test_a_prediction_and_its_twin_with_a_channel_are_refused(tmp_path):
+    names = {name: tmp_path / name for name in ("kid", "kid_0000")}
+    with pytest.raises(DataError, match=r"kid and .*kid_0000 both claim the case kid"):
+        match_cases(names, {"kid": tmp_path / "truth"})
+    # Where these are two cases, each has its own.
+    matched, extra = match_cases(names, dict(names))
+    assert (matched, extra) == (names, [])
 
 
 def test_names_of_official_submissions_are_matched(tmp_path):

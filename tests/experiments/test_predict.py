@@ -151,6 +151,62 @@ def test_a_scan_that_was_trained_on_is_called_that(trial, finished, phantom, tmp
     assert "Warning" not in call_kitsbench(*command, tmp_path / "c", other).err
 
 
+@pytest.mark.parametrize(
+    ("image", "label", "case"),
+    [
+        ("D/imagesTr/kid7_0000.nii.gz", "D/labelsTr/kid7.nii.gz", "kid7"),  # nnU-Net
+        ("D/imagesTr/kid_0000.NII.GZ", "D/labelsTr/kid_0000.nii.gz", "kid"),  # Decathlon
+        ("K/data/patient 7/imaging.nii.gz", "K/data/patient 7/segmentation.nii.gz", "patient 7"),
+        ("F/p7/image.nii.gz", "F/p7/label.nii.gz", "p7"),
+        ("F/Mu\u0308ller.nii.gz", "G/M\u00dcLLER.nii.gz", "Mu\u0308ller"),
+    ],
+)
+def test_what_predict_writes_is_what_evaluate_finds(trial, phantom, tmp_path, image, label, case):
+    source = scan_of(phantom)
+    paths = [tmp_path / image, tmp_path / label]
+    for path, original in zip(
+        paths, (source, source.with_name("segmentation.nii.gz")), strict=True
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(original, path)
+    note = paths[0].with_name(f"._{paths[0].name}")
+    note.write_bytes(b"\0\5\26\7Mac OS X")
+    predict(trial, [note, paths[0]], tmp_path / "out")
+    assert (tmp_path / "out" / f"{case}.nii.gz").is_file()
+    truth = tmp_path / label.split("/")[0]
+    scored = call_kitsbench("evaluate", tmp_path / "out", truth, "--protocol", "kits19", "--json")
+    assert scored.code == 0, scored.err
+    assert len({row["case"] for row in scored.json["cases"]}) == 1
+
+
+def test_label_maps_that_would_be_one_file_are_refused_naming_both(trial, phantom, tmp_path):
+    def refused(*names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        images = [tmp_path / name for name in names]
+        command = ["predict", trial[1], *images, "-o", tmp_path / "out", "--workdir", trial[0]]
+        done = call_kitsbench(*command)
+        assert done.code == 2
+        said = " ".join(done.err.split())
+        assert all(str(image) in said for image in images)
+        assert "would be one file" in said
+
+    refused("a/scan/imaging.nii.gz", "b/scan/imaging.nii.gz")
+    refused("c/kid.nii.gz", "c/kid_0000.nii.gz")
+    refused("d/kid.nii.gz", "e/KID.nii.gz")
+    refused("f/M\u00fc.nii.gz", "g/Mu\u0308.nrrd")
+    assert not (tmp_path / "out").exists()
+
+
+def test_hidden_files_alone_are_no_scans(trial, tmp_path):
+    hidden = tmp_path / "._kid.nii.gz"
+    hidden.touch()
+    done = call_kitsbench("predict", trial[1], hidden, "-o", tmp_path / "o", "--workdir", trial[0])
+    assert done.code == 2
+    assert "is a hidden file" in done.err
+
+
 def test_mirroring_at_test_time_can_be_asked_for(trial, unknown_scan, tmp_path):
     plain, again, mirrored = (
         np.asarray(predict(trial, [unknown_scan], tmp_path / name, *options)[0].dataobj)

@@ -86,6 +86,15 @@ def test_records_beside_predictions_are_kept_and_replaced(tmp_path):
     assert set(json.loads((tmp_path / "provenance.json").read_text())["trials"]) == {"t2"}
 
 
+def test_records_are_found_by_any_spelling_of_the_case(tmp_path):
+    about = {"architecture": "a", "train_patients": []}
+    record_prediction(tmp_path, "Mu\u0308ller_0000", {"t1": about}, True)
+    assert recorded_leaks(tmp_path, tmp_path, ["M\u00fcller", "other"]) == ["M\u00fcller"]
+    # A record by the very name goes first.
+    record_prediction(tmp_path, "M\u00fcller", {"t1": about}, False)
+    assert recorded_leaks(tmp_path, tmp_path, ["M\u00fcller", "other"]) == []
+
+
 def test_the_predictions_of_a_trial_know_what_it_trained_on(tmp_path):
     (tmp_path / "predictions").mkdir()
     trial = trial_record(Plan({"unet3d": 0.0}), "unet3d", 0, 0)

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
+import shlex
+import subprocess
+import sys
+import unicodedata
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -13,6 +19,7 @@ from scans import case, kidneys
 from kitsbench.data.datasets.dataset import open_dataset
 from kitsbench.data.splits.files import export_split, import_split
 from kitsbench.data.splits.rules import (
+    check_rule,
     choose_rule,
     hold_out,
     is_rule,
@@ -135,6 +142,102 @@ def test_files_of_nnunet_come_and_go(tmp_path):
     assert choose_rule(str(path), KITS19) == held
     (tmp_path / "own.json").write_text(json.dumps(held.to_dict()))
     assert choose_rule(str(tmp_path / "own.json"), KITS19) == held
+
+
+SPLIT = [
+    {"train": ["case_0", "case_1"], "val": ["M\u00fc"]},
+    {"train": ["M\u00fc"], "val": ["case_0"]},
+]
+CASES = ["case_0", "case_1", "M\u00fc"]
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda name: name,
+        lambda name: f"{name}.nii.gz",
+        lambda name: f"{name}_0000.NII.GZ",
+        lambda name: unicodedata.normalize("NFD", name).upper(),
+    ],
+)
+@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig", "utf-16"])
+def test_names_in_a_split_are_matched_to_the_cases(tmp_path, spell, mark):
+    path = tmp_path / "SPLITS.JSON"
+    spelled = [{key: [spell(n) for n in names] for key, names in fold.items()} for fold in SPLIT]
+    path.write_bytes(json.dumps(spelled, ensure_ascii=False).encode(mark))
+    split = choose_rule(str(path), CASES)
+    assert split.folds == (("M\u00fc",), ("case_0",))
+    assert split.train(0) == ["case_0", "case_1"]
+    path.write_text(json.dumps(SPLIT))
+    assert choose_rule(str(path), CASES).id == split.id
+
+
+def test_two_names_of_one_case_in_a_split_are_refused(tmp_path):
+    path = tmp_path / "s.json"
+    path.write_text('[{"train": ["a", "A.nii.gz"], "val": ["b"]}]')
+    with pytest.raises(DataError, match=r"'A.nii.gz' and 'a' both mean the case a"):
+        import_split(path, ["a", "b"])
+
+
+def test_data_lists_of_monai_are_splits(tmp_path):
+    path = tmp_path / "list.json"
+
+    def listed(*names, image="data/{}/imaging.nii.gz", label="data/{}/segmentation.nii.gz"):
+        return [{"image": image.format(n), "label": label.format(n)} for n in names]
+
+    entries = listed(*CASES)
+    for fold, entry in zip((0, 1, 1), entries, strict=True):
+        entry["fold"] = fold
+    path.write_text(json.dumps({"training": entries, "testing": []}))
+    assert choose_rule(str(path), CASES).folds == (("case_0",), ("M\u00fc", "case_1"))
+    for image, label in (
+        ("imagesTr/{}_0000.nii.gz", "labelsTr/{}.nii.gz"),
+        ("./imagesTr/{}.nii.gz", "./labelsTr/{}.nii.gz"),
+        (".\\{}\\image.nii.gz", ".\\{}\\label.nii.gz"),
+    ):
+        parts = (("training", CASES[1:]), ("validation", CASES[:1]))
+        lists = {key: listed(*names, image=image, label=label) for key, names in parts}
+        path.write_text(json.dumps(lists))
+        split = choose_rule(str(path), CASES)
+        assert (split.test(0), split.train(0)) == (["case_0"], ["M\u00fc", "case_1"])
+    for broken, words in (
+        ({"training": listed(*CASES)}, "no split.*fold"),
+        ({"training": [{"image": 3}]}, "malformed"),
+        ({"training": [3]}, "malformed"),
+        ({"training": "all"}, "no list"),
+        ({"training": [{**entries[0], "fold": "one"}]}, "malformed"),
+        ({"training": [{**entries[0], "fold": 1}, {**entries[1], "fold": 3}]}, "no split"),
+    ):
+        path.write_text(json.dumps(broken))
+        with pytest.raises(DataError, match=words):
+            choose_rule(str(path), CASES)
+
+
+class Fires:
+    """A pickle that writes a file when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_pickle_is_never_read_and_can_be_converted(tmp_path):
+    path = tmp_path / "splits_final.pkl"
+    path.write_bytes(pickle.dumps(Fires(tmp_path / "fired")))
+    for ask in (check_rule, lambda text: choose_rule(text, CASES)):
+        with pytest.raises(DataError, match="may run any code"):
+            ask(str(path))
+    assert not (tmp_path / "fired").exists()
+    # As nnU-Net 1 writes it; the command of the message makes what nnU-Net 2 writes.
+    folds = [OrderedDict((k, np.array(names)) for k, names in fold.items()) for fold in SPLIT]
+    path.write_bytes(pickle.dumps(folds))
+    with pytest.raises(DataError) as refused:
+        check_rule(str(path))
+    command = str(refused.value).splitlines()[-1]
+    subprocess.run([sys.executable, *shlex.split(command)[1:]], check=True)
+    assert json.loads(path.with_suffix(".json").read_text()) == SPLIT
 
 
 BROKEN = [
