@@ -64,8 +64,7 @@ def choose_affine(
         raise refuse(
             path,
             case,
-            _fault(source, affine, pixdim),
-            "Spacing is a length of 0.01 to 100 mm along every axis.",
+            *_fault(source, affine, pixdim),
             "Export the scan again with its geometry.",
         )
     if source == "spacing":
@@ -80,17 +79,23 @@ def choose_affine(
     return affine, codes
 
 
-def _fault(source: str, affine: np.ndarray, pixdim: np.ndarray) -> str:
-    """What is wrong with an affine that is no grid."""
+def _fault(source: str, affine: np.ndarray, pixdim: np.ndarray) -> tuple[str, str]:
+    """What is wrong with an affine that is no grid, and the rule that it breaks."""
     lengths = pixdim if source != "sform" else spacing_of(affine)
     spacing = f"{', '.join(f'{v:g}' for v in lengths)} mm"
+    rule = "Spacing is a length of 0.01 to 100 mm along every axis."
     if source == "spacing":
-        return f"the spacing is {spacing}"
+        return f"the spacing is {spacing}", rule
     why = f"spacing {spacing}"
     if _is_spacing(np.abs(lengths)):
-        broken = "a part is no number" if source == "sform" else "its quaternion is no rotation"
-        why = "its axes lie in one plane" if np.isfinite(affine).all() else broken
-    return f"the {source} of the header is no geometry ({why})"
+        if np.isfinite(affine).all():
+            why, rule = "its axes lie in one plane", "The three axes of a scan span a volume."
+        elif source == "sform":
+            why, rule = "a part is no number", "An affine holds twelve finite numbers."
+        else:
+            why = "its quaternion is no rotation"
+            rule = "The squares of quatern_b, quatern_c and quatern_d add up to at most 1."
+    return f"the {source} of the header is no geometry ({why})", rule
 
 
 def _matrix(read: Callable[[], np.ndarray]) -> np.ndarray:

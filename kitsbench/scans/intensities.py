@@ -74,8 +74,10 @@ def hounsfield(
             f"{max(high for _, high in found if high < turned[0]):g}, with none between: negative "
             "HU were wrapped round at 65536",
             "CT is in HU: air is -1000, which needs signed numbers.",
-            "Convert from the original scan as int16; of an array of uint16, "
-            "array.astype('int16') gives the HU back.",
+            "Convert from the original scan as int16. Where only this file is left, numpy's "
+            "astype(np.int16) on its stored numbers gives the HU back."
+            if turned[1] > np.iinfo(np.int16).max
+            else "Convert from the original scan as int16.",
         )
     return image, _intensity_findings(header, low, high)
 

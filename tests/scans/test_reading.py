@@ -290,3 +290,11 @@ def test_padding_far_from_tissue_is_no_wrapping(tmp_path):
     image[5, 5, 5] = 20_000
     path = save(tmp_path / "metal.nii.gz", image)
     assert any("values reach from -32768 to 20000" in what for what in warnings(path))
+
+
+def test_the_rule_that_is_told_is_the_one_that_was_broken(tmp_path):
+    path = save(tmp_path / "a.nii.gz", ct(), qform_code=1, sform_code=0, quatern_b=2.0)
+    with pytest.raises(Refused) as refused:
+        read(path)
+    assert "quatern_b" in refused.value.finding.rule
+    assert "Spacing" not in refused.value.finding.rule

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -155,18 +156,26 @@ def test_case_ids_that_differ_in_capitals_are_duplicates(tmp_path):
     assert all("up to capitals or accents" in f.what for f in found.problems)
 
 
+@pytest.fixture
+def open_folder():
+    """A folder that others may enter; every start of pytest closes the one around tmp_path."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for place in (folder, *folder.parents):
+            if os.geteuid() == 0 and place.stat().st_uid == 0 and place != Path("/"):
+                place.chmod(place.stat().st_mode | 0o011)
+        yield folder
+
+
 @pytest.mark.parametrize("what", ["folder", "file"])
-def test_what_may_not_be_read_is_named(tmp_path, what):
+def test_what_may_not_be_read_is_named(open_folder, what):
     """As a user without rights, even where the tests run as root."""
     import subprocess
 
-    root = tmp_path / "data"
+    root = open_folder / "data"
     case(root, "case_00000")
     closed = case(root, "case_00001")
     closed = closed if what == "folder" else closed / MASK
-    for folder in (tmp_path, *tmp_path.parents):
-        if os.geteuid() == 0 and folder.stat().st_uid == 0 and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
     closed.chmod(0)
     # The first call imports everything, since others may not read this installation.
     code = (
@@ -176,8 +185,8 @@ def test_what_may_not_be_read_is_named(tmp_path, what):
         "if os.geteuid() == 0: os.setuid(65534)\n"
         "main(['data', 'verify', sys.argv[2]])"
     )
-    case(tmp_path / "elsewhere", "case_00000")
-    command = [sys.executable, "-c", code, str(tmp_path / "elsewhere"), str(root)]
+    case(open_folder / "elsewhere", "case_00000")
+    command = [sys.executable, "-c", code, str(open_folder / "elsewhere"), str(root)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     finally:
