@@ -102,8 +102,9 @@ def command(
     """Score label maps in PREDICTIONS against those in TRUTH, whoever made them.
 
     Files belong together by case: <case>.nii.gz, <case>/segmentation.nii.gz (KiTS) or
-    labelsTr/<case>.nii.gz (nnU-Net); capitals, the coding of accents and additions such as _0000
-    or prediction_ do not matter. A prediction must have the shape and affine of its truth.
+    labelsTr/<case>.nii.gz (nnU-Net); capitals, the coding of accents and what tools add, such as
+    the number of a channel, do not matter. A prediction must have the shape and affine of its
+    truth.
 
     A wrong shape, affine or name stops everything before it starts. A damaged file or a value
     that is no label fails its own case: the other scores are written, and the exit code is 2.
