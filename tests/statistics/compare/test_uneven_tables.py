@@ -63,7 +63,7 @@ def test_failed_predictions_count_as_zero():
 def test_a_failed_distance_is_never_the_best():
     data = dice_table(metric="hd95_mm").assign(status="ok")
     data["value"] += 5
-    data.loc[0, ["value", "status"]] = [0.0, "failed"]
+    data.loc[0, ["value", "status"]] = [np.nan, "failed"]
     data.loc[1, ["value", "status"]] = [300.0, "empty_prediction"]
     found = compare(data, "tumor:hd95_mm")
     assert found.ranking[-1]["architecture"] == "arch0"
@@ -91,12 +91,12 @@ def test_cysts_are_judged_where_there_are_cysts():
     assert max(row["mean"] for row in found.ranking) < 0.7
     assert compare(data.assign(region="mass"), "mass:dice").pairs[0]["n_cases"] == 60
     with pytest.raises(DataError, match="No case of the table holds the region cyst"):
-        compare(data.assign(status="both_empty"), "cyst:dice")
+        compare(data.assign(status="both_empty", value=1.0), "cyst:dice")
 
 
 def test_contradicting_ground_truths_are_an_error():
     data = dice_table().assign(status="ok")
-    data.loc[0, "status"] = "both_empty"
+    data.loc[0, ["value", "status"]] = [1.0, "both_empty"]
     with pytest.raises(DataError, match=r"Case case_00000, region tumor.*one ground truth"):
         compare(data)
 
