@@ -201,7 +201,7 @@ def display_name(
             if configure(entry.instance, base | fewer) == full:
                 given = fewer
         given = {key: full[key] for key in given}
-    listed = ",".join(f"{key}={_text(given[key])}" for key in sorted(given))
+    listed = ",".join(f"{key}={setting_text(given[key])}" for key in sorted(given))
     return f"{entry.name}:{listed}" if listed else entry.name
 
 
@@ -355,7 +355,8 @@ def _unknown(name: str, known: list[str]) -> str:
     return f"there is no architecture '{name}'; installed are {listed}."
 
 
-def _text(value: Setting) -> str:
+def setting_text(value: Setting) -> str:
+    """A setting as names show it."""
     if isinstance(value, tuple):
         return "x".join(map(str, value))
     return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -30,6 +30,8 @@ from kitsbench.experiments.records import (
 from kitsbench.experiments.tables import CURVE, SCORES, read_table
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.metrics import TRUTH_EMPTY, UNDEFINED, Value, find
+from kitsbench.statistics import validate_scores
+from kitsbench.statistics.table.policy import truth_holds_region
 
 SCORE_COLUMNS = [
     "dataset",
@@ -187,6 +189,33 @@ class Results:
         """Versions of kitsbench that trained or scored the trials, in the order of the plan."""
         environments = [t.environment for t in self.trials if t.environment is not None]
         return list(dict.fromkeys(v for found in environments for v in found.kitsbench))
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """What is known of the trials, but for those that ended before they wrote it."""
+        return [trial.record for trial in self.trials if trial.record is not None]
+
+    def check_values(self) -> None:
+        """See that every score can be one: for what rests on the values, not only shows them.
+
+        Raises
+        ------
+        DataError
+            A value or status breaks a rule of the statistics; two lines name file and row.
+        """
+        for trial in self.trials:
+            if trial.state != "finished":
+                continue
+            table = _stamp(read_table(trial.folder.scores, SCORES), trial)
+            try:
+                validate_scores(table)
+            except DataError as error:
+                raise DataError(f"{trial.folder.scores}, {error}\n{TRIAL_AGAIN}") from error
+        try:
+            for _, rows in self.scores.groupby(["protocol", "region"]):
+                truth_holds_region(rows)
+        except DataError as error:  # two trials contradict each other, and either may be wrong
+            raise DataError(f"{self.workdir / 'trials'}: {error}\n{TRIAL_AGAIN}") from error
 
 
 def load_results(workdir: str | Path) -> Results:

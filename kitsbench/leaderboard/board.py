@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kitsbench.documents import VERSION_KEY
 from kitsbench.errors import DataError, UsageError
-from kitsbench.leaderboard.entries import make_entries
+from kitsbench.files import parse_json
+from kitsbench.leaderboard.entries import Published, make_entries
+from kitsbench.leaderboard.peers import Filed, board_faults, dataset_faults, differences
+from kitsbench.leaderboard.proof import entry_faults, read_scores
 from kitsbench.leaderboard.schema import Entry, file_name
+from kitsbench.leaderboard.table import read_table_text, table_path
+
+_LIMIT = 16 * 2**20  # bytes of an entry's JSON
+FORMER = (
+    "an entry of an earlier kitsbench, without scores of cases, so that nothing in it can be "
+    "checked: run its experiment again, then `kitsbench leaderboard add WORKDIR --to BOARD "
+    "--replace`"
+)
 
 
 @dataclass(frozen=True)
@@ -40,66 +53,89 @@ def add_entries(workdir: str | Path, board: str | Path, replace: bool = False) -
     Returns
     -------
     list of Path
-        The files that were written; entries that are there already, and equal, are not.
+        The entries that were written, each with its table; those that are there already, and
+        equal, are not.
 
     Raises
     ------
     UsageError
         An entry of the same name is there and differs, or the experiment was made under other
-        conditions than the entries of the board.
+        conditions than the entries of the board, or of another experiment there only a part would
+        be left.
     DataError
         The experiment is not complete, or the board holds a file that is no entry.
     """
     board = Path(board)
-    known = {file_name(entry.name): entry for entry in read_board(board)}
-    new = make_entries(workdir)
-    kept = [] if replace and _all_replaced(known, new) else list(known.values())
-    for entry in new:
-        _refuse_other_conditions(entry, kept, board)
-    written = []
-    for entry in new:
-        file = board / file_name(entry.name)
-        old = known.get(file.name)
-        if old == entry:
-            continue
-        if old is not None and not replace:
+    made = make_entries(workdir)
+    files = {board / file_name(new.entry.name): new for new in made}
+    if len(files) < len(made):
+        raise UsageError(
+            f"Two architectures in {workdir} would have one file on a board; name them otherwise."
+        )
+    # What is replaced in any case need not be readable any more.
+    stay = [file for file in _entry_files(board) if not (replace and file in files)]
+    known = {file: _read_entry(file) for file in stay}
+    kept = [entry for file, entry in known.items() if file not in files]
+    for new in made:
+        for peer in kept or list(known.values()):
+            _refuse_other_conditions(new.entry, peer, board)
+    written = {file: new for file, new in files.items() if not _is_there(file, new)}
+    for file, new in written.items():
+        if file in known and known[file] != new.entry:
             raise UsageError(
-                f"{file} holds another entry of '{entry.name}' (of {old.provenance.created}). "
-                "Use --replace to overwrite it, or another board with --to."
+                f"{file} holds another entry of '{new.entry.name}' (of "
+                f"{known[file].provenance.created}). Use --replace to overwrite it, or another "
+                "board with --to."
             )
-        written.append((file, entry))
+    if replace:
+        _refuse_half_experiments(files, kept)
     # Nothing is written until everything was found to be in order.
-    for file, entry in written:
-        entry.write(file)
-    return [file for file, _ in written]
+    for file, new in written.items():
+        new.table.write(table_path(file))
+        new.entry.write(file)
+    return list(written)
 
 
-def _all_replaced(known: dict[str, Entry], new: list[Entry]) -> bool:
-    return set(known) <= {file_name(entry.name) for entry in new}
+def _refuse_other_conditions(entry: Entry, peer: Entry, board: Path) -> None:
+    if different := differences(entry, peer):
+        raise UsageError(
+            f"'{entry.name}' cannot enter {board}: {different}. Entries of one board were "
+            "made under the same conditions; choose another board with --to."
+        )
 
 
-def _refuse_other_conditions(entry: Entry, peers: list[Entry], board: Path) -> None:
-    for peer in peers:
-        different = _differences(entry, peer)
-        if different:
+def _refuse_half_experiments(files: dict[Path, Published], kept: Sequence[Entry]) -> None:
+    """Ranks hold among all entries of an experiment, so none goes without the others."""
+    own = {new.entry.experiment for new in files.values()}
+    for file in files:
+        if not file.exists():
+            continue
+        entry, _ = Entry.check(file) if _version(file) == _newest() else (None, [])
+        if entry is None or entry.experiment in own:
+            continue
+        left = [other.name for other in kept if other.experiment == entry.experiment]
+        if left:
             raise UsageError(
-                f"'{entry.name}' cannot enter {board}: {different}. Entries of one board were "
-                "made under the same conditions; choose another board with --to."
+                f"{file} would be replaced, but '{left[0]}' stays, which was ranked with it in one "
+                "experiment. Run them all again, remove the others' files, or choose another "
+                "board with --to."
             )
 
 
-def _differences(one: Entry, other: Entry) -> str:
-    """What differs between the conditions of two entries, in words; empty if nothing does."""
-    found = [
-        f"its {key} is {one.conditions[key]!r}, that of '{other.name}' {other.conditions[key]!r}"
-        for key in one.conditions
-        if one.conditions[key] != other.conditions[key]
-    ]
-    return "; ".join(found)
+def _is_there(file: Path, new: Published) -> bool:
+    """Whether an equal entry is there, with its table."""
+    try:
+        return Entry.read(file) == new.entry and read_table_text(table_path(file)) == new.table.text
+    except DataError:
+        return False
+
+
+def _entry_files(board: Path) -> list[Path]:
+    return sorted(Path(board).glob("*.json"))
 
 
 def read_board(board: str | Path) -> list[Entry]:
-    """Read the entries of one board.
+    """Read the entries of one board, their tables left aside.
 
     Parameters
     ----------
@@ -116,13 +152,14 @@ def read_board(board: str | Path) -> list[Entry]:
     DataError
         A file is no entry; the message names it and the rule.
     """
-    entries = []
-    for file in sorted(Path(board).glob("*.json")):
-        entry, problems = _read(file)
-        if entry is None:
-            raise DataError(f"{file}: {problems[0].message}. Run `kitsbench leaderboard check`.")
-        entries.append(entry)
-    return entries
+    return [_read_entry(file) for file in _entry_files(Path(board))]
+
+
+def _read_entry(file: Path) -> Entry:
+    entry, problems = _read(file)
+    if entry is None:
+        raise DataError(f"{file}: {problems[0].message}.\nRun `kitsbench leaderboard check`.")
+    return entry
 
 
 def boards(root: str | Path) -> list[Path]:
@@ -131,18 +168,26 @@ def boards(root: str | Path) -> list[Path]:
     Raises
     ------
     DataError
-        The folder does not exist.
+        The folder does not exist, or holds neither entries nor folders.
     """
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"There is no folder {root}; name the folder that holds the boards.")
+    folders = sorted(
+        folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith(".")
+    )
     if any(root.glob("*.json")):
         return [root]
-    return sorted(folder for folder in root.iterdir() if any(folder.glob("*.json")))
+    if not folders:
+        raise DataError(
+            f"{root} holds no entries; `kitsbench leaderboard add WORKDIR --to {root}/NAME` makes "
+            "some."
+        )
+    return folders
 
 
 def check_boards(root: str | Path) -> tuple[int, list[Problem]]:
-    """Check every entry of every board.
+    """Check every entry of every board, and work out again what can be.
 
     Parameters
     ----------
@@ -155,31 +200,75 @@ def check_boards(root: str | Path) -> tuple[int, list[Problem]]:
         How many files were looked at.
     problems : list of Problem
         Empty where all is well.
+
+    Raises
+    ------
+    DataError
+        There is no such folder, or it is empty.
     """
     problems: list[Problem] = []
+    filed: list[Filed] = []
     count = 0
     for board in boards(root):
-        first: Entry | None = None
-        for file in sorted(board.glob("*.json")):
-            count += 1
-            entry, found = _read(file)
-            problems += found
-            if entry is None:
-                continue
-            if file.name != file_name(entry.name):
-                problems.append(
-                    Problem(file, f"the entry '{entry.name}' belongs into {file_name(entry.name)}")
-                )
-            first = first or entry
-            different = _differences(entry, first)
-            if different:
-                problems.append(
-                    Problem(file, f"{different}; entries of one board share their conditions")
-                )
-    return count, problems
+        files = _entry_files(board)
+        count += len(files)
+        found, wrong = _read_all(board, files)
+        filed += found
+        problems += wrong
+        problems += [Problem(*fault) for fault in board_faults(found)]
+    problems += [Problem(*fault) for fault in dataset_faults(filed)]
+    return count, list(dict.fromkeys(problems))
+
+
+def _read_all(board: Path, files: Sequence[Path]) -> tuple[list[Filed], list[Problem]]:
+    problems: list[Problem] = []
+    filed: list[Filed] = []
+    if board.is_symlink():
+        problems.append(Problem(board, "a symbolic link; boards are folders of their own"))
+    if not files:
+        remedy = f"`kitsbench leaderboard add WORKDIR --to {board}` makes some"
+        problems.append(Problem(board, f"a board without entries: {remedy}, or remove the folder"))
+    elif any(folder.is_dir() and any(folder.glob("*.json")) for folder in board.iterdir()):
+        problems.append(Problem(board, "entries and folders with entries; boards lie side by side"))
+    owned = {table_path(file) for file in files}
+    for stray in sorted({*board.glob("*.csv.gz")} - owned):
+        problems.append(Problem(stray, "a table without an entry beside it"))
+    for file in files:
+        entry, found = _read(file)
+        problems += found
+        if entry is None:
+            continue
+        faults = entry_faults(entry, file)
+        scores, wrong = read_scores(entry, file)
+        problems += [Problem(file, fault) for fault in (*faults, *wrong)]
+        filed.append(Filed(file, entry, scores))
+    return filed, problems
+
+
+def _newest() -> int:
+    return int(Entry.model_fields[VERSION_KEY].default)
+
+
+def _version(file: Path) -> int | None:
+    """Format of an entry's file, where it says one."""
+    try:
+        content = parse_json(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    found = content.get(VERSION_KEY) if isinstance(content, dict) else None
+    return found if type(found) is int else None
 
 
 def _read(file: Path) -> tuple[Entry | None, list[Problem]]:
+    if file.is_symlink():
+        return None, [Problem(file, "a symbolic link; entries are files of their own")]
+    if not file.is_file():
+        return None, [Problem(file, "no file; a board holds files alone")]
+    if file.stat().st_size > _LIMIT:
+        return None, [Problem(file, f"more than {_LIMIT // 2**20} MiB, which no entry has")]
+    version = _version(file)
+    if version is not None and 0 < version < _newest():
+        return None, [Problem(file, FORMER)]
     try:
         entry, faults = Entry.check(file)
     except DataError as error:

@@ -1,33 +1,57 @@
-"""From a working directory to the entries of its architectures."""
+"""From a working directory to the entries of its architectures.
+
+What an entry says of recipe, budget, folds and versions is what its trials say: they were trained,
+the experiment only asked.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import pandas as pd
 from pydantic import ValidationError
 
 from kitsbench.errors import DataError
 from kitsbench.evaluation.protocols import STORED_METRICS
-from kitsbench.experiments.records import EntrantRecord, ProfileRecord
+from kitsbench.experiments.records import (
+    BudgetNote,
+    EntrantRecord,
+    FoldsNote,
+    TrialIdentity,
+    TrialRecord,
+    note,
+)
 from kitsbench.experiments.results import Results, StoredTrial, load_results
-from kitsbench.files import as_json, digest
-from kitsbench.leaderboard.schema import (
+from kitsbench.files import digest
+from kitsbench.leaderboard.numbers import counts_of, ranks_of, scores_of, spent_by, versions_of
+from kitsbench.leaderboard.parts import (
     Cost,
     Dataset,
-    Entry,
     Provenance,
     Rank,
     RecipeNote,
+    Run,
     Score,
+    Spent,
     Trials,
+    TuningNote,
 )
-from kitsbench.statistics import Rule, compare, summarise
+from kitsbench.leaderboard.schema import Entry
+from kitsbench.leaderboard.table import ScoreTable
+from kitsbench.recipe import Recipe
+from kitsbench.training.budget import Budget
 
 
-def make_entries(workdir: str | Path) -> list[Entry]:
+class Published(NamedTuple):
+    """An entry and the table that lies beside it."""
+
+    entry: Entry
+    table: ScoreTable
+
+
+def make_entries(workdir: str | Path) -> list[Published]:
     """Make one entry for each architecture of a completed experiment.
 
     Parameters
@@ -37,7 +61,7 @@ def make_entries(workdir: str | Path) -> list[Entry]:
 
     Returns
     -------
-    list of Entry
+    list of Published
         In the order of the experiment. An architecture whose trials failed has an entry too.
 
     Raises
@@ -54,152 +78,184 @@ def make_entries(workdir: str | Path) -> list[Entry]:
         )
     if results.scores.empty:
         raise DataError(f"No trial in {workdir} finished; there is nothing to publish.")
-    scores = _scores(results)
-    ranks = _ranks(results)
+    results.check_values()
+    table = results.scores[results.scores["metric"].isin(STORED_METRICS)]
+    experiment = results.experiment
+    scores = scores_of(table)
+    ranks = ranks_of(table, experiment.endpoint, experiment.protocol, experiment.folds.count)
     try:
         return [
-            _entry(results, entrant, scores, ranks)
-            for entrant in results.experiment.entrants
-            if any(t.name == entrant.name for t in results.trials)
+            _publish(
+                results,
+                entrant,
+                ScoreTable.of(table[table["architecture"] == entrant.name]),
+                scores[entrant.name],
+                ranks.get(entrant.name),
+            )
+            for entrant in experiment.entrants
+            if any(trial.name == entrant.name for trial in results.trials)
         ]
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise DataError(f"{workdir} cannot be published: {reason}.") from error
 
 
-def _entry(
+def _publish(
     results: Results,
     entrant: EntrantRecord,
-    scores: dict[str, list[Score]],
-    ranks: dict[str, Rank],
-) -> Entry:
-    experiment, dataset = results.experiment, results.experiment.dataset
+    table: ScoreTable,
+    scores: tuple[Score, ...],
+    rank: Rank | None,
+) -> Published:
+    experiment = results.experiment
     own = [trial for trial in results.trials if trial.name == entrant.name]
-    environments = [trial.environment for trial in own if trial.environment is not None]
-    shared = experiment.recipe
-    recipe = {"name": "paper"} if shared is None else as_json(shared.to_dict())
-    return Entry(
+    first = next((trial.record for trial in own if trial.record is not None), None)
+    identity = None if first is None else first.identity
+    runs = tuple(_run(trial, identity) for trial in own)
+    entry = Entry(
         name=entrant.name,
         title=entrant.title,
         paper=entrant.paper,
-        dataset=Dataset(
-            name=dataset.name,
-            fingerprint=dataset.fingerprint or "",
-            n_cases=dataset.n_cases,
-            synthetic=dataset.synthetic,
-            note=dataset.note,
-        ),
-        synthetic=dataset.synthetic,
+        dataset=_dataset(results, identity),
+        synthetic=experiment.dataset.synthetic,
         protocol=experiment.protocol,
         endpoint=experiment.endpoint,
-        recipe=RecipeNote(name=experiment.recipe_name, digest=digest(recipe), full=recipe),
-        budget=experiment.budget,
-        folds=experiment.folds,
-        seeds=experiment.seeds,
+        identity=identity,
+        recipe=_recipe(results, entrant, [t.record for t in own if t.record is not None]),
+        budget=_budget(identity) or experiment.budget,
+        folds=FoldsNote(
+            count=experiment.folds.count,
+            used=tuple(sorted({run.fold for run in runs})),
+            split_id=identity.split if identity else experiment.folds.split_id,
+        ),
+        seeds=len({run.seed for run in runs}),
         experiment=digest(sorted(trial.id for trial in results.trials)),
-        rank=ranks.get(entrant.name),
-        scores=tuple(scores.get(entrant.name, ())),
-        trials=_trials(own),
-        cost=_cost(entrant, results.profiles.get(entrant.name), own, experiment.device.name),
-        provenance=Provenance(
-            # Who wrote the entry says nothing about its numbers; who trained does.
-            kitsbench=", ".join(dict.fromkeys(v for e in environments for v in e.kitsbench)),
-            distribution=entrant.distribution,
-            version=entrant.version,
-            source_hash=entrant.source_hash,
-            config=entrant.config,
-            command=experiment.command,
-            created=experiment.created,
-            environment=environments[0].model_dump(mode="json") if environments else {},
+        rank=rank,
+        scores=scores,
+        table=table.note,
+        trials=Trials(runs=runs, **counts_of(runs)),
+        cost=_cost(results, entrant, own, runs),
+        provenance=_provenance(results, entrant, own, identity, runs),
+        seals={},
+    )
+    return Published(entry.model_copy(update={"seals": entry.sealed()}), table)
+
+
+def _budget(identity: TrialIdentity | None) -> BudgetNote | None:
+    return None if identity is None else note(Budget(*identity.budget))
+
+
+def _dataset(results: Results, identity: TrialIdentity | None) -> Dataset:
+    known, dataset = results.records, results.experiment.dataset
+    used = {case for one in known for case in (*one.context.train_cases, *one.context.test_cases)}
+    return Dataset(
+        name=dataset.name,
+        fingerprint=identity.dataset if identity else dataset.fingerprint or "",
+        n_cases=len(used) or dataset.n_cases,
+        n_excluded=len(dataset.excluded),
+        synthetic=dataset.synthetic,
+        note=dataset.note,
+    )
+
+
+def _run(trial: StoredTrial, identity: TrialIdentity | None) -> Run:
+    record, ledger, environment = trial.record, trial.ledger, trial.environment
+    own = identity if record is None else record.identity
+    reason = trial.status.reason
+    return Run(
+        id=trial.id,
+        fold=trial.fold,
+        seed=trial.seed,
+        state="finished" if reason is None else "failed",
+        reason=reason,
+        recipe=own.recipe if own else "",
+        members=own.members if own else (),
+        kitsbench=environment.kitsbench if environment else (),
+        spent=None
+        if ledger is None
+        else Spent(
+            device_seconds=ledger.device_seconds,
+            steps=ledger.steps,
+            voxels=ledger.voxels,
+            flops=ledger.flops,
+            patches_per_s=ledger.patches_per_s,
+            peak_memory_bytes=ledger.peak_memory_bytes,
         ),
     )
 
 
-def _scores(results: Results) -> dict[str, list[Score]]:
-    found: dict[str, list[Score]] = {}
-    scores = results.scores
-    for row in summarise(scores[scores["metric"].isin(STORED_METRICS)]).to_dict("records"):
-        found.setdefault(str(row["architecture"]), []).append(
-            Score(
-                protocol=row["protocol"],
-                region=row["region"],
-                metric=row["metric"],
-                mean=_number(row["mean"]),
-                sd_over_folds=_number(row["sd_over_folds"]),
-                ci_low=_number(row["ci_low"]),
-                ci_high=_number(row["ci_high"]),
-                n_cases=int(row["n_cases"]),
-                n_undefined=int(row["n_undefined"]),
-                n_failed=int(row["n_failed"]),
-            )
-        )
-    return found
-
-
-def _ranks(results: Results) -> dict[str, Rank]:
-    """Places and groups; empty where there is only one architecture."""
+def _recipe(results: Results, entrant: EntrantRecord, records: Sequence[TrialRecord]) -> RecipeNote:
+    """What the trials were trained by; where that was tuned, what the tuning began with."""
     experiment = results.experiment
-    region, metric = experiment.endpoint.split(":")
-    scores = results.scores
-    if scores["architecture"].nunique() < 2:
-        return {}
-    comparison = compare(
-        scores[scores["metric"] == metric],
-        endpoint=(region, metric),
-        rule=Rule(fold_count=experiment.folds.count),
-        protocol=experiment.protocol,
-        secondary=False,
-    ).to_dict()
-    return {
-        str(row["architecture"]): Rank(
-            rank=row["rank"],
-            rank_low=_number(row.get("rank_low")),
-            rank_high=_number(row.get("rank_high")),
-            p_first=_number(row.get("p_first")),
-            group=str(row.get("group") or ""),
-            scope=comparison.get("scope") or "",
+    asked = experiment.recipe or entrant.recipe
+    trained = {record.identity.recipe: record.context.recipe for record in records}
+    searched = experiment.tuning is not None and not entrant.members
+    if searched and asked is not None:
+        full = asked
+    elif trained:
+        full = _shared(next(iter(trained.values())), entrant, experiment.recipe)
+    elif asked is not None:
+        full = asked
+    else:
+        raise DataError(
+            f"No trial of '{entrant.name}' in {results.workdir} says by what recipe it was to be "
+            "trained; run the same command again."
         )
-        for row in comparison["ranking"]
-    }
-
-
-def _trials(own: list[StoredTrial]) -> Trials:
-    failed = [trial for trial in own if trial.state == "failed"]
-    return Trials(
-        finished=len(own) - len(failed),
-        failed=len(failed),
-        reasons=dict(Counter(trial.status.reason for trial in failed if trial.status.reason)),
-        ids=tuple(trial.id for trial in own),
+    tuning = experiment.tuning
+    return RecipeNote(
+        mode=experiment.recipe_mode,
+        name=full.name,
+        digest=full.digest(),
+        full=full,
+        tuning=None
+        if tuning is None
+        else TuningNote(trials=tuning.trials, budget=tuning.budget, space=tuning.space),
+        tuned=tuple(trained[key] for key in sorted(trained)) if searched else (),
     )
+
+
+def _shared(recipe: Recipe, entrant: EntrantRecord, asked: Recipe | None) -> Recipe:
+    """The recipe that was shared, without what an entrant changes about prediction alone."""
+    if entrant.tta is None or asked is None:
+        return recipe
+    mirror = asked.inference.mirror
+    return replace(recipe, inference=replace(recipe.inference, mirror=mirror))
 
 
 def _cost(
-    entrant: EntrantRecord, profile: ProfileRecord | None, own: list[StoredTrial], device: str
+    results: Results, entrant: EntrantRecord, own: Sequence[StoredTrial], runs: Sequence[Run]
 ) -> Cost:
-    ledgers = [t.ledger for t in own if t.state == "finished" and t.ledger is not None]
-
-    def mean(key: str) -> float | None:
-        values = [float(getattr(ledger, key)) for ledger in ledgers]
-        return sum(values) / len(values) if values else None
-
-    peaks = [ledger.peak_memory_bytes for ledger in ledgers if ledger.peak_memory_bytes]
-    return Cost(
-        parameters=entrant.parameters,
-        paper_parameters=entrant.paper_parameters,
-        flops_step=_number(profile.flops_step) if profile else None,
-        device_seconds=mean("device_seconds"),
-        steps=mean("steps"),
-        voxels=mean("voxels"),
-        flops=mean("flops"),
-        patches_per_s=mean("patches_per_s"),
-        inference_ms=profile.inference_ms if profile else None,
-        peak_memory_bytes=max(peaks, default=None),
-        device=device,
+    profile = results.profiles.get(entrant.name)
+    flops_step = profile.flops_step if profile else None
+    devices = dict.fromkeys(t.environment.device_name for t in own if t.environment is not None)
+    return Cost.model_validate(
+        {
+            "parameters": entrant.parameters,
+            "paper_parameters": entrant.paper_parameters,
+            "flops_step": None if flops_step is None else float(flops_step),
+            "inference_ms": profile.inference_ms if profile else None,
+            "device": ", ".join(devices),
+            **spent_by(runs),
+        }
     )
 
 
-def _number(value: Any) -> float | None:
-    """A finite float, or None: JSON knows no NaN."""
-    if value is None or pd.isna(value) or value in (float("inf"), float("-inf")):
-        return None
-    return float(value)
+def _provenance(
+    results: Results,
+    entrant: EntrantRecord,
+    own: Sequence[StoredTrial],
+    identity: TrialIdentity | None,
+    runs: Sequence[Run],
+) -> Provenance:
+    of = entrant if identity is None else identity
+    return Provenance(
+        # Who wrote the entry says nothing about its numbers; who trained does.
+        kitsbench=versions_of(runs),
+        distribution=entrant.distribution,
+        version=of.version,
+        source_hash=of.source_hash,
+        config=of.config,
+        command=results.experiment.command,
+        created=results.experiment.created,
+        environment=next((t.environment for t in own if t.environment is not None), None),
+    )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kitsbench.files import write_text
-from kitsbench.leaderboard.board import boards, read_board
-from kitsbench.leaderboard.schema import Entry, Score
+from kitsbench.errors import DataError
+from kitsbench.files import canonical_json, write_text
+from kitsbench.leaderboard.board import boards, check_boards, read_board
+from kitsbench.leaderboard.parts import Rank, RecipeNote, Score
+from kitsbench.leaderboard.schema import Entry
 from kitsbench.metrics import find
-from kitsbench.statistics.table.endpoints import cut
 
+MARK = "<!-- Written by `kitsbench leaderboard render` from the entries; changes are lost. -->"
+"""In every page: only a file that holds it is overwritten."""
 _DASH = "–"
 
 
 def render_boards(root: str | Path) -> list[Path]:
-    """Write ``NAME.md`` beside the folder of every board.
+    """Check every board, and write ``NAME.md`` beside the folder of each.
 
     Parameters
     ----------
@@ -29,40 +32,78 @@ def render_boards(root: str | Path) -> list[Path]:
     Raises
     ------
     DataError
-        A board holds a file that is no entry.
+        A board has a problem, or there is none; or a file that this function did not write lies
+        where a page belongs. Nothing is written then.
     """
-    pages = []
+    count, problems = check_boards(root)
+    if problems:
+        first = problems[0]
+        more = f" ({len(problems)} problems in {count} entries)" if len(problems) > 1 else ""
+        raise DataError(
+            f"{first.file}: {first.message}{more}.\nNothing was rendered: `kitsbench leaderboard "
+            "check` names every problem."
+        )
+    pages = {}
     for board in boards(root):
         page = board.parent / f"{board.resolve().name}.md"
-        write_text(page, render_board(board.resolve().name, read_board(board)))
-        pages.append(page)
-    return pages
+        _refuse_foreign(page)
+        pages[page] = render_board(board.resolve().name, read_board(board))
+    for page, text in pages.items():
+        write_text(page, text)
+    return list(pages)
+
+
+def _refuse_foreign(page: Path) -> None:
+    if not page.exists() and not page.is_symlink():
+        return
+    known = not page.is_symlink() and page.is_file()
+    if not known or MARK not in page.read_text(encoding="utf-8", errors="replace"):
+        raise DataError(
+            f"{page} was not written by `kitsbench leaderboard render`, so it is left alone.\n"
+            "Move it away, or give the folder of the board another name."
+        )
 
 
 def render_board(name: str, entries: list[Entry]) -> str:
-    """One board as Markdown.
+    """One board as Markdown: a table for each set of entries that can be compared.
 
     Parameters
     ----------
     name : str
         Heading.
     entries : list of Entry
-        At least one, all made under the same conditions.
+        At least one.
     """
-    ordered = sorted(entries, key=_order)
+    groups: dict[str, list[Entry]] = {}
+    for entry in sorted(entries, key=_order):
+        # A second on one device is no second on another, so a time budget is another budget there.
+        key = canonical_json([entry.conditions, entry.device_class])
+        groups.setdefault(key, []).append(entry)
+    parts = [f"# {name}", MARK]
+    for key in sorted(groups):
+        if len(groups) > 1:
+            first = groups[key][0]
+            parts.append(f"## {first.budget.text}, {first.device_class or first.recipe.name}")
+        parts += [_table_of(groups[key])]
+    return "\n\n".join([*parts, _provenance(sorted(entries, key=_order))]) + "\n"
+
+
+def _table_of(ordered: list[Entry]) -> str:
+    """What was compared, and the table of entries that were made under the same conditions."""
     first = ordered[0]
     experiments = list(dict.fromkeys(entry.experiment for entry in ordered))
     region, metric = first.endpoint.split(":")
     others = _other_endpoints(ordered)
-    head = ["#", "Architecture", f"{region} {metric} (95 % CI)", "Group"]
+    head = ["#", "Architecture", f"{region} {metric} (95 % CI)", "Group", "Rank 95 %", "P(first)"]
     head += [f"{score.region} {score.metric}" for score in others]
     head += ["Parameters", "Steps", "Peak memory", "Trials"]
     rows = []
-    for place, entry in enumerate(ordered, start=1):
+    for place, entry in zip(_places(ordered), ordered, strict=True):
         group = (entry.rank.group if entry.rank else "") or _DASH
         if len(experiments) > 1:
             group = f"{experiments.index(entry.experiment) + 1}{group}"
-        cells = [str(place), _name(entry), _with_interval(entry.score(entry.endpoint)), group]
+        cells = [place, _name(entry), _with_interval(entry.score(entry.endpoint)), group]
+        cells += _stability(entry.rank)
         cells += [_mean(entry.score(f"{s.region}:{s.metric}", s.protocol)) for s in others]
         cells += [
             _big(entry.cost.parameters),
@@ -73,7 +114,24 @@ def render_board(name: str, entries: list[Entry]) -> str:
         rows.append(cells)
     rules = ["---:", "---", *("---:" for _ in head[2:])]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [head, rules, *rows])
-    return f"# {name}\n\n{_introduction(first, experiments)}\n\n{table}\n\n{_provenance(ordered)}\n"
+    return f"{_introduction(first, experiments)}\n\n{table}"
+
+
+def _places(ordered: list[Entry]) -> list[str]:
+    """Places by the mean of the endpoint, equal means all with the first of theirs."""
+    keys = [_order(entry)[:2] for entry in ordered]
+    return [_DASH if key[0] else str(keys.index(key) + 1) for key in keys]
+
+
+def _stability(rank: Rank | None) -> list[str]:
+    """Interval of the rank and P(first); dashes where the design does not tell them."""
+    cells = [_DASH, _DASH]
+    if rank is not None and rank.rank_low is not None and rank.rank_high is not None:
+        low, high = rank.rank_low, rank.rank_high
+        cells[0] = f"{low:g}" if low == high else f"{low:g}–{high:g}"
+    if rank is not None and rank.p_first is not None:
+        cells[1] = f"{100 * rank.p_first:.0f} %"
+    return cells
 
 
 def _introduction(first: Entry, experiments: list[str]) -> str:
@@ -84,11 +142,12 @@ def _introduction(first: Entry, experiments: list[str]) -> str:
             "**Synthetic scans.** These numbers show how the architectures learn on a phantom "
             "under this budget; they say nothing about patients.\n"
         )
+    aside = f", {first.dataset.n_excluded} set aside" if first.dataset.n_excluded else ""
     lines.append(
-        f"Dataset {first.dataset.name} ({first.dataset.n_cases} cases, fingerprint "
-        f"`{first.dataset.fingerprint}`), protocol {first.protocol}, recipe {first.recipe.name} "
-        f"(`{first.recipe.digest}`), budget {first.budget.text} a training run, {folds} × "
-        f"{first.seeds} seeds, on {first.cost.device or 'an unnamed device'}."
+        f"Dataset {first.dataset.name} ({first.dataset.n_cases} cases{aside}, fingerprint "
+        f"`{first.dataset.fingerprint}`), protocol {first.protocol}, {_recipe(first.recipe)}, "
+        f"budget {first.budget.text} a training run, {folds} × {first.seeds} seeds, on "
+        f"{first.cost.device or 'an unnamed device'}."
     )
     lines.append(
         "Ordered by the mean of the endpoint. Architectures that share a letter in “Group” are "
@@ -105,6 +164,13 @@ def _introduction(first: Entry, experiments: list[str]) -> str:
     elif scope:
         lines.append(f"Scope {scope}: over cases and training runs of this dataset.")
     return "\n".join(lines)
+
+
+def _recipe(note: RecipeNote) -> str:
+    text = "each by its paper's recipe"
+    if note.mode == "matched":
+        text = f"recipe {note.name} (`{note.digest}`)"
+    return text if note.tuning is None else f"{text}, tuned in {note.tuning.trials} trials a fold"
 
 
 def _provenance(ordered: list[Entry]) -> str:
@@ -151,8 +217,7 @@ def _with_interval(score: Score | None) -> str:
         return _DASH
     if score.ci_low is None or score.ci_high is None:
         return f"{score.mean:.3f}"
-    low, high = cut(score.ci_low, score.ci_high, score.metric)
-    return f"{score.mean:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{score.mean:.3f} [{score.ci_low:.3f}, {score.ci_high:.3f}]"
 
 
 def _mean(score: Score | None) -> str:

@@ -1,224 +1,67 @@
-"""What an entry of a leaderboard holds. One JSON file, one entry, one architecture."""
+"""What an entry of a leaderboard holds. One JSON file, one entry, one architecture.
+
+Beside it lies its table of per-case scores (:mod:`kitsbench.leaderboard.table`). Most of what an
+entry says follows from that table and from the trials' identities, and is there for readers:
+:mod:`kitsbench.leaderboard.proof` works it out again and compares. What follows from nothing is
+sealed: a hash stands beside it, which finds whoever changes a word, not whoever writes it all anew.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kitsbench.configuration import Setting
 from kitsbench.documents import Document, Part
-from kitsbench.experiments.records import BudgetNote, FoldsNote
-from kitsbench.metrics import find
-from kitsbench.training.failures import Reason
+from kitsbench.experiments.records import BudgetNote, FoldsNote, TrialIdentity
+from kitsbench.files import digest
+from kitsbench.leaderboard.parts import (
+    Cost,
+    Dataset,
+    Provenance,
+    Rank,
+    RecipeNote,
+    Score,
+    Trials,
+)
+
+SEALED = (
+    "title",
+    "paper",
+    "dataset.name",
+    "dataset.n_cases",
+    "dataset.n_excluded",
+    "dataset.synthetic",
+    "dataset.note",
+    "recipe.mode",
+    "recipe.full",
+    "recipe.tuning",
+    "folds.count",
+    "cost.parameters",
+    "cost.paper_parameters",
+    "cost.flops_step",
+    "cost.inference_ms",
+    "provenance.distribution",
+    "provenance.command",
+    "provenance.created",
+    "provenance.environment",
+)
+"""Keys that follow from no other."""
 
 
-class Dataset(Part):
-    """The scans, and whether they are real.
-
-    Attributes
-    ----------
-    name : str
-        As tables call it.
-    fingerprint : str
-        Hash of the files; entries of one table have the same.
-    n_cases : int
-        Cases that were used.
-    synthetic : bool
-        Whether the scans are made up, as the phantom's are.
-    note : str
-        What a reader should know about them.
-    """
-
-    name: str = Field(min_length=1)
-    fingerprint: str = Field(min_length=1)
-    n_cases: int = Field(ge=1)
-    synthetic: bool
-    note: str = ""
-
-
-class RecipeNote(Part):
-    """How was trained.
-
-    Attributes
-    ----------
-    name : str
-        ``matched``, or what a plugin calls its paper's recipe.
-    digest : str
-        Hash of ``full``.
-    full : dict
-        The whole recipe as plain data.
-    """
-
-    name: str
-    digest: str
-    full: dict[str, Any]
-
-
-class Score(Part):
-    """A mean with its interval; null where it is undefined.
+class TableNote(Part):
+    """The table of per-case scores beside the entry.
 
     Attributes
     ----------
-    protocol, region, metric : str
-        What was measured, in the words of ``kitsbench evaluate``.
-    mean : float or None
-        Over the cases of all folds, in the unit of the metric.
-    sd_over_folds : float or None
-        Standard deviation over the means of the folds.
-    ci_low, ci_high : float or None
-        95 % confidence interval over cases and training runs.
-    n_cases : int
-        Cases that are in the mean.
-    n_undefined, n_failed : int
-        Scores (of a case by a training run) without a value, and those whose prediction failed.
+    rows : int
+    sha256 : str
+        Of the table's text, before it is compressed.
     """
 
-    protocol: str
-    region: str
-    metric: str
-    mean: float | None
-    sd_over_folds: float | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    n_cases: int = Field(ge=0)
-    n_undefined: int = Field(default=0, ge=0)
-    n_failed: int = Field(default=0, ge=0)
-
-    @model_validator(mode="after")
-    def _plausible(self) -> Score:
-        name = f"{self.protocol} {self.region}:{self.metric}"
-        facts = find(self.metric)
-        if self.mean is not None and not facts.holds(self.mean):
-            raise ValueError(f"{name} has the mean {self.mean}; it must lie {facts.limits}")
-        if None not in (self.mean, self.ci_low, self.ci_high) and not (
-            self.ci_low <= self.mean <= self.ci_high  # type: ignore[operator]
-        ):
-            raise ValueError(f"{name}: the mean {self.mean} lies outside its own interval")
-        return self
-
-
-class Rank(Part):
-    """Place within the experiment that made the entry; groups compare nowhere else.
-
-    Attributes
-    ----------
-    rank : float
-        1 for the best; ties all get the smallest of their ranks.
-    rank_low, rank_high : float or None
-        95 % of the bootstrap's ranks lie between them.
-    p_first : float or None
-        Share of the bootstrap's samples in which it came first.
-    group : str
-        Letters; architectures that share one could not be told apart.
-    scope : {"L0", "L1", "L2", ""}
-        What the comparison speaks about: these trained networks, the architectures, or other
-        training sets too.
-    """
-
-    rank: float
-    rank_low: float | None = None
-    rank_high: float | None = None
-    p_first: float | None = None
-    group: str = ""
-    scope: Literal["L0", "L1", "L2", ""] = ""
-
-
-class Trials(Part):
-    """The training runs behind the scores, failed ones included.
-
-    Attributes
-    ----------
-    finished, failed : int
-        How many ended so.
-    reasons : dict of str to int
-        Why those that failed did, and how often.
-    ids : tuple of str
-        Of all of them.
-    """
-
-    finished: int = Field(ge=0)
-    failed: int = Field(ge=0)
-    reasons: dict[Reason, int] = Field(default_factory=dict)
-    ids: tuple[str, ...]
-
-    @model_validator(mode="after")
-    def _counts(self) -> Trials:
-        if self.finished + self.failed != len(self.ids):
-            raise ValueError(
-                f"{self.finished} finished and {self.failed} failed trials do not make the "
-                f"{len(self.ids)} ids that are listed"
-            )
-        if sum(self.reasons.values()) != self.failed:
-            raise ValueError(f"the reasons do not account for {self.failed} failed trials")
-        return self
-
-
-class Cost(Part):
-    """What the architecture is and spent; means over the finished trials. Null: not known.
-
-    Attributes
-    ----------
-    parameters, paper_parameters : int or None
-        Trainable numbers of the network, and what its paper states.
-    flops_step : float or None
-        Floating-point operations of one patch in a training step.
-    device_seconds, steps, voxels, flops : float or None
-        Spent by one training run, in every currency.
-    patches_per_s : float or None
-        Of training, on the device's clock.
-    inference_ms : float or None
-        One patch forward.
-    peak_memory_bytes : int or None
-        The largest of all trials.
-    device : str
-        Name of the device.
-    """
-
-    parameters: int | None = None
-    paper_parameters: int | None = None
-    flops_step: float | None = None
-    device_seconds: float | None = None
-    steps: float | None = None
-    voxels: float | None = None
-    flops: float | None = None
-    patches_per_s: float | None = None
-    inference_ms: float | None = None
-    peak_memory_bytes: int | None = None
-    device: str = ""
-
-
-class Provenance(Part):
-    """Where the entry comes from.
-
-    Attributes
-    ----------
-    kitsbench : str
-        Version of this package that trained, not the one that wrote the entry; several, with
-        commas, where trials were trained by several.
-    distribution, version : str
-        Package of the plugin; empty for a single file.
-    source_hash : str
-        Hash of the plugin's code.
-    config : dict
-        Settings of the architecture.
-    command : str
-        What was called.
-    created : str
-        When, ISO 8601.
-    environment : dict
-        Machine, driver and versions of libraries.
-    """
-
-    kitsbench: str
-    distribution: str
-    version: str
-    source_hash: str
-    config: dict[str, Setting]
-    command: str
-    created: str
-    environment: dict[str, Any] = Field(default_factory=dict)
+    rows: int = Field(ge=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Entry(Document):
@@ -238,7 +81,10 @@ class Entry(Document):
         By which was scored.
     endpoint : str
         ``region:metric`` that the table is sorted by.
-    recipe, budget, folds : RecipeNote, BudgetNote, Folds
+    identity : TrialIdentity or None
+        Of the first trial; the others differ in fold, seed, recipe and members, which stand in
+        ``trials.runs``, and their ids are hashes of it. None where no trial came so far.
+    recipe, budget, folds : RecipeNote, BudgetNote, FoldsNote
     seeds : int
         Training runs for each fold.
     experiment : str
@@ -247,32 +93,38 @@ class Entry(Document):
         None where nothing was compared.
     scores : tuple of Score
         Of the regions of every protocol that was scored.
+    table : TableNote
     trials, cost, provenance : Trials, Cost, Provenance
+    seals : dict of str to str
+        Hash of each of the keys :data:`SEALED`.
     """
 
     remedy: ClassVar[str] = "Restore it, or add the entry again: `kitsbench leaderboard add`."
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: str = Field(min_length=1)
-    title: str = ""
-    paper: str = ""
+    title: str
+    paper: str
     dataset: Dataset
     synthetic: bool
     protocol: str
     endpoint: str = Field(pattern=r"^[^:]+:[^:]+$")
+    identity: TrialIdentity | None
     recipe: RecipeNote
     budget: BudgetNote
     folds: FoldsNote
     seeds: int = Field(ge=1)
     experiment: str
-    rank: Rank | None = None
+    rank: Rank | None
     scores: tuple[Score, ...]
+    table: TableNote
     trials: Trials
     cost: Cost
     provenance: Provenance
+    seals: dict[str, str]
 
     @model_validator(mode="after")
-    def _consistent(self) -> Entry:
+    def _consistent(self) -> Self:
         if self.synthetic != self.dataset.synthetic:
             raise ValueError(
                 "the entry and its dataset disagree on whether the scans are synthetic"
@@ -295,18 +147,38 @@ class Entry(Document):
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What all entries of one table must have in common to be comparable."""
+        """What all entries of one board must have in common to be comparable."""
+        tuning = self.recipe.tuning
         return {
             "dataset": self.dataset.fingerprint,
             "protocol": self.protocol,
             "endpoint": self.endpoint,
-            "recipe": self.recipe.digest,
+            # By their papers' recipes, architectures differ in just that.
+            "recipe": self.recipe.digest if self.recipe.mode == "matched" else self.recipe.mode,
+            "tuning": None if tuning is None else tuning.model_dump(mode="json"),
             "budget": self.budget.text,
             "split": self.folds.split_id,
             "folds": list(self.folds.used),
             "seeds": self.seeds,
             "synthetic": self.synthetic,
         }
+
+    @property
+    def device_class(self) -> str:
+        """What the budget is bound to: a second on one device is none on another; else empty."""
+        return (self.identity.device_class if self.identity else None) or ""
+
+    def sealed(self) -> dict[str, str]:
+        """The seals that the entry should have."""
+        content = self.model_dump(mode="json")
+        found = {}
+        for key in SEALED:
+            value: Any = content
+            for part in key.split("."):
+                value = value[part]
+            # With what they belong to, so that no seal can be taken from another entry.
+            found[key] = digest([key, value, self.name, self.experiment, self.table.sha256])
+        return found
 
 
 def file_name(name: str) -> str:

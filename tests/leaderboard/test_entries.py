@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,9 @@ from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.records import Status
 from kitsbench.leaderboard import Entry, add_entries, check_boards, read_board, render_boards
 from kitsbench.leaderboard.markdown import render_board
-from kitsbench.leaderboard.schema import Score, file_name
+from kitsbench.leaderboard.parts import Score
+from kitsbench.leaderboard.schema import file_name
+from kitsbench.statistics import read_scores
 
 FAILED = ("b:width=0.5", 1, 0, "out-of-memory")
 GAPS = {"a": 0.0, "b:width=0.5": 0.1}
@@ -38,8 +41,29 @@ def content(board):
     return json.loads((board / "a.json").read_text(encoding="utf-8"))
 
 
-def test_one_file_an_architecture(board):
-    assert sorted(file.name for file in board.iterdir()) == ["a.json", "b-width=0.5.json"]
+def test_an_entry_and_a_table_an_architecture(board):
+    assert sorted(file.name for file in board.iterdir()) == [
+        "a.json",
+        "a.scores.csv.gz",
+        "b-width=0.5.json",
+        "b-width=0.5.scores.csv.gz",
+    ]
+
+
+def test_the_table_is_a_long_score_table_of_equal_bytes_whenever_it_is_written(
+    workdir, board, tmp_path
+):
+    add_entries(workdir, tmp_path / "again")
+    for file in board.iterdir():
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+    text = gzip.decompress((board / "a.scores.csv.gz").read_bytes())
+    (tmp_path / "a.csv").write_bytes(text)
+    scores = read_scores(tmp_path / "a.csv")
+    chosen = scores[(scores["protocol"] == "kits19") & (scores["region"] == "tumor")]
+    dice = chosen[chosen["metric"] == "dice"]
+    assert dice.groupby("case")["value"].mean().mean() == pytest.approx(
+        read_board(board)[0].score("tumor:dice").mean
+    )
 
 
 def test_an_entry_holds_scores_cost_and_provenance(board):
@@ -51,7 +75,7 @@ def test_an_entry_holds_scores_cost_and_provenance(board):
     assert score.ci_low < score.mean < score.ci_high
     assert entry.score("kidney:recall", "labels") is not None
     assert entry.cost.steps == 120
-    assert entry.provenance.environment["packages"]["torch"] == "2.6.0"
+    assert entry.provenance.environment.packages["torch"] == "2.6.0"
     assert entry.provenance.kitsbench == "0.1.0"
     assert entry.trials.finished == 4
     assert entry.rank.scope == "L1"
@@ -89,7 +113,7 @@ def test_other_conditions_are_refused(board, tmp_path):
     other = write_workdir(tmp_path, plan)
     with pytest.raises(UsageError, match="its budget is '40s', that of 'a' '20s'"):
         add_entries(other, board)
-    assert len(list(board.iterdir())) == 2
+    assert len(list(board.iterdir())) == 4
 
 
 def test_unfinished_experiments_are_refused(tmp_path):
@@ -133,22 +157,33 @@ def test_rules_of_the_schema(board, tmp_path, spoil, message):
 
 
 def test_check_names_every_problem(board, content, tmp_path):
-    for name in ("a.json", "b-width=0.5.json"):
-        (tmp_path / name).write_text((board / name).read_text())
+    for file in board.iterdir():
+        shutil.copy(file, tmp_path)
     content["name"] = "c"
     content["budget"]["text"] = "40s"
     (tmp_path / "wrong.json").write_text(json.dumps(content))
     (tmp_path / "z.json").write_text("{")
     count, problems = check_boards(tmp_path)
     assert count == 4
-    found = {problem.file.name: problem.message for problem in problems}
-    assert set(found) == {"wrong.json", "z.json"}
-    assert "is no JSON" in found["z.json"]
+    assert {problem.file.name for problem in problems} == {"wrong.json", "z.json"}
     messages = " ".join(p.message for p in problems)
+    assert "is no JSON" in messages
     assert "belongs into c.json" in messages
     assert "its budget is '40s'" in messages
     with pytest.raises(DataError, match=r"z\.json"):
         read_board(tmp_path)
+
+
+def test_nothing_is_no_board(tmp_path):
+    with pytest.raises(DataError, match="holds no entries; `kitsbench leaderboard add"):
+        check_boards(tmp_path)
+    with pytest.raises(DataError, match="holds no entries"):
+        render_boards(tmp_path)
+    (tmp_path / "phantom").mkdir()
+    assert [problem.file.name for problem in check_boards(tmp_path)[1]] == ["phantom"]
+    with pytest.raises(DataError, match="phantom: a board without entries"):
+        render_boards(tmp_path)
+    assert not (tmp_path / "phantom.md").exists()
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

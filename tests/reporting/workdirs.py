@@ -132,6 +132,12 @@ def broken_entrant(name: str, error: str) -> EntrantRecord:
     )
 
 
+def config_of(name: str) -> dict[str, str | float]:
+    """Settings of an architecture, with those that its display name says."""
+    named = [setting.split("=") for setting in name.partition(":")[2].split(",") if setting]
+    return CONFIG | {key: type(CONFIG.get(key, ""))(value) for key, value in named}
+
+
 def entrant_record(name: str, number: int) -> EntrantRecord:
     """Provenance, size and cost of an architecture; of the second the paper's size is unknown."""
     architecture = name.split(":")[0]
@@ -145,7 +151,7 @@ def entrant_record(name: str, number: int) -> EntrantRecord:
         source_hash="ab" * 8,
         status="ok",
         error=None,
-        config=CONFIG,
+        config=config_of(name),
         size="tiny",
         notes=("width reduced to a quarter",),
         members=(),
@@ -168,7 +174,7 @@ def trial_record(plan: Plan, name: str, fold: int, seed: int) -> TrialRecord:
     tested = plan.cases[fold :: plan.folds]
     identity = TrialIdentity(
         architecture=name.split(":")[0],
-        config=CONFIG,
+        config=config_of(name),
         version="0.1.0",
         source_hash="ab" * 8,
         spec=digest(name),

@@ -1,0 +1,217 @@
+"""What entries must agree on: those of an experiment, of a board, of all boards.
+
+Means, intervals, ranks and groups are worked out again here, from the tables of all entries of an
+experiment, since what a case cannot have, and who is better, is told by all of them together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from kitsbench.errors import KitsbenchError
+from kitsbench.files import digest
+from kitsbench.leaderboard.numbers import ranks_of, scores_of
+from kitsbench.leaderboard.parts import Score
+from kitsbench.leaderboard.proof import differs
+from kitsbench.leaderboard.schema import Entry
+
+
+@dataclass(frozen=True)
+class Filed:
+    """An entry as it lies on a board.
+
+    Attributes
+    ----------
+    file : Path
+    entry : Entry
+    scores : DataFrame or None
+        None where its table is none.
+    """
+
+    file: Path
+    entry: Entry
+    scores: pd.DataFrame | None
+
+
+Faults = Iterator[tuple[Path, str]]
+
+
+def board_faults(filed: Sequence[Filed]) -> Faults:
+    """What the entries of a board contradict each other in.
+
+    Parameters
+    ----------
+    filed : sequence of Filed
+        All entries of the board.
+
+    Yields
+    ------
+    (Path, str)
+        File, and what is wrong in a sentence that names the key.
+    """
+    for one in filed[1:]:
+        if different := differences(one.entry, filed[0].entry):
+            yield one.file, f"{different}; entries of one board share their conditions"
+    yield from _shared_trials(filed)
+    for experiment in dict.fromkeys(one.entry.experiment for one in filed):
+        yield from _experiment_faults([one for one in filed if one.entry.experiment == experiment])
+
+
+def differences(one: Entry, other: Entry) -> str:
+    """What differs between the conditions of two entries, in words; empty if nothing does."""
+    found = [
+        f"its {key} is {one.conditions[key]!r}, that of '{other.name}' {other.conditions[key]!r}"
+        for key in one.conditions
+        if one.conditions[key] != other.conditions[key]
+    ]
+    return "; ".join(found)
+
+
+def _shared_trials(filed: Sequence[Filed]) -> Faults:
+    owners: dict[str, Filed] = {}
+    names: dict[str, Filed] = {}
+    for one in filed:
+        before = names.setdefault(one.entry.name, one)
+        if before is not one:
+            yield one.file, f"the key name is that of {before.file.name}"
+        for trial in dict.fromkeys(one.entry.trials.ids):
+            owner = owners.setdefault(trial, one)
+            if owner is not one:
+                yield one.file, f"the key trials.ids holds {trial}, a trial of {owner.file.name}"
+
+
+def _experiment_faults(filed: Sequence[Filed]) -> Faults:
+    first = filed[0]
+    for one in filed[1:]:
+        for key, own, other in zip(_SHARED, _shared(one.entry), _shared(first.entry), strict=True):
+            for fault in differs(key, own, other, f"{first.file.name}, of the same experiment,"):
+                yield one.file, fault
+    ids = {trial for one in filed for trial in one.entry.trials.ids}
+    if digest(sorted(ids)) != first.entry.experiment:
+        yield (
+            first.file,
+            f"the key experiment is {first.entry.experiment}, which is not the hash of the trials "
+            f"of its {len(filed)} entries here: an entry is missing, or one was changed",
+        )
+    if any(one.scores is None for one in filed):
+        return  # told already; without all of them nothing can be worked out
+    tables = {one.entry.name: one.scores for one in filed if one.scores is not None}
+    yield from _case_faults(filed, tables)
+    whole = pd.concat(list(tables.values()), ignore_index=True)
+    entry = first.entry
+    try:
+        scores = scores_of(whole)
+        ranks = ranks_of(whole, entry.endpoint, entry.protocol, entry.folds.count)
+    except (KitsbenchError, ValidationError) as error:
+        yield first.file, f"the scores of its experiment break a rule: {_line(error)}"
+        return
+    for one in filed:
+        yield from ((one.file, text) for text in score_faults(one, scores.get(one.entry.name, ())))
+        rank = ranks.get(one.entry.name)
+        for fault in differs("rank", one.entry.rank, rank, "the table of its experiment"):
+            yield one.file, fault
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+_SHARED = (
+    "dataset",
+    "protocol",
+    "endpoint",
+    "recipe.mode",
+    "recipe.tuning",
+    "budget",
+    "folds",
+    "seeds",
+    "provenance.command",
+    "provenance.created",
+)
+
+
+def _shared(entry: Entry) -> tuple[Any, ...]:
+    """What the entries of an experiment have in common, by the keys ``_SHARED``."""
+    made, recipe = entry.provenance, entry.recipe
+    note = (entry.dataset, entry.protocol, entry.endpoint, recipe.mode, recipe.tuning)
+    return (*note, entry.budget, entry.folds, entry.seeds, made.command, made.created)
+
+
+def _case_faults(filed: Sequence[Filed], tables: Mapping[str, pd.DataFrame]) -> Faults:
+    """All runs of a fold test the same cases, by the same regions and metrics."""
+    first = filed[0]
+    keys = ["protocol", "region", "metric"]
+    measured = {*tables[first.entry.name][keys].itertuples(index=False, name=None)}
+    tested: dict[int, set[str]] = {}
+    for table in tables.values():
+        for fold, cases in table.groupby("fold")["case"]:
+            tested.setdefault(int(str(fold)), set()).update(cases)
+    for one in filed:
+        table = tables[one.entry.name]
+        own = {*table[keys].itertuples(index=False, name=None)}
+        for protocol, region, metric in sorted(own ^ measured):
+            has = "has" if (protocol, region, metric) in own else "lacks"
+            yield (
+                one.file,
+                f"its table {has} scores of {protocol} {region}:{metric}, that of "
+                f"{first.file.name} has it otherwise",
+            )
+        for run in one.entry.trials.runs:
+            rows = table[(table["fold"] == run.fold) & (table["seed"] == run.seed)]
+            lacking = tested.get(run.fold, set()) - {*rows["case"]}
+            if lacking:
+                yield (
+                    one.file,
+                    f"its table lacks {min(lacking)} in fold {run.fold}, seed {run.seed}, which "
+                    "other runs of the fold test",
+                )
+
+
+def score_faults(one: Filed, right: Sequence[Score]) -> Iterator[str]:
+    """How the scores of an entry differ from those that its table gives."""
+    own = one.entry.scores
+    keys = [_key(score) for score in own]
+    known = {_key(score): score for score in right}
+    for key, count in Counter(keys).items():
+        if count > 1:
+            yield f"the key scores has {' '.join(key)} {count} times"
+    for key in known.keys() - set(keys):
+        yield f"the key scores lacks {' '.join(key)}, of which the table has scores"
+    for number, score in enumerate(own):
+        if _key(score) not in known:
+            yield f"the key scores.{number} is of {' '.join(_key(score))}, which the table lacks"
+            continue
+        yield from differs(f"scores.{number}", score, known[_key(score)], "the table")
+
+
+def _key(score: Score) -> tuple[str, str]:
+    return score.protocol, f"{score.region}:{score.metric}"
+
+
+def dataset_faults(filed: Sequence[Filed]) -> Faults:
+    """One fingerprint is one dataset, on whichever board: one name, one note."""
+    known: dict[str, Filed] = {}
+    splits: dict[str, Filed] = {}
+    for one in filed:
+        dataset = one.entry.dataset
+        first = known.setdefault(dataset.fingerprint, one)
+        for key in ("name", "note", "synthetic"):
+            own, other = getattr(dataset, key), getattr(first.entry.dataset, key)
+            by = f"{first.file}, of the same fingerprint,"
+            for fault in differs(f"dataset.{key}", own, other, by):
+                yield one.file, fault
+        first = splits.setdefault(one.entry.folds.split_id, one)
+        by = f"{first.file}, of the same split,"
+        for key, own, other in (
+            ("dataset.n_cases", dataset.n_cases, first.entry.dataset.n_cases),
+            ("folds.count", one.entry.folds.count, first.entry.folds.count),
+        ):
+            for fault in differs(key, own, other, by):
+                yield one.file, fault

@@ -1,0 +1,309 @@
+"""What an entry says twice, compared: with its own trials' identities, and with its table.
+
+Every fault is a sentence that names the key. What several entries of a board must agree on is in
+:mod:`kitsbench.leaderboard.peers`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel
+
+from kitsbench.errors import DataError
+from kitsbench.evaluation.protocols import PROTOCOLS, STORED_METRICS
+from kitsbench.experiments.plan.tuning import settings_of, with_settings
+from kitsbench.experiments.records import TrialIdentity
+from kitsbench.leaderboard.numbers import counts_of, spent_by, versions_of
+from kitsbench.leaderboard.parts import Run
+from kitsbench.leaderboard.schema import Entry, file_name
+from kitsbench.leaderboard.table import parse_table, read_table_text, table_path
+from kitsbench.metrics import FAILED, UNDEFINED, find
+from kitsbench.recipe import Recipe
+from kitsbench.registry import setting_text
+from kitsbench.statistics import validate_scores
+from kitsbench.training.budget import Budget
+
+PLAIN = "labels"
+"""The protocol that every run is scored by beside its own."""
+
+
+def entry_faults(entry: Entry, file: Path) -> list[str]:
+    """What is wrong with an entry by itself, its table left aside.
+
+    Parameters
+    ----------
+    entry : Entry
+    file : Path
+        Where it was read from.
+    """
+    return [
+        *_name_faults(entry, file),
+        *_endpoint_faults(entry),
+        *_run_faults(entry),
+        *_recipe_faults(entry),
+        *_repeated(entry),
+        *(
+            f"the key {key} was changed: it has not the hash of the key seals"
+            for key, seal in entry.sealed().items()
+            if entry.seals.get(key) != seal
+        ),
+        *(f"the key seals.{key} is not known" for key in entry.seals if key not in entry.sealed()),
+    ]
+
+
+def differs(key: str, found: Any, right: Any, by: str) -> Iterator[str]:
+    """A fault where a value is not what something else gives; numbers but for the last digits."""
+    if isinstance(found, BaseModel) and isinstance(right, BaseModel):
+        found, right = found.model_dump(), right.model_dump()
+    if isinstance(found, dict) and isinstance(right, dict) and found.keys() == right.keys():
+        for part in found:
+            yield from differs(f"{key}.{part}", found[part], right[part], by)
+        return
+    if isinstance(found, float | int) and isinstance(right, float | int):
+        # Equal scores give equal numbers but for the order in which a library adds them up.
+        if math.isclose(found, right, rel_tol=1e-9, abs_tol=1e-9):
+            return
+    elif found == right:
+        return
+    yield f"the key {key} is {_short(found)}; {by} gives {_short(right)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _name_faults(entry: Entry, file: Path) -> Iterator[str]:
+    if file.name != file_name(entry.name):
+        yield f"the entry '{entry.name}' belongs into {file_name(entry.name)}"
+    identity = entry.identity
+    if identity is None:
+        return
+    ending = "" if identity.tta is None else "+mirror" if any(identity.tta) else "+unmirrored"
+    shown = entry.name.removesuffix(ending)
+    settings = shown.removeprefix(identity.architecture)
+    if shown + ending != entry.name or not shown.startswith(identity.architecture):
+        right = f"{identity.architecture}[:settings]{ending}"
+        yield f"the key name is {_short(entry.name)}; identity makes it {right}"
+    elif settings and not settings.startswith(":"):
+        yield from differs("name", shown, identity.architecture, "identity.architecture")
+    for setting in filter(None, settings.removeprefix(":").split(",")):
+        key, _, value = setting.partition("=")
+        if key not in identity.config or setting_text(identity.config[key]) != value:
+            yield f"the key name says {_short(setting)}, identity.config does not"
+
+
+def _endpoint_faults(entry: Entry) -> Iterator[str]:
+    protocol = PROTOCOLS.get(entry.protocol)
+    if protocol is None:
+        yield f"the key protocol is {_short(entry.protocol)}; it must be {' or '.join(PROTOCOLS)}"
+        return
+    region, metric = entry.endpoint.split(":")
+    if region not in {one.name for one in protocol.regions} or metric not in protocol.metrics:
+        yield f"the key endpoint is {_short(entry.endpoint)}, which {protocol.name} does not score"
+
+
+def _run_faults(entry: Entry) -> Iterator[str]:
+    folds, runs = entry.folds, entry.trials.runs
+    if list(folds.used) != sorted(set(folds.used)):
+        yield f"the key folds.used is {list(folds.used)}; each fold stands there once, in order"
+    if any(not 0 <= fold < folds.count for fold in folds.used):
+        yield f"the key folds.used is {list(folds.used)}; folds.count is {folds.count}"
+    found = [(run.fold, run.seed) for run in runs]
+    right = [(fold, seed) for fold in folds.used for seed in range(entry.seeds)]
+    if sorted(found) != right:
+        yield "the keys fold and seed of trials.runs are not each of folds.used with each seed once"
+    for key, value in counts_of(runs).items():
+        yield from differs(f"trials.{key}", getattr(entry.trials, key), value, "trials.runs")
+    if len(set(entry.trials.ids)) < len(entry.trials.ids):
+        yield "the key trials.ids names a trial twice"
+    if entry.identity is None:
+        if entry.trials.finished:
+            yield "the key identity is null, but trials finished"
+        return
+    for number, run in enumerate(runs):
+        identity = identity_of(entry.identity, run)
+        yield from differs(
+            f"trials.runs.{number}.id",
+            run.id,
+            identity.digest(),
+            "the hash of identity with its fold, seed, recipe and members",
+        )
+
+
+def identity_of(identity: TrialIdentity, run: Run) -> TrialIdentity:
+    """What a trial is: what it shares with the others of its entry, and what is its own."""
+    return identity.model_copy(
+        update={"fold": run.fold, "seed": run.seed, "recipe": run.recipe, "members": run.members}
+    )
+
+
+def _recipe_faults(entry: Entry) -> Iterator[str]:
+    note = entry.recipe
+    yield from differs("recipe.digest", note.digest, note.full.digest(), "recipe.full")
+    yield from differs("recipe.name", note.name, note.full.name, "recipe.full")
+    if note.tuning is None and note.tuned:
+        yield "the key recipe.tuned holds recipes, but recipe.tuning is null"
+    for number, tuned in enumerate(note.tuned):
+        if _untuned(tuned, note.full).digest() != note.full.digest():
+            yield f"the key recipe.tuned.{number} differs from recipe.full in what is not tuned"
+    if entry.identity is None:
+        return
+    trained = note.tuned
+    if note.tuning is None or entry.trials.runs[0].members:
+        trained = (_as_predicted(note.full, entry.identity),)
+    known = {recipe.digest() for recipe in trained}
+    for number, run in enumerate(entry.trials.runs):
+        if run.recipe not in known:
+            where = "recipe.tuned" if note.tuned else "recipe.full"
+            yield f"the key trials.runs.{number}.recipe is no hash of {where}"
+
+
+def _untuned(tuned: Recipe, full: Recipe) -> Recipe:
+    """A tuned recipe with what can be tuned put back."""
+    settings = {key: value for key, value in settings_of(full).items() if key != "lr_factor"}
+    back = with_settings(tuned, settings)
+    return replace(back, optimiser=replace(back.optimiser, lr=full.optimiser.lr))
+
+
+def _as_predicted(recipe: Recipe, identity: TrialIdentity) -> Recipe:
+    """The recipe with the mirroring that an entrant takes in place of the recipe's."""
+    if identity.tta is None:
+        return recipe
+    mirror = identity.tta[0]
+    return replace(recipe, inference=replace(recipe.inference, mirror=mirror))
+
+
+def _repeated(entry: Entry) -> Iterator[str]:
+    """What stands in other places too."""
+    runs, made, cost = entry.trials.runs, entry.provenance, entry.cost
+    note = entry.budget
+    yield from differs("budget.text", note.text, str(Budget(note.amount, note.unit)), "its amount")
+    for key, value in spent_by(runs).items():
+        yield from differs(f"cost.{key}", getattr(cost, key), value, "trials.runs")
+    yield from differs("provenance.kitsbench", made.kitsbench, versions_of(runs), "trials.runs")
+    if made.environment is not None:
+        first = next((run.kitsbench for run in runs if run.kitsbench), ())
+        own = made.environment.kitsbench
+        yield from differs("provenance.environment.kitsbench", own, first, "trials.runs")
+        if made.environment.device_name not in cost.device:
+            yield f"the key cost.device is {_short(cost.device)}, provenance.environment another"
+    elif any(run.state == "finished" for run in runs):
+        yield "the key provenance.environment is null, but trials finished"
+    identity = entry.identity
+    if identity is None:
+        return
+    for key, found, right in (
+        ("dataset.fingerprint", entry.dataset.fingerprint, identity.dataset),
+        ("budget.amount", note.amount, identity.budget[0]),
+        ("budget.unit", note.unit, identity.budget[1]),
+        ("folds.split_id", entry.folds.split_id, identity.split),
+        ("provenance.version", made.version, identity.version),
+        ("provenance.source_hash", made.source_hash, identity.source_hash),
+        ("provenance.config", made.config, identity.config),
+    ):
+        yield from differs(key, found, right, "identity")
+
+
+def read_scores(entry: Entry, file: Path) -> tuple[pd.DataFrame | None, list[str]]:
+    """Read the table beside an entry and hold it against the entry's trials.
+
+    Parameters
+    ----------
+    entry : Entry
+    file : Path
+        Of the entry.
+
+    Returns
+    -------
+    DataFrame or None
+        Validated; None where it is no table of scores.
+    list of str
+        What is wrong.
+    """
+    path = table_path(file)
+    try:
+        text = read_table_text(path)
+        if hashlib.sha256(text).hexdigest() != entry.table.sha256:
+            return None, [f"the key table.sha256 is not the hash of {path.name}"]
+        scores = validate_scores(parse_table(text, path))
+    except DataError as error:
+        found = " ".join(str(error).split()).rstrip(".")
+        return None, [found if str(path) in found else f"{path.name}, {found}"]
+    return scores, [*_table_faults(entry, scores, path.name)]
+
+
+def _table_faults(entry: Entry, scores: pd.DataFrame, name: str) -> Iterator[str]:
+    yield from differs("table.rows", entry.table.rows, len(scores), name)
+    for key, found in (("name", entry.name), ("dataset.name", entry.dataset.name)):
+        column = {"name": "architecture", "dataset.name": "dataset"}[key]
+        for other in sorted({*scores[column]} - {found}):
+            yield f"the key {key} is {_short(found)}; {name} has scores of {_short(other)}"
+    yield from _measured_faults(entry, scores, name)
+    trained = {(run.fold, run.seed) for run in entry.trials.runs}
+    for fold, seed in sorted({*zip(scores["fold"], scores["seed"], strict=True)} - trained):
+        yield f"{name} has scores of fold {fold}, seed {seed}, which no trial made"
+    for run in entry.trials.runs:
+        rows = scores[(scores["fold"] == run.fold) & (scores["seed"] == run.seed)]
+        yield from _rows_of_run(run, rows, name)
+    tested = scores["case"].nunique()
+    if entry.dataset.n_cases < tested:
+        yield f"the key dataset.n_cases is {entry.dataset.n_cases}; {name} has {tested}"
+    yield from _worth_faults(scores, name)
+
+
+def _measured_faults(entry: Entry, scores: pd.DataFrame, name: str) -> Iterator[str]:
+    """Whether every region and metric of both protocols is there, for every case of a run."""
+    expected = {entry.protocol, PLAIN}
+    for found in sorted({*scores["protocol"]} ^ expected):
+        what = "lacks scores" if found in expected else "has scores"
+        yield f"{name} {what} by {found}; an entry has those by {' and '.join(sorted(expected))}"
+    for protocol in expected & {*scores["protocol"]} & {*PROTOCOLS}:
+        rules, rows = PROTOCOLS[protocol], scores[scores["protocol"] == protocol]
+        # A dataset may lack a label, and then no score is told of it; of its own protocol none.
+        regions = [one.name for one in rules.regions]
+        if protocol == PLAIN and entry.protocol != PLAIN:
+            regions = [region for region in regions if region in {*rows["region"]}]
+        wanted = {(region, metric) for region in regions for metric in rules.metrics}
+        found = {*rows[["region", "metric"]].itertuples(index=False, name=None)}
+        for region, metric in sorted(wanted - found):
+            yield f"{name} lacks {protocol} {region}:{metric}, a secondary score"
+        for region, metric in sorted(found - wanted):
+            if region not in regions or metric not in STORED_METRICS:
+                yield f"{name} has {protocol} {region}:{metric}, which nobody stores"
+    per_case = scores.groupby(["fold", "seed", "case"], as_index=False).size()
+    for row in per_case[per_case["size"] < per_case["size"].max()].head(1).to_dict("records"):
+        where = f"fold {row['fold']}, seed {row['seed']}"
+        yield f"{name} has fewer scores of {row['case']} ({where}) than of other cases"
+
+
+def _rows_of_run(run: Run, rows: pd.DataFrame, name: str) -> Iterator[str]:
+    where = f"fold {run.fold}, seed {run.seed}"
+    if run.state == "finished" and rows.empty:
+        yield f"{name} has no scores of {where}, whose trial finished"
+    if run.state == "failed" and not rows["status"].isin([*FAILED, UNDEFINED]).all():
+        yield f"{name} has scores of {where}, whose trial failed (trials.runs)"
+
+
+def _worth_faults(scores: pd.DataFrame, name: str) -> Iterator[str]:
+    """Whether empty masks and failures have the values that the metric gives them."""
+    pairs = scores[["metric", "status"]].drop_duplicates().itertuples(index=False, name=None)
+    for metric, status in pairs:
+        worth = find(metric).at(status)
+        value = scores.loc[(scores["metric"] == metric) & (scores["status"] == status), "value"]
+        if isinstance(worth, str) or (worth is None and status in FAILED):
+            continue  # only the scan tells it
+        right = value.isna()
+        if worth is not None:
+            right |= value == worth
+        if not right.all():
+            wrong = value[~right].iloc[0]
+            must = "nothing" if worth is None else f"{worth:g}"
+            yield f"{name} has the value {wrong:g} for a {metric} that is {status}: it is {must}"
