@@ -11,9 +11,10 @@ from kitsbench.errors import DataError, UsageError
 from kitsbench.files import parse_json
 from kitsbench.leaderboard.entries import Published, make_entries
 from kitsbench.leaderboard.peers import Filed, board_faults, dataset_faults, differences
-from kitsbench.leaderboard.proof import entry_faults, read_scores
+from kitsbench.leaderboard.proof import entry_faults
 from kitsbench.leaderboard.schema import Entry, file_name
 from kitsbench.leaderboard.table import read_table_text, table_path
+from kitsbench.leaderboard.table_proof import read_scores
 
 _LIMIT = 16 * 2**20  # bytes of an entry's JSON
 FORMER = (
@@ -241,7 +242,7 @@ def _read_all(board: Path, files: Sequence[Path]) -> tuple[list[Filed], list[Pro
         faults = entry_faults(entry, file)
         scores, wrong = read_scores(entry, file)
         problems += [Problem(file, fault) for fault in (*faults, *wrong)]
-        filed.append(Filed(file, entry, scores))
+        filed.append(Filed(file, entry, None if wrong else scores))
     return filed, problems
 
 

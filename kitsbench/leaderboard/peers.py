@@ -21,6 +21,7 @@ from kitsbench.leaderboard.numbers import ranks_of, scores_of
 from kitsbench.leaderboard.parts import Score
 from kitsbench.leaderboard.proof import differs
 from kitsbench.leaderboard.schema import Entry
+from kitsbench.leaderboard.table_proof import rows_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Filed:
     file : Path
     entry : Entry
     scores : DataFrame or None
-        None where its table is none.
+        None where something is wrong with its table.
     """
 
     file: Path
@@ -103,7 +104,10 @@ def _experiment_faults(filed: Sequence[Filed]) -> Faults:
     if any(one.scores is None for one in filed):
         return  # told already; without all of them nothing can be worked out
     tables = {one.entry.name: one.scores for one in filed if one.scores is not None}
-    yield from _case_faults(filed, tables)
+    uneven = list(_case_faults(filed, tables))
+    if uneven:
+        yield from uneven
+        return  # every mean would be another
     whole = pd.concat(list(tables.values()), ignore_index=True)
     entry = first.entry
     try:
@@ -146,26 +150,24 @@ def _shared(entry: Entry) -> tuple[Any, ...]:
 
 def _case_faults(filed: Sequence[Filed], tables: Mapping[str, pd.DataFrame]) -> Faults:
     """All runs of a fold test the same cases, by the same regions and metrics."""
-    first = filed[0]
-    keys = ["protocol", "region", "metric"]
-    measured = {*tables[first.entry.name][keys].itertuples(index=False, name=None)}
+    rows = {name: rows_of(table) for name, table in tables.items()}
+    measured = {
+        name: {(row.protocol, row.region, row.metric) for row in own} for name, own in rows.items()
+    }
     tested: dict[int, set[str]] = {}
-    for table in tables.values():
-        for fold, cases in table.groupby("fold")["case"]:
-            tested.setdefault(int(str(fold)), set()).update(cases)
+    for row in (row for own in rows.values() for row in own):
+        tested.setdefault(row.fold, set()).add(row.case)
+    first = filed[0]
     for one in filed:
-        table = tables[one.entry.name]
-        own = {*table[keys].itertuples(index=False, name=None)}
-        for protocol, region, metric in sorted(own ^ measured):
-            has = "has" if (protocol, region, metric) in own else "lacks"
-            yield (
-                one.file,
-                f"its table {has} scores of {protocol} {region}:{metric}, that of "
-                f"{first.file.name} has it otherwise",
-            )
+        own = measured[one.entry.name]
+        for what in sorted(own ^ measured[first.entry.name]):
+            has = "has" if what in own else "lacks"
+            other = f"that of {first.file.name} has it otherwise"
+            yield one.file, f"its table {has} scores of {what[0]} {what[1]}:{what[2]}, {other}"
+        known = {(row.fold, row.seed, row.case) for row in rows[one.entry.name]}
         for run in one.entry.trials.runs:
-            rows = table[(table["fold"] == run.fold) & (table["seed"] == run.seed)]
-            lacking = tested.get(run.fold, set()) - {*rows["case"]}
+            cases = tested.get(run.fold, set())
+            lacking = {case for case in cases if (run.fold, run.seed, case) not in known}
             if lacking:
                 yield (
                     one.file,

@@ -1,37 +1,29 @@
-"""What an entry says twice, compared: with its own trials' identities, and with its table.
+"""What an entry says twice, compared; most of it follows from the identities of its trials.
 
-Every fault is a sentence that names the key. What several entries of a board must agree on is in
+Every fault is a sentence that names the key. The table is the business of
+:mod:`kitsbench.leaderboard.table_proof`, and what several entries must agree on that of
 :mod:`kitsbench.leaderboard.peers`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pydantic import BaseModel
 
-from kitsbench.errors import DataError
-from kitsbench.evaluation.protocols import PROTOCOLS, STORED_METRICS
+from kitsbench.evaluation.protocols import PROTOCOLS
 from kitsbench.experiments.plan.tuning import settings_of, with_settings
 from kitsbench.experiments.records import TrialIdentity
 from kitsbench.leaderboard.numbers import counts_of, spent_by, versions_of
 from kitsbench.leaderboard.parts import Run
 from kitsbench.leaderboard.schema import Entry, file_name
-from kitsbench.leaderboard.table import parse_table, read_table_text, table_path
-from kitsbench.metrics import FAILED, UNDEFINED, find
 from kitsbench.recipe import Recipe
 from kitsbench.registry import setting_text
-from kitsbench.statistics import validate_scores
 from kitsbench.training.budget import Budget
-
-PLAIN = "labels"
-"""The protocol that every run is scored by beside its own."""
 
 
 def entry_faults(entry: Entry, file: Path) -> list[str]:
@@ -49,13 +41,17 @@ def entry_faults(entry: Entry, file: Path) -> list[str]:
         *_run_faults(entry),
         *_recipe_faults(entry),
         *_repeated(entry),
-        *(
-            f"the key {key} was changed: it has not the hash of the key seals"
-            for key, seal in entry.sealed().items()
-            if entry.seals.get(key) != seal
-        ),
-        *(f"the key seals.{key} is not known" for key in entry.seals if key not in entry.sealed()),
+        *_seal_faults(entry),
     ]
+
+
+def _seal_faults(entry: Entry) -> Iterator[str]:
+    right = entry.sealed()
+    for key in right:
+        if entry.seals.get(key) != right[key]:
+            yield f"the key {key} was changed: it has not the hash of the key seals"
+    for key in entry.seals.keys() - right.keys():
+        yield f"the key seals.{key} is not known"
 
 
 def differs(key: str, found: Any, right: Any, by: str) -> Iterator[str]:
@@ -72,10 +68,11 @@ def differs(key: str, found: Any, right: Any, by: str) -> Iterator[str]:
             return
     elif found == right:
         return
-    yield f"the key {key} is {_short(found)}; {by} gives {_short(right)}"
+    yield f"the key {key} is {short(found)}; {by} gives {short(right)}"
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value in few characters, whatever it is."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -91,23 +88,23 @@ def _name_faults(entry: Entry, file: Path) -> Iterator[str]:
     settings = shown.removeprefix(identity.architecture)
     if shown + ending != entry.name or not shown.startswith(identity.architecture):
         right = f"{identity.architecture}[:settings]{ending}"
-        yield f"the key name is {_short(entry.name)}; identity makes it {right}"
+        yield f"the key name is {short(entry.name)}; identity makes it {right}"
     elif settings and not settings.startswith(":"):
         yield from differs("name", shown, identity.architecture, "identity.architecture")
     for setting in filter(None, settings.removeprefix(":").split(",")):
         key, _, value = setting.partition("=")
         if key not in identity.config or setting_text(identity.config[key]) != value:
-            yield f"the key name says {_short(setting)}, identity.config does not"
+            yield f"the key name says {short(setting)}, identity.config does not"
 
 
 def _endpoint_faults(entry: Entry) -> Iterator[str]:
     protocol = PROTOCOLS.get(entry.protocol)
     if protocol is None:
-        yield f"the key protocol is {_short(entry.protocol)}; it must be {' or '.join(PROTOCOLS)}"
+        yield f"the key protocol is {short(entry.protocol)}; it must be {' or '.join(PROTOCOLS)}"
         return
     region, metric = entry.endpoint.split(":")
     if region not in {one.name for one in protocol.regions} or metric not in protocol.metrics:
-        yield f"the key endpoint is {_short(entry.endpoint)}, which {protocol.name} does not score"
+        yield f"the key endpoint is {short(entry.endpoint)}, which {protocol.name} does not score"
 
 
 def _run_faults(entry: Entry) -> Iterator[str]:
@@ -194,7 +191,7 @@ def _repeated(entry: Entry) -> Iterator[str]:
         own = made.environment.kitsbench
         yield from differs("provenance.environment.kitsbench", own, first, "trials.runs")
         if made.environment.device_name not in cost.device:
-            yield f"the key cost.device is {_short(cost.device)}, provenance.environment another"
+            yield f"the key cost.device is {short(cost.device)}, provenance.environment another"
     elif any(run.state == "finished" for run in runs):
         yield "the key provenance.environment is null, but trials finished"
     identity = entry.identity
@@ -210,100 +207,3 @@ def _repeated(entry: Entry) -> Iterator[str]:
         ("provenance.config", made.config, identity.config),
     ):
         yield from differs(key, found, right, "identity")
-
-
-def read_scores(entry: Entry, file: Path) -> tuple[pd.DataFrame | None, list[str]]:
-    """Read the table beside an entry and hold it against the entry's trials.
-
-    Parameters
-    ----------
-    entry : Entry
-    file : Path
-        Of the entry.
-
-    Returns
-    -------
-    DataFrame or None
-        Validated; None where it is no table of scores.
-    list of str
-        What is wrong.
-    """
-    path = table_path(file)
-    try:
-        text = read_table_text(path)
-        if hashlib.sha256(text).hexdigest() != entry.table.sha256:
-            return None, [f"the key table.sha256 is not the hash of {path.name}"]
-        scores = validate_scores(parse_table(text, path))
-    except DataError as error:
-        found = " ".join(str(error).split()).rstrip(".")
-        return None, [found if str(path) in found else f"{path.name}, {found}"]
-    return scores, [*_table_faults(entry, scores, path.name)]
-
-
-def _table_faults(entry: Entry, scores: pd.DataFrame, name: str) -> Iterator[str]:
-    yield from differs("table.rows", entry.table.rows, len(scores), name)
-    for key, found in (("name", entry.name), ("dataset.name", entry.dataset.name)):
-        column = {"name": "architecture", "dataset.name": "dataset"}[key]
-        for other in sorted({*scores[column]} - {found}):
-            yield f"the key {key} is {_short(found)}; {name} has scores of {_short(other)}"
-    yield from _measured_faults(entry, scores, name)
-    trained = {(run.fold, run.seed) for run in entry.trials.runs}
-    for fold, seed in sorted({*zip(scores["fold"], scores["seed"], strict=True)} - trained):
-        yield f"{name} has scores of fold {fold}, seed {seed}, which no trial made"
-    for run in entry.trials.runs:
-        rows = scores[(scores["fold"] == run.fold) & (scores["seed"] == run.seed)]
-        yield from _rows_of_run(run, rows, name)
-    tested = scores["case"].nunique()
-    if entry.dataset.n_cases < tested:
-        yield f"the key dataset.n_cases is {entry.dataset.n_cases}; {name} has {tested}"
-    yield from _worth_faults(scores, name)
-
-
-def _measured_faults(entry: Entry, scores: pd.DataFrame, name: str) -> Iterator[str]:
-    """Whether every region and metric of both protocols is there, for every case of a run."""
-    expected = {entry.protocol, PLAIN}
-    for found in sorted({*scores["protocol"]} ^ expected):
-        what = "lacks scores" if found in expected else "has scores"
-        yield f"{name} {what} by {found}; an entry has those by {' and '.join(sorted(expected))}"
-    for protocol in expected & {*scores["protocol"]} & {*PROTOCOLS}:
-        rules, rows = PROTOCOLS[protocol], scores[scores["protocol"] == protocol]
-        # A dataset may lack a label, and then no score is told of it; of its own protocol none.
-        regions = [one.name for one in rules.regions]
-        if protocol == PLAIN and entry.protocol != PLAIN:
-            regions = [region for region in regions if region in {*rows["region"]}]
-        wanted = {(region, metric) for region in regions for metric in rules.metrics}
-        found = {*rows[["region", "metric"]].itertuples(index=False, name=None)}
-        for region, metric in sorted(wanted - found):
-            yield f"{name} lacks {protocol} {region}:{metric}, a secondary score"
-        for region, metric in sorted(found - wanted):
-            if region not in regions or metric not in STORED_METRICS:
-                yield f"{name} has {protocol} {region}:{metric}, which nobody stores"
-    per_case = scores.groupby(["fold", "seed", "case"], as_index=False).size()
-    for row in per_case[per_case["size"] < per_case["size"].max()].head(1).to_dict("records"):
-        where = f"fold {row['fold']}, seed {row['seed']}"
-        yield f"{name} has fewer scores of {row['case']} ({where}) than of other cases"
-
-
-def _rows_of_run(run: Run, rows: pd.DataFrame, name: str) -> Iterator[str]:
-    where = f"fold {run.fold}, seed {run.seed}"
-    if run.state == "finished" and rows.empty:
-        yield f"{name} has no scores of {where}, whose trial finished"
-    if run.state == "failed" and not rows["status"].isin([*FAILED, UNDEFINED]).all():
-        yield f"{name} has scores of {where}, whose trial failed (trials.runs)"
-
-
-def _worth_faults(scores: pd.DataFrame, name: str) -> Iterator[str]:
-    """Whether empty masks and failures have the values that the metric gives them."""
-    pairs = scores[["metric", "status"]].drop_duplicates().itertuples(index=False, name=None)
-    for metric, status in pairs:
-        worth = find(metric).at(status)
-        value = scores.loc[(scores["metric"] == metric) & (scores["status"] == status), "value"]
-        if isinstance(worth, str) or (worth is None and status in FAILED):
-            continue  # only the scan tells it
-        right = value.isna()
-        if worth is not None:
-            right |= value == worth
-        if not right.all():
-            wrong = value[~right].iloc[0]
-            must = "nothing" if worth is None else f"{worth:g}"
-            yield f"{name} has the value {wrong:g} for a {metric} that is {status}: it is {must}"

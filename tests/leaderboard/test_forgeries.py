@@ -23,7 +23,14 @@ from reporting.workdirs import Plan, write_workdir
 from stored_files import put
 
 from kitsbench.errors import DataError
-from kitsbench.leaderboard import Entry, add_entries, check_boards, peers, render_boards
+from kitsbench.leaderboard import (
+    Entry,
+    add_entries,
+    check_boards,
+    peers,
+    render_boards,
+    table_proof,
+)
 
 FAILED = (("b:width=0.5", 1, 0, "out-of-memory"),)
 PLAN = Plan({"a": 0.0, "b:width=0.5": 0.1}, 2, 2, 2, FAILED, showcase=0, predictions=False)
@@ -33,10 +40,14 @@ Rows = list[dict[str, str]]
 
 @pytest.fixture(scope="module", autouse=True)
 def _remembered():
-    """Work out the numbers of equal tables once: most forgeries leave the tables alone."""
+    """Work equal tables out once: most forgeries leave them alone, and minutes are saved."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("scores_of", "ranks_of"):
-            patch.setattr(peers, name, remember(getattr(peers, name)))
+        for room, name in (
+            (peers, "scores_of"),
+            (peers, "ranks_of"),
+            (table_proof, "validate_scores"),
+        ):
+            patch.setattr(room, name, remember(getattr(room, name)))
         yield
 
 
@@ -45,7 +56,7 @@ def remember(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def answer(table, *rest):
-        key = (table.to_csv(index=False), *rest)
+        key = (repr(table.to_numpy().tolist()), *rest)
         if key not in known:
             known[key] = function(table, *rest)
         return known[key]
@@ -181,6 +192,12 @@ def recipe_and_hash(content: Content) -> None:
     content["recipe"]["full"]["optimiser"]["lr"] = 0.5
     text = json.dumps(content)
     content["recipe"]["digest"] = Entry.model_validate_json(text).recipe.full.digest()
+
+
+def unknown_protocol(content: Content) -> None:
+    content["protocol"] = "kits99"
+    for one in content["scores"]:
+        one["protocol"] = "kits99"
 
 
 def fewer_trials(content: Content) -> None:
@@ -584,14 +601,14 @@ FILES = {
     ),
     "a case in another fold": (
         cells(lambda row: {"fold": "0"} if row["case"] == "case_00001" else None),
-        "into fold",
+        "lacks case_00001 in fold 1",
     ),
     "a row twice": (twice, "repeats"),
     "a case that nobody scored": (cells(lambda row: {"value": ""}), "is empty"),
     "a Dice above 1": (cells(lambda row: {"value": "1.5"}), "between 0 and 1"),
     "an empty prediction with a Dice": (
         cells(lambda row: {"status": "empty_prediction"} if raised(row) else None),
-        "empty_prediction: it is 0",
+        "is empty_prediction: it is 0",
     ),
     "another's table": (another_table, "has scores of 'b:width=0.5'"),
     "another dataset's table": (cells(lambda row: {"dataset": "KiTS23"}), "the key dataset.name"),
