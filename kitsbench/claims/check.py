@@ -53,9 +53,10 @@ def evidence_of_workdir(workdir: Path) -> Evidence:
     Raises
     ------
     DataError
-        The folder is no working directory.
+        The folder is no working directory, or a score in it can be none.
     """
     results = load_results(workdir)
+    results.check_values()
     experiment = results.experiment
     return Evidence(
         scores=results.scores,

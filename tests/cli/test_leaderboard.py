@@ -10,6 +10,8 @@ from command_line import call_kitsbench
 from reporting.workdirs import Plan, write_workdir
 from stored_files import damage
 
+from kitsbench.experiments.tables import SCORES, read_table, write_table
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
@@ -45,3 +47,32 @@ def test_a_broken_entry_ends_with_code_2(root, tmp_path):
     done = call_kitsbench("leaderboard", "check", tmp_path)
     assert done.code == 2
     assert "a.json: the key seeds is wrong" in done.out
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("value", 1.7, "dice lies between 0 and 1"),
+        ("value", float("nan"), "is empty, but the status is ok"),
+        ("value", float("inf"), "is infinite"),
+        ("status", "great", "'great'"),
+        ("status", "both_empty", "has the status"),
+    ],
+)
+def test_a_score_that_can_be_none_is_told_with_its_file(tmp_path, column, value, words):
+    """A value is damage as much as a key is: whatever rests on it says which file holds it."""
+    plan = Plan({"a": 0.0, "b": 0.1}, 1, 1, 2, showcase=0, predictions=False, profiles=False)
+    workdir = write_workdir(tmp_path / "work", plan)
+    file = min(workdir.glob("trials/*/scores.parquet"))
+    table = read_table(file, SCORES)
+    table.loc[table["metric"] == "dice", column] = value
+    write_table(file, table, SCORES)
+    for verb in (("claims", workdir), ("leaderboard", "add", workdir, "--to", tmp_path / "board")):
+        done = call_kitsbench(*verb)
+        assert (done.code, done.out) == (2, "")
+        first, second = done.err[done.err.index("Error: ") :].strip().splitlines()
+        assert words in first
+        # Two trials that contradict each other may both be right by themselves.
+        assert str(file if value != "both_empty" else workdir / "trials") in first
+        assert second.startswith("Delete the folder of this trial")
+    assert not (tmp_path / "board").exists()

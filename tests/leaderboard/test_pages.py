@@ -1,0 +1,139 @@
+"""Boards as pages: what one table may hold together, and which files are overwritten."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command_line import call_kitsbench
+from reporting.workdirs import Plan, write_workdir
+
+from kitsbench.errors import DataError
+from kitsbench.leaderboard import add_entries, read_board, render_boards
+from kitsbench.leaderboard.markdown import MARK, render_board
+
+PLAN = Plan({"a": 0.0, "b": 0.1}, folds=1, cases_per_fold=2, showcase=0, predictions=False)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    add_entries(write_workdir(folder / "work", PLAN), folder / "boards" / "phantom")
+    return folder / "boards"
+
+
+@pytest.fixture
+def boards(published, tmp_path):
+    return Path(shutil.copytree(published, tmp_path / "boards"))
+
+
+def tables(page: str) -> list[list[str]]:
+    """The rows of each table of a page, without its head and its rule."""
+    found: list[list[str]] = []
+    before = ""
+    for line in page.splitlines():
+        if line.startswith("| #"):
+            found.append([])
+        elif line.startswith("| ") and not line.startswith("| ---"):
+            found[-1].append(line)
+        before = line
+    assert not before.startswith("|")
+    return found
+
+
+def with_budget(entry, amount: float, device: str = ""):
+    """The same entry, had it been trained longer or elsewhere."""
+    identity = entry.identity
+    if device:
+        identity = identity.model_copy(update={"device_class": device})
+    note = entry.budget.model_copy(update={"amount": amount, "text": f"{amount:g}s"})
+    return entry.model_copy(update={"budget": note, "identity": identity})
+
+
+def test_what_cannot_be_compared_never_shares_a_table(boards):
+    first, second = read_board(boards / "phantom")
+    (rows,) = tables(render_board("phantom", [first, second]))
+    assert len(rows) == 2
+    for other in (with_budget(second, 40.0), with_budget(second, 20.0, device="cuda: H100")):
+        page = render_board("phantom", [first, other])
+        assert [len(rows) for rows in tables(page)] == [1, 1]
+        assert page.index("`a`") < page.index("`b`")
+        assert "on Test CPU" in page
+
+
+def test_a_page_is_the_same_whenever_it_is_rendered(boards):
+    (page,) = render_boards(boards)
+    before = page.read_bytes()
+    assert MARK.encode() in before
+    assert render_boards(boards / "phantom") == [page]
+    assert page.read_bytes() == before
+
+
+def test_a_page_shows_the_stability_of_ranks_or_a_dash(boards):
+    entries = read_board(boards / "phantom")
+    shown = render_board("phantom", entries)
+    assert "| Rank 95 % | P(first) |" in shown
+    rank = entries[0].rank
+    assert f"| {100 * rank.p_first:.0f} % |" in shown
+    unknown = {"rank_low": None, "rank_high": None, "p_first": None}
+    silent = [e.model_copy(update={"rank": e.rank.model_copy(update=unknown)}) for e in entries]
+    (rows,) = tables(render_board("phantom", silent))
+    assert all("| – | – |" in row for row in rows)
+
+
+def test_equal_means_have_one_place(boards):
+    entries = read_board(boards / "phantom")
+    scores = entries[0].scores
+    (rows,) = tables(
+        render_board("phantom", [e.model_copy(update={"scores": scores}) for e in entries])
+    )
+    assert [row.split("|")[1].strip() for row in rows] == ["1", "1"]
+
+
+@pytest.mark.parametrize("how", ["a file", "a link"])
+def test_what_render_did_not_write_is_left_alone(boards, tmp_path, how):
+    shutil.move(boards / "phantom", boards / "README")
+    page, mine = boards / "README.md", tmp_path / "mine.md"
+    mine.write_text("# Mine\n" + (MARK if how == "a link" else ""), encoding="utf-8")
+    if how == "a file":
+        shutil.copy(mine, page)
+    else:
+        page.symlink_to(mine)
+    before = mine.read_bytes()
+    with pytest.raises(DataError, match=r"README\.md was not written by") as refused:
+        render_boards(boards)
+    assert "another name" in str(refused.value).splitlines()[1]
+    assert mine.read_bytes() == before
+    assert page.read_bytes() == before
+
+
+def test_a_board_of_an_earlier_format_is_named_and_can_be_replaced(boards, published):
+    for name in ("a", "b"):
+        file = boards / "phantom" / f"{name}.json"
+        content = json.loads(file.read_text(encoding="utf-8"))
+        content["schema_version"] = 1
+        file.write_text(json.dumps(content), encoding="utf-8")
+        (boards / "phantom" / f"{name}.scores.csv.gz").unlink()
+    checked = call_kitsbench("leaderboard", "check", boards)
+    assert checked.code == 2
+    assert checked.out.count("an entry of an earlier kitsbench") == 2
+    assert "--replace" in checked.out
+    work = published.parent / "work"
+    refused = call_kitsbench("leaderboard", "add", work, "--to", boards / "phantom")
+    assert refused.code == 2
+    assert "an entry of an earlier kitsbench" in refused.err
+    done = call_kitsbench("leaderboard", "add", work, "--to", boards / "phantom", "--replace")
+    assert done.code == 0, done.err
+    assert call_kitsbench("leaderboard", "check", boards).code == 0
+
+
+def test_no_half_of_an_experiment_is_left(boards, tmp_path):
+    """Ranks hold among all entries of an experiment; without some nobody could check them."""
+    one = Plan({"a": 0.3}, folds=1, cases_per_fold=2, showcase=0, predictions=False)
+    work = write_workdir(tmp_path / "one", one)
+    done = call_kitsbench("leaderboard", "add", work, "--to", boards / "phantom", "--replace")
+    assert done.code == 2
+    assert "but 'b' stays, which was ranked with it" in done.err
+    assert call_kitsbench("leaderboard", "check", boards).code == 0
