@@ -81,9 +81,10 @@ def generate_pages() -> None:
         "leaderboards",
         "# Leaderboards\n\nA board holds entries that were made under the same conditions: "
         "dataset, protocol, recipe, budget, folds and seeds. Every entry is a JSON file in "
-        "`leaderboards/` with its scores, cost, failures and provenance; `kitsbench leaderboard "
-        "add WORKDIR --to leaderboards/NAME` writes the entries of an experiment, `check` verifies "
-        "all of them, and `render` makes the tables below.\n",
+        "`leaderboards/` with its scores, cost, failures and provenance, beside it the scores of "
+        "every case; `kitsbench leaderboard add WORKDIR --to leaderboards/NAME` writes the entries "
+        "of an experiment, `check` works out again what they say, and `render` makes the tables "
+        "below.\n",
         {page.stem: page.read_text(encoding="utf-8") for page in boards},
         "No board has been published yet.",
     )

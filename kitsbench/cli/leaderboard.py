@@ -17,8 +17,9 @@ _BOARDS = click.argument("boards", default="leaderboards", type=PATH)
 def command() -> None:
     """Add, check and render published entries.
 
-    A board is a folder of JSON files, one for each architecture, all made under the same
-    conditions: dataset, protocol, recipe, budget, folds and seeds.
+    A board is a folder of JSON files, one for each architecture, each with a table of the scores
+    of its cases, all made under the same conditions: dataset, protocol, recipe, budget, folds and
+    seeds.
     """
 
 
@@ -48,7 +49,10 @@ def add(workdir: Path, board: Path, replace: bool) -> None:
 @json_option
 @click.pass_context
 def check(ctx: click.Context, boards: Path, as_json: bool) -> None:
-    """Check all entries in BOARDS (default: leaderboards); exit 2 where a rule is broken."""
+    """Check all entries in BOARDS (default: leaderboards); exit 2 where a rule is broken.
+
+    Means, intervals, ranks, counts and hashes are worked out again from the scores of cases.
+    """
     from kitsbench.leaderboard import check_boards
 
     count, problems = check_boards(boards)
@@ -66,7 +70,11 @@ def check(ctx: click.Context, boards: Path, as_json: bool) -> None:
 @command.command()
 @_BOARDS
 def render(boards: Path) -> None:
-    """Write a Markdown table for every board in BOARDS (default: leaderboards)."""
+    """Check the boards in BOARDS (default: leaderboards), and write a Markdown page for each.
+
+    Entries that cannot be compared never share a table. A file that this command did not write is
+    left alone.
+    """
     from kitsbench.leaderboard import render_boards
 
     for page in render_boards(boards):
