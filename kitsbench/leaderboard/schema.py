@@ -42,6 +42,7 @@ SEALED = (
     "cost.paper_parameters",
     "cost.flops_step",
     "cost.inference_ms",
+    "cost.device",
     "provenance.distribution",
     "provenance.command",
     "provenance.created",

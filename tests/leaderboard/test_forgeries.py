@@ -401,6 +401,7 @@ SEALED = {
     "cost.paper_parameters": 1,
     "cost.flops_step": 1.0,
     "cost.inference_ms": 1.0,
+    "cost.device": "Test CPU, H100",
     "provenance.distribution": "ours",
     "provenance.command": "kitsbench run a",
     "provenance.created": "2020-01-01",
