@@ -210,12 +210,16 @@ class Results:
             try:
                 validate_scores(table)
             except DataError as error:
-                raise DataError(f"{trial.folder.scores}, {error}\n{TRIAL_AGAIN}") from error
+                raise DataError(
+                    f"{trial.folder.scores}, {str(error).splitlines()[0]}\n{TRIAL_AGAIN}"
+                ) from error
         try:
             for _, rows in self.scores.groupby(["protocol", "region"]):
                 truth_holds_region(rows)
         except DataError as error:  # two trials contradict each other, and either may be wrong
-            raise DataError(f"{self.workdir / 'trials'}: {error}\n{TRIAL_AGAIN}") from error
+            raise DataError(
+                f"{self.workdir / 'trials'}: {str(error).splitlines()[0]}\n{TRIAL_AGAIN}"
+            ) from error
 
 
 def load_results(workdir: str | Path) -> Results:

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ from kitsbench.leaderboard.parts import Run
 from kitsbench.leaderboard.proof import differs, short
 from kitsbench.leaderboard.schema import Entry
 from kitsbench.leaderboard.table import parse_table, read_table_text, table_path
-from kitsbench.metrics import FAILED, UNDEFINED, find
+from kitsbench.metrics import FAILED, UNDEFINED
 from kitsbench.statistics import validate_scores
 
 PLAIN = "labels"
@@ -91,7 +91,6 @@ def _table_faults(entry: Entry, scores: pd.DataFrame, name: str) -> Iterator[str
     tested = len({row.case for row in rows})
     if entry.dataset.n_cases < tested:
         yield f"the key dataset.n_cases is {entry.dataset.n_cases}; {name} has {tested}"
-    yield from _worth_faults(rows, name)
 
 
 def _measured_faults(entry: Entry, rows: Sequence[Row], name: str) -> Iterator[str]:
@@ -127,21 +126,3 @@ def _status_faults(run: Run, statuses: set[str], name: str) -> Iterator[str]:
         yield f"{name} has no scores of {where}, whose trial finished"
     if run.state == "failed" and statuses - {*FAILED, UNDEFINED}:
         yield f"{name} has scores of {where}, whose trial failed (trials.runs)"
-
-
-def _worth_faults(rows: Sequence[Row], name: str) -> Iterator[str]:
-    """Whether empty masks and failures have the values that the metric gives them."""
-    worth = {(row.metric, row.status): find(row.metric).at(row.status) for row in rows}
-    told: set[Any] = set()
-    for row in rows:
-        what = (row.metric, row.status)
-        right = worth[what]
-        if what in told or isinstance(right, str) or (right is None and row.status in FAILED):
-            continue  # only the scan tells it
-        if row.value == row.value and row.value != right:  # what has no value is NaN
-            told.add(what)
-            must = "nothing" if right is None else f"{right:g}"
-            yield (
-                f"{name} has the value {row.value:g} for the {row.metric} of {row.case}, which is "
-                f"{row.status}: it is {must}"
-            )

@@ -56,7 +56,7 @@ def test_a_broken_entry_ends_with_code_2(root, tmp_path):
         ("value", float("nan"), "is empty, but the status is ok"),
         ("value", float("inf"), "is infinite"),
         ("status", "great", "'great'"),
-        ("status", "both_empty", "has the status"),
+        ("status", "both_empty", "the status is both_empty"),
     ],
 )
 def test_a_score_that_can_be_none_is_told_with_its_file(tmp_path, column, value, words):
@@ -72,7 +72,23 @@ def test_a_score_that_can_be_none_is_told_with_its_file(tmp_path, column, value,
         assert (done.code, done.out) == (2, "")
         first, second = done.err[done.err.index("Error: ") :].strip().splitlines()
         assert words in first
-        # Two trials that contradict each other may both be right by themselves.
-        assert str(file if value != "both_empty" else workdir / "trials") in first
+        assert str(file) in first
         assert second.startswith("Delete the folder of this trial")
     assert not (tmp_path / "board").exists()
+
+
+def test_trials_that_contradict_each_other_are_told_with_their_folder(tmp_path):
+    """Each may be right by itself, so neither file is blamed."""
+    plan = Plan({"a": 0.0, "b": 0.1}, 1, 1, 2, showcase=0, predictions=False, profiles=False)
+    workdir = write_workdir(tmp_path / "work", plan)
+    file = min(workdir.glob("trials/*/scores.parquet"))
+    table = read_table(file, SCORES)
+    table["status"] = "both_empty"
+    table["value"] = [1.0 if metric == "dice" else float("nan") for metric in table["metric"]]
+    write_table(file, table, SCORES)
+    for verb in (("claims", workdir), ("leaderboard", "add", workdir, "--to", tmp_path / "board")):
+        done = call_kitsbench(*verb)
+        assert done.code == 2
+        first, second = done.err[done.err.index("Error: ") :].strip().splitlines()
+        assert f"{workdir / 'trials'}: Case case_00000" in first
+        assert second.startswith("Delete the folder of this trial")

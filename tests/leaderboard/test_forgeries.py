@@ -609,7 +609,7 @@ FILES = {
     "a Dice above 1": (cells(lambda row: {"value": "1.5"}), "between 0 and 1"),
     "an empty prediction with a Dice": (
         cells(lambda row: {"status": "empty_prediction"} if raised(row) else None),
-        "is empty_prediction: it is 0",
+        "status is empty_prediction",
     ),
     "another's table": (another_table, "has scores of 'b:width=0.5'"),
     "another dataset's table": (cells(lambda row: {"dataset": "KiTS23"}), "the key dataset.name"),
