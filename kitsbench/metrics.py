@@ -134,6 +134,14 @@ class Metric:
         return {"higher": self.low, "lower": self.high}.get(self.better)
 
     @property
+    def silence_is_perfect(self) -> bool:
+        """Whether predicting nothing counts as perfect overlap where there is nothing.
+
+        Such a value stands in official means, but a mean of nothing else is no result.
+        """
+        return self.better == "higher" and self.both_empty == self.best
+
+    @property
     def limits(self) -> str:
         """The range in words, such as ``between 0 and 1``; empty where both ends are open."""
         if self.low is not None and self.high is not None:

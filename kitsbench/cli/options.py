@@ -233,13 +233,13 @@ def protocol_option(meaning: str, required: bool = False) -> Option:
     return click.option("--protocol", metavar="NAME", required=required, help=meaning)
 
 
-def endpoint_option(meaning: str) -> Option:
+def endpoint_option(meaning: str, default: str | None = DEFAULT_ENDPOINT) -> Option:
     """Add ``--endpoint``, and what it is for."""
     return click.option(
         "--endpoint",
         type=EndpointName(),
-        default=DEFAULT_ENDPOINT,
-        show_default=True,
+        default=default,
+        show_default=default is not None,
         metavar="REGION:METRIC",
         help=meaning,
     )

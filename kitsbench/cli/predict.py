@@ -51,7 +51,8 @@ def command(
     An image is a NIfTI, NRRD or MetaImage file, any other that torchio reads, or a folder with the
     slices of one DICOM series. Its label map is NIfTI, with the shape, affine and orientation of
     the image. It has the image's name without nnU-Net's _0000, and imaging.nii.gz that of its
-    folder, so that `kitsbench evaluate` finds its truth.
+    folder, so that `kitsbench evaluate` finds its truth. Labels have the values of the masks that
+    were trained on; dataset.json beside the label maps names them for `kitsbench evaluate`.
     """
     from kitsbench.cli.progress import counting
     from kitsbench.experiments.machines.environment import choose_device
@@ -64,6 +65,7 @@ def command(
         training_case,
     )
     from kitsbench.isolation import prints_on_stderr
+    from kitsbench.scans.label_names import check_named
 
     chosen = find_trials(trial, workdir, None if folds == "all" else folds)
     images = _without_hidden(images)
@@ -72,6 +74,7 @@ def command(
     if there and not overwrite:
         raise UsageError(f"{out / there[0]} exists already; choose another folder, or --overwrite.")
     trained = open_trials(chosen.folders, choose_device(device), tta)
+    check_named(out, trained.names)
     if len(chosen.folders) > 1:
         tell(f"Mean of {len(chosen.folders)} trained networks of {trial}.")
     if chosen.unfinished:

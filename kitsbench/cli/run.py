@@ -100,7 +100,11 @@ if TYPE_CHECKING:
 @spacing_option()
 @batch_option
 @protocol_option("Scoring rule, e.g. kits19; by default the dataset's own.")
-@endpoint_option("region:metric that the verdicts are about.")
+@endpoint_option(
+    "region:metric that the verdicts are about; by default tumor:dice, and for a dataset without "
+    "tumors its first label.",
+    default=None,
+)
 @click.option(
     "--tune",
     type=click.IntRange(0),

@@ -16,6 +16,7 @@ from kitsbench.evaluation.scores import check_labels, score_pair
 from kitsbench.metrics import UNDEFINED
 from kitsbench.scans.grids import axes_onto
 from kitsbench.scans.header import Header
+from kitsbench.scans.label_names import IGNORED, LabelNames
 from kitsbench.scans.nifti import read_label
 
 
@@ -33,12 +34,16 @@ class CaseFiles:
         The reference of every protocol, except where there are samples.
     samples : tuple of Header
         Sampled annotations, against which ``kits21`` scores instead; may be empty.
+    true_names, predicted_names : LabelNames or None
+        What the values of the files mean; None where they are what the protocols say.
     """
 
     case: str
     prediction: Header | None
     truth: Header
     samples: tuple[Header, ...] = ()
+    true_names: LabelNames | None = None
+    predicted_names: LabelNames | None = None
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -48,7 +53,14 @@ class CaseFiles:
 
     def read(self, file: Header) -> np.ndarray:
         """Read one of the files, turned to ``(z, y, x)`` as its truth is."""
-        return read_label(file, axes=axes_onto(file, self.truth.affine))
+        names = self.predicted_names if file is self.prediction else self.true_names
+        return read_label(file, names, axes_onto(file, self.truth.affine))
+
+    def ignored(self, truth: np.ndarray) -> np.ndarray | None:
+        """Voxels that nobody labelled; they are background in both maps. None if there are none."""
+        if self.true_names is None or not self.true_names.ignores:
+            return None
+        return truth == IGNORED
 
     def map_of(self, labels: np.ndarray) -> PredictedMap:
         """Make a label map on the grid of the truth one that can be scored."""
@@ -119,8 +131,11 @@ def score_files(files: CaseFiles, task: Task) -> CaseScores:
     for file, protocols in references:
         try:
             truth = files.read(file)
-            if prediction is None:
-                prediction, fault = _read_prediction(files, truth)
+            ignored = files.ignored(truth)
+            if prediction is None or ignored is not None:
+                prediction, fault = _read_prediction(files, truth, ignored)
+            if ignored is not None:
+                truth[ignored] = 0
             names = (str(files.prediction.path if files.prediction else None), str(file.path))
             pair = LabelPair(prediction, truth, names)
             fault = fault or _unknown_label(pair, task)
@@ -144,11 +159,16 @@ def score_files(files: CaseFiles, task: Task) -> CaseScores:
     return scores
 
 
-def _read_prediction(files: CaseFiles, truth: np.ndarray) -> tuple[PredictedMap, DataError | None]:
-    """Return the prediction, or an empty map and what is wrong."""
+def _read_prediction(
+    files: CaseFiles, truth: np.ndarray, ignored: np.ndarray | None
+) -> tuple[PredictedMap, DataError | None]:
+    """Return the prediction without what is ignored, or an empty map and what is wrong."""
     try:
         if files.prediction is not None:
-            return files.map_of(files.read(files.prediction)), None
+            labels = files.read(files.prediction)
+            if ignored is not None:
+                labels[ignored] = 0
+            return files.map_of(labels), None
         error = None
     except DataError as caught:
         if isinstance(caught.__cause__, MemoryError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from kitsbench.evaluation.label_files import (
     find_samples,
     match_cases,
 )
+from kitsbench.evaluation.naming import name_values
 from kitsbench.evaluation.partial import PartialScores
 from kitsbench.evaluation.pool import score_cases
 from kitsbench.evaluation.protocols import (
@@ -23,6 +25,7 @@ from kitsbench.evaluation.protocols import (
     check_metrics,
     get_protocol,
 )
+from kitsbench.evaluation.summary import unseen_regions
 from kitsbench.scans.grids import AFFINE_TOLERANCE, place
 from kitsbench.scans.header import Header
 from kitsbench.scans.names import match_names
@@ -138,10 +141,15 @@ def evaluate_protocols(
         raise UsageError("Only the protocol kits21 scores against sampled annotations.")
     if jobs is not None and jobs < 1:
         raise UsageError(f"jobs is {jobs}; at least one process is needed.")
-    task = Task(tuple(protocols), None if metrics is None else tuple(dict.fromkeys(metrics)))
     pairs, extra = _pair_up(Path(predictions), Path(truth), missing, cases)
+    naming = name_values(pairs, protocols)
+    protocols = naming.protocols
+    task = Task(protocols, None if metrics is None else tuple(dict.fromkeys(metrics)))
     samples = _samples(pairs, protocols, reference)
-    files = _check_headers(pairs, samples)
+    files = [
+        replace(file, true_names=naming.truth, predicted_names=naming.predictions)
+        for file in _check_headers(pairs, samples)
+    ]
     done: dict[str, CaseScores] = {}
     with PartialScores(partial, files, task) as kept:
         for case, scores in score_cases(files, task, jobs, kept.scores):
@@ -149,7 +157,10 @@ def evaluate_protocols(
             done[case] = scores
             if progress is not None:
                 progress(len(done), len(files), case)
-    return [_collect(files, done, protocol, extra) for protocol in protocols]
+    found = [_collect(files, done, protocol, extra) for protocol in protocols]
+    for evaluation in found:
+        evaluation.notes += [*naming.notes, *_nobody_has(evaluation)]
+    return found
 
 
 def _collect(
@@ -169,6 +180,17 @@ def _collect(
             evaluation.problems.append(Problem(**scores.problem))
     evaluation.notes += _notes(files, done, protocol) + _remarks(files)
     return evaluation
+
+
+def _nobody_has(evaluation: Evaluation) -> list[str]:
+    """Say that a headline is missing, because no truth has one of its regions."""
+    nowhere = unseen_regions(evaluation.rows, evaluation.absent)
+    if not nowhere or (evaluation.protocol.name == "labels" and evaluation.headline == {}):
+        return []
+    return [
+        f"No truth has {' or '.join(nowhere)}, so nothing can be found: {evaluation.protocol.name} "
+        "gives no mean of it, and none over the regions."
+    ]
 
 
 def _notes(

@@ -104,4 +104,6 @@ def _key(file: CaseFiles, task: Task) -> str:
     stats = [(str(path.resolve()), os.stat(path)) for path in file.paths]
     described: list[Any] = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
     rules = [[p.name, [asdict(region) for region in p.regions], p.metrics] for p in task.protocols]
-    return digest([kitsbench.__version__, described, file.prediction is None, rules, task.metrics])
+    found = [kitsbench.__version__, described, file.prediction is None, rules, task.metrics]
+    names = [names.pairs() for names in (file.true_names, file.predicted_names) if names]
+    return digest([*found, names])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from kitsbench.errors import UsageError
+from kitsbench.errors import DataError, UsageError
 from kitsbench.metrics import METRICS as FACTS
+from kitsbench.scans.label_names import KITS, LabelNames
 
-LABELS = {"background": 0, "kidney": 1, "tumor": 2, "cyst": 3}
+LABELS = {"background": 0, **KITS}
 """Label values of a KiTS map; KiTS19 has no cyst."""
 
 METRICS = {name: metric.meaning for name, metric in FACTS.items()}
@@ -166,6 +167,36 @@ def get_protocols(name: str) -> list[Protocol]:
         There is no such protocol.
     """
     return list(PROTOCOLS.values()) if name == ALL else [get_protocol(name)]
+
+
+def for_labels(protocol: str | Protocol, labels: Mapping[str, int]) -> Protocol:
+    """A protocol for the labels of a dataset; those of KiTS need what KiTS has.
+
+    Parameters
+    ----------
+    protocol : str or Protocol
+        As for :func:`get_protocol`. ``labels`` scores whatever labels there are.
+    labels : mapping of str to int
+        Values by name.
+
+    Raises
+    ------
+    UsageError
+        There is no such protocol.
+    DataError
+        It scores kidney and tumor, and the dataset has other labels.
+    """
+    protocol = get_protocol(protocol)
+    if LabelNames(dict(labels)).of_kits:
+        return protocol
+    if protocol.name != "labels":
+        raise DataError(
+            f"Protocol {protocol.name} scores kidney, tumor and cyst; these labels are "
+            f"{', '.join(labels)}.\nScore each of them by its own name: --protocol labels."
+        )
+    lesions = {region.name for region in protocol.regions if region.lesion}
+    regions = (Region(name, (v,), lesion=name in lesions) for name, v in labels.items())
+    return replace(protocol, regions=tuple(regions))
 
 
 def check_metrics(metrics: Sequence[str] | None, protocol: Protocol) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ def summarise(
 
     Which cases enter a mean is fixed by the truth, never by the prediction. Means run over all
     cases with the official values for empty masks, or over the cases whose truth has the region:
-    the latter in a protocol with ``gt_positive``, and for metrics that say nothing elsewhere.
+    the latter in a protocol with ``gt_positive``, and for metrics that say nothing elsewhere. Where
+    no truth has the region, there is no mean of a metric by which silence is perfect.
 
     Parameters
     ----------
@@ -40,6 +41,7 @@ def summarise(
     grouped: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         grouped.setdefault((row["region"], row["metric"]), []).append(row)
+    nowhere = set(unseen_regions(rows, absent))
     summary = []
     for region in protocol.regions:
         for (name, metric), group in grouped.items():
@@ -47,6 +49,8 @@ def summarise(
                 continue
             over = find(metric).mean_over
             positive_only = over == "present" or (over == "protocol" and protocol.gt_positive)
+            if find(metric).silence_is_perfect and name in nowhere:
+                positive_only = True
             values = [
                 row["value"]
                 for row in group
@@ -63,6 +67,12 @@ def summarise(
                 }
             )
     return summary
+
+
+def unseen_regions(rows: Sequence[Row], absent: Collection[tuple[str, str]] = ()) -> list[str]:
+    """Regions that were scored and that no truth has, in the order of the rows."""
+    present = {row["region"] for row in rows if _in_truth(row, absent)}
+    return list(dict.fromkeys(row["region"] for row in rows if row["region"] not in present))
 
 
 def detection(

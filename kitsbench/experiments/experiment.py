@@ -12,7 +12,7 @@ import torch
 from kitsbench.data.datasets.dataset import Dataset
 from kitsbench.data.splits.split import Split
 from kitsbench.experiments.asked.request import Count, Request, Tell
-from kitsbench.experiments.asked.resolve import Resolved, resolve
+from kitsbench.experiments.asked.resolve import Resolved, own_labels, resolve
 from kitsbench.experiments.executors.choose import choose_machine
 from kitsbench.experiments.executors.events import Event, Executor, Notify, ending
 from kitsbench.experiments.machines.machine import Machine
@@ -132,6 +132,8 @@ def plan_experiment(
     machine = choose_machine(request, tell)
     dataset = find_dataset(request, tell, count)
     resolved = resolve(request, dataset.labels, machine.kind)
+    if remark := own_labels(dataset.labels, resolved):
+        tell(remark)
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
     entrants = choose_entrants(request, resolved, labels, dataset.median_spacing())
     check_batches(entrants, request.world_size)

@@ -25,6 +25,7 @@ from kitsbench.inference.sliding import MeanPredictor
 from kitsbench.registry import load
 from kitsbench.scans.findings import Finding
 from kitsbench.scans.formats import stem_of
+from kitsbench.scans.label_names import LabelNames, name_labels
 from kitsbench.scans.names import TRUTHS, case_of_scan, folded, match_names, nifti_stem
 from kitsbench.scans.writing import write_label
 from kitsbench.training.budget import Budget
@@ -62,6 +63,11 @@ class OpenTrial:
     trained: Trained
     spacings: Sequence[dict[str, tuple[float, float, float]]]
     trials: Sequence[TrialRecord]
+
+    @property
+    def names(self) -> LabelNames:
+        """Labels of the dataset that was trained on, as its files number them."""
+        return self.trials[0].context.names
 
 
 @dataclass(frozen=True)
@@ -236,7 +242,7 @@ def _same_but_for_fold_and_seed(a: TrialRecord, b: TrialRecord) -> None:
     for what, one, other in (
         ("architecture", a.name, b.name),
         ("dataset", a.identity.dataset, b.identity.dataset),
-        ("labels", a.context.labels, b.context.labels),
+        ("labels", a.context.names, b.context.names),
         ("patch", a.context.patch, b.context.patch),
         ("voxel size", a.context.spacing, b.context.spacing),
         ("recipe", a.identity.recipe, b.identity.recipe),
@@ -324,6 +330,8 @@ def record_training(trial: OpenTrial, output: Path, seen: Acquainted | None) -> 
 def predict_scan(trial: OpenTrial, image: Path, output: Path) -> list[Finding]:
     """Segment a scan and write the label map with the scan's shape, affine and orientation.
 
+    Its values are those of the masks that were trained on, as ``dataset.json`` beside it says.
+
     Returns
     -------
     list of Finding
@@ -343,7 +351,8 @@ def predict_scan(trial: OpenTrial, image: Path, output: Path) -> list[Finding]:
         volumes.append({name: made[spacing].case for name, spacing in grids.items()})
     labels = segment(trial.trained, volumes)
     loaded = next(iter(made.values()))
-    write_label(output, labels, loaded.case.native)
+    write_label(output, trial.names.write(labels), loaded.case.native)
+    name_labels(output.parent, trial.names)
     return loaded.findings
 
 

@@ -18,6 +18,7 @@ from kitsbench.reporting.figures import Picture, style
 from kitsbench.scans.findings import Refused
 from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header
+from kitsbench.scans.label_names import LabelNames
 from kitsbench.scans.nifti import read_header, read_image, read_label
 
 # Blue and orange stay apart for all common kinds of colour blindness; the dashes of the cyst
@@ -81,7 +82,7 @@ def _load(results: Results, name: str, order: list[str]) -> _Case:
     from kitsbench.data.datasets.dataset import open_dataset
 
     where = Path(results.experiment.dataset.path)
-    dataset = open_dataset(where)
+    dataset = open_dataset(where, results.experiment.dataset.layout)
     found = next((case for case in dataset.cases if case.id == name), None)
     if found is None or found.image is None or found.label is None:
         raise ValueError(f"the dataset in {where} does not hold its image and label map.")
@@ -90,18 +91,18 @@ def _load(results: Results, name: str, order: list[str]) -> _Case:
     predictions: dict[str, np.ndarray | None] = {}
     for entrant in order:
         file = _prediction(results.trials, entrant, name)
-        predictions[entrant] = _labels(file, scan, "prediction") if file else None
-    truth = _labels(found.label, scan, "mask")
+        predictions[entrant] = _labels(file, scan, "prediction", dataset.names) if file else None
+    truth = _labels(found.label, scan, "mask", dataset.names)
     return _Case(name, read_image(scan)[0], truth, predictions, (z, y, x))
 
 
-def _labels(file: Path, scan: Header, role: str) -> np.ndarray:
-    """Labels as (z, y, x) on the voxels of a scan."""
+def _labels(file: Path, scan: Header, role: str, names: LabelNames) -> np.ndarray:
+    """Labels as (z, y, x) on the voxels of a scan; predictions are stored as masks are."""
     header = read_header(file, scan.case)
     found = grid_findings(scan, header, role)
     if found:
         raise Refused(found[0])
-    return read_label(header, axes=axes_onto(header, scan.affine))
+    return read_label(header, names, axes_onto(header, scan.affine))
 
 
 def _prediction(trials: list[StoredTrial], name: str, case: str) -> Path | None:
@@ -131,6 +132,8 @@ def choose_slices(truth: np.ndarray, predictions: list[np.ndarray]) -> list[int]
         area = (truth == label).sum(axis=(1, 2))
         if area.any():
             break
+    else:  # a dataset with labels of its own
+        area = (truth > 0).sum(axis=(1, 2))
     first = int(area.argmax())
     wrong = np.zeros(len(truth), np.int64)
     for prediction in predictions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from kitsbench.evaluation.protocols import LABELS, STORED_METRICS, get_protocol
+from kitsbench.evaluation.protocols import LABELS, STORED_METRICS, for_labels, get_protocol
 from kitsbench.metrics import METRICS, find
 
 DASH = "–"
@@ -149,7 +149,9 @@ def endpoint_name(region: str, metric: str) -> str:
 def region_meaning(protocol: str, region: str, labels: dict[str, int]) -> str:
     """Which labels of the dataset a region holds, such as ``kidney, tumor``."""
     names = {value: name for name, value in (labels or LABELS).items()}
-    for candidate in get_protocol(protocol).regions:
+    own = bool(labels) and protocol == "labels"
+    rule = for_labels(protocol, labels) if own else get_protocol(protocol)
+    for candidate in rule.regions:
         if candidate.name == region:
             return ", ".join(names[value] for value in candidate.labels if value in names)
     return ""

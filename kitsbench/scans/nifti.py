@@ -6,6 +6,7 @@ whatever the type on disk.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from kitsbench.scans.geometry import Axes
 from kitsbench.scans.header import Header, refuse
 from kitsbench.scans.header_checks import interpret
 from kitsbench.scans.intensities import allocate, hounsfield, scaled
+from kitsbench.scans.label_names import LabelNames, names_of
 from kitsbench.scans.labels import HIGHEST, foreign_labels, round_labels
 from kitsbench.scans.streams import check_size, open_stream, reading, stored_planes
 
@@ -84,7 +86,9 @@ def read_image(header: Header) -> tuple[np.ndarray, list[Finding]]:
 
 
 def read_label(
-    header: Header, allowed: dict[str, int] | None = None, axes: Axes | None = None
+    header: Header,
+    allowed: LabelNames | Mapping[str, int] | None = None,
+    axes: Axes | None = None,
 ) -> np.ndarray:
     """Read a label map.
 
@@ -92,8 +96,9 @@ def read_label(
     ----------
     header : Header
         Of the file.
-    allowed : dict of str to int, optional
-        Label values by name; others (besides 0) are refused.
+    allowed : LabelNames, or mapping of str to int, optional
+        Labels that the file may hold besides 0; others are refused. Where the dataset numbers them
+        in another way than is done here, its values are exchanged.
     axes : Axes, optional
         How its axes on disk become (z, y, x); by default as its own affine says. Whoever lays two
         files on each other turns both by one of them, see
@@ -123,14 +128,15 @@ def read_label(
                 + (f", not scaled (here by {header.slope:g})." if header.scaled else "."),
             )
     if allowed is not None:
-        foreign = foreign_labels(label, set(allowed.values()))
+        names = names_of(allowed)
+        foreign = foreign_labels(label, names.known)
         if foreign:
-            known = ", ".join(f"{value} {name}" for name, value in allowed.items())
             raise refuse(
                 header.path,
                 header.case,
                 f"the mask holds label {', '.join(map(str, foreign))}",
-                f"This dataset's labels are 0, {known}.",
+                f"This dataset's labels are 0, {names.told()}.",
                 "Name the layout the masks belong to, or map the labels.",
             )
+        names.read(label)
     return (axes or header.axes).to_zyx(label)

@@ -87,7 +87,7 @@ class Doors:
         return found.label
 
     def truth(self):
-        task = SimpleNamespace(cases={"case": self.case})
+        task = SimpleNamespace(cases={"case": self.case}, names=None)
         try:
             labels, spacing, _ = CaseReader(task).truth("case")
         except Refused as error:

@@ -6,7 +6,7 @@ inside.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from kitsbench.data.datasets.layouts import (
 from kitsbench.errors import DataError
 from kitsbench.files import digest, read_json
 from kitsbench.scans.findings import Finding, printable
+from kitsbench.scans.label_names import DESCRIPTION, LabelNames, read_label_names
 from kitsbench.scans.names import folded
 
 __all__ = ["Case", "Dataset", "Finding", "open_dataset"]
@@ -61,7 +62,7 @@ class Dataset:
     layout : str
         ``kits19``, ``kits21``, ``kits23`` or ``nnunet``.
     labels : dict of str to int
-        Label values by name.
+        Label values by name, as they are here: see :mod:`kitsbench.scans.label_names`.
     cases : list of Case
         Usable cases, sorted by id.
     problems : list of Finding
@@ -70,6 +71,10 @@ class Dataset:
         Whether the images were simulated.
     note : str
         What a report must say about the data.
+    on_disk : dict of int to int
+        What each value in its masks is here; empty where they hold the values of ``labels``.
+    guessed : bool
+        Whether the layout was found out rather than named.
     """
 
     name: str
@@ -80,6 +85,13 @@ class Dataset:
     problems: list[Finding] = field(default_factory=list)
     synthetic: bool = False
     note: str = ""
+    on_disk: dict[int, int] = field(default_factory=dict)
+    guessed: bool = False
+
+    @property
+    def names(self) -> LabelNames:
+        """Its labels with the values that its masks have for them, for whoever reads a mask."""
+        return LabelNames(self.labels, self.on_disk)
 
     @property
     def excluded(self) -> dict[str, str]:
@@ -97,7 +109,10 @@ class Dataset:
         for case in self.cases:
             files = [file_mark(f) if f is not None else None for f in (case.image, case.label)]
             cases.append([case.id, *files])
-        return digest({"labels": self.labels, "cases": cases})
+        content: dict[str, Any] = {"labels": self.labels, "cases": cases}
+        if self.on_disk:  # other voxels become of the same files
+            content["on_disk"] = [list(pair) for pair in sorted(self.on_disk.items())]
+        return digest(content)
 
     def median_spacing(self) -> tuple[float, float, float]:
         """Median over the cases of the images' spacing (z, y, x) in mm, from the headers.
@@ -136,16 +151,7 @@ class Dataset:
         missing = [i for i in ids if i not in known]
         if missing:
             raise DataError(f"{self.name} has no usable case {', '.join(missing[:5])}.")
-        return Dataset(
-            self.name,
-            self.root,
-            self.layout,
-            self.labels,
-            [known[i] for i in sorted(ids)],
-            self.problems,
-            self.synthetic,
-            self.note,
-        )
+        return replace(self, cases=[known[i] for i in sorted(ids)])
 
 
 def open_dataset(
@@ -199,6 +205,7 @@ def open_dataset(
     problems += twice
     problems += [*_unused_channels(root), *_unlike_list(root, cases)] if found == "nnunet" else []
     description = _description(root)
+    names = _names(root, found.partition(":")[0], description)
     if not cases and not allow_empty:
         reason = f" The first was set aside: {problems[0]}" if problems else ""
         raise DataError(f"{path} ({found} layout) holds no usable case.{reason}")
@@ -206,15 +213,20 @@ def open_dataset(
     notes = [str(description.get("note", ""))]
     if aggregation not in ("", "MAJ"):
         notes.append(f"The masks are {MASKS[found]} of KiTS21, not its majority masks.")
+    if names.on_disk:
+        here = LabelNames(names.labels).told()
+        notes.append(f"The values of its masks ({names.told()}) were mapped by name to {here}.")
     return Dataset(
         name=printable(_name(root, family)),
         root=root,
         layout=family,
-        labels=_labels(root, family, description),
+        labels=names.labels,
         cases=sorted(cases, key=lambda case: case.id),
         problems=problems,
         synthetic=bool(description.get("synthetic", False)),
         note=" ".join(note for note in notes if note),
+        on_disk=names.on_disk,
+        guessed=layout is None and not description and family != "nnunet",
     )
 
 
@@ -326,11 +338,9 @@ def _name(root: Path, layout: str) -> str:
     return folder.name
 
 
-def _labels(root: Path, layout: str, description: dict[str, Any]) -> dict[str, int]:
+def _names(root: Path, layout: str, description: dict[str, Any]) -> LabelNames:
     if layout == "nnunet":
-        from kitsbench.data.datasets.layouts import nnunet_labels
-
-        return nnunet_labels(root)
+        return read_label_names(root / DESCRIPTION)
     if description.get("labels") in LABELS:
-        return dict(LABELS[description["labels"]])
-    return dict(LABELS[layout])
+        return LabelNames(dict(LABELS[description["labels"]]))
+    return LabelNames(dict(LABELS[layout]))

@@ -139,30 +139,6 @@ def listed_cases(root: Path) -> list[str]:
     return [stem for stem in stems if stem is not None]
 
 
-def nnunet_labels(root: Path) -> dict[str, int]:
-    """Label values of an nnU-Net dataset, by name, without the background.
-
-    Raises
-    ------
-    DataError
-        ``dataset.json`` is missing or does not say.
-    """
-    path = root / "dataset.json"
-    if not path.is_file():
-        raise DataError(f"{path} is missing. An nnU-Net dataset names its labels there.")
-    try:
-        raw = read_json(path)["labels"]
-        # Version 2 writes {name: value}, version 1 {value: name}.
-        pairs = [(k, v) if isinstance(v, int) else (v, int(k)) for k, v in raw.items()]
-        labels = {str(name): int(value) for name, value in pairs if int(value) != 0}
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} does not name its labels ({error!r}). Expected "
-            '{"labels": {"background": 0, "kidney": 1, "tumor": 2}}.'
-        ) from error
-    return {"tumor" if name == "tumour" else name: value for name, value in labels.items()}
-
-
 def _recognise(root: Path) -> str:
     if (root / "labelsTr").is_dir():
         return "nnunet"

@@ -23,6 +23,7 @@ from kitsbench.scans.findings import Refused
 from kitsbench.scans.geometry import axes_of, spacing_of
 from kitsbench.scans.grids import axes_onto
 from kitsbench.scans.header import Header
+from kitsbench.scans.label_names import IGNORED, LabelNames
 from kitsbench.scans.nifti import read_header, read_image, read_label
 from kitsbench.scans.streams import is_packed
 from kitsbench.scans.writing import write_label
@@ -122,6 +123,8 @@ def _description(source: Dataset | PreparedStore) -> dict[str, Any]:
         else source.manifest.dataset.model_dump(mode="json")
     )
     ordered = sorted(source.labels.items(), key=lambda item: item[1])
+    if isinstance(source, Dataset) and source.names.ignores:
+        ordered.append(("ignore", len(ordered) + 1))
     return {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, **dict(ordered)},
@@ -168,16 +171,14 @@ def _targets(out: Path, case: str) -> tuple[Path, Path]:
 def _dataset(dataset: Dataset, out: Path, link: bool) -> Iterator[tuple[str, str | None]]:
     for case in dataset.cases:
         try:
-            _export_case(case, dataset.labels, _targets(out, case.id), link)
+            _export_case(case, dataset.names, _targets(out, case.id), link)
         except Refused as error:
             yield case.id, error.finding.what
             continue
         yield case.id, None
 
 
-def _export_case(
-    case: Case, labels: dict[str, int], targets: tuple[Path, Path], link: bool
-) -> None:
+def _export_case(case: Case, names: LabelNames, targets: tuple[Path, Path], link: bool) -> None:
     if case.image is None or case.label is None:
         raise DataError(f"{case.id} has no image or no mask.")
     image, mask = read_header(case.image, case.id), read_header(case.label, case.id)
@@ -186,8 +187,10 @@ def _export_case(
         return
     # All is read, whether it is written anew or copied: a damaged case is damaged in nnU-Net too.
     onto = axes_onto(mask, image.affine)
-    label = read_label(mask, labels, onto)
-    check_content(mask, label, labels)
+    label = read_label(mask, names, onto)
+    check_content(mask, label, names)
+    if names.ignores:  # which nnU-Net wants to be the next value
+        label[label == IGNORED] = len(names.labels) + 1
     scan, _ = read_image(image)
     # What is written here is so in single precision, and nnU-Net turns image and mask each by its
     # own affine: at 45 degrees the last digits decide which axis is called which.
@@ -202,7 +205,8 @@ def _export_case(
         # nnU-Net compares the spacings of image and mask more strictly than a scanner's rounding.
         alike = np.allclose(image.spacing, mask.spacing, rtol=1e-6)
         alike = alike and axes == image.axes == mask.axes == onto
-        if alike and _plain(mask) and mask.dtype.kind in "iu":
+        alike = alike and _plain(mask) and not names.on_disk
+        if alike and mask.dtype.kind in "iu":
             _bring(case.label, targets[1], link)
         elif axes == image.axes:
             write_label(targets[1], image.axes.from_zyx(label), image.native())

@@ -58,7 +58,7 @@ def measure_cases(
                     scan = read_header(case.image, case.id)
                     check_pair(scan, header)
                     axes = axes_onto(header, scan.affine)
-                label = read_label(header, axes=axes)
+                label = read_label(header, dataset.names, axes)
                 counts = count_labels(label)
                 voxel = voxel_volume(header.affine) / 1000
                 row: dict[str, object] = {
@@ -69,7 +69,7 @@ def measure_cases(
                     row["cyst_present"] = "yes" if counts[dataset.labels["cyst"]] else "no"
                 thickness = header.spacing[axes.order[0]]
                 row["slice_thickness_mm"] = round(float(thickness), 4)
-                if scan is not None:
+                if scan is not None and "kidney" in dataset.labels:
                     kidney = read_image(scan)[0][label == dataset.labels["kidney"]]
                     row[ENHANCEMENT] = float(np.median(kidney)) if kidney.size else None
                 rows[case.id] = row

@@ -16,6 +16,7 @@ from kitsbench.data.preparation.volumes import check_pair
 from kitsbench.scans.findings import Refused, printable
 from kitsbench.scans.geometry import orientation_name, voxel_volume
 from kitsbench.scans.grids import axes_onto
+from kitsbench.scans.label_names import LabelNames
 from kitsbench.scans.nifti import read_header, read_image, read_label
 
 
@@ -135,7 +136,7 @@ def measure(
         Called as ``progress(done, total)``.
     """
     cases, excluded = [], dict(dataset.excluded)
-    work = [(case, dataset.labels, intensities) for case in dataset.cases]
+    work = [(case, dataset.names, intensities) for case in dataset.cases]
     if progress is not None:
         progress(0, len(work))
     for done, found in enumerate(in_processes(_measure_case, work, jobs), start=1):
@@ -179,10 +180,11 @@ def count_labels(label: np.ndarray) -> np.ndarray:
 
 
 def _measure_case(
-    work: tuple[Case, dict[str, int], bool],
+    work: tuple[Case, LabelNames, bool],
 ) -> CaseFigures | tuple[str, str]:
     """Figures of a case, or its id and why there are none."""
-    case, labels, intensities = work
+    case, names, intensities = work
+    labels = names.labels
     path = case.image or case.label
     assert path is not None
     try:
@@ -190,7 +192,7 @@ def _measure_case(
         mask, volumes, histogram = None, {}, {}
         if case.label is not None:
             mask_header = read_header(case.label, case.id)
-            mask = read_label(mask_header, axes=axes_onto(mask_header, header.affine))
+            mask = read_label(mask_header, names, axes_onto(mask_header, header.affine))
             counts = count_labels(mask)
             voxel = voxel_volume(mask_header.affine) / 1000.0
             volumes = {name: float(counts[value] * voxel) for name, value in labels.items()}

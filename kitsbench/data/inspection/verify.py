@@ -17,6 +17,7 @@ from kitsbench.scans.findings import Finding, Refused, printable
 from kitsbench.scans.geometry import Axes, voxel_volume
 from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header
+from kitsbench.scans.label_names import LabelNames
 from kitsbench.scans.nifti import read_header, read_image, read_label
 
 DETACHED_MM = 10.0  # a mass this far from any kidney is worth a look
@@ -78,7 +79,7 @@ def verify(
         Called as ``progress(done, total)``.
     """
     findings = list(dataset.problems) + _twins(dataset)
-    work = [(case, dataset.labels) for case in dataset.cases]
+    work = [(case, dataset.names) for case in dataset.cases]
     if progress is not None:
         progress(0, len(work))
     for done, found in enumerate(in_processes(_verify_case, work, jobs), start=1):
@@ -88,9 +89,9 @@ def verify(
     return Verification(dataset, sorted(findings, key=lambda f: (f.case, f.severity)))
 
 
-def _verify_case(task: tuple[Case, dict[str, int]]) -> list[Finding]:
+def _verify_case(task: tuple[Case, LabelNames]) -> list[Finding]:
     """Everything wrong with one case; a fault of the mask does not hide one of the image."""
-    case, labels = task
+    case, names = task
     findings: list[Finding] = []
     image = _attempt(findings, lambda: read_header(case.image or Path(), case.id))
     mask = _attempt(findings, lambda: read_header(case.label or Path(), case.id))
@@ -101,10 +102,10 @@ def _verify_case(task: tuple[Case, dict[str, int]]) -> list[Finding]:
     array = None
     if mask is not None:
         axes = mask.axes if image is None else axes_onto(mask, image.affine)
-        array = _attempt(findings, lambda: read_label(mask, labels, axes))
+        array = _attempt(findings, lambda: read_label(mask, names, axes))
         if array is not None:
-            _attempt(findings, lambda: check_content(mask, array, labels))
-            findings += _detached(mask, array, axes, labels)
+            _attempt(findings, lambda: check_content(mask, array, names))
+            findings += _detached(mask, array, axes, names.labels)
     if image is not None:
         read = _attempt(findings, lambda: read_image(image))
         findings += read[1] if read is not None else []

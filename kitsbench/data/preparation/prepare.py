@@ -22,6 +22,7 @@ from kitsbench.data.preparation.volumes import check_spacing, load_case
 from kitsbench.errors import DataError
 from kitsbench.files import digest, file_digest
 from kitsbench.scans.findings import Finding, Refused
+from kitsbench.scans.label_names import LabelNames
 
 VERSION = 2  # of the preparation: raised whenever the same files give other arrays
 MOST_POSITIONS = 100_000  # foreground voxels kept per label
@@ -32,7 +33,7 @@ class _Job:
     case: Case
     folder: Path
     spacing: tuple[float, float, float]
-    labels: dict[str, int]
+    names: LabelNames
 
 
 def store_id(dataset: Dataset, spacing: tuple[float, float, float]) -> str:
@@ -80,11 +81,17 @@ def prepare(
     Raises
     ------
     DataError
-        The disk is full, no case is usable, or ``strict`` and a case is not.
+        The disk is full, no case is usable, ``strict`` and a case is not, or the masks mark
+        voxels to be ignored.
     UsageError
         The spacing is no spacing.
     """
     check_spacing(spacing)
+    if dataset.names.ignores:
+        raise DataError(
+            f"{dataset.name} has voxels labelled 'ignore', and no loss here leaves them out.\n"
+            "Label them or remove the label from dataset.json; `kitsbench evaluate` honours it."
+        )
     folder = Path(out) / store_id(dataset, spacing)
     if not (folder / MANIFEST).is_file():
         try:
@@ -128,7 +135,7 @@ def _fill(
     cases = folder / "cases"
     cases.mkdir(parents=True, exist_ok=True)
     _sweep(cases)
-    work = [_Job(case, cases / case.id, spacing, dataset.labels) for case in dataset.cases]
+    work = [_Job(case, cases / case.id, spacing, dataset.names) for case in dataset.cases]
     todo = [job for job in work if not (job.folder / "case.json").is_file()]
     findings: list[Finding] = []
     done = len(work) - len(todo)
@@ -195,12 +202,12 @@ def _prepare_case(job: _Job) -> list[Finding]:
     """Prepare and write one case; return why not, if it cannot be used."""
     assert job.case.image is not None
     try:
-        loaded = load_case(job.case.id, job.case.image, job.case.label, job.spacing, job.labels)
+        loaded = load_case(job.case.id, job.case.image, job.case.label, job.spacing, job.names)
     except Refused as error:
         return [error.finding]
     case = loaded.case
     assert case.label is not None
-    arrays: dict[str, Any] = _foreground(case, job.labels)
+    arrays: dict[str, Any] = _foreground(case, job.names.labels)
     temporary = Path(tempfile.mkdtemp(prefix=_prefix(), dir=job.folder.parent))
     try:
         np.save(temporary / "image.npy", case.image)
@@ -213,7 +220,8 @@ def _prepare_case(job: _Job) -> list[Finding]:
             "affine": case.affine.tolist(),
             "native": case.native,
             "voxels": {
-                name: int(arrays[f"histogram_{value}"].sum()) for name, value in job.labels.items()
+                name: int(arrays[f"histogram_{value}"].sum())
+                for name, value in job.names.labels.items()
             },
             "sha256": {name: file_digest(temporary / f"{name}.npy") for name in ("image", "label")},
             "findings": [f.to_dict() for f in loaded.findings],

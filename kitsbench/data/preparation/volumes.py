@@ -6,6 +6,7 @@ network sees the same voxels in both.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from kitsbench.scans.formats import open_scan
 from kitsbench.scans.geometry import resampled_grid, spacing_of
 from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header, canonical, refuse
+from kitsbench.scans.label_names import LabelNames, names_of
 from kitsbench.scans.nifti import read_header, read_label
 
 
@@ -43,7 +45,7 @@ def load_case(
     image: Path,
     label: Path | None,
     spacing: tuple[float, float, float],
-    labels: dict[str, int] | None = None,
+    labels: LabelNames | Mapping[str, int] | None = None,
 ) -> Loaded:
     """Read, check, turn and resample a case.
 
@@ -55,8 +57,8 @@ def load_case(
         Its files; a scan may come without a label map.
     spacing : tuple of float
         Wanted spacing (z, y, x) in mm.
-    labels : dict of str to int, optional
-        Label values by name; others are refused.
+    labels : LabelNames, or mapping of str to int, optional
+        Labels of the mask; others are refused.
 
     Raises
     ------
@@ -128,8 +130,19 @@ def check_pair(image: Header, mask: Header) -> None:
         raise Refused(found[0])
 
 
-def check_content(header: Header, mask: np.ndarray, labels: dict[str, int] | None) -> None:
+def check_content(
+    header: Header, mask: np.ndarray, labels: LabelNames | Mapping[str, int] | None
+) -> None:
     """Refuse a mask with nothing in it, or without a kidney where there should be one.
+
+    Parameters
+    ----------
+    header : Header
+        Of its file.
+    mask : ndarray of uint8
+        With the values that its labels have here.
+    labels : LabelNames, or mapping of str to int, or None
+        Of the dataset.
 
     Raises
     ------
@@ -141,15 +154,15 @@ def check_content(header: Header, mask: np.ndarray, labels: dict[str, int] | Non
             header.path,
             header.case,
             "the mask is empty",
-            "Every mask shows at least a kidney.",
+            "Every mask shows something, such as a kidney.",
             "Restore the mask or remove the case.",
         )
-    kidney = (labels or {}).get("kidney")
+    kidney = names_of(labels or {}).labels.get("kidney")
     if kidney is not None and not (mask == kidney).any():
         raise refuse(
             header.path,
             header.case,
-            f"the mask holds no kidney (label {kidney})",
+            f"the mask holds no kidney ({names_of(labels or {}).told()})",
             "Every mask shows at least a kidney.",
             "Check the label values of the mask.",
         )

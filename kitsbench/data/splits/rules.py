@@ -221,7 +221,7 @@ def tumor_volumes(
         assert case.label is not None
         header = read_header(case.label, case.id)
         voxel = voxel_volume(header.affine) / 1000.0
-        found[case.id] = float(np.count_nonzero(read_label(header) == value) * voxel)
+        found[case.id] = float(np.count_nonzero(read_label(header, dataset.names) == value) * voxel)
         if progress is not None:
             progress(done, len(dataset.cases))
     return found

@@ -94,7 +94,7 @@ class Request:
     spacing: tuple[float, float, float] | None = None
     batch: int | None = None
     protocol: str | None = None
-    endpoint: str = "tumor:dice"
+    endpoint: str | None = None
     timeout: float | None = None
     stall: float = 1800.0
     tuning: Tuning | None = None

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from kitsbench.errors import UsageError
-from kitsbench.evaluation import get_protocol
+from kitsbench.evaluation.protocols import for_labels
 from kitsbench.experiments.asked.request import Folds, Request
 from kitsbench.recipe import Recipe
+from kitsbench.scans.label_names import LabelNames
 from kitsbench.statistics.table.endpoints import parse_endpoint
 from kitsbench.training.budget import Budget
 from kitsbench.training.recipes import matched
@@ -148,6 +149,8 @@ def resolve(request: Request, labels: Mapping[str, int], kind: str) -> Resolved:
     UsageError
         There is no such protocol, the endpoint is no ``region:metric``, or the protocol has no
         such region or metric.
+    DataError
+        The protocol does not score the dataset's labels.
     """
     defaults = defaults_of(request)
     budget = defaults.budget[kind] if request.budget is None else request.budget
@@ -163,7 +166,7 @@ def resolve(request: Request, labels: Mapping[str, int], kind: str) -> Resolved:
         matched=replace(matched(kind), **request.overrides),
         size={"cpu": "tiny", "cuda": "paper"}[kind] if request.size == "auto" else request.size,
         protocols=protocols,
-        endpoint=_endpoint(request.endpoint, protocols[0]),
+        endpoint=_endpoint(request.endpoint, protocols[0], labels),
         curve_cases=defaults.curve_cases,
         showcases=defaults.showcases,
     )
@@ -172,14 +175,23 @@ def resolve(request: Request, labels: Mapping[str, int], kind: str) -> Resolved:
 def _protocols(asked: str | None, labels: Mapping[str, int]) -> tuple[str, ...]:
     """The protocol that was asked for or is the dataset's own, and each label by itself."""
     own = "kits23" if "cyst" in labels else "kits19"
-    return tuple(dict.fromkeys((asked or own, "labels")))
+    if not LabelNames(dict(labels)).of_kits:
+        own = "labels"
+    names = tuple(dict.fromkeys((asked or own, "labels")))
+    for name in names:
+        for_labels(name, labels)
+    return names
 
 
-def _endpoint(asked: str, protocol_name: str) -> str:
+def _endpoint(asked: str | None, protocol_name: str, labels: Mapping[str, int]) -> str:
     """The endpoint's name, once it is known that there will be scores of it."""
-    endpoint, protocol = parse_endpoint(asked), get_protocol(protocol_name)
+    protocol = for_labels(protocol_name, labels)
+    regions = [region.name for region in protocol.regions]
+    if asked is None:
+        asked = f"{'tumor' if 'tumor' in regions else regions[0]}:dice"
+    endpoint = parse_endpoint(asked)
     for what, name, known in (
-        ("region", endpoint.region, [region.name for region in protocol.regions]),
+        ("region", endpoint.region, regions),
         ("metric", endpoint.metric, list(protocol.metrics)),
     ):
         if name not in known:
@@ -188,3 +200,13 @@ def _endpoint(asked: str, protocol_name: str) -> str:
                 f"'{name}'; it has {', '.join(known)}."
             )
     return endpoint.name
+
+
+def own_labels(labels: Mapping[str, int], resolved: Resolved) -> str | None:
+    """What to say of a dataset that no challenge's protocol can score; None of others."""
+    if LabelNames(dict(labels)).of_kits:
+        return None
+    return (
+        f"The labels are {', '.join(labels)}, not kidney and tumor, so no protocol of KiTS "
+        f"applies: each is scored by its own name, and verdicts are about {resolved.endpoint}."
+    )

@@ -150,6 +150,7 @@ class Planner:
             test_cases=tuple(test),
             curve_cases=tuple(test[: self.resolved.curve_cases]),
             tuning=None,
+            on_disk=self.dataset.names.pairs(),
         )
         return TrialTask(
             workdir=self.request.workdir,

@@ -17,6 +17,7 @@ from kitsbench.experiments.records.parts import (
     Triple,
 )
 from kitsbench.files import digest
+from kitsbench.scans.label_names import LabelNames
 from kitsbench.training.failures import Reason
 
 
@@ -101,6 +102,8 @@ class TrialContext(Part):
         What the registry finds the plugin by: its name, or the path of a file.
     labels : tuple of (str, int)
         Of the dataset.
+    on_disk : tuple of (int, int)
+        What each value in its masks is here, where that differs; label maps are written so, too.
     patch : tuple of int or None
         Voxels of the first grid; None for an ensemble.
     window : (float, float, float, float)
@@ -129,6 +132,12 @@ class TrialContext(Part):
     test_cases: tuple[str, ...]
     curve_cases: tuple[str, ...]
     tuning: TuningPlace | None
+    on_disk: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def names(self) -> LabelNames:
+        """The dataset's labels, for whoever reads or writes its label maps."""
+        return LabelNames.stored(self.labels, self.on_disk)
 
 
 class TrialRecord(Document):

@@ -14,12 +14,14 @@ import pandas as pd
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
 from kitsbench.data.preparation.volumes import check_pair
 from kitsbench.evaluation import score_case
+from kitsbench.evaluation.protocols import for_labels
 from kitsbench.experiments.tables import SCORES
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import read_json, write_json
 from kitsbench.inference.case import Trained, segment
 from kitsbench.scans.geometry import Axes
 from kitsbench.scans.grids import axes_onto
+from kitsbench.scans.label_names import name_labels
 from kitsbench.scans.nifti import read_header, read_label
 from kitsbench.scans.writing import write_label
 from kitsbench.training.checkpoint import latest_checkpoint
@@ -67,7 +69,8 @@ class CaseReader:
         check_pair(image, mask)
         axes = axes_onto(mask, image.affine)
         z, y, x = (mask.spacing[k] for k in axes.order)
-        return read_label(mask, axes=axes), (z, y, x), mask.affine
+        labels = read_label(mask, self.task.names, axes)
+        return labels, (z, y, x), mask.affine
 
 
 def score_held_out(
@@ -84,7 +87,8 @@ def score_held_out(
     named = {name for name, _ in task.spec.labels}
     rows = []
     for protocol in protocols:
-        for row in score_case(turned, truth, spacing, protocol, affine=affine):
+        rule = for_labels(protocol, dict(task.spec.labels))
+        for row in score_case(turned, truth, spacing, rule, affine=affine):
             # A dataset without cysts says nothing about how well they are found.
             if protocol != "labels" or row["region"] in named:
                 rows.append({"protocol": protocol, "case": case, **row})
@@ -115,7 +119,8 @@ def score_trial(
             continue
         scored[case], labels, native = score_held_out(task, trained, cases, case, *task.protocols)
         if task.keep_predictions:
-            write_label(prediction, labels, native)
+            write_label(prediction, task.names.write(labels), native)
+            name_labels(task.folder.path, task.names)
         write_json(part, {"weights": weights, "scored": scored})
     rows = [row for case in task.test_cases for row in scored[case]]
     return pd.DataFrame(rows, columns=list(SCORES))

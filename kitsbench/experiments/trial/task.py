@@ -9,6 +9,7 @@ from kitsbench.data.datasets.dataset import Case
 from kitsbench.experiments.records import TrialRecord
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.recipe import Recipe
+from kitsbench.scans.label_names import LabelNames
 from kitsbench.spec import Spec
 from kitsbench.training.budget import Budget
 
@@ -80,6 +81,11 @@ class TrialTask:
     def name(self) -> str:
         """Display name of its entrant."""
         return self.trial.name
+
+    @property
+    def names(self) -> LabelNames:
+        """Labels of the dataset, and the values that its masks have for them."""
+        return self.trial.context.names
 
     @property
     def folder(self) -> TrialFolder:

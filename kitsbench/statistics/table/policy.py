@@ -203,13 +203,15 @@ def analysis_set(rows: pd.DataFrame, endpoint: Endpoint) -> pd.DataFrame:
         From :func:`penalised`.
     endpoint : Endpoint
         Its ``convention`` decides: ``official`` keeps all cases, ``gt_positive`` those whose
-        truth holds the region.
+        truth holds the region. Where no truth holds it, a metric by which silence is perfect is
+        defined on none: its mean would be 1 for whoever predicts nothing.
 
     Returns
     -------
     DataFrame
         Without undefined values.
     """
-    if endpoint.convention == "gt_positive":
+    nobody = endpoint.facts.silence_is_perfect and not rows["positive"].any()
+    if endpoint.convention == "gt_positive" or nobody:
         return rows[rows["positive"]]
     return rows

@@ -61,7 +61,7 @@ def test_the_grid_of_the_truth_says_whether_it_is_sheared(tmp_path, sides):
     label = kidneys(cyst=True)
     scan = save(tmp_path / "imaging.nii.gz", ct(), affines[0])
     truth = save(tmp_path / "segmentation.nii.gz", label, affines[1])
-    reader = CaseReader(SimpleNamespace(cases={"case": Case("case", scan, truth)}))
+    reader = CaseReader(SimpleNamespace(cases={"case": Case("case", scan, truth)}, names=None))
     labels, spacing, affine = reader.truth("case")
     rows = score_case(labels, labels, spacing, "kits23", affine=affine)
     found = evaluate(truth, truth, "kits23")
