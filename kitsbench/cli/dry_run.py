@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitsbench.cli.output import print_json, say, stdout_console
+from kitsbench.cli.run_view import dataset_content
 
 if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
@@ -48,6 +49,7 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
         document = {
             "workdir": str(experiment.request.workdir),
             "executor": experiment.request.executor,
+            "dataset": dataset_content(experiment.record),
             "trials": rows,
             "tuning": searching,
             "estimate": total,
@@ -56,6 +58,8 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
         }
         print_json(document)
     else:
+        if aside := experiment.record.dataset.set_aside():
+            say(aside)
         _print_table(experiment, rows, total)
         if searching:
             click.echo(

@@ -15,11 +15,13 @@ def announce(experiment: Experiment) -> None:
     """Say what is going to happen, in a few lines that a newcomer understands."""
     names = [e.name for e in experiment.entrants if e.error is None]
     finished = sum(t.folder.read_status().status == "finished" for t in experiment.tasks)
-    dataset = experiment.dataset
+    dataset = experiment.record.dataset
+    aside = dataset.set_aside()
     lines = [
-        f"Dataset: {dataset.name}, {len(dataset.cases)} cases"
+        f"Dataset: {dataset.name}, {dataset.n_cases} cases"
         + (" (synthetic)" if dataset.synthetic else "")
         + f", split into {len(experiment.split.folds)} folds.",
+        *([aside] if aside else []),
         f"Architectures: {', '.join(names) or 'none that can take part'}.",
         f"Budget: {experiment.budget} of training a trial on "
         f"{experiment.record.device.name}; recipe {experiment.request.recipe}.",
@@ -31,7 +33,7 @@ def announce(experiment: Experiment) -> None:
     ]
     if tuning := experiment.request.tuning:
         lines.insert(
-            4,
+            -1,
             f"Tuning before: {tuning.trials} settings for each of {len(names)} architectures in "
             f"each fold, over {', '.join(tuning.space)}.",
         )
@@ -71,6 +73,7 @@ def conclude(experiment: Experiment, as_json: bool) -> int:
         print_json(
             {
                 "workdir": str(workdir),
+                "dataset": dataset_content(results.experiment),
                 "report": str(report),
                 "trials": [
                     {
@@ -93,6 +96,13 @@ def conclude(experiment: Experiment, as_json: bool) -> int:
     else:
         stdout_console().print(terminal_table(results, analysis.comparison, report))
     return 1 if failed or broken else 0
+
+
+def dataset_content(experiment: ExperimentRecord) -> dict[str, Any]:
+    """What was trained on and tested, and what was not."""
+    return experiment.dataset.model_dump(
+        mode="json", include={"name", "labels", "n_cases", "excluded", "note"}
+    )
 
 
 def _tuning(experiment: ExperimentRecord) -> dict[str, Any] | None:

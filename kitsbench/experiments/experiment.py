@@ -30,6 +30,7 @@ from kitsbench.experiments.plan.entrants import (
 from kitsbench.experiments.plan.materials import (
     choose_split,
     find_dataset,
+    nobody_has,
     prepare_all,
 )
 from kitsbench.experiments.plan.planner import Planner
@@ -138,6 +139,8 @@ def plan_experiment(
     entrants = choose_entrants(request, resolved, labels, dataset.median_spacing())
     check_batches(entrants, request.world_size)
     stores = prepare_all(request, entrants, dataset, count)
+    if remark := nobody_has(resolved, dataset, stores):
+        tell(remark)
     split, folds = choose_split(resolved.split, resolved.folds, dataset, stores, count)
     planner = Planner(request, resolved, machine, dataset, stores, split)
     tasks = planner.tasks(entrants, folds)

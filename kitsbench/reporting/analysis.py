@@ -78,6 +78,20 @@ class Analysis:
         return str(self.comparison.get("scope") or "")
 
     @property
+    def nothing_to_find(self) -> bool:
+        """Whether no test case has the region, so that there is no mean of its endpoint."""
+        table = self.summary
+        if table.empty:
+            return False
+        found = table[
+            (table["protocol"] == self.protocol)
+            & (table["region"] == self.region)
+            & (table["metric"] == self.metric)
+        ]
+        absent = (found["n_gt_positive"] == 0) & found["mean"].isna()
+        return bool(len(found) and absent.all())
+
+    @property
     def margin(self) -> float | None:
         """Margin of the endpoint as the experiment fixed it; None where it has none."""
         value = self.comparison.get("margin")

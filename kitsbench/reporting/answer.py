@@ -20,12 +20,14 @@ def answer(analysis: Analysis) -> list[str]:
     -------
     list of str
         Sentences in the order of reading: the result, how sure, its scope, the smallest
-        detectable gap, failures, what kind of data it was, and scores that it cannot have.
+        detectable gap, failures, what kind of data it was, scores that it cannot have, and cases
+        that were set aside.
     """
     sentences = [_result(analysis)]
     if analysis.comparison:
         sentences += [_certainty(analysis), _scope(analysis), _gap(analysis)]
     sentences += [_failures(analysis), versions(analysis), _data(analysis), _undefined(analysis)]
+    sentences.append(analysis.results.experiment.dataset.set_aside() or "")
     return [sentence for sentence in sentences if sentence]
 
 
@@ -34,6 +36,11 @@ def _result(analysis: Analysis) -> str:
     if analysis.results.scores.empty:
         return "No trial has finished, so there are no scores; the reasons are listed below."
     ranking = analysis.ranking
+    if analysis.nothing_to_find:
+        return (
+            f"No test case has a {words.region_name(analysis.region).lower()}, so there is nothing "
+            f"to find and no mean {endpoint}: nobody is ranked by it. Ask for another --endpoint."
+        )
     if not ranking:
         name = analysis.scored[0]
         row = analysis.row(analysis.protocol, name, analysis.region, analysis.metric)

@@ -83,7 +83,7 @@ def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
     experiment = analysis.results.experiment
     dataset = experiment.dataset
     facts = [
-        ("Dataset", f"{dataset.name}, {dataset.n_cases} cases"),
+        ("Dataset", f"{dataset.name}, {words.cases_used(dataset)}"),
         ("Budget", f"{experiment.budget.text} a trial"),
         ("Recipe", experiment.recipe_name),
         (

@@ -110,7 +110,7 @@ def provenance(analysis: Analysis) -> Table:
         ["Command", experiment.command or words.DASH],
         ["Created", experiment.created],
         ["kitsbench", f"planned by {experiment.version}, trained by {trained}"],
-        ["Dataset", f"{dataset.name} ({dataset.n_cases} cases, {kind})"],
+        ["Dataset", f"{dataset.name} ({words.cases_used(dataset)}, {kind})"],
         ["Dataset note", dataset.note or words.DASH],
         ["Dataset fingerprint", dataset.fingerprint or words.DASH],
         ["Labels", _text(dataset.labels)],

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from kitsbench.evaluation.protocols import LABELS, STORED_METRICS, for_labels, get_protocol
+from kitsbench.experiments.records.parts import DatasetNote
 from kitsbench.metrics import METRICS, find
 
 DASH = "–"
@@ -155,6 +156,12 @@ def region_meaning(protocol: str, region: str, labels: dict[str, int]) -> str:
         if candidate.name == region:
             return ", ".join(names[value] for value in candidate.labels if value in names)
     return ""
+
+
+def cases_used(dataset: DatasetNote) -> str:
+    """Such as ``3 cases (3 set aside)``: those that were trained on or tested, and the others."""
+    aside = f" ({len(dataset.excluded)} set aside)" if dataset.excluded else ""
+    return f"{plural(dataset.n_cases, 'case')}{aside}"
 
 
 def missing(value: Any) -> bool:

@@ -20,6 +20,9 @@ from kitsbench.scans.label_names import LabelNames, names_of
 from kitsbench.scans.labels import HIGHEST, foreign_labels, round_labels
 from kitsbench.scans.streams import check_size, open_stream, reading, stored_planes
 
+FOREIGN_LABEL = "the mask holds label "
+"""How the finding begins that a mask holds labels which its dataset does not have."""
+
 
 def read_header(path: Path, case: str = "") -> Header:
     """Read and check the header of a NIfTI file.
@@ -134,7 +137,7 @@ def read_label(
             raise refuse(
                 header.path,
                 header.case,
-                f"the mask holds label {', '.join(map(str, foreign))}",
+                FOREIGN_LABEL + ", ".join(map(str, foreign)),
                 f"This dataset's labels are 0, {names.told()}.",
                 "Name the layout the masks belong to, or map the labels.",
             )

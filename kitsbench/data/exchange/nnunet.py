@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kitsbench.data.datasets.dataset import Case, Dataset
+from kitsbench.data.datasets.guess import check_guess
 from kitsbench.data.preparation.store import PreparedStore
 from kitsbench.data.preparation.volumes import check_content, check_pair
 from kitsbench.data.splits.files import export_split
@@ -80,7 +81,8 @@ def export_nnunet(
     UsageError
         The folder's name is none that nnU-Net accepts, or it holds something else.
     DataError
-        The labels are not 1, 2, 3, ..., or no case can be used.
+        The labels are not 1, 2, 3, ..., the masks contradict a layout that was guessed, or no case
+        can be used.
     """
     out = Path(out)
     if not _NAME.fullmatch(out.name):
@@ -106,6 +108,8 @@ def export_nnunet(
             excluded[case] = reason
         if progress is not None:
             progress(count, total)
+    if isinstance(source, Dataset):
+        check_guess(source, excluded)
     if not done:
         first = next(iter(excluded.items()), ("none", "there is none"))
         raise DataError(f"no case can be exported. The first: {first[0]}: {first[1]}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kitsbench.data.datasets.dataset import Case, Dataset
+from kitsbench.data.datasets.guess import check_guess
 from kitsbench.data.inspection.published import HU_QUANTILES, QUANTILES
 from kitsbench.data.preparation.pool import in_processes
 from kitsbench.data.preparation.store import HU_BINS, HU_LOW, PreparedStore
@@ -80,7 +81,8 @@ class Figures:
             "synthetic": dataset.synthetic,
             "note": dataset.note,
             "fingerprint": dataset.fingerprint,
-            "n_cases": len(dataset.cases),
+            "n_cases": len(cases),
+            "n_excluded": len(self.excluded),
             "n_images": sum(case.image is not None for case in dataset.cases),
             "excluded": self.excluded,
             "orientations": sorted({case.orientation for case in cases}),
@@ -134,6 +136,11 @@ def measure(
         Processes; each holds one case.
     progress : callable, optional
         Called as ``progress(done, total)``.
+
+    Raises
+    ------
+    DataError
+        The masks contradict a layout that was guessed.
     """
     cases, excluded = [], dict(dataset.excluded)
     work = [(case, dataset.names, intensities) for case in dataset.cases]
@@ -146,6 +153,7 @@ def measure(
             excluded[found[0]] = found[1]
         if progress is not None:
             progress(done, len(work))
+    check_guess(dataset, excluded)
     return Figures(dataset, cases, excluded)
 
 

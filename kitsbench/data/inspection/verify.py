@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kitsbench.data.datasets.dataset import Case, Dataset, file_mark
+from kitsbench.data.datasets.guess import contradicted
 from kitsbench.data.inspection.phases import second_phase
 from kitsbench.data.preparation.pool import in_processes
 from kitsbench.data.preparation.volumes import check_content
@@ -86,6 +87,8 @@ def verify(
         findings += found
         if progress is not None:
             progress(done, len(work))
+    layout = contradicted(dataset, {f.case: f.what for f in findings if f.severity == "error"})
+    findings += [layout] if layout is not None else []
     return Verification(dataset, sorted(findings, key=lambda f: (f.case, f.severity)))
 
 

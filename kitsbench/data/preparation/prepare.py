@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from kitsbench.data.datasets.dataset import Case, Dataset
+from kitsbench.data.datasets.guess import check_guess
 from kitsbench.data.preparation.manifest import CaseNote, Manifest
 from kitsbench.data.preparation.pool import in_processes
 from kitsbench.data.preparation.store import HU_BINS, HU_LOW, MANIFEST, PreparedCase, PreparedStore
@@ -81,8 +82,8 @@ def prepare(
     Raises
     ------
     DataError
-        The disk is full, no case is usable, ``strict`` and a case is not, or the masks mark
-        voxels to be ignored.
+        The disk is full, no case is usable, ``strict`` and a case is not, the masks mark voxels to
+        be ignored, or they contradict a layout that was guessed.
     UsageError
         The spacing is no spacing.
     """
@@ -158,6 +159,7 @@ def _finish(
     """Write the manifest, which makes the store complete."""
     findings = list(dataset.problems) + findings
     excluded = {f.case: f.what for f in findings if f.severity == "error" and f.case}
+    check_guess(dataset, excluded)
     usable = [c.id for c in dataset.cases if c.id not in excluded]
     if not usable:
         raise DataError(f"no case of {dataset.name} can be used. The first: {findings[0]}")

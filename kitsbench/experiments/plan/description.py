@@ -92,15 +92,19 @@ def planned(tasks: Sequence[TrialTask]) -> tuple[PlannedTrial, ...]:
 
 def _note_dataset(planner: Planner) -> DatasetNote:
     dataset = planner.dataset
-    any_store = next((s for grids in planner.stores.values() for s in grids.values()), None)
+    stores = [s for grids in planner.stores.values() for s in grids.values()]
+    any_store = stores[0] if stores else None
+    excluded = {**dataset.excluded, **{c: why for s in stores for c, why in s.excluded.items()}}
+    unlabelled = {case.id for case in dataset.cases if case.label is None}
+    excluded |= dict.fromkeys(sorted(unlabelled - set(excluded)), "missing mask")
     return DatasetNote(
         name=dataset.name,
         path=str(Path(dataset.root).resolve()),
         layout=dataset.layout,
         labels=dict(dataset.labels),
         fingerprint=any_store.dataset_fingerprint if any_store else None,
-        n_cases=len(dataset.cases),
-        excluded=dict(any_store.excluded) if any_store else {},
+        n_cases=len(planner.split.cases) if stores else len(dataset.cases),
+        excluded=excluded,
         synthetic=dataset.synthetic,
         note=dataset.note,
     )

@@ -14,10 +14,12 @@ from kitsbench.data.splits.rules import SEED as SPLIT_SEED
 from kitsbench.data.splits.rules import choose_rule, tumor_volumes
 from kitsbench.data.splits.split import Split, make_folds
 from kitsbench.errors import DataError, UsageError
+from kitsbench.evaluation.protocols import for_labels
 from kitsbench.experiments.asked.request import Count, Folds, Request, Tell
-from kitsbench.experiments.asked.resolve import defaults_of
+from kitsbench.experiments.asked.resolve import Resolved, defaults_of
 from kitsbench.experiments.machines.environment import usable_cores
 from kitsbench.experiments.plan.entrant import Entrant
+from kitsbench.statistics.table.endpoints import parse_endpoint
 
 Stores = dict[str, dict[str, PreparedStore]]  # {entrant's name: {grid: prepared store}}
 
@@ -79,6 +81,25 @@ def prepare_all(
                 )
             stores[entrant.name][grid.name] = made[wanted]
     return stores
+
+
+def nobody_has(resolved: Resolved, dataset: Dataset, stores: Stores) -> str | None:
+    """Say that no case has the endpoint's region, as far as that is so; None otherwise."""
+    first = next((store for grids in stores.values() for store in grids.values()), None)
+    if first is None:
+        return None
+    endpoint = parse_endpoint(resolved.endpoint)
+    regions = for_labels(resolved.protocol, dataset.labels).regions
+    region = next(region for region in regions if region.name == endpoint.region)
+    # Of a label without voxels a store has no intensities.
+    known = first.manifest.fingerprint.intensity
+    present = {value for name, value in first.labels.items() if name in known}
+    if present & set(region.labels):
+        return None
+    return (
+        f"No case of {dataset.name} has a {endpoint.region}, so there will be no mean "
+        f"{endpoint.name} and no ranking by it; --endpoint names another."
+    )
 
 
 def choose_split(

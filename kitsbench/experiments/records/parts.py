@@ -55,6 +55,8 @@ class DatasetNote(Part):
         Absolute folder of the cases on the machine that planned the run.
     fingerprint : str or None
         Hash of labels and files; None where nothing was prepared.
+    n_cases : int
+        Those that are trained on or tested; without any that was set aside.
     excluded : dict of str to str
         Why each case that was set aside was set aside.
     note : str
@@ -70,6 +72,21 @@ class DatasetNote(Part):
     excluded: dict[str, str]
     synthetic: bool
     note: str
+
+    def set_aside(self) -> str | None:
+        """How many cases were set aside, and why; None where none was."""
+        if not self.excluded:
+            return None
+        reasons: dict[str, list[str]] = {}
+        for case, why in self.excluded.items():
+            reasons.setdefault(why, []).append(case)
+        told = [
+            f"{why} ({', '.join(cases[:3])}{f' and {len(cases) - 3} more' * (len(cases) > 3)})"
+            for why, cases in reasons.items()
+        ]
+        more = f"; {len(told) - 5} further reasons" * (len(told) > 5)
+        total = self.n_cases + len(self.excluded)
+        return f"{len(self.excluded)} of {total} cases set aside: {'; '.join(told[:5])}{more}."
 
 
 class DeviceNote(Part):
