@@ -23,6 +23,7 @@ from kitsbench.data.preparation.resample import resample
 from kitsbench.errors import DataError
 from kitsbench.scans.geometry import resampled_grid, spacing_of
 from kitsbench.scans.header import canonical
+from kitsbench.scans.label_names import KITS, LabelNames, near
 from kitsbench.scans.nifti import read_header, read_label
 
 KIDNEY_Y = -7.0  # where the kidneys lie relative to the spine, mm to the front
@@ -43,6 +44,23 @@ class _Anatomy:
     part: np.ndarray
     core: np.ndarray
     lesions: list[Lesion]
+
+
+def _names(path: Path) -> LabelNames:
+    """Labels of a mask: those that its dataset names, else those of KiTS.
+
+    Raises
+    ------
+    DataError
+        Its dataset shows other organs.
+    """
+    names = near(path)
+    if names is not None and not names.of_kits:
+        raise DataError(
+            f"{path} has the labels {', '.join(names.labels)}; a phantom is drawn around kidney "
+            "and tumor.\nGive masks of these."
+        )
+    return names if names is not None and names.on_disk else LabelNames(dict(KITS))
 
 
 def render_on_mask(
@@ -75,7 +93,7 @@ def render_on_mask(
         Of both; that of the mask's file unless it was resampled.
     """
     header = read_header(path, path.parent.name)
-    mask = read_label(header, {"kidney": 1, "tumor": 2, "cyst": 3})
+    mask = read_label(header, _names(path))
     affine, shape = canonical(header)
     if spacing is not None:
         new_affine, new_shape = resampled_grid(affine, shape, spacing)

@@ -46,6 +46,8 @@ def find_dataset(request: Request, tell: Tell, count: Count) -> Dataset:
     dataset = open_dataset(path, request.layout)
     for finding in dataset.problems:
         tell(f"{finding.case}: {finding.what} {finding.remedy}")
+    if dataset.on_disk:
+        tell(f"{dataset.name}: {dataset.note}")
     return dataset
 
 
