@@ -27,3 +27,36 @@ class DataError(KitsbenchError):
 
 class ContractError(KitsbenchError):
     """A plugin breaks the contract of :mod:`kitsbench.architecture`."""
+
+
+LONGEST = 2000  # bytes of a foreign message that are kept
+MARK = " ..."
+
+
+def shorten(text: str, longest: int = LONGEST) -> str:
+    """Text that any file and any terminal can take: valid Unicode, at most some bytes of UTF-8."""
+    # Far more than is kept: of five megabytes nobody needs to look at each character.
+    content = text[: 4 * longest].encode("utf-8", "backslashreplace")
+    if len(content) <= longest and len(text) <= 4 * longest:
+        return content.decode()
+    return content[: longest - len(MARK)].decode("utf-8", "ignore") + MARK
+
+
+def telling(error: BaseException) -> str:
+    """What foreign code raised, in one line: its type, and the line that says most.
+
+    That is the first line of the message; where it only announces the next, both. An exception
+    whose own code fails while it is asked is still named.
+    """
+    try:
+        name = str(type(error).__name__)
+    except BaseException:
+        name = "an exception"
+    try:
+        lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    except BaseException as worse:
+        return shorten(f"{name}: its message cannot be had ({type(worse).__name__} in __str__)")
+    if not lines:
+        return shorten(f"{name}: no message")
+    announced = lines[0].endswith(":") and len(lines) > 1
+    return shorten(f"{name}: {' '.join(lines[:2]) if announced else lines[0]}")

@@ -52,6 +52,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+SHARED_MEMORY = Path("/dev/shm")
 NO_FOLDER = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ELOOP)
 
 
@@ -68,6 +69,12 @@ def disk_trouble(error: BaseException) -> str | None:
     where = Path(str(error.filename)) if error.filename else None
     if where is not None and where.name.startswith("."):
         where = where.parent  # a temporary file, whose name says nothing
+    if error.errno in FULL and where is not None and where.is_relative_to(SHARED_MEMORY):
+        return (
+            f"The shared memory of the machine ({SHARED_MEMORY}) was full ({error.strerror}). Make "
+            "it larger (docker run --shm-size=2g) and run the same command again: what was "
+            "finished is kept."
+        )
     if error.errno in FULL:
         place = f" while writing {where}" if where else ""
         return (

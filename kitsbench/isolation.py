@@ -3,74 +3,184 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
+import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
 
-from kitsbench.errors import KitsbenchError
+from kitsbench.errors import KitsbenchError, shorten, telling
+from kitsbench.keeper import die_with_parent
+from kitsbench.kept import Kept, process_context, start_kept
+from kitsbench.messages import Outbox, unpickle_plain
+
+__all__ = [
+    "IsolatedFailure",
+    "Stopped",
+    "call_isolated",
+    "die_with_parent",
+    "each_isolated",
+    "exit_text",
+    "prints_on_stderr",
+    "process_context",
+    "stops_at_signals",
+]
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+HEARD = 2**16  # bytes of what foreign code prints that are kept
+SHOWN = 4000  # characters of it that are shown
+HINTS = {
+    "SIGKILL": ", as when the system runs out of memory",
+    "SIGBUS": ", as when the shared memory of the machine (/dev/shm) or a disk is full",
+}
+
+_live: set[Kept] = set()
 
 
 class IsolatedFailure(KitsbenchError):
     """The call did not come back with a result; the message says why."""
 
 
-# What takes seconds to import. The first step of any training would import torch._dynamo.
-PRELOAD = ["torch", "torch._dynamo", "pandas", "nibabel", "kitsbench.isolation"]
+class Stopped(KeyboardInterrupt):
+    """A signal told this process to stop.
 
-
-def process_context() -> Any:
-    """Way to start processes: forked from a server that has done the slow imports already.
-
-    Where that is not possible they are spawned.
+    Parameters
+    ----------
+    number : int
+        Of the signal.
     """
-    # Waiting threads that spin starve each other as soon as the machine has other work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    return context
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
 
 
-def call_isolated(function: Callable[..., Any], *arguments: Any, timeout: float = 300.0) -> Any:
+def call_isolated(
+    function: Callable[..., Any],
+    *arguments: Any,
+    timeout: float = 300.0,
+    hear: Callable[[Any], object] | None = None,
+) -> Any:
     """Call ``function(*arguments)`` in another process and return its result.
+
+    What the function prints goes to stderr when it is over, cut and without control characters.
 
     Parameters
     ----------
     function : callable
-        Importable from its module, as are the arguments' classes.
+        Importable from its module, as are the arguments' classes. What it returns is plain data,
+        or of kitsbench's own classes.
     timeout : float
-        Seconds after which the process is stopped.
+        Seconds after which the process is stopped; counted anew with each thing that is heard.
+    hear : callable, optional
+        The function gets a callable as its first argument, and whatever it passes to that, while
+        it works, is passed on to this.
 
     Raises
     ------
     IsolatedFailure
         The function raised, the process died, or the time was over.
     """
-    context = process_context()
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_body, args=(function, arguments, theirs), daemon=True)
-    process.start()
-    theirs.close()
+    began = start_kept(_answer, function, arguments, hear is not None, daemon=True, captured=True)
+    _live.add(began)
+    printed = bytearray()
     try:
-        if not ours.poll(timeout):
-            raise IsolatedFailure(f"it took longer than {timeout:g} s and was stopped.")
-        kind, content = ours.recv()
-    except EOFError:
-        process.join()
-        raise IsolatedFailure(f"its process ended with {exit_text(process.exitcode)}.") from None
+        kind, content = _listen(began, printed, timeout, hear)
     finally:
-        process.kill()
-        process.join()
-        ours.close()
+        _live.discard(began)
+        began.close()
+        text = _visible(printed)
+        if text:
+            print(text, file=sys.stderr, flush=True)
     if kind == "error":
-        raise IsolatedFailure(content)
+        raise IsolatedFailure(str(content))
     return content
+
+
+def _listen(
+    kept: Kept, printed: bytearray, timeout: float, hear: Callable[[Any], object] | None
+) -> tuple[str, Any]:
+    left, looked = timeout, time.monotonic()
+    while True:
+        over = kept.ended()  # asked first, so that its last word is in the box by then
+        _collect(kept, printed)
+        for message in kept.inbox.take():
+            try:
+                kind, content = unpickle_plain(message)
+            except ValueError as error:
+                raise IsolatedFailure(f"its answer cannot be read: {error}.") from None
+            if kind != "told":
+                return kind, content
+            left = timeout
+            if hear is not None:
+                hear(content)
+        if over:
+            said = _last_line(printed)
+            raise IsolatedFailure(
+                f"its process ended with {exit_text(kept.code)} and no answer{said}."
+            )
+        # Not by the clock alone: this process may have been suspended meanwhile.
+        left -= min(time.monotonic() - looked, 1.0)
+        looked = time.monotonic()
+        if left <= 0:
+            raise IsolatedFailure(f"it took longer than {timeout:g} s and was stopped.")
+        wait(kept.sources(), timeout=min(left, 0.5))
+
+
+def _collect(kept: Kept, printed: bytearray) -> None:
+    if kept.output is not None:
+        printed += kept.output.raw()[: HEARD - len(printed)]
+
+
+def _last_line(printed: bytearray) -> str:
+    lines = _visible(printed).strip().splitlines()
+    return f" ({lines[-1][:200]})" if lines else ""
+
+
+def _visible(printed: bytearray) -> str:
+    """What was printed, without what a terminal would take for commands."""
+    text = printed.decode("utf-8", "backslashreplace").rstrip()
+    cut = f"\n[{len(printed)} bytes or more were printed]" if len(text) > SHOWN else ""
+    kept = (c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text[:SHOWN])
+    return "".join(kept) + cut
+
+
+def _answer(
+    outbox: Outbox, function: Callable[..., Any], arguments: tuple[Any, ...], hears: bool
+) -> None:
+    """Body of the worker."""
+
+    def say(content: Any) -> None:
+        outbox.send(pickle.dumps(("told", content)))
+
+    try:
+        answer = pickle.dumps(("result", function(*((say,) if hears else ()), *arguments)))
+    except KitsbenchError as error:  # its text is made for people
+        answer = pickle.dumps(("error", shorten(str(error))))
+    except BaseException as error:
+        answer = pickle.dumps(("error", telling(error)))
+    outbox.send(answer)
+
+
+def each_isolated(function: Callable[[A], B], items: Iterable[A], jobs: int) -> Iterator[B]:
+    """Results of a function that waits for isolated calls, several at a time, in order.
+
+    If this process is told to stop, the calls are ended and not waited for.
+    """
+    with ThreadPoolExecutor(max(jobs, 1)) as pool:
+        try:
+            yield from pool.map(function, items)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for kept in list(_live):
+                kept.kill()
+            raise
 
 
 @contextlib.contextmanager
@@ -80,34 +190,46 @@ def prints_on_stderr() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def stops_at_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP stop this process as Ctrl-C does, so that it can leave its files.
+
+    Raises
+    ------
+    Stopped
+        Inside the block, when such a signal comes. Those that follow it are ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may ask for signals
+        return
+    heeded = [
+        number
+        for name in ("SIGTERM", "SIGHUP")
+        if (number := getattr(signal, name, None)) is not None
+        and signal.getsignal(number) is not signal.SIG_IGN  # nohup
+    ]
+
+    def stop(number: int, frame: object) -> None:
+        for other in heeded:
+            signal.signal(other, signal.SIG_IGN)
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def exit_text(code: int | None) -> str:
     """How a process ended, in words."""
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        hint = ", as when the system runs out of memory" if name == "SIGKILL" else ""
-        return f"signal {name}{hint}"
+    if code is None:
+        return "a signal from outside"
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = str(-code)
+        return f"signal {name}{HINTS.get(name, '')}"
     return f"exit code {code}"
-
-
-def _body(function: Callable[..., Any], arguments: tuple[Any, ...], pipe: Connection) -> None:
-    die_with_parent()
-    # What foreign code prints must not end up in a JSON document on stdout.
-    os.dup2(2, 1)
-    try:
-        answer = ("result", function(*arguments))
-    except BaseException as error:
-        answer = ("error", f"{type(error).__name__}: {error}")
-    with contextlib.suppress(BrokenPipeError):
-        pipe.send(answer)
-
-
-def die_with_parent() -> None:
-    """End this process when the one that started it is gone, however that died."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, name="kitsbench-parent", daemon=True).start()

@@ -17,19 +17,44 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
-from kitsbench.errors import ContractError, UsageError
+from kitsbench.errors import ContractError, UsageError, shorten, telling
 from kitsbench.isolation import prints_on_stderr
+from kitsbench.keeper import is_worker
+from kitsbench.module_search import Search
 from kitsbench.plugin_import import BESIDE, check_imported, import_file
-from kitsbench.source_hash import SourceFile, module_source, source_digest
+from kitsbench.source_hash import (
+    SourceFile,
+    file_source,
+    module_source,
+    named_source,
+    source_digest,
+)
 
 if TYPE_CHECKING:
     from kitsbench.architecture import Architecture
-    from kitsbench.configuration import Setting
-    from kitsbench.spec import Task
+    from kitsbench.configuration import Configurable, Key, Setting
+    from kitsbench.spec import Labels, Shape, Task
 
 GROUP = "kitsbench.architectures"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 NAME_RULE = "lower-case letters, digits and underscores, a letter first"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a plugin's class says about its configuration, as plain data.
+
+    Attributes
+    ----------
+    keys, sizes, paper_labels, paper_patch
+        As of :class:`kitsbench.architecture.Architecture`.
+    """
+
+    keys: Mapping[str, Key]
+    sizes: Mapping[str, Mapping[str, Setting]]
+    paper_labels: Labels
+    paper_patch: Shape | None
+
 
 _Finder = Callable[[], tuple[object, list[SourceFile]]]
 Status = Literal["available", "ok", "missing dependency", "broken"]
@@ -57,7 +82,9 @@ class RegisteredArchitecture:
     location : str
         What :func:`load` finds it by: the name, or the file's absolute path.
     instance : Architecture or None
-        The plugin, when ``status`` is ``ok``.
+        The plugin, when ``status`` is ``ok`` and this process has imported it.
+    declared : Declared or None
+        What it declares, when ``status`` is ``ok`` and another process has imported it.
     """
 
     name: str
@@ -70,6 +97,12 @@ class RegisteredArchitecture:
     source_hash: str = ""
     location: str = ""
     instance: Architecture | None = None
+    declared: Declared | None = None
+
+    @property
+    def configurable(self) -> Configurable | None:
+        """What has its keys and sizes; None where it is not usable."""
+        return self.instance or self.declared
 
     @property
     def architecture(self) -> Architecture:
@@ -104,6 +137,59 @@ def discover() -> list[RegisteredArchitecture]:
     return [_entry(name, points) for name, points in sorted(claims.items())]
 
 
+def find(name: str) -> RegisteredArchitecture:
+    """One architecture, of which nothing is imported.
+
+    Parameters
+    ----------
+    name : str
+        An entry point's name, or the path of a Python file.
+
+    Raises
+    ------
+    UsageError
+        Nothing of that name is installed, or there is no such file.
+    """
+    if name.endswith(".py"):
+        path = Path(name)
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}: give the path of a plugin's Python file.")
+        path = path.resolve()
+        return RegisteredArchitecture(path.stem, distribution=path.name, location=str(path))
+    entries = {entry.name: entry for entry in discover()}
+    if name not in entries:
+        raise UsageError(_unknown(name, list(entries)))
+    return entries[name]
+
+
+def read_source_hash(name: str) -> str:
+    """Hash of an architecture's source, of which nothing is imported.
+
+    It is that of :func:`load`, unless a plugin's file puts folders on ``sys.path`` by itself: what
+    lies in those is found by importing alone.
+
+    Parameters
+    ----------
+    name : str
+        As of :func:`find`.
+
+    Raises
+    ------
+    UsageError
+        Nothing of that name is installed, or there is no such file.
+    ContractError
+        Two distributions claim the name.
+    """
+    entry = find(name)
+    if entry.status == "broken":
+        raise ContractError(f"architecture '{name}' cannot be used: {entry.error}.")
+    if name.endswith(".py"):
+        path = Path(entry.location)
+        return source_digest(file_source(path, Search(beside=path)))
+    (point,) = importlib.metadata.entry_points(group=GROUP, name=name)
+    return source_digest(named_source(point.module))
+
+
 def load(name: str) -> RegisteredArchitecture:
     """Import one architecture.
 
@@ -122,22 +208,19 @@ def load(name: str) -> RegisteredArchitecture:
     UsageError
         Nothing of that name is installed, or there is no such file.
     """
+    entry = find(name)
     if name.endswith(".py"):
-        return _load_file(Path(name))
-    entries = {entry.name: entry for entry in discover()}
-    if name not in entries:
-        raise UsageError(_unknown(name, list(entries)))
-    entry = entries[name]
+        return _load_file(entry)
     if entry.status == "broken":
         return entry
     (point,) = importlib.metadata.entry_points(group=GROUP, name=name)
     own = point.module.split(".")[0]
 
-    def find() -> tuple[object, list[SourceFile]]:
+    def imported() -> tuple[object, list[SourceFile]]:
         found = point.load()
         return found, module_source(sys.modules[point.module])
 
-    return _loaded(entry, own, find)
+    return _loaded(entry, own, imported)
 
 
 def load_all() -> list[RegisteredArchitecture]:
@@ -189,16 +272,24 @@ def display_name(
     UsageError
         Unknown architecture or key, or a value that is not allowed.
     """
+    return name_with(load(name), settings, size)
+
+
+def name_with(
+    entry: RegisteredArchitecture,
+    settings: Mapping[str, Setting] | None = None,
+    size: Setting | None = None,
+) -> str:
+    """As :func:`display_name`, of an architecture that this or another process has imported."""
     from kitsbench.configuration import configure
 
-    entry = load(name)
     given = dict(settings or {})
     base = {} if size is None else {"size": size}
-    if entry.instance is not None:
-        full = configure(entry.instance, base | given)
+    if entry.configurable is not None:
+        full = configure(entry.configurable, base | given)
         for key in sorted(given):
             fewer = {k: v for k, v in given.items() if k != key}
-            if configure(entry.instance, base | fewer) == full:
+            if configure(entry.configurable, base | fewer) == full:
                 given = fewer
         given = {key: full[key] for key in given}
     listed = ",".join(f"{key}={setting_text(given[key])}" for key in sorted(given))
@@ -266,17 +357,14 @@ def _entry(name: str, points: list[importlib.metadata.EntryPoint]) -> Registered
     return entry
 
 
-def _load_file(path: Path) -> RegisteredArchitecture:
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}: give the path of a plugin's Python file.")
-    path = path.resolve()
-    entry = RegisteredArchitecture(path.stem, distribution=path.name, location=str(path))
+def _load_file(entry: RegisteredArchitecture) -> RegisteredArchitecture:
+    path = Path(entry.location)
 
-    def find() -> tuple[object, list[SourceFile]]:
+    def imported() -> tuple[object, list[SourceFile]]:
         module, files = import_file(path)
         return _single_architecture(module), files
 
-    return _loaded(entry, path.stem, find)
+    return _loaded(entry, path.stem, imported)
 
 
 def _single_architecture(module: ModuleType) -> type[Architecture]:
@@ -305,8 +393,6 @@ def _loaded(entry: RegisteredArchitecture, own: str, find: _Finder) -> Registere
             found, files = find()
             check_imported(files, entry.location)
             instance = _instance(found)
-    except KeyboardInterrupt:
-        raise
     except ImportError as error:
         beside = BESIDE.names.get(Path(entry.location), {})
         foreign = (error.name or own).split(".")[0] not in {own, "kitsbench", *beside}
@@ -318,6 +404,8 @@ def _loaded(entry: RegisteredArchitecture, own: str, find: _Finder) -> Registere
             )
         return replace(entry, status="broken", error=_last(error))
     except BaseException as error:  # a plugin may even call sys.exit()
+        if isinstance(error, KeyboardInterrupt) and not is_worker():
+            raise  # the user's
         return replace(entry, status="broken", error=_last(error))
     return replace(
         entry,
@@ -343,8 +431,11 @@ def _instance(found: object) -> Architecture:
 
 
 def _last(error: BaseException) -> str:
-    lines = traceback.format_exception_only(error)
-    return lines[-1].strip().splitlines()[-1].removeprefix("kitsbench.errors.")
+    try:
+        lines = traceback.format_exception_only(error)
+        return shorten(lines[-1].strip().splitlines()[-1].removeprefix("kitsbench.errors."))
+    except BaseException:  # its own code fails while it is asked
+        return telling(error)
 
 
 def _unknown(name: str, known: list[str]) -> str:

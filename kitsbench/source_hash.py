@@ -12,7 +12,7 @@ import ast
 import hashlib
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
@@ -91,19 +91,47 @@ def module_source(module: ModuleType) -> list[SourceFile]:
     """
     if getattr(module, "__file__", None) is None:
         return []
-    file = Path(str(module.__file__))
-    if not module.__package__:
-        search = Search(own=(module.__name__, file.parent))
-        return _closure([], [module.__name__], search)
-    top = module.__package__.split(".")[0]
-    root = _root(top, file)
+    top = sys.modules.get(module.__name__.split(".")[0])
+    folders = [str(path) for path in getattr(top, "__path__", None) or ()]
+    package = module.__package__ or ""
+    return _named_source(module.__name__, package, Path(str(module.__file__)), folders)
+
+
+def named_source(name: str) -> list[SourceFile]:
+    """As :func:`module_source`, for a module of which nothing has been imported.
+
+    Parameters
+    ----------
+    name : str
+        Dotted name of the module.
+
+    Returns
+    -------
+    list of SourceFile
+        Empty where there is no such module.
+    """
+    search = Search()
+    spec, top = search.find(name), search.find(name.split(".")[0])
+    if spec is None or top is None or spec.origin is None or not spec.has_location:
+        return []
+    folders = list(top.submodule_search_locations or ())
+    return _named_source(name, spec.parent or "", Path(spec.origin), folders)
+
+
+def _named_source(name: str, package: str, file: Path, folders: Sequence[str]) -> list[SourceFile]:
+    """Files of a module in a package whose top level lies in some folders."""
+    if not package:
+        return _closure([], [name], Search(own=(name, file.parent)))
+    top = package.split(".")[0]
+    holding = next((Path(p) for p in folders if file.is_relative_to(p)), None)
+    root = file.parent if holding is None else holding.parent
     start = []
     for path in file.parent.rglob("*.py"):
         if path.is_file():
             key = path.relative_to(root)
             parts = key.parent.parts if key.stem == "__init__" else key.with_suffix("").parts
             start.append(SourceFile(key.as_posix(), ".".join(parts), str(path), path.read_bytes()))
-    return _closure(start, [module.__name__], Search(own=(top, root)))
+    return _closure(start, [name], Search(own=(top, root)))
 
 
 def source_digest(files: Iterable[SourceFile]) -> str:
@@ -113,16 +141,6 @@ def source_digest(files: Iterable[SourceFile]) -> str:
         hashed.update(f"{file.key}\0{len(file.content)}\0".encode())
         hashed.update(file.content)
     return hashed.hexdigest()[:16] if files else ""
-
-
-def _root(top: str, file: Path) -> Path:
-    """Folder that holds the top-level package."""
-    package = sys.modules.get(top)
-    if package is not None and getattr(package, "__path__", None):
-        folder = next((Path(p) for p in package.__path__ if file.is_relative_to(p)), None)
-        if folder is not None:
-            return folder.parent
-    return file.parent
 
 
 def _closure(start: list[SourceFile], names: list[str], search: Search) -> list[SourceFile]:

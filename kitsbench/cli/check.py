@@ -20,15 +20,16 @@ def command(architecture: str, labels: str, as_json: bool) -> int:
     ARCH is a name from `kitsbench list`, FILE.py a file that defines one architecture. The size
     `tiny` is checked where there is one. Exit code 1 if a check fails.
     """
-    from kitsbench import conformance, registry
     from kitsbench.cli.progress import working
-    from kitsbench.isolation import prints_on_stderr
+    from kitsbench.conformance.apart import check_apart
+    from kitsbench.registry import find, parse_request
     from kitsbench.spec import KITS19, KITS21, Task
 
-    name, settings = registry.parse_request(architecture)
+    name, settings = parse_request(architecture)
+    find(name)
     task = Task(KITS19 if labels == "kits19" else KITS21)
-    with working("Checking ...") as doing, prints_on_stderr():
-        report = conformance.check(name, settings, task, progress=lambda what: doing(f"{what} ..."))
+    with working("Checking ...") as doing:
+        report = check_apart(name, settings, task, lambda what: doing(f"{what} ..."))
     if as_json:
         print_json(report.to_dict())
     else:

@@ -48,7 +48,7 @@ def examine(workdir: Path) -> list[dict[str, Any]]:
         describe_environment,
         usable_cores,
     )
-    from kitsbench.registry import load_all
+    from kitsbench.plugins_apart import introduce_all
 
     device = choose_device("auto")
     environment = describe_environment(device, usable_cores())
@@ -95,7 +95,7 @@ def examine(workdir: Path) -> list[dict[str, Any]]:
             add(package, "missing", "not installed", f"pip install {package}")
         else:
             add(package, "ok", str(release))
-    entries = load_all()
+    entries = introduce_all()
     if not entries:
         add("architectures", "missing", "none installed", "pip install kitsbench-plugins")
     for entry in entries:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kitsbench.cli.options import json_option
 from kitsbench.cli.output import print_json, print_table, tell
+
+if TYPE_CHECKING:
+    from kitsbench.registry import RegisteredArchitecture
 
 
 @click.command("list")
@@ -21,12 +24,16 @@ def command(with_load: bool, as_json: bool) -> None:
     Without --load no plugin is imported and each status is `available`. With --load it is `ok`,
     `missing dependency` or `broken`, with the reason, and parameters are counted at paper size.
     """
-    from kitsbench import registry
-    from kitsbench.isolation import prints_on_stderr
+    from kitsbench.registry import discover
 
-    with prints_on_stderr():
-        entries = registry.load_all() if with_load else registry.discover()
-        rows = [_row(entry) for entry in entries]
+    entries = discover()
+    if with_load:
+        from kitsbench.isolation import each_isolated
+        from kitsbench.plugins_apart import AT_ONCE
+
+        rows = list(each_isolated(_loaded, entries, AT_ONCE))
+    else:
+        rows = [entry.to_dict() for entry in entries]
     if as_json:
         print_json(rows)
         return
@@ -40,14 +47,31 @@ def command(with_load: bool, as_json: bool) -> None:
         tell("Titles and parameters: kitsbench list --load")
 
 
-def _row(entry: Any) -> dict[str, Any]:
-    row: dict[str, Any] = entry.to_dict()
-    if entry.instance is not None:
-        from kitsbench.registry import count_parameters
+def _loaded(entry: RegisteredArchitecture) -> dict[str, Any]:
+    """A plugin's row, made in a process of its own; a faulty plugin is a row, never a crash."""
+    from kitsbench.isolation import IsolatedFailure, call_isolated
+    from kitsbench.plugins_apart import time_limit
 
+    if entry.status == "broken":
+        return entry.to_dict()
+    try:
+        row: dict[str, Any] = call_isolated(load_row, entry.name, timeout=time_limit())
+    except IsolatedFailure as error:
+        return {**entry.to_dict(), "status": "broken", "error": f"when it was asked {error}"}
+    return row
+
+
+def load_row(name: str) -> dict[str, Any]:
+    """Import a plugin and count its parameters."""
+    from kitsbench.errors import telling
+    from kitsbench.plugins_apart import introduced
+    from kitsbench.registry import count_parameters, load
+
+    row: dict[str, Any] = introduced(name).to_dict()
+    entry = load(name)
+    if entry.instance is not None:
         try:
             row["parameters"] = count_parameters(entry.instance)
-        except Exception as error:  # a faulty plugin is a row, never a crash
-            lines = str(error).splitlines() or [""]
-            row |= {"status": "broken", "error": f"{type(error).__name__}: {lines[0]}"}
+        except Exception as error:
+            row |= {"status": "broken", "error": telling(error)}
     return row

@@ -29,6 +29,15 @@ from kitsbench.scans.names import is_hidden
     "Which folds' networks are averaged when TRIAL is an architecture: all, or such as 0,2.",
     default="all",
 )
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=PATH,
+    metavar="FILE.py",
+    help="The plugin's file, where the network's architecture is not installed; it is run. May be "
+    "given several times.",
+)
 @tta_option("Test-time augmentation; by default what the recipe says.")
 @device_option()
 @click.option("--overwrite", is_flag=True, help="Replace label maps that are there already.")
@@ -38,6 +47,7 @@ def command(
     out: Path,
     workdir: Path,
     folds: tuple[int, ...] | Literal["all"],
+    plugins: tuple[Path, ...],
     tta: str | None,
     device: str,
     overwrite: bool,
@@ -46,7 +56,8 @@ def command(
 
     TRIAL is an id (or its first letters) from a working directory, or a trial's folder. Or name an
     architecture as the tables of the last run do: then the probabilities of all its trained
-    networks, over folds and seeds, are averaged.
+    networks, over folds and seeds, are averaged. What was trained with a plugin's file wants that
+    file (--plugin): none that a trial's folder names is run.
 
     An image is a NIfTI, NRRD or MetaImage file, any other that torchio reads, or a folder with the
     slices of one DICOM series. Its label map is NIfTI, with the shape, affine and orientation of
@@ -73,7 +84,7 @@ def command(
     there = [name for name in names if (out / name).exists()]
     if there and not overwrite:
         raise UsageError(f"{out / there[0]} exists already; choose another folder, or --overwrite.")
-    trained = open_trials(chosen.folders, choose_device(device), tta)
+    trained = open_trials(chosen.folders, choose_device(device), tta, plugins)
     check_named(out, trained.names)
     if len(chosen.folders) > 1:
         tell(f"Mean of {len(chosen.folders)} trained networks of {trial}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,6 +48,7 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
 
     from kitsbench.experiments.plan.estimate import profile_file
     from kitsbench.experiments.records import ProfileRecord
+    from kitsbench.isolation import each_isolated
     from kitsbench.profiling import ProfileJob, profile
 
     if experiment.device.type == "cuda" and not torch.cuda.is_available():
@@ -103,8 +103,7 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
 
     # After a run as many at a time as trials were, which is how the networks were trained.
     at_once = experiment.jobs if after_run and experiment.device.type == "cpu" else 1
-    with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(measure, chosen))
+    return list(each_isolated(measure, chosen, at_once))
 
 
 @click.command("profile")
@@ -126,10 +125,9 @@ def command(as_json: bool, **options: Any) -> int:
     from kitsbench.cli.progress import CountBar, working
     from kitsbench.experiments.asked.request import Request
     from kitsbench.experiments.experiment import plan_experiment
-    from kitsbench.isolation import prints_on_stderr
 
     request = Request(seeds=1, split="2", folds=(0,), **options)
-    with CountBar() as count, prints_on_stderr():
+    with CountBar() as count:
         experiment = plan_experiment(request, tell, count)
     with working("Measuring ..."):
         rows = profile_entrants(experiment)

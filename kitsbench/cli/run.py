@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -138,27 +139,30 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
         from kitsbench.cli.run_view import announce, conclude
         from kitsbench.experiments.executors.choose import choose_executor
         from kitsbench.experiments.experiment import plan_experiment, run_experiment
-        from kitsbench.isolation import prints_on_stderr
+        from kitsbench.isolation import Stopped, stops_at_signals
 
     request = _request(options)
-    with CountBar() as count, prints_on_stderr():
-        experiment = plan_experiment(request, tell, count)
-    if dry_run:
-        from kitsbench.cli.dry_run import print_plan
-
-        print_plan(experiment, as_json)
-        return 0
-    announce(experiment)
-    open_trials = [t for t in experiment.tasks if t.folder.read_status().status != "finished"]
-    executor = choose_executor(request, experiment.machine)
     try:
-        searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0
-        with TrialBars(searched + len(open_trials)) as bars:
-            experiment = run_experiment(experiment, executor, bars)
-    except KeyboardInterrupt:
-        tell("Stopped. The same command goes on from here.")
-        return 130
-    return conclude(experiment, as_json)
+        with stops_at_signals():
+            with CountBar() as count:
+                experiment = plan_experiment(request, tell, count)
+            if dry_run:
+                from kitsbench.cli.dry_run import print_plan
+
+                print_plan(experiment, as_json)
+                return 0
+            announce(experiment)
+            tasks = experiment.tasks
+            open_trials = [t for t in tasks if t.folder.read_status().status != "finished"]
+            executor = choose_executor(request, experiment.machine)
+            searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0
+            with TrialBars(searched + len(open_trials)) as bars:
+                experiment = run_experiment(experiment, executor, bars)
+            return conclude(experiment, as_json)
+    except KeyboardInterrupt as error:
+        by = f" by {error}" if isinstance(error, Stopped) else ""
+        tell(f"Stopped{by}. The same command goes on from here.")
+        return 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)
 
 
 def _request(options: dict[str, Any]) -> Request:

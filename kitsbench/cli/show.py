@@ -32,17 +32,20 @@ def command(
     ARCH is a name from `kitsbench list` or a plugin's FILE.py. Parameters are counted at paper
     size unless a width or a size is given, e.g. `kitsbench show unet3d:width=0.5`.
     """
-    from kitsbench.isolation import prints_on_stderr
+    from kitsbench.isolation import call_isolated
+    from kitsbench.plugins_apart import time_limit
+    from kitsbench.registry import find, parse_request
 
-    with prints_on_stderr():
-        document = _document(architecture, labels, patch)
+    find(parse_request(architecture)[0])
+    document = call_isolated(describe, architecture, labels, patch, timeout=time_limit())
     if as_json:
         print_json(document)
     else:
         _print(document)
 
 
-def _document(request: str, labels: str, patch: tuple[int, int, int] | None) -> dict[str, Any]:
+def describe(request: str, labels: str, patch: tuple[int, int, int] | None) -> dict[str, Any]:
+    """What the verb prints; calls the plugin, so it belongs into a process of its own."""
     from dataclasses import replace
 
     from kitsbench import registry

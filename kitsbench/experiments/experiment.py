@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,8 +11,9 @@ from kitsbench.data.datasets.dataset import Dataset
 from kitsbench.data.splits.split import Split
 from kitsbench.experiments.asked.request import Count, Request, Tell
 from kitsbench.experiments.asked.resolve import Resolved, own_labels, resolve
+from kitsbench.experiments.executors.carry_out import carry_out
 from kitsbench.experiments.executors.choose import choose_machine
-from kitsbench.experiments.executors.events import Event, Executor, Notify, ending
+from kitsbench.experiments.executors.events import Event, Executor, Notify
 from kitsbench.experiments.machines.machine import Machine
 from kitsbench.experiments.plan.description import (
     describe_entrants,
@@ -23,6 +22,7 @@ from kitsbench.experiments.plan.description import (
 )
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.experiments.plan.entrants import (
+    Known,
     check_batches,
     choose_entrants,
     read_names,
@@ -41,8 +41,6 @@ from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import write_json
 from kitsbench.spec import Labels
 from kitsbench.training.budget import Budget
-
-ASK_AGAIN = 5.0  # seconds between two looks at a trial that another process works on
 
 
 @dataclass(frozen=True)
@@ -129,14 +127,15 @@ def plan_experiment(
     UsageError, DataError
         The request cannot be carried out.
     """
-    read_names(request)  # so that a typing error is told before any data are made
+    known: Known = {}
+    read_names(request, known)  # so that a typing error is told before any data are made
     machine = choose_machine(request, tell)
     dataset = find_dataset(request, tell, count)
     resolved = resolve(request, dataset.labels, machine.kind)
     if remark := own_labels(dataset.labels, resolved):
         tell(remark)
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
-    entrants = choose_entrants(request, resolved, labels, dataset.median_spacing())
+    entrants = choose_entrants(request, resolved, labels, dataset.median_spacing(), known)
     check_batches(entrants, request.world_size)
     stores = prepare_all(request, entrants, dataset, count)
     if remark := nobody_has(resolved, dataset, stores):
@@ -179,7 +178,7 @@ def tuned(experiment: Experiment, executor: Executor | None, notify: Notify) -> 
     request, studies = experiment.request, experiment.studies
     if request.tuning is None:
         return experiment
-    run = None if executor is None else partial(_carry_out, executor=executor, notify=notify)
+    run = None if executor is None else partial(carry_out, executor=executor, notify=notify)
     complete = tune(studies, experiment.planner, run)
     if not complete:
         return None
@@ -208,7 +207,7 @@ def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -
         StoredTrial.read(experiment.request.workdir, trial)
     experiment.record.write(file)
     open_tasks = [t for t in experiment.tasks if t.folder.read_status().status != "finished"]
-    _carry_out([t for t in open_tasks if not t.members], executor, notify)
+    carry_out([t for t in open_tasks if not t.members], executor, notify)
     ready = []
     for task in open_tasks:
         missing = [m for m in task.members if m.folder.read_status().status != "finished"]
@@ -220,33 +219,5 @@ def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -
             notify(Event(task, "failed", message=f"member failed: {message}"))
         elif task.members:
             ready.append(task)
-    _carry_out(ready, executor, notify)
+    carry_out(ready, executor, notify)
     return experiment
-
-
-def _carry_out(tasks: Sequence[TrialTask], executor: Executor, notify: Notify) -> None:
-    """Run trials, and wait for those that another run on this working directory has begun."""
-    taken: list[TrialTask] = []
-
-    def listen(event: Event) -> None:
-        if event.kind == "taken":
-            taken.append(event.task)
-        else:
-            notify(event)
-
-    executor.execute(tasks, listen)
-    while taken:
-        for task in taken:
-            notify(Event(task, "taken", message="another process works on it; waiting for it"))
-        time.sleep(ASK_AGAIN)
-        ended, left = [], []
-        for task in taken:
-            known = ending(task)
-            if known is not None and not (task.folder.path / "lease.json").exists():
-                ended.append(known)
-            else:
-                left.append(task)
-        for known in ended:
-            notify(known)
-        taken.clear()
-        executor.execute(left, listen)  # takes over where the other process is gone

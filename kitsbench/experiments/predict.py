@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from kitsbench.experiments.trial.trained import load_trained, mirrored
 from kitsbench.files import file_digest
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import MeanPredictor
-from kitsbench.registry import load
+from kitsbench.registry import load, read_source_hash
 from kitsbench.scans.findings import Finding
 from kitsbench.scans.formats import stem_of
 from kitsbench.scans.label_names import LabelNames, name_labels
@@ -187,7 +187,12 @@ def output_names(images: Sequence[Path]) -> list[str]:
     return names
 
 
-def open_trials(folders: Sequence[Path], device: torch.device, tta: str | None = None) -> OpenTrial:
+def open_trials(
+    folders: Sequence[Path],
+    device: torch.device,
+    tta: str | None = None,
+    plugins: Sequence[Path] = (),
+) -> OpenTrial:
     """Read the networks and the recipe of an architecture's trials back.
 
     Parameters
@@ -197,15 +202,19 @@ def open_trials(folders: Sequence[Path], device: torch.device, tta: str | None =
     device : torch.device
     tta : {"none", "mirror"}, optional
         Test-time augmentation instead of the recipe's.
+    plugins : sequence of Path
+        Plugins' files, for trials of architectures that are not installed.
 
     Raises
     ------
     DataError
-        A trial has no weights, or its plugin differs from the one that was trained.
+        A trial has no weights, or its plugin differs from the one that was trained. That is found
+        before anything of the plugin is imported.
     UsageError
-        The trials differ in more than fold and seed.
+        The trials differ in more than fold and seed, or their plugin is a file that was not given.
     """
-    tasks = [_task(folder) for folder in folders]
+    files = {path.stem: path for path in plugins}
+    tasks = [_task(folder, files) for folder in folders]
     task = tasks[0]
     for other in tasks[1:]:
         _same_but_for_fold_and_seed(task.trial, other.trial)
@@ -356,7 +365,33 @@ def predict_scan(trial: OpenTrial, image: Path, output: Path) -> list[Finding]:
     return loaded.findings
 
 
-def _task(folder: Path) -> TrialTask:
+def _find_plugin(trial: TrialRecord, files: Mapping[str, Path]) -> str:
+    """What the registry finds a trial's plugin by; a path only where the user has given it.
+
+    Whoever can write a trial's folder could name any file in it, and importing is running.
+    """
+    identity, context = trial.identity, trial.context
+    name = identity.architecture
+    if name in files:
+        location = str(files[name])
+    elif context.location.endswith(".py"):
+        raise UsageError(
+            f"Trial {trial.id} was trained with the plugin file {Path(context.location).name}. A "
+            f"file that a trial names is not run: give it with --plugin {name}.py, if it is yours."
+        )
+    else:
+        location = name
+    if read_source_hash(location) != identity.source_hash:
+        raise DataError(
+            f"The plugin '{name}' has changed since trial {trial.id} was trained, so its weights "
+            f"may not fit; nothing of it was run. Install the version of then "
+            f"({context.distribution} {identity.version}), give its file with --plugin, or train "
+            "again."
+        )
+    return location
+
+
+def _task(folder: Path, files: Mapping[str, Path]) -> TrialTask:
     """Rebuild what running the trial needed from its ``trial.json``."""
     trial = TrialRecord.read(folder / "trial.json")
     identity, context = trial.identity, trial.context
@@ -365,19 +400,15 @@ def _task(folder: Path) -> TrialTask:
             f"{folder / 'trial.json'}: the key id is '{trial.id}', which is not its folder's name."
             f"\n{TRIAL_AGAIN}"
         )
-    registered = load(context.location)
-    if registered.source_hash != identity.source_hash:
-        raise DataError(
-            f"The plugin '{identity.architecture}' has changed since trial {trial.id} was "
-            "trained, so its weights may not fit; install the version of then "
-            f"({context.distribution} {identity.version}), or train again."
-        )
+    members = tuple(_task(folder.parent / member, files) for member in identity.members)
+    location = _find_plugin(trial, files)
+    registered = load(location)
     recipe = context.recipe
     spec = registered.architecture.spec(identity.config, task_of(recipe, context.labels))
     return TrialTask(
         workdir=folder.parent.parent,
         trial=trial,
-        location=context.location,
+        location=registered.location,
         spec=spec,
         recipe=recipe,
         budget=Budget(context.budget.amount, context.budget.unit),
@@ -387,5 +418,5 @@ def _task(folder: Path) -> TrialTask:
         cases={},
         window=context.window,
         protocols=(),
-        members=tuple(_task(folder.parent / member) for member in identity.members),
+        members=members,
     )

@@ -63,7 +63,7 @@ def segment(trained: Trained, volumes: Sequence[Volumes]) -> np.ndarray:
         for p, v in zip(trained.predictors, volumes, strict=True)
     ]
     if len(trained.predictors) == 1 and trained.predictors[0].rule.decide == "prepared":
-        decided = trained.architecture.decode(probabilities[0], trained.spec)
+        decided = decided_by(trained.architecture, trained.spec, probabilities[0])
         grid = affines[0][trained.spec.primary.name]
         labels = nearest_native(decided, np.linalg.inv(grid) @ affine, shape)
     else:
@@ -96,7 +96,7 @@ def combine(trained: Trained, found: list[dict[str, Tensor]]) -> Tensor:
         The members of a mean have different heads.
     """
     if not trained.spec.members:
-        return trained.architecture.decode(found[0], trained.spec)
+        return decided_by(trained.architecture, trained.spec, found[0])
     if trained.spec.combine == "vote":
         return _vote(trained, found)
     architecture, spec = trained.deciders[0]
@@ -107,7 +107,49 @@ def combine(trained: Trained, found: list[dict[str, Tensor]]) -> Tensor:
             "use combine='vote' for others."
         )
     mean = {name: sum(member[name] for member in found) / len(found) for name in found[0]}
-    return architecture.decode(mean, spec)  # type: ignore[arg-type]
+    return decided_by(architecture, spec, mean)  # type: ignore[arg-type]
+
+
+def decided_by(architecture: Architecture, spec: Spec, found: Mapping[str, Tensor]) -> Tensor:
+    """Label values, uint8, that an architecture decides from its probabilities.
+
+    Raises
+    ------
+    ContractError
+        What it returned is no label map of the task.
+    """
+    shape = tuple(found[spec.primary.name].shape[1:])
+    return checked_labels("decode", architecture.decode(found, spec), spec, shape)
+
+
+def checked_labels(hook: str, labels: object, spec: Spec, shape: tuple[int, ...]) -> Tensor:
+    """A copy of the label map that a hook returned, as uint8, if it is one of the task.
+
+    Raises
+    ------
+    ContractError
+        It is no tensor of whole numbers of that shape, or holds a label that does not exist.
+    """
+    if not isinstance(labels, Tensor):
+        raise ContractError(f"{hook}() returned a {type(labels).__name__}: return a tensor, uint8.")
+    if tuple(labels.shape) != shape:
+        raise ContractError(f"{hook}() returned shape {tuple(labels.shape)} for {shape}.")
+    if labels.dtype.is_floating_point or labels.dtype.is_complex:
+        raise ContractError(f"{hook}() returned {labels.dtype}: label values are uint8.")
+    known = [0, *(value for _, value in spec.labels)]
+    if labels.numel():
+        low, high = (int(edge) for edge in labels.aminmax())
+        if low < 0 or high > 255:
+            raise ContractError(f"{hook}() returned label {low if low < 0 else high}: {known} are.")
+    # A copy: the plugin may keep what it returned, and change it afterwards.
+    copied = labels.to(torch.uint8, copy=True)
+    seen = torch.bincount(copied.flatten(), minlength=256).nonzero().flatten().tolist()
+    unknown = [value for value in seen if value not in known]
+    if unknown:
+        raise ContractError(
+            f"{hook}() returned label {unknown[0]}, which does not exist: the task has {known}."
+        )
+    return copied
 
 
 def _vote(trained: Trained, found: list[dict[str, Tensor]]) -> Tensor:
@@ -116,7 +158,7 @@ def _vote(trained: Trained, found: list[dict[str, Tensor]]) -> Tensor:
     votes: Tensor | None = None
     support: Tensor | None = None
     for (architecture, spec), member in zip(trained.deciders, found, strict=True):
-        decided = architecture.decode(member, spec)
+        decided = decided_by(architecture, spec, member)
         mine = torch.stack([decided == value for value in values]).to(torch.int16)
         mass = label_probabilities(member, spec, values)
         votes = mine if votes is None else votes + mine
@@ -157,8 +199,5 @@ def _postprocess(
         for name, values in maps.items()
     }
     cleaned = trained.architecture.postprocess(view, turned, spacing, trained.spec)
-    if tuple(cleaned.shape) != tuple(view.shape):
-        raise ContractError(
-            f"postprocess() returned shape {tuple(cleaned.shape)} for {tuple(view.shape)}."
-        )
-    return np.ascontiguousarray(turn.from_zyx(cleaned.to(torch.uint8).numpy()))
+    whole = checked_labels("postprocess", cleaned, trained.spec, tuple(view.shape))
+    return np.ascontiguousarray(turn.from_zyx(whole.numpy()))

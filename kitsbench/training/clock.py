@@ -67,6 +67,13 @@ class DeviceClock:
             self._harvest()
         return self._known
 
+    def alone(self) -> float:
+        """Seconds so far as well as they are known, of a device that may have failed."""
+        try:
+            return self.estimate()
+        except RuntimeError:  # after an error on a CUDA device every question to it raises
+            return self._known
+
     @property
     def last_step(self) -> float:
         """Seconds of the last step that is known."""

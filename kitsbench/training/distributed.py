@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kitsbench.errors import UsageError
+from kitsbench.errors import UsageError, telling
 from kitsbench.training.clock import DeviceClock
 
 PATIENCE = timedelta(hours=6)  # others wait while the first process scores whole volumes
@@ -42,6 +42,29 @@ def check_batch(batch: int, world_size: int, name: str) -> None:
             f"{name} trains with batches of {batch}, which {world_size} processes cannot share "
             f"evenly. Choose a --world-size that divides {batch}, or another --batch."
         )
+
+
+# What Gloo and NCCL say where the other end is gone, in small letters.
+LOST = (
+    "closed by peer",
+    "connection reset",
+    "broken pipe",
+    "remote process",
+    "socket",
+    "timed out",
+)
+
+
+def is_lost_connection(error: BaseException | None) -> bool:
+    """Whether an error means that another process of the team is gone.
+
+    It may have come up inside a hook of a plugin, and be the cause of the failure that names it.
+    """
+    while error is not None:
+        if isinstance(error, RuntimeError) and any(word in telling(error).lower() for word in LOST):
+            return True
+        error = error.__cause__
+    return False
 
 
 @dataclass(frozen=True)
@@ -242,7 +265,7 @@ class TeamClock:
 
     def __init__(self, clock: DeviceClock, team: Team):
         self._clock, self._team = clock, team
-        self._last_step = 0.0
+        self._last_step = self._known = 0.0
 
     def start(self) -> None:
         """Let this process's clock run."""
@@ -260,14 +283,18 @@ class TeamClock:
         """Seconds so far, after waiting for the devices."""
         return self._sum(self._clock.exact())
 
+    def alone(self) -> float:
+        """Seconds at the last time that all were asked: one that failed may never answer again."""
+        return self._known
+
     @property
     def last_step(self) -> float:
         """Seconds of the last step that is known, of all devices together."""
         return self._last_step
 
     def _sum(self, own: float) -> float:
-        spent, self._last_step = self._team.total(own, self._clock.last_step)
-        return spent
+        self._known, self._last_step = self._team.total(own, self._clock.last_step)
+        return self._known
 
 
 def team_clock(device: torch.device, seconds: float, team: Team) -> DeviceClock | TeamClock:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
+
+from kitsbench.errors import ContractError, shorten, telling
 
 Reason = Literal[
     "out-of-memory",
@@ -49,26 +52,55 @@ class TrialFailure(Exception):
         self.reason: Reason = reason
 
 
+class Terminated(SystemExit):
+    """The system told this process to end; a plugin's own ``SystemExit`` is another class."""
+
+    CODE: ClassVar[int] = 143
+
+    def __init__(self) -> None:
+        super().__init__(self.CODE)
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether a user or the system stops this process; foreign code may raise the same classes."""
+    if isinstance(error, KeyboardInterrupt):
+        # In a trial's process, where Ctrl-C is ignored, only its own code can have raised it.
+        return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    return isinstance(error, Terminated)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception means that memory ran out, on the device or the host."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     if isinstance(error, OSError):  # a mapped file, a new process
         return error.errno == errno.ENOMEM
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError) and any(
+        words in telling(error).lower() for words in OUT_OF_MEMORY
+    )
+
+
+def memory_trouble(error: BaseException) -> str:
+    """Sentence for a user about memory that ran out, which names whose memory it was."""
+    said = shorten(telling(error).partition(": ")[2], 300)
+    text = said.lower()
+    if "shm" in text or "shared memory" in text or "/torch_" in text:
+        return f"The shared memory of the machine (/dev/shm) ran out; make it larger: {said}"
+    if isinstance(error, (MemoryError, OSError)) or "cpuallocator" in text:
+        return f"The memory of the machine ran out: {said}"
+    return f"The memory of the device ran out: {said}"
 
 
 @contextmanager
 def plugin_code(hook: str) -> Iterator[None]:
-    """Turn any exception of a plugin's hook into a failure that names the hook."""
+    """Turn whatever a plugin's hook raises into a failure that names the hook."""
     try:
         yield
-    except (TrialFailure, KeyboardInterrupt):
+    except TrialFailure:
         raise
-    except Exception as error:
-        if is_out_of_memory(error):
+    except BaseException as error:  # a plugin may even call sys.exit()
+        if is_interruption(error) or is_out_of_memory(error):
             raise
-        text = str(error).strip().splitlines()
-        detail = f"{type(error).__name__}: {text[-1] if text else 'no message'}"
-        raise TrialFailure("plugin error", f"{hook}() raised {detail}") from error
+        if isinstance(error, ContractError):  # what it returned breaks a rule
+            raise TrialFailure("plugin error", shorten(str(error))) from error
+        raise TrialFailure("plugin error", f"{hook}() raised {telling(error)}") from error

@@ -305,10 +305,15 @@ class _Run:
         return Outcome(self.network, self.ledger, self.curve.rows)
 
     def spent(self) -> Ledger:
-        """The ledger of a training that did not reach its end, without asking the device."""
+        """The ledger of a training that did not reach its end, asking no device and nobody else.
+
+        Another process of the team may have failed, or waits in the middle of a step: to ask it
+        would wait for ever, or hide the error that ended this one.
+        """
         ledger = self.ledger
-        ledger.device_seconds = self.clock.estimate()
-        ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(self.job.device))
+        ledger.device_seconds = max(ledger.device_seconds, self.clock.alone())
+        with contextlib.suppress(RuntimeError):
+            ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(self.job.device))
         ledger.close(self.job.budget, self.price)
         self._close_stage()
         return ledger

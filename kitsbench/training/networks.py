@@ -25,6 +25,10 @@ def build_network(
     seed_everything(seed, 4, fold)
     with plugin_code("build"):
         network = architecture.build(spec)
+    if not isinstance(network, nn.Module):
+        raise TrialFailure(
+            "plugin error", f"build() returned a {type(network).__name__}, and no torch.nn.Module."
+        )
     return lay_out(network.to(device), spec, device)
 
 
@@ -67,10 +71,14 @@ def check_outputs(outputs: Mapping[str, Tensor], spec: Spec, batch: int) -> None
     TrialFailure
         A head is missing or has another shape.
     """
+    if not isinstance(outputs, Mapping):
+        raise TrialFailure("plugin error", "forward() returned no {head name: logits}.")
     for head in spec.heads:
         wanted = (batch, len(head.channels), *(() if head.kind == "scalar" else head.shape))
         if head.name not in outputs:
             raise TrialFailure("plugin error", f"forward() returned no head '{head.name}'.")
+        if not isinstance(outputs[head.name], Tensor):
+            raise TrialFailure("plugin error", f"forward() returned no tensor for '{head.name}'.")
         if tuple(outputs[head.name].shape) != wanted:
             raise TrialFailure(
                 "plugin error",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,12 @@ from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch
 from kitsbench.spec import Progress
 from kitsbench.training.curve import GRADIENT
-from kitsbench.training.failures import TrialFailure, is_out_of_memory, plugin_code
+from kitsbench.training.failures import (
+    TrialFailure,
+    is_out_of_memory,
+    memory_trouble,
+    plugin_code,
+)
 from kitsbench.training.job import Job
 from kitsbench.training.networks import check_outputs
 
@@ -86,7 +92,7 @@ def take_step(
         if not is_out_of_memory(error):
             raise
         # Some weights may have moved already, so the step cannot be taken again.
-        raise TrialFailure("out-of-memory", _first_line(error)) from error
+        raise TrialFailure("out-of-memory", memory_trouble(error)) from error
     mean = {name: sum(own[name] for own in found) / parts for name in found[0]}
     return {**mean, GRADIENT: norm}
 
@@ -112,14 +118,37 @@ def _backward(
         if where.step == 0:
             check_outputs(outputs, job.spec, job.recipe.batch // parts)
         with plugin_code("loss"):
-            loss, components = job.architecture.loss(outputs, targets, where, job.spec)
+            loss, components = checked_loss(
+                job.architecture.loss(outputs, targets, where, job.spec)
+            )
     with plugin_code("backward"):
         (job.team.whole_loss(loss, outputs) / parts).backward()
     return {"loss": loss.detach(), **components}
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or ["Memory ran out."])[0][:300]
+def checked_loss(answer: Any) -> tuple[Tensor, dict[str, Tensor | float]]:
+    """What a hook ``loss`` returned, if it is a number to minimise and its parts by name.
+
+    Raises
+    ------
+    TrialFailure
+        It is something else.
+    """
+    fits = isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], Mapping)
+    if not fits or not isinstance(answer[0], Tensor) or answer[0].numel() != 1:
+        raise TrialFailure(
+            "plugin error", "loss() returned no pair (scalar tensor, {part: value})."
+        )
+    loss, components = answer
+    for name, value in components.items():
+        number = isinstance(value, (int, float)) or (
+            isinstance(value, Tensor) and value.numel() == 1
+        )
+        if not isinstance(name, str) or not number:
+            raise TrialFailure(
+                "plugin error", f"loss() returned the part {name!r:.60}, which is no number."
+            )
+    return loss, dict(components)
 
 
 def clip_gradient(parameters: Sequence[nn.Parameter], largest: float | None) -> Tensor:

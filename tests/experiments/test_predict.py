@@ -20,9 +20,20 @@ def trial(finished) -> tuple[str, str]:
     return str(workdir), found["id"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own(plugin) -> tuple[str, ...]:
+    """The option that gives the plugin's file of architecture alpha."""
+    OWN[:] = ["--plugin", str(plugin("alpha", "Smallest"))]
+    return tuple(OWN)
+
+
+OWN: list[str] = []
+
+
 def predict(trial, images, out, *options):
     workdir, name = trial
-    done = call_kitsbench("predict", name[:10], *images, "-o", out, "--workdir", workdir, *options)
+    where = ("-o", out, "--workdir", workdir, *OWN)
+    done = call_kitsbench("predict", name[:10], *images, *where, *options)
     assert done.code == 0, done.err
     return [nibabel.load(path) for path in sorted(out.glob("*.nii.gz"))]
 
@@ -87,7 +98,7 @@ def test_an_architecture_stands_for_the_mean_of_its_trials(finished, unknown_sca
     from kitsbench.inference.native import decide_native
 
     _, workdir, done = finished
-    command = ["predict", "alpha", unknown_scan, "-o", tmp_path / "out", "--workdir", workdir]
+    command = ["predict", "alpha", unknown_scan, "-o", tmp_path / "out", "--workdir", workdir, *OWN]
     predicted = run_kitsbench(*command)
     assert predicted.code == 0, predicted.err
     assert "Mean of 4 trained networks of alpha" in predicted.err
@@ -99,7 +110,9 @@ def test_an_architecture_stands_for_the_mean_of_its_trials(finished, unknown_sca
     ids = [t["id"] for t in done.json["trials"] if t["architecture"] == "alpha"]
     total = 0
     for name in ids:
-        opened = open_trials([workdir / "trials" / name], torch.device("cpu"))
+        opened = open_trials(
+            [workdir / "trials" / name], torch.device("cpu"), plugins=[Path(OWN[1])]
+        )
         ((spacing,),) = [tuple(grids.values()) for grids in opened.spacings]
         case = load_case("patient", unknown_scan, None, spacing).case
         (predictor,) = opened.trained.predictors
@@ -117,7 +130,7 @@ def test_an_architecture_stands_for_the_mean_of_its_trials(finished, unknown_sca
 
 def test_folds_choose_among_the_networks_of_an_architecture(finished, unknown_scan, tmp_path):
     _, workdir, _ = finished
-    command = ["predict", "alpha", unknown_scan, "-o", tmp_path, "--workdir", workdir]
+    command = ["predict", "alpha", unknown_scan, "-o", tmp_path, "--workdir", workdir, *OWN]
     done = call_kitsbench(*command, "--folds", "1")
     assert done.code == 0, done.err
     assert "Mean of 2 trained networks" in done.err
@@ -132,7 +145,7 @@ def test_a_scan_that_was_trained_on_is_called_that(trial, finished, phantom, tmp
     _, workdir, _ = finished
     context = TrialRecord.read(workdir / "trials" / trial[1] / "trial.json").context
     seen, unseen = context.train_cases[0], context.test_cases[0]
-    command = ["predict", trial[1], "--workdir", workdir, "-o"]
+    command = ["predict", trial[1], "--workdir", workdir, *OWN, "-o"]
     warned = call_kitsbench(*command, tmp_path / "a", scan_of(phantom, seen))
     assert warned.code == 0
     assert "is a scan that the trial trained on" in " ".join(warned.err.split())
@@ -216,7 +229,35 @@ def test_mirroring_at_test_time_can_be_asked_for(trial, unknown_scan, tmp_path):
     assert (mirrored != plain).any()
 
 
-def test_trials_that_differ_in_more_than_fold_and_seed_are_not_averaged(finished):
+def test_no_file_that_a_trials_folder_names_is_run(trial, finished, phantom, own, tmp_path):
+    """Also not where everything else in the folder is in order."""
+    _, whole, _ = finished
+    workdir = shutil.copytree(whole, tmp_path / "work")
+    evil, file = tmp_path / "alpha.py", workdir / "trials" / trial[1] / "trial.json"
+    evil.write_text(f"open({str(tmp_path / 'run')!r}, 'w')\n" + Path(own[1]).read_text())
+    content = json.loads(file.read_text())
+    content["context"]["location"] = str(evil)
+    file.write_text(json.dumps(content))
+    command = ["predict", trial[1], scan_of(phantom), "-o", tmp_path / "out", "--workdir", workdir]
+    refused = call_kitsbench(*command)
+    assert refused.code == 2
+    assert "A file that a trial names is not run: give it with --plugin alpha.py" in refused.err
+    # One that is given has to be the one that was trained with, before anything of it is run.
+    other = call_kitsbench(*command, "--plugin", evil)
+    assert other.code == 2
+    assert "nothing of it was run" in other.err
+    assert not (tmp_path / "run").exists()
+    done = call_kitsbench(*command, *own)
+    assert done.code == 0, done.err
+    # A name is one of what is installed, whatever the folder says of where it is.
+    content["context"]["location"] = "unet3d"
+    file.write_text(json.dumps(content))
+    unknown = call_kitsbench(*command, "--overwrite")
+    assert unknown.code == 2
+    assert "there is no architecture 'alpha'" in unknown.err
+
+
+def test_trials_that_differ_in_more_than_fold_and_seed_are_not_averaged(finished, plugin):
     import torch
 
     from kitsbench.errors import UsageError
@@ -225,7 +266,11 @@ def test_trials_that_differ_in_more_than_fold_and_seed_are_not_averaged(finished
     _, workdir, done = finished
     first = {t["architecture"]: workdir / "trials" / t["id"] for t in done.json["trials"]}
     with pytest.raises(UsageError, match="architecture"):
-        open_trials(list(first.values()), torch.device("cpu"))
+        open_trials(
+            list(first.values()),
+            torch.device("cpu"),
+            plugins=[plugin("alpha", "Smallest"), plugin("beta", "Regions")],
+        )
 
 
 def test_a_damaged_scan_is_named_and_the_others_are_done(trial, phantom, tmp_path):
@@ -233,7 +278,7 @@ def test_a_damaged_scan_is_named_and_the_others_are_done(trial, phantom, tmp_pat
     bad = tmp_path / "bad.nii.gz"
     bad.write_bytes(b"no scan")
     done = call_kitsbench(
-        "predict", name, bad, scan_of(phantom), "-o", tmp_path / "out", "--workdir", workdir
+        "predict", name, bad, scan_of(phantom), "-o", tmp_path / "out", "--workdir", workdir, *OWN
     )
     assert done.code == 2
     assert "bad.nii.gz" in done.err
@@ -242,7 +287,7 @@ def test_a_damaged_scan_is_named_and_the_others_are_done(trial, phantom, tmp_pat
 
 def test_nothing_is_overwritten_without_being_asked(trial, phantom, tmp_path):
     workdir, name = trial
-    arguments = ["predict", name, scan_of(phantom), "-o", tmp_path, "--workdir", workdir]
+    arguments = ["predict", name, scan_of(phantom), "-o", tmp_path, "--workdir", workdir, *OWN]
     assert call_kitsbench(*arguments).code == 0
     refused = call_kitsbench(*arguments)
     assert refused.code == 2

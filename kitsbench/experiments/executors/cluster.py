@@ -110,24 +110,6 @@ def progress_file(task: TrialTask) -> Path:
     return task.folder.path / "progress.json"
 
 
-def absolute(task: TrialTask) -> TrialTask:
-    """The task with paths that mean the same in any folder."""
-
-    def whole(path: Any) -> Any:
-        return None if path is None else Path(path).resolve()
-
-    return replace(
-        task,
-        workdir=whole(task.workdir),
-        stores={grid: whole(folder) for grid, folder in task.stores.items()},
-        cases={
-            name: replace(case, image=whole(case.image), label=whole(case.label))
-            for name, case in task.cases.items()
-        },
-        members=tuple(absolute(member) for member in task.members),
-    )
-
-
 @dataclass(frozen=True)
 class Ended:
     """How a piece of work ended: what it returned, or None and why it did not."""
@@ -195,7 +177,7 @@ class ClusterExecutor:
         KeyboardInterrupt
             The user stopped; what was queued or ran is cancelled and can be resumed.
         """
-        waiting = [(absolute(replace(task, threads=self.threads)), 1) for task in tasks]
+        waiting = [(replace(task, threads=self.threads).absolute(), 1) for task in tasks]
         try:
             while waiting or self._running:
                 free = len(waiting) if self.jobs is None else self.jobs - len(self._running)

@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from kitsbench.errors import DataError
+from kitsbench.experiments.records import PENDING, Status
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.watchdog import hung, stalled
+from kitsbench.training.failures import Reason
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Event:
     Parameters
     ----------
     task : TrialTask
-    kind : {"started", "progress", "retried", "finished", "failed", "taken"}
+    kind : {"started", "progress", "retried", "finished", "failed", "taken", "lost"}
     stage : str
         ``train`` or ``score``, for progress.
     fraction : float
@@ -44,21 +47,34 @@ class Executor(Protocol):
 
 
 def mark_killed(task: TrialTask, message: str) -> None:
+    """Record a trial that was ended from outside, unless it has recorded how it ended."""
+    mark_failed(task, "killed", message)
+
+
+def mark_failed(task: TrialTask, reason: Reason, message: str) -> None:
     """Record a trial that ended without a word, unless it has recorded how it ended."""
     folder = task.folder
-    if folder.read_status().ended:
+    if _status(task).ended:
         return
     if hung(folder.hang):
         folder.try_status("failed", "timeout", stalled(task.stall))
     else:
-        folder.try_status("failed", "killed", message)
+        folder.try_status("failed", reason, message)
 
 
 def ending(task: TrialTask) -> Event | None:
     """The event that a trial's ``status.json`` tells, or None while it says nothing final."""
-    status = task.folder.read_status()
+    status = _status(task)
     if status.status == "finished":
         return Event(task, "finished")
     if status.status == "failed":
         return Event(task, "failed", message=f"{status.reason}: {status.message}")
     return None
+
+
+def _status(task: TrialTask) -> Status:
+    """What ``status.json`` says; nothing where foreign code has spoilt it while it ran."""
+    try:
+        return task.folder.read_status()
+    except DataError:
+        return PENDING

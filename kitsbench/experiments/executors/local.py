@@ -2,7 +2,9 @@
 
 A process of its own means that a trial cannot take the others along when it runs out of memory,
 and that its exit frees the device. Processes are forked from a server that has imported torch
-already, so that starting one takes no time; where that is not possible they are spawned.
+already, so that starting one takes no time; where that is not possible they are spawned. What a
+trial starts ends with it (:mod:`kitsbench.keeper` says on which systems), and this process ends
+what says nothing any more, was suspended, or lingers when it has said its last word.
 """
 
 from __future__ import annotations
@@ -10,46 +12,51 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 
-from kitsbench.experiments.executors.events import Event, Notify, ending, mark_killed
+from kitsbench.experiments.executors.events import Event, Notify, ending, mark_failed, mark_killed
 from kitsbench.experiments.machines.environment import device_class
 from kitsbench.experiments.trial.folder import TrialFolder
+from kitsbench.experiments.trial.lease import STALE_AFTER
+from kitsbench.experiments.trial.log import keep_short
 from kitsbench.experiments.trial.run import run_trial
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.isolation import (
-    IsolatedFailure,
-    call_isolated,
-    die_with_parent,
-    exit_text,
-    process_context,
-)
+from kitsbench.experiments.trial.watchdog import stalled
+from kitsbench.isolation import IsolatedFailure, call_isolated, exit_text
+from kitsbench.keeper import speak_plainly
+from kitsbench.kept import Kept, start_kept
+from kitsbench.messages import Outbox, from_json, to_json
 from kitsbench.training.device_speed import device_speed
-from kitsbench.training.failures import Reason
+from kitsbench.training.failures import Reason, Terminated
 
 REPORT_EVERY = 0.2  # seconds between two reports of a trial
+LOOK_EVERY = 1.0  # seconds between two looks at what a trial is up to
+STOPPED_FOR = 10.0  # seconds after which a suspended trial is ended
+LINGER = 5.0  # seconds that a trial may take after its last word
+TAKE_LEAVE = 5.0  # seconds in which a trial that is told to end may say so
 
 
 @dataclass
 class _Running:
     task: TrialTask
-    process: BaseProcess
-    pipe: Connection
+    kept: Kept
     slot: int
     deadline: float | None
     stopped: tuple[Reason, str] | None = None
     outcome: str | None = None
     peak: int = 0
+    # Seconds, by the looks of this process: one that was suspended itself has not looked.
+    silent: float = 0.0
+    suspended: float = 0.0
+    lingering: float = 0.0
+    looked: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -79,13 +86,12 @@ class LocalExecutor:
         KeyboardInterrupt
             The user stopped; trials that were running are marked as killed and can be resumed.
         """
-        context = process_context()
         waiting = list(tasks)
         self._calibrate(waiting)
         try:
             while waiting or self._running:
                 while waiting and len(self._running) < len(self.slots):
-                    self._start(context, waiting.pop(0), notify)
+                    self._start(waiting.pop(0), notify)
                 self._listen(notify)
         except BaseException:
             self._stop_all()
@@ -101,35 +107,33 @@ class LocalExecutor:
             with contextlib.suppress(IsolatedFailure):
                 call_isolated(calibrate, name, self.threads, folder)
 
-    def _start(self, context: Any, task: TrialTask, notify: Notify) -> None:
+    def _start(self, task: TrialTask, notify: Notify) -> None:
         used = {running.slot for running in self._running}
         slot = next(index for index in range(len(self.slots)) if index not in used)
         devices = tuple(self.slots[slot])
         task = replace(task, device=devices[0], devices=devices, threads=self.threads)
-        ours, theirs = context.Pipe(duplex=False)
         # No daemon: a trial on several devices starts processes of its own.
-        process = context.Process(target=_child, args=(task, theirs))
-        process.start()
-        # As long as this process has the sending end too, a trial's end is no end of its pipe.
-        theirs.close()
+        kept = start_kept(_child, task)
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        self._running.append(_Running(task, process, ours, slot, deadline))
+        self._running.append(_Running(task, kept, slot, deadline))
         notify(Event(task, "started"))
 
     def _listen(self, notify: Notify) -> None:
         """Pass on what the trials report, and stop those that spend too much."""
-        sources = [r.pipe for r in self._running] + [r.process.sentinel for r in self._running]
         # Not for ever: a trial that is silent may still use too much memory or time.
-        wait(sources, timeout=0.25)
+        wait([source for r in self._running for source in r.kept.sources()], timeout=0.25)
         for running in list(self._running):
             # Asked before the pipe is emptied: what a trial sent before it ended is then in there.
             # The other way round its last word might come in between and be lost.
-            ended = not running.process.is_alive()
-            for stage, fraction in _messages(running):
-                if stage == "end":
-                    running.outcome = str(fraction)
-                else:
-                    notify(Event(running.task, "progress", stage, float(fraction)))
+            ended = running.kept.ended()
+            for message in running.kept.inbox.take():
+                running.silent = 0.0
+                found = from_json(message)
+                if "end" in found:
+                    running.outcome = str(found["end"])
+                elif found.get("stage") in ("train", "score"):
+                    stage, fraction = str(found["stage"]), float(found.get("fraction", 0.0))
+                    notify(Event(running.task, "progress", stage, fraction))
             if ended:
                 self._running.remove(running)
                 notify(_ending(running))
@@ -137,36 +141,44 @@ class LocalExecutor:
                 self._guard(running)
 
     def _guard(self, running: _Running) -> None:
-        """Stop a trial that exceeds its memory or its time."""
+        """Stop a trial that exceeds its memory or its time, or from which nothing more comes."""
         if running.deadline is not None and time.monotonic() > running.deadline:
             running.stopped = ("timeout", f"It ran longer than {self.timeout:g} s of wall time.")
         limit = running.task.max_memory
         if limit is not None and running.task.device == "cpu":
-            with contextlib.suppress(psutil.Error):
-                own = psutil.Process(running.process.pid)
-                # The limit is for each process, since each has a device of its own; the largest
-                # counts.
-                team = own.children(recursive=True) if len(running.task.devices) > 1 else []
-                running.peak = max(each.memory_info().rss for each in (own, *team))
-            if running.peak > limit:
-                running.stopped = (
-                    "out-of-memory",
-                    f"It used {running.peak / 2**30:.2f} GiB; --max-memory allows "
-                    f"{limit / 2**30:.2f} GiB.",
-                )
+            self._weigh(running, limit)
+        passed = time.monotonic() - running.looked
+        if passed >= LOOK_EVERY:
+            running.looked += passed
+            _look(running, min(passed, 2 * LOOK_EVERY))
         if running.stopped is not None:
             # No politer signal: Python would handle it after the call that hangs.
-            running.process.kill()
+            running.kept.kill()
+
+    def _weigh(self, running: _Running, limit: int) -> None:
+        with contextlib.suppress(psutil.Error):
+            own = psutil.Process(running.kept.pid or running.kept.process.pid)
+            # The limit is for each process, since each has a device of its own; the largest
+            # counts.
+            team = own.children(recursive=True) if len(running.task.devices) > 1 else []
+            running.peak = max(each.memory_info().rss for each in (own, *team))
+        if running.peak > limit:
+            running.stopped = (
+                "out-of-memory",
+                f"It used {running.peak / 2**30:.2f} GiB; --max-memory allows "
+                f"{limit / 2**30:.2f} GiB.",
+            )
 
     def _stop_all(self) -> None:
         # All at once, so that they take their leave in the same five seconds.
         for running in self._running:
-            running.process.terminate()
+            running.kept.terminate()
+        end = time.monotonic() + TAKE_LEAVE
         for running in self._running:
-            running.process.join(5)
-            if running.process.is_alive():
-                running.process.kill()
-                running.process.join()
+            while not running.kept.ended() and time.monotonic() < end:
+                list(running.kept.inbox.take())  # a full pipe would make it wait
+                wait(running.kept.sources(), timeout=0.1)
+            running.kept.close()
             mark_killed(running.task, "It was interrupted; the same command goes on from there.")
         self._running.clear()
 
@@ -177,30 +189,55 @@ def calibrate(device: str, threads: int, folder: Path) -> None:
     device_speed(found, device_class(found, threads), threads, folder)
 
 
-def _messages(running: _Running) -> Iterator[tuple[str, Any]]:
-    """Everything that a trial has sent so far; a broken pipe means that it ended."""
-    try:
-        while running.pipe.poll():
-            yield running.pipe.recv()
-    except (EOFError, OSError):
-        return
+def _look(running: _Running, passed: float) -> None:
+    """See whether a trial has anything to do still, and cut its log."""
+    keep_short(running.task.folder.log)
+    running.silent += passed
+    running.suspended = running.suspended + passed if running.kept.is_stopped() else 0.0
+    if running.outcome is not None:
+        running.lingering += passed
+    if running.suspended > STOPPED_FOR:
+        running.stopped = (
+            "killed",
+            f"Its process was suspended (SIGSTOP) for {STOPPED_FOR:g} s, and was ended; the same "
+            "command goes on from its last checkpoint.",
+        )
+    elif running.lingering > LINGER:
+        running.kept.kill()  # it has said how it ended
+    # The trial's own watchdog comes first, unless foreign code has switched it off. Before it
+    # begins, a trial may have to wait for a lease to go stale.
+    elif running.silent > 1.5 * running.task.stall + 2 * STALE_AFTER:
+        running.stopped = ("timeout", stalled(running.task.stall))
 
 
 def _ending(running: _Running) -> Event:
     """How a process ended, in words; a trial that died without a word is marked here."""
-    running.process.join()
-    task, code = running.task, running.process.exitcode
+    running.kept.close()
+    task, code = running.task, running.kept.code
+    keep_short(task.folder.log)
     # One that was stopped while it took its leave has said how it ended.
-    said = running.outcome is not None or task.folder.read_status().status == "finished"
+    known = ending(task)
+    said = running.outcome is not None or (known is not None and known.kind == "finished")
     if running.stopped is not None and not said:
         task.folder.try_status("failed", *running.stopped)
         return Event(task, "failed", message=": ".join(running.stopped))
-    if running.outcome == "taken":
-        return Event(task, "taken", message="another process works on it")
+    if running.outcome in ("taken", "lost"):
+        return Event(task, running.outcome, message=WORDS[running.outcome])
     message = f"Its process ended with {exit_text(code)}."
-    mark_killed(task, message)
+    reason: Reason = "killed"
+    if running.outcome is None and code is not None and code >= 0 and code != Terminated.CODE:
+        # Nobody ends a process from outside with an exit code; what ran in it has done that.
+        reason = "plugin error"
+        message = f"Its code ended the process with {exit_text(code)} in the middle of the trial."
+    mark_failed(task, reason, message)
     # A full disk keeps even that from being written down.
-    return ending(task) or Event(task, "failed", message=f"killed: {message} {_last_line(task)}")
+    return ending(task) or Event(task, "failed", message=f"{reason}: {message} {_last_line(task)}")
+
+
+WORDS = {
+    "taken": "another process works on it",
+    "lost": "its lease.json was removed or replaced while it ran, by no other run",
+}
 
 
 def _last_line(task: TrialTask) -> str:
@@ -212,13 +249,14 @@ def _last_line(task: TrialTask) -> str:
     return lines[-1] if lines else ""
 
 
-def _child(task: TrialTask, pipe: Connection) -> None:
+def _child(outbox: Outbox, task: TrialTask) -> None:
     """Body of a trial's process."""
-    die_with_parent()
     # Ctrl-C reaches the whole group; the parent decides what becomes of the trials.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # As an exception, so that the trial says how it ended and gives its lease up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _terminate)
     folder: TrialFolder = task.folder
     # Without a log, on a full disk or in a folder that is not ours, the trial still says why.
     with contextlib.suppress(OSError):
@@ -226,6 +264,7 @@ def _child(task: TrialTask, pipe: Connection) -> None:
         with open(folder.log, "a", encoding="utf-8", errors="replace") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
+        speak_plainly()
     # Steps may take a millisecond. A pipe that is full would make the trial wait for its parent.
     last = 0.0
 
@@ -233,6 +272,10 @@ def _child(task: TrialTask, pipe: Connection) -> None:
         nonlocal last
         if time.monotonic() - last >= REPORT_EVERY:
             last = time.monotonic()
-            pipe.send((stage, fraction))
+            outbox.drop(to_json(stage=stage, fraction=fraction))
 
-    pipe.send(("end", run_trial(task, report)))
+    outbox.send(to_json(end=run_trial(task, report)))
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated

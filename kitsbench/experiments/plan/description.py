@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kitsbench import __version__
@@ -26,7 +25,7 @@ from kitsbench.experiments.records import (
 from kitsbench.experiments.trial.folder import now
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import digest
-from kitsbench.isolation import IsolatedFailure, call_isolated
+from kitsbench.isolation import IsolatedFailure, call_isolated, each_isolated
 from kitsbench.registry import load
 from kitsbench.spec import Spec, Task
 from kitsbench.training.meta import count_cost
@@ -126,10 +125,9 @@ def describe_entrants(
         Gets (what, done, total).
     """
     rows = []
-    with ThreadPoolExecutor(jobs) as pool:  # of threads that wait for processes
-        for row in pool.map(lambda entrant: describe_entrant(entrant, folder), entrants):
-            rows.append(row)
-            count("architectures examined", len(rows), len(entrants))
+    for row in each_isolated(lambda entrant: describe_entrant(entrant, folder), entrants, jobs):
+        rows.append(row)
+        count("architectures examined", len(rows), len(entrants))
     return _with_members(rows)
 
 

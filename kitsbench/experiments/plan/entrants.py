@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
-from kitsbench.architecture import Setting, configure
-from kitsbench.errors import ContractError, KitsbenchError, UsageError
+from kitsbench.architecture import Architecture, Setting, configure
+from kitsbench.errors import ContractError, UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import Resolved
 from kitsbench.experiments.plan.entrant import Entrant
+from kitsbench.isolation import IsolatedFailure, each_isolated
+from kitsbench.plugins_apart import AT_ONCE, asked, check_spec, introduce, introduce_each
 from kitsbench.recipe import Recipe
-from kitsbench.registry import (
-    RegisteredArchitecture,
-    discover,
-    display_name,
-    load,
-    parse_request,
-)
-from kitsbench.spec import Labels, Task
+from kitsbench.registry import RegisteredArchitecture, discover, name_with, parse_request
+from kitsbench.spec import Labels, Spec, Task
 from kitsbench.training.distributed import check_batch
 from kitsbench.training.recipes import at_size
 
 Spacing = tuple[float, float, float]
+Known = dict[str, RegisteredArchitecture]  # {what was asked for: what its plugin declares}
 
 
-def read_names(request: Request) -> list[tuple[str, dict[str, Setting]]]:
+def read_names(
+    request: Request, known: Known | None = None
+) -> list[tuple[str, dict[str, Setting]]]:
     """Names and settings that were asked for, each found and with settings that it has.
 
     Needs no data, so that a typing error is told before any are made.
+
+    Parameters
+    ----------
+    request : Request
+    known : dict, optional
+        Takes what the plugins declare, so that each is imported, in a process of its own, once.
 
     Raises
     ------
@@ -36,32 +42,41 @@ def read_names(request: Request) -> list[tuple[str, dict[str, Setting]]]:
         An architecture is unknown, two have one name, a setting is wrong, or nothing was asked
         for.
     """
-    asked = [parse_request(text) for text in request.architectures]
+    named = [parse_request(text) for text in request.architectures]
     if request.all_installed:
-        named = {name for name, _ in asked}
-        asked += [(entry.name, {}) for entry in discover() if entry.name not in named]
-    if not asked:
+        others = {name for name, _ in named}
+        named += [(entry.name, {}) for entry in discover() if entry.name not in others]
+    if not named:
         raise UsageError(
             "No architecture was named. Name some (see `kitsbench list`), or say --all."
         )
     locations: dict[str, str] = {}
-    for name, settings in asked:
-        registered = load(name)
+    known = {} if known is None else known
+    missing = list(dict.fromkeys(name for name, _ in named if name not in known))
+    known.update(zip(missing, introduce_each(missing), strict=True))
+    for name, settings in named:
+        registered = known[name]
         other = locations.setdefault(registered.name, registered.location)
         if other != registered.location:
             raise UsageError(
                 f"{other} and {registered.location} would both be called '{registered.name}'; give "
                 "one of the files another name."
             )
-        if registered.instance is not None:
-            configure(registered.architecture, settings)
-    return [(name, dict(settings)) for name, settings in asked]
+        if registered.configurable is not None:
+            configure(registered.configurable, settings)
+    return [(name, dict(settings)) for name, settings in named]
 
 
 def choose_entrants(
-    request: Request, resolved: Resolved, labels: Labels, median: Spacing | None = None
+    request: Request,
+    resolved: Resolved,
+    labels: Labels,
+    median: Spacing | None = None,
+    known: Known | None = None,
 ) -> list[Entrant]:
     """Configure every architecture that was asked for, and the members of ensembles.
+
+    Their plugins are asked in processes of their own; what they do there is a row.
 
     Parameters
     ----------
@@ -71,21 +86,26 @@ def choose_entrants(
         The dataset's.
     median : (float, float, float), optional
         The dataset's median voxel size in mm, for recipes that name no other.
+    known : dict, optional
+        What the plugins declare, as far as they have been imported.
 
     Raises
     ------
     UsageError
         An architecture is unknown, a setting is wrong, or nothing was asked for.
     """
+    known = {} if known is None else known
+    plan = _Plan(request, resolved, labels, median, known)
     entrants: dict[str, Entrant] = {}
-    for name, settings in read_names(request):
-        entrant = _configure(name, settings, request, resolved, labels, median)
+    for entrant in each_isolated(plan.configured, read_names(request, known), AT_ONCE):
         entrants.setdefault(entrant.name, entrant)
-    for entrant in list(entrants.values()):
-        for member in entrant.spec.members if entrant.spec else ():
-            own = dict(member.config)
-            found = _configure(member.architecture, own, request, resolved, labels, median)
-            entrants.setdefault(found.name, replace(found, asked=False))
+    members = [
+        (member.architecture, dict(member.config))
+        for entrant in list(entrants.values())
+        for member in (entrant.spec.members if entrant.spec else ())
+    ]
+    for found in each_isolated(plan.configured, members, AT_ONCE):
+        entrants.setdefault(found.name, replace(found, asked=False))
     if request.tta is not None:
         for entrant in list(entrants.values()):
             other = _with_tta(entrant, entrants, request.tta) if entrant.asked else None
@@ -123,40 +143,71 @@ def _with_tta(entrant: Entrant, entrants: Mapping[str, Entrant], tta: str) -> En
     )
 
 
-def _configure(
-    name: str,
-    settings: dict[str, Setting],
-    request: Request,
-    resolved: Resolved,
-    labels: Labels,
-    median: Spacing | None,
-) -> Entrant:
-    registered = load(name)
-    if registered.instance is None:
-        return Entrant(
-            registered.name, registered, error=f"{registered.status}: {registered.error}"
-        )
-    size = resolved.size
-    # What the size sets anyway is no part of a name, what differs from it is.
-    shown = display_name(name, settings, size)
-    architecture = registered.architecture
-    own_size = settings.get("size")
-    config = configure(architecture, {"size": size, **settings})
-    try:
-        entrant = _with_recipe(shown, registered, config, request, resolved, labels, median)
-        entrant = entrant if own_size is None else _size_members(entrant, own_size)
-        members = entrant.spec.members if entrant.spec else ()
-        names = [display_name(member.architecture, dict(member.config), size) for member in members]
-        return replace(entrant, members=tuple(names))
-    except UsageError:
-        raise
-    except Exception as error:
-        text = (
-            f"{type(error).__name__}: {error}"
-            if not isinstance(error, KitsbenchError)
-            else str(error)
-        )
-        return Entrant(shown, registered, error=f"broken: {text}")
+@dataclass(frozen=True)
+class _Plan:
+    """What decides how an architecture takes part."""
+
+    request: Request
+    resolved: Resolved
+    labels: Labels
+    median: Spacing | None
+    known: Known
+
+    def configured(self, asked_for: tuple[str, dict[str, Setting]]) -> Entrant:
+        """Configure an architecture; one whose plugin fails is an entrant with an error."""
+        name, settings = asked_for
+        registered = self._introduced(name)
+        if registered.configurable is None:
+            return Entrant(registered.name, registered, error=_row(registered))
+        size = self.resolved.size
+        # What the size sets anyway is no part of a name, what differs from it is.
+        shown = name_with(registered, settings, size)
+        config = configure(registered.configurable, {"size": size, **settings})
+        try:
+            spec, recipe, notes = asked(
+                registered.location,
+                registered.source_hash,
+                propose,
+                shown,
+                config,
+                self.request.recipe == "paper",
+                dict(self.request.overrides),
+                self.resolved.matched,
+                self.labels,
+                self.median,
+            )
+            entrant = Entrant(shown, registered, check_spec(spec), recipe, notes=notes)
+            own_size = settings.get("size")
+            entrant = entrant if own_size is None else _size_members(entrant, own_size)
+            return replace(entrant, members=self._named_members(entrant))
+        except (IsolatedFailure, ContractError, UsageError) as error:
+            # Its settings were read before, so what is wrong here is the plugin.
+            return Entrant(shown, registered, error=f"plugin error: {error}")
+
+    def _named_members(self, entrant: Entrant) -> tuple[str, ...]:
+        """Display names of an ensemble's members.
+
+        Raises
+        ------
+        UsageError
+            A member is not installed, or has no such setting.
+        """
+        names = []
+        for member in entrant.spec.members if entrant.spec else ():
+            registered, config = self._introduced(member.architecture), dict(member.config)
+            names.append(name_with(registered, config, self.resolved.size))
+        return tuple(names)
+
+    def _introduced(self, name: str) -> RegisteredArchitecture:
+        if name not in self.known:
+            self.known[name] = introduce(name)
+        return self.known[name]
+
+
+def _row(registered: RegisteredArchitecture) -> str:
+    """Why a plugin cannot take part, under the words that tables use."""
+    status = "plugin error" if registered.status == "broken" else registered.status
+    return f"{status}: {registered.error}"
 
 
 def _size_members(entrant: Entrant, size: Setting) -> Entrant:
@@ -169,28 +220,51 @@ def _size_members(entrant: Entrant, size: Setting) -> Entrant:
     return replace(entrant, spec=replace(entrant.spec, members=members))
 
 
-def _with_recipe(
+def propose(
+    architecture: Architecture,
     shown: str,
-    registered: RegisteredArchitecture,
     config: Mapping[str, Setting],
-    request: Request,
-    resolved: Resolved,
+    paper: bool,
+    overrides: Mapping[str, Any],
+    shared: Recipe,
     labels: Labels,
     median: Spacing | None,
-) -> Entrant:
-    architecture = registered.architecture
-    shared = resolved.matched
-    spec = architecture.spec(config, task_of(shared, labels))
-    if request.recipe == "matched":
-        return Entrant(shown, registered, spec, shared)
-    paper = architecture.spec(config, Task(labels))
+) -> tuple[Spec, Recipe, tuple[str, ...]]:
+    """What a configured architecture trains, by which recipe, and notes for the report.
+
+    Calls the plugin, so it belongs into a process of its own.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    shown : str
+        Its display name.
+    config : mapping
+    paper : bool
+        Whether it trains by its paper's recipe, instead of the shared one.
+    overrides : mapping
+        Of the recipe, from the command line.
+    shared : Recipe
+    labels : tuple of (str, int)
+    median : (float, float, float) or None
+        The dataset's median voxel size in mm.
+
+    Raises
+    ------
+    ContractError
+        It has no recipe of its paper, or its spec is none.
+    """
+    spec = check_spec(architecture.spec(config, task_of(shared, labels)))
+    if not paper:
+        return spec, shared, ()
+    own = check_spec(architecture.spec(config, Task(labels)))
     if spec.members:
         # What its members were trained by stands in their own recipes.
-        return Entrant(shown, registered, paper, paper.paper or replace(shared, name="members"))
-    if paper.paper is None:
+        return own, own.paper or replace(shared, name="members"), ()
+    if own.paper is None:
         raise ContractError(f"{shown} has no paper recipe; use --recipe matched.")
-    given = {"patch": paper.paper.patch or paper.grids[0].shape, **request.overrides}
-    recipe, notes = replace(paper.paper, **given), []
+    given = {"patch": own.paper.patch or own.grids[0].shape, **overrides}
+    recipe, notes = replace(own.paper, **given), []
     if isinstance(recipe.spacing, str) and median is not None:
         if recipe.spacing == "native":
             notes.append(
@@ -198,11 +272,11 @@ def _with_recipe(
                 f"{'x'.join(f'{edge:g}' for edge in median)} mm."
             )
         recipe = replace(recipe, spacing=median)
-    recipe, note = at_size(recipe, str(config["size"]), request.overrides)
+    recipe, note = at_size(recipe, str(config["size"]), overrides)
     notes += [note] if note else []
     # Patch and spacing decide how deep a network can be, so the one that is trained is described.
-    spec = architecture.spec(config, task_of(recipe, labels))
-    return Entrant(shown, registered, spec, recipe, notes=tuple(notes))
+    spec = check_spec(architecture.spec(config, task_of(recipe, labels)))
+    return spec, recipe, tuple(notes)
 
 
 def check_batches(entrants: Sequence[Entrant], world_size: int) -> None:

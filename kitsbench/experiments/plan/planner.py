@@ -170,7 +170,7 @@ class Planner:
             max_memory=self.request.max_memory,
             stall=self.request.stall,
             members=tuple(members),
-        )
+        ).absolute()
 
     def _foreground(self, entrant: Entrant, fold: int) -> dict[str, float]:
         """HU statistics of the foreground of the training cases; test cases stay unseen."""

@@ -105,6 +105,13 @@ class Lease:
         if self._lost.is_set():
             raise LeaseTaken(self.file.parent.name)
 
+    def is_anothers(self) -> bool:
+        """Whether a living process other than this one holds the lease by now."""
+        found = _read(self.file)
+        if found is None or (_parse(found) or {}).get("pid") == os.getpid():
+            return False
+        return not self._is_ours() and _is_alive(self.file, found)
+
     def _content(self, beat: int) -> bytes:
         own = {"machine": machine(), "host": socket.gethostname(), "pid": os.getpid()}
         born = _born(os.getpid())
@@ -166,8 +173,8 @@ def _is_alive(file: Path, found: bytes) -> bool:
     holder = _parse(found)
     if holder is not None and holder.get("machine") == machine():
         # Numbers of processes are given out again; a namesake was born at another time.
-        pid = int(holder.get("pid", 0))
-        return psutil.pid_exists(pid) and holder.get("born") == _born(pid)
+        pid = holder.get("pid")
+        return isinstance(pid, int) and _lives(pid) and holder.get("born") == _born(pid)
     # Elsewhere, or a file that cannot be read: what counts is whether it changes, by a clock that
     # nobody sets.
     end = time.monotonic() + STALE_AFTER
@@ -178,6 +185,16 @@ def _is_alive(file: Path, found: bytes) -> bool:
         if now != found:
             return now is not None
     return False
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is there, and not only its exit code, which nobody has asked for yet."""
+    try:
+        return pid > 0 and bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:  # another user's
+        return True
 
 
 def _born(pid: int) -> int | None:

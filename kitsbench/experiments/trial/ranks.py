@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from kitsbench.isolation import die_with_parent, exit_text, process_context
-from kitsbench.training.distributed import SOLO, Team, join_team
+from kitsbench.training.distributed import SOLO, Team, is_lost_connection, join_team
 from kitsbench.training.failures import Reason, TrialFailure
 
 LAST_WORDS = 5.0  # seconds in which another process may say why it ended
@@ -62,10 +63,10 @@ def open_team(
         try:
             with join_team(0, len(devices), torch.device(devices[0]), meeting) as team:
                 yield team
-        except TrialFailure:
-            raise
         except Exception as error:
-            # Usually the connection to another process broke, which knows better what happened.
+            if not is_lost_connection(error):
+                raise  # its own: the others only see that it is gone
+            # Another process has ended, and knows better what happened.
             raise _reason(others) or error from error
         finally:
             for process, pipe in others:
@@ -77,10 +78,12 @@ def open_team(
 
 def _reason(others: list[tuple[Any, Connection]]) -> TrialFailure | None:
     """Why another process ended, if one did."""
-    wait([pipe for _, pipe in others], timeout=LAST_WORDS)
-    for _, pipe in others:
-        with contextlib.suppress(EOFError, OSError):
-            if pipe.poll():
+    left, end = [pipe for _, pipe in others], time.monotonic() + LAST_WORDS
+    while left and (ready := wait(left, timeout=max(end - time.monotonic(), 0))):
+        for pipe in ready:
+            assert isinstance(pipe, Connection)
+            left.remove(pipe)
+            with contextlib.suppress(EOFError, OSError):  # ended without a word, or lost another
                 return TrialFailure(*pipe.recv())
     for process, _ in others:
         if process.exitcode not in (None, 0):
@@ -104,5 +107,6 @@ def _rank(
         with join_team(rank, len(devices), torch.device(devices[rank]), meeting) as team:
             body(task, rank, team)
     except BaseException as error:
-        pipe.send(explain(error))
+        if not is_lost_connection(error):
+            pipe.send(explain(error))
         raise

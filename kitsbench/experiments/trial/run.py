@@ -11,6 +11,8 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ import torch
 from torch import nn
 
 from kitsbench.data.preparation.store import PreparedStore
-from kitsbench.errors import ContractError, DataError
+from kitsbench.errors import ContractError, DataError, KitsbenchError, shorten, telling
 from kitsbench.experiments.machines.environment import (
     describe_environment,
     device_class,
@@ -34,9 +36,16 @@ from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import Beat, load_members, make_trained, plugin_of
 from kitsbench.experiments.trial.watchdog import Watchdog
 from kitsbench.files import disk_trouble
+from kitsbench.module_search import INSTALLED, STANDARD
 from kitsbench.training.device_speed import device_speed
 from kitsbench.training.distributed import Team
-from kitsbench.training.failures import Reason, TrialFailure, is_out_of_memory
+from kitsbench.training.failures import (
+    Reason,
+    TrialFailure,
+    is_interruption,
+    is_out_of_memory,
+    memory_trouble,
+)
 from kitsbench.training.job import Job, Outcome
 from kitsbench.training.ledger import Ledger
 from kitsbench.training.loop import train
@@ -50,16 +59,20 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
     ----------
     task : TrialTask
     report : callable
-        Called with the stage (``train``, ``score``) and its progress.
+        Called with the stage (``train``, ``score``) and its progress, and with the stage ``beat``
+        in between.
 
     Returns
     -------
     str
-        ``finished``, ``failed``, or ``taken`` when another process works on it.
+        ``finished``, ``failed``, ``taken`` when another process works on it, or ``lost`` when its
+        lease went away and nobody else has it.
     """
-    folder = task.folder
+    folder, process, home = task.folder, os.getpid(), _working_directory()
+    held: Lease | None = None
     try:
         with folder.lease() as lease:
+            held = lease
             if folder.read_status().status == "finished":
                 return "finished"
 
@@ -69,14 +82,21 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
 
             with Watchdog(task.stall, folder.hang, give_up) as watchdog:
 
-                def progress(stage: str, fraction: float) -> None:
+                def beat() -> None:
+                    if os.getpid() != process:
+                        os._exit(0)  # forked by the plugin's code: the trial has one process
                     watchdog.beat()
-                    lease.check()
-                    report(stage, fraction)
+                    _check_place(home)
+                    report("beat", 0.0)
 
-                return _attempt(task, progress, watchdog.beat, lease)
+                def progress(stage: str, fraction: float) -> None:
+                    report(stage, fraction)
+                    beat()
+                    lease.check()
+
+                return _attempt(task, progress, beat, lease)
     except LeaseTaken:
-        return "taken"
+        return "taken" if held is None or held.is_anothers() else "lost"
     except OSError as error:  # the lease itself could not be written
         folder.try_status("failed", *explain(error))
         traceback.print_exc(file=sys.stderr)
@@ -89,6 +109,7 @@ def _attempt(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> str:
         task.trial.write(folder.trial)
         folder.set_status("running")
         _run(task, report, beat)
+        beat()
         folder.set_status("finished")
         return "finished"
     except LeaseTaken:
@@ -104,22 +125,62 @@ def _attempt(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> str:
         return "failed"
 
 
+def _working_directory() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return None
+
+
+def _check_place(home: str | None) -> None:
+    now = _working_directory()
+    if now != home:
+        raise TrialFailure(
+            "plugin error",
+            f"its code changed the working directory to {now}. Leave it as it is, and build paths "
+            "from __file__.",
+        )
+
+
 def explain(error: BaseException) -> tuple[Reason, str]:
     """Reason and one sentence for an exception that ended a trial."""
+    reason, message = _explain(error)
+    return reason, shorten(message)
+
+
+def _explain(error: BaseException) -> tuple[Reason, str]:
     if isinstance(error, TrialFailure):
         return error.reason, str(error)
     if is_out_of_memory(error):
-        return "out-of-memory", str(error).splitlines()[0][:300] or "Memory ran out."
+        return "out-of-memory", memory_trouble(error)
     if isinstance(error, ContractError):
         return "plugin error", str(error)
     if isinstance(error, DataError):
         return "data error", str(error)
-    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+    if is_interruption(error):
         return "killed", "It was interrupted; the same command goes on from its last checkpoint."
     if trouble := disk_trouble(error):
         return "disk error", trouble
-    text = str(error).strip().splitlines()
-    return "internal error", f"{type(error).__name__}: {text[0] if text else 'no message'}"
+    if isinstance(error, KitsbenchError):
+        return "internal error", str(error)
+    # Hooks are called under guard; a network's own methods are called in many places.
+    foreign = not isinstance(error, Exception) or any(map(_is_foreign, _files(error)))
+    return ("plugin error" if foreign else "internal error"), telling(error)
+
+
+def _files(error: BaseException) -> Iterator[Path]:
+    """Files of the code that an exception came through."""
+    trace = error.__traceback__
+    while trace is not None:
+        yield Path(trace.tb_frame.f_code.co_filename)
+        trace = trace.tb_next
+
+
+def _is_foreign(file: Path) -> bool:
+    """Whether code is neither the harness's nor of what is installed beside it."""
+    if "<" in str(file) or file.is_relative_to(Path(__file__).parents[2]):
+        return False
+    return not INSTALLED & set(file.parts) and not any(file.is_relative_to(s) for s in STANDARD)
 
 
 def _run(task: TrialTask, report: Report, beat: Beat) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from kitsbench.data.datasets.dataset import Case
 from kitsbench.experiments.records import TrialRecord
@@ -72,6 +73,19 @@ class TrialTask:
     stall: float = 1800.0
     checkpoint_every: float = 60.0
 
+    def absolute(self) -> Self:
+        """The task with paths that mean the same in any folder, wherever a plugin goes."""
+        return replace(
+            self,
+            workdir=self.workdir.resolve(),
+            stores={grid: folder.resolve() for grid, folder in self.stores.items()},
+            cases={
+                name: replace(case, image=_whole(case.image), label=_whole(case.label))
+                for name, case in self.cases.items()
+            },
+            members=tuple(member.absolute() for member in self.members),
+        )
+
     @property
     def id(self) -> str:
         """The trial's hash."""
@@ -91,3 +105,7 @@ class TrialTask:
     def folder(self) -> TrialFolder:
         """Where its files are."""
         return TrialFolder(self.workdir, self.id)
+
+
+def _whole(path: Path | None) -> Path | None:
+    return None if path is None else path.resolve()

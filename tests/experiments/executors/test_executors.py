@@ -27,6 +27,7 @@ from kitsbench.experiments.executors.options import (
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.machines.machine import Node, choose_devices, this_machine
 from kitsbench.experiments.records import LedgerRecord, TrialRecord
+from kitsbench.messages import to_json
 from kitsbench.training.budget import Budget
 
 
@@ -148,11 +149,11 @@ def gpus(monkeypatch, *names):
     )
 
 
-def finish_and_linger(task, pipe):
+def finish_and_linger(outbox, task):
     """Body of a trial's process that has said how it ended and does not come to its end."""
     task.folder.set_status("finished")
-    pipe.send(("score", 1.0))
-    pipe.send(("end", "finished"))
+    outbox.send(to_json(stage="score", fraction=1.0))
+    outbox.send(to_json(end="finished"))
     time.sleep(600)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
 import signal
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +16,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 
 from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.executors import local
+from kitsbench.experiments.executors.carry_out import carry_out
+from kitsbench.experiments.executors.local import LocalExecutor
 from kitsbench.experiments.experiment import plan_experiment
 from kitsbench.experiments.records import LedgerRecord
 from kitsbench.experiments.trial.run import run_trial
@@ -258,6 +264,74 @@ def test_two_processes_on_the_same_trials_train_each_once(plan):
         ledger = LedgerRecord.read(task.folder.ledger)
         assert (ledger.steps, ledger.resumed) == (8, 0)
         assert not (task.folder.path / "lease.json").exists()
+
+
+SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGSTOP")
+    if name in dir(signal)
+)
+
+
+class Disturber(threading.Thread):
+    """Sends signals to processes that this one has started, at random moments, until told."""
+
+    def __init__(self, seed, kills, root=None, longest=1.0):
+        super().__init__(daemon=True)
+        self.rng, self.kills, self.root = random.Random(seed), kills, root or os.getpid()
+        self.longest, self.sent, self.over = longest, [], threading.Event()
+        self.spared = set(self.tree()) if root is None else set()
+
+    def tree(self):
+        """Processes below the root, and the root itself where it is another process."""
+        try:
+            below = [p.pid for p in psutil.Process(self.root).children(recursive=True)]
+        except psutil.Error:
+            return []
+        return below if self.root == os.getpid() else [self.root, *below]
+
+    def run(self):
+        while len(self.sent) < self.kills and not self.over.wait(
+            self.rng.uniform(0.05, self.longest)
+        ):
+            chosen = [pid for pid in self.tree() if pid not in self.spared]
+            if not chosen:
+                continue
+            pid, number = self.rng.choice(chosen), self.rng.choice(SIGNALS)
+            try:
+                os.kill(pid, number)
+            except OSError:
+                continue
+            self.sent.append((pid, number))
+            if pid == self.root and number == signal.SIGSTOP:
+                # Nobody else can wake the one that watches over all others.
+                self.over.wait(1.0)
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
+def test_signals_to_the_processes_of_a_run_change_no_score(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(local, "STOPPED_FOR", 1.0)
+    tasks = plan(steps=6, nap=0.05, seeds=1)
+    whole = [replace(task, workdir=tmp_path) for task in tasks]
+    LocalExecutor(slots=(("cpu",),) * 2).execute(whole, lambda event: None)
+    disturber = Disturber(time.time_ns(), kills=5)
+    disturber.start()
+    try:
+        for _ in range(12):
+            carry_out(tasks, LocalExecutor(slots=(("cpu",),) * 2), lambda event: None)
+            reasons = {task.folder.read_status().reason for task in tasks}
+            assert reasons <= {None, "killed"}, disturber.sent
+            if reasons == {None}:
+                break
+    finally:
+        disturber.over.set()
+        disturber.join()
+    assert disturber.sent
+    for task, expected in zip(tasks, whole, strict=True):
+        assert_same(task, expected)
 
 
 @pytest.mark.exhaustive
