@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
@@ -191,7 +192,9 @@ def start_kept(body: Body, *arguments: Any, daemon: bool = False, captured: bool
 
 def _start(process: BaseProcess) -> None:
     for attempt in range(1, ATTEMPTS + 1):
-        end_stopped_server()
+        started = threading.Event()
+        # Asked beside: one that is suspended at this moment would be waited for for ever.
+        threading.Thread(target=_end_stopped_until, args=(started,), daemon=True).start()
         try:
             process.start()
             return
@@ -205,6 +208,15 @@ def _start(process: BaseProcess) -> None:
                     "No process can be started: the server that forks them was ended from outside "
                     f"{ATTEMPTS} times. Run the same command again; what was finished is kept."
                 ) from error
+        finally:
+            started.set()
+
+
+def _end_stopped_until(over: threading.Event) -> None:
+    while True:
+        end_stopped_server()
+        if over.wait(1.0):
+            return
 
 
 def end_stopped_server() -> None:

@@ -88,6 +88,22 @@ class TakesThreeGibibytes(_Changed):
         return logits + torch.zeros(3 << 28, device=logits.device)[0]
 
 
+class EatsMemoryInTheFirst(_Changed):
+    """Asks for more memory than there is in the first of several processes that train."""
+
+    rank = 0
+
+    @classmethod
+    def change(cls, network, logits):
+        if torch.distributed.is_initialized() and torch.distributed.get_rank() == cls.rank:
+            return logits + torch.ones(1 << 50, device=logits.device)[0]
+        return logits
+
+
+class EatsMemoryInTheSecond(EatsMemoryInTheFirst):
+    rank = 1
+
+
 class NeverEnds(_Changed):
     @staticmethod
     def change(network, logits):

@@ -192,6 +192,26 @@ def test_each_process_of_a_trial_is_held_to_the_memory_limit(plugin, phantom, tm
     assert (trial["status"], trial["reason"]) == ("failed", "out-of-memory")
 
 
+@pytest.mark.slow
+def test_memory_that_runs_out_in_one_process_of_a_trial_is_named(plugin, phantom, tmp_path):
+    module = "architectures.broken"
+    done = call_kitsbench(
+        "run",
+        plugin("first", "EatsMemoryInTheFirst", module),
+        plugin("second", "EatsMemoryInTheSecond", module),
+        *one_fold(phantom, "2steps"),
+        "--world-size",
+        "2",
+        "--workdir",
+        tmp_path / "work",
+        "--json",
+    )
+    assert done.code == 1, done.err
+    for trial in done.json["trials"]:
+        assert (trial["status"], trial["reason"]) == ("failed", "out-of-memory"), trial["message"]
+        assert "memory of the machine ran out" in trial["message"]
+
+
 def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(plugin, phantom, tmp_path):
     module = "architectures.broken"
     done = call_kitsbench(

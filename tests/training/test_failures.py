@@ -12,8 +12,16 @@ import pytest
 import torch
 from architectures import broken
 
+from kitsbench.errors import LONGEST, ContractError
+from kitsbench.files import disk_trouble
 from kitsbench.training.budget import Budget
-from kitsbench.training.failures import is_out_of_memory
+from kitsbench.training.failures import (
+    Terminated,
+    TrialFailure,
+    is_out_of_memory,
+    memory_trouble,
+    plugin_code,
+)
 from kitsbench.training.loop import train
 
 
@@ -39,6 +47,64 @@ def test_refused_memory_is_recognised(ask):
 )
 def test_other_errors_are_not_taken_for_it(error):
     assert not is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "where"),
+    [
+        (MemoryError("too much"), "memory of the machine"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory of the machine"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory of the machine"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried ..."), "memory of the device"),
+        (RuntimeError("cannot allocate shared memory(shm) for file </torch_1>"), "/dev/shm"),
+    ],
+)
+def test_the_memory_that_ran_out_is_named(error, where):
+    assert is_out_of_memory(error)
+    assert where in memory_trouble(error)
+
+
+def test_the_disk_that_was_full_is_named():
+    full = errno.ENOSPC, "No space left on device"
+    assert "shm-size" in disk_trouble(OSError(*full, "/dev/shm/torch_1"))
+    assert "/data/a.json" in disk_trouble(OSError(*full, "/data/a.json"))
+
+
+class Wordless(RuntimeError):
+    def __str__(self):
+        raise ValueError("no words")
+
+
+class Base(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("first\nsecond"), "loss() raised ValueError: first"),
+        (SystemExit(3), "loss() raised SystemExit: 3"),
+        (GeneratorExit(), "loss() raised GeneratorExit"),
+        (StopIteration(), "loss() raised StopIteration"),
+        (Base("base"), "loss() raised Base: base"),
+        (Wordless(), "loss() raised Wordless: its message cannot be had"),
+        (ValueError("\ud800"), "loss() raised ValueError: \\ud800"),
+        (ValueError("x" * 5_000_000), "loss() raised ValueError: xxx"),
+        (ContractError("label 9 does not exist."), "label 9 does not exist."),
+    ],
+)
+def test_whatever_a_hook_raises_is_its_own_fault_in_one_line(error, words):
+    with pytest.raises(TrialFailure) as caught, plugin_code("loss"):
+        raise error
+    assert caught.value.reason == "plugin error"
+    assert str(caught.value).startswith(words)
+    assert len(str(caught.value).encode()) <= LONGEST + 20
+
+
+@pytest.mark.parametrize("error", [Terminated, KeyboardInterrupt, MemoryError])
+def test_what_is_not_a_hooks_doing_passes(error):
+    with pytest.raises(error), plugin_code("loss"):
+        raise error
 
 
 def test_training_passes_it_on_as_it_is(make_job):
