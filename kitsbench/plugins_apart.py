@@ -9,18 +9,29 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import pickle
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from kitsbench.errors import ContractError, shorten
+from kitsbench.errors import ContractError, KitsbenchError, shorten
 from kitsbench.isolation import IsolatedFailure, call_isolated, each_isolated
-from kitsbench.registry import Declared, RegisteredArchitecture, discover, find, load
+from kitsbench.registry import (
+    Declared,
+    RegisteredArchitecture,
+    discover,
+    find,
+    load,
+    read_source_hash,
+)
 from kitsbench.spec import Spec
 
 AT_ONCE = 4  # plugins that are asked at the same time
+# What this process has asked, by the source that answered.
+_introduced: dict[tuple[str, str], RegisteredArchitecture] = {}
+_answered: dict[bytes, Any] = {}
 COARSEST, FINEST = 64.0, 0.25  # voxel sizes of grids relative to the first one's
 
 
@@ -46,11 +57,25 @@ def introduce(name: str) -> RegisteredArchitecture:
     entry = find(name)
     if entry.status == "broken":
         return entry
+    source = _readable_hash(name)
+    known = _introduced.get((entry.location, source))
+    if known is not None:
+        return known
     try:
         found: RegisteredArchitecture = call_isolated(introduced, name, timeout=time_limit())
     except IsolatedFailure as error:
         return replace(entry, status="broken", error=f"while it was imported {error}")
+    # Only where the files that were read are all that it stands for.
+    if found.status == "ok" and source and found.source_hash == source:
+        _introduced[entry.location, source] = found
     return found
+
+
+def _readable_hash(name: str) -> str:
+    try:
+        return read_source_hash(name)
+    except (KitsbenchError, OSError):  # importing it will tell
+        return ""
 
 
 def introduce_each(names: Iterable[str]) -> list[RegisteredArchitecture]:
@@ -126,7 +151,13 @@ def asked(location: str, source_hash: str, question: Callable[..., Any], *argume
     IsolatedFailure
         It raised, ended its process, took too long, or its source has changed.
     """
-    return call_isolated(_ask, location, source_hash, question, arguments, timeout=time_limit())
+    # Hooks are functions of their arguments, so what was answered once is not asked again.
+    key = pickle.dumps((location, source_hash, question, arguments))
+    if key not in _answered:
+        _answered[key] = call_isolated(
+            _ask, location, source_hash, question, arguments, timeout=time_limit()
+        )
+    return _answered[key]
 
 
 def _ask(

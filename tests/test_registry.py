@@ -168,6 +168,17 @@ def test_a_name_that_breaks_the_rule_is_broken(site, name):
     assert "no valid name" in found(name).error
 
 
+def test_the_source_of_every_plugin_is_hashed_without_importing_it(plugin_file, new_process):
+    path = plugin_file("here/net.py", {"net.py": HELPED, "parts.py": "WIDTH = 3"})
+    names = [entry.name for entry in registry.discover()] + [path]
+    assert "unet3d" in names
+    modules = set(sys.modules)
+    found = {name: registry.read_source_hash(name) for name in names}
+    assert "parts" not in sys.modules
+    assert not [m for m in set(sys.modules) - modules if m.startswith("kitsbench_plugins")]
+    assert found == {name: registry.load(name).source_hash for name in names}
+
+
 def test_an_unknown_name_gets_a_suggestion():
     with pytest.raises(UsageError, match="Did you mean 'residual_unet'"):
         registry.load("residual-unet")

@@ -15,9 +15,11 @@ from command_line import TESTS, call_kitsbench
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.search_space import read_tuning
+from kitsbench.experiments.executors import carry_out as carrying
 from kitsbench.experiments.executors import local
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.executors.cluster import ClusterExecutor, Ended
+from kitsbench.experiments.executors.events import Event
 from kitsbench.experiments.executors.options import (
     RayOptions,
     SlurmOptions,
@@ -27,6 +29,7 @@ from kitsbench.experiments.executors.options import (
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.machines.machine import Node, choose_devices, this_machine
 from kitsbench.experiments.records import LedgerRecord, TrialRecord
+from kitsbench.experiments.trial.log import keep_short
 from kitsbench.messages import to_json
 from kitsbench.training.budget import Budget
 
@@ -174,6 +177,69 @@ def test_a_finished_trial_stays_finished_though_its_process_has_to_be_stopped(
     executor.execute([task], notify)
     assert events[-1].kind == "finished"
     assert task.folder.read_status().status == "finished"
+
+
+class Telling:
+    """An executor that tells of one event of a trial at each call."""
+
+    def __init__(self, *kinds):
+        self.kinds = list(kinds)
+
+    def execute(self, tasks, notify):
+        for task in tasks:
+            notify(Event(task, self.kinds.pop(0)))
+
+
+def test_a_lost_lease_is_no_other_process_and_nobody_is_waited_for_for_ever(
+    base, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(carrying, "ASK_AGAIN", 0.0)
+    monkeypatch.setattr(carrying, "PATIENCE", 3)
+    (task,) = plan_experiment(replace(base, workdir=tmp_path / "work", folds=(0,))).tasks
+    folder = task.folder
+
+    def told(*kinds):
+        events = []
+        carrying.carry_out([task], Telling(*kinds), events.append)
+        return [event.kind for event in events], folder.read_status()
+
+    kinds, status = told("lost", "finished")
+    assert kinds == ["retried", "finished"]
+    kinds, status = told("lost", "lost")
+    assert kinds == ["retried", "failed"]
+    assert (status.status, status.reason) == ("failed", "disk error")
+    assert "by no other run, 2 times" in status.message
+    # Somebody who holds the lease and is gone without a word, and one who never renews it.
+    kinds, _ = told("taken", "finished")
+    assert kinds == ["taken", "finished"]
+    (folder.path / "lease.json").write_text("{}")
+    kinds, status = told(*["taken"] * 9)
+    assert kinds == ["taken"] * 4 + ["failed"]
+    assert "does not renew it" in status.message
+
+
+def test_paths_mean_the_same_wherever_a_plugin_goes(base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (task,) = plan_experiment(replace(base, workdir=Path("work"), folds=(0,))).tasks
+    assert task.workdir == tmp_path / "work"
+    paths = [*task.stores.values(), *(case.image for case in task.cases.values())]
+    assert all(path.is_absolute() for path in paths)
+
+
+def test_a_log_has_a_limit_and_keeps_its_beginning_and_its_end(tmp_path):
+    file = tmp_path / "log.txt"
+    keep_short(file)
+    with open(file, "a") as log:
+        for number in range(400_000):
+            log.write(f"line {number}\n")
+        log.flush()
+        keep_short(file)
+        log.write("the last line\n")
+    kept = file.read_text()
+    assert len(kept) < 2**20
+    assert kept.startswith("line 0\nline 1\n")
+    assert kept.endswith("line 399999\nthe last line\n")
+    assert "bytes were left out here" in kept
 
 
 def test_devices_are_shared_out_among_trials(base, monkeypatch):
