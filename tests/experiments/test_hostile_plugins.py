@@ -91,5 +91,6 @@ def test_hostile_plugins_are_rows_beside_honest_ones(plugin, phantom, tmp_path):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
 def test_fifty_hostile_plugins_are_rows_beside_honest_ones(plugin, phantom, tmp_path):
     check_run(tuple(HOSTILE), plugin, phantom, tmp_path, patience=25)

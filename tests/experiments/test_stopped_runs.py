@@ -73,6 +73,7 @@ def test_a_run_that_is_told_to_stop_says_so_of_the_trials_that_ran(phantom, tmp_
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
 def test_sixty_signals_to_any_process_of_a_run_change_no_score(phantom, tmp_path):
     mark = uuid.uuid4().hex
     surroundings = {"env": {**environment(), "KITSBENCH_MARK": mark}}
