@@ -381,7 +381,7 @@ def test_a_scan_may_have_any_format(trial, unknown_scan, tmp_path):
         np.testing.assert_allclose(other.affine, first.affine, atol=1e-4)
         assert (np.asarray(other.dataobj) == np.asarray(first.dataobj)).mean() > 0.9999
     workdir, name = trial
-    done = call_kitsbench("predict", name, folder, "-o", out, "--workdir", workdir)
+    done = call_kitsbench("predict", name, folder, "-o", out, "--workdir", workdir, *OWN)
     assert done.code == 2
     assert "holds no DICOM series" in " ".join(done.err.split())
 
