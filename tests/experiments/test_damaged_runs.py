@@ -99,11 +99,12 @@ def planned(workdir: Path):
 def command(verb: str, run, phantom: Path, out: Path) -> list[object]:
     arguments, workdir = run
     scan = next(phantom.rglob("case_00000/imaging.nii.gz"))
+    networks = ["predict", "alpha", scan, "--folds", "0", "--plugin", arguments[1]]
     return {
         "report": ["report", workdir, "-o", out],
         "claims": ["claims", workdir, "--json"],
         "leaderboard": ["leaderboard", "add", workdir, "--to", out],
-        "predict": ["predict", "alpha", scan, "--folds", "0", "-o", out, "--workdir", workdir],
+        "predict": [*networks, "-o", out, "--workdir", workdir],
         "run": arguments,
     }[verb]
 
