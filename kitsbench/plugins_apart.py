@@ -6,6 +6,7 @@ whoever plans or lists imports none: what comes back from another process is pla
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from kitsbench.errors import ContractError, KitsbenchError, shorten
+from kitsbench.errors import ContractError, KitsbenchError, UsageError, shorten
 from kitsbench.isolation import IsolatedFailure, call_isolated, each_isolated
 from kitsbench.registry import (
     Declared,
@@ -29,6 +30,7 @@ from kitsbench.registry import (
 from kitsbench.spec import Spec
 
 AT_ONCE = 4  # plugins that are asked at the same time
+LIMIT = "KITSBENCH_PLUGIN_SECONDS"
 # What this process has asked, by the source that answered.
 _introduced: dict[tuple[str, str], RegisteredArchitecture] = {}
 _answered: dict[bytes, Any] = {}
@@ -36,8 +38,19 @@ COARSEST, FINEST = 64.0, 0.25  # voxel sizes of grids relative to the first one'
 
 
 def time_limit() -> float:
-    """Seconds that a plugin may take for an answer (``KITSBENCH_PLUGIN_SECONDS``, or 120)."""
-    return float(os.environ.get("KITSBENCH_PLUGIN_SECONDS", "120"))
+    """Seconds that a plugin may take for an answer (``KITSBENCH_PLUGIN_SECONDS``, or 120).
+
+    Raises
+    ------
+    UsageError
+        The variable holds something else.
+    """
+    text = os.environ.get(LIMIT, "120")
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        if 0 < seconds < math.inf:
+            return seconds
+    raise UsageError(f"{LIMIT}={text} is no number of seconds: write one such as 120, or unset it.")
 
 
 def introduce(name: str) -> RegisteredArchitecture:
