@@ -104,7 +104,7 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
 
 
 def _attempt(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> str:
-    folder = task.folder
+    folder, process = task.folder, os.getpid()
     try:
         task.trial.write(folder.trial)
         folder.set_status("running")
@@ -115,6 +115,8 @@ def _attempt(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> str:
     except LeaseTaken:
         raise
     except BaseException as error:
+        if os.getpid() != process:
+            os._exit(0)  # forked by the plugin's code, and not the one that speaks for the trial
         traceback.print_exc(file=sys.stderr)
         reason = explain(error)
         # Files that go away under its hands may be the work of whoever has taken the trial over.
