@@ -147,7 +147,7 @@ HOSTILE: dict[str, Hostile] = {
         BROKEN, "no_such_net", hooks=spec("return replace(whole, members=(Member('no_such_net'),))")
     ),
     # In build and training.
-    "build_exits": Hostile(PLUGIN, "exit code 7", build="if ROOT in os.getcwd(): os._exit(7)"),
+    "build_exits": Hostile(PLUGIN, "exit code 7", build="os._exit(7)"),
     "build_none": Hostile(PLUGIN, "", build="return None"),
     "loss_sysexit": Hostile(PLUGIN, "SystemExit", loss="sys.exit(3)"),
     "loss_interrupts": Hostile(PLUGIN, "KeyboardInterrupt", loss="raise KeyboardInterrupt"),
