@@ -203,15 +203,16 @@ def test_a_lost_lease_is_no_other_process_and_nobody_is_waited_for_for_ever(
         carrying.carry_out([task], Telling(*kinds), events.append)
         return [event.kind for event in events], folder.read_status()
 
+    # Somebody who holds it and is gone without a word.
+    kinds, _ = told("taken", "finished")
+    assert kinds == ["taken", "finished"]
     kinds, status = told("lost", "finished")
     assert kinds == ["retried", "finished"]
     kinds, status = told("lost", "lost")
     assert kinds == ["retried", "failed"]
     assert (status.status, status.reason) == ("failed", "disk error")
     assert "by no other run, 2 times" in status.message
-    # Somebody who holds the lease and is gone without a word, and one who never renews it.
-    kinds, _ = told("taken", "finished")
-    assert kinds == ["taken", "finished"]
+    # Somebody who holds the lease and never renews it.
     (folder.path / "lease.json").write_text("{}")
     kinds, status = told(*["taken"] * 9)
     assert kinds == ["taken"] * 4 + ["failed"]
