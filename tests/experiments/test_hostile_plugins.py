@@ -8,7 +8,7 @@ import uuid
 import pandas as pd
 import psutil
 import pytest
-from command_line import SMALL, environment, run_kitsbench
+from command_line import SMALL, call_kitsbench, environment, run_kitsbench
 from experiments.hostile import BROKEN, HOSTILE, SOME
 
 LOG_LIMIT = 2**20
@@ -63,10 +63,7 @@ def check_run(names, plugin, phantom, tmp_path, patience):
         assert len((message or "").encode()) <= 2500
         if reason == BROKEN:
             assert message.startswith("plugin error: "), message
-    alone = run_kitsbench(
-        "run", *honest, *options, "--workdir", folders["alone"], "--json", timeout=500,
-        **surroundings,
-    )  # fmt: skip
+    alone = call_kitsbench("run", *honest, *options, "--workdir", folders["alone"], "--json")
     assert alone.code == 0, alone.err
     for trial in alone.json["trials"]:
         pair = [

@@ -192,7 +192,7 @@ def test_each_process_of_a_trial_is_held_to_the_memory_limit(plugin, phantom, tm
     assert (trial["status"], trial["reason"]) == ("failed", "out-of-memory")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_memory_that_runs_out_in_one_process_of_a_trial_is_named(plugin, phantom, tmp_path):
     module = "architectures.broken"
     done = call_kitsbench(

@@ -52,24 +52,25 @@ def wait_for(condition, seconds=120.0):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_told_to_stop_says_so_of_the_trials_that_ran(phantom, tmp_path):
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.exhaustive)])
+def test_a_run_that_is_told_to_stop_says_so_of_the_trials_that_ran(phantom, tmp_path, name):
+    number = getattr(signal, name)
     workdir, mark = tmp_path / "work", uuid.uuid4().hex
     files = [slow(tmp_path, name, "Smallest", 0.5) for name in ("one", "two")]
     arguments = ("run", *files, "--dataset", phantom, *SMALL, "--folds", "0", "--seeds", "1")
     arguments += ("--budget", "500steps", "--workdir", workdir, "--jobs", "2")
-    for number in (signal.SIGHUP, signal.SIGTERM):
-        process = start_kitsbench(*arguments, env={**environment(), "KITSBENCH_MARK": mark})
-        both = lambda: [s.status for s in statuses(workdir)] == ["running"] * 2  # noqa: E731
-        assert wait_for(both)
-        process.send_signal(number)
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 128 + number
-        assert f"Stopped by {number.name}" in said
-        assert "Traceback" not in said
-        for status in statuses(workdir):
-            assert (status.status, status.reason) == ("failed", "killed")
-            assert "the same command goes on from" in status.message
-        assert wait_for(lambda: not processes_with(mark), 20)
+    process = start_kitsbench(*arguments, env={**environment(), "KITSBENCH_MARK": mark})
+    both = lambda: [s.status for s in statuses(workdir)] == ["running"] * 2  # noqa: E731
+    assert wait_for(both)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 128 + number
+    assert f"Stopped by {number.name}" in said
+    assert "Traceback" not in said
+    for status in statuses(workdir):
+        assert (status.status, status.reason) == ("failed", "killed")
+        assert "the same command goes on from" in status.message
+    assert wait_for(lambda: not processes_with(mark), 20)
 
 
 @pytest.mark.exhaustive

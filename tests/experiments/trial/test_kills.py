@@ -280,6 +280,7 @@ class Disturber(threading.Thread):
         super().__init__(daemon=True)
         self.rng, self.kills, self.root = random.Random(seed), kills, root or os.getpid()
         self.longest, self.sent, self.over = longest, [], threading.Event()
+        # The server of processes takes its time to start again; whole runs lose it in other tests.
         self.spared = set(self.tree()) if root is None else set()
 
     def tree(self):
