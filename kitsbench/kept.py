@@ -31,9 +31,10 @@ PRELOAD = [
     "pydantic",
     "kitsbench.experiments.executors.local",
 ]
+LAST_BREATH = 0.2  # seconds in which a worker that has answered ends by itself
 ATTEMPTS = 5  # to start a process, where the server of processes was ended from outside
 GONE = ("gone", psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-SUSPENDED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+SUSPENDED = (psutil.STATUS_STOPPED,)  # not under a debugger, which is somebody at work
 
 
 def process_context() -> Any:
@@ -121,6 +122,8 @@ class Kept:
 
     def close(self) -> None:
         """Clean up after the end; ends it where it has not ended."""
+        if not self.ended():
+            wait([self.word.connection], timeout=LAST_BREATH)  # usually it is about to
         self.kill()
         if self.code is None:
             self._end_session()  # the keeper was ended from outside, and could not do its work
