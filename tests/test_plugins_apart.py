@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from kitsbench import plugins_apart
-from kitsbench.architecture import KITS19, Grid, Head, Member, Task
+from kitsbench.architecture import KITS19, Grid, Head, Member, Task, configure
 from kitsbench.errors import ContractError, UsageError
 from kitsbench.plugins_apart import asked, check_spec, introduce, introduce_each, time_limit
 from kitsbench.registry import load, name_with
@@ -30,7 +30,7 @@ class Net(Architecture):
 
 def spec_of(architecture, patch):
     """A question to a plugin."""
-    return architecture.spec({"size": "paper"}, Task(KITS19, patch))
+    return architecture.spec(configure(architecture), Task(KITS19, patch))
 
 
 def pid_of(architecture):
