@@ -7,6 +7,7 @@ This is what an executor runs in a process of its own. Whatever goes wrong ends 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -161,6 +162,8 @@ def _explain(error: BaseException) -> tuple[Reason, str]:
         return "data error", str(error)
     if is_interruption(error):
         return "killed", "It was interrupted; the same command goes on from its last checkpoint."
+    if isinstance(error, OSError) and error.errno == errno.EBADF:
+        return "plugin error", f"its code closed files that were not its own ({telling(error)})."
     if trouble := disk_trouble(error):
         return "disk error", trouble
     if isinstance(error, KitsbenchError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import sys
@@ -58,7 +59,8 @@ class Watchdog:
         self._stop.set()
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()
-        self._stacks.close()
+        with contextlib.suppress(OSError):  # foreign code may have closed it
+            self._stacks.close()
         self.file.unlink(missing_ok=True)
 
     def _watch(self) -> None:
