@@ -29,6 +29,15 @@ class ContractError(KitsbenchError):
     """A plugin breaks the contract of :mod:`kitsbench.architecture`."""
 
 
+class Terminated(SystemExit):
+    """The system told this process to end; a plugin's own ``SystemExit`` is another class."""
+
+    CODE = 143
+
+    def __init__(self) -> None:
+        super().__init__(self.CODE)
+
+
 LONGEST = 2000  # bytes of a foreign message that are kept
 MARK = " ..."
 

@@ -20,14 +20,13 @@ from typing import Any, Literal
 from kitsbench.errors import ContractError, KitsbenchError, UsageError, shorten
 from kitsbench.isolation import IsolatedFailure, call_isolated, each_isolated
 from kitsbench.registry import (
-    Declared,
     RegisteredArchitecture,
     discover,
     find,
     load,
     read_source_hash,
 )
-from kitsbench.spec import Spec
+from kitsbench.spec import Declared, Spec
 
 AT_ONCE = 4  # plugins that are asked at the same time
 LIMIT = "KITSBENCH_PLUGIN_SECONDS"

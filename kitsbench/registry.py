@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
-from kitsbench.errors import ContractError, UsageError, shorten, telling
+from kitsbench.errors import ContractError, Terminated, UsageError, shorten, telling
 from kitsbench.isolation import prints_on_stderr
 from kitsbench.keeper import is_worker
 from kitsbench.module_search import Search
@@ -32,28 +32,12 @@ from kitsbench.source_hash import (
 
 if TYPE_CHECKING:
     from kitsbench.architecture import Architecture
-    from kitsbench.configuration import Configurable, Key, Setting
-    from kitsbench.spec import Labels, Shape, Task
+    from kitsbench.configuration import Configurable, Setting
+    from kitsbench.spec import Declared, Task
 
 GROUP = "kitsbench.architectures"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 NAME_RULE = "lower-case letters, digits and underscores, a letter first"
-
-
-@dataclass(frozen=True)
-class Declared:
-    """What a plugin's class says about its configuration, as plain data.
-
-    Attributes
-    ----------
-    keys, sizes, paper_labels, paper_patch
-        As of :class:`kitsbench.architecture.Architecture`.
-    """
-
-    keys: Mapping[str, Key]
-    sizes: Mapping[str, Mapping[str, Setting]]
-    paper_labels: Labels
-    paper_patch: Shape | None
 
 
 _Finder = Callable[[], tuple[object, list[SourceFile]]]
@@ -393,6 +377,8 @@ def _loaded(entry: RegisteredArchitecture, own: str, find: _Finder) -> Registere
             found, files = find()
             check_imported(files, entry.location)
             instance = _instance(found)
+    except Terminated:
+        raise
     except ImportError as error:
         beside = BESIDE.names.get(Path(entry.location), {})
         foreign = (error.name or own).split(".")[0] not in {own, "kitsbench", *beside}

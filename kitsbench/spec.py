@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kitsbench.configuration import Setting
+from kitsbench.configuration import Key, Setting
 from kitsbench.files import digest
 from kitsbench.recipe import Recipe, Stage
 
@@ -201,6 +201,22 @@ class Spec:
     def digest(self) -> str:
         """Hash of the data."""
         return digest(self.to_dict())
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a plugin's class says about its configuration, as plain data.
+
+    Attributes
+    ----------
+    keys, sizes, paper_labels, paper_patch
+        As of :class:`kitsbench.architecture.Architecture`.
+    """
+
+    keys: Mapping[str, Key]
+    sizes: Mapping[str, Mapping[str, Setting]]
+    paper_labels: Labels
+    paper_patch: Shape | None
 
 
 @dataclass(frozen=True)

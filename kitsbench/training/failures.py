@@ -6,11 +6,11 @@ import errno
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 
-from kitsbench.errors import ContractError, shorten, telling
+from kitsbench.errors import ContractError, Terminated, shorten, telling
 
 Reason = Literal[
     "out-of-memory",
@@ -50,15 +50,6 @@ class TrialFailure(Exception):
     def __init__(self, reason: Reason, message: str):
         super().__init__(message)
         self.reason: Reason = reason
-
-
-class Terminated(SystemExit):
-    """The system told this process to end; a plugin's own ``SystemExit`` is another class."""
-
-    CODE: ClassVar[int] = 143
-
-    def __init__(self) -> None:
-        super().__init__(self.CODE)
 
 
 def is_interruption(error: BaseException) -> bool:

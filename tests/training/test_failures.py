@@ -12,11 +12,10 @@ import pytest
 import torch
 from architectures import broken
 
-from kitsbench.errors import LONGEST, ContractError
+from kitsbench.errors import LONGEST, ContractError, Terminated
 from kitsbench.files import disk_trouble
 from kitsbench.training.budget import Budget
 from kitsbench.training.failures import (
-    Terminated,
     TrialFailure,
     is_out_of_memory,
     memory_trouble,

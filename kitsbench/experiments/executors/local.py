@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from kitsbench.errors import Terminated
 from kitsbench.experiments.executors.events import Event, Notify, ending, mark_failed, mark_killed
 from kitsbench.experiments.machines.environment import device_class
 from kitsbench.experiments.trial.folder import TrialFolder
@@ -34,7 +35,7 @@ from kitsbench.keeper import speak_plainly
 from kitsbench.kept import Kept, start_kept
 from kitsbench.messages import Outbox, from_json, to_json
 from kitsbench.training.device_speed import device_speed
-from kitsbench.training.failures import Reason, Terminated
+from kitsbench.training.failures import Reason
 
 REPORT_EVERY = 0.2  # seconds between two reports of a trial
 LOOK_EVERY = 1.0  # seconds between two looks at what a trial is up to
