@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kitsbench.documents import Document
+from kitsbench.experiments.records import (
+    ExperimentRecord,
+    experiment_file,
+    find_experiment,
+    keep_experiment,
+)
 
 D = TypeVar("D", bound=Document)
 
@@ -16,6 +22,20 @@ def change(file: Path, kind: type[D], **updates: Any) -> D:
     """Replace fields of a stored record by others that a run could have written there."""
     kind.read(file).model_copy(update=updates).write(file)
     return kind.read(file)  # refuses what no run can have written
+
+
+def replan(workdir: Path, **updates: Any) -> ExperimentRecord:
+    """Let the latest experiment of a working directory be another, with other keys."""
+    old = find_experiment(workdir)
+    same = set(ExperimentRecord.model_fields) - {"schema_version", "id", "plan"}
+    new = ExperimentRecord.of(**{key: getattr(old, key) for key in same} | updates)
+    keep_experiment(workdir, new)
+    return find_experiment(workdir)
+
+
+def experiment_of(workdir: Path) -> Path:
+    """The file of the latest experiment."""
+    return experiment_file(workdir, find_experiment(workdir).id)
 
 
 def damage(file: Path, spoil: Callable[[Any], object]) -> None:

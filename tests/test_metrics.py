@@ -11,11 +11,10 @@ import pytest
 from command_line import call_kitsbench
 from evaluation.save_maps import SPACING, save_map
 from reporting.workdirs import Plan, write_workdir
-from stored_files import change
+from stored_files import replan
 
 from kitsbench.errors import UsageError
 from kitsbench.evaluation import get_protocol, score_case, score_failed_case
-from kitsbench.experiments.records import ExperimentRecord
 from kitsbench.experiments.results import load_results
 from kitsbench.metrics import METRICS, declare, find
 from kitsbench.statistics import Endpoint, validate_scores
@@ -189,7 +188,7 @@ def by_a_failed_trial(folder):
     plan = Plan({"a": 0, "b": 0}, folds=1, seeds=1, cases_per_fold=2, failed=failed)
     workdir = write_workdir(folder / "work", plan)
     only = {"protocol": "labels", "protocols": ("labels",), "endpoint": "tumor:dice"}
-    change(workdir / "experiment.json", ExperimentRecord, **only)
+    replan(workdir, **only)
     (file,) = workdir.glob("trials/*/scores.parquet")
     other().to_parquet(file)
     scores = load_results(workdir).scores

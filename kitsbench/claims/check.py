@@ -47,23 +47,31 @@ class Evidence:
     fold_count: int | None = None
 
 
-def evidence_of_workdir(workdir: Path) -> Evidence:
+def evidence_of_workdir(workdir: Path, experiment: str | None = None) -> Evidence:
     """Read the scores of an experiment.
+
+    Parameters
+    ----------
+    workdir : Path
+    experiment : str, optional
+        The experiment's id, or its first letters; the latest by default.
 
     Raises
     ------
+    UsageError
+        There is no such experiment.
     DataError
         The folder is no working directory, or a score in it can be none.
     """
-    results = load_results(workdir)
+    results = load_results(workdir, experiment)
     results.check_values()
-    experiment = results.experiment
+    record = results.experiment
     return Evidence(
         scores=results.scores,
-        mode=experiment.recipe_name,
-        dataset=experiment.dataset.name,
-        synthetic=experiment.dataset.synthetic,
-        fold_count=experiment.folds.count,
+        mode=record.recipe_name,
+        dataset=record.dataset.name,
+        synthetic=record.dataset.synthetic,
+        fold_count=record.folds.count,
     )
 
 

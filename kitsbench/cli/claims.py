@@ -7,7 +7,13 @@ from typing import Any
 
 import click
 
-from kitsbench.cli.options import WORKDIR, alpha_option, json_option, recipe_option
+from kitsbench.cli.options import (
+    WORKDIR,
+    alpha_option,
+    experiment_option,
+    json_option,
+    recipe_option,
+)
 from kitsbench.cli.output import print_json, say, stdout_console, tell
 from kitsbench.cli.values import PATH
 
@@ -16,12 +22,14 @@ from kitsbench.cli.values import PATH
 @click.argument("workdir", required=False, type=PATH)
 @recipe_option("How the networks of a score table were trained; a working directory knows.")
 @click.option("--registry", type=PATH, help="Claims of your own, in a TOML file.")
+@experiment_option
 @alpha_option
 @json_option
 def command(
     workdir: Path | None,
     recipe: str | None,
     registry: Path | None,
+    experiment: str | None,
     alpha: float,
     as_json: bool,
 ) -> None:
@@ -33,20 +41,21 @@ def command(
     """
     from kitsbench.claims import check_claims, read_registry
 
-    rows = check_claims(read_registry(registry), _evidence(workdir, recipe), alpha)
+    rows = check_claims(read_registry(registry), _evidence(workdir, recipe, experiment), alpha)
     if as_json:
         print_json(rows)
         return
     _show(rows)
 
 
-def _evidence(workdir: Path | None, recipe: str | None) -> Any:
+def _evidence(workdir: Path | None, recipe: str | None, experiment: str | None) -> Any:
     import pandas as pd
 
     from kitsbench.claims import Evidence, evidence_of_table, evidence_of_workdir
     from kitsbench.errors import UsageError
+    from kitsbench.experiments.records import has_experiments
 
-    if workdir is None and not (WORKDIR / "experiment.json").is_file():
+    if workdir is None and experiment is None and not has_experiments(WORKDIR):
         tell(f"There is no experiment in {WORKDIR}, so nothing is tested; these are the claims.")
         return Evidence(pd.DataFrame())
     workdir = workdir or WORKDIR
@@ -56,12 +65,14 @@ def _evidence(workdir: Path | None, recipe: str | None) -> Any:
                 f"{workdir} is a working directory, which knows its recipe; --recipe is for "
                 "score tables."
             )
-        return evidence_of_workdir(workdir)
+        return evidence_of_workdir(workdir, experiment)
     if not workdir.exists():
         raise UsageError(
             f"There is no {workdir}; name the working directory of an experiment, or a long score "
             "table (CSV or Parquet)."
         )
+    if experiment is not None:
+        raise UsageError(f"{workdir} is a score table, which has no experiments to choose from.")
     return evidence_of_table(workdir, recipe or "")
 
 

@@ -11,6 +11,7 @@ from kitsbench.cli.options import (
     alpha_option,
     declared_options,
     endpoint_option,
+    experiment_option,
     json_option,
     protocol_option,
 )
@@ -21,6 +22,7 @@ from kitsbench.metrics import METRICS, Metric
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kitsbench.experiments.records import ExperimentRecord
     from kitsbench.statistics import Comparison
 
 
@@ -91,6 +93,7 @@ def _margins() -> str:
     help="Folds of the whole cross-validation, if the table holds some only; 1 if it is none.",
 )
 @click.option("--secondary", is_flag=True, help="Print the secondary (exploratory) endpoints too.")
+@experiment_option
 @json_option
 def command(
     scores: tuple[Path, ...],
@@ -111,23 +114,28 @@ def command(
     conservative: bool,
     fold_count: int | None,
     secondary: bool,
+    experiment: str | None,
     as_json: bool,
 ) -> None:
     """Compare architectures on long score tables (CSV or Parquet).
 
     SCORES have the columns architecture, fold, seed, case, region, metric, value and optionally
     status, protocol, dataset. All seeds of a fold test the same cases; a missing prediction is a
-    row with the status failed.
+    row with the status failed. A working directory stands for the scores of its latest
+    experiment, or of --experiment.
     """
     from kitsbench.errors import UsageError
-    from kitsbench.statistics import Rule, compare, parse_endpoint, read_scores
+    from kitsbench.statistics import Rule, compare, parse_endpoint
 
     if cases is not None and not strata:
         raise UsageError(
             "A table of cases was given, but no stratum; declare one with --stratum, such as "
             "--stratum tumor_volume_ml:10,100."
         )
-    table = read_scores(scores, declared=declared)
+    table, record = _scores(scores, experiment, declared)
+    if record is not None:
+        protocol = protocol or record.protocol
+        fold_count = record.folds.count if fold_count is None else fold_count
     comparison = compare(
         table,
         parse_endpoint(endpoint, declared),
@@ -154,6 +162,32 @@ def command(
     from kitsbench.cli.comparison_view import show
 
     show(comparison, secondary, rankings)
+
+
+def _scores(
+    paths: tuple[Path, ...], experiment: str | None, declared: dict[str, Metric]
+) -> tuple[pd.DataFrame, ExperimentRecord | None]:
+    """Scores from tables, or from a working directory with what it says of the experiment."""
+    from kitsbench.errors import UsageError
+    from kitsbench.statistics import read_scores, validate_scores
+
+    folder = next((path for path in paths if path.is_dir()), None)
+    if folder is None:
+        if experiment is not None:
+            raise UsageError(
+                f"{paths[0]} is a score table, which has no experiments to choose from; "
+                "--experiment is for a working directory."
+            )
+        return read_scores(paths, declared=declared), None
+    if len(paths) > 1:
+        raise UsageError(
+            f"{folder} is a working directory, whose experiment is compared by itself; to put "
+            "several together, name their tables (WORKDIR/report/scores.csv)."
+        )
+    from kitsbench.experiments.results import load_results
+
+    results = load_results(folder, experiment)
+    return validate_scores(results.scores, declared=declared), results.experiment
 
 
 def _cases(path: Path, strata: tuple[str, ...]) -> pd.DataFrame:

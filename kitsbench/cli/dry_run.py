@@ -11,6 +11,7 @@ from kitsbench.cli.run_view import dataset_content
 
 if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
+    from kitsbench.experiments.trial.task import TrialTask
 
 BASES = {
     "budget": "",
@@ -18,18 +19,25 @@ BASES = {
     "profile": "by its profile",
     "none": "unknown until a trial has finished",
     "members": "nothing is trained",
+    "scores": "nothing is trained; it is scored again",
 }
 
 
 def print_plan(experiment: Experiment, as_json: bool) -> None:
     """Print the plan as a table, or as one JSON document."""
-    from kitsbench.experiments.experiment import tuned
+    from kitsbench.experiments.experiment import check_stored, tuned
     from kitsbench.experiments.plan.estimate import estimate
 
     found = tuned(experiment, None, lambda event: None)
     searching = _searching(experiment, found is not None)
     experiment = found or experiment
+    if found is not None:
+        check_stored(found)
     estimates = estimate(experiment.tasks)
+    states = [_state(task) if found else "pending" for task in experiment.tasks]
+    for task, state in zip(experiment.tasks, states, strict=True):
+        if state == "unscored":
+            estimates[task.id] = {"device_seconds": 0.0, "basis": "scores"}
     rows: list[dict[str, Any]] = [
         {
             # What is searched for decides what the trials are.
@@ -37,11 +45,11 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
             "architecture": task.name,
             "fold": task.trial.fold,
             "seed": task.trial.seed,
-            "status": task.folder.read_status().status if found else "pending",
+            "status": state,
             "budget": str(task.budget) if not task.members else "none",
             "estimate": estimates[task.id],
         }
-        for task in experiment.tasks
+        for task, state in zip(experiment.tasks, states, strict=True)
     ]
     total = _total(rows, experiment.machine.jobs)
     if as_json:
@@ -68,16 +76,22 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
             )
 
 
+def _state(task: TrialTask) -> str:
+    """How far a trial came; ``unscored`` where it is trained and lacks scores."""
+    from kitsbench.experiments.trial.kept_scores import is_done
+
+    state = task.folder.read_status().status
+    return "unscored" if state == "finished" and not is_done(task) else state
+
+
 def _searching(experiment: Experiment, complete: bool) -> dict[str, Any] | None:
     """How much of the tuning is done."""
+    from kitsbench.experiments.trial.kept_scores import is_done
+
     tuning = experiment.request.tuning
     if tuning is None:
         return None
-    finished = sum(
-        task.folder.read_status().status == "finished"
-        for study in experiment.studies
-        for task in study.tasks
-    )
+    finished = sum(is_done(task) for study in experiment.studies for task in study.tasks)
     trials = tuning.trials * len(experiment.studies)
     return {
         "trials": trials,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kitsbench.cli.options import json_option
+from kitsbench.cli.options import experiment_option, json_option
 from kitsbench.cli.output import print_json, tell
 from kitsbench.cli.values import PATH
 
@@ -33,11 +33,12 @@ def command() -> None:
     help="Folder of the board, such as leaderboards/phantom.",
 )
 @click.option("--replace", is_flag=True, help="Overwrite entries of the same name.")
-def add(workdir: Path, board: Path, replace: bool) -> None:
-    """Add every architecture of the experiment in WORKDIR to a board."""
+@experiment_option
+def add(workdir: Path, board: Path, replace: bool, experiment: str | None) -> None:
+    """Add every architecture of an experiment in WORKDIR to a board."""
     from kitsbench.leaderboard import add_entries
 
-    written = add_entries(workdir, board, replace=replace)
+    written = add_entries(workdir, board, replace=replace, experiment=experiment)
     for file in written:
         click.echo(file)
     if not written:

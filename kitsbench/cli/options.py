@@ -66,6 +66,14 @@ def workdir_option(meaning: str) -> Option:
     return click.option("--workdir", type=PATH, default=WORKDIR, show_default=True, help=meaning)
 
 
+experiment_option = click.option(
+    "--experiment",
+    metavar="ID",
+    help="Which experiment of the working directory: its id or the first letters of it; the one "
+    "that was run last if not given.",
+)
+
+
 def out_option(
     meaning: str, required: bool = False, multiple: bool = False, folder: bool = True
 ) -> Option:

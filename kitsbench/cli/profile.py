@@ -46,7 +46,6 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
     """
     import torch
 
-    from kitsbench.experiments.plan.estimate import profile_file
     from kitsbench.experiments.records import ProfileRecord
     from kitsbench.isolation import each_isolated
     from kitsbench.profiling import ProfileJob, profile
@@ -74,10 +73,9 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
             experiment.machine.name,
             experiment.threads,
         )
-        file = profile_file(experiment.request.workdir, name)
-        with contextlib.suppress(DataError):  # missing, damaged or of before: measured anew
-            known = ProfileRecord.read(file)
-            if known.key == key:
+        with contextlib.suppress(DataError):  # damaged, or of before: measured anew
+            known = ProfileRecord.find(experiment.request.workdir, name, key)
+            if known is not None:
                 return known.row()
         job = ProfileJob(
             name=name,
@@ -98,7 +96,7 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
             )
         except KitsbenchError as error:
             return {"architecture": name, "error": str(error)}
-        found.write(file)
+        found.keep(experiment.request.workdir)
         return found.row()
 
     # After a run as many at a time as trials were, which is how the networks were trained.

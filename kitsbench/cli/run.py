@@ -138,7 +138,12 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     with working("Starting ..."):  # importing torch takes a few seconds
         from kitsbench.cli.run_view import announce, conclude
         from kitsbench.experiments.executors.choose import choose_executor
-        from kitsbench.experiments.experiment import plan_experiment, run_experiment
+        from kitsbench.experiments.experiment import (
+            check_stored,
+            plan_experiment,
+            run_experiment,
+        )
+        from kitsbench.experiments.trial.kept_scores import is_done
         from kitsbench.isolation import Stopped, stops_at_signals
 
     request = _request(options)
@@ -146,14 +151,15 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
         with stops_at_signals():
             with CountBar() as count:
                 experiment = plan_experiment(request, tell, count)
+            if not experiment.studies:  # a search decides what the trials are
+                check_stored(experiment)
             if dry_run:
                 from kitsbench.cli.dry_run import print_plan
 
                 print_plan(experiment, as_json)
                 return 0
             announce(experiment)
-            tasks = experiment.tasks
-            open_trials = [t for t in tasks if t.folder.read_status().status != "finished"]
+            open_trials = [task for task in experiment.tasks if not is_done(task)]
             executor = choose_executor(request, experiment.machine)
             searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0
             with TrialBars(searched + len(open_trials)) as bars:

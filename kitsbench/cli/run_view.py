@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 def announce(experiment: Experiment) -> None:
     """Say what is going to happen, in a few lines that a newcomer understands."""
+    from kitsbench.experiments.trial.kept_scores import is_done
+
     names = [e.name for e in experiment.entrants if e.error is None]
-    finished = sum(t.folder.read_status().status == "finished" for t in experiment.tasks)
+    finished = sum(is_done(task) for task in experiment.tasks)
+    trained = sum(t.folder.read_status().status == "finished" for t in experiment.tasks)
     dataset = experiment.record.dataset
     aside = dataset.set_aside()
     lines = [
@@ -26,10 +29,11 @@ def announce(experiment: Experiment) -> None:
         f"Budget: {experiment.budget} of training a trial on "
         f"{experiment.record.device.name}; recipe {experiment.request.recipe}.",
         f"Trials: {len(experiment.tasks)}, each architecture {_on_folds(experiment)} with "
-        f"{experiment.seeds} seed{'s' * (experiment.seeds != 1)}; {finished} already finished."
+        f"{experiment.seeds} seed{'s' * (experiment.seeds != 1)}; {finished} already finished"
+        + (f", {trained - finished} trained and to be scored." if trained > finished else ".")
         if names
         else "Trials: none.",
-        f"Working directory: {experiment.request.workdir}",
+        f"Working directory: {experiment.request.workdir}; experiment {experiment.record.id}.",
     ]
     if tuning := experiment.request.tuning:
         lines.insert(
@@ -55,18 +59,25 @@ def conclude(experiment: Experiment, as_json: bool) -> int:
     """Profile, compare, report; print the table or the JSON, and choose the exit code."""
     from kitsbench.cli.profile import profile_entrants
     from kitsbench.cli.progress import working
-    from kitsbench.experiments.results import load_results
+    from kitsbench.experiments.records import make_latest
+    from kitsbench.experiments.results import read_results
     from kitsbench.reporting.analysis import analyse
-    from kitsbench.reporting.build import write_report
+    from kitsbench.reporting.build import own_report
+    from kitsbench.reporting.link import lead_to
     from kitsbench.reporting.terminal import terminal_table
 
     workdir = experiment.request.workdir
     with working("Measuring speed and memory ..."):
         profile_entrants(experiment, after_run=True)
     with working("Writing the report ..."):
-        results = load_results(workdir)
+        # By this run's own plan: another run may have planned something else here meanwhile.
+        results = read_results(workdir, experiment.record)
         analysis = analyse(results)
-        report = write_report(analysis, workdir / "report")
+        report = own_report(analysis)
+        make_latest(workdir, experiment.record.id)
+        moved = lead_to(workdir, experiment.record.id)
+    if moved:
+        tell(moved)
     failed = [t for t in results.trials if t.state == "failed"]
     broken = [e for e in experiment.entrants if e.error is not None]
     if as_json:
@@ -74,6 +85,7 @@ def conclude(experiment: Experiment, as_json: bool) -> int:
             {
                 "workdir": str(workdir),
                 "dataset": dataset_content(results.experiment),
+                "experiment": experiment.record.id,
                 "report": str(report),
                 "trials": [
                     {

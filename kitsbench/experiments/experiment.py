@@ -35,8 +35,9 @@ from kitsbench.experiments.plan.materials import (
 )
 from kitsbench.experiments.plan.planner import Planner
 from kitsbench.experiments.plan.tuning import Study, describe_tuning, make_studies, tune
-from kitsbench.experiments.records import ExperimentRecord
+from kitsbench.experiments.records import ExperimentRecord, experiment_file, keep_experiment
 from kitsbench.experiments.results import StoredTrial
+from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import write_json
 from kitsbench.spec import Labels
@@ -63,7 +64,7 @@ class Experiment:
         In the order of execution; ensembles last. With tuning they are known when it is done,
         and stand here untuned before.
     record : ExperimentRecord
-        ``experiment.json``.
+        What was asked for, as ``experiments/<id>.json`` says it.
     planner : Planner
     studies : list of Study
         Searches for settings that come before the trials.
@@ -160,6 +161,20 @@ def plan_experiment(
     )
 
 
+def check_stored(experiment: Experiment) -> None:
+    """See that what is stored of the planned trials can be read back and is theirs.
+
+    What cannot is told before hours are spent on the others, and before anything is written.
+
+    Raises
+    ------
+    DataError
+        A file is damaged or another trial's.
+    """
+    for trial in experiment.record.trials:
+        StoredTrial.read(experiment.request.workdir, trial, experiment.record.protocols)
+
+
 def tuned(experiment: Experiment, executor: Executor | None, notify: Notify) -> Experiment | None:
     """Search for the settings of every architecture, and plan its trials with them.
 
@@ -193,20 +208,20 @@ def tuned(experiment: Experiment, executor: Executor | None, notify: Notify) -> 
 def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -> Experiment:
     """Run the trials that are not finished, ensembles after their members; tuning goes before.
 
-    ``experiment.json`` is written before the first trial begins, so that a report can be made of
+    The experiment's file is written before the first trial begins, so that a report can be made of
     whatever a kill leaves behind.
     """
-    file = experiment.request.workdir / "experiment.json"
+    workdir = experiment.request.workdir
     if experiment.studies:
-        experiment.record.model_copy(update={"trials": ()}).write(file)
+        # What an earlier call found stays until this one has found the same again.
+        if not experiment_file(workdir, experiment.record.id).is_file():
+            keep_experiment(workdir, experiment.record.model_copy(update={"trials": ()}))
         found = tuned(experiment, executor, notify)
         assert found is not None  # with an executor every study is completed
         experiment = found
-    for trial in experiment.record.trials:
-        # What cannot be read back is told before hours are spent on the others.
-        StoredTrial.read(experiment.request.workdir, trial)
-    experiment.record.write(file)
-    open_tasks = [t for t in experiment.tasks if t.folder.read_status().status != "finished"]
+    check_stored(experiment)
+    keep_experiment(workdir, experiment.record)
+    open_tasks = [task for task in experiment.tasks if not is_done(task)]
     carry_out([t for t in open_tasks if not t.members], executor, notify)
     ready = []
     for task in open_tasks:

@@ -15,7 +15,14 @@ from kitsbench.data.datasets.patients import patient, record_prediction, shows_p
 from kitsbench.data.preparation.volumes import Loaded, load_case
 from kitsbench.errors import DataError, KitsbenchError, UsageError
 from kitsbench.experiments.plan.entrants import task_of
-from kitsbench.experiments.records import TRIAL_AGAIN, ExperimentRecord, TrialRecord, Triple
+from kitsbench.experiments.records import (
+    TRIAL_AGAIN,
+    TrialRecord,
+    Triple,
+    experiments_of,
+    find_experiment,
+    has_experiments,
+)
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import load_trained, mirrored
@@ -130,8 +137,7 @@ def find_trials(name: str, workdir: Path, folds: Sequence[int] | None = None) ->
 
 def _of_architecture(name: str, workdir: Path, folds: Sequence[int] | None) -> Chosen | None:
     """Trials of an architecture in the last run; None where the last run has none such."""
-    file = workdir / "experiment.json"
-    planned = ExperimentRecord.read(file).trials if file.is_file() else ()
+    planned = find_experiment(workdir).trials if has_experiments(workdir) else ()
     found = [
         TrialFolder(workdir, trial.id)
         for trial in planned
@@ -288,12 +294,12 @@ def training_case(trial: OpenTrial, image: Path, workdir: Path) -> Acquainted | 
         return None
     count = _share(len(trained), len(trial.trials))
     try:
-        dataset = ExperimentRecord.read(workdir / "experiment.json").dataset
+        dataset = experiments_of(workdir, trial.trials[0].id)[-1].dataset
         original = _images(dataset.path, dataset.layout)[trained[0]]
         if file_digest(original) != file_digest(image):
             return None
         what, proven = "is a scan that", True
-    except (OSError, ValueError, KeyError, KitsbenchError):
+    except (OSError, ValueError, LookupError, KitsbenchError):
         what, proven = "has the name of a scan that", False
     return Acquainted(
         f"{image} {what} {count} trained on: its label map says nothing about how well new scans "

@@ -7,7 +7,8 @@ no scores of its own, so its test cases enter the score table with the penalty a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,9 +27,11 @@ from kitsbench.experiments.records import (
     State,
     Status,
     TrialRecord,
+    find_experiment,
 )
 from kitsbench.experiments.tables import CURVE, SCORES, read_table
 from kitsbench.experiments.trial.folder import TrialFolder
+from kitsbench.experiments.trial.kept_scores import unscored
 from kitsbench.metrics import TRUTH_EMPTY, UNDEFINED, Value, find
 from kitsbench.statistics import validate_scores
 from kitsbench.statistics.table.policy import truth_holds_region
@@ -87,8 +90,15 @@ class StoredTrial:
     environment: EnvironmentRecord | None
 
     @classmethod
-    def read(cls, workdir: Path, planned: PlannedTrial) -> StoredTrial:
-        """Read the JSON files of a trial.
+    def read(cls, workdir: Path, planned: PlannedTrial, protocols: tuple[str, ...]) -> StoredTrial:
+        """Read the JSON files of a trial, and see whether it is scored.
+
+        Parameters
+        ----------
+        workdir : Path
+        planned : PlannedTrial
+        protocols : tuple of str
+            By which the experiment asks for scores. To it a trial without them has failed.
 
         Raises
         ------
@@ -107,8 +117,18 @@ class StoredTrial:
             _read(LedgerRecord, folder.ledger, needed),
             _read(EnvironmentRecord, folder.environment, needed),
         )
+        for file, own in ((folder.ledger, found.ledger), (folder.environment, found.environment)):
+            if own is not None and own.trial != planned.id:
+                raise DataError(
+                    f"{file}: the key trial is {own.trial!r}, which is not its folder's name."
+                    f"\n{TRIAL_AGAIN}"
+                )
         if found.record is not None:
             found._check_plan(found.record)
+            lost = unscored(folder, found.record, protocols) if needed else None
+            if lost is not None:
+                update = {"status": "failed", "reason": lost.reason, "message": lost.message}
+                return replace(found, status=status.model_copy(update=update))
         return found
 
     def _check_plan(self, record: TrialRecord) -> None:
@@ -121,7 +141,7 @@ class StoredTrial:
         ):
             if planned != own:
                 raise DataError(
-                    f"{self.folder.trial}: the key {key} is {own!r}; experiment.json plans "
+                    f"{self.folder.trial}: the key {key} is {own!r}; the experiment plans "
                     f"{planned!r} there.\n{TRIAL_AGAIN}"
                 )
 
@@ -165,7 +185,7 @@ class Results:
     workdir : Path
         The working directory.
     experiment : ExperimentRecord
-        ``experiment.json``.
+        What was asked for.
     trials : list of StoredTrial
         In the order of the plan; failed and unfinished ones included.
     scores : DataFrame
@@ -222,13 +242,15 @@ class Results:
             ) from error
 
 
-def load_results(workdir: str | Path) -> Results:
-    """Read a working directory that ``kitsbench run`` wrote.
+def load_results(workdir: str | Path, experiment: str | None = None) -> Results:
+    """Read what an experiment left in a working directory that ``kitsbench run`` wrote.
 
     Parameters
     ----------
     workdir : path
-        Folder that holds ``experiment.json`` and ``trials/``.
+        Folder that holds ``experiments/`` and ``trials/``.
+    experiment : str, optional
+        The experiment's id, or its first letters; the latest by default.
 
     Returns
     -------
@@ -236,25 +258,39 @@ def load_results(workdir: str | Path) -> Results:
 
     Raises
     ------
+    UsageError
+        There is no such experiment.
     DataError
         The folder holds no experiment, or one of its files cannot be read.
     """
+    return read_results(workdir, find_experiment(Path(workdir), experiment))
+
+
+def read_results(workdir: str | Path, experiment: ExperimentRecord) -> Results:
+    """Read what the trials of a plan left, whatever other runs wrote beside them.
+
+    Parameters
+    ----------
+    workdir : path
+    experiment : ExperimentRecord
+        A run's own plan, in memory.
+
+    Raises
+    ------
+    DataError
+        A file of a trial cannot be read.
+    """
     workdir = Path(workdir)
-    file = workdir / "experiment.json"
-    if not file.is_file():
-        raise DataError(
-            f"{workdir} holds no experiment.json, so it is not a working directory of kitsbench. "
-            "Name the folder that `kitsbench run` wrote (by default kitsbench-work)."
-        )
-    experiment = ExperimentRecord.read(file)
-    trials = [StoredTrial.read(workdir, planned) for planned in experiment.trials]
+    trials = [
+        StoredTrial.read(workdir, planned, experiment.protocols) for planned in experiment.trials
+    ]
     return Results(
         workdir=workdir,
         experiment=experiment,
         trials=trials,
         scores=_collect_scores(trials, experiment),
         curves=_collect_curves(trials),
-        profiles=_read_profiles(workdir / "profiles"),
+        profiles=_read_profiles(workdir, trials, experiment),
     )
 
 
@@ -263,12 +299,24 @@ D = TypeVar("D", bound=Document)
 
 def _read(kind: type[D], file: Path, needed: bool) -> D | None:
     """Read a file of a trial; one that is missing is an error only where it is needed."""
-    return kind.read(file) if needed or file.exists() else None
+    # A link to nothing is a file that is damaged, not one that was never written.
+    return kind.read(file) if needed or os.path.lexists(file) else None
 
 
-def _read_profiles(folder: Path) -> dict[str, ProfileRecord]:
-    found = [ProfileRecord.read(file) for file in sorted(folder.glob("*.json"))]
-    return {profile.name: profile for profile in found}
+def _read_profiles(
+    workdir: Path, trials: list[StoredTrial], experiment: ExperimentRecord
+) -> dict[str, ProfileRecord]:
+    """Profiles of the very networks and recipes that were trained, on the experiment's device."""
+    found: dict[str, ProfileRecord] = {}
+    for trial in trials:
+        if trial.record is None or trial.name in found:
+            continue
+        identity, device = trial.record.identity, experiment.device
+        key = (identity.spec, identity.recipe, device.name, device.threads)
+        profile = ProfileRecord.find(workdir, trial.name, key)
+        if profile is not None:
+            found[trial.name] = profile
+    return found
 
 
 def _collect_scores(trials: list[StoredTrial], experiment: ExperimentRecord) -> pd.DataFrame:
@@ -291,16 +339,11 @@ def _read_scores(trial: StoredTrial, protocols: tuple[str, ...]) -> pd.DataFrame
     """
     file, record = trial.folder.scores, trial.record
     table = _stamp(read_table(file, SCORES), trial)
+    # Other experiments that share the trial may have asked for other protocols.
+    table = table[table["protocol"].isin(protocols)].reset_index(drop=True)
     tested = set(record.context.test_cases) if record else set()
     for protocol in protocols:
         rows = table[table["protocol"] == protocol]
-        if rows.empty and len(table):
-            raise DataError(
-                f"{file}: there are no scores by {protocol}, which experiment.json asks for; "
-                f"there are some by {' and '.join(sorted(set(table['protocol'])))}.\n"
-                "A trial is scored when it is trained: run again with that --protocol, or train "
-                "in another --workdir."
-            )
         if found := sorted(set(rows["case"]) ^ tested):
             what = "has" if found[0] not in tested else "lacks"
             raise DataError(

@@ -13,9 +13,14 @@ from torch import Tensor, nn
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch, cut_patch
 from kitsbench.data.preparation.store import PreparedCase
+from kitsbench.errors import KitsbenchError
 from kitsbench.inference.tiles import tile_corners, tile_weight
 from kitsbench.recipe import Inference
 from kitsbench.spec import Head, Spec
+
+
+class NonFiniteOutput(KitsbenchError):
+    """A network put out NaN or infinities, of which no label can be decided."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,11 @@ class Predictor:
         dict of str to Tensor
             {head: (C, z, y, x), float32, on the CPU}, on the volume of the head's grid. A scalar
             head gives its mean over the tiles, (C, 1, 1, 1).
+
+        Raises
+        ------
+        NonFiniteOutput
+            The network put out NaN or an infinity anywhere.
         """
         first = volumes[self.spec.grids[0].name]
         output = self.spec.primary.shape
@@ -75,16 +85,24 @@ class Predictor:
         # as they were prepared there. Nothing moves, so the spacing does not matter.
         augment = Augmenter(self.spec.grids, (1.0, 1.0, 1.0), (), self.window, seed=0)
         sums, weights = self._empty(volumes)
+        finite = torch.ones((), dtype=torch.bool, device=self.device)
         corners = tile_corners(first.image.shape, output, self.rule.overlap)
         # Passes of nearly equal size, because a single tile is slow on a CPU.
         for chunk in np.array_split(corners, -(-len(corners) // self.tiles)):
             centres = [np.array(corner) + np.array(output) / 2 for corner in chunk]
-            found = self._forward(augment, volumes, centres)
+            found, sound = self._forward(augment, volumes, centres)
+            finite &= sound
             for head in self.heads:
                 for centre, values in zip(centres, found[head.name], strict=True):
                     place = self._corner(head, volumes, centre)
                     _add(sums[head.name], weights[head.name], values, place, head, self.rule)
             self.tick()
+        # Asked once at the end, since to ask a GPU is to wait for it.
+        if not finite:
+            raise NonFiniteOutput(
+                "The network put out NaN or infinite values in evaluation mode, by which no label can "
+                "be decided. Its weights, or statistics used only then, are not finite."
+            )
         # Tiles cover the first grid. A head on another may have voxels that none of them reaches:
         # they get 0, not NaN.
         return {name: sums[name] / weights[name].clamp_min(1e-12) for name in sums}
@@ -101,8 +119,11 @@ class Predictor:
 
     def _forward(
         self, augment: Augmenter, volumes: Mapping[str, PreparedCase], centres: list[np.ndarray]
-    ) -> dict[str, Tensor]:
-        """Probabilities of some tiles: {head: (B, C, z, y, x)}, on the CPU."""
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Probabilities of some tiles: {head: (B, C, z, y, x)}, on the CPU.
+
+        With them whether all outputs were finite, on the network's device.
+        """
         first = volumes[self.spec.grids[0].name]
         images, offsets, labels = {}, {}, {}
         # At or below the lower end of the window, to which it is clipped.
@@ -122,6 +143,7 @@ class Predictor:
             for axes in itertools.combinations(self.rule.mirror, count)
         ]
         total: dict[str, Tensor] = {}
+        finite = torch.ones((), dtype=torch.bool, device=self.device)
         for axes in flips:
             dims = [axis + 2 for axis in axes]
             with torch.autocast(
@@ -132,11 +154,13 @@ class Predictor:
                 # Probabilities are averaged, not logits: a mean of logits would let one sure pass
                 # outvote the others.
                 values = activate(outputs[head.name], head)
+                # Before the activation, which turns an infinity into a probability.
+                finite &= torch.isfinite(outputs[head.name]).all()
                 if head.kind != "scalar":
                     values = values.flip(dims)
                 # Summed as it goes, so that one pass is in memory and not eight.
                 total[head.name] = total.get(head.name, 0) + values / len(flips)
-        return {name: values.cpu() for name, values in total.items()}
+        return {name: values.cpu() for name, values in total.items()}, finite
 
     def _corner(
         self, head: Head, volumes: Mapping[str, PreparedCase], centre: np.ndarray

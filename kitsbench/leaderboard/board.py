@@ -39,7 +39,12 @@ class Problem:
     message: str
 
 
-def add_entries(workdir: str | Path, board: str | Path, replace: bool = False) -> list[Path]:
+def add_entries(
+    workdir: str | Path,
+    board: str | Path,
+    replace: bool = False,
+    experiment: str | None = None,
+) -> list[Path]:
     """Add every architecture of an experiment to a board.
 
     Parameters
@@ -50,6 +55,8 @@ def add_entries(workdir: str | Path, board: str | Path, replace: bool = False) -
         Folder of the board; made where it is missing.
     replace : bool
         Overwrite entries of the same name.
+    experiment : str, optional
+        The experiment's id, or its first letters; the latest by default.
 
     Returns
     -------
@@ -67,7 +74,7 @@ def add_entries(workdir: str | Path, board: str | Path, replace: bool = False) -
         The experiment is not complete, or the board holds a file that is no entry.
     """
     board = Path(board)
-    made = make_entries(workdir)
+    made = make_entries(workdir, experiment)
     files = {board / file_name(new.entry.name): new for new in made}
     if len(files) < len(made):
         raise UsageError(

@@ -51,13 +51,15 @@ class Published(NamedTuple):
     table: ScoreTable
 
 
-def make_entries(workdir: str | Path) -> list[Published]:
+def make_entries(workdir: str | Path, experiment: str | None = None) -> list[Published]:
     """Make one entry for each architecture of a completed experiment.
 
     Parameters
     ----------
     workdir : path
         Of ``kitsbench run``.
+    experiment : str, optional
+        The experiment's id, or its first letters; the latest by default.
 
     Returns
     -------
@@ -69,7 +71,7 @@ def make_entries(workdir: str | Path) -> list[Published]:
     DataError
         Trials are still to be run, or none finished, or an entry would break the schema.
     """
-    results = load_results(workdir)
+    results = load_results(workdir, experiment)
     open_trials = [t for t in results.trials if t.state not in ("finished", "failed")]
     if open_trials:
         raise DataError(
@@ -80,9 +82,9 @@ def make_entries(workdir: str | Path) -> list[Published]:
         raise DataError(f"No trial in {workdir} finished; there is nothing to publish.")
     results.check_values()
     table = results.scores[results.scores["metric"].isin(STORED_METRICS)]
-    experiment = results.experiment
+    record = results.experiment
     scores = scores_of(table)
-    ranks = ranks_of(table, experiment.endpoint, experiment.protocol, experiment.folds.count)
+    ranks = ranks_of(table, record.endpoint, record.protocol, record.folds.count)
     try:
         return [
             _publish(
@@ -92,7 +94,7 @@ def make_entries(workdir: str | Path) -> list[Published]:
                 scores[entrant.name],
                 ranks.get(entrant.name),
             )
-            for entrant in experiment.entrants
+            for entrant in record.entrants
             if any(trial.name == entrant.name for trial in results.trials)
         ]
     except ValidationError as error:

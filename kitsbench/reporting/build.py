@@ -12,19 +12,23 @@ from typing import Any
 import pandas as pd
 
 from kitsbench.errors import DataError
+from kitsbench.experiments.records import report_folder
 from kitsbench.experiments.results import Results, load_results
 from kitsbench.files import write_atomic, write_json, write_text
 from kitsbench.reporting import costs, scores, words
 from kitsbench.reporting.analysis import Analysis, analyse
 from kitsbench.reporting.answer import answer
 from kitsbench.reporting.figures import standalone
+from kitsbench.reporting.link import lead_to
 from kitsbench.reporting.sections import Section, pictures, sections
 
 _PAIR_COLUMNS = ["a", "b", "region", "metric", "difference", "ci_low", "ci_high", "p_value"]
 _LEDGER_KEYS = ["trial", "architecture", "fold", "seed", "status", "reason"]
 
 
-def build_report(workdir: str | Path, out: str | Path | None = None) -> Path:
+def build_report(
+    workdir: str | Path, out: str | Path | None = None, experiment: str | None = None
+) -> Path:
     """Write the report of an experiment.
 
     Parameters
@@ -32,8 +36,11 @@ def build_report(workdir: str | Path, out: str | Path | None = None) -> Path:
     workdir : path
         What ``kitsbench run`` wrote. Only read, except for the default ``out``.
     out : path, optional
-        Folder for the report; ``WORKDIR/report`` by default. Files of an older report there
-        are replaced, others are left alone.
+        Folder for the report; the experiment's own by default, to which ``WORKDIR/report`` leads
+        for the latest experiment. Files of an older report there are replaced, others are left
+        alone.
+    experiment : str, optional
+        The experiment's id, or its first letters; the latest by default.
 
     Returns
     -------
@@ -44,14 +51,27 @@ def build_report(workdir: str | Path, out: str | Path | None = None) -> Path:
 
     Raises
     ------
+    UsageError
+        There is no such experiment.
     DataError
         The working directory holds no experiment or a damaged file, or ``out`` is a file.
     """
-    results = load_results(workdir)
-    out = Path(out) if out is not None else results.workdir / "report"
+    results = load_results(workdir, experiment)
+    if out is None:
+        page = own_report(analyse(results))
+        if experiment is None:
+            lead_to(results.workdir, results.experiment.id)
+        return page
+    out = Path(out)
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file; the report needs a folder. Name another with -o.")
     return write_report(analyse(results), out)
+
+
+def own_report(analysis: Analysis) -> Path:
+    """Write the report into the experiment's own folder; returns its page."""
+    results = analysis.results
+    return write_report(analysis, report_folder(results.workdir, results.experiment.id))
 
 
 def write_report(analysis: Analysis, out: Path) -> Path:

@@ -85,7 +85,7 @@ def pictures(found: list[Section]) -> list[Picture]:
 
 def _tuning(analysis: Analysis) -> Section | None:
     found = analysis.results.experiment.tuning
-    if found is None:
+    if found is None or not found.studies:  # stopped before anything was searched for
         return None
     table, lead = tuning_table(found)
     return Section("tuning", "Tuning", lead, [Block(table=table)])

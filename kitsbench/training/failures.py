@@ -15,6 +15,8 @@ from kitsbench.errors import ContractError, Terminated, shorten, telling
 Reason = Literal[
     "out-of-memory",
     "non-finite loss",
+    "non-finite",  # what the trained network put out
+    "scores are missing",
     "timeout",
     "plugin error",
     "killed",

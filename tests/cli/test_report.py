@@ -24,5 +24,5 @@ def test_the_working_directory_is_kitsbench_work_by_default(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     done = call_kitsbench("report")
     assert done.code == 2
-    assert done.err.startswith("Error: kitsbench-work holds no experiment.json")
+    assert done.err.startswith("Error: kitsbench-work holds no experiment, so")
     assert "Traceback" not in done.err

@@ -20,15 +20,18 @@ from kitsbench.experiments.records import (
     CostsRecord,
     EnvironmentRecord,
     ExperimentRecord,
+    LatestRecord,
     LedgerRecord,
     ProfileRecord,
     Status,
     TrialRecord,
+    find_experiment,
 )
 from kitsbench.experiments.tables import CURVE, SCORES, read_table
 
 READERS = {
-    "experiment.json": ExperimentRecord.read,
+    "experiments": ExperimentRecord.read,
+    "latest.json": LatestRecord.read,
     "trial.json": TrialRecord.read,
     "status.json": Status.read,
     "ledger.json": LedgerRecord.read,
@@ -40,18 +43,18 @@ READERS = {
     "costs": CostsRecord.read,
 }
 OF_A_TRIAL = ("trial.json", "status.json", "ledger.json", "environment.json", "scores.parquet")
-RESULTS = ("experiment.json", *OF_A_TRIAL, "curve.parquet", "profiles")
+RESULTS = ("experiments", "latest.json", *OF_A_TRIAL, "curve.parquet", "profiles")
 # What each verb reads; how often it is called (a run that finds all in order takes seconds).
 READ = {
     "report": RESULTS,
     "claims": RESULTS,
     "leaderboard": RESULTS,
-    "predict": ("experiment.json", "trial.json", "status.json"),
+    "predict": ("experiments", "latest.json", "trial.json", "status.json"),
     "run": (*OF_A_TRIAL, "curve.parquet", "manifest.json"),
 }
 CALLS = ["claims"] * 6 + ["leaderboard"] * 5 + ["predict"] * 4 + ["report"] * 3 + ["run"] * 2
 # What a run makes anew without a word, where it finds it damaged or not.
-MADE_ANEW = ("experiment.json", "profiles", "costs")
+MADE_ANEW = ("experiments", "latest.json", "profiles", "costs")
 # Parts with keys of any name: settings, labels, packages.
 OPEN = ("config", "labels", "excluded", "packages")
 
@@ -84,7 +87,7 @@ def choose(number: int, verb: str, kind: str, workdir: Path) -> tuple[Path, Acci
     """A file of a kind that the verb reads, and what happens to it."""
     rng = random.Random(number)
     files = [file for file in sorted(workdir.rglob("*.*")) if kind_of(file) == kind]
-    if verb == "predict" and kind != "experiment.json":
+    if verb == "predict" and kind not in ("experiments", "latest.json"):
         read = {trial.id for trial in planned(workdir) if (trial.name, trial.fold) == ("alpha", 0)}
         files = [file for file in files if file.parent.name in read]
     file = rng.choice(files)
@@ -93,7 +96,7 @@ def choose(number: int, verb: str, kind: str, workdir: Path) -> tuple[Path, Acci
 
 
 def planned(workdir: Path):
-    return ExperimentRecord.read(workdir / "experiment.json").trials
+    return find_experiment(workdir).trials
 
 
 def command(verb: str, run, phantom: Path, out: Path) -> list[object]:
@@ -110,7 +113,8 @@ def command(verb: str, run, phantom: Path, out: Path) -> list[object]:
 
 
 def kind_of(file: Path) -> str:
-    return file.parent.name if file.parent.name in READERS else file.name
+    own = file.name in READERS or file.parent.name not in READERS
+    return file.name if own else file.parent.name
 
 
 def is_still_right(file: Path, accident: Accident) -> bool:

@@ -9,18 +9,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from reporting.workdirs import RECIPE, Plan, trial_record, write_workdir
-from stored_files import change, damage, put
+from stored_files import change, damage, experiment_of, put
 
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import (
     CostsRecord,
     EnvironmentRecord,
     ExperimentRecord,
+    LatestRecord,
     LedgerRecord,
     ProfileRecord,
     Status,
     TrialIdentity,
     TrialRecord,
+    find_experiment,
 )
 from kitsbench.experiments.tables import CURVE, SCORES, read_table, write_table
 from kitsbench.files import digest
@@ -28,7 +30,8 @@ from kitsbench.recipe import Intensity, Optimiser, Transform
 from kitsbench.training.device_speed import DeviceSpeed
 
 RECORDS = {
-    "experiment.json": ExperimentRecord,
+    "experiments/[0-9a-f]*.json": ExperimentRecord,
+    "experiments/latest.json": LatestRecord,
     "trials/*/trial.json": TrialRecord,
     "trials/*/status.json": Status,
     "trials/*/ledger.json": LedgerRecord,
@@ -115,7 +118,7 @@ def test_each_table_of_a_run_is_written_again_as_it_was(finished, tmp_path, name
 
 def test_a_trial_lies_where_the_hash_of_its_identity_says(finished):
     _, run, _ = finished
-    experiment = ExperimentRecord.read(run / "experiment.json")
+    experiment = find_experiment(run)
     assert len(experiment.trials) == 8
     for planned in experiment.trials:
         trial = TrialRecord.read(run / "trials" / planned.id / "trial.json")
@@ -164,13 +167,14 @@ def test_a_file_of_another_version_is_named_with_what_to_do(finished, tmp_path, 
     _, run, _ = finished
     file = tmp_path / Path(pattern).name.replace("*", "x")
     original = next(run.glob(pattern)).read_bytes()
+    known = RECORDS[pattern].model_fields["schema_version"].default
     for version, words in (
-        (2, r"schema_version is 2; this kitsbench reads up to 1\.\n.*update"),
-        (0, "schema_version is 0; it must be 1"),
-        ("1", "schema_version is '1'; it must be 1"),
-        (True, "schema_version is True; it must be 1"),
-        (1.0, r"schema_version is 1\.0; it must be 1"),
-        (None, "schema_version is None; it must be 1"),
+        (known + 1, rf"schema_version is {known + 1}; .* reads up to {known}\.\n.*update"),
+        (0, f"schema_version is 0; it must be {known}"),
+        (str(known), f"schema_version is '{known}'; it must be {known}"),
+        (True, f"schema_version is True; it must be {known}"),
+        (float(known), rf"schema_version is {known}\.0; it must be {known}"),
+        (None, f"schema_version is None; it must be {known}"),
     ):
         file.write_bytes(original)
         damage(file, lambda content, version=version: content.update(schema_version=version))
@@ -203,11 +207,11 @@ def test_a_failed_trial_gives_a_reason_and_no_other_does(workdir):
         ("trials/*/trial.json", "identity.precision", "float16"),
         ("trials/*/trial.json", "context.budget.unit", "hours"),
         ("trials/*/trial.json", "context.recipe.sampling.rule", "everywhere"),
-        ("experiment.json", "recipe_mode", "own"),
-        ("experiment.json", "entrants.0.status", "fine"),
-        ("experiment.json", "entrants.0.combine", "median"),
-        ("experiment.json", "trials.0.id", "../../elsewhere"),
-        ("experiment.json", "trials.0.id", "0123456789abcdef\n"),
+        ("experiments/[0-9a-f]*.json", "recipe_mode", "own"),
+        ("experiments/[0-9a-f]*.json", "entrants.0.status", "fine"),
+        ("experiments/[0-9a-f]*.json", "entrants.0.combine", "median"),
+        ("experiments/[0-9a-f]*.json", "trials.0.id", "../../elsewhere"),
+        ("experiments/[0-9a-f]*.json", "trials.0.id", "0123456789abcdef\n"),
     ],
 )
 def test_words_of_closed_sets_are_refused_by_their_key(workdir, pattern, place, value):
@@ -222,11 +226,11 @@ def test_words_of_closed_sets_are_refused_by_their_key(workdir, pattern, place, 
 @pytest.mark.parametrize(
     ("pattern", "place"),
     [
-        ("experiment.json", "recipe.batch"),
-        ("experiment.json", "recipe.optimiser.amsgrad"),
-        ("experiment.json", "entrants.0.notes"),
-        ("experiment.json", "trials.0.seed"),
-        ("experiment.json", "tuning"),
+        ("experiments/[0-9a-f]*.json", "recipe.batch"),
+        ("experiments/[0-9a-f]*.json", "recipe.optimiser.amsgrad"),
+        ("experiments/[0-9a-f]*.json", "entrants.0.notes"),
+        ("experiments/[0-9a-f]*.json", "trials.0.seed"),
+        ("experiments/[0-9a-f]*.json", "tuning"),
         ("trials/*/environment.json", "speed.schema_version"),
         ("trials/*/trial.json", "context.recipe.sampling.stride"),
     ],
@@ -270,7 +274,7 @@ def test_a_trial_that_is_not_what_its_id_says_is_refused(workdir, place, value, 
     ],
 )
 def test_an_experiment_that_contradicts_itself_is_refused(workdir, spoil, words):
-    file = workdir / "experiment.json"
+    file = experiment_of(workdir)
     damage(file, spoil)
     with pytest.raises(DataError, match=words) as refused:
         ExperimentRecord.read(file)

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from reporting.workdirs import Plan, write_workdir
-from stored_files import change
+from stored_files import replan
 
 from kitsbench.errors import DataError
 from kitsbench.evaluation import score_failed_case
-from kitsbench.experiments.records import ExperimentRecord, PlannedTrial
+from kitsbench.experiments.records import PlannedTrial, ProfileRecord, find_experiment
 from kitsbench.experiments.results import CURVE_COLUMNS, SCORE_COLUMNS, load_results
 from kitsbench.experiments.tables import SCORES, write_table
 
@@ -174,17 +174,15 @@ def test_a_fold_on_which_nobody_finished_is_not_left_out(tmp_path):
 
 def test_a_planned_trial_that_never_started_is_pending(tmp_path):
     workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=2, seeds=1))
-    file = workdir / "experiment.json"
     more = PlannedTrial(id="0123456789abcdef", name="a", fold=1, seed=1)
-    planned = ExperimentRecord.read(file).trials
-    change(file, ExperimentRecord, seeds=2, trials=(*planned, more))
+    replan(workdir, seeds=2, trials=(*find_experiment(workdir).trials, more))
     last = load_results(workdir).trials[-1]
     assert (last.state, last.fold, last.seed, last.name) == ("pending", 1, 1, "a")
     assert (last.record, last.ledger, last.environment) == (None, None, None)
 
 
 def test_a_folder_without_an_experiment_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"holds no experiment\.json"):
+    with pytest.raises(DataError, match="holds no experiment, so"):
         load_results(tmp_path)
 
 
@@ -223,10 +221,76 @@ def test_a_table_with_other_cases_than_the_trial_tests_is_refused(tmp_path, spoi
     assert remedy.startswith("Delete the folder of this trial and run")
 
 
-def test_trials_that_were_scored_by_another_protocol_are_named_with_what_to_do(tmp_path):
+def test_a_trial_without_the_scores_that_are_asked_for_has_failed(tmp_path):
+    """By a protocol that it was not scored by, or any; never left out of a mean."""
+    plan = Plan({"a": 0.0, "b": 0.0}, folds=2, seeds=1, predictions=False)
+    workdir = write_workdir(tmp_path, plan)
+    lost = load_results(workdir).trials[0]
+    lost.folder.scores.unlink()
+    found = load_results(workdir)
+    (failed,) = [trial for trial in found.trials if trial.state == "failed"]
+    assert (failed.id, failed.status.reason) == (lost.id, "scores are missing")
+    assert failed.status.message.startswith("scores.parquet is missing. Neither its label maps")
+    assert f"delete the folder trials/{lost.id} and run the same command" in failed.status.message
+    own = found.scores[(found.scores["architecture"] == lost.name) & (found.scores["fold"] == 0)]
+    assert set(own["case"]) == set(lost.record.context.test_cases)
+    assert (own["value"] == 0).all()
+    assert set(own["status"]) == {"failed"}
+    replan(workdir, protocol="kits21", protocols=("kits21", "labels"))
+    again = load_results(workdir)
+    assert {trial.status.reason for trial in again.trials} == {"scores are missing"}
+    assert all("by kits21" in trial.status.message for trial in again.trials[1:])
+    assert again.trials[0].folder.read_status().status == "finished"  # to whom asks for others
+
+
+def test_scores_by_protocols_that_others_asked_for_are_left_to_them(tmp_path):
     workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=1, seeds=1, predictions=False))
-    file = workdir / "experiment.json"
-    change(file, ExperimentRecord, protocol="kits21", protocols=("kits21", "labels"))
-    with pytest.raises(DataError, match=r"no scores by kits21.*by kits19 and labels") as refused:
+    before = load_results(workdir)
+    (file,) = workdir.glob("trials/*/scores.parquet")
+    table = pd.read_parquet(file)
+    more = table[table["protocol"] == "kits19"].assign(protocol="kits23", value=0.0)
+    write_table(file, pd.concat([table, more]), SCORES)
+    pd.testing.assert_frame_equal(load_results(workdir).scores, before.scores)
+
+
+@pytest.mark.parametrize("name", ["ledger.json", "environment.json"])
+def test_a_file_of_another_trial_is_refused(tmp_path, name):
+    plan = Plan({"a": 0.0, "b": 0.0}, folds=1, seeds=1, predictions=False)
+    workdir = write_workdir(tmp_path, plan)
+    one, other = (trial.folder.path / name for trial in load_results(workdir).trials)
+    one.write_bytes(other.read_bytes())
+    with pytest.raises(DataError, match="the key trial is") as refused:
         load_results(workdir)
-    assert "run again with that --protocol" in str(refused.value).splitlines()[1]
+    assert str(refused.value).startswith(f"{one}: ")
+    assert len(str(refused.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["status.json", "ledger.json", "environment.json"])
+def test_a_link_to_nothing_is_no_file_that_was_never_written(tmp_path, name):
+    plan = Plan({"a": 0.0}, folds=1, seeds=1, failed=(("a", 0, 0, "killed"),), predictions=False)
+    workdir = write_workdir(tmp_path, plan)
+    file = load_results(workdir).trials[0].folder.path / name
+    file.unlink(missing_ok=True)
+    file.symlink_to(tmp_path / "nothing.json")
+    with pytest.raises(DataError, match=f"{name} cannot be read"):
+        load_results(workdir)
+
+
+def test_a_profile_is_that_of_the_network_that_was_trained(tmp_path):
+    """Another experiment may have measured another network of the same name."""
+    workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=1, seeds=1, predictions=False))
+    mine = load_results(workdir).profiles["a"]
+    other = mine.model_copy(update={"parameters": 7, "key": ("another spec", *mine.key[1:])})
+    other.keep(workdir)
+    assert load_results(workdir).profiles == {"a": mine}
+    file = ProfileRecord.file(workdir, "a", mine.key)
+    for wrong, words in (
+        ({"name": "b"}, "the key name is 'b'"),
+        ({"key": other.key}, "the key key is"),
+        ({"train_step_ms": -1.0}, "the key train_step_ms is wrong"),
+        ({"parameters": -1}, "the key parameters is wrong"),
+    ):
+        mine.model_copy(update=wrong).write(file)
+        with pytest.raises(DataError, match=words) as refused:
+            load_results(workdir)
+        assert str(refused.value).startswith(f"{file}: ")

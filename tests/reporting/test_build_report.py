@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from reporting.conftest import LONG, PLAN
 from reporting.workdirs import Plan, broken_entrant, write_workdir
-from stored_files import change
+from stored_files import change, replan
 
 from kitsbench.errors import DataError
-from kitsbench.experiments.records import ExperimentRecord, LedgerRecord
+from kitsbench.experiments.records import LedgerRecord, find_experiment
 from kitsbench.experiments.results import load_results
 from kitsbench.experiments.tables import SCORES, write_table
 from kitsbench.reporting import build_report
@@ -319,10 +319,8 @@ def strange(tmp_path_factory):
     """A working directory with awkward names, a plugin that does not load, and its report."""
     plan = Plan({"<b>x</b>": 0.0, "y|z_&": 0.1}, folds=1, showcase=0)
     workdir = write_workdir(tmp_path_factory.mktemp("strange"), plan)
-    file = workdir / "experiment.json"
     broken = broken_entrant("ghost", "ImportError: no module ghost")
-    entrants = ExperimentRecord.read(file).entrants
-    change(file, ExperimentRecord, entrants=(*entrants, broken))
+    replan(workdir, entrants=(*find_experiment(workdir).entrants, broken))
     return workdir, build_report(workdir).read_text(encoding="utf-8")
 
 

@@ -16,7 +16,6 @@ from reporting.drawn_scans import write_prediction, write_scan
 
 from kitsbench.experiments.asked.resolve import DATASET
 from kitsbench.experiments.machines.environment import PACKAGES
-from kitsbench.experiments.plan.estimate import profile_file
 from kitsbench.experiments.records import (
     BudgetNote,
     DatasetNote,
@@ -32,6 +31,7 @@ from kitsbench.experiments.records import (
     TrialContext,
     TrialIdentity,
     TrialRecord,
+    keep_experiment,
 )
 from kitsbench.experiments.tables import CURVE, SCORES, write_table
 from kitsbench.experiments.trial.folder import TrialFolder
@@ -105,7 +105,7 @@ class Plan:
 
 
 def write_workdir(folder: Path, plan: Plan) -> Path:
-    """Write ``experiment.json``, trials, profiles and the dataset that the overlays need."""
+    """Write an experiment, trials, profiles and the dataset that the overlays need."""
     folder.mkdir(parents=True, exist_ok=True)
     for case in plan.cases[: max(plan.showcase, 1)]:
         write_scan(folder / "dataset" / case, plan.layout, int(case[-5:]))
@@ -117,8 +117,8 @@ def write_workdir(folder: Path, plan: Plan) -> Path:
         for name in plan.gaps
     ]
     for number, name in enumerate(plan.gaps if plan.profiles else ()):
-        _profile(name, number).write(profile_file(folder, name))
-    _experiment(folder, plan, trials).write(folder / "experiment.json")
+        _profile(name, number).keep(folder)
+    keep_experiment(folder, _experiment(folder, plan, trials))
     return folder
 
 
@@ -213,7 +213,7 @@ def trial_record(plan: Plan, name: str, fold: int, seed: int) -> TrialRecord:
 
 
 def _experiment(folder: Path, plan: Plan, trials: list[PlannedTrial]) -> ExperimentRecord:
-    return ExperimentRecord(
+    return ExperimentRecord.of(
         version="0.1.0",
         created=BEGAN,
         command="kitsbench run --all --seeds 2",
@@ -255,12 +255,12 @@ def _write_trial(
     folder = TrialFolder(workdir, trial.id)
     trial.write(folder.trial)
     _status(reason).write(folder.path / "status.json")
-    _environment().write(folder.environment)
+    _environment(trial.id).write(folder.environment)
     planned = PlannedTrial(id=trial.id, name=name, fold=fold, seed=seed)
     if reason:
         return planned
     generator = np.random.default_rng([number, fold, seed])
-    _ledger(number).write(folder.ledger)
+    _ledger(trial.id, number).write(folder.ledger)
     write_table(folder.curve, _curve(generator, plan.gaps[name], plan), CURVE)
     rows = []
     run = generator.normal(0, 0.004)
@@ -305,8 +305,9 @@ def _speed() -> DeviceSpeed:
     )
 
 
-def _environment() -> EnvironmentRecord:
+def _environment(trial: str) -> EnvironmentRecord:
     return EnvironmentRecord(
+        trial=trial,
         kitsbench=("0.1.0",),
         python="3.11.7",
         platform="Linux",
@@ -338,7 +339,7 @@ def _case_rows(
     ]
 
 
-def _ledger(number: int) -> LedgerRecord:
+def _ledger(trial: str, number: int) -> LedgerRecord:
     steps, seconds = 120 - 15 * number, 20.0 + 0.01 * number
     flops = 6e9 * (number + 1)
     stage = StageRow(
@@ -359,6 +360,7 @@ def _ledger(number: int) -> LedgerRecord:
         ended_because="the budget was spent",
     )
     return LedgerRecord(
+        trial=trial,
         device_seconds=seconds,
         steps=steps,
         patches=steps * 2,

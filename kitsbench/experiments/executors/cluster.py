@@ -17,14 +17,14 @@ from typing import Any, Protocol
 
 import torch
 
-from kitsbench.errors import UsageError
+from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.executors.events import Event, Notify, ending, mark_killed
 from kitsbench.experiments.executors.local import LocalExecutor
 from kitsbench.experiments.machines.environment import device_class
 from kitsbench.experiments.machines.machine import choose_devices
+from kitsbench.experiments.records import TrialProgress
 from kitsbench.experiments.trial.lease import STALE_AFTER
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.files import read_json, write_json
 
 PROGRESS_EVERY = 2.0  # seconds between two reports of a worker
 LOOK_EVERY = 0.3  # seconds between two looks at the trials
@@ -60,7 +60,7 @@ class Work:
         """Run the trial; returns the kind of its last event and a message."""
         sys.path.extend(folder for folder in self.path if folder not in sys.path)
         host = socket.gethostname()
-        if not (self.task.workdir / "experiment.json").is_file():
+        if not (self.task.workdir / "experiments").is_dir():
             return "unshared", (
                 f"The node {host} does not see {self.task.workdir}. Put --workdir and --dataset on "
                 "a file system that all nodes share, under the same path."
@@ -72,7 +72,8 @@ class Work:
             return "unfit", f"The node {host} gave {len(devices)} GPUs; {self.world_size} are used."
         here = device_class(torch.device(devices[0]), self.task.threads)
         bound = self.task.trial.identity.device_class
-        if bound not in (None, here) and not self.task.members:
+        trained = bool(self.task.members) or self.task.folder.read_status().status == "finished"
+        if bound not in (None, here) and not trained:
             return "unfit", (
                 f"The node {host} is '{here}', and the time budget of the trial is bound to "
                 f"'{bound}'. Choose equal nodes, or a budget in steps, voxels or FLOPs."
@@ -96,7 +97,7 @@ class Work:
                 last = event
             elif time.monotonic() - told > PROGRESS_EVERY:
                 told = time.monotonic()
-                write_json(file, {"stage": event.stage, "fraction": event.fraction})
+                TrialProgress(stage=event.stage, fraction=event.fraction).write(file)  # type: ignore[arg-type]
 
         executor = LocalExecutor([devices], self.task.threads, self.timeout)
         executor.execute([self.task], notify)
@@ -225,19 +226,19 @@ class ClusterExecutor:
 
     def _tell_progress(self, one: _Submitted, notify: Notify) -> None:
         try:
-            found = read_json(progress_file(one.task))
-        except (OSError, ValueError):
+            found = TrialProgress.read(progress_file(one.task))
+        except DataError:  # none yet, or half of one on a file system that is slow to tell
             return
         if not one.started:
             one.started = True
             notify(Event(one.task, "started"))
-        notify(Event(one.task, "progress", found["stage"], float(found["fraction"])))
+        notify(Event(one.task, "progress", found.stage, found.fraction))
 
     def _after_loss(self, one: _Submitted, why: str, notify: Notify) -> list[tuple[TrialTask, int]]:
         """What to do when a worker is gone: the trial may have ended, else it goes on elsewhere."""
         known = ending(one.task)
-        if known is not None and known.kind == "finished":
-            notify(known)
+        if known is not None and one.task.folder.read_status().status == "finished":
+            notify(known)  # trained, and scored or not
             return []
         if one.attempt <= self.retries:
             notify(Event(one.task, "retried", message=why))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import PENDING, Status
+from kitsbench.experiments.trial.kept_scores import unscored
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.watchdog import hung, stalled
 from kitsbench.training.failures import Reason
@@ -66,6 +67,9 @@ def ending(task: TrialTask) -> Event | None:
     """The event that a trial's ``status.json`` tells, or None while it says nothing final."""
     status = _status(task)
     if status.status == "finished":
+        lost = unscored(task.folder, task.trial, task.protocols)
+        if lost is not None:
+            return Event(task, "failed", message=f"{lost.reason}: {lost.message}")
         return Event(task, "finished")
     if status.status == "failed":
         return Event(task, "failed", message=f"{status.reason}: {status.message}")

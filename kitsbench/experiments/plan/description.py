@@ -1,4 +1,4 @@
-"""What ``experiment.json`` says of a plan: the request as it was resolved, and who takes part."""
+"""What an experiment's file says of a plan: the request as it was resolved, and who takes part."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kitsbench.errors import DataError
 from kitsbench.experiments.asked.request import Count
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.experiments.plan.planner import Planner
+from kitsbench.experiments.plan.tuning import describe_tuning
 from kitsbench.experiments.records import (
     CostsRecord,
     DatasetNote,
@@ -40,7 +41,7 @@ def describe_experiment(
     entrants: tuple[EntrantRecord, ...],
     tasks: Sequence[TrialTask],
 ) -> ExperimentRecord:
-    """Content of ``experiment.json``, before anything is tuned.
+    """Content of ``experiments/<id>.json``, before anything is tuned.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def describe_experiment(
     """
     request, resolved, machine = planner.request, planner.resolved, planner.machine
     shown = planner.split.test(folds[0]) if folds else ()
-    return ExperimentRecord(
+    return ExperimentRecord.of(
         version=__version__,
         created=now(),
         command=request.command,
@@ -78,7 +79,7 @@ def describe_experiment(
         entrants=entrants,
         trials=planned(tasks),
         showcase=tuple(shown[: resolved.showcases]),
-        tuning=None,
+        tuning=None if request.tuning is None else describe_tuning(request.tuning, ()),
     )
 
 
@@ -112,7 +113,7 @@ def _note_dataset(planner: Planner) -> DatasetNote:
 def describe_entrants(
     entrants: Sequence[Entrant], folder: Path, jobs: int, count: Count
 ) -> tuple[EntrantRecord, ...]:
-    """Rows of ``experiment.json``: provenance, size and cost of every entrant.
+    """Rows of an experiment's file: provenance, size and cost of every entrant.
 
     Parameters
     ----------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -21,9 +20,19 @@ CURRENCIES = {"seconds": "device_seconds", "steps": "steps", "voxels": "voxels",
 Kind = tuple[str, str, str, int]  # spec, recipe, precision, threads
 
 
-def profile_file(workdir: Path, name: str) -> Path:
-    """Where the profile of an architecture is kept."""
-    return workdir / "profiles" / f"{re.sub('[^A-Za-z0-9._-]+', '-', name)}.json"
+def _profile_of(task: TrialTask) -> ProfileRecord | None:
+    """A profile of this very network and recipe, by whichever run it was measured."""
+    for file in sorted((task.workdir / "profiles").glob("*.json")):
+        # A damaged profile is not what an estimate complains about.
+        with contextlib.suppress(DataError):
+            found = ProfileRecord.read(file)
+            if (found.name, *found.key[:2]) == (
+                task.name,
+                task.spec.digest(),
+                task.recipe.digest(),
+            ):
+                return found
+    return None
 
 
 def estimate(tasks: Sequence[TrialTask]) -> dict[str, dict[str, Any]]:
@@ -81,21 +90,23 @@ def _finished_rates(workdir: Path) -> dict[Kind, list[LedgerRecord]]:
         with contextlib.suppress(DataError):
             if folder.read_status().status == "finished":
                 ledger, trial = LedgerRecord.read(folder.ledger), TrialRecord.read(folder.trial)
+                if {ledger.trial, trial.id} != {path.name}:
+                    continue  # files of another trial
                 found.setdefault(_kind(trial, ledger.threads), []).append(ledger)
     return found
 
 
 def _profiled_step(task: TrialTask) -> float | None:
     """Device seconds by the profile's step time, if this very network was profiled."""
+    profile = _profile_of(task)
+    if profile is None:
+        return None
     try:
-        profile = ProfileRecord.read(profile_file(task.workdir, task.name))
-        if profile.key[:2] != (task.spec.digest(), task.recipe.digest()):
-            return None
         per_step = {
             "steps": 1.0,
             "voxels": float(math.prod(task.spec.grids[0].shape) * task.recipe.batch),
             "flops": float(profile.flops_step or 0) * task.recipe.batch,
         }[task.budget.unit]
         return task.budget.amount / per_step * profile.train_step_ms / 1000
-    except (DataError, ZeroDivisionError):
+    except ZeroDivisionError:
         return None

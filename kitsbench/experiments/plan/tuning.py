@@ -7,6 +7,7 @@ and the fold's test cases play no part. What was spent stands in a ledger of its
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +28,7 @@ from kitsbench.experiments.records import (
     note,
 )
 from kitsbench.experiments.tables import SCORES, read_table
+from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.optional import require
 from kitsbench.recipe import Recipe
@@ -151,12 +153,12 @@ class Study:
         return with_settings(self.entrant.recipe, chosen)
 
     def to_record(self) -> StudyRecord:
-        """Part of ``experiment.json``: the trials, the choice, and the tuning's ledger."""
+        """Part of the experiment's file: the trials, the choice, and the tuning's ledger."""
         rows, spent = [], dict.fromkeys(Spent.model_fields, 0.0)
         for number, task in enumerate(self.tasks):
             status, file = task.folder.read_status(), task.folder.ledger
             # A trial that failed early has none.
-            ledger = LedgerRecord.read(file) if file.exists() else None
+            ledger = LedgerRecord.read(file) if os.path.lexists(file) else None
             for key in spent if ledger else ():
                 spent[key] += float(getattr(ledger, key))
             rows.append(
@@ -182,7 +184,7 @@ class Study:
 
 def judge(task: TrialTask) -> float | None:
     """Mean Dice over the cases and regions of the first protocol; None if the trial failed."""
-    if task.folder.read_status().status != "finished":
+    if not is_done(task):
         return None
     table = read_table(task.folder.scores, SCORES)
     chosen = table[(table["protocol"] == task.protocols[0]) & (table["metric"] == "dice")]
@@ -239,7 +241,7 @@ def tune(studies: Sequence[Study], planner: Planner, run: RunTrials | None) -> b
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # optuna's notes on its experimental parts
             tasks = {task.id: task for task in (study.ask(planner) for study in studies)}
-        open_tasks = [t for t in tasks.values() if t.folder.read_status().status != "finished"]
+        open_tasks = [task for task in tasks.values() if not is_done(task)]
         if open_tasks:
             if run is None:
                 return False
@@ -250,7 +252,7 @@ def tune(studies: Sequence[Study], planner: Planner, run: RunTrials | None) -> b
 
 
 def describe_tuning(tuning: Tuning, studies: Sequence[Study]) -> TuningRecord:
-    """What ``experiment.json`` says of the tuning."""
+    """What the experiment's file says of the tuning."""
     return TuningRecord(
         trials=tuning.trials,
         budget=None if tuning.budget is None else note(tuning.budget),

@@ -5,11 +5,15 @@ In: a file, or what a run knows. Out: a checked record, or two lines on what is 
 ========================= ========================== ===========================================
 file in the workdir       class                      says
 ========================= ========================== ===========================================
-``experiment.json``       :class:`ExperimentRecord`  what one ``kitsbench run`` asked for
+``experiments/ID.json``   :class:`ExperimentRecord`  what one ``kitsbench run`` asked for
+``.../latest.json``       :class:`LatestRecord`      which of them was begun or reported last
 ``trials/ID/trial.json``  :class:`TrialRecord`       what the trial is (hashed: its id); context
 ``.../status.json``       :class:`Status`            how far it came, and why it failed
 ``.../ledger.json``       :class:`LedgerRecord`      what it spent, stage by stage
 ``.../environment.json``  :class:`EnvironmentRecord` on what it ran, and by which kitsbench
+``.../unscored.json``     :class:`Unscored`          why it could not be scored once more
+``.../scores.partial.json`` :class:`PartialScoresRecord` cases that were scored before a kill
+``.../progress.json``     :class:`TrialProgress`     how far a worker of a cluster is
 ``profiles/NAME.json``    :class:`ProfileRecord`     speed and memory of an entrant's network
 ``costs/HASH.json``       :class:`CostsRecord`       parameters and FLOPs of a network
 ========================= ========================== ===========================================
@@ -21,12 +25,22 @@ The tables beside them are in :mod:`kitsbench.experiments.tables`.
 from kitsbench.experiments.records.experiment import (
     EntrantRecord,
     ExperimentRecord,
+    LatestRecord,
     PlannedTrial,
     Range,
     Spent,
     StudyRecord,
     TriedSettings,
     TuningRecord,
+)
+from kitsbench.experiments.records.kept import (
+    experiment_file,
+    experiments_of,
+    find_experiment,
+    has_experiments,
+    keep_experiment,
+    make_latest,
+    report_folder,
 )
 from kitsbench.experiments.records.measured import (
     CostsRecord,
@@ -46,11 +60,15 @@ from kitsbench.experiments.records.parts import (
 )
 from kitsbench.experiments.records.trial import (
     PENDING,
+    PartialScoresRecord,
+    ScoreRow,
     Status,
     TrialContext,
     TrialIdentity,
+    TrialProgress,
     TrialRecord,
     TuningPlace,
+    Unscored,
 )
 
 __all__ = [
@@ -64,20 +82,32 @@ __all__ = [
     "EnvironmentRecord",
     "ExperimentRecord",
     "FoldsNote",
+    "LatestRecord",
     "LedgerRecord",
+    "PartialScoresRecord",
     "PlannedTrial",
     "ProfileRecord",
     "Range",
+    "ScoreRow",
     "Spent",
     "State",
     "Status",
     "StudyRecord",
     "TrialContext",
     "TrialIdentity",
+    "TrialProgress",
     "TrialRecord",
     "TriedSettings",
     "Triple",
     "TuningPlace",
     "TuningRecord",
+    "Unscored",
+    "experiment_file",
+    "experiments_of",
+    "find_experiment",
+    "has_experiments",
+    "keep_experiment",
+    "make_latest",
     "note",
+    "report_folder",
 ]

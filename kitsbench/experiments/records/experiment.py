@@ -1,8 +1,9 @@
-"""``experiment.json``: what one ``kitsbench run`` asked for."""
+"""``experiments/<id>.json``: what one ``kitsbench run`` asked for."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +11,7 @@ from kitsbench.configuration import Setting
 from kitsbench.documents import Document, Part
 from kitsbench.experiments.records.parts import (
     AGAIN,
+    ID,
     BudgetNote,
     DatasetNote,
     DeviceNote,
@@ -18,6 +20,7 @@ from kitsbench.experiments.records.parts import (
     State,
     StoredRecipe,
 )
+from kitsbench.files import digest
 from kitsbench.training.failures import Reason
 
 
@@ -74,7 +77,7 @@ class EntrantRecord(Part):
 class PlannedTrial(Part):
     """A trial of an experiment, known before it has a folder, whose name is the id."""
 
-    id: str = Field(pattern=r"^[0-9a-f]{16}$")
+    id: str = Field(pattern=ID)
     name: str
     fold: int = Field(ge=0)
     seed: int = Field(ge=0)
@@ -133,11 +136,28 @@ class TuningRecord(Part):
     studies: tuple[StudyRecord, ...]
 
 
+def plan_of(trials: Sequence[str]) -> str:
+    """Hash of the ids of an experiment's trials, whatever their order."""
+    return digest(sorted(trials))
+
+
+def _planned(entrant: EntrantRecord) -> list[Any]:
+    """What an experiment's id takes of an entrant: not what it costs, nor how it is described."""
+    kept = {"name", "architecture", "version", "source_hash", "status", "config", "members"}
+    content = entrant.model_dump(mode="json", include={*kept, "combine", "asked", "tta"})
+    return [content, None if entrant.recipe is None else entrant.recipe.digest()]
+
+
 class ExperimentRecord(Document):
     """What one ``kitsbench run`` asked for, and what became of the request.
 
+    Its id is the hash of its plan, and reading checks that: of whatever its results depend on,
+    and nothing else. The same command has the same id wherever and whenever it is called.
+
     Attributes
     ----------
+    plan : str
+        Hash of the ids of the trials, as they are before a search for settings changes them.
     version : str
         Of the kitsbench that planned it; each trial's environment names the one that trained it.
     recipe : Recipe or None
@@ -150,7 +170,9 @@ class ExperimentRecord(Document):
 
     remedy: ClassVar[str] = AGAIN
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
+    id: str = Field(pattern=ID)
+    plan: str
     version: str
     created: str
     command: str
@@ -187,7 +209,48 @@ class ExperimentRecord(Document):
             raise ValueError(f"the key trials has one of '{stranger}', which is no entrant")
         if (self.recipe is None) != (self.recipe_mode == "paper"):
             raise ValueError("the key recipe must be null where recipe_mode is paper, only there")
+        if self.tuning is None and self.plan != plan_of([trial.id for trial in self.trials]):
+            raise ValueError("the key trials has others than those whose hash the key plan is")
         return self
+
+    def hash_fault(self) -> str | None:
+        """Whether the id is the hash of the plan; asked of numbers as they were written."""
+        if self.id == self.digest():
+            return None
+        return f"the key id is {self.id}, which is not the hash of what was planned."
+
+    @classmethod
+    def of(cls, **content: Any) -> Self:
+        """A record of trials that nothing was tuned for yet, with ``plan`` and ``id`` worked out.
+
+        Parameters
+        ----------
+        **content
+            All other keys.
+        """
+        plan = plan_of([trial.id for trial in content["trials"]])
+        planned = cls.model_construct(id="", plan=plan, **content)
+        return cls(id=planned.digest(), plan=plan, **content)
+
+    def digest(self) -> str:
+        """The experiment's id."""
+        tuning, dataset = self.tuning, self.dataset
+        return digest(
+            {
+                "plan": self.plan,
+                "dataset": [dataset.name, dataset.fingerprint, sorted(dataset.excluded)],
+                "protocols": list(self.protocols),
+                "endpoint": self.endpoint,
+                "recipe": self.recipe_mode if self.recipe is None else self.recipe.digest(),
+                "budget": [self.budget.amount, self.budget.unit],
+                "folds": self.folds.model_dump(mode="json"),
+                "seeds": self.seeds,
+                "entrants": sorted((_planned(entrant) for entrant in self.entrants), key=str),
+                "tuning": None
+                if tuning is None
+                else tuning.model_dump(mode="json", include={"trials", "budget", "space"}),
+            }
+        )
 
     def entrant(self, name: str) -> EntrantRecord | None:
         """The entrant of a name."""
@@ -197,3 +260,12 @@ class ExperimentRecord(Document):
     def recipe_name(self) -> str:
         """Name of the shared recipe, or ``paper`` where each entrant has its own."""
         return "paper" if self.recipe is None else self.recipe.name
+
+
+class LatestRecord(Document):
+    """``experiments/latest.json``: which experiment was begun, or reported, last."""
+
+    remedy: ClassVar[str] = "Delete it and run the same command again, or name an --experiment."
+
+    schema_version: Literal[1] = 1
+    id: str = Field(pattern=ID)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+import os
+import re
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
+import kitsbench
 from kitsbench.documents import Document
+from kitsbench.errors import DataError
 from kitsbench.experiments.records.parts import TRIAL_AGAIN, Shape
+from kitsbench.files import digest
 from kitsbench.training.device_speed import DeviceSpeed
 from kitsbench.training.ledger import Reduction, StageRow
 
@@ -17,7 +23,8 @@ class LedgerRecord(Document):
 
     remedy: ClassVar[str] = TRIAL_AGAIN
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
+    trial: str
     device_seconds: float = Field(ge=0)
     steps: int = Field(ge=0)
     patches: int = Field(ge=0)
@@ -46,7 +53,7 @@ class LedgerRecord(Document):
 
     def plain(self) -> dict[str, Any]:
         """Plain data for tables and for ``kitsbench run --json``."""
-        return self.model_dump(mode="json", exclude={"schema_version"})
+        return self.model_dump(mode="json", exclude={"schema_version", "trial"})
 
 
 class EnvironmentRecord(Document):
@@ -54,6 +61,8 @@ class EnvironmentRecord(Document):
 
     Attributes
     ----------
+    trial : str
+        Id of the trial.
     kitsbench : tuple of str
         Every version that has trained or scored it, in order; more than one where an upgrade came
         between an interruption and the resumption.
@@ -65,7 +74,8 @@ class EnvironmentRecord(Document):
 
     remedy: ClassVar[str] = TRIAL_AGAIN
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
+    trial: str
     kitsbench: tuple[str, ...] = Field(min_length=1)
     python: str
     platform: str
@@ -77,11 +87,20 @@ class EnvironmentRecord(Document):
     threads: int = Field(ge=1)
     speed: DeviceSpeed
 
+    def scored_here(self) -> Self:
+        """The same, with this kitsbench among those that had a share in the numbers."""
+        versions = dict.fromkeys([*self.kitsbench, kitsbench.__version__])
+        return self.model_copy(update={"kitsbench": tuple(versions)})
+
     def plain(self) -> dict[str, Any]:
         """Plain data for tables."""
         content = self.model_dump(mode="json")
-        del content["schema_version"], content["speed"]["schema_version"]
+        del content["schema_version"], content["trial"], content["speed"]["schema_version"]
         return content
+
+
+ProfileKey = tuple[str, str, str, int]
+"""Hashes of spec and recipe, device, threads."""
 
 
 class ProfileRecord(Document):
@@ -99,25 +118,56 @@ class ProfileRecord(Document):
 
     schema_version: Literal[1] = 1
     name: str
-    parameters: int
-    flops_forward: int | None
-    flops_step: int | None
+    parameters: int = Field(ge=0)
+    flops_forward: int | None = Field(ge=0)
+    flops_step: int | None = Field(ge=0)
     patch: Shape
-    voxels: int
-    batch: int
+    voxels: int = Field(ge=1)
+    batch: int = Field(ge=1)
     device: str
     device_name: str
     precision: str
-    threads: int
-    train_step_ms: float
-    train_step_ms_low: float
-    train_step_ms_high: float
-    inference_ms: float
-    patches_per_s_compute: float
-    patches_per_s_full: float | None
-    peak_memory_bytes: int
-    energy_joules: float | None
-    key: tuple[str, str, str, int]
+    threads: int = Field(ge=1)
+    train_step_ms: float = Field(ge=0)
+    train_step_ms_low: float = Field(ge=0)
+    train_step_ms_high: float = Field(ge=0)
+    inference_ms: float = Field(ge=0)
+    patches_per_s_compute: float = Field(ge=0)
+    patches_per_s_full: float | None = Field(ge=0)
+    peak_memory_bytes: int = Field(ge=0)
+    energy_joules: float | None = Field(ge=0)
+    key: ProfileKey
+
+    @staticmethod
+    def file(workdir: Path, name: str, key: ProfileKey) -> Path:
+        """Where it is kept: a file of its own for whatever it is measured anew for."""
+        plain = re.sub("[^A-Za-z0-9._-]+", "-", name)
+        return workdir / "profiles" / f"{plain}-{digest([name, *key])[:8]}.json"
+
+    def keep(self, workdir: Path) -> None:
+        """Write it to its place."""
+        self.write(self.file(workdir, self.name, self.key))
+
+    @classmethod
+    def find(cls, workdir: Path, name: str, key: ProfileKey) -> Self | None:
+        """Read the profile of an entrant, or None where none was measured.
+
+        Raises
+        ------
+        DataError
+            The file is damaged, or holds the profile of something else.
+        """
+        file = cls.file(workdir, name, key)
+        if not os.path.lexists(file):
+            return None
+        found = cls.read(file)
+        for what, wanted, own in (("name", name, found.name), ("key", key, found.key)):
+            if wanted != own:
+                raise DataError(
+                    f"{file}: the key {what} is {own!r}; its file is that of {wanted!r}."
+                    f"\n{cls.remedy}"
+                )
+        return found
 
     def row(self) -> dict[str, Any]:
         """Plain data for ``kitsbench profile --json``."""
@@ -132,7 +182,7 @@ class CostsRecord(Document):
 
     schema_version: Literal[1] = 1
     parameters: int = Field(ge=0)
-    flops: int | None
+    flops: int | None = Field(ge=0)
     paper_parameters: int = Field(ge=0)
-    paper_flops: int | None
+    paper_flops: int | None = Field(ge=0)
     paper_patch: Shape

@@ -13,6 +13,9 @@ from kitsbench.training.budget import Budget
 State = Literal["pending", "running", "finished", "failed"]
 """How far a trial came: a closed set."""
 
+ID = r"^[0-9a-f]{16}$"
+"""Of trials and experiments, which are names of files too."""
+
 Shape = tuple[int, int, int]
 Triple = tuple[float, float, float]
 

@@ -223,6 +223,60 @@ class Status(Document):
         return self.status in ("finished", "failed")
 
 
+class Unscored(Document):
+    """``unscored.json``: why a trained trial could not be scored when that was tried last."""
+
+    remedy: ClassVar[str] = "Delete it and run the same command again."
+
+    schema_version: Literal[1] = 1
+    trial: str
+    reason: Reason
+    message: str
+
+
+class ScoreRow(Part):
+    """A row of scores; the value is None where it is undefined."""
+
+    protocol: str
+    case: str
+    region: str
+    metric: str
+    value: float | None
+    status: str
+
+
+class PartialScoresRecord(Document):
+    """``scores.partial.json``: rows of the cases that were scored before a kill.
+
+    Attributes
+    ----------
+    weights : tuple of str
+        Hashes of the weights that they were scored with.
+    protocols : tuple of str
+        By which.
+    scored : dict of str to tuple of ScoreRow
+        By case.
+    """
+
+    remedy: ClassVar[str] = "Delete it: the next run scores its cases again."
+
+    schema_version: Literal[1] = 1
+    trial: str
+    weights: tuple[str, ...]
+    protocols: tuple[str, ...]
+    scored: dict[str, tuple[ScoreRow, ...]]
+
+
+class TrialProgress(Document):
+    """``progress.json``: how far a worker of a cluster is with a trial."""
+
+    remedy: ClassVar[str] = "Delete it: its worker writes it again."
+
+    schema_version: Literal[1] = 1
+    stage: Literal["train", "score"]
+    fraction: float
+
+
 PENDING = Status(
     status="pending", reason=None, message=None, started=None, finished=None, host=None
 )

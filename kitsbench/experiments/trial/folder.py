@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kitsbench.errors import DataError
-from kitsbench.experiments.records import PENDING, State, Status
+from kitsbench.experiments.records import (
+    PENDING,
+    TRIAL_AGAIN,
+    State,
+    Status,
+    TrialRecord,
+    Unscored,
+)
 from kitsbench.experiments.trial.lease import Lease
 from kitsbench.training.failures import Reason
 
@@ -41,7 +49,27 @@ class TrialFolder:
         self.scores = self.path / "scores.parquet"
         self.curve = self.path / "curve.parquet"
         self.partial_scores = self.path / "scores.partial.json"
+        self.unscored = self.path / "unscored.json"
         self.hang = self.path / "hang.txt"  # where every thread stood when nothing moved on
+
+    def beside(self, trial: str) -> TrialFolder:
+        """The folder of another trial of the same working directory."""
+        return TrialFolder(self.path.parent.parent, trial)
+
+    def check_owner(self) -> None:
+        """Refuse a folder that holds another trial than the one that it is named by.
+
+        Raises
+        ------
+        DataError
+            ``trial.json`` is missing, damaged, or that of another trial.
+        """
+        found = TrialRecord.read(self.trial)
+        if found.id != self.path.name:
+            raise DataError(
+                f"{self.trial}: the key id is {found.id!r}, which is not its folder's name."
+                f"\n{TRIAL_AGAIN}"
+            )
 
     def read_status(self) -> Status:
         """``status.json``; a trial that nobody began is pending.
@@ -52,7 +80,8 @@ class TrialFolder:
             The file is damaged or of another version.
         """
         file = self.path / "status.json"
-        return Status.read(file) if file.exists() else PENDING
+        # A link to nothing is a damaged file, and no trial that nobody began.
+        return Status.read(file) if os.path.lexists(file) else PENDING
 
     def set_status(
         self, status: State, reason: Reason | None = None, message: str | None = None
@@ -81,6 +110,13 @@ class TrialFolder:
         except OSError as error:
             text = f"{status}: {reason}: {message} (status.json could not be written: {error})"
             print(text, file=sys.stderr, flush=True)
+
+    def note_unscored(self, reason: Reason, message: str) -> None:
+        """Write down why a trial that has finished could not be scored; its status stays."""
+        try:
+            Unscored(trial=self.path.name, reason=reason, message=message).write(self.unscored)
+        except OSError as error:
+            print(f"{reason}: {message} (could not be written: {error})", file=sys.stderr)
 
     @contextmanager
     def lease(self) -> Iterator[Lease]:

@@ -12,7 +12,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from kitsbench.experiments.machines.environment import (
 )
 from kitsbench.experiments.records import EnvironmentRecord, LedgerRecord
 from kitsbench.experiments.tables import CURVE, SCORES, write_table
+from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.lease import Lease, LeaseTaken
 from kitsbench.experiments.trial.ranks import open_team
+from kitsbench.experiments.trial.rescoring import score_again
 from kitsbench.experiments.trial.scoring import CaseReader, Report, score_held_out, score_trial
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import Beat, load_members, make_trained, plugin_of
@@ -74,12 +77,15 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
     try:
         with folder.lease() as lease:
             held = lease
-            if folder.read_status().status == "finished":
+            trained = folder.read_status().status == "finished"
+            if trained and is_done(task):
                 return "finished"
+            # What has been trained stays finished, whatever becomes of scoring it once more.
+            fail = folder.note_unscored if trained else partial(folder.try_status, "failed")
 
             def give_up(message: str) -> None:
                 # Who was suspended may wake up when another process has the trial.
-                lease.give_up(lambda: folder.try_status("failed", "timeout", message))
+                lease.give_up(lambda: fail("timeout", message))
 
             with Watchdog(task.stall, folder.hang, give_up) as watchdog:
 
@@ -95,7 +101,8 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
                     beat()
                     lease.check()
 
-                return _attempt(task, progress, beat, lease)
+                work = _score_again if trained else _from_the_beginning
+                return _attempt(partial(work, task, progress, beat), fail, lease)
     except LeaseTaken:
         return "taken" if held is None or held.is_anothers() else "lost"
     except OSError as error:  # the lease itself could not be written
@@ -104,14 +111,26 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
         return "failed"
 
 
-def _attempt(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> str:
-    folder, process = task.folder, os.getpid()
+def _from_the_beginning(task: TrialTask, report: Report, beat: Beat) -> None:
+    task.trial.write(task.folder.trial)
+    task.folder.set_status("running")
+    _run(task, report, beat)
+    beat()
+    task.folder.set_status("finished")
+
+
+def _score_again(task: TrialTask, report: Report, beat: Beat) -> None:
+    torch.set_num_threads(task.threads)
+    device = torch.device(task.device)
+    if task.max_memory is not None:
+        cap_memory(device, task.max_memory)
+    score_again(task, device, report, beat)
+
+
+def _attempt(work: Callable[[], None], fail: Callable[[Reason, str], object], lease: Lease) -> str:
+    process = os.getpid()
     try:
-        task.trial.write(folder.trial)
-        folder.set_status("running")
-        _run(task, report, beat)
-        beat()
-        folder.set_status("finished")
+        work()
         return "finished"
     except LeaseTaken:
         raise
@@ -121,8 +140,8 @@ def _attempt(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> str:
         traceback.print_exc(file=sys.stderr)
         reason = explain(error)
         # Files that go away under its hands may be the work of whoever has taken the trial over.
-        if not lease.while_ours(lambda: folder.try_status("failed", *reason)):
-            raise LeaseTaken(folder.path.name) from error
+        if not lease.while_ours(lambda: fail(*reason)):
+            raise LeaseTaken(lease.file.parent.name) from error
         if not isinstance(error, Exception):
             raise
         return "failed"
@@ -220,6 +239,7 @@ def _write_spent(
     # An ensemble has no curve; its empty table still has the columns' types.
     write_table(task.folder.curve, pd.DataFrame(curve, columns=list(CURVE)), CURVE)
     LedgerRecord(
+        trial=task.id,
         **{
             **vars(ledger),
             "stages": tuple(ledger.stages),
@@ -243,7 +263,7 @@ def _describe_environment(task: TrialTask, device: torch.device) -> None:
     speed = device_speed(
         device, device_class(device, task.threads), task.threads, task.workdir / "devices"
     )
-    EnvironmentRecord(kitsbench=tuple(versions), speed=speed, **known).write(file)
+    EnvironmentRecord(trial=task.id, kitsbench=tuple(versions), speed=speed, **known).write(file)
 
 
 def _train(

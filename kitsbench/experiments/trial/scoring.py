@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,23 @@ import pandas as pd
 
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
 from kitsbench.data.preparation.volumes import check_pair
+from kitsbench.errors import DataError
 from kitsbench.evaluation import score_case
 from kitsbench.evaluation.protocols import for_labels
+from kitsbench.experiments.records import PartialScoresRecord, ScoreRow
 from kitsbench.experiments.tables import SCORES
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.files import read_json, write_json
+from kitsbench.files import read_json
 from kitsbench.inference.case import Trained, segment
+from kitsbench.inference.sliding import NonFiniteOutput
+from kitsbench.scans.findings import Refused
 from kitsbench.scans.geometry import Axes
-from kitsbench.scans.grids import axes_onto
+from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.label_names import name_labels
 from kitsbench.scans.nifti import read_header, read_label
 from kitsbench.scans.writing import write_label
 from kitsbench.training.checkpoint import latest_checkpoint
-from kitsbench.training.failures import plugin_code
+from kitsbench.training.failures import TrialFailure, plugin_code
 
 Report = Callable[[str, float], None]
 
@@ -45,6 +49,21 @@ class CaseReader:
                 self.stores[str(path)] = PreparedStore.open(path)
             found[grid] = self.stores[str(path)].case(case)
         return found
+
+    def label_map(self, file: Path, case: str) -> np.ndarray:
+        """A label map that was kept, turned to (z, y, x) as the scan of its case is.
+
+        Raises
+        ------
+        Refused
+            It is missing or damaged, lies on another grid, or holds other labels.
+        """
+        scan = self.task.cases[case].image
+        assert scan is not None
+        image, header = read_header(scan, case), read_header(file, case)
+        if found := grid_findings(image, header, "prediction"):
+            raise Refused(found[0])
+        return read_label(header, self.task.names, axes_onto(header, image.affine))
 
     def truth(self, case: str) -> tuple[np.ndarray, tuple[float, float, float], np.ndarray]:
         """Labels on the scan's own voxels, turned to (z, y, x) as the scan is, and their grid.
@@ -80,10 +99,20 @@ def score_held_out(
     sources = [member.stores for member in task.members] or [task.stores]
     volumes = [cases.volumes(case, folders) for folders in sources]
     with plugin_code("decode"):
-        labels = segment(trained, volumes)
+        try:
+            labels = segment(trained, volumes)
+        except NonFiniteOutput as error:
+            raise TrialFailure("non-finite", f"{case}: {error}") from error
     native = next(iter(volumes[0].values())).native
-    truth, spacing, affine = cases.truth(case)
     turned = Axes(tuple(native["order"]), tuple(native["flipped"])).to_zyx(labels)
+    return score_map(task, cases, case, turned, protocols), labels, native
+
+
+def score_map(
+    task: TrialTask, cases: CaseReader, case: str, turned: np.ndarray, protocols: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Score the label map of a held-out case, turned to (z, y, x) as its scan is."""
+    truth, spacing, affine = cases.truth(case)
     named = {name for name, _ in task.spec.labels}
     rows = []
     for protocol in protocols:
@@ -92,13 +121,15 @@ def score_held_out(
             # A dataset without cysts says nothing about how well they are found.
             if protocol != "labels" or row["region"] in named:
                 rows.append({"protocol": protocol, "case": case, **row})
-    return rows, labels, native
+    return rows
 
 
-def _weights(task: TrialTask) -> list[str]:
+def _weights(task: TrialTask) -> tuple[str, ...]:
     """Hashes of the weights that a trial is scored with."""
     newest = [latest_checkpoint(t.folder.checkpoints) for t in task.members or [task]]
-    return [str(read_json(c / "SHA256.json")["model.safetensors"]) for c in newest if c is not None]
+    return tuple(
+        str(read_json(c / "SHA256.json")["model.safetensors"]) for c in newest if c is not None
+    )
 
 
 def score_trial(
@@ -106,12 +137,16 @@ def score_trial(
 ) -> pd.DataFrame:
     """Score every held-out case; rows of a case that was scored before a kill are kept."""
     part, weights = task.folder.partial_scores, _weights(task)
+    kept = PartialScoresRecord(trial=task.id, weights=weights, protocols=task.protocols, scored={})
     scored: dict[str, list[dict[str, Any]]] = {}
-    # After a damaged checkpoint the training was repeated from the one before, and on most
-    # devices that gives other weights.
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        kept = read_json(part)
-        scored = dict(kept["scored"]) if kept["weights"] == weights else {}
+    with contextlib.suppress(DataError):
+        found = PartialScoresRecord.read(part)
+        # After a damaged checkpoint the training was repeated from the one before, and on most
+        # devices that gives other weights. Another run may want other protocols.
+        if found.model_copy(update={"scored": {}}) == kept:
+            scored = {
+                case: [row.model_dump() for row in rows] for case, rows in found.scored.items()
+            }
     for index, case in enumerate(task.test_cases):
         report("score", index / len(task.test_cases))
         prediction = task.folder.predictions / f"{case}.nii.gz"
@@ -121,6 +156,7 @@ def score_trial(
         if task.keep_predictions:
             write_label(prediction, task.names.write(labels), native)
             name_labels(task.folder.path, task.names)
-        write_json(part, {"weights": weights, "scored": scored})
+        rows_of = {name: tuple(ScoreRow(**row) for row in own) for name, own in scored.items()}
+        kept.model_copy(update={"scored": rows_of}).write(part)
     rows = [row for case in task.test_cases for row in scored[case]]
     return pd.DataFrame(rows, columns=list(SCORES))

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from stored_files import damage, put
+from stored_files import damage, experiment_of, put
 
 from kitsbench.cli.dry_run import print_plan
 from kitsbench.errors import DataError, UsageError
@@ -15,7 +15,12 @@ from kitsbench.experiments.asked.search_space import Dimension, read_tuning
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.plan.tuning import settings_of, with_settings
-from kitsbench.experiments.records import ExperimentRecord, LedgerRecord, TrialRecord
+from kitsbench.experiments.records import (
+    ExperimentRecord,
+    LedgerRecord,
+    TrialRecord,
+    find_experiment,
+)
 from kitsbench.experiments.results import load_results
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.reporting.build import build_report
@@ -59,7 +64,7 @@ def tuned_run(request_):
 
 def test_every_architecture_tries_as_many_settings_of_the_same_space(tuned_run):
     _, done, started = tuned_run
-    tuning = ExperimentRecord.read(done.request.workdir / "experiment.json").tuning
+    tuning = find_experiment(done.request.workdir).tuning
     assert tuning == done.record.tuning
     assert [len(study.trials) for study in tuning.studies] == [3, 3]
     first, second = tuning.studies
@@ -75,7 +80,7 @@ def test_every_architecture_tries_as_many_settings_of_the_same_space(tuned_run):
 def test_what_a_search_spent_has_every_key(tuned_run, tmp_path):
     _, done, _ = tuned_run
     file = tmp_path / "experiment.json"
-    file.write_bytes((done.request.workdir / "experiment.json").read_bytes())
+    file.write_bytes(experiment_of(done.request.workdir).read_bytes())
     place = "tuning.studies.0.ledger.device_seconds"
     damage(file, lambda content: put(content, place))
     with pytest.raises(DataError, match=f"the key {place} is missing"):
