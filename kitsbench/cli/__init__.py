@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import click
 
@@ -34,9 +35,23 @@ VERBS = {
     "doctor": ("doctor", "What this machine can do, and what is missing."),
 }
 
+LOST = (
+    "A process that this one had started, or that starts the others (multiprocessing's fork "
+    "server), ended without an answer: somebody ended it, or the system did as memory ran out. "
+    "Run the same command again; what was finished is kept."
+)
+
 
 class _Verbs(click.Group):
     """Loads a verb's module when it is called, so that ``--help`` stays instant."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            # click would take it for the end of a terminal's input; it is that of another
+            # process's pipe.
+            raise KitsbenchError(LOST) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)

@@ -138,6 +138,7 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     with working("Starting ..."):  # importing torch takes a few seconds
         from kitsbench.cli.run_view import announce, conclude
         from kitsbench.experiments.executors.choose import choose_executor
+        from kitsbench.experiments.executors.company import Company
         from kitsbench.experiments.experiment import (
             check_stored,
             plan_experiment,
@@ -158,13 +159,14 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
 
                 print_plan(experiment, as_json)
                 return 0
-            announce(experiment)
-            open_trials = [task for task in experiment.tasks if not is_done(task)]
-            executor = choose_executor(request, experiment.machine)
-            searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0
-            with TrialBars(searched + len(open_trials)) as bars:
-                experiment = run_experiment(experiment, executor, bars)
-            return conclude(experiment, as_json)
+            with Company(request.workdir, experiment.record.id, tell):
+                announce(experiment)
+                open_trials = [task for task in experiment.tasks if not is_done(task)]
+                executor = choose_executor(request, experiment.machine)
+                searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0
+                with TrialBars(searched + len(open_trials)) as bars:
+                    experiment = run_experiment(experiment, executor, bars)
+                return conclude(experiment, as_json)
     except KeyboardInterrupt as error:
         by = f" by {error}" if isinstance(error, Stopped) else ""
         tell(f"Stopped{by}. The same command goes on from here.")

@@ -35,7 +35,12 @@ from kitsbench.experiments.plan.materials import (
 )
 from kitsbench.experiments.plan.planner import Planner
 from kitsbench.experiments.plan.tuning import Study, describe_tuning, make_studies, tune
-from kitsbench.experiments.records import ExperimentRecord, experiment_file, keep_experiment
+from kitsbench.experiments.records import (
+    ExperimentRecord,
+    experiment_file,
+    keep_experiment,
+    make_latest,
+)
 from kitsbench.experiments.results import StoredTrial
 from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.task import TrialTask
@@ -172,7 +177,7 @@ def check_stored(experiment: Experiment) -> None:
         A file is damaged or another trial's.
     """
     for trial in experiment.record.trials:
-        StoredTrial.read(experiment.request.workdir, trial, experiment.record.protocols)
+        StoredTrial.read(experiment.request.workdir, trial, experiment.record)
 
 
 def tuned(experiment: Experiment, executor: Executor | None, notify: Notify) -> Experiment | None:
@@ -216,6 +221,7 @@ def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -
         # What an earlier call found stays until this one has found the same again.
         if not experiment_file(workdir, experiment.record.id).is_file():
             keep_experiment(workdir, experiment.record.model_copy(update={"trials": ()}))
+        make_latest(workdir, experiment.record.id)
         found = tuned(experiment, executor, notify)
         assert found is not None  # with an executor every study is completed
         experiment = found
@@ -226,7 +232,7 @@ def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -
     ready = []
     for task in open_tasks:
         missing = [m for m in task.members if m.folder.read_status().status != "finished"]
-        if missing:
+        if missing and task.folder.read_status().status != "finished":
             names = ", ".join(sorted({m.name for m in missing}))
             message = f"its member {names} did not finish."
             task.trial.write(task.folder.trial)

@@ -19,6 +19,7 @@ from kitsbench.documents import Document
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import (
     TRIAL_AGAIN,
+    EntrantRecord,
     EnvironmentRecord,
     ExperimentRecord,
     LedgerRecord,
@@ -90,15 +91,17 @@ class StoredTrial:
     environment: EnvironmentRecord | None
 
     @classmethod
-    def read(cls, workdir: Path, planned: PlannedTrial, protocols: tuple[str, ...]) -> StoredTrial:
+    def read(
+        cls, workdir: Path, planned: PlannedTrial, experiment: ExperimentRecord
+    ) -> StoredTrial:
         """Read the JSON files of a trial, and see whether it is scored.
 
         Parameters
         ----------
         workdir : Path
         planned : PlannedTrial
-        protocols : tuple of str
-            By which the experiment asks for scores. To it a trial without them has failed.
+        experiment : ExperimentRecord
+            Which plans it. To it a trial without the scores that it asks for has failed.
 
         Raises
         ------
@@ -117,27 +120,40 @@ class StoredTrial:
             _read(LedgerRecord, folder.ledger, needed),
             _read(EnvironmentRecord, folder.environment, needed),
         )
-        for file, own in ((folder.ledger, found.ledger), (folder.environment, found.environment)):
-            if own is not None and own.trial != planned.id:
-                raise DataError(
-                    f"{file}: the key trial is {own.trial!r}, which is not its folder's name."
-                    f"\n{TRIAL_AGAIN}"
-                )
         if found.record is not None:
-            found._check_plan(found.record)
-            lost = unscored(folder, found.record, protocols) if needed else None
+            found._check_plan(found.record, experiment.entrant(planned.name))
+        found._check_owner()
+        if found.record is not None:
+            lost = unscored(folder, found.record, experiment.protocols) if needed else None
             if lost is not None:
                 update = {"status": "failed", "reason": lost.reason, "message": lost.message}
                 return replace(found, status=status.model_copy(update=update))
         return found
 
-    def _check_plan(self, record: TrialRecord) -> None:
-        """See that the folder holds what the experiment planned under its name."""
+    def _check_owner(self) -> None:
+        """See that what was measured is this trial's."""
+        files = ((self.folder.ledger, self.ledger), (self.folder.environment, self.environment))
+        for file, own in files:
+            if own is not None and own.trial != self.id:
+                raise DataError(
+                    f"{file}: the key trial is {own.trial!r}, which is not its folder's name."
+                    f"\n{TRIAL_AGAIN}"
+                )
+
+    def _check_plan(self, record: TrialRecord, entrant: EntrantRecord | None) -> None:
+        """See that the folder holds what the experiment planned there.
+
+        Names are left out: another experiment may have trained the same under another one, such
+        as a setting that is the default written out.
+        """
+        assert entrant is not None  # an experiment names none that is not among them
+        identity = record.identity
         for key, planned, own in (
             ("id", self.planned.id, record.id),
-            ("name", self.planned.name, record.name),
-            ("fold", self.planned.fold, record.fold),
-            ("seed", self.planned.seed, record.seed),
+            ("identity.architecture", entrant.architecture, identity.architecture),
+            ("identity.config", entrant.config, identity.config),
+            ("identity.fold", self.planned.fold, record.fold),
+            ("identity.seed", self.planned.seed, record.seed),
         ):
             if planned != own:
                 raise DataError(
@@ -281,9 +297,7 @@ def read_results(workdir: str | Path, experiment: ExperimentRecord) -> Results:
         A file of a trial cannot be read.
     """
     workdir = Path(workdir)
-    trials = [
-        StoredTrial.read(workdir, planned, experiment.protocols) for planned in experiment.trials
-    ]
+    trials = [StoredTrial.read(workdir, planned, experiment) for planned in experiment.trials]
     return Results(
         workdir=workdir,
         experiment=experiment,

@@ -100,8 +100,8 @@ class Predictor:
         # Asked once at the end, since to ask a GPU is to wait for it.
         if not finite:
             raise NonFiniteOutput(
-                "The network put out NaN or infinite values in evaluation mode, by which no label can "
-                "be decided. Its weights, or statistics used only then, are not finite."
+                "The network put out NaN or infinite values in evaluation mode, which decide no "
+                "label. Its weights, or statistics used only then, are not finite."
             )
         # Tiles cover the first grid. A head on another may have voxels that none of them reaches:
         # they get 0, not NaN.

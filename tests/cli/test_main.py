@@ -79,3 +79,17 @@ def test_a_folder_where_a_file_belongs_is_named(tmp_path):
     assert said is not None
     assert said.startswith(f"{tmp_path / 'board.json'} cannot be read or written (Is a directory)")
     assert "Remove the folder" in said
+
+
+def test_the_end_of_another_process_is_not_told_as_a_stop(tmp_path, monkeypatch):
+    """click takes an end of file for Ctrl-C; here it is that of the server that forks processes."""
+    from kitsbench.cli import run
+
+    def lost(options):
+        raise EOFError
+
+    monkeypatch.setattr(run, "_request", lost)
+    done = call_kitsbench("run", "unet3d", "--workdir", tmp_path)
+    assert done.code == 2
+    assert done.err.startswith("Error: A process that this one had started")
+    assert "Stopped." not in done.err

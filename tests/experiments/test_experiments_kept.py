@@ -111,7 +111,7 @@ def test_what_names_no_experiment_is_refused_with_what_to_do(two, tmp_path):
     make_latest(workdir, "0123456789abcdef")
     with pytest.raises(DataError, match=r"0123456789abcdef\.json cannot be read"):
         find_experiment(workdir)
-    with pytest.raises(UsageError, match="has 2 experiments ''|has no experiment ''"):
+    with pytest.raises(UsageError, match="has no experiment ''"):
         find_experiment(workdir, "")
     keep_experiment(workdir, first)
     experiment_of(workdir).rename(workdir / "experiments" / "0123456789abcdef.json")

@@ -288,6 +288,44 @@ def test_test_time_mirroring_is_scored_beside_and_trains_nothing(finished, tmp_p
     assert {t["id"] for t in plan["trials"]} < old
 
 
+def test_folders_that_were_exchanged_are_nobodys_results(finished, tmp_path):
+    """Neither a plan nor a run takes them for its own, or writes before it says so."""
+    arguments, whole, first = finished
+    workdir = shutil.copytree(whole, tmp_path / "work", symlinks=True)
+    arguments = [workdir if a == whole else a for a in arguments]
+    one, other = (workdir / "trials" / t["id"] for t in first.json["trials"][:2])
+    one.rename(workdir / "aside")
+    other.rename(one)
+    (workdir / "aside").rename(other)
+    kept = {f: f.read_bytes() for f in (workdir / "experiments").glob("*.json")}
+    for more in (["--dry-run"], [], ["--protocol", "kits21"]):
+        done = call_kitsbench(*arguments, *more)
+        assert done.code == 2
+        assert done.out == ""
+        assert f"Error: {one / 'trial.json'}: the key id is '{other.name}'" in done.err
+        assert {f: f.read_bytes() for f in (workdir / "experiments").glob("*.json")} == kept
+
+
+def test_another_protocol_on_a_finished_directory_trains_nothing(finished, tmp_path):
+    arguments, whole, first = finished
+    workdir = shutil.copytree(whole, tmp_path / "work", symlinks=True)
+    arguments = [workdir if a == whole else a for a in arguments] + ["--protocol", "kits21"]
+    kinds = ("ledger.json", "status.json", "model.safetensors")
+    before = {f: f.stat().st_mtime_ns for kind in kinds for f in workdir.rglob(kind)}
+    plan = call_kitsbench(*arguments, "--dry-run").json
+    assert {t["status"] for t in plan["trials"]} == {"unscored"}
+    assert plan["estimate"]["device_seconds"] == 0
+    done = call_kitsbench(*arguments)
+    assert done.code == 0, done.err
+    assert "8 trained and to be scored" in done.err
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+    assert [t["id"] for t in done.json["trials"]] == [t["id"] for t in first.json["trials"]]
+    assert done.json["experiment"] != first.json["experiment"]
+    assert set(load_results(workdir).scores["protocol"]) == {"kits21", "labels"}
+    earlier = load_results(workdir, first.json["experiment"]).scores
+    pd.testing.assert_frame_equal(earlier, load_results(whole).scores, check_exact=True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

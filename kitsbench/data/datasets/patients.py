@@ -7,13 +7,17 @@ say nothing; the number does.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from pydantic import model_validator
+
+from kitsbench.documents import Document, Part, read_object
 from kitsbench.errors import DataError
-from kitsbench.files import read_json, read_text, write_json
+from kitsbench.files import read_text
 from kitsbench.scans.findings import printable
 from kitsbench.scans.names import match_names
 
@@ -30,6 +34,41 @@ _NUMBER = re.compile(r"(?:kits(?:19|21|23)?[_-]?)?(?:case[_-])?(\d{5})(?:_0000)?
 _DESCRIPTION = "phantom.json"
 PROVENANCE = "provenance.json"
 """File beside predictions that says which patients the networks behind them trained on."""
+REMEDY = (
+    "Restore it, or move the label maps to a folder of their own: nothing is known then of what "
+    "their networks trained on."
+)
+
+
+class SourceTrial(Part):
+    """A trial behind label maps, and the KiTS patients that it trained on."""
+
+    architecture: str
+    train_patients: tuple[str, ...]
+
+
+class PredictedCase(Part):
+    """Which trials predicted a case, and whether the very scan was trained on."""
+
+    trials: tuple[str, ...]
+    trained_on: bool
+
+
+class Provenance(Document):
+    """``provenance.json``: trials by their id, cases by the name of their label map."""
+
+    remedy: ClassVar[str] = REMEDY
+
+    schema_version: Literal[1] = 1
+    trials: dict[str, SourceTrial]
+    cases: dict[str, PredictedCase]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        named = {trial for case in self.cases.values() for trial in case.trials}
+        if unknown := sorted(named - set(self.trials)):
+            raise ValueError(f"the key trials lacks {unknown[0]}, which a case names")
+        return self
 
 
 def kits_number(case: str) -> int | None:
@@ -138,13 +177,13 @@ def record_prediction(
         Whether the very scan was trained on.
     """
     file = Path(folder) / PROVENANCE
-    found = _read_object(file)
+    found = _read_provenance(file)
     entry = {"trials": sorted(trials), "trained_on": trained_on}
     cases = {**found.get("cases", {}), printable(case): entry}
     known = {**found.get("trials", {}), **{name: dict(about) for name, about in trials.items()}}
     used = {name for entry in cases.values() for name in entry["trials"]}
     kept = {name: known[name] for name in sorted(used & set(known))}
-    write_json(file, {"trials": kept, "cases": dict(sorted(cases.items()))})
+    Provenance.of_plain({"trials": kept, "cases": dict(sorted(cases.items()))}).write(file)
 
 
 def recorded_leaks(predictions: Path, truth: Path, cases: Iterable[str]) -> list[str]:
@@ -159,16 +198,20 @@ def recorded_leaks(predictions: Path, truth: Path, cases: Iterable[str]) -> list
         Where the label maps of the cases are; a phantom's are nobody's.
     cases : iterable of str
         The cases that are scored.
+
+    Raises
+    ------
+    DataError
+        A file that tells is damaged: that nothing could be read does not mean that nothing was
+        trained on.
     """
     folder = predictions if predictions.is_dir() else predictions.parent
-    record = _read_object(folder / PROVENANCE)
+    record = _read_provenance(folder / PROVENANCE)
     # The record has the names of the predictions, which are matched as evaluation does it.
     entries = record.get("cases", {})
     cases = list(cases)
     by_case = {case: entries[name] for name, case in match_names(entries, cases).items()}
-    # Its place in the file is that of experiments.records.TrialRecord, which stands above this
-    # room; a test holds the two together.
-    own = _read_object(folder.parent / "trial.json").get("context")
+    own = _trained_patients(folder.parent / "trial.json")
     real = shows_patients(truth)
     leaked = []
     for case in sorted(cases):
@@ -176,20 +219,40 @@ def recorded_leaks(predictions: Path, truth: Path, cases: Iterable[str]) -> list
         if entry is not None:
             seen, sources = entry["trained_on"], [record["trials"][t] for t in entry["trials"]]
         else:
-            seen, sources = False, [own] if isinstance(own, dict) else []
+            seen, sources = False, [{"train_patients": own}]
         trained = {name for about in sources for name in about.get("train_patients", ())}
         if seen or (real and patient(case) in trained):
             leaked.append(case)
     return leaked
 
 
-def _read_object(file: Path) -> dict[str, Any]:
-    """An object from a file; an empty one where there is none."""
-    try:
-        found = read_json(file)
-    except (OSError, ValueError):
+def _read_provenance(file: Path) -> dict[str, Any]:
+    """What stands in a record; nothing where there is none."""
+    if not os.path.lexists(file):
         return {}
-    return found if isinstance(found, dict) else {}
+    return Provenance.read(file).model_dump(mode="json")
+
+
+def _trained_patients(file: Path) -> list[str]:
+    """Patients that the trial beside a folder of label maps trained on; none where there is none.
+
+    The file is that of :class:`kitsbench.experiments.records.TrialRecord`, which stands above this
+    room; a test holds the two together.
+
+    Raises
+    ------
+    DataError
+        It does not say.
+    """
+    if not os.path.lexists(file):
+        return []
+    context = read_object(file, REMEDY).get("context")
+    found = context.get("train_patients") if isinstance(context, dict) else None
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise DataError(
+            f"{file}: the key context.train_patients is missing or no list of names.\n{REMEDY}"
+        )
+    return found
 
 
 def leaked_cases(cases: Iterable[str], trained_on: Iterable[str]) -> list[str]:

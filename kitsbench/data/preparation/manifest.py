@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from kitsbench.documents import Document, Part
 from kitsbench.scans.findings import Finding
 
@@ -93,7 +95,7 @@ class CaseNote(Document):
     voxels : dict of str to int
         Of each label.
     sha256 : dict of str to str
-        Of the arrays' files.
+        Of the files of ``image``, ``label`` and ``foreground``.
     """
 
     remedy: ClassVar[str] = (
@@ -101,12 +103,12 @@ class CaseNote(Document):
         "again: the other cases are kept."
     )
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     case: str
     spacing: Triple
     shape: Indices
     affine: Affine
     native: Native
     voxels: dict[str, int]
-    sha256: dict[str, str]
+    sha256: dict[Literal["image", "label", "foreground"], str] = Field(min_length=3)
     findings: tuple[Finding, ...]

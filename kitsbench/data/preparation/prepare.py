@@ -18,7 +18,14 @@ from kitsbench.data.datasets.dataset import Case, Dataset
 from kitsbench.data.datasets.guess import check_guess
 from kitsbench.data.preparation.manifest import CaseNote, Manifest
 from kitsbench.data.preparation.pool import in_processes
-from kitsbench.data.preparation.store import HU_BINS, HU_LOW, MANIFEST, PreparedCase, PreparedStore
+from kitsbench.data.preparation.store import (
+    FILES,
+    HU_BINS,
+    HU_LOW,
+    MANIFEST,
+    PreparedCase,
+    PreparedStore,
+)
 from kitsbench.data.preparation.volumes import check_spacing, load_case
 from kitsbench.errors import DataError
 from kitsbench.files import digest, file_digest
@@ -137,7 +144,7 @@ def _fill(
     cases.mkdir(parents=True, exist_ok=True)
     _sweep(cases)
     work = [_Job(case, cases / case.id, spacing, dataset.names) for case in dataset.cases]
-    todo = [job for job in work if not (job.folder / "case.json").is_file()]
+    todo = [job for job in work if not _is_prepared(job.folder)]
     findings: list[Finding] = []
     done = len(work) - len(todo)
     if progress is not None:
@@ -148,6 +155,18 @@ def _fill(
         if progress is not None:
             progress(done, len(work))
     _finish(dataset, spacing, folder, findings)
+
+
+def _is_prepared(folder: Path) -> bool:
+    """Whether a case is there; one that an earlier kitsbench left, or half of one, is removed."""
+    if not folder.exists():
+        return False
+    try:
+        CaseNote.read(folder / "case.json")
+    except DataError:
+        shutil.rmtree(folder)
+        return False
+    return True
 
 
 def _finish(
@@ -225,7 +244,7 @@ def _prepare_case(job: _Job) -> list[Finding]:
                 name: int(arrays[f"histogram_{value}"].sum())
                 for name, value in job.names.labels.items()
             },
-            "sha256": {name: file_digest(temporary / f"{name}.npy") for name in ("image", "label")},
+            "sha256": {name: file_digest(temporary / file) for name, file in FILES.items()},
             "findings": [f.to_dict() for f in loaded.findings],
         }
         CaseNote.of_plain(about).write(temporary / "case.json")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 
 from kitsbench.data.preparation.manifest import CaseNote, Manifest
 from kitsbench.errors import DataError
+from kitsbench.files import file_digest
 
 MANIFEST = "manifest.json"
+FILES = {"image": "image.npy", "label": "label.npy", "foreground": "foreground.npz"}
 HU_LOW = -1024
 HU_BINS = 4096  # one per HU from -1024 to 3071
 
@@ -148,6 +151,40 @@ class PreparedStore:
             foreground=foreground,
         )
 
+    def verify(self, cases: Iterable[str], beat: Callable[[], None] = lambda: None) -> None:
+        """Compare the files of some cases with the checksums that were written with them.
+
+        Each file is read once a process, however often it is asked for, unless it has changed.
+
+        Parameters
+        ----------
+        cases : iterable of str
+        beat : callable
+            Called after each case.
+
+        Raises
+        ------
+        DataError
+            A file is missing or was changed since it was prepared.
+        """
+        for case in cases:
+            folder = self.folder / "cases" / case
+            for name, wanted in CaseNote.read(folder / "case.json").sha256.items():
+                file = folder / FILES[name]
+                try:
+                    stat = file.stat()
+                    found = _checksum(file, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+                except OSError as error:
+                    raise DataError(
+                        f"{file} cannot be read: {error.strerror or error}.\n{CaseNote.remedy}"
+                    ) from error
+                if found != wanted:
+                    raise DataError(
+                        f"{file} was changed since it was prepared: its checksum is not the one in "
+                        f"case.json.\n{CaseNote.remedy}"
+                    )
+            beat()
+
     def intensity(self, cases: Iterable[str] | None = None) -> dict[str, dict[str, float]]:
         """HU statistics per label name and of the whole foreground, over some cases.
 
@@ -174,6 +211,12 @@ class PreparedStore:
         if isinstance(everything, np.ndarray) and everything.any():
             result["foreground"] = _describe(everything)
         return result
+
+
+@cache
+def _checksum(file: Path, inode: int, size: int, changed: int) -> str:
+    """Hash of a file as it is now; the numbers tell whether that is known."""
+    return file_digest(file)
 
 
 def _voxels(file: Path) -> np.ndarray:

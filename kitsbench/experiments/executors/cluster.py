@@ -237,12 +237,15 @@ class ClusterExecutor:
     def _after_loss(self, one: _Submitted, why: str, notify: Notify) -> list[tuple[TrialTask, int]]:
         """What to do when a worker is gone: the trial may have ended, else it goes on elsewhere."""
         known = ending(one.task)
-        if known is not None and one.task.folder.read_status().status == "finished":
-            notify(known)  # trained, and scored or not
+        if known is not None and known.kind == "finished":
+            notify(known)
             return []
         if one.attempt <= self.retries:
             notify(Event(one.task, "retried", message=why))
             return [(one.task, one.attempt + 1)]
+        if one.task.folder.read_status().status == "finished":  # trained; not to be spoilt
+            notify(known or Event(one.task, "failed", message=f"scores are missing: {why}"))
+            return []
         times = "once" if one.attempt == 1 else f"{one.attempt} times"
         one.task.trial.write(one.task.folder.trial)
         one.task.folder.set_status("failed", "killed", f"Its worker vanished {times}: {why}")

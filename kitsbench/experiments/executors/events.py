@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -64,13 +65,18 @@ def mark_failed(task: TrialTask, reason: Reason, message: str) -> None:
 
 
 def ending(task: TrialTask) -> Event | None:
-    """The event that a trial's ``status.json`` tells, or None while it says nothing final."""
+    """The event that a trial's files tell, or None while they say nothing final.
+
+    A trial that is trained and lacks scores is not over until an attempt to score it has failed.
+    """
     status = _status(task)
     if status.status == "finished":
         lost = unscored(task.folder, task.trial, task.protocols)
-        if lost is not None:
-            return Event(task, "failed", message=f"{lost.reason}: {lost.message}")
-        return Event(task, "finished")
+        if lost is None:
+            return Event(task, "finished")
+        if not os.path.lexists(task.folder.unscored):
+            return None
+        return Event(task, "failed", message=f"{lost.reason}: {lost.message}")
     if status.status == "failed":
         return Event(task, "failed", message=f"{status.reason}: {status.message}")
     return None

@@ -14,7 +14,9 @@ file in the workdir       class                      says
 ``.../unscored.json``     :class:`Unscored`          why it could not be scored once more
 ``.../scores.partial.json`` :class:`PartialScoresRecord` cases that were scored before a kill
 ``.../progress.json``     :class:`TrialProgress`     how far a worker of a cluster is
-``profiles/NAME.json``    :class:`ProfileRecord`     speed and memory of an entrant's network
+``.../lease.json``        :class:`LeaseRecord`       who works on it
+``running/*.json``        :class:`LeaseRecord`       who runs an experiment there
+``profiles/*.json``       :class:`ProfileRecord`     speed and memory of an entrant's network
 ``costs/HASH.json``       :class:`CostsRecord`       parameters and FLOPs of a network
 ========================= ========================== ===========================================
 
@@ -60,6 +62,7 @@ from kitsbench.experiments.records.parts import (
 )
 from kitsbench.experiments.records.trial import (
     PENDING,
+    LeaseRecord,
     PartialScoresRecord,
     ScoreRow,
     Status,
@@ -83,6 +86,7 @@ __all__ = [
     "ExperimentRecord",
     "FoldsNote",
     "LatestRecord",
+    "LeaseRecord",
     "LedgerRecord",
     "PartialScoresRecord",
     "PlannedTrial",

@@ -267,6 +267,34 @@ class PartialScoresRecord(Document):
     scored: dict[str, tuple[ScoreRow, ...]]
 
 
+class LeaseRecord(Document):
+    """``lease.json``, and ``WORKDIR/running/*.json``: who works on a trial, or runs an experiment.
+
+    Attributes
+    ----------
+    machine : str
+        What tells apart machines whose processes cannot be looked up from each other.
+    born : int or None
+        When the process began, in ticks of its machine.
+    token : str
+        Of the one who wrote it.
+    experiment : str or None
+    beat : str
+        Counts heartbeats.
+    """
+
+    remedy: ClassVar[str] = "Delete it if no other run works there."
+
+    schema_version: Literal[1] = 1
+    machine: str
+    host: str
+    pid: int = Field(ge=1)
+    born: int | None
+    token: str
+    experiment: str | None
+    beat: str
+
+
 class TrialProgress(Document):
     """``progress.json``: how far a worker of a cluster is with a trial."""
 

@@ -9,7 +9,6 @@ this process's own steady clock.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import threading
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from kitsbench.experiments.records import LeaseRecord
 
 BEAT = 10.0  # seconds between two heartbeats
 STALE_AFTER = 60.0  # seconds without one after which a lease is void
@@ -36,6 +37,8 @@ class Lease:
     ----------
     file : Path
         In a folder that is there.
+    experiment : str or None
+        Which experiment the holder works for, for others to read.
 
     Raises
     ------
@@ -44,8 +47,8 @@ class Lease:
         else up to a heartbeat; a dead one of another machine is found out after a minute.
     """
 
-    def __init__(self, file: Path):
-        self.file, self.token = file, uuid.uuid4().hex
+    def __init__(self, file: Path, experiment: str | None = None):
+        self.file, self.token, self.experiment = file, uuid.uuid4().hex, experiment
         self._stop, self._lost = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._beat, name="kitsbench-lease", daemon=True)
 
@@ -113,11 +116,17 @@ class Lease:
         return not self._is_ours() and _is_alive(self.file, found)
 
     def _content(self, beat: int) -> bytes:
-        own = {"machine": machine(), "host": socket.gethostname(), "pid": os.getpid()}
-        born = _born(os.getpid())
-        # The number has a fixed width: a heartbeat overwrites it in place.
-        text = json.dumps({**own, "born": born, "token": self.token, "beat": f"{beat:012d}"})
-        return text.encode() + b"\n"
+        own = LeaseRecord(
+            machine=machine(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            born=_born(os.getpid()),
+            token=self.token,
+            experiment=self.experiment,
+            # Of a fixed width: a heartbeat overwrites it in place.
+            beat=f"{beat:012d}",
+        )
+        return own.model_dump_json().encode() + b"\n"
 
     def _create(self) -> bool:
         with _alone(self.file.parent):
@@ -215,10 +224,45 @@ def _read(file: Path) -> bytes | None:
 
 def _parse(content: bytes | None) -> dict[str, Any] | None:
     try:
-        found = json.loads(content or b"")
-    except ValueError:  # being written at this moment
+        return LeaseRecord.model_validate_json(content or b"").model_dump()
+    except ValueError:  # being written at this moment, or nobody's
         return None
-    return found if isinstance(found, dict) else None
+
+
+def living_holder(file: Path, before: bytes | None) -> tuple[bytes | None, LeaseRecord | None]:
+    """Who holds a lease, as far as one look tells.
+
+    Parameters
+    ----------
+    file : Path
+    before : bytes or None
+        What the look before this one saw. A process of another machine lives if that has changed.
+
+    Returns
+    -------
+    bytes or None
+        What this look saw.
+    LeaseRecord or None
+        None where nobody holds it, or nobody who is known to live.
+    """
+    found = _read(file)
+    known = _parse(found)
+    if known is None:
+        return found, None
+    here = known["machine"] == machine()
+    alive = _is_alive(file, found or b"") if here else before is not None and found != before
+    return found, LeaseRecord(**known) if alive else None
+
+
+def remove_dead(file: Path) -> None:
+    """Remove a lease whose holder was a process of this machine and is gone."""
+    found = _read(file)
+    known = _parse(found)
+    if known is None or known["machine"] != machine() or _is_alive(file, found or b""):
+        return
+    with contextlib.suppress(OSError), _alone(file.parent):
+        if _read(file) == found:
+            file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

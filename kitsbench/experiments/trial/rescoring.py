@@ -32,6 +32,7 @@ def score_again(task: TrialTask, device: torch.device, report: Report, beat: Bea
         Neither is kept.
     """
     folder, cases = task.folder, CaseReader(task)
+    forget_unscored(folder)  # of the attempt before
     missing = missing_protocols(folder, task.protocols)
     trained: Trained | None = None
     rows = []
@@ -55,7 +56,6 @@ def score_again(task: TrialTask, device: torch.device, report: Report, beat: Bea
     environment = EnvironmentRecord.read(folder.environment)
     environment.scored_here().write(folder.environment)
     write_table(folder.scores, table, SCORES)
-    forget_unscored(folder)
 
 
 def _trained(task: TrialTask, device: torch.device, beat: Beat, why: str) -> Trained:

@@ -278,6 +278,9 @@ def _train(
                     values.setdefault(f"{row['region']}:dice", []).append(row["value"])
         return {name: float(np.mean(found)) for name, found in values.items()}
 
+    # Before the clock runs: what is trained on is what was prepared.
+    for path in task.stores.values():
+        PreparedStore.open(path).verify(task.train_cases, beat)
     with open_team(task.devices, _train_beside, task, explain) as team:
         job = _make_job(task, device, team)
 

@@ -47,6 +47,7 @@ class CaseReader:
         for grid, path in folders.items():
             if str(path) not in self.stores:
                 self.stores[str(path)] = PreparedStore.open(path)
+            self.stores[str(path)].verify([case])
             found[grid] = self.stores[str(path)].case(case)
         return found
 

@@ -103,3 +103,35 @@ def test_the_predictions_of_a_trial_know_what_it_trained_on(tmp_path):
     found = recorded_leaks(tmp_path / "predictions", tmp_path, ["case_00005", "case_00006"])
     assert found == ["case_00005"]
     assert recorded_leaks(tmp_path, tmp_path, ["case_00005"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "words"),
+    [
+        ("provenance.json", lambda text: text[:30], "is no JSON"),
+        (
+            "provenance.json",
+            lambda text: text.replace("trained_on", "seen"),
+            "trained_on is missing",
+        ),
+        ("provenance.json", lambda text: text.replace('"t1":', '"t0":'), "the key trials lacks t1"),
+        ("trial.json", lambda text: "[]", "holds a list"),
+        ("trial.json", lambda text: text.replace("train_patients", "p"), "context.train_patients"),
+        ("trial.json", lambda text: text.replace('"kits:00005"', "5"), "context.train_patients"),
+    ],
+)
+def test_a_damaged_record_does_not_mean_that_nothing_was_trained_on(tmp_path, name, spoil, words):
+    folder = tmp_path / "predictions"
+    about = {"architecture": "a", "train_patients": ["kits:00005"]}
+    record_prediction(folder, "case_00001", {"t1": about}, False)
+    trial = trial_record(Plan({"unet3d": 0.0}), "unet3d", 0, 0)
+    context = trial.context.model_copy(update={"train_patients": ("kits:00005",)})
+    TrialRecord.of(trial.identity, context).write(tmp_path / "trial.json")
+    assert recorded_leaks(folder, tmp_path, ["case_00005"]) == ["case_00005"]
+    file = (folder if name == "provenance.json" else tmp_path) / name
+    file.write_text(spoil(file.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(DataError, match=words) as refused:
+        recorded_leaks(folder, tmp_path, ["case_00005"])
+    first, remedy = str(refused.value).splitlines()
+    assert str(file) in first
+    assert remedy.startswith("Restore it, or move")

@@ -10,11 +10,14 @@ import time
 
 import pytest
 
+from kitsbench.experiments.records import LeaseRecord
 from kitsbench.experiments.trial import lease as leases
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.lease import Lease, LeaseTaken
 
-ELSEWHERE = {"machine": "another", "host": "another", "pid": 1, "token": "x"}
+ELSEWHERE = LeaseRecord(
+    machine="another", host="another", pid=1, born=1, token="x", experiment=None, beat="0" * 12
+).model_dump()
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def test_the_lease_of_a_dead_process_is_void_at_once(tmp_path):
 
 def test_a_process_that_was_given_a_dead_ones_number_holds_nothing(tmp_path):
     file = tmp_path / "lease.json"
-    reborn = {"machine": leases.machine(), "pid": os.getpid(), "born": 1, "token": "x"}
+    reborn = {**ELSEWHERE, "machine": leases.machine(), "pid": os.getpid()}
     file.write_text(json.dumps(reborn))
     with Lease(file):
         pass
@@ -142,7 +145,8 @@ def grab(file, barrier, results):
 def test_of_many_that_find_a_dead_lease_one_takes_it_over(tmp_path):
     context = multiprocessing.get_context("fork")
     file = tmp_path / "lease.json"
-    file.write_text(json.dumps({"machine": leases.machine(), "pid": 2**22 + 1, "born": 1}))
+    dead = {**ELSEWHERE, "machine": leases.machine(), "pid": 2**22 + 1}
+    file.write_text(json.dumps(dead))
     barrier, results = context.Barrier(6), context.Queue()
     processes = [context.Process(target=grab, args=(file, barrier, results)) for _ in range(6)]
     for process in processes:

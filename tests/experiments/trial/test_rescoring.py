@@ -1,0 +1,253 @@
+"""A trained trial is scored once more where scores are missing, and never trained for it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from architectures import Smallest
+
+from kitsbench.evaluation import evaluate
+from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.executors.events import ending
+from kitsbench.experiments.experiment import plan_experiment
+from kitsbench.experiments.records import (
+    EnvironmentRecord,
+    PartialScoresRecord,
+    ScoreRow,
+    Unscored,
+    keep_experiment,
+)
+from kitsbench.experiments.results import load_results
+from kitsbench.experiments.tables import SCORES, read_table
+from kitsbench.experiments.trial.kept_scores import is_done, unscored
+from kitsbench.experiments.trial.run import run_trial
+from kitsbench.experiments.trial.scoring import CaseReader, _weights, score_trial
+from kitsbench.experiments.trial.trained import load_trained
+from kitsbench.training.budget import Budget
+
+KEYS = ["protocol", "case", "region", "metric"]
+
+
+class PutsOutNan(Smallest):
+    """Gives NaN wherever it is not trained, for one of the scans."""
+
+    def build(self, spec):
+        network = super().build(spec)
+        network.register_forward_hook(
+            lambda module, inputs, outputs: (
+                outputs
+                if module.training
+                else {name: values * float("nan") for name, values in outputs.items()}
+            )
+        )
+        return network
+
+
+@pytest.fixture(scope="module")
+def planned(plugin, phantom, tmp_path_factory):
+    """Experiments of one trial each, planned: of a sound network and of one that puts out NaN."""
+    found = []
+    for name, base, module in (
+        ("alpha", "Smallest", "architectures"),
+        ("nan", "PutsOutNan", "experiments.trial.test_rescoring"),
+    ):
+        request = Request(
+            workdir=tmp_path_factory.mktemp("scored") / "work",
+            architectures=(str(plugin(name, base, module)),),
+            dataset=str(phantom),
+            spacing=(9.0, 9.0, 9.0),
+            patch=(16, 16, 16),
+            split="2",
+            folds=(0,),
+            seeds=1,
+            device="cpu",
+            budget=Budget(2, "steps"),
+        )
+        experiment = plan_experiment(request)
+        keep_experiment(request.workdir, experiment.record)
+        found.append(experiment)
+    return found
+
+
+@pytest.fixture(scope="module")
+def trained(planned):
+    (task,) = planned[0].tasks
+    assert run_trial(task) == "finished"
+    return task
+
+
+@pytest.fixture
+def task(trained, tmp_path):
+    """The trained trial in a working directory of its own."""
+    return replace(trained, workdir=shutil.copytree(trained.workdir, tmp_path / "work"))
+
+
+def state_of(folder: Path) -> dict[Path, int]:
+    """When each file was written, but those that scoring is there to write."""
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    written = ("scores.parquet", "environment.json")
+    return {f: f.stat().st_mtime_ns for f in files if f.name not in written}
+
+
+def scores(task) -> pd.DataFrame:
+    return read_table(task.folder.scores, SCORES)
+
+
+@pytest.mark.parametrize("lost", ["scores", "label maps too", "one label map damaged"])
+def test_lost_scores_are_made_again_bit_for_bit(task, trained, lost):
+    folder, before = task.folder, scores(trained)
+    folder.scores.unlink()
+    if lost == "label maps too":
+        shutil.rmtree(folder.predictions)
+    elif lost == "one label map damaged":
+        map_ = next(folder.predictions.iterdir())
+        map_.write_bytes(map_.read_bytes()[:100])
+    kept = {f: t for f, t in state_of(folder.path).items() if f.parent != folder.predictions}
+    assert not is_done(task)
+    assert ending(task) is None  # neither finished nor failed: nobody has tried
+    (trial,) = load_results(task.workdir).trials
+    assert (trial.state, trial.status.reason) == ("failed", "scores are missing")
+    assert "it is scored from what is kept, and nothing is trained" in trial.status.message
+    assert run_trial(task) == "finished"
+    assert is_done(task)
+    pd.testing.assert_frame_equal(scores(task), before, check_exact=True)
+    assert {f: f.stat().st_mtime_ns for f in kept} == kept
+    maps = [
+        {m.name: m.read_bytes() for m in t.folder.predictions.iterdir()} for t in (task, trained)
+    ]
+    assert maps[0].keys() == maps[1].keys()
+    assert ending(task).kind == "finished"
+    assert [t.state for t in load_results(task.workdir).trials] == ["finished"]
+
+
+def test_another_protocol_is_scored_beside_what_is_there(task, phantom):
+    before, ledger = scores(task), task.folder.ledger.read_bytes()
+    asked = replace(task, protocols=("kits21", "labels"))
+    assert run_trial(asked) == "finished"
+    table = scores(asked)
+    assert set(table["protocol"]) == {"kits19", "kits21", "labels"}
+    old = table[table["protocol"] != "kits21"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(old, before, check_exact=True)
+    assert task.folder.ledger.read_bytes() == ledger
+    found = evaluate(task.folder.predictions, phantom, "kits21", cases=list(task.test_cases))
+    expected = found.frame.set_index(KEYS[1:])[["value", "status"]].sort_index()
+    own = table[table["protocol"] == "kits21"].set_index(KEYS[1:])[["value", "status"]]
+    pd.testing.assert_frame_equal(own.sort_index(), expected, check_exact=True)
+    assert is_done(task)  # whoever asked for kits19 still has it
+
+
+def test_what_cannot_be_scored_has_failed_for_whoever_asks_and_for_nobody_else(task):
+    folder, asked = task.folder, replace(task, protocols=("kits21", "labels"))
+    status = (folder.path / "status.json").read_bytes()
+    shutil.rmtree(folder.predictions)
+    shutil.rmtree(folder.checkpoints)
+    assert run_trial(asked) == "failed"
+    assert (folder.path / "status.json").read_bytes() == status
+    assert Unscored.read(folder.unscored).reason == "scores are missing"
+    event = ending(asked)
+    assert event.kind == "failed"
+    assert event.message.startswith("scores are missing: There are no scores by kits21. Neither")
+    assert f"delete the folder trials/{task.id} and run the same command again" in event.message
+    assert ending(task).kind == "finished"
+    assert unscored(folder, task.trial, task.protocols) is None
+    assert [t.state for t in load_results(task.workdir).trials] == ["finished"]
+
+
+def test_a_label_map_that_does_not_fit_its_scan_is_made_again(task, trained):
+    folder = task.folder
+    one, other, *_ = sorted(folder.predictions.iterdir())
+    other.unlink()
+    one.write_bytes(b"no label map")
+    folder.scores.unlink()
+    assert run_trial(task) == "finished"
+    pd.testing.assert_frame_equal(scores(task), scores(trained), check_exact=True)
+
+
+def test_who_scores_has_a_share_in_the_numbers(task):
+    file = task.folder.environment
+    EnvironmentRecord.read(file).model_copy(update={"kitsbench": ("0.0.1",)}).write(file)
+    task.folder.scores.unlink()
+    run_trial(task)
+    versions = EnvironmentRecord.read(file).kitsbench
+    assert versions[0] == "0.0.1"
+    assert len(versions) == 2
+
+
+def test_a_network_that_puts_out_nan_has_failed_on_the_case_by_name(planned):
+    experiment = planned[1]
+    (task,) = experiment.tasks
+    quiet = replace(
+        task,
+        trial=task.trial.model_copy(
+            update={"context": task.trial.context.model_copy(update={"curve_cases": ()})}
+        ),
+    )
+    assert run_trial(quiet) == "failed"
+    status = task.folder.read_status()
+    assert (status.status, status.reason) == ("failed", "non-finite")
+    assert status.message.startswith(f"{task.test_cases[0]}: The network put out NaN")
+    assert not task.folder.scores.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("image.npy", "trained"),
+        ("label.npy", "trained"),
+        ("foreground.npz", "trained"),
+        ("image.npy", "tested"),
+    ],
+)
+def test_a_prepared_volume_that_was_changed_is_neither_trained_on_nor_scored(
+    trained, tmp_path, name, case
+):
+    (grid, store), *_ = trained.stores.items()
+    copy = shutil.copytree(store, tmp_path / "store")
+    task = replace(trained, workdir=tmp_path / "work", stores={grid: copy})
+    chosen = task.train_cases[-1] if case == "trained" else task.test_cases[-1]
+    file = copy / "cases" / chosen / name
+    if name.endswith(".npy"):
+        array = np.load(file)
+        np.save(file, np.zeros_like(array))
+    else:
+        shutil.copy(copy / "cases" / task.train_cases[0] / name, file)
+    assert run_trial(task) == "failed"
+    status = task.folder.read_status()
+    assert (status.status, status.reason) == ("failed", "data error")
+    assert status.message.startswith(f"{file} was changed since it was prepared")
+    assert "Delete the folder of this case and the store's manifest.json" in status.message
+    assert case == "tested" or not task.folder.checkpoints.exists()
+
+
+def test_a_part_of_something_else_is_not_taken_for_what_was_scored_before_a_kill(task, trained):
+    """By another trial, other weights or another protocol; what is damaged neither."""
+    folder, before = task.folder, scores(trained)
+    weights = _weights(task)
+    rows = {
+        case: tuple(ScoreRow(**{**row, "value": 0.5}) for row in part.to_dict("records"))
+        for case, part in before.groupby("case")
+    }
+    own = PartialScoresRecord(trial=task.id, weights=weights, protocols=task.protocols, scored=rows)
+    network = load_trained(task, torch.device("cpu"))
+    for updates in (
+        {"trial": "0123456789abcdef"},
+        {"weights": ("others",)},
+        {"protocols": ("kits21", "labels")},
+        None,
+    ):
+        own.model_copy(update=updates or {}).write(folder.partial_scores)
+        if updates is None:
+            folder.partial_scores.write_bytes(folder.partial_scores.read_bytes()[:-20])
+        table = score_trial(task, network, CaseReader(task), lambda stage, fraction: None)
+        assert list(table["value"].astype(float)) == pytest.approx(
+            list(before["value"]), nan_ok=True
+        )
+    own.write(folder.partial_scores)
+    table = score_trial(task, network, CaseReader(task), lambda stage, fraction: None)
+    assert set(table["value"]) == {0.5}
