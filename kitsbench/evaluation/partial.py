@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,12 +9,21 @@ from pathlib import Path
 from typing import IO, Any
 
 import kitsbench
+from kitsbench.documents import Part
 from kitsbench.errors import DataError, UsageError
 from kitsbench.evaluation.cases import CaseFiles, CaseScores, Task
 from kitsbench.evaluation.pool import NO_MEMORY
 from kitsbench.files import digest
 
 _HEADER = "kitsbench evaluate: cases done so far"
+
+
+class _Line(Part):
+    """A case that is done, and the hash of everything that its scores depend on."""
+
+    case: str
+    key: str
+    scores: CaseScores
 
 
 class PartialScores:
@@ -58,11 +66,11 @@ class PartialScores:
             )
         for line in lines[1:]:
             try:
-                entry = json.loads(line)
-            except ValueError:  # the line that was being written at the kill
+                entry = _Line.model_validate_json(line)
+            except ValueError:  # the line that was being written at the kill, or none of ours
                 continue
-            if self._keys.get(entry["case"]) == entry["key"]:
-                self.scores[entry["case"]] = CaseScores(**entry["scores"])
+            if self._keys.get(entry.case) == entry.key:
+                self.scores[entry.case] = entry.scores
 
     def __enter__(self) -> PartialScores:
         return self
@@ -73,9 +81,9 @@ class PartialScores:
             return  # another attempt may succeed
         if self.path is None or case in self.scores:
             return
-        entry = {"case": case, "key": self._keys[case], "scores": asdict(scores)}
+        entry = _Line(case=case, key=self._keys[case], scores=scores)
         try:
-            self._open(self.path).write(json.dumps(entry, allow_nan=False) + "\n")
+            self._open(self.path).write(entry.model_dump_json() + "\n")
             self._open(self.path).flush()
         except OSError as error:
             raise DataError(

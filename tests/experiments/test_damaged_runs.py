@@ -168,7 +168,7 @@ def names(line: str, place: str, file: Path) -> bool:
     """Whether a line names a column, a key, or the rule of the whole file that the key breaks."""
     if file.suffix == ".parquet":
         return f"the column {place}" in line
-    if f"the key {place}" in line:
+    if f"the key {place}" in line or "not the hash of what was planned" in line:
         return True
     # Some keys say how others must be.
     top = place.split(".")[0]

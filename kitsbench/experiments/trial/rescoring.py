@@ -40,7 +40,7 @@ def score_again(task: TrialTask, device: torch.device, report: Report, beat: Bea
         report("score", index / len(task.test_cases))
         file = folder.predictions / f"{case}.nii.gz"
         try:
-            rows += score_map(task, cases, case, cases.label_map(file, case), missing)
+            kept = cases.label_map(file, case)
         except Refused as unusable:
             if trained is None:
                 trained = _trained(task, device, beat, str(unusable.finding))
@@ -48,6 +48,8 @@ def score_again(task: TrialTask, device: torch.device, report: Report, beat: Bea
             rows += found
             if task.keep_predictions:
                 write_label(file, labels, native)
+        else:
+            rows += score_map(task, cases, case, kept, missing)
         beat()
     table = pd.DataFrame(rows, columns=list(SCORES))
     if os.path.lexists(folder.scores):
