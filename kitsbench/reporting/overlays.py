@@ -52,7 +52,7 @@ def draw_overlays(results: Results, order: list[str]) -> tuple[list[Picture], li
     Parameters
     ----------
     results : Results
-        Needs the dataset where ``experiment.json`` says it is, and stored predictions.
+        Needs the dataset where the experiment says it is, and stored predictions.
     order : list of str
         Architectures in the order of the panels.
 

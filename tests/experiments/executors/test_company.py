@@ -12,7 +12,6 @@ from pathlib import Path
 from command_line import SMALL, call_kitsbench
 
 from kitsbench.cli.run_view import conclude
-from kitsbench.experiments import experiment as experiments
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.executors.company import Company
@@ -74,9 +73,8 @@ def test_a_run_elsewhere_is_told_of_when_it_shows_that_it_lives(tmp_path):
     ]
 
 
-def test_each_of_two_requests_at_once_reports_its_own(plugin, phantom, tmp_path, monkeypatch):
+def test_each_of_two_requests_at_once_reports_its_own(plugin, phantom, tmp_path):
     """The second begins while the first trains, shares one trial with it, and ends before it."""
-    monkeypatch.setattr(experiments, "ASK_AGAIN", 1.0)
     workdir = tmp_path / "work"
     alpha, beta = str(plugin("alpha", "Smallest")), str(plugin("beta", "Regions"))
     request = Request(
