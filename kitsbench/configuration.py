@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from kitsbench.errors import ContractError, UsageError
+from kitsbench.foreign import brief
 
 Setting = str | int | float | tuple[int, ...]
 SIZES = ("tiny", "small", "paper")
@@ -41,20 +43,24 @@ class Key:
         """Turn text from a command line into a value of the key's type, or say what is wrong."""
         try:
             parsed = self._converted(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             kind = (
                 f"edges like {'x'.join(map(str, self.default))}"
                 if isinstance(self.default, tuple)
                 else f"of type {type(self.default).__name__}"
             )
-            raise UsageError(f"{name}={value} is wrong: the value must be {kind}.") from None
+            raise UsageError(f"{name}={brief(value)} is wrong: the value must be {kind}.") from None
         if self.options is not None and parsed not in self.options:
             allowed = ", ".join(map(str, self.options))
-            raise UsageError(f"{name}={value} is wrong: choose from {allowed}.")
+            raise UsageError(f"{name}={brief(value)} is wrong: choose from {allowed}.")
         if isinstance(parsed, (int, float)) and not (
             (self.low is None or parsed >= self.low) and (self.high is None or parsed <= self.high)
         ):
-            raise UsageError(f"{name}={value} is wrong: allowed are {self.low} to {self.high}.")
+            raise UsageError(
+                f"{name}={brief(value)} is wrong: allowed are {self.low} to {self.high}."
+            )
+        if isinstance(parsed, float) and not math.isfinite(parsed):
+            raise UsageError(f"{name}={brief(value)} is wrong: the value must be finite.")
         return parsed
 
     def _converted(self, value: Setting) -> Setting:

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from kitsbench.errors import DataError, KitsbenchError
-from kitsbench.files import parse_json, write_json
+from kitsbench.files import write_json
+from kitsbench.foreign import brief, read_json
 
 VERSION_KEY = "schema_version"
 
@@ -124,7 +125,7 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
         It is missing, cannot be read, or holds something else.
     """
     try:
-        content = parse_json(Path(path).read_bytes())
+        content = read_json(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.\n{remedy}") from error
     except ValueError as error:
@@ -170,13 +171,11 @@ def _keys(place: tuple[int | str, ...], content: Any) -> list[str]:
 
 def _printable(key: str) -> str:
     """A key in one line, whatever characters somebody gave it."""
-    shown = key if key.isprintable() else repr(key)[1:-1]
-    return shown if len(shown) <= 120 else shown[:117] + "..."
+    return brief(key if key.isprintable() else repr(key)[1:-1], 120)
 
 
 def _shown(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."
+    return brief(" ".join(repr(value).split()))
 
 
 def _as_written(made: Any, plain: Any, key: str = "", exact: bool = False) -> Any:

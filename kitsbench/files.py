@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from kitsbench.foreign import decode_text as decode_text
+from kitsbench.foreign import parse_json as parse_json
+from kitsbench.foreign import read_json as read_json
+from kitsbench.foreign import read_text as read_text
+from kitsbench.text import csv_cell
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -53,7 +59,8 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 SHARED_MEMORY = Path("/dev/shm")
-NO_FOLDER = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ELOOP)
+UNFIT = (errno.ENAMETOOLONG, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.ESPIPE)
+NO_FOLDER = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ELOOP, *UNFIT)
 
 
 def disk_trouble(error: BaseException) -> str | None:
@@ -97,15 +104,20 @@ def path_trouble(error: OSError) -> str | None:
             f"{place} cannot be read or written ({error.strerror}): a file belongs there. "
             "Remove the folder, or choose another path."
         )
+    if error.errno in UNFIT:
+        return f"{place} cannot be read or written ({error.strerror}). Choose another path."
     return (
         f"{place} cannot be read or written ({error.strerror}): part of the path is "
         "missing, is a file, or is a link to nothing. Choose another path."
     )
 
 
+_HALF = re.compile("[\ud800-\udfff]")
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """Write UTF-8 text atomically; half of a character (a surrogate) is written out."""
+    write_atomic(path, lambda file: file.write_bytes(text.encode("utf-8", "backslashreplace")))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -116,7 +128,9 @@ def write_json(path: Path, value: Any) -> None:
     ValueError
         The value holds NaN or an infinity, which JSON does not know.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    # JSON would let half of a character stand, but most who read JSON refuse it.
+    write_text(path, _HALF.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text) + "\n")
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -126,71 +140,9 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
             table.writeheader()
-            table.writerows(rows)
+            table.writerows({key: csv_cell(row.get(key)) for key in columns} for row in rows)
 
     write_atomic(path, write)
-
-
-def decode_text(content: bytes) -> str:
-    """Text of a file that somebody else wrote: UTF-8, or what its byte-order mark says.
-
-    Editors of Windows put the mark first, and its shell writes UTF-16.
-
-    Raises
-    ------
-    UnicodeDecodeError
-        It is something else.
-    """
-    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if utf16 else "utf-8-sig")
-
-
-def read_text(path: Path) -> str:
-    """Read text that somebody else may have written; see :func:`decode_text`."""
-    return decode_text(Path(path).read_bytes())
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file; see :func:`parse_json`."""
-    return parse_json(Path(path).read_bytes())
-
-
-def parse_json(content: bytes | str) -> Any:
-    """Read JSON that somebody else may have written.
-
-    Raises
-    ------
-    ValueError
-        It is no UTF-8 or no JSON, holds NaN or an infinity, names a key twice, is nested too deep,
-        or holds an integer of thousands of digits.
-    """
-    text = decode_text(content) if isinstance(content, bytes) else content
-    try:
-        return json.loads(
-            text, parse_constant=_no_number, parse_int=_integer, object_pairs_hook=_once
-        )
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"it holds {name}, which JSON does not know")
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:  # Python's own words tell a programmer how to lift its limit
-        raise ValueError(f"it holds an integer of {len(text)} digits") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"it names the key {twice!r:.60} twice")
-    return found
 
 
 def canonical_json(value: Any) -> str:

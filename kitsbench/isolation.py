@@ -17,6 +17,7 @@ from kitsbench.errors import KitsbenchError, shorten, telling
 from kitsbench.keeper import die_with_parent
 from kitsbench.kept import Kept, process_context, start_kept
 from kitsbench.messages import Outbox, unpickle_plain
+from kitsbench.text import visible
 
 __all__ = [
     "IsolatedFailure",
@@ -147,8 +148,7 @@ def _visible(printed: bytearray) -> str:
     """What was printed, without what a terminal would take for commands."""
     text = printed.decode("utf-8", "backslashreplace").rstrip()
     cut = f"\n[{len(printed)} bytes or more were printed]" if len(text) > SHOWN else ""
-    kept = (c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text[:SHOWN])
-    return "".join(kept) + cut
+    return visible(text[:SHOWN]) + cut
 
 
 def _answer(

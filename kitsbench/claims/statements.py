@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from kitsbench.errors import DataError
-from kitsbench.files import read_text
+from kitsbench.foreign import brief, parse_toml, read_text
 from kitsbench.metrics import METRICS
 
 Mode = Literal["matched", "paper"]
@@ -110,18 +109,18 @@ def read_registry(path: Path | None = None) -> tuple[Claim, ...]:
             text = source.read_text(encoding="utf-8")
         else:
             text = read_text(path)
-        claims = _Registry.model_validate(tomllib.loads(text)).claim
+        claims = _Registry.model_validate(parse_toml(text)).claim
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{name} cannot be read: {reason}. Give a TOML file of claims.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{name} is no TOML: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = brief(".".join(map(str, first["loc"])), 120)
         raise DataError(
             f"{name}: {where} is wrong ({first['msg']}); see kitsbench/claims/statements.toml."
         ) from error
+    except ValueError as error:
+        raise DataError(f"{name} is no TOML: {error}.") from error
     ids = [claim.id for claim in claims]
     doubled = next((name for name in ids if ids.count(name) > 1), None)
     if doubled is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 import kitsbench
+from kitsbench.cli.output import complain, plain_streams
 from kitsbench.errors import KitsbenchError
 from kitsbench.files import disk_trouble, path_trouble
 
@@ -94,6 +95,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 all fine, 1 some trials failed, 2 bad usage or input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    plain_streams()
+    for argument in arguments:
+        if "\0" in argument:  # a system hands none over, but programs that call this may
+            complain(f"The argument '{argument}' holds a NUL, which no name can; leave it out.")
+            sys.exit(2)
     try:
         # `--debug` is understood anywhere on the line, since one adds it after a failure.
         code = cli.main(
@@ -103,7 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
-        click.echo("Stopped.", err=True)
+        complain("Stopped.", lead="")
         sys.exit(130)
     except click.ClickException as error:
         _show(error)
@@ -111,13 +117,13 @@ def main(arguments: list[str] | None = None) -> None:
     except KitsbenchError as error:
         if debug:
             raise
-        click.echo(f"Error: {error}", err=True)
+        complain(str(error))
         sys.exit(error.exit_code)
     except OSError as error:
         trouble = disk_trouble(error) or path_trouble(error)
         if debug or trouble is None:
             raise
-        click.echo(f"Error: {trouble}", err=True)
+        complain(trouble)
         sys.exit(2)
 
 
@@ -128,5 +134,4 @@ def _show(error: click.ClickException) -> None:
     if context is None or type(error).show is not click.UsageError.show:
         error.show()
         return
-    click.echo(f"Error: {error.format_message()}", err=True)
-    click.echo(f"Try '{context.command_path} --help'.", err=True)
+    complain(f"{error.format_message()}\nTry '{context.command_path} --help'.")

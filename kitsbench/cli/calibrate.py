@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from kitsbench.cli.options import json_option, seed_option
-from kitsbench.cli.output import print_json, stdout_console, tell
+from kitsbench.cli.output import print_json, print_rich, say, tell
+from kitsbench.cli.values import Whole
+from kitsbench.screen import Column, make_table
 
 if TYPE_CHECKING:
     from kitsbench.statistics.calibration.rates import Calibration, Rate
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--quick", is_flag=True, help="Only what has an acceptance band, in few replicates.")
 @click.option(
     "--replicates",
-    type=int,
+    type=Whole(),
     metavar="N",
     help="Simulated experiments per situation.  [default: 4000, with --quick 400]",
 )
@@ -48,7 +50,8 @@ def command(
     if as_json:
         print_json(found.to_dict())
     elif markdown:
-        click.echo(_markdown(found))
+        for line in _markdown(found).split("\n"):
+            say(line)
     else:
         _show(found)
     tell(_conclusion(found))
@@ -92,14 +95,10 @@ _HEADER = ("quantity", "procedure", "design", "tau", "gap", "rate (%)", "band (%
 
 
 def _show(found: Calibration) -> None:
-    from rich.table import Table
-
-    table = Table()
-    for name in _HEADER:
-        table.add_column(name, justify="right" if name in ("tau", "gap", "rate (%)") else "left")
-    for rate in found.rates:
-        table.add_row(*_cells(rate))
-    stdout_console().print(table)
+    columns = [
+        Column(name, "right" if name in ("tau", "gap", "rate (%)") else "left") for name in _HEADER
+    ]
+    print_rich(make_table(columns, [_cells(rate) for rate in found.rates]))
 
 
 def _markdown(found: Calibration) -> str:

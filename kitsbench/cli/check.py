@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kitsbench.cli.options import architecture_argument, json_option, labels_option
-from kitsbench.cli.output import print_json
+from kitsbench.cli.output import print_json, say
 
 
 @click.command("check")
@@ -35,10 +35,10 @@ def command(architecture: str, labels: str, as_json: bool) -> int:
     else:
         for outcome in report.checks:
             mark = "ok    " if outcome.passed else "FAILED"
-            click.echo(f"{mark} {outcome.name}{': ' * (not outcome.passed)}{outcome.message}")
+            say(f"{mark} {outcome.name}{': ' * (not outcome.passed)}{outcome.message}")
         failed = sum(not outcome.passed for outcome in report.checks)
         total = len(report.checks)
-        click.echo(
+        say(
             f"{report.architecture} keeps the contract: {total} checks passed."
             if not failed
             else f"{report.architecture} does not keep the contract: {failed} of {total} failed."

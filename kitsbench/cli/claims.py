@@ -14,8 +14,9 @@ from kitsbench.cli.options import (
     json_option,
     recipe_option,
 )
-from kitsbench.cli.output import print_json, say, stdout_console, tell
+from kitsbench.cli.output import print_json, print_rich, say, tell
 from kitsbench.cli.values import PATH
+from kitsbench.screen import Column, make_table, words
 
 
 @click.command(name="claims")
@@ -77,22 +78,19 @@ def _evidence(workdir: Path | None, recipe: str | None, experiment: str | None) 
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-    from rich.text import Text
-
     known = {(row["dataset"], row["mode"]) for row in rows if row["dataset"] or row["mode"]}
     title = "; ".join(f"dataset {data or '?'}, recipe {mode or '?'}" for data, mode in known)
-    table = Table(title=escape(title) or None, title_justify="left")
-    table.add_column("claim", no_wrap=True)
-    table.add_column("statement", overflow="fold")
-    table.add_column("paper's figure", overflow="fold")
-    table.add_column("verdict", no_wrap=True)
+    columns = [Column("claim", whole=True), Column("statement"), Column("paper's figure")]
+    columns += [Column("verdict", whole=True)]
     styles = {"replicated": "green", "contradicted": "red", "not settled": "yellow"}
-    for row in rows:
-        verdict = Text(row["verdict"], style=styles.get(row["verdict"], "dim"))
-        table.add_row(row["id"], escape(row["statement"]), escape(row["figure"]), verdict)
-    stdout_console().print(table)
+    shown = [
+        (
+            *(row[key] for key in ("id", "statement", "figure")),
+            words(row["verdict"], styles.get(row["verdict"], "dim")),
+        )
+        for row in rows
+    ]
+    print_rich(make_table(columns, shown, title))
     for row in rows:
         lines = [row["reason"]] if row["reason"] else []
         if row["missing"]:

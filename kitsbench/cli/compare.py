@@ -16,7 +16,7 @@ from kitsbench.cli.options import (
     protocol_option,
 )
 from kitsbench.cli.output import print_json, tell
-from kitsbench.cli.values import PATH
+from kitsbench.cli.values import PATH, Number, Whole
 from kitsbench.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _margins() -> str:
 @declared_options
 @click.option(
     "--margin",
-    type=float,
+    type=Number(),
     help=f"Differences below it do not matter; by default {_margins()}.",
 )
 @alpha_option
@@ -88,7 +88,7 @@ def _margins() -> str:
 @click.option("--conservative", is_flag=True, help="Larger standard errors in the two-way test.")
 @click.option(
     "--fold-count",
-    type=int,
+    type=Whole(),
     metavar="N",
     help="Folds of the whole cross-validation, if the table holds some only; 1 if it is none.",
 )
@@ -124,7 +124,7 @@ def command(
     row with the status failed. A working directory stands for the scores of its latest
     experiment, or of --experiment.
     """
-    from kitsbench.errors import UsageError
+    from kitsbench.errors import DataError, UsageError
     from kitsbench.statistics import Rule, compare, parse_endpoint
 
     if cases is not None and not strata:
@@ -136,24 +136,30 @@ def command(
     if record is not None:
         protocol = protocol or record.protocol
         fold_count = record.folds.count if fold_count is None else fold_count
-    comparison = compare(
-        table,
-        parse_endpoint(endpoint, declared),
-        rule=Rule(
-            alpha=alpha,
-            conservative=conservative,
-            fold_count=fold_count,
-            test=test,
-            correction=correction,
-            baseline=baseline,
-        ),
-        margins=margin,
-        protocol=protocol,
-        dataset=dataset,
-        demsar=demsar,
-        cases=None if cases is None else _cases(cases, strata),
-        strata=strata,
-    )
+    try:
+        comparison = compare(
+            table,
+            parse_endpoint(endpoint, declared),
+            rule=Rule(
+                alpha=alpha,
+                conservative=conservative,
+                fold_count=fold_count,
+                test=test,
+                correction=correction,
+                baseline=baseline,
+            ),
+            margins=margin,
+            protocol=protocol,
+            dataset=dataset,
+            demsar=demsar,
+            cases=None if cases is None else _cases(cases, strata),
+            strata=strata,
+        )
+    except DataError as error:
+        # A rule that rows break together names none of the files that they came from.
+        if any(str(file) in str(error) for file in (*scores, cases or "?")):
+            raise
+        raise DataError(f"{', '.join(map(str, scores[:3]))}: {error}") from error
     if figures is not None:
         _draw(comparison, figures)
     if as_json:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kitsbench.cli.output import say, stdout_console
+from kitsbench.cli.output import print_rich, say
 from kitsbench.metrics import Metric, find
+from kitsbench.screen import Column, make_table, words
+from kitsbench.text import one_line
 
 if TYPE_CHECKING:
-    from rich.console import JustifyMethod
-
     from kitsbench.statistics import Comparison
 
 _SCHEMES = {
@@ -61,46 +61,39 @@ def show(comparison: Comparison, secondary: bool = False, rankings: bool = False
 
 
 def _ranking(comparison: Comparison) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     from kitsbench.statistics.table.endpoints import cut
 
     where = " · ".join(text for text in (comparison.dataset, comparison.protocol) if text)
     title = f"{comparison.endpoint}{' · ' if where else ''}{where}"
-    table = Table(title=escape(title), title_justify="left")
-    columns: tuple[tuple[str, JustifyMethod], ...] = (
-        ("rank", "right"),
-        ("architecture", "left"),
-        ("mean", "right"),
-        (
-            "95 % CI" if comparison.alpha == 0.05 else f"{100 * (1 - comparison.alpha):g} % CI",
-            "right",
-        ),
-        ("rank interval", "right"),
-        ("P(first)", "right"),
-        ("group", "left"),
-        ("failed", "right"),
-    )
-    for name, justify in columns:
-        table.add_column(name, justify=justify, no_wrap=name != "architecture")
+    interval = "95 % CI" if comparison.alpha == 0.05 else f"{100 * (1 - comparison.alpha):g} % CI"
+    columns = [
+        Column("rank", "right", whole=True),
+        Column("architecture"),
+        *(Column(name, "right", whole=True) for name in ("mean", interval)),
+        *(Column(name, "right", whole=True) for name in ("rank interval", "P(first)")),
+        Column("group", whole=True),
+        Column("failed", "right", whole=True),
+    ]
+    rows = []
     metric = _metric(comparison)
     digits = 2 if metric.unit else 4
     for row in comparison.ranking:
         low, high = row["ci_low"], row["ci_high"]
         if low is not None and high is not None:
             low, high = cut(low, high, metric.name)
-        table.add_row(
-            str(row["rank"]),
-            escape(row["architecture"]),
-            f"{row['mean']:.{digits}f}",
-            _interval(low, high, digits),
-            f"{row['rank_low']}-{row['rank_high']}",
-            f"{row['p_first']:.2f}",
-            row["group"] or "",
-            f"{100 * row['failure_rate']:.1f} %" if row["failure_rate"] else "",
+        rows.append(
+            (
+                row["rank"],
+                row["architecture"],
+                f"{row['mean']:.{digits}f}",
+                _interval(low, high, digits),
+                f"{row['rank_low']}-{row['rank_high']}",
+                f"{row['p_first']:.2f}",
+                row["group"] or "",
+                f"{100 * row['failure_rate']:.1f} %" if row["failure_rate"] else "",
+            )
         )
-    stdout_console().print(table)
+    print_rich(make_table(columns, rows, title))
 
 
 def _metric(comparison: Comparison) -> Metric:
@@ -121,32 +114,28 @@ def _secondary(rows: list[dict[str, Any]], listed: bool) -> None:
             "them."
         )
         return
-    say("\nSecondary endpoints, exploratory:")
+    say("")
+    say("Secondary endpoints, exploratory:")
     for row in rows:
         say("• " + row["sentence"])
 
 
 def _rankings(comparison: Comparison) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     schemes = comparison.rankings["schemes"]
     left_out = comparison.rankings["leave_one_fold_out"]
     title = "Rank by other schemes" + ", and without one fold (-0: without fold 0)" * bool(left_out)
-    table = Table(title=title, title_justify="left")
-    table.add_column("architecture", overflow="fold")
-    for name in schemes:
-        table.add_column(_SCHEMES[name], justify="right")
-    for row in left_out:
-        table.add_column(f"-{row['fold']}", justify="right")
+    columns = [Column("architecture")]
+    columns += [Column(_SCHEMES[name], "right") for name in schemes]
+    columns += [Column(f"-{row['fold']}", "right") for row in left_out]
+    rows: list[tuple[object, ...]] = []
     for row in comparison.ranking:
         entrant = row["architecture"]
         cells = [str(found["ranks"][entrant]) for found in (*schemes.values(), *left_out)]
-        table.add_row(escape(entrant), *cells)
+        rows.append((entrant, *cells))
     agreement = [found["kendall_tau"] for found in (*schemes.values(), *left_out)]
     cells = ["" if tau is None else f"{tau:.2f}" for tau in agreement]
-    table.add_row("Kendall's tau", *cells, style="dim")
-    stdout_console().print(table)
+    rows.append(tuple(words(cell, "dim") for cell in ("Kendall's tau", *cells)))
+    print_rich(make_table(columns, rows, title))
     bootstrap = comparison.rankings["bootstrap"]
     if bootstrap["mean_kendall_tau"] is not None:
         say(
@@ -181,23 +170,17 @@ def _demsar(found: dict[str, Any]) -> None:
 
 
 def _strata(comparison: Comparison) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title="Declared strata, exploratory: means", title_justify="left")
-    for name in ("stratum", "group"):
-        table.add_column(name)
-    table.add_column("cases", justify="right")
     order = [row["architecture"] for row in comparison.ranking]
-    for entrant in order:
-        table.add_column(escape(entrant), justify="right")
+    columns = [Column("stratum"), Column("group"), Column("cases", "right")]
+    columns += [Column(one_line(entrant), "right") for entrant in order]
+    rows = []
     digits = 2 if _metric(comparison).unit else 3
     for row in comparison.strata:
         means = {m["architecture"]: m["mean"] for m in row["means"]}
         cells = [f"{means[entrant]:.{digits}f}" for entrant in order]
         stratum = row["stratum"].partition(":")[0]
-        table.add_row(escape(stratum), escape(row["level"]), str(row["n_cases"]), *cells)
-    stdout_console().print(table)
+        rows.append((stratum, row["level"], row["n_cases"], *cells))
+    print_rich(make_table(columns, rows, "Declared strata, exploratory: means"))
     for row in comparison.strata:
         for pair in row["pairs"]:
             if pair["p_adjusted"] is None or pair["p_adjusted"] >= comparison.alpha:

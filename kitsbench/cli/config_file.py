@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
 from typing import Any
 
 import click
 
 from kitsbench.cli.values import Folds, Patch, Spacing
 from kitsbench.errors import UsageError
-from kitsbench.files import read_text
+from kitsbench.foreign import brief, read_toml
 
 EXECUTOR_SECTION = "kitsbench.executor"
 TUNE_SECTION = "kitsbench.tune"
@@ -21,10 +19,10 @@ def _read(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
     if path is None:
         return
     try:
-        content = tomllib.loads(read_text(Path(path)))
+        content = read_toml(path, finite=False)  # the types of the options tell what is wrong
     except OSError as error:
         raise UsageError(f"The configuration {path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"The configuration {path} is no TOML: {error}.") from error
     hidden = (param.name, "executor_option", None)
     known = {p.name: p for p in ctx.command.params if p.name not in hidden}
@@ -42,11 +40,12 @@ def _read(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
             continue
         if name not in known:
             options = ", ".join(sorted(p.opts[-1].lstrip("-") for p in known.values()))
-            raise UsageError(f"{path} sets '{key}', which is no option of run: {options}.")
+            raise UsageError(f"{path} sets '{brief(key)}', which is no option of run: {options}.")
         try:
             defaults[name] = _fitting(known[name], setting)
         except ValueError as error:
-            raise UsageError(f"{path}: {key} = {setting!r} is wrong; write {error}.") from error
+            shown = brief(repr(setting))
+            raise UsageError(f"{path}: {key} = {shown} is wrong; write {error}.") from error
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 
@@ -60,6 +59,8 @@ def _fitting(param: click.Parameter, setting: Any) -> Any:
     whole = isinstance(param.type, click.types.IntParamType)
     listed = isinstance(setting, list)
     values = setting if listed else [setting]
+    if any(isinstance(value, str) and "\0" in value for value in values):
+        raise ValueError("a text without a NUL, which no name can hold")
     # Python takes true for a number, TOML does not; click would cut 1.5 to a whole number.
     if not all(isinstance(v, plain) and not isinstance(v, bool) for v in values) or (
         whole and not all(isinstance(v, str | int) for v in values)

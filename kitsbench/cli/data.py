@@ -17,7 +17,7 @@ from kitsbench.cli.options import (
     spacing_option,
     strict_option,
 )
-from kitsbench.cli.output import print_json, tell
+from kitsbench.cli.output import print_json, say, tell
 from kitsbench.cli.values import PATH
 from kitsbench.errors import UsageError
 
@@ -73,8 +73,8 @@ def verify(
         print_json(found)
     else:
         for finding in result.findings:
-            click.echo(f"{finding.severity}: {finding}")
-        click.echo(
+            say(f"{finding.severity}: {finding}")
+        say(
             f"{found['dataset']} ({found['layout']}): {found['n_usable']} of {found['n_cases']} "
             f"cases can be used, {found['n_errors']} errors, {found['n_warnings']} warnings."
         )
@@ -164,8 +164,8 @@ def _print(value: dict[str, Any], indent: str = "") -> None:
     """Print nested plain data, one line a value."""
     for key, item in value.items():
         if isinstance(item, dict) and item:
-            click.echo(f"{indent}{key}:")
+            say(f"{indent}{key}:")
             _print(item, indent + "  ")
         elif item not in ("", {}, []):
             text = ", ".join(map(str, item)) if isinstance(item, list) else item
-            click.echo(f"{indent}{key}: {text}")
+            say(f"{indent}{key}: {text}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kitsbench.cli.options import json_option, layout_option, out_option, split_option
-from kitsbench.cli.output import print_json, tell
+from kitsbench.cli.output import print_json, say, tell
 from kitsbench.cli.values import PATH, SplitRule
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def split(dataset: Path, rule: str, out: Path | None, layout: str | None, as_jso
         for fold in range(len(found.folds)):
             train, test = found.train(fold), found.test(fold)
             shown = ", ".join(test[:3]) + (" ..." if len(test) > 3 else "")
-            click.echo(f"fold {fold}: {len(train)} for training, {len(test)} for testing: {shown}")
-        click.echo(f"id {found.id}")
+            say(f"fold {fold}: {len(train)} for training, {len(test)} for testing: {shown}")
+        say(f"id {found.id}")
     if out is not None:
         export_split(found, out)
         tell(f"Wrote {out}")

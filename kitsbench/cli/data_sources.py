@@ -14,13 +14,13 @@ from kitsbench.cli.options import (
     spacing_option,
 )
 from kitsbench.cli.output import print_json, tell
-from kitsbench.cli.values import PATH, Seconds
+from kitsbench.cli.values import PATH, Seconds, Whole
 from kitsbench.errors import UsageError
 
 
 @click.command()
 @click.argument("out", type=PATH)
-@click.option("--cases", type=click.IntRange(min=1), help="How many [default: 20, or every mask].")
+@click.option("--cases", type=Whole(1), help="How many [default: 20, or every mask].")
 @seed_option
 @click.option(
     "--size",
@@ -83,14 +83,14 @@ def phantom(
 @jobs_option("Cases at once.", default=4, most=16)
 @click.option(
     "--retries",
-    type=click.IntRange(0, 100),
+    type=Whole(0, 100),
     default=5,
     show_default=True,
     help="Failures in a row that a file may have.",
 )
 @click.option(
     "--timeout",
-    type=Seconds(min=0.1),
+    type=Seconds(0.1),
     default=60.0,
     show_default=True,
     help="Seconds without a byte after which a connection is broken.",

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from kitsbench.cli.options import json_option, workdir_option
-from kitsbench.cli.output import print_json, stdout_console
+from kitsbench.cli.output import print_json, print_rich
+from kitsbench.screen import make_table, words
 
 
 @click.command("doctor")
@@ -21,20 +22,12 @@ def command(workdir: Path, as_json: bool) -> int:
     if as_json:
         print_json(rows)
     else:
-        from rich.markup import escape
-        from rich.table import Table
-
-        table = Table("", "what", "found", "what to do")
-        marks = {
-            "ok": "[green]ok[/green]",
-            "note": "[yellow]note[/yellow]",
-            "missing": "[red]missing[/red]",
-        }
-        for row in rows:
-            table.add_row(
-                marks[row["status"]], *(escape(row[key]) for key in ("what", "found", "remedy"))
-            )
-        stdout_console().print(table)
+        styles = {"ok": "green", "note": "yellow", "missing": "red"}
+        shown = [
+            (words(row["status"], styles[row["status"]]), row["what"], row["found"], row["remedy"])
+            for row in rows
+        ]
+        print_rich(make_table(["", "what", "found", "what to do"], shown))
     return 1 if any(row["status"] == "missing" for row in rows) else 0
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from kitsbench.cli.output import print_json, say, stdout_console
+from kitsbench.cli.output import print_json, print_rich, say
 from kitsbench.cli.run_view import dataset_content
+from kitsbench.screen import make_table
 
 if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
@@ -70,7 +69,7 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
             say(aside)
         _print_table(experiment, rows, total)
         if searching:
-            click.echo(
+            say(
                 f"Before that, {searching['open_trials']} of {searching['trials']} trials of the "
                 "tuning would run; what they find decides what the other trials are."
             )
@@ -115,28 +114,17 @@ def _total(rows: list[dict[str, Any]], jobs: int | None) -> dict[str, Any]:
 
 
 def _print_table(experiment: Experiment, rows: list[dict[str, Any]], total: dict[str, Any]) -> None:
-    from rich.table import Column, Table
-    from rich.text import Text
-
     from kitsbench.reporting.words import duration
 
-    table = Table(
-        "trial",
-        Column("architecture", overflow="fold"),
-        "fold",
-        "seed",
-        "status",
-        "budget",
-        "training",
-    )
+    columns = ["trial", "architecture", "fold", "seed", "status", "budget", "training"]
+    lines = []
     for row in rows:
         seconds, basis = row["estimate"]["device_seconds"], BASES[row["estimate"]["basis"]]
         cost = " ".join(filter(None, [duration(seconds) if seconds else "", basis]))
         shown = [row[key] for key in ("architecture", "fold", "seed", "status", "budget")]
         # The first letters of an id are enough wherever a trial is named.
-        cells = [(row["id"] or "tuned")[:10], *map(str, shown), cost]
-        table.add_row(*(Text(cell) for cell in cells))
-    stdout_console().print(table)
+        lines.append([(row["id"] or "tuned")[:10], *shown, cost])
+    print_rich(make_table(columns, lines))
     text = f"{total['open_trials']} of {len(rows)} trials would run"
     if total["device_seconds"]:
         text += f": {duration(total['device_seconds'])} of training"

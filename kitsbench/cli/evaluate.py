@@ -18,10 +18,12 @@ from kitsbench.cli.options import (
     split_option,
 )
 from kitsbench.cli.output import print_json, tell
-from kitsbench.cli.values import PATH
+from kitsbench.cli.values import PATH, WIDEST_SEED, Whole
 from kitsbench.errors import DataError, UsageError
-from kitsbench.files import digest, read_text, write_atomic, write_json
+from kitsbench.files import digest, write_atomic, write_json, write_text
+from kitsbench.foreign import names_or_file
 from kitsbench.metrics import METRICS
+from kitsbench.text import csv_table, one_line
 
 if TYPE_CHECKING:
     from kitsbench.evaluation import Evaluation
@@ -63,8 +65,10 @@ if TYPE_CHECKING:
 )
 @jobs_option("Processes. Default: by cores and memory.", default=None)
 @click.option("--architecture", help="Value for the column `architecture` of the output.")
-@click.option("--fold", type=int, help="Value for the column `fold` of the output.")
-@click.option("--seed", type=int, help="Value for the column `seed` of the output.")
+@click.option("--fold", type=Whole(0), help="Value for the column `fold` of the output.")
+@click.option(
+    "--seed", type=Whole(0, WIDEST_SEED), help="Value for the column `seed` of the output."
+)
 @click.option("--dataset", help="Value for the column `dataset` of the output.")
 @split_option(
     "Split that says in which fold each case was tested, such as nnU-Net's splits_final.json; "
@@ -197,11 +201,11 @@ def _split(text: str) -> list[str]:
 
 
 def _case_names(text: str) -> list[str]:
-    path = Path(text)
     try:
-        return _split(read_text(path) if path.is_file() else text)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8 ({error}). Give a file of names.") from error
+        return _split(names_or_file(text))
+    except (OSError, ValueError) as error:
+        why = "is no text in UTF-8" if isinstance(error, UnicodeError) else "cannot be read"
+        raise UsageError(f"{text} {why} ({error}). Give a file of names.") from error
 
 
 def _write(
@@ -217,7 +221,7 @@ def _write(
     for position, (column, value) in enumerate(stamp.items()):
         frame.insert(position, column, value)
     if path.suffix == ".csv":
-        write_atomic(path, lambda temporary: frame.to_csv(temporary, index=False))
+        write_text(path, csv_table(frame))
     else:
         write_atomic(path, lambda temporary: frame.to_parquet(temporary, index=False))
     tell(f"Wrote {len(frame)} scores to {path}")
@@ -228,14 +232,14 @@ def _report(evaluations: list[Evaluation]) -> None:
     first = evaluations[0]
     if first.missing:
         names = ", ".join(first.missing)
-        tell(f"Note: scored as background, for want of a prediction: {names}")
+        tell(f"scored as background, for want of a prediction: {names}", "Note")
     if first.extra:
         names = ", ".join(first.extra)
-        tell(f"Note: predictions without a truth, not scored: {names}")
+        tell(f"predictions without a truth, not scored: {names}", "Note")
     for note in dict.fromkeys(note for evaluation in evaluations for note in evaluation.notes):
         tell(note, "Note")
     if first.problems:
-        lines = [f"{problem.case}: {problem.reason}" for problem in first.problems]
+        lines = [f"{one_line(p.case)}: {p.reason.rstrip('.')}." for p in first.problems]
         cases = {row["case"] for row in first.rows} | {p.case for p in first.problems}
         rule = (
             f"of {len(cases)} cases could not be scored properly. A damaged prediction counts as "

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from kitsbench.cli.output import print_table
+from kitsbench.cli.output import print_table, say
 from kitsbench.metrics import METRICS, find
 
 if TYPE_CHECKING:
@@ -18,23 +16,25 @@ def print_evaluations(evaluations: Sequence[Evaluation]) -> None:
     """Print the means by region and metric: of one protocol, or of several side by side."""
     n_cases = len({row["case"] for row in evaluations[0].rows})
     if len(evaluations) == 1:
-        click.echo(f"{evaluations[0].protocol.title}; {n_cases} cases scored\n")
+        say(f"{evaluations[0].protocol.title}; {n_cases} cases scored")
+        say("")
         _print_one(evaluations[0])
     else:
-        click.echo(f"Mean scores of the same predictions; {n_cases} cases scored\n")
+        say(f"Mean scores of the same predictions; {n_cases} cases scored")
+        say("")
         _print_side_by_side(evaluations)
     _print_variants(evaluations)
     for evaluation in evaluations:
         for metric, value in evaluation.headline.items():
             if value is not None:
                 name = f"{evaluation.protocol.name}: " if len(evaluations) > 1 else ""
-                click.echo(f"{name}Mean over the regions: {metric} {value:.4f}")
+                say(f"{name}Mean over the regions: {metric} {value:.4f}")
     for evaluation in evaluations:
         for row in evaluation.detection:
             line = _detection_line(row)
             if line:
                 name = f"{evaluation.protocol.name}, " if len(evaluations) > 1 else ""
-                click.echo(name + line)
+                say(name + line)
 
 
 def _print_one(evaluation: Evaluation) -> None:
@@ -64,13 +64,13 @@ def _print_side_by_side(evaluations: Sequence[Evaluation]) -> None:
             rows.append(["" if region == shown else region, metric, *cells])
             shown = region
     print_table(["region", "metric", *(e.protocol.name for e in evaluations)], rows)
-    click.echo("Regions of one name are not the same voxels under every rule:")
+    say("Regions of one name are not the same voxels under every rule:")
     for evaluation in evaluations:
         parts = "; ".join(
             f"{region.name} = labels {', '.join(map(str, region.labels))}"
             for region in evaluation.protocol.regions
         )
-        click.echo(f"  {evaluation.protocol.name}: {parts}")
+        say(f"  {evaluation.protocol.name}: {parts}")
 
 
 def _number(value: float | None, metric: str) -> str:
@@ -81,10 +81,10 @@ def _number(value: float | None, metric: str) -> str:
 def _print_variants(evaluations: Sequence[Evaluation]) -> None:
     """Name the variant of every distance, because tools differ in it."""
     metrics = {row["metric"] for evaluation in evaluations for row in evaluation.summary}
-    click.echo()
+    say("")
     for name, metric in METRICS.items():
         if name in metrics and metric.unit == "mm":
-            click.echo(f"{name}: {metric.meaning}")
+            say(f"{name}: {metric.meaning}")
 
 
 def _detection_line(row: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kitsbench.cli.options import experiment_option, json_option
-from kitsbench.cli.output import print_json, tell
+from kitsbench.cli.output import print_json, say, tell
 from kitsbench.cli.values import PATH
 
 _BOARDS = click.argument("boards", default="leaderboards", type=PATH)
@@ -40,7 +40,7 @@ def add(workdir: Path, board: Path, replace: bool, experiment: str | None) -> No
 
     written = add_entries(workdir, board, replace=replace, experiment=experiment)
     for file in written:
-        click.echo(file)
+        say(file)
     if not written:
         tell(f"All entries of {workdir} are in {board} already.")
 
@@ -62,7 +62,7 @@ def check(ctx: click.Context, boards: Path, as_json: bool) -> None:
         print_json({"entries": count, "passed": not problems, "problems": found})
     else:
         for problem in problems:
-            click.echo(f"{problem.file}: {problem.message}.")
+            say(f"{problem.file}: {problem.message}.")
         tell(f"{count} entries, {len(problems)} problems.")
     if problems:
         ctx.exit(2)
@@ -79,4 +79,4 @@ def render(boards: Path) -> None:
     from kitsbench.leaderboard import render_boards
 
     for page in render_boards(boards):
-        click.echo(page)
+        say(page)

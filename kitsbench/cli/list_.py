@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitsbench.cli.options import json_option
-from kitsbench.cli.output import print_json, print_table, tell
+from kitsbench.cli.output import print_json, print_table, say, tell
 
 if TYPE_CHECKING:
     from kitsbench.registry import RegisteredArchitecture
@@ -38,7 +38,7 @@ def command(with_load: bool, as_json: bool) -> None:
         print_json(rows)
         return
     if not rows:
-        click.echo("No architecture is installed. Get the reference ones: kitsbench-plugins.")
+        say("No architecture is installed. Get the reference ones: kitsbench-plugins.")
         return
     names = ["name", "title", "parameters", "status", "distribution", "version", "paper", "error"]
     shown = [name for name in names if any(row.get(name) for row in rows)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from kitsbench.cli.output import tell
+from kitsbench.cli.output import say, tell
 from kitsbench.errors import UsageError
 
 # template -> file of the package; @tokens@ in both are replaced
@@ -45,14 +45,12 @@ def command(name: str, parent: Path) -> None:
     """
     folder = write_package(name, parent)
     package = name.replace("-", "_")
-    click.echo(str(folder))
-    tell(
-        f"Wrote {len(FILES)} files. Next:\n"
-        f"  pip install -e {folder}\n"
-        f"  kitsbench check {package}\n"
-        f"  kitsbench run {package} unet3d\n"
-        f"The network is in {folder / package / 'plugin.py'}."
-    )
+    say(folder)
+    tell(f"Wrote {len(FILES)} files. Next:")
+    for step in (f"pip install -e {folder}", f"kitsbench check {package}"):
+        tell(f"  {step}")
+    tell(f"  kitsbench run {package} unet3d")
+    tell(f"The network is in {folder / package / 'plugin.py'}.")
 
 
 def write_package(name: str, parent: Path) -> Path:

@@ -15,6 +15,7 @@ import click
 from kitsbench.cli.values import (
     DEFAULT_ENDPOINT,
     PATH,
+    WIDEST_SEED,
     Declaration,
     EndpointName,
     Folds,
@@ -23,6 +24,7 @@ from kitsbench.cli.values import (
     Range,
     Spacing,
     SplitRule,
+    Whole,
 )
 from kitsbench.errors import UsageError
 from kitsbench.metrics import Metric, declare
@@ -139,7 +141,7 @@ def spacing_option(meaning: str = "Voxel size in mm", default: str = "") -> Opti
     )
 
 
-batch_option = click.option("--batch", type=click.IntRange(1), help="Patches in a training step.")
+batch_option = click.option("--batch", type=Whole(1, 65536), help="Patches in a training step.")
 size_option = click.option(
     "--size",
     type=click.Choice(["auto", "tiny", "small", "paper"]),
@@ -211,13 +213,11 @@ def device_option(several: bool = False) -> Option:
     )
 
 
-def jobs_option(
-    meaning: str = "Processes.", default: int | None = 1, most: int | None = None
-) -> Option:
+def jobs_option(meaning: str = "Processes.", default: int | None = 1, most: int = 1024) -> Option:
     """Add ``--jobs``, and what that many of are done at the same time."""
     return click.option(
         "--jobs",
-        type=click.IntRange(1, most),
+        type=Whole(1, most),
         default=default,
         show_default=default is not None,
         help=meaning,
@@ -226,7 +226,7 @@ def jobs_option(
 
 seed_option = click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=Whole(0, WIDEST_SEED),
     default=0,
     show_default=True,
     help="Seed of what is drawn by lot.",

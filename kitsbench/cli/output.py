@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
+import click
+
+from kitsbench.screen import Column, make_table, words
+from kitsbench.text import json_document, paragraph
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
+    from rich.table import Table
     from rich.text import Text
 
 LOG_WIDTH = 200  # columns where stdout is a file or a pipe, so that nothing is cut
-
-# What moves a terminal's cursor or changes its colours; a plugin's message may hold anything.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _document: ContextVar[TextIO | None] = ContextVar("document", default=None)
 
@@ -37,6 +40,13 @@ def stderr_console() -> Console:
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+def plain_streams() -> None:
+    """Let a letter that the terminal's encoding lacks be written out, instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def stdout_console() -> Console:
     """Console on stdout, wide enough for tables where there is no terminal to ask."""
     from rich.console import Console
@@ -45,12 +55,12 @@ def stdout_console() -> Console:
 
 
 def tell(text: object, lead: str = "", style: str = "") -> None:
-    """Print a line on stderr, as it is: nothing in it is taken for a style.
+    """Print a line on stderr, as it is: nothing in it is taken for a style or begins another line.
 
     Parameters
     ----------
     text : object
-        What is printed, as ``str`` gives it.
+        What is printed, as :func:`kitsbench.text.terminal` gives it.
     lead : str
         What it is about; printed before it, with a colon.
     style : str
@@ -67,27 +77,33 @@ def say(text: object, lead: str = "", style: str = "") -> None:
 def _line(text: object, lead: str, style: str) -> Text:
     from rich.text import Text
 
-    shown = _visible(str(text))
-    return Text.assemble((_visible(lead), style), ": ", shown) if lead else Text(shown)
+    return Text.assemble(words(lead, style), ": ", words(text)) if lead else words(text)
 
 
-def _visible(text: str) -> str:
-    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+def complain(message: str, lead: str = "Error: ") -> None:
+    """Print why a command ended on stderr; its lines end where its sentences do."""
+    for line in paragraph(f"{lead}{message}"):
+        click.echo(line, err=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """Print rows under column names; None is an empty cell, numbers are right-aligned."""
-    from rich.table import Table
-    from rich.text import Text
-
     listed = [list(row) for row in rows]
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-    for index, column in enumerate(columns):
-        numeric = all(isinstance(row[index], int | float | None) for row in listed)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in listed:
-        table.add_row(*(Text(_cell(value)) for value in row))
-    stdout_console().print(table)
+    numeric = [
+        all(isinstance(row[index], int | float | None) for row in listed)
+        for index in range(len(columns))
+    ]
+    heads = [
+        Column(name, "right" if right else "left")
+        for name, right in zip(columns, numeric, strict=True)
+    ]
+    cells = [[_cell(value) for value in row] for row in listed]
+    print_rich(make_table(heads, cells, title, frame=False))
+
+
+def print_rich(shown: Table | Group) -> None:
+    """Print on stdout what :mod:`kitsbench.screen` or the report made of words."""
+    stdout_console().print(shown)
 
 
 def _cell(value: object) -> str:
@@ -103,10 +119,10 @@ def print_json(document: Any) -> None:
     """
     stream = _document.get() or sys.stdout
     plain = _finite(document)
-    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json_document(json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False))
     try:
         text.encode(getattr(stream, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:  # a stream of fewer letters, or half a surrogate pair
+    except UnicodeEncodeError:  # a stream of fewer letters
         text = json.dumps(plain, indent=2, allow_nan=False)
     stream.write(text + "\n")
     stream.flush()

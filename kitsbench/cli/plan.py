@@ -8,26 +8,31 @@ from typing import Any
 import click
 
 from kitsbench.cli.options import alpha_option, endpoint_option, json_option, protocol_option
-from kitsbench.cli.output import print_json, say, stdout_console
-from kitsbench.cli.values import PATH
+from kitsbench.cli.output import print_json, print_rich, say
+from kitsbench.cli.values import PATH, Number, Whole
+from kitsbench.screen import Column, make_table
 
 
 @click.command(name="plan")
-@click.option("--cases", type=int, required=True, metavar="N", help="Cases that are scored.")
+@click.option("--cases", type=Whole(), required=True, metavar="N", help="Cases that are scored.")
 @click.option(
-    "--folds", type=int, required=True, metavar="F", help="Folds that are run; 1 for a hold-out."
+    "--folds",
+    type=Whole(),
+    required=True,
+    metavar="F",
+    help="Folds that are run; 1 for a hold-out.",
 )
 @click.option(
-    "--seeds", type=int, required=True, metavar="S", help="Seeds per architecture and fold."
+    "--seeds", type=Whole(), required=True, metavar="S", help="Seeds per architecture and fold."
 )
 @click.option(
     "--tau",
-    type=float,
+    type=Number(),
     multiple=True,
     help="Seed SD of a fold mean; may be given several times.  [default: 0.01 and 0.02]",
 )
-@click.option("--case-sd", type=float, help="SD of architecture x case.  [default: 0.063]")
-@click.option("--noise-sd", type=float, help="SD of case x run.  [default: 0.065]")
+@click.option("--case-sd", type=Number(), help="SD of architecture x case.  [default: 0.063]")
+@click.option("--noise-sd", type=Number(), help="SD of case x run.  [default: 0.065]")
 @click.option(
     "--pilot",
     type=PATH,
@@ -36,9 +41,9 @@ from kitsbench.cli.values import PATH
 )
 @endpoint_option("Endpoint of the pilot table.")
 @protocol_option("Scoring protocol of the pilot table, where it holds several.")
-@click.option("--gap", type=float, help="How many seeds does it take to detect this gap?")
+@click.option("--gap", type=Number(), help="How many seeds does it take to detect this gap?")
 @alpha_option
-@click.option("--power", type=float, default=0.8, show_default=True, help="Power.")
+@click.option("--power", type=Number(), default=0.8, show_default=True, help="Power.")
 @json_option
 def command(
     cases: int,
@@ -95,24 +100,22 @@ def _components(
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.table import Table
-
     size = f"{result['cases']} cases, {result['folds']} fold{'s' * (result['folds'] != 1)}"
-    table = Table(
-        title=f"Smallest detectable gap: {size}, {100 * result['power']:g} % power, "
-        f"alpha {result['alpha']:g}",
-        title_justify="left",
+    title = (
+        f"Smallest detectable gap: {size}, {100 * result['power']:g} % power, "
+        f"alpha {result['alpha']:g}"
     )
-    table.add_column("tau", justify="right")
+    columns = [Column("tau", "right")]
     counts = [row["seeds"] for row in result["scenarios"][0]["by_seeds"]]
     for count in counts:
         mark = " *" if count == result["seeds"] else ""
-        table.add_column(f"{count} seed{'s' * (count != 1)}{mark}", justify="right")
-    table.add_column("unlimited", justify="right")
+        columns.append(Column(f"{count} seed{'s' * (count != 1)}{mark}", "right"))
+    columns.append(Column("unlimited", "right"))
+    rows = []
     for scenario in result["scenarios"]:
         cells = [_cell(row) for row in scenario["by_seeds"]]
-        table.add_row(f"{scenario['seed_sd']:.3g}", *cells, f"{scenario['unlimited_seeds']:.3f}")
-    stdout_console().print(table)
+        rows.append((f"{scenario['seed_sd']:.3g}", *cells, f"{scenario['unlimited_seeds']:.3f}"))
+    print_rich(make_table(columns, rows, title))
     say("tau: SD of a fold mean between training runs. * the design asked for.")
     first = result["scenarios"][0]
     if first["by_seeds"][0]["scope"] == "L0":

@@ -18,8 +18,9 @@ from kitsbench.cli.options import (
     size_option,
     workdir_option,
 )
-from kitsbench.cli.output import print_json, say, stdout_console, tell
+from kitsbench.cli.output import print_json, print_rich, say, tell
 from kitsbench.errors import DataError, KitsbenchError
+from kitsbench.screen import make_table
 
 if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
@@ -138,10 +139,7 @@ def command(as_json: bool, **options: Any) -> int:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(
+    columns = [
         "architecture",
         "parameters",
         "GFLOP\nforward",
@@ -151,22 +149,25 @@ def _print(rows: list[dict[str, Any]]) -> None:
         "patches/s\ncompute",
         "patches/s\nwith data",
         "peak\nMiB",
-    )
+    ]
+    lines = []
     for row in (row for row in rows if "error" not in row):
         full = row["patches_per_s_full"]
         flops = [row["flops_forward"], row["flops_step"]]
-        table.add_row(
-            escape(row["architecture"]),
-            f"{row['parameters']:,}",
-            *("?" if value is None else f"{value / 1e9:.2f}" for value in flops),
-            f"{row['train_step_ms']:.0f} ({row['train_step_ms_low']:.0f}-"
-            f"{row['train_step_ms_high']:.0f})",
-            f"{row['inference_ms']:.0f}",
-            f"{row['patches_per_s_compute']:.1f}",
-            "" if full is None else f"{full:.1f}",
-            f"{row['peak_memory_bytes'] / 2**20:.0f}",
+        lines.append(
+            (
+                row["architecture"],
+                f"{row['parameters']:,}",
+                *("?" if value is None else f"{value / 1e9:.2f}" for value in flops),
+                f"{row['train_step_ms']:.0f} ({row['train_step_ms_low']:.0f}-"
+                f"{row['train_step_ms_high']:.0f})",
+                f"{row['inference_ms']:.0f}",
+                f"{row['patches_per_s_compute']:.1f}",
+                "" if full is None else f"{full:.1f}",
+                f"{row['peak_memory_bytes'] / 2**20:.0f}",
+            )
         )
-    stdout_console().print(table)
+    print_rich(make_table(columns, lines))
     first = next((row for row in rows if "error" not in row), None)
     if first:
         say(

@@ -24,9 +24,17 @@ from rich.progress import (
 from rich.text import Text
 
 from kitsbench.cli.output import stderr_console, tell
+from kitsbench.screen import words
 
 if TYPE_CHECKING:
     from kitsbench.experiments.executors.events import Event
+
+
+class _Name(ProgressColumn):
+    """What a bar is about: a name may hold brackets or controls, which are text."""
+
+    def render(self, task: Task) -> Text:
+        return words(task.description)
 
 
 class Bars:
@@ -40,8 +48,7 @@ class Bars:
 
     def __init__(self, *columns: ProgressColumn):
         self._bars = Progress(
-            # A name may hold square brackets, which are no style.
-            TextColumn("{task.description}", markup=False),
+            _Name(),
             BarColumn(),
             *columns,
             console=stderr_console(),
@@ -89,8 +96,8 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 @contextlib.contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
     """Show that something goes on that cannot be counted; call it to say what goes on now."""
-    with stderr_console().status(Text(what)) as status:
-        yield lambda now: status.update(Text(now))
+    with stderr_console().status(words(what)) as status:
+        yield lambda now: status.update(words(now))
 
 
 class _Amount(ProgressColumn):

@@ -32,7 +32,7 @@ from kitsbench.cli.options import (
     workdir_option,
 )
 from kitsbench.cli.output import tell
-from kitsbench.cli.values import Memory, Seconds, Spend
+from kitsbench.cli.values import Memory, Seconds, Spend, Whole
 from kitsbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     "Number of folds, a rule (kfold, nnunet, stratified, attention_vnet, msan, 90:10 ...), or "
     "a splits_final.json."
 )
-@click.option("--seeds", type=click.IntRange(1), help="Training runs per architecture and fold.")
+@click.option("--seeds", type=Whole(1, 1000), help="Training runs per architecture and fold.")
 @device_option(several=True)
 @click.option(
     "--executor",
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--world-size",
-    type=click.IntRange(1),
+    type=Whole(1, 4096),
     default=1,
     show_default=True,
     help="Devices that train one trial together; they share each batch.",
@@ -108,15 +108,15 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--tune",
-    type=click.IntRange(0),
+    type=Whole(0),
     metavar="N",
     help="Let every architecture try N settings of the recipe in each fold, on cases set aside "
     "from the training set, and train with the best.",
 )
-@click.option("--timeout", type=Seconds(min=1), help="Seconds a trial may take in all.")
+@click.option("--timeout", type=Seconds(1), help="Seconds a trial may take in all.")
 @click.option(
     "--stall",
-    type=Seconds(min=1),
+    type=Seconds(1),
     default=1800.0,
     show_default=True,
     help="Seconds without progress after which a trial is stopped.",

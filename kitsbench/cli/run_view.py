@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kitsbench.cli.output import print_json, stdout_console, tell
+from kitsbench.cli.output import print_json, print_rich, tell
 
 if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
@@ -106,7 +106,7 @@ def conclude(experiment: Experiment, as_json: bool) -> int:
             }
         )
     else:
-        stdout_console().print(terminal_table(results, analysis.comparison, report))
+        print_rich(terminal_table(results, analysis.comparison, report))
     return 1 if failed or broken else 0
 
 

@@ -12,7 +12,7 @@ from kitsbench.cli.options import (
     labels_option,
     patch_option,
 )
-from kitsbench.cli.output import print_json, print_table
+from kitsbench.cli.output import print_json, print_table, say
 
 
 @click.command("show")
@@ -102,14 +102,14 @@ def _config(plugin: Any, config: dict[str, Any]) -> dict[str, Any]:
 
 def _print(document: dict[str, Any]) -> None:
     origin = " ".join(filter(None, (document["distribution"], document["version"])))
-    click.echo(f"{document['label']}: {document['title']}")
+    say(f"{document['label']}: {document['title']}")
     for line in (document["paper"], f"{origin}, source {document['source_hash']}"):
         if line:
-            click.echo(line)
-    click.echo(f"{document['parameters']:,} parameters for {', '.join(document['labels'])}")
+            say(line)
+    say(f"{document['parameters']:,} parameters for {', '.join(document['labels'])}")
     for note in document["notes"]:
-        click.echo(f"Note: {note}")
-    click.echo("")
+        say(f"Note: {note}")
+    say("")
     print_table(
         ("key", "value", "default", "options", "from", "means"),
         [
@@ -125,14 +125,14 @@ def _print(document: dict[str, Any]) -> None:
         ],
     )
     for member in document["members"]:
-        click.echo(f"Member ({document['combine']}): {member}")
+        say(f"Member ({document['combine']}): {member}")
     if document["grids"]:
-        click.echo("")
+        say("")
         print_table(
             ("grid", "voxels (z, y, x)", "voxel size relative to the first"),
             [(g["name"], _edges(g["shape"]), _edges(g["ratio"])) for g in document["grids"]],
         )
-        click.echo("")
+        say("")
         print_table(
             ("head", "kind", "channels", "voxels (z, y, x)", "on grid", "every", "role"),
             [

@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitsbench.errors import UsageError
+from kitsbench.foreign import brief
 from kitsbench.metrics import Metric, declare
 
 DEFAULT_ENDPOINT = "tumor:dice"
+
+MOST = 1_000_000
+"""Of what is counted: cases, draws, steps of a rule. A larger number is a slip."""
+LONGEST = 100_000_000.0
+"""Seconds, which are three years; timers of the system know no time without end."""
+WIDEST_SEED = 2**63 - 1
+"""The largest seed; all are kept exact, also beyond 2^53, where numbers with a point have gaps."""
 
 PATH = click.Path(path_type=Path)
 
@@ -142,8 +150,8 @@ class Range(Type):
             colon = ""
         if not colon:
             raise UsageError(
-                f"The range is '{value}'; write LOW:HIGH, such as 0:1, or 0: where the metric has "
-                "no upper end."
+                f"The range is '{brief(value)}'; write LOW:HIGH, such as 0:1, or 0: where the "
+                "metric has no upper end. Its ends must be numbers."
             )
         return ends
 
@@ -161,15 +169,18 @@ class Declaration(Type):
         better, colon, ends = rest.partition(":")
         if not name.strip() or better not in ("lower", "higher"):
             raise UsageError(
-                f"The declaration is '{value}'; write METRIC:lower or METRIC:higher, and the range "
-                "after it, such as ece:lower:0:1."
+                f"The declaration is '{brief(value)}'; write METRIC:lower or METRIC:higher, and "
+                "the range after it, such as ece:lower:0:1."
             )
         low, high = Range().convert(ends, param, ctx) if colon else (None, None)
         return declare(name.strip(), "lower" if better == "lower" else "higher", low, high)
 
 
 def _end(text: str) -> float | None:
-    return float(text) if text.strip() else None
+    end = float(text) if text.strip() else None
+    if end is not None and not math.isfinite(end):
+        raise ValueError("an open end is left out")
+    return end
 
 
 class Level(Type):
@@ -185,19 +196,70 @@ class Level(Type):
             level = math.nan
         if not 0 < level < 1:
             raise UsageError(
-                f"The level '{value}' is none; write a number above 0 and below 1, such as 0.05."
+                f"The level '{brief(value)}' is none; write a number above 0 and below 1, such "
+                "as 0.05."
             )
         return level
 
 
-class Seconds(click.FloatRange):
-    """A time in seconds, at least a given one; NaN, which click lets pass, is none."""
+class Whole(click.IntRange):
+    """A whole number that a program can take.
 
-    name = "seconds"
+    Parameters
+    ----------
+    low : int or None
+        The smallest; None where the room whose number it is says so better.
+    high : int
+        The largest.
+    """
+
+    def __init__(self, low: int | None = None, high: int = MOST):
+        super().__init__(low, high)
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> int:
+        """Read a number of at most twenty digits."""
+        if isinstance(value, str) and len(value) > 20:
+            self.fail(f"'{brief(value, 40)}' is no whole number of at most 20 digits.", param, ctx)
+        return int(super().convert(value, param, ctx))
+
+
+class Number(click.FloatRange):
+    """A number that is one, and neither infinite nor beyond all measure.
+
+    Parameters
+    ----------
+    low, high : float or None
+        The ends, themselves allowed; None where the room whose number it is says so better.
+    """
+
+    other = "no finite number"
+
+    def __init__(self, low: float | None = None, high: float | None = None):
+        super().__init__(low, high)
 
     def convert(self, value: Any, param: Of, ctx: Where) -> float:
-        """Read a number."""
-        seconds = float(super().convert(value, param, ctx))
-        if math.isnan(seconds):
-            self.fail(f"{value} is no number of seconds.", param, ctx)
-        return seconds
+        """Read a number; NaN and the infinities, which click lets pass, are none."""
+        if isinstance(value, str) and len(value) > 40:
+            self.fail(f"'{brief(value, 40)}' is no number.", param, ctx)
+        try:
+            number = float(super().convert(value, param, ctx))
+        except OverflowError:  # an integer of a configuration file
+            number = math.inf
+        if not math.isfinite(number):
+            self.fail(f"{brief(value)} is {self.other}.", param, ctx)
+        return number
+
+
+class Seconds(Number):
+    """A time in seconds, at least a given one.
+
+    Parameters
+    ----------
+    low : float
+    """
+
+    name = "seconds"
+    other = "no number of seconds"
+
+    def __init__(self, low: float):
+        super().__init__(low, LONGEST)

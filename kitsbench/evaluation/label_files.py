@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kitsbench.errors import DataError
-from kitsbench.scans.findings import printable
 from kitsbench.scans.names import TRUTHS, folded, is_hidden, match_names, nifti_stem
+from kitsbench.text import visible
 
 _PREDICTION_NAMES = ("prediction", *TRUTHS)
 # Folders in which a dataset or a run of some tool keeps its label maps.
@@ -105,10 +105,10 @@ def _find_here(folder: Path, names: tuple[str, ...]) -> dict[str, Path]:
         other = seen.setdefault(folded(case), label_map)
         if other is not label_map:
             raise DataError(
-                f"{other} and {label_map} both claim the case {printable(case)}. Names that differ "
+                f"{other} and {label_map} both claim the case {visible(case)}. Names that differ "
                 "in capitals or in how a letter is coded are one: remove or rename one of them."
             )
-        found[printable(case)] = label_map
+        found[visible(case)] = label_map
     return found
 
 
@@ -141,7 +141,7 @@ def _case_of_file(path: Path) -> str:
     if stem is None:
         raise DataError(f"{path} is no NIfTI file (.nii or .nii.gz).")
     own = folded(stem) in map(folded, _PREDICTION_NAMES)
-    return printable(path.resolve().parent.name if own else stem)
+    return visible(path.resolve().parent.name if own else stem)
 
 
 def match_cases(

@@ -14,6 +14,7 @@ from kitsbench.errors import DataError, UsageError
 from kitsbench.evaluation.cases import CaseFiles, CaseScores, Task
 from kitsbench.evaluation.pool import NO_MEMORY
 from kitsbench.files import digest
+from kitsbench.foreign import read_bytes
 
 _HEADER = "kitsbench evaluate: cases done so far"
 
@@ -58,8 +59,16 @@ class PartialScores:
             self._read(path)
 
     def _read(self, path: Path) -> None:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        if not path.is_file() or (lines and lines[0] != _HEADER):
+        try:
+            content = read_bytes(path, most=1 << 32)
+        except OSError as error:
+            raise UsageError(
+                f"{path} is where unfinished scores are kept, but it cannot be read "
+                f"({error.strerror}). Move it, or write the scores elsewhere (-o)."
+            ) from error
+        # The line that was being written at a kill may end in the middle of a letter.
+        lines = content.decode("utf-8", errors="replace").splitlines()
+        if lines and lines[0] != _HEADER:
             raise UsageError(
                 f"{path} is where unfinished scores are kept, but it holds something else. "
                 "Move it, or write the scores elsewhere (-o)."

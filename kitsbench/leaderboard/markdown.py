@@ -10,6 +10,7 @@ from kitsbench.leaderboard.board import boards, check_boards, read_board
 from kitsbench.leaderboard.parts import Rank, RecipeNote, Score
 from kitsbench.leaderboard.schema import Entry
 from kitsbench.metrics import find
+from kitsbench.text import markdown, markdown_code
 
 MARK = "<!-- Written by `kitsbench leaderboard render` from the entries; changes are lost. -->"
 """In every page: only a file that holds it is overwritten."""
@@ -79,11 +80,12 @@ def render_board(name: str, entries: list[Entry]) -> str:
         # A second on one device is no second on another, so a time budget is another budget there.
         key = canonical_json([entry.conditions, entry.device_class])
         groups.setdefault(key, []).append(entry)
-    parts = [f"# {name}", MARK]
+    parts = [f"# {markdown(name)}", MARK]
     for key in sorted(groups):
         if len(groups) > 1:
             first = groups[key][0]
-            parts.append(f"## {first.budget.text}, {first.device_class or first.recipe.name}")
+            where = first.device_class or first.recipe.name
+            parts.append(f"## {markdown(f'{first.budget.text}, {where}')}")
         parts += [_table_of(groups[key])]
     return "\n\n".join([*parts, _provenance(sorted(entries, key=_order))]) + "\n"
 
@@ -94,12 +96,13 @@ def _table_of(ordered: list[Entry]) -> str:
     experiments = list(dict.fromkeys(entry.experiment for entry in ordered))
     region, metric = first.endpoint.split(":")
     others = _other_endpoints(ordered)
-    head = ["#", "Architecture", f"{region} {metric} (95 % CI)", "Group", "Rank 95 %", "P(first)"]
-    head += [f"{score.region} {score.metric}" for score in others]
+    head = ["#", "Architecture", markdown(f"{region} {metric} (95 % CI)")]
+    head += ["Group", "Rank 95 %", "P(first)"]
+    head += [markdown(f"{score.region} {score.metric}") for score in others]
     head += ["Parameters", "Steps", "Peak memory", "Trials"]
     rows = []
     for place, entry in zip(_places(ordered), ordered, strict=True):
-        group = (entry.rank.group if entry.rank else "") or _DASH
+        group = markdown((entry.rank.group if entry.rank else "") or _DASH)
         if len(experiments) > 1:
             group = f"{experiments.index(entry.experiment) + 1}{group}"
         cells = [place, _name(entry), _with_interval(entry.score(entry.endpoint)), group]
@@ -144,10 +147,11 @@ def _introduction(first: Entry, experiments: list[str]) -> str:
         )
     aside = f", {first.dataset.n_excluded} set aside" if first.dataset.n_excluded else ""
     lines.append(
-        f"Dataset {first.dataset.name} ({first.dataset.n_cases} cases{aside}, fingerprint "
-        f"`{first.dataset.fingerprint}`), protocol {first.protocol}, {_recipe(first.recipe)}, "
-        f"budget {first.budget.text} a training run, {folds} × {first.seeds} seeds, on "
-        f"{first.cost.device or 'an unnamed device'}."
+        f"Dataset {markdown(first.dataset.name)} ({first.dataset.n_cases} cases{aside}, "
+        f"fingerprint {markdown_code(first.dataset.fingerprint)}), protocol "
+        f"{markdown(first.protocol)}, "
+        f"{_recipe(first.recipe)}, budget {markdown(first.budget.text)} a training run, {folds} × "
+        f"{first.seeds} seeds, on {markdown(first.cost.device or 'an unnamed device')}."
     )
     lines.append(
         "Ordered by the mean of the endpoint. Architectures that share a letter in “Group” are "
@@ -162,14 +166,14 @@ def _introduction(first: Entry, experiments: list[str]) -> str:
     if scope == "L0":
         lines.append("Scope L0: statements about these trained models, not the architectures.")
     elif scope:
-        lines.append(f"Scope {scope}: over cases and training runs of this dataset.")
+        lines.append(f"Scope {markdown(scope)}: over cases and training runs of this dataset.")
     return "\n".join(lines)
 
 
 def _recipe(note: RecipeNote) -> str:
     text = "each by its paper's recipe"
     if note.mode == "matched":
-        text = f"recipe {note.name} (`{note.digest}`)"
+        text = f"recipe {markdown(note.name)} ({markdown_code(note.digest)})"
     return text if note.tuning is None else f"{text}, tuned in {note.tuning.trials} trials a fold"
 
 
@@ -178,10 +182,12 @@ def _provenance(ordered: list[Entry]) -> str:
     for entry in ordered:
         made = entry.provenance
         failed = ", ".join(f"{count} × {reason}" for reason, count in entry.trials.reasons.items())
+        origin = markdown(f"{made.distribution} {made.version}")
+        trained = markdown(f"kitsbench {made.kitsbench}, {made.created[:10]}")
         lines.append(
-            f"- `{entry.name}`: {made.distribution} {made.version}, source "
-            f"`{made.source_hash[:12]}`, kitsbench {made.kitsbench}, {made.created[:10]}"
-            + (f"; failed trials: {failed}" if failed else "")
+            f"- {markdown_code(entry.name)}: {origin}, source "
+            f"{markdown_code(made.source_hash[:12])}, {trained}"
+            + (f"; failed trials: {markdown(failed)}" if failed else "")
         )
     return "\n".join(lines)
 
@@ -208,8 +214,8 @@ def _other_endpoints(ordered: list[Entry]) -> list[Score]:
 
 
 def _name(entry: Entry) -> str:
-    text = f"`{entry.name}`"
-    return f"{text} {entry.title}" if entry.title else text
+    text = markdown_code(entry.name)
+    return f"{text} {markdown(entry.title)}" if entry.title else text
 
 
 def _with_interval(score: Score | None) -> str:

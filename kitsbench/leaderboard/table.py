@@ -16,6 +16,7 @@ import pandas as pd
 from kitsbench.errors import DataError
 from kitsbench.files import write_atomic
 from kitsbench.leaderboard.schema import TableNote
+from kitsbench.text import csv_cell, csv_value
 
 COLUMNS = (
     "dataset",
@@ -57,7 +58,7 @@ class ScoreTable:
         for row in scores.sort_values(_ORDER)[list(COLUMNS)].to_dict("records"):
             value = float(row["value"])
             row["value"] = "" if math.isnan(value) else repr(value)
-            writer.writerow([row[name] for name in COLUMNS])
+            writer.writerow([csv_cell(row[name]) for name in COLUMNS])
         text = out.getvalue().encode()
         return cls(text, TableNote(rows=len(scores), sha256=hashlib.sha256(text).hexdigest()))
 
@@ -123,4 +124,5 @@ def parse_table(text: bytes, path: Path) -> pd.DataFrame:
     wrong = next((n for n, row in enumerate(rows[1:], 2) if len(row) != len(COLUMNS)), None)
     if wrong is not None:
         raise DataError(f"{path}, line {wrong} has {len(rows[wrong - 1])} cells of {len(COLUMNS)}.")
-    return pd.DataFrame(rows[1:], columns=list(COLUMNS), dtype=object)
+    cells = [[csv_value(cell) for cell in row] for row in rows[1:]]
+    return pd.DataFrame(cells, columns=list(COLUMNS), dtype=object)

@@ -8,6 +8,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -21,6 +22,7 @@ from kitsbench.reporting.answer import answer
 from kitsbench.reporting.figures import standalone
 from kitsbench.reporting.link import lead_to
 from kitsbench.reporting.sections import Section, pictures, sections
+from kitsbench.text import csv_table, html, markdown, visible
 
 _PAIR_COLUMNS = ["a", "b", "region", "metric", "difference", "ci_low", "ci_high", "p_value"]
 _LEDGER_KEYS = ["trial", "architecture", "fold", "seed", "status", "reason"]
@@ -128,25 +130,40 @@ def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
 
 def _render(template: str, context: dict[str, Any]) -> str:
     import jinja2
+    import markupsafe
 
+    page = ".html" in template
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kitsbench.reporting"),
-        autoescape=lambda name: bool(name) and ".html" in str(name),
+        autoescape=page,
+        # Whatever a template puts in is text, unless it says otherwise (`safe`, `Markup`).
+        finalize=_seen if page else _written,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["breakable"] = _breakable
+    environment.filters["target"] = lambda name: markupsafe.Markup(quote(name))
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     text = environment.get_template(template).render(**context) + "\n"
     return text.replace(" %", "\u00a0%")  # a line never breaks before a percent sign
+
+
+def _seen(value: Any) -> Any:
+    """What an HTML template puts in; the tags in it are escaped afterwards."""
+    return visible(value) if type(value) is str else value
+
+
+def _written(value: Any) -> Any:
+    """What a Markdown template puts in."""
+    return markdown(value) if type(value) is str else value
 
 
 def _breakable(text: str) -> Any:
     """Let a long name break after a colon or a comma, and nowhere else."""
     import markupsafe
 
-    escaped = str(markupsafe.escape(text))
+    escaped = html(text)
     return markupsafe.Markup(re.sub(r"(?<=[\w])([:,])(?=\w)", r"\1<wbr>", escaped))
 
 
@@ -181,7 +198,7 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
         "ledger.csv": _ledgers(results),
     }
     for name, table in tables.items():
-        write_text(out / name, table.to_csv(index=False))
+        write_text(out / name, csv_table(table))
     write_json(out / "comparison.json", analysis.comparison)
 
 

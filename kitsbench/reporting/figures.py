@@ -9,6 +9,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from kitsbench.text import FIGURE, visible
+
 # Okabe and Ito (2008): eight colours that all kinds of colour vision tell apart, without black
 # and yellow, which vanish on a dark or a light page. Beyond six, dashes and markers repeat them.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
@@ -41,6 +43,7 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "kitsbench",
+    **FIGURE,
 }
 
 
@@ -103,7 +106,7 @@ def picture(figure: Figure, name: str, title: str, caption: str) -> Picture:
         figure.savefig(
             buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None}
         )
-    text = buffer.getvalue().decode()
+    text = visible(buffer.getvalue().decode())
     svg = text[text.index("<svg") :]
     width = float(re.search(r'width="([\d.]+)pt"', svg).group(1)) * 4 / 3  # type: ignore[union-attr]
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)

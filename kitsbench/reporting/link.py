@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import os
 import uuid
 from pathlib import Path
 
 from kitsbench.experiments.records.kept import FOLDER, report_folder
 from kitsbench.files import write_text
+from kitsbench.text import html
 
 NAME = "report"
 PAGE = "index.html"
@@ -70,7 +70,7 @@ def _is_page(place: Path) -> bool:
 def _write_page(place: Path, target: Path) -> None:
     if place.is_symlink():
         place.unlink()
-    address = html.escape((target / PAGE).as_posix(), quote=True)
+    address = html((target / PAGE).as_posix())
     write_text(
         place / PAGE,
         '<!doctype html>\n<meta charset="utf-8">\n'

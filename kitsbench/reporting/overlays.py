@@ -20,6 +20,7 @@ from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header
 from kitsbench.scans.label_names import LabelNames
 from kitsbench.scans.nifti import read_header, read_image, read_label
+from kitsbench.text import file_stem, one_line
 
 # Blue and orange stay apart for all common kinds of colour blindness; the dashes of the cyst
 # make it certain. All three are brighter than soft tissue in the window.
@@ -206,7 +207,7 @@ def _draw(case: _Case, results: Results) -> Picture:
     )
     low, high = WINDOW
     return Picture(
-        f"overlay-{case.name}",
+        f"overlay-{file_stem(case.name)}",
         case.name,
         f"{case.name}, axial slices in radiological view (the patient's right is on the left; "
         f"window {low:.0f} to {high:.0f} HU). Solid: {key}. White dots: outline of the truth. "
@@ -233,7 +234,8 @@ def _dice(results: Results, case: str) -> dict[str, float]:
 def _title(name: str, index: int, scores: dict[str, float], slices: int) -> str:
     if name == "truth":
         return f"Truth (slice {index + 1} of {slices})"
-    short = name if len(name) < 30 else name[:28] + "…"
+    shown = one_line(name)
+    short = shown if len(shown) < 30 else shown[:28] + "…"
     return f"{short}  {words.number(scores.get(name), 2)}" if name in scores else short
 
 

@@ -13,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kitsbench.reporting import words
 from kitsbench.reporting.figures import GRID, INK, Picture, look, picture, style
+from kitsbench.text import one_line
 
 _VERDICT_COLOURS = {
     "better_relevant": "#D55E00",
@@ -216,6 +217,7 @@ def along_budget(
     if scores.empty or not names:
         return None
     looks = look(colours)
+    drawn: dict[str, Any] = {}  # a name that begins with _ would have no place in the legend
     horizontal = ["fraction"] if unit == "seconds" else ["fraction", "device_seconds"]
     with style():
         figure = Figure(
@@ -234,7 +236,8 @@ def along_budget(
                     rows = rows.sort_values("fraction")
                     grouped = rows.groupby(rows.groupby("trial").cumcount())
                     x, y = grouped[axis_name].mean(), grouped["value"].mean()
-                    axes.plot(x, y, label=entrant, markersize=4, **looks[entrant])
+                    (line_drawn,) = axes.plot(x, y, markersize=4, **looks[entrant])
+                    drawn.setdefault(entrant, line_drawn)
                     if len(order) <= _MOST_SHADES:
                         low, high = grouped["value"].min(), grouped["value"].max()
                         axes.fill_between(x, low, high, color=looks[entrant]["color"], alpha=0.1)
@@ -245,9 +248,12 @@ def along_budget(
                     if axis_name == "fraction"
                     else "Seconds on the device",
                 )
-        handles, named = panels[0][0].get_legend_handles_labels()
         figure.legend(
-            handles, named, loc="outside lower center", ncols=min(4, len(named)), handlelength=3
+            list(drawn.values()),
+            [one_line(name) for name in drawn],
+            loc="outside lower center",
+            ncols=min(4, len(drawn)),
+            handlelength=3,
         )
     many = len(order) > _MOST_SHADES
     shade = "" if many else "; the shade spans the lowest and the highest trial"

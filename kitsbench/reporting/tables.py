@@ -4,26 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-    "×": r"$\times$",
-    "<": r"$<$",
-    ">": r"$>$",
-    "“": "``",
-    "”": "''",
-}
+from kitsbench.text import latex, markdown
 
 
 @dataclass(frozen=True)
@@ -50,8 +31,8 @@ class Table:
     def markdown(self) -> str:
         """The table in GitHub's Markdown."""
         rules = ["---" if i < self.text_columns else "---:" for i in range(len(self.head))]
-        lines = [self.head, rules, *self.rows]
-        return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+        head, *rows = ([markdown(cell) for cell in line] for line in [self.head, *self.rows])
+        return "\n".join("| " + " | ".join(line) + " |" for line in [head, rules, *rows])
 
     def latex(self, label: str) -> str:
         r"""The table as LaTeX, for the package booktabs.
@@ -62,14 +43,14 @@ class Table:
             Key for ``\\ref``.
         """
         columns = "l" * self.text_columns + "r" * (len(self.head) - self.text_columns)
-        body = [" & ".join(_escape(cell) for cell in row) + r" \\" for row in self.rows]
+        body = [" & ".join(latex(cell) for cell in row) + r" \\" for row in self.rows]
         lines = [
             r"\begin{table}",
-            rf"  \caption{{{_escape(self.caption)}}}",
+            rf"  \caption{{{latex(self.caption)}}}",
             rf"  \label{{{label}}}",
             rf"  \begin{{tabular}}{{{columns}}}",
             r"    \toprule",
-            "    " + " & ".join(_escape(cell) for cell in self.head) + r" \\",
+            "    " + " & ".join(latex(cell) for cell in self.head) + r" \\",
             r"    \midrule",
             *(f"    {line}" for line in body),
             r"    \bottomrule",
@@ -77,11 +58,3 @@ class Table:
             r"\end{table}",
         ]
         return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|").replace("\n", " ")
-
-
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text.replace("\n", " "))

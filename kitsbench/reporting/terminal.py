@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group
-from rich.markup import escape
 from rich.style import Style
-from rich.table import Table as RichTable
+from rich.table import Table
 from rich.text import Text
 
 from kitsbench.experiments.results import Results
@@ -16,6 +15,9 @@ from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis, analyse
 from kitsbench.reporting.answer import answer
 from kitsbench.reporting.scores import interval_of_mean
+from kitsbench.screen import Column, make_table
+from kitsbench.screen import words as shown
+from kitsbench.text import one_line
 
 _MOST_SENTENCES = 6
 
@@ -41,19 +43,20 @@ def terminal_table(
     """
     analysis = _with(analyse(results), comparison)
     parts: list[Any] = [_table(analysis)] if analysis.scored else []
-    parts += [Text(sentence) for sentence in answer(analysis)]
+    parts += [shown(sentence) for sentence in answer(analysis)]
     telling = [
         pair["sentence"] for pair in analysis.pairs if str(pair["verdict"]) != "inconclusive"
     ]
     if telling:
-        parts.append(Text(""))
-        parts += [Text(f"• {sentence}") for sentence in telling[:_MOST_SENTENCES]]
+        parts.append(shown(""))
+        parts += [shown(f"• {sentence}") for sentence in telling[:_MOST_SENTENCES]]
         if len(telling) > _MOST_SENTENCES:
-            parts.append(Text(f"… and {len(telling) - _MOST_SENTENCES} more in the report."))
+            parts.append(shown(f"… and {len(telling) - _MOST_SENTENCES} more in the report."))
     if report is not None:
         # A link stays one where a narrow terminal breaks the path into lines.
         link = Style(link=Path(report).resolve().as_uri())
-        parts += [Text(""), Text(f"Report: {report}", style=link, overflow="fold")]
+        line = Text.assemble((shown(f"Report: {report}").plain, link), overflow="fold")
+        parts += [shown(""), line]
     return Group(*parts)
 
 
@@ -68,16 +71,18 @@ def _summary(analysis: Analysis, name: str) -> dict[str, Any]:
     return analysis.row(analysis.protocol, name, analysis.region, analysis.metric)
 
 
-def _table(analysis: Analysis) -> RichTable:
+def _table(analysis: Analysis) -> Table:
     endpoint = words.endpoint_name(analysis.region, analysis.metric)
-    table = RichTable(title=None, pad_edge=False)
-    table.add_column("Rank", justify="right")
-    table.add_column("Architecture", overflow="fold")
-    table.add_column("Group")
-    table.add_column(f"Mean {endpoint}", justify="right")
-    table.add_column("95 % CI", justify="right", no_wrap=True)
-    table.add_column("Steps", justify="right")
-    table.add_column("Failed", justify="right")
+    columns = [
+        Column("Rank", "right"),
+        Column("Architecture"),
+        Column("Group"),
+        Column(one_line(f"Mean {endpoint}"), "right"),
+        Column("95 % CI", "right", whole=True),
+        Column("Steps", "right"),
+        Column("Failed", "right"),
+    ]
+    rows = []
     ranked = {str(row["architecture"]): row for row in analysis.ranking}
     for name in analysis.scored:
         row = ranked.get(name, {})
@@ -85,13 +90,15 @@ def _table(analysis: Analysis) -> RichTable:
         mean = {**row, "metric": analysis.metric} if row else _summary(analysis, name)
         own = [trial for trial in analysis.results.trials if trial.name == name]
         steps = [t.ledger.steps for t in own if t.state == "finished" and t.ledger is not None]
-        table.add_row(
-            f"{row['rank']:g}" if row else words.DASH,
-            escape(name),
-            str(row.get("group") or words.DASH),
-            words.number(mean.get("mean")),
-            interval_of_mean(mean),
-            words.big(sum(steps) / len(steps)) if steps else words.DASH,
-            str(sum(trial.state == "failed" for trial in own)),
+        rows.append(
+            (
+                f"{row['rank']:g}" if row else words.DASH,
+                name,
+                row.get("group") or words.DASH,
+                words.number(mean.get("mean")),
+                interval_of_mean(mean),
+                words.big(sum(steps) / len(steps)) if steps else words.DASH,
+                sum(trial.state == "failed" for trial in own),
+            )
         )
-    return table
+    return make_table(columns, rows)

@@ -8,6 +8,7 @@ from typing import Any
 from kitsbench.evaluation.protocols import LABELS, STORED_METRICS, for_labels, get_protocol
 from kitsbench.experiments.records.parts import DatasetNote
 from kitsbench.metrics import METRICS, find
+from kitsbench.text import one_line
 
 DASH = "–"
 
@@ -128,7 +129,7 @@ GLOSSARY = [
 
 def region_name(region: str) -> str:
     """Name of a region for people."""
-    return REGION_NAMES.get(region, region.replace("_", " ").capitalize())
+    return REGION_NAMES.get(region, one_line(region).replace("_", " ").capitalize())
 
 
 def metric_name(metric: str) -> str:
@@ -243,14 +244,15 @@ def listing(names: list[str], most: int = 6) -> str:
 def short_names(names: list[str], most: int = 26) -> dict[str, str]:
     """Names for the axes of a figure: long ones are cut, and stay different from each other."""
     found: dict[str, str] = {}
-    for name in names:
+    for given in names:
+        name = one_line(given)
         text = name if len(name) <= most else name[: most - 1] + "…"
         if text in found.values():
             # Labels of one architecture differ at their end: keep that instead.
             text = f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
         while text in found.values():
             text += "′"
-        found[name] = text
+        found[given] = text
     return found
 
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from kitsbench.errors import DataError
+from kitsbench.text import visible
 
 FIELDS = ("severity", "case", "file", "what", "rule", "remedy")
-
-
-def printable(name: str) -> str:
-    """A file name as text: names may hold bytes that are none, and everything else must."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class Finding:
 
     def __post_init__(self) -> None:
         for name in ("case", "file", "what"):
-            object.__setattr__(self, name, printable(getattr(self, name)))
+            object.__setattr__(self, name, visible(getattr(self, name)))
 
     def __str__(self) -> str:
         place = f"{self.case}: " if self.case else ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from kitsbench.errors import UsageError
+from kitsbench.foreign import brief
 
 # unit -> (currency, factor to the currency's base unit)
 UNITS = {
@@ -27,6 +27,9 @@ UNITS = {
     "flop": ("flops", 1.0),
     "flops": ("flops", 1.0),
 }
+
+# What no training run can spend: 30 years, a step a nanosecond for as long, the largest machines.
+MOST = {"seconds": 1e9, "steps": 1e12, "voxels": 1e21, "flops": 1e30}
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,20 @@ class Budget:
         match = re.fullmatch(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*", text.lower())
         if match is None or match[2] not in UNITS:
             raise UsageError(
-                f"The budget '{text}' cannot be read. Write a number and a unit, "
+                f"The budget '{brief(text)}' cannot be read. Write a number and a unit, "
                 "such as 90s, 10min, 2h, 20000steps, 5e9voxels or 3e17flops."
             )
         currency, factor = UNITS[match[2]]
         try:
             amount = float(match[1]) * factor
         except ValueError:
-            raise UsageError(f"The budget '{text}' holds no number before its unit.") from None
-        if not 0 < amount < math.inf or (currency == "steps" and amount != int(amount)):
             raise UsageError(
-                f"The budget '{text}' must be positive and finite; steps must be a whole number."
+                f"The budget '{brief(text)}' holds no number before its unit."
+            ) from None
+        if not 0 < amount <= MOST[currency] or (currency == "steps" and amount != int(amount)):
+            raise UsageError(
+                f"The budget '{brief(text)}' must be positive and finite, at most "
+                f"{MOST[currency]:g} {currency}; steps must be a whole number."
             )
         return cls(amount, currency)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save
 
 from kitsbench.errors import DataError
 from kitsbench.files import file_digest, read_json, write_json
+from kitsbench.foreign import brief
 
 FILES = ("model.safetensors", "optimiser.pt", "state.json")
 
@@ -107,15 +109,25 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], Any, dict[str, Any]]:
     Raises
     ------
     DataError
-        The folder is no whole checkpoint.
+        The folder is no whole checkpoint, or a file of it is none of its kind.
     """
     if not is_whole(folder):
         raise DataError(
             f"{folder} is no whole checkpoint: a file is missing or its checksum differs. "
             "Use another one, or train again."
         )
-    return (
-        load_file(folder / FILES[0]),
-        torch.load(folder / FILES[1], weights_only=True, map_location="cpu"),
-        read_json(folder / FILES[2]),
+    readers: tuple[Callable[[Path], Any], ...] = (
+        load_file,
+        lambda file: torch.load(file, weights_only=True, map_location="cpu"),
+        read_json,
     )
+    found = []
+    for name, read in zip(FILES, readers, strict=True):
+        try:
+            found.append(read(folder / name))
+        except Exception as error:  # each library has classes of its own for a file it cannot read
+            raise DataError(
+                f"{folder / name} cannot be read, though its checksum holds ({brief(error, 200)}). "
+                "Use another checkpoint, or train again."
+            ) from error
+    return found[0], found[1], found[2]

@@ -21,7 +21,8 @@ class UnreliableServer(http.server.ThreadingHTTPServer):
     more than there are; ``corrupt`` changes a byte in the middle; ``no-range`` ignores Range and
     ``wrong-range`` answers with another; ``redirect`` leads on with size and SHA-256 as Hugging
     Face does, ``bad-hash`` with a wrong one; ``stall`` falls silent, ``meet`` waits until three
-    requests are there; a number is an HTTP status.
+    requests are there; ``lead:ADDRESS`` redirects there, ``endless`` sends for ever; a number is an
+    HTTP status.
     """
 
     daemon_threads = True
@@ -81,6 +82,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header("Retry-After", "0")
             self.end_headers()
             return
+        if fault == "lead":
+            self.send_response(302)
+            self.send_header("Location", number)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if fault == "endless":
+            self.send_response(200)
+            self.end_headers()
+            while True:  # until the client leaves
+                self.wfile.write(bytes(1 << 16))
         if fault == "meet":
             self.server.meeting.wait(timeout=20)
         if fault in ("redirect", "bad-hash"):

@@ -134,7 +134,8 @@ def broken_entrant(name: str, error: str) -> EntrantRecord:
 
 def config_of(name: str) -> dict[str, str | float]:
     """Settings of an architecture, with those that its display name says."""
-    named = [setting.split("=") for setting in name.partition(":")[2].split(",") if setting]
+    said = name.partition(":")[2].split(",")  # other names have a colon, too
+    named = [setting.split("=", 1) for setting in said if "=" in setting]
     return CONFIG | {key: type(CONFIG.get(key, ""))(value) for key, value in named}
 
 

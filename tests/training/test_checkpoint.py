@@ -93,8 +93,9 @@ def test_a_checkpoint_that_holds_code_is_not_run(tmp_path):
     folder = save_checkpoint(
         tmp_path, 1, {"weight": torch.zeros(1)}, {"state": Malicious()}, {"step": 1}
     )
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(DataError, match=r"optimiser\.pt cannot be read") as refused:
         load_checkpoint(folder)
+    assert isinstance(refused.value.__cause__, pickle.UnpicklingError)
 
 
 def test_nothing_saved_is_nothing_found(tmp_path):

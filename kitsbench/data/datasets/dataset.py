@@ -23,9 +23,10 @@ from kitsbench.data.datasets.layouts import (
 )
 from kitsbench.errors import DataError
 from kitsbench.files import digest, read_json
-from kitsbench.scans.findings import Finding, printable
+from kitsbench.scans.findings import Finding
 from kitsbench.scans.label_names import DESCRIPTION, LabelNames, read_label_names
 from kitsbench.scans.names import folded
+from kitsbench.text import visible
 
 __all__ = ["Case", "Dataset", "Finding", "open_dataset"]
 
@@ -192,7 +193,7 @@ def open_dataset(
     cases: list[Case] = []
     problems: list[Finding] = []
     for folder, images, masks in scan(root, found):
-        name, image, label = printable(folder), images[0], masks[0]
+        name, image, label = visible(folder), images[0], masks[0]
         finding = file_fault(name, images, masks, masks_only)
         if finding is not None:
             problems.append(finding)
@@ -217,7 +218,7 @@ def open_dataset(
         here = LabelNames(names.labels).told()
         notes.append(f"The values of its masks ({names.told()}) were mapped by name to {here}.")
     return Dataset(
-        name=printable(_name(root, family)),
+        name=visible(_name(root, family)),
         root=root,
         layout=family,
         labels=names.labels,

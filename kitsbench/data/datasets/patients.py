@@ -17,9 +17,9 @@ from pydantic import model_validator
 
 from kitsbench.documents import Document, Part, read_object
 from kitsbench.errors import DataError
-from kitsbench.files import read_text
-from kitsbench.scans.findings import printable
+from kitsbench.foreign import brief, names_or_file
 from kitsbench.scans.names import match_names
+from kitsbench.text import visible
 
 if TYPE_CHECKING:
     from kitsbench.data.datasets.dataset import Dataset
@@ -124,17 +124,17 @@ def known_patients(text: str) -> list[str]:
     """
     if text.lower() in KITS:
         return [f"kits:{n:05d}" for numbers in KITS[text.lower()] for n in numbers]
-    path = Path(text).expanduser()
     try:
-        content = read_text(path) if path.is_file() else text
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8 ({error}). Give a file of names.") from error
+        content = names_or_file(text)
+    except (OSError, ValueError) as error:
+        why = "is no text in UTF-8" if isinstance(error, UnicodeError) else "cannot be read"
+        raise DataError(f"{text} {why} ({error}). Give a file of names.") from error
     names = [part.strip() for part in re.split(r"[,\s]+", content) if part.strip()]
     unknown = [name for name in names if patient(name) is None]
     if unknown or not names:
         raise DataError(
-            f"'{unknown[0] if unknown else text}' is no KiTS case. Give kits19, kits21, kits23, "
-            "case names such as case_00012, or a file with such names."
+            f"'{brief(unknown[0] if unknown else text)}' is no KiTS case. Give kits19, kits21, "
+            "kits23, case names such as case_00012, or a file with such names."
         )
     return _patients(names)
 
@@ -179,7 +179,7 @@ def record_prediction(
     file = Path(folder) / PROVENANCE
     found = _read_provenance(file)
     entry = {"trials": sorted(trials), "trained_on": trained_on}
-    cases = {**found.get("cases", {}), printable(case): entry}
+    cases = {**found.get("cases", {}), visible(case): entry}
     known = {**found.get("trials", {}), **{name: dict(about) for name, about in trials.items()}}
     used = {name for entry in cases.values() for name in entry["trials"]}
     kept = {name: known[name] for name in sorted(used & set(known))}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 
 from kitsbench.data.datasets.layouts import AGGREGATIONS, TABLES, locate
 from kitsbench.errors import UsageError
+from kitsbench.foreign import brief
 from kitsbench.scans.names import IMAGE
 
 _IMAGES = (
@@ -16,6 +18,9 @@ _IMAGES = (
 )
 _GITHUB = "https://raw.githubusercontent.com/neheller"
 LICENCE = "CC BY-NC-SA 4.0 (not for commercial use; cite the KiTS challenge)"
+
+
+_MARKS = {"case": "\0", "file": "\1"}
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,7 @@ def find_source(
     if base is not None:
         if not is_url(base):
             base = str(locate(Path(base), None)[1])
-        base = base.rstrip("/")
+        base = base.rstrip("/").replace("{", "{{").replace("}", "}}")  # no words of a template
         source = Source(
             f"{base}/{{case}}/{IMAGE}.nii.gz",
             f"{base}/{{case}}/{{file}}",
@@ -186,19 +191,30 @@ def find_source(
         if template is None:
             continue
         try:
-            made = template.format(case="\0", file="\1")
-        except (KeyError, IndexError, ValueError):
+            made = _filled(template)
+        except ValueError:
             made = ""
         needed = "\0\1" if kind == "masks" and len(official.masks) > 1 else "\0"
         if not all(mark in made for mark in needed):
             words = "{case} and {file}" if len(needed) == 2 else "{case}"
             raise UsageError(
-                f"--{kind} '{template}' needs {words}, for example {getattr(official.source, kind)}"
+                f"--{kind} '{brief(template, 200)}' needs {words}, for example "
+                f"{getattr(official.source, kind)}"
             )
     table = source.table
     if masks is not None and base is None:
         table = None if not is_url(masks) else source.table
     return Source(images or source.images, masks or source.masks, table)
+
+
+def _filled(template: str) -> str:
+    """The template with marks in place of its words; a width or an attribute is no word."""
+    found = ""
+    for text, name, form, conversion in Formatter().parse(template):
+        if name is not None and (name not in _MARKS or form or conversion):
+            raise ValueError(name)
+        found += text + ("" if name is None else _MARKS[name])
+    return found
 
 
 def is_url(place: str) -> bool:

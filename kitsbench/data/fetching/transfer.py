@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from kitsbench.data.fetching.attempt import (
     LONGEST_WAIT,
@@ -180,8 +179,8 @@ def _insist(
             if failures > patience.retries:
                 if error.unreachable:
                     raise Unreachable(
-                        f"{_host(place)} cannot be reached ({error}). Check the network or the "
-                        "proxy (https_proxy), or name a mirror or a folder as the source; "
+                        f"{error.unreachable} cannot be reached ({error}). Check the network or "
+                        "the proxy (https_proxy), or name a mirror or a folder as the source; "
                         "run it again to go on."
                     ) from error
                 raise _failed(place, case, part, str(error)) from error
@@ -217,10 +216,6 @@ def _failed(place: str, case: str, part: Path, why: str) -> Refused:
             f"Run it again later; {kept} bytes are kept and continued.",
         )
     )
-
-
-def _host(place: str) -> str:
-    return urlsplit(place).netloc or place
 
 
 def _keep_promise(part: Path, promise: Promise) -> None:

@@ -14,11 +14,12 @@ from kitsbench.data.inspection.published import HU_QUANTILES, QUANTILES
 from kitsbench.data.preparation.pool import in_processes
 from kitsbench.data.preparation.store import HU_BINS, HU_LOW, PreparedStore
 from kitsbench.data.preparation.volumes import check_pair
-from kitsbench.scans.findings import Refused, printable
+from kitsbench.scans.findings import Refused
 from kitsbench.scans.geometry import orientation_name, voxel_volume
 from kitsbench.scans.grids import axes_onto
 from kitsbench.scans.label_names import LabelNames
 from kitsbench.scans.nifti import read_header, read_image, read_label
+from kitsbench.text import visible
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Figures:
         dataset, cases = self.dataset, self.cases
         found: dict[str, Any] = {
             "name": dataset.name,
-            "root": printable(str(dataset.root)),
+            "root": visible(str(dataset.root)),
             "layout": dataset.layout,
             "labels": dataset.labels,
             "synthetic": dataset.synthetic,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from kitsbench.data.inspection.published import HU, HU_QUANTILES, QUANTILES, Pub
 from kitsbench.data.preparation.store import HU_BINS, HU_LOW
 from kitsbench.errors import DataError
 from kitsbench.files import write_atomic, write_json, write_table, write_text
+from kitsbench.text import FIGURE, html, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,17 +48,21 @@ def write_figures(figures: Figures, out: Path) -> Path:
     if not figures.cases:
         raise DataError(f"no case of {figures.dataset.name} can be measured; see `data verify`.")
     public = like(figures.dataset.layout, figures.dataset.labels)
-    drawn = {
-        "geometry.png": ("Spacing and size", _geometry(figures, public)),
-        "volumes.png": ("Volume of each label", _volumes(figures, public)),
-    }
-    if any(case.histogram for case in figures.cases):
-        drawn["hu.png"] = ("HU of each label", _intensities(figures))
+    from matplotlib import rc_context
+
+    with rc_context(FIGURE):
+        drawn = {
+            "geometry.png": ("Spacing and size", _geometry(figures, public)),
+            "volumes.png": ("Volume of each label", _volumes(figures, public)),
+        }
+        if any(case.histogram for case in figures.cases):
+            drawn["hu.png"] = ("HU of each label", _intensities(figures))
     table = rows(figures)
     columns = list(dict.fromkeys(key for row in table for key in row))
     try:
         for name, (_, figure) in drawn.items():
-            write_atomic(out / name, partial(figure.savefig, dpi=110, format="png"))
+            with rc_context(FIGURE):
+                write_atomic(out / name, partial(figure.savefig, dpi=110, format="png"))
         write_table(out / "cases.csv", table, columns)
         write_json(out / "fingerprint.json", figures.to_dict())
         page = out / "index.html"
@@ -153,7 +157,7 @@ def _volumes(figures: Figures, public: Published) -> Figure:
     for axis, name in zip(axes[:, 0], labels, strict=True):
         values = [v for c in figures.cases if (v := c.volume_ml.get(name, 0)) > 0]
         theirs = public.volume_ml.get(name)
-        what = f"{name}, ml ({len(values)} of {len(figures.cases)} cases"
+        what = f"{one_line(name)}, ml ({len(values)} of {len(figures.cases)} cases"
         if theirs is not None:
             what += f"; {public.name}: {public.cases_with[name]} of {public.n_cases}"
         _compare(axis, values, theirs, _names(figures, public), what + ")", log=True)
@@ -161,7 +165,7 @@ def _volumes(figures: Figures, public: Published) -> Figure:
 
 
 def _names(figures: Figures, public: Published) -> tuple[str, str]:
-    mine = figures.dataset.name
+    mine = one_line(figures.dataset.name)
     short = mine if len(mine) <= 22 else mine[:21] + "…"
     return f"{short} ({len(figures.cases)})", f"{public.name} ({public.n_cases})"
 
@@ -177,7 +181,8 @@ def _intensities(figures: Figures) -> Figure:
         counts = figures.pooled(name)
         theirs = HU.get(name)
         top = 1.0
-        title = f"{name}: no voxel"
+        shown = one_line(name)
+        title = f"{shown}: no voxel"
         if counts.sum() > 0:
             mean, sd, quantiles = moments(counts)
             density = np.convolve(counts, np.full(9, 1 / 9), mode="same") / counts.sum()
@@ -185,7 +190,7 @@ def _intensities(figures: Figures) -> Figure:
             axis.fill_between(hu, density, color=MINE, alpha=0.35, lw=0)
             axis.plot(hu, density, color=MINE, lw=1)
             _wide_bar(axis, -0.12 * top, quantiles, MINE)
-            title = f"{name}: {mean:.0f} ± {sd:.0f} HU here"
+            title = f"{shown}: {mean:.0f} ± {sd:.0f} HU here"
         if theirs is not None:
             _wide_bar(axis, -0.3 * top, theirs.pooled, THEIRS)
             title += f"; {theirs.mean:.0f} ± {theirs.sd:.0f} HU in KiTS23 (grey)"
@@ -207,7 +212,7 @@ def _wide_bar(axes: Axes, height: float, seven: Sequence[float], colour: str) ->
 def _page(figures: Figures, public: Published, drawn: Mapping[str, str]) -> str:
     """The page, with every number of its pictures in tables."""
     found = figures.to_dict()
-    name = html.escape(found["name"])
+    name = html(found["name"])
     facts = {
         "Folder": found["root"],
         "Layout": found["layout"],
@@ -271,7 +276,7 @@ def _numbers(file: str, found: Mapping[str, Any], public: Published) -> str:
 def _table(head: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     def cells(tag: str, line: Sequence[Any]) -> str:
         shown = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in line)
-        return "<tr>" + "".join(f"<{tag}>{html.escape(v)}</{tag}>" for v in shown) + "</tr>"
+        return "<tr>" + "".join(f"<{tag}>{html(v)}</{tag}>" for v in shown) + "</tr>"
 
     top = cells("th", head) if any(head) else ""
     return "<table>" + top + "\n".join(cells("td", line) for line in lines) + "</table>"

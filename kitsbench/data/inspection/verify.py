@@ -14,12 +14,13 @@ from kitsbench.data.datasets.guess import contradicted
 from kitsbench.data.inspection.phases import second_phase
 from kitsbench.data.preparation.pool import in_processes
 from kitsbench.data.preparation.volumes import check_content
-from kitsbench.scans.findings import Finding, Refused, printable
+from kitsbench.scans.findings import Finding, Refused
 from kitsbench.scans.geometry import Axes, voxel_volume
 from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header
 from kitsbench.scans.label_names import LabelNames
 from kitsbench.scans.nifti import read_header, read_image, read_label
+from kitsbench.text import visible
 
 DETACHED_MM = 10.0  # a mass this far from any kidney is worth a look
 
@@ -54,7 +55,7 @@ class Verification:
         """Return plain data for JSON."""
         return {
             "dataset": self.dataset.name,
-            "root": printable(str(self.dataset.root)),
+            "root": visible(str(self.dataset.root)),
             "layout": self.dataset.layout,
             "labels": self.dataset.labels,
             "n_cases": len({c.id for c in self.dataset.cases} | set(self.dataset.excluded)),

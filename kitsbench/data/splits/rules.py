@@ -16,6 +16,7 @@ from kitsbench.data.datasets.patients import kits_number
 from kitsbench.data.splits.files import PICKLES, import_split, refuse_pickle
 from kitsbench.data.splits.split import Split, check_fold_count, make_folds, sorted_cases
 from kitsbench.errors import UsageError
+from kitsbench.foreign import brief
 from kitsbench.scans.geometry import voxel_volume
 from kitsbench.scans.nifti import read_header, read_label
 
@@ -26,6 +27,7 @@ SEED = 12345  # nnU-Net's, so that its users find a number they know
 FOLDS = 5
 MSAN_TRAIN, MSAN_TEST = 180, 10  # "the first 180", "ten": ids 0-179 and 180-189
 
+LONGEST = 40  # characters of a rule; a number of more digits is none
 RULES = {
     "kfold": "shuffled, dealt out evenly; a number alone sets how many folds",
     "nnunet": "nnU-Net's own rule and seed: the splits_final.json that it writes for these cases",
@@ -71,6 +73,8 @@ def choose_rule(
     ordered = sorted_cases(cases)
     if text.lower().endswith(FILES):
         return import_split(Path(text).expanduser(), ordered)
+    if len(text) > LONGEST:
+        raise _unknown(text)
     if text.isdecimal():
         return make_folds(ordered, int(text), seed)
     name, _, rest = text.partition(":")
@@ -246,7 +250,7 @@ def check_rule(text: str) -> None:
     DataError
         It names a pickle.
     """
-    if not is_rule(text):
+    if not is_rule(text) or (len(text) > LONGEST and not text.endswith(".json")):
         raise _unknown(text)
     if text.lower().endswith(PICKLES):
         refuse_pickle(Path(text))
@@ -256,6 +260,6 @@ def check_rule(text: str) -> None:
 
 def _unknown(text: str) -> UsageError:
     return UsageError(
-        f"The split '{text}' is not known. Use a number of folds, {', '.join(RULES)}; "
+        f"The split '{brief(text)}' is not known. Use a number of folds, {', '.join(RULES)}; "
         "`kitsbench data split --help` says more."
     )

@@ -5,12 +5,13 @@ A configuration file gives numbers and lists where a command line gives texts; b
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Literal
 
 from kitsbench.errors import UsageError
+from kitsbench.foreign import brief
 
+LARGEST = 4096  # voxels; the whole of a scan is no larger
 WIDEST = 100.0  # mm; no scan has voxels of 10 cm, so a larger spacing is a slip
 
 
@@ -26,8 +27,10 @@ def parse_memory(text: Any) -> int:
     amount = 0.0
     if match is not None:
         amount = float(match[1]) * (1024 if match[3] else 1000) ** " kmgt".index(match[2] or " ")
-    if not 1 <= amount < math.inf:
-        raise UsageError(f"The memory '{text}' cannot be read; write for example 11GiB or 500MB.")
+    if not 1 <= amount <= 2**60:
+        raise UsageError(
+            f"The memory '{brief(text, 500)}' cannot be read; write for example 11GiB or 500MB."
+        )
     return int(amount)
 
 
@@ -47,7 +50,9 @@ def parse_folds(value: Any) -> tuple[int, ...] | Literal["all"]:
     except ValueError:
         folds = ()
     if not folds or folds[0] < 0:
-        raise UsageError(f"The folds '{text}' cannot be read; write all, or indices such as 0,2.")
+        raise UsageError(
+            f"The folds '{brief(text)}' cannot be read; write all, or indices such as 0,2."
+        )
     return folds
 
 
@@ -60,10 +65,10 @@ def parse_patch(value: Any) -> tuple[int, int, int]:
         It is not that.
     """
     found = parse_triple(value, int)
-    if found is None or min(found) < 1:
+    if found is None or min(found) < 1 or max(found) > LARGEST:
         raise UsageError(
-            f"The patch '{_text(value)}' cannot be read; write one edge or three (z,y,x), in whole "
-            "voxels of at least 1, such as 64 or 32,48,48."
+            f"The patch '{brief(_text(value))}' cannot be read; write one edge or three (z,y,x), "
+            f"in whole voxels of at least 1, such as 64 or 32,48,48 (and at most {LARGEST})."
         )
     return found
 
@@ -80,8 +85,8 @@ def parse_spacing(value: Any) -> tuple[float, float, float]:
     # Written so that NaN, which is above and below nothing, is refused too.
     if found is None or not all(0 < length < WIDEST for length in found):
         raise UsageError(
-            f"The spacing '{_text(value)}' cannot be read; write one length or three (z,y,x), in "
-            f"mm above 0 and below {WIDEST:g}, such as 4 or 3,0.78,0.78."
+            f"The spacing '{brief(_text(value))}' cannot be read; write one length or three "
+            f"(z,y,x), in mm above 0 and below {WIDEST:g}, such as 4 or 3,0.78,0.78."
         )
     return found
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kitsbench.errors import UsageError
+from kitsbench.foreign import brief
 from kitsbench.training.budget import Budget
+
+MOST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -75,24 +78,29 @@ def read_tuning(trials: int | None, given: Mapping[str, Any]) -> Tuning | None:
     for name, ends in rest.items():
         if name not in known:
             raise UsageError(
-                f"'{name}' cannot be tuned; choose from {', '.join(known)} (besides trials and "
-                "budget)."
+                f"'{brief(name)}' cannot be tuned; choose from {', '.join(known)} (besides trials "
+                "and budget)."
             )
         if ends is False:
             space.pop(name, None)
             continue
         lowest = 0.0 if known[name].log else -1e-9
-        numbers = isinstance(ends, list) and all(isinstance(end, (int, float)) for end in ends)
+        numbers = isinstance(ends, list) and all(
+            type(end) in (int, float) and abs(end) < MOST for end in ends
+        )
         if not numbers or len(ends) != 2 or not lowest < ends[0] < ends[1]:
             raise UsageError(
-                f"The range {name} = {ends} is none; write [low, high] with "
+                f"The range {name} = {brief(ends)} is none; write [low, high] with "
                 f"{'0 < ' if known[name].log else ''}low < high, or false."
             )
         space[name] = Dimension(float(ends[0]), float(ends[1]), known[name].log)
     if not count:
         return None
-    if not isinstance(count, int) or count < 2:
-        raise UsageError(f"--tune {count} is too few: the first trial is the recipe itself; use 2.")
+    if type(count) is not int or not 2 <= count <= MOST:
+        raise UsageError(
+            f"--tune {brief(count)} cannot be: the first trial is the recipe itself, so use a "
+            f"whole number from 2 to {MOST}."
+        )
     if not space:
         raise UsageError("The space of [tune] is empty; leave a parameter in it.")
     return Tuning(count, space, None if budget is None else Budget.parse(str(budget)))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.quantities import parse_memory
+from kitsbench.foreign import brief
 from kitsbench.training.budget import Budget
 
 
@@ -29,10 +30,10 @@ class ClusterOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    cpus: int = Field(1, ge=1)
-    gpus: int | None = Field(None, ge=0)
+    cpus: int = Field(1, ge=1, le=65536)
+    gpus: int | None = Field(None, ge=0, le=65536)
     memory: str | None = None
-    retries: int = Field(2, ge=0)
+    retries: int = Field(2, ge=0, le=1000)
 
     @field_validator("memory")
     @classmethod
@@ -125,10 +126,11 @@ def read_options(executor: str, given: Mapping[str, Any]) -> ClusterOptions:
         if first["type"] == "extra_forbidden":
             known = ", ".join(sorted(kind.model_fields))
             raise UsageError(
-                f"The executor '{executor}' has no option '{key}'; it has {known}."
+                f"The executor '{executor}' has no option '{brief(key)}'; it has {known}."
             ) from None
         raise UsageError(
-            f"The option {key}={first['input']} of executor '{executor}' is wrong: {first['msg']}."
+            f"The option {brief(key)}={brief(first['input'])} of executor '{executor}' is wrong: "
+            f"{first['msg']}."
         ) from None
 
 
@@ -144,6 +146,6 @@ def split_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         key, sign, value = pair.partition("=")
         if not sign or not key.strip():
-            raise UsageError(f"'{pair}' is no option of an executor; write key=value.")
+            raise UsageError(f"'{brief(pair)}' is no option of an executor; write key=value.")
         found[key.strip().replace("-", "_")] = value
     return found

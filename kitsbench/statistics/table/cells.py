@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kitsbench.errors import DataError
 from kitsbench.statistics.table.files import as_text
 
-_WHOLE = re.compile(r"[+-]?[0-9]+")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,40}")  # Python refuses to read thousands of digits
 _EXACT = 2**53  # a float holds every whole number below, and not every one above
 _LARGEST = 2**63
 

@@ -95,7 +95,7 @@ def parse_endpoint(
     parts = tuple(text.split(":")) if isinstance(text, str) else tuple(text)
     if len(parts) != 2 or not all(isinstance(part, str) and part.strip() for part in parts):
         raise UsageError(
-            f"The endpoint is {text!r}; it must be one region and one metric, "
+            f"The endpoint is {text!r:.60}; it must be one region and one metric, "
             "for example tumor:dice."
         )
     metric = parts[1].strip()

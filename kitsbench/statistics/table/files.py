@@ -9,7 +9,9 @@ from typing import NoReturn
 
 import pandas as pd
 
-from kitsbench.errors import DataError
+from kitsbench.errors import DataError, KitsbenchError
+from kitsbench.foreign import brief
+from kitsbench.text import csv_value
 
 MISSING = ("", "nan", "na", "n/a", "none", "null")
 """What stands in a cell, in small letters, that holds nothing."""
@@ -50,8 +52,10 @@ def read_text_table(file: Path, what: str) -> pd.DataFrame:
         if file.stat().st_size == 0:
             _refuse_empty(file, what)
         return _parquet(file) if file.suffix.lower() == ".parquet" else _csv(file, what)
-    except (OSError, ValueError, csv.Error) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    except KitsbenchError:
+        raise
+    except Exception as error:  # pyarrow raises several unrelated classes for a damaged file
+        reason = brief((str(error).strip().splitlines() or [type(error).__name__])[-1], 200)
         raise DataError(
             f"{file} cannot be read as {what} ({reason}); it must be CSV in UTF-8 or Parquet."
         ) from error
@@ -101,7 +105,11 @@ def _csv(file: Path, what: str) -> pd.DataFrame:
             numbers.append(number)
             for column, cell in zip(columns, cells, strict=True):
                 column.append(known.setdefault(cell, cell))
-    named = {name: column for name, column in zip(names, columns, strict=True) if name}
+    named = {
+        csv_value(name): list(map(csv_value, column))
+        for name, column in zip(names, columns, strict=True)
+        if name
+    }
     return pd.DataFrame(named, index=pd.Index(numbers, dtype=int), dtype=object)
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
+import io
 import json
 import os
+import shutil
 import signal
+import socket
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +24,14 @@ from scans import ct, kidneys, save
 from unreliable_server import UnreliableServer
 
 from kitsbench.data.datasets.dataset import open_dataset
-from kitsbench.data.fetching.attempt import DiskFull, Patience, Unreachable
+from kitsbench.data.fetching.attempt import (
+    DiskFull,
+    Patience,
+    Promise,
+    Unreachable,
+    _LeadsAway,
+    _Redirects,
+)
 from kitsbench.data.fetching.fetch import fetch
 from kitsbench.data.fetching.sources import OFFICIAL, Source, find_source, parse_cases
 from kitsbench.data.fetching.transfer import part_of
@@ -417,6 +429,75 @@ def test_the_public_homes():
 def test_templates_need_the_case(template):
     with pytest.raises(UsageError, match=r"needs \{case\}"):
         find_source(KITS19, images=template)
+
+
+@pytest.mark.parametrize(
+    "template", ["{case:>99999999}", "{case.__class__}", "{case!r}", "{case}{"]
+)
+def test_a_template_holds_words_alone(template):
+    with pytest.raises(UsageError, match=r"needs \{case\}"):
+        find_source(KITS19, images=f"https://a.org/{template}")
+
+
+def test_braces_of_a_copy_are_no_words(tmp_path, copy):
+    shutil.copytree(copy / "kits19", tmp_path / "{number}")
+    found = fetch(KITS19, tmp_path / "k", cases(0), find_source(KITS19, str(tmp_path / "{number}")))
+    assert found.complete == cases(0)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["file:///etc/passwd", "ftp://127.0.0.1/x", "data://text", "gopher://x/y", "FILE:///x"],
+)
+def test_no_server_leads_to_another_scheme(server, tmp_path, address):
+    server.faults[IMAGE] = [f"lead:{address}", "..."]
+    found = fetch(KITS19, tmp_path, cases(0), find_source(KITS19, f"{server.url}/kits19"))
+    (finding,) = found.findings
+    assert f"it leads on to {address}, which is no web address" in finding.what
+    assert f"{server.url}/kits19/{IMAGE}" in finding.what
+
+
+def test_no_server_leads_from_https_to_http():
+    request = urllib.request.Request("https://a.org/x")
+    request.promise = Promise()
+    for address, follows in (("https://b.org/x", True), ("http://b.org/x", False)):
+        words = (request, io.BytesIO(), 302, "Found", http.client.HTTPMessage(), address)
+        if follows:
+            assert _Redirects().redirect_request(*words).full_url == address
+            continue
+        with pytest.raises(_LeadsAway, match="from https to http"):
+            _Redirects().redirect_request(*words)
+
+
+def test_the_host_that_cannot_be_reached_is_named(server, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server.faults[IMAGE] = [f"lead:http://user:word@127.0.0.1:{port}/x", "..."]
+    source = find_source(KITS19, f"{server.url}/kits19")
+    with pytest.raises(Unreachable, match=f"^127.0.0.1:{port} cannot be reached") as refused:
+        fetch(KITS19, tmp_path, cases(0), source, patience=Patience(0, 0.01))
+    assert "word" not in str(refused.value)
+
+
+def test_a_file_has_an_end(server, tmp_path):
+    server.faults[IMAGE] = ["endless", "..."]
+    source = find_source(KITS19, f"{server.url}/kits19")
+    found = fetch(KITS19, tmp_path, cases(0), source, patience=Patience(2, 0.01, most=1 << 20))
+    (finding,) = found.findings
+    assert "it does not end" in finding.what
+    assert "A file has at most 0.00105 GB" in finding.rule
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("address", ["http://", "http://[::1", "http://a b/", "http://é\udc80/"])
+def test_what_is_no_address_is_named(tmp_path, address):
+    source = find_source(KITS19, images=address + "{case}", masks=address + "{case}{file}")
+    try:
+        said = str(fetch(KITS19, tmp_path, cases(0), source, patience=Patience(0, 0.01)).findings)
+    except Unreachable as error:
+        said = str(error)
+    assert "no address" in said or "cannot be reached" in said or "no host" in said
 
 
 def test_a_source_that_is_nowhere(tmp_path):

@@ -37,6 +37,44 @@ def test_a_case_keeps_its_leading_zeros(tmp_path, table):
     assert read_scores(file)["case"][0] == "00000"
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "text"])
+def test_seeds_beyond_two_to_the_fifty_third_are_kept_exact(tmp_path, table, kind):
+    first = 2**53 + 1
+    big = table.assign(seed=table["seed"] + first)
+    file = tmp_path / f"scores.{'csv' if kind == 'csv' else 'parquet'}"
+    if kind == "csv":
+        big.to_csv(file, index=False)
+    else:
+        big.astype({"seed": str} if kind == "text" else {}).to_parquet(file)
+    assert read_scores(file)["seed"].tolist() == big["seed"].tolist()
+    assert validate_scores(big)["seed"].tolist() == big["seed"].tolist()
+
+
+@pytest.mark.parametrize(
+    "seed", ["9007199254740993.5", "1e400", "nan", "inf", "9" * 19, "9" * 5000]
+)
+def test_a_seed_that_cannot_be_kept_is_refused(tmp_path, table, seed):
+    file = write(tmp_path, table.assign(seed=[seed] + ["0"] * (len(table) - 1)))
+    with pytest.raises(DataError, match="line 2: column 'seed' holds") as refused:
+        read_scores(file)
+    assert len(str(refused.value)) < 300
+    big = table.assign(seed=table["seed"] + 2.0**60)  # a column with points knows no neighbours
+    with pytest.raises(DataError, match="column 'seed' holds"):
+        validate_scores(big)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "-x", "@a", "'=x"])
+def test_a_name_that_looks_like_a_formula_comes_back(tmp_path, table, name):
+    from kitsbench.text import csv_table
+
+    named = table.replace({"architecture": {"arch0": name}})
+    (tmp_path / "scores.csv").write_text(csv_table(named))
+    assert (tmp_path / "scores.csv").read_text().count(f"'{name}") == (
+        table["architecture"] == "arch0"
+    ).sum()
+    assert set(read_scores(tmp_path / "scores.csv")["architecture"]) == {name, "arch1"}
+
+
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_other_separators_and_a_byte_order_mark(tmp_path, table, separator):
     file = write(tmp_path, table, sep=separator, encoding="utf-8-sig")
