@@ -9,7 +9,14 @@ from typing import Any
 import pandas as pd
 
 from kitsbench.errors import UsageError
-from kitsbench.statistics.compare.outcomes import judge, listwise, ranking, warnings_of
+from kitsbench.statistics.compare.learned import not_learned
+from kitsbench.statistics.compare.outcomes import (
+    advice_on,
+    judge,
+    listwise,
+    ranking,
+    warnings_of,
+)
 from kitsbench.statistics.compare.pairs import analyse_pairs, pair_names
 from kitsbench.statistics.compare.secondary import secondary_endpoints
 from kitsbench.statistics.compare.strata import Stratum, parse_stratum, stratified
@@ -48,6 +55,11 @@ class Comparison:
         Estimated standard deviations (``case_sd``, ``noise_sd``, ``seed_sd``).
     sensitivity : dict or None
         The comparison without the cases that failed for any architecture; None without failures.
+    not_learned : list of str
+        Architectures that score no better than an empty prediction.
+    advice : str or None
+        What to run for a verdict on the pairs that the design leaves without one; None where it
+        leaves none.
     warnings : list of str
         What a reader must know.
     rankings : dict
@@ -73,6 +85,8 @@ class Comparison:
     smallest_detectable_gap: float | None
     components: dict[str, float] | None
     sensitivity: dict[str, Any] | None
+    not_learned: list[str] = field(default_factory=list)
+    advice: str | None = None
     secondary: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     rankings: dict[str, Any] = field(default_factory=dict)
@@ -96,6 +110,8 @@ class Comparison:
             "margin": self.margin,
             "components": self.components,
             "sensitivity": self.sensitivity,
+            "not_learned": self.not_learned,
+            "advice": self.advice,
             "secondary": self.secondary,
             "warnings": self.warnings,
             "rankings": self.rankings,
@@ -119,6 +135,7 @@ def compare(
     demsar: bool = False,
     cases: pd.DataFrame | None = None,
     strata: Sequence[str | Stratum] = (),
+    clusters: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compare all architectures of a score table on one declared endpoint.
 
@@ -146,6 +163,9 @@ def compare(
     strata : sequence of str or Stratum
         Columns of ``cases``, with cuts: ``tumor_volume_ml:10,100``. Declare them before
         the results are seen.
+    clusters : mapping of str to str, optional
+        The cluster of every case, where cases depend on each other: their patient, hospital or
+        scanner. Cases of one cluster are drawn and tested together.
 
     Returns
     -------
@@ -168,15 +188,16 @@ def compare(
             f"The stratum {declared[0].text} was declared, but no table of cases was given."
         )
     table = choose_table(validate_scores(scores), target, protocol, dataset)
-    blocks = score_blocks(table, target)
+    blocks = score_blocks(table, target, clusters=clusters)
     # Settled here for all that follows: an endpoint or a stratum may hold fewer folds.
     rule = replace(rule, fold_count=rule.folds(int(table["fold"].nunique())))
     names = pair_names(blocks.architectures, rule.baseline)
     tests = analyse_pairs(blocks, names, rule, margin)
     label = str(table["dataset"].iloc[0]) or "these data"
     stability = rank_stability(blocks, bootstrap, random_seed)
-    rows, separated = judge(blocks, tests, rule, margin, label, stability)
-    rest, notes = secondary_endpoints(table, target, rule) if secondary else ([], [])
+    lost = not_learned(blocks, rule)
+    rows, separated = judge(blocks, tests, rule, margin, label, stability, lost)
+    rest, notes = secondary_endpoints(table, target, rule, clusters) if secondary else ([], [])
     components = estimate_components(blocks)
     gaps = [row["smallest_detectable_gap"] for row in rows]
     all_pairs = rule.baseline is None
@@ -190,15 +211,17 @@ def compare(
         alpha=rule.alpha,
         margin=margin,
         pairs=rows,
-        ranking=ranking(blocks, separated, rule, stability),
+        ranking=ranking(blocks, tests, separated, rule, stability),
+        not_learned=sorted(lost),
+        advice=advice_on(blocks, tests),
         smallest_detectable_gap=_median([gap for gap in gaps if gap is not None]),
         components=None if components is None else dict(components.__dict__),
         sensitivity=listwise(blocks, names, rule),
         secondary=rest,
-        warnings=[*warnings_of(blocks, tests, rule), *notes],
+        warnings=[*warnings_of(blocks, tests, rule, lost), *notes],
         rankings={
             **all_schemes(blocks, [row["better"] for row in rows] if all_pairs else None),
-            "bootstrap": stability_row(blocks, stability),
+            "bootstrap": None if stability is None else stability_row(blocks, stability),
         },
         official=official_ranking(table, str(table["protocol"].iloc[0])),
         demsar=compare_mean_ranks(blocks, rule.alpha) if demsar and names else None,

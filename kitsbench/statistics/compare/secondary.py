@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,10 @@ LABEL = "secondary/exploratory"
 
 
 def secondary_endpoints(
-    table: pd.DataFrame, primary: Endpoint, rule: Rule
+    table: pd.DataFrame,
+    primary: Endpoint,
+    rule: Rule,
+    clusters: Mapping[str, str] | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Test every other region and metric; one Benjamini-Hochberg family over all of them.
 
@@ -32,6 +36,8 @@ def secondary_endpoints(
         Left out.
     rule : Rule
         How pairs are tested; its correction is that of the primary endpoint, and not used.
+    clusters : mapping of str to str, optional
+        The cluster of every case.
 
     Returns
     -------
@@ -50,7 +56,7 @@ def secondary_endpoints(
             if endpoint == primary:
                 continue
             try:
-                blocks = score_blocks(rows, endpoint, positive)
+                blocks = score_blocks(rows, endpoint, positive, clusters)
             except DataError as error:
                 notes.append(f"Secondary endpoint left out. {error}")
                 continue

@@ -24,14 +24,17 @@ def test_unequal_seeds_use_what_there_is():
     assert found.pairs[0]["difference"] == pytest.approx(means["arch0"] - means["arch1"])
 
 
-def test_a_missing_fold_leaves_the_common_folds():
+def test_a_missing_fold_is_missing_for_its_own_pairs_only():
     data = dice_table(3)
     data = data[(data["architecture"] != "arch2") | (data["fold"] < 4)]
     found = compare(data)
-    assert {pair["n_folds"] for pair in found.pairs} == {4}
+    folds = {(pair["a"], pair["b"]): pair["n_folds"] for pair in found.pairs}
+    assert folds == {("arch0", "arch1"): 5, ("arch0", "arch2"): 4, ("arch1", "arch2"): 4}
+    alone = compare(dice_table(3).query("architecture != 'arch2'")).pairs[0]
+    assert found.pairs[0]["difference"] == pytest.approx(alone["difference"])
     notes = " ".join(found.warnings)
     assert "arch2 lacks folds" in notes
-    assert "the common folds 0, 1, 2, 3 of 0, 1, 2, 3, 4" in notes
+    assert "the ranking is on the folds 0, 1, 2, 3 that all share, of 0, 1, 2, 3, 4" in notes
     apart = dice_table(2, 4)
     apart = apart[(apart["architecture"] == "arch0") == (apart["fold"] < 2)]
     with pytest.raises(DataError, match=r"No fold was scored by all.*arch0: \[0, 1\]"):
