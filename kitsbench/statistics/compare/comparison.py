@@ -9,16 +9,17 @@ from typing import Any
 import pandas as pd
 
 from kitsbench.errors import UsageError
+from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.learned import not_learned
 from kitsbench.statistics.compare.outcomes import (
     advice_on,
     judge,
-    listwise,
     ranking,
     warnings_of,
 )
 from kitsbench.statistics.compare.pairs import analyse_pairs, pair_names
 from kitsbench.statistics.compare.secondary import secondary_endpoints
+from kitsbench.statistics.compare.sensitivity import listwise, without_collapsed
 from kitsbench.statistics.compare.strata import Stratum, parse_stratum, stratified
 from kitsbench.statistics.design.power import estimate_components
 from kitsbench.statistics.ranks.demsar import demsar as compare_mean_ranks
@@ -31,6 +32,7 @@ from kitsbench.statistics.table.endpoints import (
     margin_of,
     parse_endpoint,
 )
+from kitsbench.statistics.table.runs import check_copies, collapsed_runs
 from kitsbench.statistics.table.scoretable import validate_scores
 from kitsbench.statistics.tests.rule import DEFAULT_RULE, Rule
 
@@ -55,6 +57,9 @@ class Comparison:
         Estimated standard deviations (``case_sd``, ``noise_sd``, ``seed_sd``).
     sensitivity : dict or None
         The comparison without the cases that failed for any architecture; None without failures.
+    collapsed : dict or None
+        Runs that score a fraction of what their siblings do, and the verdicts without them; None
+        where there are none.
     not_learned : list of str
         Architectures that score no better than an empty prediction.
     advice : str or None
@@ -85,6 +90,7 @@ class Comparison:
     smallest_detectable_gap: float | None
     components: dict[str, float] | None
     sensitivity: dict[str, Any] | None
+    collapsed: dict[str, Any] | None = None
     not_learned: list[str] = field(default_factory=list)
     advice: str | None = None
     secondary: list[dict[str, Any]] = field(default_factory=list)
@@ -110,6 +116,7 @@ class Comparison:
             "margin": self.margin,
             "components": self.components,
             "sensitivity": self.sensitivity,
+            "collapsed": self.collapsed,
             "not_learned": self.not_learned,
             "advice": self.advice,
             "secondary": self.secondary,
@@ -135,6 +142,7 @@ def compare(
     demsar: bool = False,
     cases: pd.DataFrame | None = None,
     strata: Sequence[str | Stratum] = (),
+    declared: Mapping[str, Metric] | None = None,
     clusters: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compare all architectures of a score table on one declared endpoint.
@@ -163,6 +171,9 @@ def compare(
     strata : sequence of str or Stratum
         Columns of ``cases``, with cuts: ``tumor_volume_ml:10,100``. Declare them before
         the results are seen.
+    declared : mapping of str to Metric, optional
+        What is declared about metrics that kitsbench does not compute, see
+        :func:`kitsbench.metrics.declare`.
     clusters : mapping of str to str, optional
         The cluster of every case, where cases depend on each other: their patient, hospital or
         scanner. Cases of one cluster are drawn and tested together.
@@ -178,16 +189,17 @@ def compare(
     DataError
         The table breaks a rule, see :func:`~kitsbench.statistics.validate_scores`.
     """
-    target = parse_endpoint(endpoint)
+    target = parse_endpoint(endpoint, declared)
     margin = margin_of(target, margins)
     if bootstrap < 1:
         raise UsageError(f"The bootstrap has {bootstrap} replicates; it needs at least 1.")
-    declared = [parse_stratum(text) for text in strata]
-    if declared and cases is None:
+    groupings = [parse_stratum(text) for text in strata]
+    if groupings and cases is None:
         raise UsageError(
-            f"The stratum {declared[0].text} was declared, but no table of cases was given."
+            f"The stratum {groupings[0].text} was declared, but no table of cases was given."
         )
-    table = choose_table(validate_scores(scores), target, protocol, dataset)
+    table = choose_table(validate_scores(scores, declared=declared), target, protocol, dataset)
+    twins = check_copies(table, target)
     blocks = score_blocks(table, target, clusters=clusters)
     # Settled here for all that follows: an endpoint or a stratum may hold fewer folds.
     rule = replace(rule, fold_count=rule.folds(int(table["fold"].nunique())))
@@ -197,7 +209,10 @@ def compare(
     stability = rank_stability(blocks, bootstrap, random_seed)
     lost = not_learned(blocks, rule)
     rows, separated = judge(blocks, tests, rule, margin, label, stability, lost)
-    rest, notes = secondary_endpoints(table, target, rule, clusters) if secondary else ([], [])
+    rest, notes = [], []
+    if secondary:
+        rest, notes = secondary_endpoints(table, target, rule, declared, clusters)
+    collapsed = without_collapsed(blocks, collapsed_runs(blocks), rows, rule, margin, lost)
     components = estimate_components(blocks)
     gaps = [row["smallest_detectable_gap"] for row in rows]
     all_pairs = rule.baseline is None
@@ -212,20 +227,26 @@ def compare(
         margin=margin,
         pairs=rows,
         ranking=ranking(blocks, tests, separated, rule, stability),
+        collapsed=collapsed,
         not_learned=sorted(lost),
         advice=advice_on(blocks, tests),
         smallest_detectable_gap=_median([gap for gap in gaps if gap is not None]),
         components=None if components is None else dict(components.__dict__),
         sensitivity=listwise(blocks, names, rule),
         secondary=rest,
-        warnings=[*warnings_of(blocks, tests, rule, lost), *notes],
+        warnings=[
+            *warnings_of(blocks, tests, rule, lost),
+            *([collapsed["sentence"]] if collapsed else []),
+            *twins,
+            *notes,
+        ],
         rankings={
             **all_schemes(blocks, [row["better"] for row in rows] if all_pairs else None),
             "bootstrap": None if stability is None else stability_row(blocks, stability),
         },
         official=official_ranking(table, str(table["protocol"].iloc[0])),
         demsar=compare_mean_ranks(blocks, rule.alpha) if demsar and names else None,
-        strata=stratified(blocks, names, cases, declared, rule) if cases is not None else [],
+        strata=stratified(blocks, names, cases, groupings, rule) if cases is not None else [],
     )
 
 

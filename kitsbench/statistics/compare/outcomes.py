@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, mean_rows, number
+from kitsbench.statistics.compare.pairs import PairTest, number
 from kitsbench.statistics.compare.verdicts import (
     FAILURES_TO_WARN,
     FAILURES_WITHOUT_VERDICT,
@@ -271,40 +271,6 @@ def ranking(
             }
         )
     return rows
-
-
-def listwise(
-    blocks: ScoreBlocks, names: list[tuple[str, str]], rule: Rule
-) -> dict[str, Any] | None:
-    """Compare again without the cases that failed for any architecture.
-
-    Parameters
-    ----------
-    blocks : ScoreBlocks
-        Scores of the endpoint.
-    names : list of (str, str)
-        Pairs.
-    rule : Rule
-        How pairs are tested.
-
-    Returns
-    -------
-    dict or None
-        None where nothing failed.
-    """
-    if not any(blocks.failure_rate(name) for name in blocks.architectures):
-        return None
-    kept = blocks.without_failures()
-    what = "listwise: without the cases that failed for any architecture"
-    if kept is None:
-        return {"rule": what, "n_cases": 0, "means": [], "pairs": []}
-    tests = analyse_pairs(kept, names, rule)
-    return {
-        "rule": what,
-        "n_cases": kept.n_cases,
-        "means": mean_rows(kept),
-        "pairs": [test.brief() for test in tests],
-    }
 
 
 def warnings_of(
