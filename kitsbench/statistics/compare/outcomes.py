@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from kitsbench.statistics.compare.pairs import PairTest, number
 from kitsbench.statistics.compare.verdicts import (
@@ -30,9 +29,10 @@ from kitsbench.statistics.ranks.ranking import (
 )
 from kitsbench.statistics.table.blocks import ScoreBlocks
 from kitsbench.statistics.tests.effects import effect_sizes
-from kitsbench.statistics.tests.families import adjust, margin_adjust
+from kitsbench.statistics.tests.families import adjust
 from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST, best_test
 from kitsbench.statistics.tests.rule import Rule
+from kitsbench.statistics.tests.statements import simultaneous, state
 
 FEW_CASES = 50
 SEEDS_FOR_A_BOOTSTRAP = 3  # with fewer runs to draw from, percentile intervals are too short
@@ -81,12 +81,15 @@ def judge(
     def family(values: list[float]) -> np.ndarray:
         return np.where(settles, np.array(values, dtype=float), nan)
 
-    differences = adjust(family([t.result.p_value for t in tests]), rule.correction)
-    found = differences < rule.alpha
-    exceeding = margin_adjust(family([t.p_exceeds for t in tests]), found)
-    within = margin_adjust(family([t.p_within for t in tests]), found)
+    stated = state(
+        family([t.result.p_value for t in tests]),
+        family([t.p_exceeds for t in tests]),
+        family([t.p_within for t in tests]),
+        rule.alpha,
+        rule.correction,
+    )
     resampled = adjust([test.p_nadeau_bengio for test in tests], rule.correction)
-    bounds = _simultaneous(tests, settles, rule, found)
+    bounds = _simultaneous(tests, settles, rule, stated.differs < rule.alpha)
     rates = {name: blocks.failure_rate(name) for name in blocks.architectures}
     rows, separated = [], []
     for index, test in enumerate(tests):
@@ -99,9 +102,9 @@ def judge(
             low=bounds[index][0],
             high=bounds[index][1],
             pairs=together,
-            p_adjusted=float(differences[index]),
-            p_exceeds=float(exceeding[index]),
-            p_within=float(within[index]),
+            p_adjusted=float(stated.differs[index]),
+            p_exceeds=float(stated.exceeds[index]),
+            p_within=float(stated.within[index]),
             p_nadeau_bengio=test.p_nadeau_bengio,
             margin=margin,
             gap=smallest_detectable_gap(test.result.se, test.result.df, rule.alpha),
@@ -127,24 +130,19 @@ def judge(
 def _simultaneous(
     tests: Sequence[PairTest], settles: np.ndarray, rule: Rule, found: np.ndarray
 ) -> list[tuple[float, float]]:
-    """Intervals of all pairs that hold together, by Bonferroni; of each alone outside the family.
-
-    Where the step-down has settled the sign of a difference, its interval ends at 0: the
-    correction for the last pairs is milder than for the first.
-    """
-    together = max(int(settles.sum()), 1)
-    bounds = []
-    for test, member, apart in zip(tests, settles, found, strict=True):
-        result = test.result
-        if not member or not math.isfinite(result.se) or result.se == 0:
-            bounds.append((result.ci_low, result.ci_high))
-            continue
-        half = float(special.stdtrit(result.df, 1 - rule.alpha / 2 / together)) * result.se
-        low, high = result.estimate - half, result.estimate + half
-        if apart and not result.contradicted:
-            low, high = (max(low, 0.0), high) if result.estimate > 0 else (low, min(high, 0.0))
-        bounds.append((low, high))
-    return bounds
+    """Intervals of all pairs that hold together; of each alone outside the family."""
+    results = [test.result for test in tests]
+    estimate, se, df = (
+        np.array([getattr(result, name) for result in results], dtype=float)
+        for name in ("estimate", "se", "df")
+    )
+    apart = found & ~np.array([result.contradicted for result in results], dtype=bool)
+    low, high = simultaneous(estimate, se, df, rule.alpha, max(int(settles.sum()), 1), apart)
+    member = settles & np.isfinite(se) & (se != 0)
+    return [
+        (float(low[i]), float(high[i])) if member[i] else (result.ci_low, result.ci_high)
+        for i, result in enumerate(results)
+    ]
 
 
 def _pair_row(

@@ -14,7 +14,6 @@ from kitsbench.errors import UsageError
 from kitsbench.statistics.table.blocks import ScoreBlocks
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.tests.casetests import CASE_TESTS, run_test
-from kitsbench.statistics.tests.families import exceeds_p, within_p
 from kitsbench.statistics.tests.folds_and_cases import (
     FOLD_T,
     FOLDS_FOR_A_FOLD_TEST,
@@ -33,10 +32,8 @@ from kitsbench.statistics.tests.joint import (
 from kitsbench.statistics.tests.moments import Moments, moments_of
 from kitsbench.statistics.tests.rule import Rule
 from kitsbench.statistics.tests.samples import fold_means
+from kitsbench.statistics.tests.statements import margin_p
 from kitsbench.statistics.tests.twoway import TestResult, t_result
-
-UNSEEN = 3.0
-"""A miss that none of n cases shows may yet happen in 3 of n (95 %, the rule of three)."""
 
 
 @dataclass(frozen=True)
@@ -185,11 +182,9 @@ def _on_folds(
         exceeds = within = resampled = float("nan")
         posterior = None
         if margin is not None:
-            numbers = [np.array(x) for x in (result.estimate, result.se, result.df)]
-            exceeds = float(exceeds_p(*numbers, margin))
-            missed = UNSEEN / moments.units * max(abs(mean[name] - worst) for name in (a, b))
-            if missed <= margin:
-                within = float(within_p(*numbers, margin, np.array(skew)))
+            missed = np.array(max(abs(mean[name] - worst) for name in (a, b)))
+            numbers = [np.array(x) for x in (result.estimate, result.se, result.df, skew)]
+            exceeds, within = map(float, margin_p(*numbers, margin, missed, moments.units))
         if fold_count >= 2 and len(folds) >= 2:
             differences = fold_means(blocks.of(a, folds), blocks.of(b, folds))
             ratio = 1 / (fold_count - 1)

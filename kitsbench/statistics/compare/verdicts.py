@@ -6,7 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 from kitsbench.statistics.table.endpoints import Endpoint
+from kitsbench.statistics.tests.statements import Statements
 from kitsbench.statistics.tests.twoway import TestResult
 
 Verdict = Literal[
@@ -95,20 +98,21 @@ def decide(finding: Finding) -> tuple[Verdict, str | None]:
     if finding.failures:
         return "inconclusive", None
     result = finding.result
-    significant = finding.settles and finding.p_adjusted < finding.alpha and not result.contradicted
+    stated = Statements(*map(np.array, (finding.p_adjusted, finding.p_exceeds, finding.p_within)))
+    differs, exceeds, within = (bool(made) for made in stated.made(finding.alpha))
     better = None
-    if significant:
+    if finding.settles and differs and not result.contradicted:
         a_is_better = (result.estimate > 0) == finding.endpoint.higher_is_better
         better = finding.a if a_is_better else finding.b
     if finding.not_learned:
         # That two networks which learned nothing differ a little is nobody's merit.
         return "not_learned", None if len(finding.not_learned) == 2 else better
-    equivalent = finding.settles and finding.p_within < finding.alpha
+    equivalent = finding.settles and within
     if better is None:
         return ("equivalent" if equivalent else "inconclusive"), None
     if equivalent:
         return "better_negligible", better
-    return ("better_relevant" if finding.p_exceeds < finding.alpha else "better"), better
+    return ("better_relevant" if exceeds else "better"), better
 
 
 def sentence(finding: Finding, verdict: Verdict, better: str | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -342,11 +341,27 @@ def rank_intervals(
     Source: M. Klein, T. Wright, J. Wieczorek, A joint confidence region for an overall ranking of
     populations, JRSS C 69, 2020 (ranks from intervals that hold together).
     """
-    better, worse = Counter[str](), Counter[str]()
+    place = {name: index for index, name in enumerate(names)}
+    better = np.zeros((len(names), len(names)), dtype=bool)
     for winner, loser in separated:
-        worse[winner] += 1
-        better[loser] += 1
-    return {name: (1 + better[name], len(names) - worse[name]) for name in names}
+        better[place[winner], place[loser]] = True
+    low, high = rank_bounds(better)
+    return {name: (int(low[i]), int(high[i])) for name, i in place.items()}
+
+
+def rank_bounds(better: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give lowest and highest ranks, as :func:`rank_intervals`, for many families at once.
+
+    Parameters
+    ----------
+    better : ndarray of bool, shape (..., architectures, architectures)
+        Whether the one of the row was found better than the one of the column.
+
+    Returns
+    -------
+    low, high : ndarray of int, shape (..., architectures)
+    """
+    return 1 + better.sum(axis=-2), better.shape[-1] - better.sum(axis=-1)
 
 
 def _maximal_cliques(near: dict[str, set[str]]) -> list[set[str]]:

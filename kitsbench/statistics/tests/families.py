@@ -113,8 +113,9 @@ def adjust(p_values: ArrayLike, method: str = "holm") -> NDArray[np.float64]:
 
     Parameters
     ----------
-    p_values : array of float
-        NaN (no test) is left out of the family and stays NaN.
+    p_values : array of float, shape (..., pairs)
+        NaN (no test) is left out of the family and stays NaN. Several families at once, along the
+        last axis, for ``holm`` alone.
     method : str
         One of :data:`CORRECTIONS`. ``fdr_bh`` and ``fdr_by`` control the false discovery rate,
         the others the family-wise error. ``shaffer`` (static, 1986) knows which hypotheses
@@ -131,13 +132,13 @@ def adjust(p_values: ArrayLike, method: str = "holm") -> NDArray[np.float64]:
     adjusted = np.full(p.shape, np.nan)
     tested = ~np.isnan(p)
     if method == "shaffer":
-        return _step_down(p, _shaffer_counts(p.size))
+        return _step_down(p, np.array(_shaffer_counts(p.size)))
     if not tested.any():
         return adjusted
     if method == "holm":
         # statsmodels collects garbage in every call, which costs more than all tests together.
-        adjusted[tested] = _step_down(p[tested], list(range(int(tested.sum()), 0, -1)))
-    elif method in ("fdr_bh", "fdr_by"):
+        return _step_down(p, tested.sum(axis=-1, keepdims=True) - np.arange(p.shape[-1]))
+    if method in ("fdr_bh", "fdr_by"):
         adjusted[tested] = false_discovery_control(p[tested], method=method.removeprefix("fdr_"))
     else:
         name = "simes-hochberg" if method == "hochberg" else method
@@ -159,23 +160,25 @@ def margin_adjust(p_values: ArrayLike, apart: ArrayLike) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    p_values : array of float
+    p_values : array of float, shape (..., pairs)
         NaN (no test) is left out of the family and stays NaN.
-    apart : array of bool
+    apart : array of bool, shape (..., pairs)
         Pairs that were found to differ.
     """
     p = np.asarray(p_values, dtype=float)
-    number = int(np.count_nonzero(~np.isnan(p)))
+    number = np.count_nonzero(~np.isnan(p), axis=-1, keepdims=True)
     # One pair alone has nobody to pass its share to.
     share = np.where(np.asarray(apart, dtype=bool) & (number > 1), _MARGIN_SHARE, 1.0)
     return np.minimum(1.0, p * number / share)
 
 
-def _step_down(p: NDArray[np.float64], counts: list[int]) -> NDArray[np.float64]:
+def _step_down(p: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Multiply sorted p-values by how many hypotheses may still be true, and keep their order."""
-    order = np.argsort(p, kind="stable")  # NaN comes last and stays NaN
+    order = np.argsort(p, axis=-1, kind="stable")  # NaN comes last and stays NaN
+    raised = np.take_along_axis(p, order, -1) * counts
     adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * counts))
+    steps = np.minimum(1.0, np.maximum.accumulate(raised, axis=-1))
+    np.put_along_axis(adjusted, order, steps, -1)
     return adjusted
 
 
