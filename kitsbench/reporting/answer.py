@@ -167,10 +167,11 @@ def _certainty(analysis: Analysis) -> str:
 
 def _scope(analysis: Analysis) -> str:
     if analysis.scope == "L0":
+        advice = analysis.comparison.get("advice") or ""
         return (
-            "Scope L0: there are too few training runs to tell an architecture from the luck of "
-            "its training, so intervals are those of the trained models on cases like these, and "
-            f"nothing can be said about the architectures. {analysis.comparison.get('advice') or ''}"
+            "Scope L0: too few training runs to tell an architecture from the luck of its "
+            "training. Intervals are those of the trained models on cases like these, and "
+            f"nothing can be said about the architectures. {advice}"
         ).strip()
     meaning = words.SCOPES.get(analysis.scope, "")
     return f"Scope {analysis.scope}: this {meaning}." if meaning else ""

@@ -142,7 +142,8 @@ def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
         "matrix",
         "All pairs at a glance",
         "Orange: the row scores higher than the column; violet: lower. ● difference beyond the "
-        "margin, ○ difference found, ≈ equivalent or negligible, × one learned nothing, empty: inconclusive.",
+        "margin, ○ difference found, ≈ equivalent or negligible, × one learned nothing, empty: "
+        "inconclusive.",
     )
 
 

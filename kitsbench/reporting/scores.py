@@ -158,8 +158,8 @@ def pair_table(analysis: Analysis) -> Table:
     caption = (
         f"Endpoint {analysis.region}:{analysis.metric}, test {test}, correction {correction}. "
         "The intervals of all pairs hold together, and all three p-values are adjusted for the "
-        "number of pairs. Win/tie/loss counts cases. Nadeau-Bengio: would the difference also hold for other "
-        "training sets (not adjusted)."
+        "number of pairs. Win/tie/loss counts cases. Nadeau-Bengio: would the difference also "
+        "hold for other training sets (not adjusted)."
     )
     return Table(head, rows, caption, text_columns=2)
 

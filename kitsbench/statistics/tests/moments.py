@@ -141,7 +141,7 @@ def moments_of_many(scores: Array, clusters: Index | None = None) -> Moments:
     clusters : ndarray of int, shape (folds, cases), optional
         Cluster of each case.
     """
-    *lead, _, folds, cases, seeds = scores.shape
+    folds, cases, seeds = scores.shape[-3:]
     n, df = folds * cases, folds * (seeds - 1)
     run_means = scores.mean(axis=-2)
     centred = run_means - run_means.mean(axis=-1, keepdims=True)
