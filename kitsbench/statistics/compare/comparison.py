@@ -26,6 +26,7 @@ from kitsbench.statistics.ranks.demsar import demsar as compare_mean_ranks
 from kitsbench.statistics.ranks.ranking import REPLICATES, rank_stability
 from kitsbench.statistics.ranks.schemes import all_schemes, official_ranking, stability_row
 from kitsbench.statistics.table.blocks import choose_table, score_blocks
+from kitsbench.statistics.table.clusters import clusters_of, column_of_scores
 from kitsbench.statistics.table.endpoints import (
     DEFAULT_ENDPOINT,
     Endpoint,
@@ -143,7 +144,7 @@ def compare(
     cases: pd.DataFrame | None = None,
     strata: Sequence[str | Stratum] = (),
     declared: Mapping[str, Metric] | None = None,
-    clusters: Mapping[str, str] | None = None,
+    cluster: str | None = None,
 ) -> Comparison:
     """Compare all architectures of a score table on one declared endpoint.
 
@@ -174,9 +175,10 @@ def compare(
     declared : mapping of str to Metric, optional
         What is declared about metrics that kitsbench does not compute, see
         :func:`kitsbench.metrics.declare`.
-    clusters : mapping of str to str, optional
-        The cluster of every case, where cases depend on each other: their patient, hospital or
-        scanner. Cases of one cluster are drawn and tested together.
+    cluster : str, optional
+        Column of the score table, or of ``cases``, that names the cluster of every case where
+        cases depend on each other: their hospital or scanner. Cases of one cluster are drawn and
+        tested together. By default a column ``patient`` of the score table, if it has one.
 
     Returns
     -------
@@ -198,7 +200,11 @@ def compare(
         raise UsageError(
             f"The stratum {groupings[0].text} was declared, but no table of cases was given."
         )
-    table = choose_table(validate_scores(scores, declared=declared), target, protocol, dataset)
+    column = column_of_scores(cluster, cases)
+    checked = validate_scores(scores, declared=declared, cluster=column)
+    table = choose_table(checked, target, protocol, dataset)
+    grouped = clusters_of(table, cases, cluster)
+    clusters = None if grouped is None else grouped.of_cases(str(table["dataset"].iloc[0]))
     twins = check_copies(table, target)
     blocks = score_blocks(table, target, clusters=clusters)
     # Settled here for all that follows: an endpoint or a stratum may hold fewer folds.
@@ -238,6 +244,7 @@ def compare(
             *warnings_of(blocks, tests, rule, lost),
             *([collapsed["sentence"]] if collapsed else []),
             *twins,
+            *([] if grouped is None else grouped.notes),
             *notes,
         ],
         rankings={
