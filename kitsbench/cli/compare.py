@@ -163,6 +163,7 @@ def command(
         demsar=demsar,
         cases=properties,
         strata=strata,
+        declared=declared,
         cluster=cluster,
     )
     if figures is not None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kitsbench.statistics.compare.pairs import PairTest, number
 from kitsbench.statistics.compare.verdicts import (
@@ -17,7 +18,7 @@ from kitsbench.statistics.compare.verdicts import (
     decide,
     sentence,
 )
-from kitsbench.statistics.design.power import POWER, smallest_detectable_gap
+from kitsbench.statistics.design.power import POWER, detectable_gaps
 from kitsbench.statistics.design.scope import advice
 from kitsbench.statistics.ranks.ranking import (
     MOST_LETTERED,
@@ -35,6 +36,9 @@ from kitsbench.statistics.tests.rule import Rule
 from kitsbench.statistics.tests.statements import simultaneous, state
 
 FEW_CASES = 50
+_CHUNK = 1000
+MOST_WALSH_PAIRS = 500
+"""Pairs (32 architectures) up to which the Hodges-Lehmann estimate of each is made."""
 SEEDS_FOR_A_BOOTSTRAP = 3  # with fewer runs to draw from, percentile intervals are too short
 
 
@@ -89,7 +93,9 @@ def judge(
         rule.correction,
     )
     resampled = adjust([test.p_nadeau_bengio for test in tests], rule.correction)
+    gaps = detectable_gaps([t.result.se for t in tests], [t.result.df for t in tests], rule.alpha)
     bounds = _simultaneous(tests, settles, rule, stated.differs < rule.alpha)
+    redrawn = _bootstrapped(blocks, tests, stability, rule.alpha)
     rates = {name: blocks.failure_rate(name) for name in blocks.architectures}
     rows, separated = [], []
     for index, test in enumerate(tests):
@@ -107,7 +113,7 @@ def judge(
             p_within=float(stated.within[index]),
             p_nadeau_bengio=test.p_nadeau_bengio,
             margin=margin,
-            gap=smallest_detectable_gap(test.result.se, test.result.df, rule.alpha),
+            gap=float(gaps[index]),
             alpha=rule.alpha,
             power=POWER,
             dataset=dataset,
@@ -123,7 +129,7 @@ def judge(
             separated.append((better, test.b if better == test.a else test.a))
         row = _pair_row(blocks, test, finding, verdict, better)
         row |= _training_sets(blocks, finding, better, float(resampled[index]))
-        rows.append(row | _redrawn(blocks, test, stability, rule.alpha))
+        rows.append(row | _checks(test, redrawn[index]))
     return rows, separated
 
 
@@ -151,6 +157,7 @@ def _pair_row(
     effects = effect_sizes(
         blocks.of(test.a, test.folds), blocks.of(test.b, test.folds),
         blocks.endpoint.higher_is_better,
+        walsh=finding.pairs <= MOST_WALSH_PAIRS,
     )  # fmt: skip
     return {
         **test.numbers(blocks.endpoint),
@@ -189,19 +196,34 @@ def _training_sets(
     }
 
 
-def _redrawn(
-    blocks: ScoreBlocks, test: PairTest, stability: Stability | None, alpha: float
-) -> dict[str, Any]:
+def _bootstrapped(
+    blocks: ScoreBlocks, tests: Sequence[PairTest], stability: Stability | None, alpha: float
+) -> NDArray[np.float64]:
+    """Percentile intervals of the two-level bootstrap, shape (pairs, 2); NaN where there is none."""
+    bounds = np.full((len(tests), 2), np.nan)
+    if stability is None:
+        return bounds
+    place = {name: index for index, name in enumerate(blocks.architectures)}
+    drawn = [
+        index
+        for index, test in enumerate(tests)
+        if test.result.n_seeds >= SEEDS_FOR_A_BOOTSTRAP and test.folds == blocks.folds
+    ]
+    for start in range(0, len(drawn), _CHUNK):
+        part = drawn[start : start + _CHUNK]
+        a, b = ([place[getattr(tests[i], side)] for i in part] for side in ("a", "b"))
+        bounds[part] = np.stack(
+            percentile_interval(stability.means[:, a] - stability.means[:, b], alpha), axis=-1
+        )
+    return bounds
+
+
+def _checks(test: PairTest, bounds: NDArray[np.float64]) -> dict[str, Any]:
     """Cross-checks: percentile interval of the two-level bootstrap, and posterior probabilities."""
-    low = high = None
-    enough = test.result.n_seeds >= SEEDS_FOR_A_BOOTSTRAP and test.folds == blocks.folds
-    if stability is not None and enough:
-        a, b = (blocks.architectures.index(name) for name in (test.a, test.b))
-        low, high = percentile_interval(stability.means[:, a] - stability.means[:, b], alpha)
     posterior = test.posterior
     return {
-        "ci_bootstrap_low": low,
-        "ci_bootstrap_high": high,
+        "ci_bootstrap_low": number(float(bounds[0])),
+        "ci_bootstrap_high": number(float(bounds[1])),
         "posterior_a_better": None if posterior is None else posterior.first_better,
         "posterior_equivalent": None if posterior is None else posterior.equivalent,
         "posterior_b_better": None if posterior is None else posterior.second_better,

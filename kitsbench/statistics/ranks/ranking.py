@@ -184,10 +184,19 @@ def means_of_drawn_folds(
     return np.asarray(usual + np.sqrt(len(sizes) / (len(sizes) - 1)) * (drawn - usual))
 
 
-def percentile_interval(differences: NDArray[np.float64], alpha: float) -> tuple[float, float]:
-    """Bootstrap interval of a difference of two means: its quantiles over the replicates."""
-    low, high = np.quantile(differences, [alpha / 2, 1 - alpha / 2])
-    return float(low), float(high)
+def percentile_interval(
+    differences: NDArray[np.float64], alpha: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bootstrap intervals of differences of two means: their quantiles over the replicates.
+
+    Parameters
+    ----------
+    differences : ndarray, shape (replicates, ...)
+    alpha : float
+        1 minus the level.
+    """
+    low, high = np.quantile(differences, [alpha / 2, 1 - alpha / 2], axis=0)
+    return low, high
 
 
 def _counts(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
