@@ -199,7 +199,7 @@ def _training_sets(
 def _bootstrapped(
     blocks: ScoreBlocks, tests: Sequence[PairTest], stability: Stability | None, alpha: float
 ) -> NDArray[np.float64]:
-    """Percentile intervals of the two-level bootstrap, shape (pairs, 2); NaN where there is none."""
+    """Percentile intervals of the bootstrap, shape (pairs, 2); NaN where there is none."""
     bounds = np.full((len(tests), 2), np.nan)
     if stability is None:
         return bounds

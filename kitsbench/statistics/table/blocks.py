@@ -364,7 +364,10 @@ def _background(endpoint: Endpoint, positive: pd.Series, cases: Sequence[str]) -
 
 
 def _common_folds(rows: pd.DataFrame, names: Sequence[str]) -> tuple[tuple[int, ...], list[str]]:
-    by_name = {name: set(rows.loc[rows["architecture"] == name, "fold"]) for name in names}
+    there = rows[["architecture", "fold"]].drop_duplicates()
+    by_name: dict[str, set[int]] = {name: set() for name in names}
+    for name, fold in there.itertuples(index=False, name=None):
+        by_name[str(name)].add(int(fold))
     common = set.intersection(*by_name.values())
     every = set.union(*by_name.values())
     if not common:
