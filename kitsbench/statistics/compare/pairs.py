@@ -183,8 +183,9 @@ def _on_folds(
         posterior = None
         if margin is not None:
             missed = np.array(max(abs(mean[name] - worst) for name in (a, b)))
-            numbers = [np.array(x) for x in (result.estimate, result.se, result.df, skew)]
-            exceeds, within = map(float, margin_p(*numbers, margin, missed, moments.units))
+            estimate, se, df, tilt = map(np.array, (result.estimate, result.se, result.df, skew))
+            stated = margin_p(estimate, se, df, tilt, margin, missed, moments.units)
+            exceeds, within = map(float, stated)
         if fold_count >= 2 and len(folds) >= 2:
             differences = fold_means(blocks.of(a, folds), blocks.of(b, folds))
             ratio = 1 / (fold_count - 1)
