@@ -90,6 +90,14 @@ def hard_cells() -> list[Cell]:
             few_runs, (2, 5, 12), ("0.01", "0.05", "half noisy", "one noisy")
         )
     ]
+    # Runs of which a few are much worse, beside runs that do not scatter: three that lie together
+    # do not show what the others would.
+    cells += [
+        Cell("skewed", k, folds, 98, seeds, scatter, "equal")
+        for (folds, seeds), k, scatter in product(
+            ((1, 3), (1, 5), (2, 2), (2, 3), (3, 2), (5, 2)), (2, 5), ("half noisy", "one noisy")
+        )
+    ]
     # A gap that is the margin: whatever is said of it beyond that there is one, is wrong.
     at_margin = ((3, 5, 98), (2, 5, 210), (5, 5, 210), (3, 5, 489), (5, 5, 489), (12, 5, 210))
     cells += [

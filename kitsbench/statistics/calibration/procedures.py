@@ -72,13 +72,11 @@ def _one_by_one(p_value: PValue) -> Procedure:
 
 
 def _two_level_bootstrap(scores: Array) -> Rejections:
-    # One set of draws serves all experiments of a call: each of them is bootstrapped fairly.
-    sample = [tuple(y) for y in scores[0]]
-    draws = draw(sample, 1000, 0)
-    bounds = []
-    for y in scores:
-        means = bootstrap_means([tuple(part) for part in y], draws)
-        bounds.append(percentile_interval(means[:, 0] - means[:, 1], ALPHA))
+    # All experiments at once, as if they were architectures on one set of cases: one set of draws
+    # of cases serves them all, and each of them is bootstrapped fairly.
+    methods = [tuple(part) for y in scores for part in y[:2]]
+    means = bootstrap_means(methods, draw(methods, 1000, 0))
+    bounds = [percentile_interval(d, ALPHA) for d in (means[:, ::2] - means[:, 1::2]).T]
     low, high = np.array(bounds).T
     return (low > 0) | (high < 0)
 
