@@ -76,8 +76,7 @@ def _two_level_bootstrap(scores: Array) -> Rejections:
     # of cases serves them all, and each of them is bootstrapped fairly.
     methods = [tuple(part) for y in scores for part in y[:2]]
     means = bootstrap_means(methods, draw(methods, 1000, 0))
-    bounds = [percentile_interval(d, ALPHA) for d in (means[:, ::2] - means[:, 1::2]).T]
-    low, high = np.array(bounds).T
+    low, high = percentile_interval(means[:, ::2] - means[:, 1::2], ALPHA)
     return (low > 0) | (high < 0)
 
 
