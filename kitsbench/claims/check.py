@@ -268,7 +268,7 @@ def _judge(
     if broken:
         tail = f"; too many predictions of {' and '.join(broken)} failed for a verdict"
     elif found["scope"] != "L1":
-        tail = "; so few training runs say nothing about architectures (scope L0)"
+        tail = "; so few training runs say nothing about architectures"
     elif lost:
         tail = "; neither is told from an empty prediction"
         judged = False
