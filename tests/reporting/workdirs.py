@@ -135,7 +135,14 @@ def broken_entrant(name: str, error: str) -> EntrantRecord:
 def config_of(name: str) -> dict[str, str | float]:
     """Settings of an architecture, with those that its display name says."""
     named = [setting.split("=") for setting in name.partition(":")[2].split(",") if setting]
-    return CONFIG | {key: type(CONFIG.get(key, ""))(value) for key, value in named}
+    return CONFIG | {key: _setting(value) for key, value in named}
+
+
+def _setting(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def entrant_record(name: str, number: int) -> EntrantRecord:
