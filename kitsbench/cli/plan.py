@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kitsbench.cli.options import alpha_option, endpoint_option, json_option, protocol_option
+from kitsbench.cli.options import (
+    alpha_option,
+    declared_options,
+    endpoint_option,
+    json_option,
+    protocol_option,
+)
 from kitsbench.cli.output import print_json, say, stdout_console
 from kitsbench.cli.values import PATH
+from kitsbench.metrics import Metric
 
 _DASH = "–"
 
@@ -37,6 +45,7 @@ _DASH = "–"
     help="Take the SDs from an earlier score table with two seeds or more.",
 )
 @endpoint_option("Endpoint of the pilot table.")
+@declared_options
 @protocol_option("Scoring protocol of the pilot table, where it holds several.")
 @click.option(
     "--architectures",
@@ -71,6 +80,7 @@ def command(
     noise_sd: float | None,
     pilot: Path | None,
     endpoint: str,
+    declared: dict[str, Metric],
     protocol: str | None,
     gap: float | None,
     alpha: float,
@@ -90,7 +100,7 @@ def command(
     from kitsbench.statistics import plan
 
     hours = _hours_of_a_run(budget, workdir)
-    components = _components(tau, case_sd, noise_sd, pilot, endpoint, protocol)
+    components = _components(tau, case_sd, noise_sd, pilot, endpoint, declared, protocol)
     result = plan(cases, folds, seeds, components, alpha, power, gap, architectures)
     result["device_hours"] = None if hours is None else hours * architectures * folds * seeds
     if figure is not None:
@@ -149,13 +159,15 @@ def _components(
     noise_sd: float | None,
     pilot: Path | None,
     endpoint: str,
+    declared: Mapping[str, Metric],
     protocol: str | None,
 ) -> list[Any]:
     from kitsbench.statistics import Components, pilot_components, read_scores
 
     base, seed_sds = Components(), tau or (0.01, 0.02)
     if pilot is not None:
-        base = pilot_components(read_scores(pilot), endpoint, protocol)
+        scores = read_scores(pilot, declared=declared)
+        base = pilot_components(scores, endpoint, protocol, declared=declared)
         seed_sds = tau or (base.seed_sd,)
     return [
         Components(

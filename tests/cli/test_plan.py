@@ -108,6 +108,23 @@ def test_components_from_a_pilot(tmp_path):
     assert scenarios[0]["seed_sd"] == pytest.approx(0.03, rel=0.3)
 
 
+def test_a_pilot_of_a_metric_of_another_tool(tmp_path):
+    rng = np.random.default_rng(0)
+    m, f, c, s = np.indices((2, 2, 10, 3)).reshape(4, -1)
+    case = [f"case_{fold}_{index}" for fold, index in zip(f, c, strict=True)]
+    table = {"architecture": m, "fold": f, "seed": s, "case": case, "value": rng.random(len(m))}
+    rows = pd.DataFrame(table).assign(region="tumor", metric="ece", status="ok")
+    rows.loc[0, ["value", "status"]] = [np.nan, "failed"]
+    rows.to_csv(tmp_path / "pilot.csv", index=False)
+    asked = ("--pilot", tmp_path / "pilot.csv", "--endpoint", "tumor:ece")
+    refused = plan(20, 2, 3, *asked)
+    assert (refused.code, "declare it: --lower-is-better" in refused.err) == (2, True)
+    declared = planned(20, 2, 3, *asked, "--lower-is-better", "--range", "0:1")["scenarios"][0]
+    rows.loc[0, ["value", "status"]] = [1.0, "ok"]
+    rows.to_csv(tmp_path / "pilot.csv", index=False)
+    assert planned(20, 2, 3, *asked, "--declare", "ece:lower:0:1")["scenarios"][0] == declared
+
+
 @pytest.mark.parametrize(
     ("design", "message"),
     [

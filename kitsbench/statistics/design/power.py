@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from kitsbench.errors import DataError
+from kitsbench.metrics import Metric
 from kitsbench.statistics.table.blocks import ScoreBlocks, choose_table, score_blocks
 from kitsbench.statistics.table.endpoints import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
 from kitsbench.statistics.table.scoretable import validate_scores
@@ -169,6 +171,8 @@ def pilot_components(
     endpoint: str | tuple[str, str] | Endpoint = DEFAULT_ENDPOINT,
     protocol: str | None = None,
     dataset: str | None = None,
+    *,
+    declared: Mapping[str, Metric] | None = None,
 ) -> Components:
     """Estimate the components from a score table of earlier runs.
 
@@ -178,14 +182,16 @@ def pilot_components(
         Long score table with two architectures and two seeds or more.
     endpoint, protocol, dataset
         Which scores, as for :func:`~kitsbench.statistics.compare`.
+    declared : mapping of str to Metric, optional
+        What was declared about metrics that kitsbench does not compute, by their names.
 
     Raises
     ------
     DataError
         The table cannot tell the components apart.
     """
-    target = parse_endpoint(endpoint)
-    table = choose_table(validate_scores(scores), target, protocol, dataset)
+    target = parse_endpoint(endpoint, declared)
+    table = choose_table(validate_scores(scores, declared=declared), target, protocol, dataset)
     found = estimate_components(score_blocks(table, target))
     if found is None:
         raise DataError(
