@@ -8,6 +8,7 @@ import pytest
 from score_tables import dice_table, plain
 
 from kitsbench.errors import DataError
+from kitsbench.metrics import declare
 from kitsbench.statistics import Rule, compare, summarise
 
 
@@ -73,6 +74,21 @@ def test_a_failed_distance_is_never_the_best():
     assert any("1 failed row without a penalty" in text for text in found.warnings)
     summary = summarise(data).set_index("architecture")
     assert summary.loc["arch0", "mean"] == pytest.approx(found.ranking[-1]["mean"])
+
+
+def test_a_mean_of_an_unknown_metric_never_leaves_failures_out():
+    known, unknown = (dice_table(metric=name).assign(status="ok") for name in ("dice", "ece"))
+    whole = unknown.assign(region="kidney")
+    for table in (known, unknown):
+        table.loc[0, ["value", "status"]] = [np.nan, "failed"]
+    data = pd.concat([known, unknown, whole])
+    shown = summarise(data)[["region", "metric"]].drop_duplicates()
+    assert shown.to_numpy().tolist() == [["tumor", "dice"], ["kidney", "ece"]]
+    summary = summarise(data, declared={"ece": declare("ece", "lower", 0, 1)})
+    keys = ["region", "metric", "architecture"]
+    found = summary.set_index(keys).loc[("tumor", "ece", "arch0"), "mean"]
+    failed = unknown["architecture"] == "arch0"
+    assert found == pytest.approx(unknown.loc[failed, "value"].fillna(1).mean())
 
 
 def test_volume_errors_do_not_cancel():
