@@ -19,7 +19,7 @@ import pandas as pd
 from kitsbench.errors import DataError, UsageError
 from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, mean_rows, number
 from kitsbench.statistics.table.blocks import ScoreBlocks
-from kitsbench.statistics.table.scoretable import MISSING, as_text, read_text_table
+from kitsbench.statistics.table.files import MISSING, as_text, read_text_table
 from kitsbench.statistics.tests.families import adjust
 from kitsbench.statistics.tests.rule import Rule
 
