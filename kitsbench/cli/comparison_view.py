@@ -121,8 +121,14 @@ def _ranking(comparison: Comparison) -> None:
         (level, "right"),
     ]
     # What holds for no architecture of the design has no column.
-    columns += [("rank 95 %", "right")] * places + [("P(first)", "right")] * drawn
-    columns += [("group", "left")] * lettered + [("failed", "right")] * failed
+    if places:
+        columns.append(("rank 95 %", "right"))
+    if drawn:
+        columns.append(("P(first)", "right"))
+    if lettered:
+        columns.append(("group", "left"))
+    if failed:
+        columns.append(("failed", "right"))
     for name, justify in columns:
         table.add_column(name, justify=justify, no_wrap=name != "architecture", overflow="fold")
     metric = _metric(comparison)

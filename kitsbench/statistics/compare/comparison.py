@@ -215,7 +215,8 @@ def compare(
     stability = rank_stability(blocks, bootstrap, random_seed)
     lost = not_learned(blocks, rule)
     rows, separated = judge(blocks, tests, rule, margin, label, stability, lost)
-    rest, notes = [], []
+    rest: list[dict[str, Any]] = []
+    notes: list[str] = []
     if secondary:
         rest, notes = secondary_endpoints(table, target, rule, declared, clusters)
     collapsed = without_collapsed(blocks, collapsed_runs(blocks), rows, rule, margin, lost)

@@ -134,15 +134,16 @@ def _scenario(
 
     own = design(seeds)
     test, scope = planned_test(cases, folds, seeds)
-    by_seeds = []
+    by_seeds, widest = [], 0.0
     for number in sorted({*SEEDS, seeds}):
         name, reach = planned_test(cases, folds, number)
-        row = {"seeds": number, "test": name, "scope": reach, "smallest_detectable_gap": at(number)}
+        found = at(number)
+        widest = max(widest, found or 0.0)
+        row = {"seeds": number, "test": name, "scope": reach, "smallest_detectable_gap": found}
         if gap is not None:
             row["power_at_gap"] = _number(design(number).power(gap, alpha))
         by_seeds.append(row)
     unlimited = at(_UNLIMITED)
-    widest = max((row["smallest_detectable_gap"] or 0.0 for row in by_seeds), default=0.0)
     widest = max(1.5 * (_number(own.detectable_gap(power, alpha)) or widest), gap or 0.0)
     result: dict[str, Any] = {
         "case_sd": components.case_sd,
