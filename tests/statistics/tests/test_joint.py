@@ -45,9 +45,12 @@ def test_a_pair_has_the_standard_error_of_the_mixed_model(golden):
         found, want = joint_test(moments_of([a, b]), *ONE), case["expected"]
         close(found.estimate[0], want["estimate"])
         close(found.se[0], want["se"])
-        # Run variances may differ, which costs degrees of freedom where they seem to.
-        assert 0.9 * want["df"] < found.df[0] < want["df"] + 1e-6
-        assert want["p"] - 1e-9 < 2 * special.stdtr(found.df[0], -abs(want["t"])) < want["p"] + 0.01
+        # Run variances may differ, which costs degrees of freedom where they seem to. The runs
+        # count for more there, and may have a little more degrees of freedom than the cases.
+        assert 0.9 * want["df"] < found.df[0] < 1.001 * want["df"]
+        assert (
+            0.999 * want["p"] < 2 * special.stdtr(found.df[0], -abs(want["t"])) < want["p"] + 0.01
+        )
 
 
 def test_unlike_run_variances_cost_degrees_of_freedom():
