@@ -259,6 +259,8 @@ def _judge(
     significant = p is not None and p < alpha
     equivalent = found["p_equivalence"] is not None and found["p_equivalence"] < alpha
     judged = found["scope"] == "L1" and not broken
+    # That one network which learned nothing differs from another is no evidence for a claim.
+    lost = found["verdict"] == "not_learned" and found["better"] is None
     size = f"{difference:+.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]")
     where = f"{step.region} {step.metric}"
     head = f"{pair[0]} minus {pair[1]} is {size} in {where}"
@@ -266,7 +268,10 @@ def _judge(
     if broken:
         tail = f"; too many predictions of {' and '.join(broken)} failed for a verdict"
     elif found["scope"] != "L1":
-        tail = "; one training run a fold says nothing about architectures (scope L0)"
+        tail = "; so few training runs say nothing about architectures"
+    elif lost:
+        tail = "; neither is told from an empty prediction"
+        judged = False
     if judged and significant and difference < 0:
         outcome, tail = "contradicted", "; the claim has it the other way"
     elif judged and significant:

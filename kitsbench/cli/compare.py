@@ -80,6 +80,12 @@ def _margins() -> str:
     help="Compare within groups of cases too, such as tumor_volume_ml:10,100. Repeatable.",
 )
 @click.option(
+    "--cluster",
+    metavar="COLUMN",
+    help="Column of SCORES or of --cases whose cases belong together: hospital, scanner.  "
+    "[default: patient, where SCORES has it]",
+)
+@click.option(
     "--figures",
     type=PATH,
     metavar="DIR",
@@ -110,6 +116,7 @@ def command(
     rankings: bool,
     cases: Path | None,
     strata: tuple[str, ...],
+    cluster: str | None,
     figures: Path | None,
     conservative: bool,
     fold_count: int | None,
@@ -126,13 +133,16 @@ def command(
     """
     from kitsbench.errors import DataError, UsageError
     from kitsbench.statistics import Rule, compare, parse_endpoint
+    from kitsbench.statistics.table.clusters import column_of_scores
 
-    if cases is not None and not strata:
+    if cases is not None and not strata and cluster is None:
         raise UsageError(
-            "A table of cases was given, but no stratum; declare one with --stratum, such as "
-            "--stratum tumor_volume_ml:10,100."
+            "A table of cases was given, but no stratum and no cluster; declare one with "
+            "--stratum, such as --stratum tumor_volume_ml:10,100, or name a --cluster."
         )
-    table, record = _scores(scores, experiment, declared)
+    properties = None if cases is None else _cases(cases, strata)
+    column = column_of_scores(cluster, properties)
+    table, record = _scores(scores, experiment, declared, column)
     if record is not None:
         protocol = protocol or record.protocol
         fold_count = record.folds.count if fold_count is None else fold_count
@@ -152,8 +162,10 @@ def command(
             protocol=protocol,
             dataset=dataset,
             demsar=demsar,
-            cases=None if cases is None else _cases(cases, strata),
+            cases=properties,
             strata=strata,
+            declared=declared,
+            cluster=cluster,
         )
     except DataError as error:
         # A rule that rows break together names none of the files that they came from.
@@ -171,7 +183,10 @@ def command(
 
 
 def _scores(
-    paths: tuple[Path, ...], experiment: str | None, declared: dict[str, Metric]
+    paths: tuple[Path, ...],
+    experiment: str | None,
+    declared: dict[str, Metric],
+    cluster: str | None,
 ) -> tuple[pd.DataFrame, ExperimentRecord | None]:
     """Scores from tables, or from a working directory with what it says of the experiment."""
     from kitsbench.errors import UsageError
@@ -184,7 +199,7 @@ def _scores(
                 f"{paths[0]} is a score table, which has no experiments to choose from; "
                 "--experiment is for a working directory."
             )
-        return read_scores(paths, declared=declared), None
+        return read_scores(paths, declared=declared, cluster=cluster), None
     if len(paths) > 1:
         raise UsageError(
             f"{folder} is a working directory, whose experiment is compared by itself; to put "
@@ -193,7 +208,8 @@ def _scores(
     from kitsbench.experiments.results import load_results
 
     results = load_results(folder, experiment)
-    return validate_scores(results.scores, declared=declared), results.experiment
+    table = validate_scores(results.scores, declared=declared, cluster=cluster)
+    return table, results.experiment
 
 
 def _cases(path: Path, strata: tuple[str, ...]) -> pd.DataFrame:

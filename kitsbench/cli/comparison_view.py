@@ -12,6 +12,9 @@ from kitsbench.text import one_line
 if TYPE_CHECKING:
     from kitsbench.statistics import Comparison
 
+_DASH = "–"
+_MOST_PAIRS = 15  # six architectures; above that nobody reads a sentence for each
+_SHOWN_PAIRS = 8
 _SCHEMES = {
     "mean_then_rank": "mean",
     "median_then_rank": "median",
@@ -34,8 +37,11 @@ def show(comparison: Comparison, secondary: bool = False, rankings: bool = False
         Whether to show the ranking by other schemes.
     """
     _ranking(comparison)
-    for pair in comparison.pairs:
+    listed = _telling(comparison)
+    for pair in listed:
         say("• " + pair["sentence"])
+    if len(listed) < len(comparison.pairs):
+        say(f"{_counts(comparison)} The sentences of all pairs are in --json.")
     if comparison.pairs:
         say("")
         say(f"Test: {comparison.test}; correction: {comparison.correction} over all pairs.")
@@ -60,20 +66,57 @@ def show(comparison: Comparison, secondary: bool = False, rankings: bool = False
         say(warning, "Note", "yellow")
 
 
+def _telling(comparison: Comparison) -> list[dict[str, Any]]:
+    """All pairs; of many, those of the first with its nearest rivals, and what was found of it."""
+    pairs = comparison.pairs
+    if len(pairs) <= _MOST_PAIRS:
+        return pairs
+    order = [row["architecture"] for row in comparison.ranking]
+    first = order[0]
+    place = {name: index for index, name in enumerate(order)}
+    own = [pair for pair in pairs if first in (pair["a"], pair["b"])]
+    own.sort(key=lambda pair: max(place[pair["a"]], place[pair["b"]]))
+    return own[:_SHOWN_PAIRS]
+
+
+def _counts(comparison: Comparison) -> str:
+    """How many pairs got which verdict, and who leads."""
+    order = [row["architecture"] for row in comparison.ranking]
+    beaten = {
+        name
+        for pair in comparison.pairs
+        if pair["better"] == order[0]
+        for name in (pair["a"], pair["b"])
+    } - {order[0]}
+    tied = [name for name in order[1:] if name not in beaten]
+    named = ", ".join(tied[:_SHOWN_PAIRS]) + ", ..." * (len(tied) > _SHOWN_PAIRS)
+    top = f"{order[0]} is separated from all others."
+    if tied:
+        top = f"{len(tied)} of {len(order) - 1} are not separated from {order[0]}: {named}."
+    found: dict[str, int] = {}
+    for pair in comparison.pairs:
+        found[pair["verdict"]] = found.get(pair["verdict"], 0) + 1
+    listed = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found.items())
+    return f"{top} Of {len(comparison.pairs)} pairs: {listed}."
+
+
 def _ranking(comparison: Comparison) -> None:
     from kitsbench.statistics.table.endpoints import cut
 
     where = " · ".join(text for text in (comparison.dataset, comparison.protocol) if text)
     title = f"{comparison.endpoint}{' · ' if where else ''}{where}"
-    interval = "95 % CI" if comparison.alpha == 0.05 else f"{100 * (1 - comparison.alpha):g} % CI"
-    columns = [
-        Column("rank", "right", whole=True),
-        Column("architecture"),
-        *(Column(name, "right", whole=True) for name in ("mean", interval)),
-        *(Column(name, "right", whole=True) for name in ("rank interval", "P(first)")),
-        Column("group", whole=True),
-        Column("failed", "right", whole=True),
-    ]
+    places = any(row["rank_low"] is not None for row in comparison.ranking)
+    drawn = any(row["p_first"] is not None for row in comparison.ranking)
+    lettered = any(row["group"] for row in comparison.ranking)
+    failed = any(row["failure_rate"] for row in comparison.ranking)
+    level = f"{100 * (1 - comparison.alpha):g} % CI"
+    columns = [Column("rank", "right", whole=True), Column("architecture")]
+    columns += [Column(name, "right", whole=True) for name in ("mean", level)]
+    # What holds for no architecture of the design has no column.
+    columns += [Column("rank 95 %", "right", whole=True)] * places
+    columns += [Column("P(first)", "right", whole=True)] * drawn
+    columns += [Column("group", whole=True)] * lettered
+    columns += [Column("failed", "right", whole=True)] * failed
     rows = []
     metric = _metric(comparison)
     digits = 2 if metric.unit else 4
@@ -81,18 +124,20 @@ def _ranking(comparison: Comparison) -> None:
         low, high = row["ci_low"], row["ci_high"]
         if low is not None and high is not None:
             low, high = cut(low, high, metric.name)
-        rows.append(
-            (
-                row["rank"],
-                row["architecture"],
-                f"{row['mean']:.{digits}f}",
-                _interval(low, high, digits),
-                f"{row['rank_low']}-{row['rank_high']}",
-                f"{row['p_first']:.2f}",
-                row["group"] or "",
-                f"{100 * row['failure_rate']:.1f} %" if row["failure_rate"] else "",
-            )
-        )
+        cells = [
+            str(row["rank"]),
+            row["architecture"],
+            f"{row['mean']:.{digits}f}",
+            _interval(low, high, digits),
+        ]
+        if places:
+            known = row["rank_low"] is not None
+            cells.append(f"{row['rank_low']}-{row['rank_high']}" if known else _DASH)
+        if drawn:
+            cells.append(_DASH if row["p_first"] is None else f"{row['p_first']:.2f}")
+        cells += [row["group"] or _DASH] * lettered
+        cells += [f"{100 * row['failure_rate']:.1f} %" if row["failure_rate"] else ""] * failed
+        rows.append(cells)
     print_rich(make_table(columns, rows, title))
 
 
@@ -137,9 +182,9 @@ def _rankings(comparison: Comparison) -> None:
     rows.append(tuple(words(cell, "dim") for cell in ("Kendall's tau", *cells)))
     print_rich(make_table(columns, rows, title))
     bootstrap = comparison.rankings["bootstrap"]
-    if bootstrap["mean_kendall_tau"] is not None:
+    if bootstrap is not None and bootstrap["mean_kendall_tau"] is not None:
         say(
-            f"When cases and training runs are drawn again ({bootstrap['replicates']} times), the "
+            f"When {bootstrap['drawn']} are drawn again ({bootstrap['replicates']} times), the "
             f"ranking by mean agrees with itself by a Kendall's tau of "
             f"{bootstrap['mean_kendall_tau']:.2f} on average (scope {bootstrap['scope']})."
         )

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kitsbench.cli.options import alpha_option, endpoint_option, json_option, protocol_option
+from kitsbench.cli.options import (
+    alpha_option,
+    declared_options,
+    endpoint_option,
+    json_option,
+    protocol_option,
+)
 from kitsbench.cli.output import print_json, print_rich, say
 from kitsbench.cli.values import PATH, Number, Whole
+from kitsbench.metrics import Metric
 from kitsbench.screen import Column, make_table
+
+_DASH = "–"
 
 
 @click.command(name="plan")
@@ -40,10 +50,31 @@ from kitsbench.screen import Column, make_table
     help="Take the SDs from an earlier score table with two seeds or more.",
 )
 @endpoint_option("Endpoint of the pilot table.")
+@declared_options
 @protocol_option("Scoring protocol of the pilot table, where it holds several.")
+@click.option(
+    "--architectures",
+    type=Whole(),
+    default=2,
+    show_default=True,
+    metavar="K",
+    help="How many are compared; all pairs are corrected for their number.",
+)
 @click.option("--gap", type=Number(), help="How many seeds does it take to detect this gap?")
 @alpha_option
 @click.option("--power", type=Number(), default=0.8, show_default=True, help="Power.")
+@click.option(
+    "--budget",
+    metavar="TIME",
+    help="Budget of a training run, such as 2h: adds the hours that the design takes.",
+)
+@click.option(
+    "--workdir",
+    type=PATH,
+    metavar="DIR",
+    help="Take the hours of a training run from the finished trials of an experiment instead.",
+)
+@click.option("--figure", type=PATH, metavar="FILE.svg", help="Draw power by gap there.")
 @json_option
 def command(
     cases: int,
@@ -54,25 +85,77 @@ def command(
     noise_sd: float | None,
     pilot: Path | None,
     endpoint: str,
+    declared: dict[str, Metric],
     protocol: str | None,
     gap: float | None,
     alpha: float,
     power: float,
+    architectures: int,
+    budget: str | None,
+    workdir: Path | None,
+    figure: Path | None,
     as_json: bool,
 ) -> None:
     """Say the smallest gap that a design detects, and the seeds that a gap needs.
 
-    The gap is the difference of two mean scores that a comparison finds with 80 % power. The
-    defaults describe simulated tumour Dice; the seed SD of KiTS is not known, so two are shown.
+    The gap is the difference of mean scores between one architecture and all others, which are
+    equal; it is detected where a comparison finds it with 80 % power, pair by pair. The defaults
+    describe simulated tumour Dice; the seed SD of KiTS is not known, so two are shown.
     """
     from kitsbench.statistics import plan
 
-    components = _components(tau, case_sd, noise_sd, pilot, endpoint, protocol)
-    result = plan(cases, folds, seeds, components, alpha, power, gap)
+    hours = _hours_of_a_run(budget, workdir)
+    components = _components(tau, case_sd, noise_sd, pilot, endpoint, declared, protocol)
+    result = plan(cases, folds, seeds, components, alpha, power, gap, architectures)
+    result["device_hours"] = None if hours is None else hours * architectures * folds * seeds
+    if figure is not None:
+        from kitsbench.cli.output import tell
+        from kitsbench.reporting.power_plot import write_power
+
+        write_power(result, figure)
+        tell(f"wrote {figure}")
     if as_json:
         print_json(result)
         return
     _show(result)
+
+
+def _hours_of_a_run(budget: str | None, workdir: Path | None) -> float | None:
+    """Device hours of one training run: as budgeted, or as finished trials took; else None."""
+    from statistics import mean
+
+    from kitsbench.errors import UsageError
+
+    if budget is not None and workdir is not None:
+        raise UsageError(
+            "Both --budget and --workdir were given; give one of them: the hours of a training run "
+            "are those of its budget, or those that finished trials took."
+        )
+    if budget is not None:
+        from kitsbench.training.budget import Budget
+
+        parsed = Budget.parse(budget)
+        if parsed.unit != "seconds":
+            raise UsageError(
+                f"The budget is {budget}, which is no time; give one such as 2h, or --workdir with "
+                "an experiment whose trials tell how long they took."
+            )
+        return parsed.amount / 3600
+    if workdir is None:
+        return None
+    from kitsbench.experiments.results import load_results
+
+    spent = [
+        trial.ledger.device_seconds
+        for trial in load_results(workdir).trials
+        if trial.state == "finished" and trial.ledger is not None
+    ]
+    if not spent:
+        raise UsageError(
+            f"No trial in {workdir} has finished, so nothing tells how long one takes; give a "
+            "--budget such as 2h."
+        )
+    return mean(spent) / 3600
 
 
 def _components(
@@ -81,13 +164,15 @@ def _components(
     noise_sd: float | None,
     pilot: Path | None,
     endpoint: str,
+    declared: Mapping[str, Metric],
     protocol: str | None,
 ) -> list[Any]:
     from kitsbench.statistics import Components, pilot_components, read_scores
 
     base, seed_sds = Components(), tau or (0.01, 0.02)
     if pilot is not None:
-        base = pilot_components(read_scores(pilot), endpoint, protocol)
+        scores = read_scores(pilot, declared=declared)
+        base = pilot_components(scores, endpoint, protocol, declared=declared)
         seed_sds = tau or (base.seed_sd,)
     return [
         Components(
@@ -102,8 +187,8 @@ def _components(
 def _show(result: dict[str, Any]) -> None:
     size = f"{result['cases']} cases, {result['folds']} fold{'s' * (result['folds'] != 1)}"
     title = (
-        f"Smallest detectable gap: {size}, {100 * result['power']:g} % power, "
-        f"alpha {result['alpha']:g}"
+        f"Smallest detectable gap: {size}, {result['architectures']} architectures, "
+        f"{100 * result['power']:g} % power, alpha {result['alpha']:g}"
     )
     columns = [Column("tau", "right")]
     counts = [row["seeds"] for row in result["scenarios"][0]["by_seeds"]]
@@ -113,36 +198,32 @@ def _show(result: dict[str, Any]) -> None:
     columns.append(Column("unlimited", "right"))
     rows = []
     for scenario in result["scenarios"]:
-        cells = [_cell(row) for row in scenario["by_seeds"]]
-        rows.append((f"{scenario['seed_sd']:.3g}", *cells, f"{scenario['unlimited_seeds']:.3f}"))
+        cells = [_cell(row["smallest_detectable_gap"]) for row in scenario["by_seeds"]]
+        rows.append((f"{scenario['seed_sd']:.3g}", *cells, _cell(scenario["unlimited_seeds"])))
     print_rich(make_table(columns, rows, title))
     say("tau: SD of a fold mean between training runs. * the design asked for.")
-    first = result["scenarios"][0]
-    if first["by_seeds"][0]["scope"] == "L0":
-        say(
-            "(in brackets: without a second seed or four folds a test speaks of the trained models "
-            "only, scope L0)"
-        )
+    if result["advice"] is not None:
+        say(f"The design asked for allows no verdict on architectures. {result['advice']}")
+    elif any(row["scope"] == "L0" for row in result["scenarios"][0]["by_seeds"]):
+        say(f"{_DASH} so few training runs allow no verdict on architectures.")
     for scenario in result["scenarios"]:
-        if scenario["fold_test_gap"] is not None:
-            say(
-                f"With one seed the test is over {result['folds']} folds; its gap is "
-                f"{scenario['fold_test_gap']:.3f} rather (tau {scenario['seed_sd']:.3g})."
-            )
         if result["gap"] is not None:
             say(_needed(result, scenario))
+    if result["device_hours"] is not None:
+        runs = result["architectures"] * result["folds"] * result["seeds"]
+        say(f"Training takes {result['device_hours']:.3g} device hours ({runs} runs).")
 
 
-def _cell(row: dict[str, Any]) -> str:
-    gap = f"{row['smallest_detectable_gap']:.3f}"
-    return f"({gap})" if row["scope"] == "L0" else gap
+def _cell(gap: float | None) -> str:
+    return _DASH if gap is None else f"{gap:.3f}"
 
 
 def _needed(result: dict[str, Any], scenario: dict[str, Any]) -> str:
     gap, tau = result["gap"], f"tau {scenario['seed_sd']:.3g}"
+    found = scenario["power_at_gap"]
+    now = "" if found is None else f" The design asked for finds it with {100 * found:.0f} % power."
     if scenario["seeds_needed"] is None:
-        return (
-            f"No number of seeds detects a gap of {gap:g} ({tau}): the cases alone leave "
-            f"{scenario['unlimited_seeds']:.3f}."
-        )
-    return f"A gap of {gap:g} needs {scenario['seeds_needed']} seeds ({tau})."
+        left = scenario["unlimited_seeds"]
+        why = "" if left is None else f": the cases alone leave {left:.3f}"
+        return f"No number of seeds detects a gap of {gap:g} ({tau}){why}.{now}"
+    return f"A gap of {gap:g} needs {scenario['seeds_needed']} seeds ({tau}).{now}"

@@ -92,6 +92,11 @@ class Analysis:
         return bool(len(found) and absent.all())
 
     @property
+    def not_learned(self) -> list[str]:
+        """Architectures that score no better than an empty prediction."""
+        return [str(name) for name in self.comparison.get("not_learned", [])]
+
+    @property
     def margin(self) -> float | None:
         """Margin of the endpoint as the experiment fixed it; None where it has none."""
         value = self.comparison.get("margin")

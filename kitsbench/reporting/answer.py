@@ -6,7 +6,7 @@ from kitsbench.metrics import UNDEFINED
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.scores import interval_of_mean
-from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT, nothing_learned
+from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 
 
 def answer(analysis: Analysis) -> list[str]:
@@ -19,12 +19,13 @@ def answer(analysis: Analysis) -> list[str]:
     Returns
     -------
     list of str
-        Sentences in the order of reading: the result, how sure, its scope, the smallest
-        detectable gap, failures, what kind of data it was, scores that it cannot have, and cases
-        that were set aside.
+        Sentences in the order of reading: the result, who learned anything, how sure, its scope,
+        the smallest detectable gap, failures, what kind of data it was, scores that it cannot
+        have, and cases that were set aside.
     """
     sentences = [_result(analysis)]
     if analysis.comparison:
+        sentences.append(_learned(analysis))
         sentences += [_certainty(analysis), _scope(analysis), _gap(analysis)]
     sentences += [_failures(analysis), versions(analysis), _data(analysis), _undefined(analysis)]
     sentences.append(analysis.results.experiment.dataset.set_aside() or "")
@@ -47,7 +48,7 @@ def _result(analysis: Analysis) -> str:
         number = f"{name} reaches a mean {endpoint} of {words.number(row.get('mean'))}"
         return f"{number} {interval_of_mean(row)}. {analysis.obstacle}"
     condition = f"With {analysis.results.experiment.budget.text} for each training run"
-    if nothing_learned(analysis.metric, (row["mean"] for row in ranking)):
+    if len(analysis.not_learned) == len(ranking):
         return (
             f"{condition}, no architecture learned to find the region: the highest mean {endpoint} "
             f"is {words.number(ranking[0]['mean'])} ({ranking[0]['architecture']})."
@@ -64,9 +65,11 @@ def _result(analysis: Analysis) -> str:
             if judged < len(ranking)
             else f"{condition}, {top[0]} scores highest: a mean {endpoint} of {best}, and the "
             "statistics separate it from every other architecture."
-            if analysis.scope != "L0"
-            else f"{condition}, the trained model of {top[0]} scores highest: a mean {endpoint} "
-            f"of {best}."
+        )
+    if analysis.scope == "L0":
+        return (
+            f"{condition}, no winner can be named: the trained model of {top[0]} has the highest "
+            f"mean {endpoint} ({best}), and so few training runs say nothing about architectures."
         )
     if len(top) == judged:
         return (
@@ -81,18 +84,38 @@ def _result(analysis: Analysis) -> str:
 
 
 def leaders(analysis: Analysis) -> list[str]:
-    """Architectures that share a group with the first of the ranking, it included."""
+    """Architectures that no test separates from the first of the ranking, it included."""
     ranking = analysis.ranking
     if not ranking:
         return []
-    first = set(str(ranking[0].get("group") or ""))
-    doubtful = unjudged(analysis)
+    first = str(ranking[0]["architecture"])
+    beaten = {
+        name
+        for pair in analysis.pairs
+        if pair["better"] == first
+        for name in (pair["a"], pair["b"])
+        if name != first
+    }
+    apart = beaten | {*unjudged(analysis)} | {*analysis.not_learned}
     return [
         str(row["architecture"])
         for row in ranking
-        if row is ranking[0]
-        or (first & set(str(row.get("group") or "")) and row["architecture"] not in doubtful)
+        if row is ranking[0] or row["architecture"] not in apart
     ]
+
+
+def _learned(analysis: Analysis) -> str:
+    """How many have learned the endpoint at all; empty where all have."""
+    lost = analysis.not_learned
+    number = len(analysis.ranking)
+    if not lost or len(lost) == number:
+        return ""
+    has = "has" if number - len(lost) == 1 else "have"
+    return (
+        f"{number - len(lost)} of {words.plural(number, 'architecture')} {has} learned "
+        f"{words.endpoint_name(analysis.region, analysis.metric)} at all; no better than an empty "
+        f"prediction: {words.listing(lost)}."
+    )
 
 
 def unjudged(analysis: Analysis) -> list[str]:
@@ -110,21 +133,31 @@ def _certainty(analysis: Analysis) -> str:
     equal = [pair for pair in analysis.pairs if pair["verdict"] == "equivalent"]
     doubtful = unjudged(analysis)
     failed = [p for p in analysis.pairs if p["a"] in doubtful or p["b"] in doubtful]
-    open_pairs = len(analysis.pairs) - len(found) - len(equal) - len(failed)
+    failed = [p for p in failed if p["verdict"] == "inconclusive"]
+    lost = [pair for pair in analysis.pairs if pair["verdict"] == "not_learned"]
+    open_pairs = len(analysis.pairs) - len(found) - len(equal) - len(failed) - len(lost)
     differ = "differs" if len(found) == 1 else "differ"
     parts = [f"of {words.plural(len(analysis.pairs), 'pair')}, {len(found)} {differ}"]
     if relevant and analysis.margin:
         parts[0] += f" ({len(relevant)} by more than the margin of {analysis.margin:g})"
     if equal:
         parts.append(f"{len(equal)} {'is' if len(equal) == 1 else 'are'} equivalent")
+    if lost:
+        word = "has" if len(lost) == 1 else "have"
+        parts.append(f"{len(lost)} {word} an architecture that learned nothing")
     if open_pairs:
         parts.append(f"{open_pairs} {'stays' if open_pairs == 1 else 'stay'} open")
     if failed:
         parts.append(f"{len(failed)} have no verdict because predictions failed")
     first = analysis.ranking[0]
     share = ""
-    # With few seeds the bootstrap is too sure of itself, so it may support a finding, not make one.
-    if len(leaders(analysis)) == 1 and not words.missing(first.get("p_first")):
+    # Drawing again is too sure of itself where there are few runs: it may support a finding, not
+    # make one.
+    if (
+        analysis.scope == "L1"
+        and len(leaders(analysis)) == 1
+        and not words.missing(first.get("p_first"))
+    ):
         share = (
             f" When cases and training runs are redrawn, {first['architecture']} comes first in "
             f"{words.percent(first['p_first'])} of the draws."
@@ -134,11 +167,12 @@ def _certainty(analysis: Analysis) -> str:
 
 def _scope(analysis: Analysis) -> str:
     if analysis.scope == "L0":
+        advice = analysis.comparison.get("advice") or ""
         return (
-            "Scope L0: there are too few training runs to tell an architecture from the luck of "
-            "its training, so this is a statement about the trained models on cases like these; "
-            "nothing can be said about the architectures. Use at least two seeds."
-        )
+            "Scope L0: too few training runs to tell an architecture from the luck of its "
+            "training. Intervals are those of the trained models on cases like these, and "
+            f"nothing can be said about the architectures. {advice}"
+        ).strip()
     meaning = words.SCOPES.get(analysis.scope, "")
     return f"Scope {analysis.scope}: this {meaning}." if meaning else ""
 

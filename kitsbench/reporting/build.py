@@ -122,10 +122,16 @@ def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
         "synthetic": dataset.synthetic,
         "facts": facts,
         "sections": found,
-        "glossary": words.GLOSSARY,
+        "glossary": _glossary(analysis),
         "created": experiment.created[:10],
         "version": experiment.version,
     }
+
+
+def _glossary(analysis: Analysis) -> list[tuple[str, str]]:
+    """The words that the page uses; P(first) is shown only where it holds."""
+    drawn = any(not words.missing(row.get("p_first")) for row in analysis.ranking)
+    return [(word, meaning) for word, meaning in words.GLOSSARY if drawn or word != "P(first)"]
 
 
 def _render(template: str, context: dict[str, Any]) -> str:

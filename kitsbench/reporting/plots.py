@@ -21,6 +21,7 @@ _VERDICT_COLOURS = {
     "better_negligible": "#009E73",
     "equivalent": "#009E73",
     "inconclusive": "#7f7f7f",
+    "not_learned": "#bbbbbb",
 }
 _MOST_SHADES = 6  # more of them hide each other
 _MOST_PAIRS = 28  # 8 architectures; above that the forest keeps the pairs of the leader
@@ -55,8 +56,8 @@ def forest(pairs: list[dict[str, Any]], leader: str, margin: float | None) -> Pi
         axes.axvline(0, color=INK, linewidth=1)
         for height, row in enumerate(rows):
             colour = _VERDICT_COLOURS.get(row["verdict"], "#7f7f7f")
-            if not words.missing(row["ci_low"]):
-                axes.plot([row["ci_low"], row["ci_high"]], [height, height], color=colour, lw=2.2)
+            if not words.missing(row["low"]):
+                axes.plot([row["low"], row["high"]], [height, height], color=colour, lw=2.2)
             axes.plot(row["difference"], height, "o", color=colour, markersize=6)
         short = words.short_names(sorted({name for r in rows for name in (r["a"], r["b"])}))
         pair_names = [f"{short[r['first']]} − {short[r['second']]}" for r in rows]
@@ -71,20 +72,28 @@ def forest(pairs: list[dict[str, Any]], leader: str, margin: float | None) -> Pi
         figure,
         "forest",
         "Differences between pairs",
-        "Dot: difference of the means; line: its 95 % CI (of each pair by itself; the verdicts "
-        f"correct for the number of pairs).{band} Orange: a difference was found; green: "
-        f"equivalent or negligible; grey: inconclusive.{cut}",
+        f"Dot: difference of the means; line: its {_intervals(pairs)}.{band} Orange: a difference "
+        "was found; green: equivalent or negligible; grey: inconclusive, or an architecture that "
+        f"learned nothing.{cut}",
     )
 
 
 def _positive(pair: dict[str, Any]) -> dict[str, Any]:
     """The pair turned round where needed, so that differences point to the right."""
-    row = {**pair, "first": pair["a"], "second": pair["b"]}
+    low, high = pair["ci_simultaneous_low"], pair["ci_simultaneous_high"]
+    row = {**pair, "first": pair["a"], "second": pair["b"], "low": low, "high": high}
     if pair["difference"] < 0:
         row |= {"first": pair["b"], "second": pair["a"], "difference": -pair["difference"]}
-        if not words.missing(pair["ci_low"]):
-            row |= {"ci_low": -pair["ci_high"], "ci_high": -pair["ci_low"]}
+        if not words.missing(low):
+            row |= {"low": -high, "high": -low}
     return row
+
+
+def _intervals(pairs: list[dict[str, Any]]) -> str:
+    """What the lines are: intervals that hold together, or of trained models one by one."""
+    if any(pair["p_adjusted"] is not None for pair in pairs):
+        return "simultaneous 95 % CI (those of all pairs hold together)"
+    return "95 % CI, of each pair of trained models by itself (scope L0)"
 
 
 def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
@@ -95,6 +104,7 @@ def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
         "better_negligible": "≈",
         "equivalent": "≈",
         "inconclusive": "",
+        "not_learned": "×",
     }
     values = pd.DataFrame(np.nan, index=order, columns=order)
     notes = pd.DataFrame("", index=order, columns=order)
@@ -133,7 +143,8 @@ def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
         "matrix",
         "All pairs at a glance",
         "Orange: the row scores higher than the column; violet: lower. ● difference beyond the "
-        "margin, ○ difference found, ≈ equivalent or negligible, empty: inconclusive.",
+        "margin, ○ difference found, ≈ equivalent or negligible, × one learned nothing, empty: "
+        "inconclusive.",
     )
 
 

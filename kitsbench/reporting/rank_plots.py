@@ -71,7 +71,7 @@ def critical_differences(found: dict[str, Any]) -> Picture:
 
 
 def rank_bubbles(ranking: list[dict[str, Any]], bootstrap: dict[str, Any]) -> Picture:
-    """How often each architecture gets each rank when cases and runs are drawn again.
+    """How often each architecture gets each rank when data are drawn again.
 
     Parameters
     ----------
@@ -90,7 +90,9 @@ def rank_bubbles(ranking: list[dict[str, Any]], bootstrap: dict[str, Any]) -> Pi
         y, x = np.nonzero(counts)
         axes.scatter(x + 1, y, s=520 * counts[y, x], color=PALETTE[0], alpha=0.85, linewidth=0)
         for index, row in enumerate(ranking):
-            axes.plot([row["rank_low"], row["rank_high"]], [index, index], color=INK, linewidth=1)
+            if not words.missing(row["rank_low"]):
+                ends = [row["rank_low"], row["rank_high"]]
+                axes.plot(ends, [index, index], color=INK, linewidth=1)
         axes.set_yticks(range(len(order)), [short[name] for name in order])
         axes.set_xticks(range(1, len(order) + 1))
         axes.set(xlim=(0.4, len(order) + 0.6), ylim=(len(order) - 0.4, -0.6), xlabel="Rank")
@@ -98,8 +100,8 @@ def rank_bubbles(ranking: list[dict[str, Any]], bootstrap: dict[str, Any]) -> Pi
         figure,
         "rank_bubbles",
         "Ranks when data are drawn again",
-        f"Area: share of {bootstrap['replicates']} draws of cases and training runs in which an "
-        "architecture gets a rank; line: its 95 % rank interval.",
+        f"Area: share of {bootstrap['replicates']} draws of {bootstrap['drawn']} in which an "
+        "architecture gets a rank; line: the ranks that the tests of all pairs leave open (95 %).",
     )
 
 
@@ -125,7 +127,9 @@ def write_figures(comparison: dict[str, Any], folder: Path) -> list[Path]:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; name a folder for the figures.")
     ranking = comparison["ranking"]
-    pictures = [rank_bubbles(ranking, comparison["rankings"]["bootstrap"])]
+    pictures = []
+    if comparison["rankings"]["bootstrap"] is not None:
+        pictures.append(rank_bubbles(ranking, comparison["rankings"]["bootstrap"]))
     if comparison["pairs"]:
         leader = ranking[0]["architecture"]
         pictures.append(forest(comparison["pairs"], leader, comparison["margin"]))

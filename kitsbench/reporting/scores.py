@@ -16,36 +16,33 @@ def ranking(analysis: Analysis) -> Table | None:
     """Who comes where, and who cannot be told apart."""
     if not analysis.ranking:
         return None
+    # What holds for no row of the design has no column.
+    places = any(not words.missing(row.get("rank_low")) for row in analysis.ranking)
+    drawn = any(not words.missing(row.get("p_first")) for row in analysis.ranking)
+    endpoint = words.endpoint_name(analysis.region, analysis.metric)
+    head = ["Rank", "Architecture", "Group", f"Mean {endpoint}", "95 % CI"]
+    head += ["Rank 95 %"] * places + ["P(first)"] * drawn + ["Trials"]
     rows = []
     for row in analysis.ranking:
         name = str(row["architecture"])
-        rows.append(
-            [
-                f"{row['rank']:g}",
-                f"{name}\n{_title(analysis, name)}".rstrip("\n"),
-                str(row.get("group") or words.DASH),
-                words.number(row["mean"]),
-                interval_of_mean({**row, "metric": analysis.metric}),
-                _range(row.get("rank_low"), row.get("rank_high")),
-                words.percent(row.get("p_first")),
-                _trials(analysis, name),
-            ]
-        )
-    endpoint = words.endpoint_name(analysis.region, analysis.metric)
-    head = [
-        "Rank",
-        "Architecture",
-        "Group",
-        f"Mean {endpoint}",
-        "95 % CI",
-        "Rank 95 %",
-        "P(first)",
-        "Trials",
-    ]
-    caption = (
-        f"Ranked by the mean {endpoint} over cases and seeds. Architectures that share a letter "
-        "are not separated."
-    )
+        cells = [
+            f"{row['rank']:g}",
+            f"{name}\n{_title(analysis, name)}".rstrip("\n"),
+            str(row.get("group") or words.DASH),
+            words.number(row["mean"]),
+            interval_of_mean({**row, "metric": analysis.metric}),
+        ]
+        cells += [_range(row.get("rank_low"), row.get("rank_high"))] * places
+        cells += [words.percent(row.get("p_first"))] * drawn
+        rows.append([*cells, _trials(analysis, name)])
+    caption = f"Ranked by the mean {endpoint} over cases and seeds."
+    if any(row.get("group") for row in analysis.ranking):
+        caption += " Architectures that share a letter are not separated."
+    if places:
+        caption += " Rank 95 %: the ranks that the tests of all pairs leave open."
+    advice = analysis.comparison.get("advice")
+    if advice:
+        caption += f" Without a verdict on architectures there are no groups. {advice}"
     return Table(head, rows, caption, text_columns=3)
 
 
@@ -130,8 +127,11 @@ def pair_table(analysis: Analysis) -> Table:
             f"{pair['a']} − {pair['b']}",
             words.VERDICT_NAMES.get(str(pair["verdict"]), str(pair["verdict"])),
             words.number(pair["difference"], signed=True),
-            words.interval(pair.get("ci_low"), pair.get("ci_high"), signed=True),
+            words.interval(
+                pair.get("ci_simultaneous_low"), pair.get("ci_simultaneous_high"), signed=True
+            ),
             words.probability(pair.get("p_adjusted")),
+            words.probability(pair.get("p_exceeds_margin")),
             words.probability(pair.get("p_equivalence")),
             words.probability(pair.get("p_nadeau_bengio")),
             f"{_count(pair.get('win'))}/{_count(pair.get('tie'))}/{_count(pair.get('loss'))}",
@@ -144,9 +144,10 @@ def pair_table(analysis: Analysis) -> Table:
         "Pair",
         "Verdict",
         "Difference",
-        "95 % CI",
-        "p (adjusted)",
-        "p (equivalence)",
+        "95 % CI, all pairs",
+        "p (differs)",
+        "p (exceeds margin)",
+        "p (within margin)",
         "p (Nadeau-Bengio)",
         "Win/tie/loss",
         "Rank-biserial",
@@ -156,8 +157,9 @@ def pair_table(analysis: Analysis) -> Table:
     correction = analysis.comparison.get("correction", "")
     caption = (
         f"Endpoint {analysis.region}:{analysis.metric}, test {test}, correction {correction}. "
-        "Win/tie/loss counts cases. Nadeau-Bengio: would the difference also hold for other "
-        "training sets (not adjusted)."
+        "The intervals of all pairs hold together, and all three p-values are adjusted for the "
+        "number of pairs. Win/tie/loss counts cases. Nadeau-Bengio: would the difference also "
+        "hold for other training sets (not adjusted)."
     )
     return Table(head, rows, caption, text_columns=2)
 

@@ -45,7 +45,9 @@ def terminal_table(
     parts: list[Any] = [_table(analysis)] if analysis.scored else []
     parts += [shown(sentence) for sentence in answer(analysis)]
     telling = [
-        pair["sentence"] for pair in analysis.pairs if str(pair["verdict"]) != "inconclusive"
+        pair["sentence"]
+        for pair in analysis.pairs
+        if pair["better"] is not None or pair["verdict"] == "equivalent"
     ]
     if telling:
         parts.append(shown(""))

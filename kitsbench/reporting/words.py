@@ -26,6 +26,7 @@ VERDICT_NAMES = {
     "better_negligible": "better, but negligibly",
     "equivalent": "equivalent",
     "inconclusive": "inconclusive",
+    "not_learned": "learned nothing",
 }
 SCOPES = {
     "L0": "holds for these trained models on cases like these, not for the architectures",
@@ -87,7 +88,8 @@ GLOSSARY = [
     (
         "p",
         "How often chance alone would produce a difference at least this large if there were "
-        "none. It is adjusted (Holm) for the number of pairs that are compared.",
+        "none. It is adjusted (Holm) for the number of pairs that are compared; so is the p-value "
+        "of every statement about the margin.",
     ),
     (
         "margin",
@@ -106,9 +108,13 @@ GLOSSARY = [
     ),
     (
         "P(first)",
-        "How often the architecture comes first when cases and training runs are redrawn from "
-        "those at hand (bootstrap). Rank 95 % is the range that its rank takes then. With few "
-        "seeds both look surer than they are: the groups decide, not these.",
+        "How often the architecture comes first when cases and training runs are drawn again from "
+        "those at hand. It supports a finding, and makes none: the groups decide.",
+    ),
+    (
+        "rank 95 %",
+        "The ranks that the tests of all pairs leave open: one more than are found better, to as "
+        "many as are not found worse. They hold for all architectures at once.",
     ),
     (
         "scope",

@@ -14,7 +14,7 @@ from kitsbench.errors import DataError
 from kitsbench.leaderboard import add_entries, read_board, render_boards
 from kitsbench.leaderboard.markdown import MARK, render_board
 
-PLAN = Plan({"a": 0.0, "b": 0.1}, folds=1, cases_per_fold=2, showcase=0, predictions=False)
+PLAN = Plan({"a": 0.0, "b": 0.1}, folds=1, seeds=3, cases_per_fold=2, showcase=0, predictions=False)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_a_board_of_an_earlier_format_is_named_and_can_be_replaced(boards, publi
 
 def test_no_half_of_an_experiment_is_left(boards, tmp_path):
     """Ranks hold among all entries of an experiment; without some nobody could check them."""
-    one = Plan({"a": 0.3}, folds=1, cases_per_fold=2, showcase=0, predictions=False)
+    one = Plan({"a": 0.3}, folds=1, seeds=3, cases_per_fold=2, showcase=0, predictions=False)
     work = write_workdir(tmp_path / "one", one)
     done = call_kitsbench("leaderboard", "add", work, "--to", boards / "phantom", "--replace")
     assert done.code == 2

@@ -11,7 +11,7 @@ from kitsbench.reporting.build import write_report
 
 LONG = "scau_unet:attention=off,width=0.25,depth=4"
 PLAN = Plan(
-    {"unet3d": 0.0, "msff_net": 0.06, LONG: 0.061, "late": -0.1},
+    {"unet3d": -0.2, "msff_net": 0.06, LONG: 0.061, "late": -0.3},
     failed=(("late", 1, 0, "out-of-memory"),),
 )
 

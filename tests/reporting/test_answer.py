@@ -43,8 +43,9 @@ def test_a_clear_winner_is_named_with_scope_and_gap(tmp_path):
 
 def test_one_training_run_each_speaks_of_trained_models(tmp_path):
     text = _answer(tmp_path, gaps={"good": 0.15, "bad": -0.15}, folds=1, seeds=1)
-    assert "the trained model of good scores highest" in text
+    assert "no winner can be named: the trained model of good has the highest mean" in text
     assert "nothing can be said about the architectures" in text
+    assert "For a verdict train 3 seeds on the split (2 more), or run 4 folds or more." in text
     for word in ("outperform", "superior", "state of the art", "separate it"):
         assert word not in text
 
@@ -67,6 +68,12 @@ def test_unfinished_trials_make_it_preliminary(analysis):
 def test_only_synthetic_scans_are_called_synthetic(tmp_path, synthetic):
     text = _answer(tmp_path, gaps={"a": 0.0, "b": 0.0}, folds=1, synthetic=synthetic)
     assert ("synthetic" in text) is synthetic
+
+
+def test_it_says_how_many_learned_anything(tmp_path):
+    text = _answer(tmp_path, gaps={"a": 0.1, "b": -2.0, "c": -2.0}, cases_per_fold=6)
+    assert "1 of 3 architectures has learned tumour Dice at all" in text
+    assert "equivalent" not in text
 
 
 def test_a_region_that_nobody_finds_has_no_winner(tmp_path):

@@ -136,7 +136,14 @@ def config_of(name: str) -> dict[str, str | float]:
     """Settings of an architecture, with those that its display name says."""
     said = name.partition(":")[2].split(",")  # other names have a colon, too
     named = [setting.split("=", 1) for setting in said if "=" in setting]
-    return CONFIG | {key: type(CONFIG.get(key, ""))(value) for key, value in named}
+    return CONFIG | {key: _setting(value) for key, value in named}
+
+
+def _setting(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def entrant_record(name: str, number: int) -> EntrantRecord:

@@ -2,8 +2,8 @@
 
 Each takes scores of many experiments on two architectures, as
 :func:`~kitsbench.statistics.calibration.simulation.simulate` draws them, and tells in which of
-them it finds a difference. Our own are the very functions that ``kitsbench compare`` calls, one
-experiment at a time; the naive ones are vectorised.
+them it finds a difference. The joint analysis and the test over folds are the very functions that
+``kitsbench compare`` calls, on many experiments at once.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from kitsbench.statistics.calibration.classic import classic_test, recommended_test
 from kitsbench.statistics.ranks.demsar import critical_difference
 from kitsbench.statistics.ranks.ranking import bootstrap_means, draw, percentile_interval
 from kitsbench.statistics.table.blocks import Array
-from kitsbench.statistics.tests.folds_and_cases import FOLD_T, fold_test, nadeau_bengio
+from kitsbench.statistics.tests.families import adjust, exceeds_p
+from kitsbench.statistics.tests.folds_and_cases import FOLD_T, nadeau_bengio
+from kitsbench.statistics.tests.joint import PairStatistics, folds_test
+from kitsbench.statistics.tests.moments import Index, Moments, moments_of_many
 from kitsbench.statistics.tests.samples import fold_means
-from kitsbench.statistics.tests.twoway import TWO_WAY, TestResult, two_way_test
+from kitsbench.statistics.tests.twoway import TWO_WAY
 
 Rejections = NDArray[np.bool_]
 Procedure = Callable[[Array], Rejections]
@@ -28,21 +32,34 @@ PValue = Callable[[list[Array], list[Array]], float]
 ALPHA = 0.05
 
 
-def two_way_results(scores: Array) -> list[TestResult]:
-    """Results of the two-way test of the first two architectures, one per experiment."""
-    return [two_way_test(list(y[0]), list(y[1])) for y in scores]
+_FIRST, _SECOND = np.array([0]), np.array([1])
 
 
-def _two_way(a: list[Array], b: list[Array]) -> float:
-    return two_way_test(a, b).p_value
+def two_way_results(scores: Array, conservative: bool = False) -> PairStatistics:
+    """Two-way test of the first two architectures by themselves, arrays (experiments, 1)."""
+    return classic_test(moments_of_many(scores[:, :2]), _FIRST, _SECOND, conservative)
 
 
-def _conservative(a: list[Array], b: list[Array]) -> float:
-    return two_way_test(a, b, conservative=True).p_value
+def p_values(found: PairStatistics) -> Array:
+    """P-values that there is no difference."""
+    return exceeds_p(found.estimate, found.se, found.df, 0.0)
 
 
-def _fold_t(a: list[Array], b: list[Array]) -> float:
-    return fold_test(a, b).p_value
+def _two_way(scores: Array) -> Rejections:
+    return p_values(two_way_results(scores))[:, 0] < ALPHA
+
+
+def _conservative(scores: Array) -> Rejections:
+    return p_values(two_way_results(scores, conservative=True))[:, 0] < ALPHA
+
+
+def _joint(scores: Array) -> Rejections:
+    moments = moments_of_many(scores[:, :2])
+    return p_values(recommended_test(moments, _FIRST, _SECOND))[:, 0] < ALPHA
+
+
+def _fold_t(scores: Array) -> Rejections:
+    return p_values(folds_test(moments_of_many(scores[:, :2]), _FIRST, _SECOND))[:, 0] < ALPHA
 
 
 def _nadeau_bengio(a: list[Array], b: list[Array]) -> float:
@@ -55,14 +72,11 @@ def _one_by_one(p_value: PValue) -> Procedure:
 
 
 def _two_level_bootstrap(scores: Array) -> Rejections:
-    # One set of draws serves all experiments of a call: each of them is bootstrapped fairly.
-    sample = [tuple(y) for y in scores[0]]
-    draws = draw(sample, 1000, 0)
-    bounds = []
-    for y in scores:
-        means = bootstrap_means([tuple(part) for part in y], draws)
-        bounds.append(percentile_interval(means[:, 0] - means[:, 1], ALPHA))
-    low, high = np.array(bounds).T
+    # All experiments at once, as if they were architectures on one set of cases: one set of draws
+    # of cases serves them all, and each of them is bootstrapped fairly.
+    methods = [tuple(part) for y in scores for part in y[:2]]
+    means = bootstrap_means(methods, draw(methods, 1000, 0))
+    low, high = percentile_interval(means[:, ::2] - means[:, 1::2], ALPHA)
     return (low > 0) | (high < 0)
 
 
@@ -88,10 +102,11 @@ def _welch(scores: Array) -> Rejections:
 
 
 OWN: dict[str, Procedure] = {
-    TWO_WAY: _one_by_one(_two_way),
-    "two-way, conservative": _one_by_one(_conservative),
+    TWO_WAY: _two_way,
+    "two-way, conservative": _conservative,
+    "what compare runs on a pair": _joint,
     "two-level bootstrap interval": _two_level_bootstrap,
-    FOLD_T: _one_by_one(_fold_t),
+    FOLD_T: _fold_t,
     "Nadeau-Bengio over folds (scope L2)": _one_by_one(_nadeau_bengio),
 }
 """Procedures of this project."""
@@ -109,25 +124,20 @@ NAIVE: dict[str, Procedure] = {
 """What papers do: the negative controls, and two that err in the other direction."""
 
 
-def family_two_way_holm(scores: Array) -> Rejections:
-    """Whether the two-way test with Holm's correction separates any of several architectures."""
-    return _family(scores, _two_way)
+def family_joint_holm(scores: Array) -> Rejections:
+    """Whether the joint analysis with Holm's correction separates any of several architectures."""
+    return _family(scores, recommended_test)
 
 
 def family_folds_holm(scores: Array) -> Rejections:
     """The same with the paired t over folds."""
-    return _family(scores, _fold_t)
+    return _family(scores, folds_test)
 
 
-def _family(scores: Array, p_value: PValue) -> Rejections:
-    found = []
-    for y in scores:
-        methods = [list(part) for part in y]
-        p = [p_value(a, b) for a, b in combinations(methods, 2)]
-        # Holm rejects something exactly if the smallest p-value, times their number, is below
-        # alpha; adjusting all of them a hundred thousand times would take hours.
-        found.append(min(p) * len(p) < ALPHA)
-    return np.array(found)
+def _family(scores: Array, test: Callable[[Moments, Index, Index], PairStatistics]) -> Rejections:
+    first, second = np.triu_indices(scores.shape[1], 1)
+    p = p_values(test(moments_of_many(scores), first, second))
+    return np.asarray((adjust(p) < ALPHA).any(axis=-1))
 
 
 def _first_seed(scores: Array) -> Array:

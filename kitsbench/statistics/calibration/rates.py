@@ -10,23 +10,20 @@ another, and must not pass.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
-from kitsbench.errors import UsageError
 from kitsbench.statistics.calibration import procedures as tests
 from kitsbench.statistics.calibration.simulation import GAP_SHIFTS, simulate
-from kitsbench.statistics.tests.families import equivalence_p
+from kitsbench.statistics.tests.families import within_p
 from kitsbench.statistics.tests.folds_and_cases import FOLD_T
 from kitsbench.statistics.tests.twoway import TWO_WAY
 
-REPLICATES = 4000
-QUICK_REPLICATES = 400
 ERROR_BAND = (0.03, 0.065)
 COVERAGE_BAND = (0.93, 0.97)
 MOST_FALSE = 0.065
@@ -34,7 +31,7 @@ POWER_TOLERANCE = 0.04
 MARGIN = 0.02
 _CHUNK = 250
 _FAMILY = 5
-_FAMILY_SHARE = 2  # families are ten pairs each, so they get half as many experiments
+FAMILY_SHARE = 2  # families are ten pairs each, so they get half as many experiments
 
 # Lowest rates at which a naive test counts as reproduced, by the seed SD (tau).
 _INFLATED = {
@@ -118,93 +115,8 @@ class Rate:
     inside: bool | None
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Outcome of :func:`calibrate`.
-
-    Attributes
-    ----------
-    rates : list of Rate
-    replicates, random_seed : int
-        Experiments per situation, and where the random numbers began.
-    quick : bool
-        Whether only the situations with a band were run.
-    seconds : float
-        Wall time.
-    """
-
-    rates: list[Rate]
-    replicates: int
-    random_seed: int
-    quick: bool
-    seconds: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether every band was met."""
-        return all(rate.passed is not False for rate in self.rates)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return {
-            "passed": self.passed,
-            "replicates": self.replicates,
-            "random_seed": self.random_seed,
-            "quick": self.quick,
-            "rates": [asdict(rate) for rate in self.rates],
-        }
-
-
-def calibrate(
-    replicates: int | None = None,
-    random_seed: int = 0,
-    quick: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> Calibration:
-    """Measure error rates and power by simulation, and hold them against the bands.
-
-    Parameters
-    ----------
-    replicates : int, optional
-        Experiments per situation; by default 4000, with ``quick`` 400.
-    random_seed : int
-        The result is a function of it and of ``replicates``.
-    quick : bool
-        Run only what has a band, on the default design.
-    progress : callable, optional
-        Called with situations done and their number.
-
-    Returns
-    -------
-    Calibration
-
-    Raises
-    ------
-    UsageError
-        Fewer than 50 replicates: they would tell nothing.
-    """
-    number = replicates or (QUICK_REPLICATES if quick else REPLICATES)
-    if number < 50:
-        raise UsageError(f"There are {number} replicates; error rates need at least 50.")
-    start = time.perf_counter()
-    cells = _quick_cells() if quick else _cells()
-    families = (0.02,) if quick else (0.01, 0.02)
-    rates: list[Rate] = []
-    total = len(cells) + len(families)
-    for index, cell in enumerate(cells):
-        if progress is not None:
-            progress(index, total)
-        rates += _measure(cell, number, random_seed, index)
-    for index, tau in enumerate(families, len(cells)):
-        if progress is not None:
-            progress(index, total)
-        rates += _family(tau, max(50, number // _FAMILY_SHARE), random_seed, index)
-    if progress is not None:
-        progress(total, total)
-    return Calibration(rates, number, random_seed, quick, time.perf_counter() - start)
-
-
-def _cells() -> list[Cell]:
+def all_cells() -> list[Cell]:
+    """Situations of the whole benchmark."""
     every = (*tests.OWN, *tests.NAIVE)
     one_seed = (FOLD_T, "Nadeau-Bengio over folds (scope L2)",
                 "Wilcoxon over cases, one seed", "paired t over cases, one seed")  # fmt: skip
@@ -222,7 +134,8 @@ def _cells() -> list[Cell]:
     return cells
 
 
-def _quick_cells() -> list[Cell]:
+def quick_cells() -> list[Cell]:
+    """What has a band, on the default design."""
     controls = ("Wilcoxon over cases, one seed", "Wilcoxon over case x seed rows")
     cells = [Cell(5, 42, 3, tau, 0.0, 0.0, (TWO_WAY, *controls)) for tau in (0.0, 0.01, 0.02)]
     cells += [Cell(5, 42, 1, tau, 0.0, 0.0, (FOLD_T,)) for tau in (0.0, 0.01, 0.02)]
@@ -239,7 +152,16 @@ def _chunks(
         yield simulate(rng, min(_CHUNK, replicates - first), **design)
 
 
-def _measure(cell: Cell, replicates: int, random_seed: int, index: int) -> list[Rate]:
+def measure_rates(cell: Cell, replicates: int, random_seed: int, index: int) -> list[Rate]:
+    """Run the procedures of a cell on simulated experiments.
+
+    Parameters
+    ----------
+    cell : Cell
+        The situation.
+    replicates, random_seed, index : int
+        Experiments; the random numbers are a function of all three.
+    """
     known = {**tests.OWN, **tests.NAIVE}
     hits: dict[str, int] = dict.fromkeys(cell.procedures, 0)
     covered = equivalent = 0
@@ -252,11 +174,13 @@ def _measure(cell: Cell, replicates: int, random_seed: int, index: int) -> list[
             if name != TWO_WAY:
                 hits[name] += int(known[name](scores).sum())
                 continue
-            for found in tests.two_way_results(scores):
-                hits[name] += found.p_value < tests.ALPHA
-                covered += found.ci_low <= cell.gap <= found.ci_high
-                p = equivalence_p(found.estimate, found.se, found.df, -MARGIN, MARGIN)
-                equivalent += p < tests.ALPHA
+            found = tests.two_way_results(scores)
+            hits[name] += int((tests.p_values(found) < tests.ALPHA).sum())
+            half = special.stdtrit(found.df, 1 - tests.ALPHA / 2) * found.se
+            covered += int((np.abs(found.estimate - cell.gap) <= half).sum())
+            # One-sided, at alpha: two one-sided tests, as the independent implementation had them.
+            within = within_p(found.estimate, found.se, found.df, MARGIN, found.skew) / 2
+            equivalent += int((within < tests.ALPHA).sum())
     quantity = "power" if cell.gap else "false positives"
     rates = []
     for name in cell.procedures:
@@ -289,10 +213,18 @@ def _band(cell: Cell, name: str) -> tuple[float | None, float | None]:
     return None, None
 
 
-def _family(tau: float, replicates: int, random_seed: int, index: int) -> list[Rate]:
-    """Five equal architectures: whether anything at all is found between them."""
+def family_rates(tau: float, replicates: int, random_seed: int, index: int) -> list[Rate]:
+    """Measure whether anything at all is found between five equal architectures.
+
+    Parameters
+    ----------
+    tau : float
+        SD of a fold mean between training runs.
+    replicates, random_seed, index : int
+        As for :func:`measure_rates`.
+    """
     procedures: dict[str, tuple[bool, tests.Procedure]] = {
-        f"{TWO_WAY}, Holm": (True, tests.family_two_way_holm),
+        f"{TWO_WAY}, all jointly, Holm": (True, tests.family_joint_holm),
         f"{FOLD_T}, Holm": (True, tests.family_folds_holm),
         "Wilcoxon over cases, one seed": (False, lambda y: tests.family_wilcoxon(y, None)),
         "Wilcoxon over cases, one seed, Holm": (

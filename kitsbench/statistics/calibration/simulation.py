@@ -17,11 +17,11 @@ from kitsbench.statistics.table.blocks import Array
 GAP_SHIFTS = {0.0: 0.0, 0.02: 0.20108133554458618, 0.05: 0.552191436290741}
 """Latent advantage of the first architecture that gives a gap in mean Dice."""
 
-_MEAN, _MISSED_BELOW = 2.10, -0.9
-_HARD_SHARE, _HARD_SCALE = 0.18, 1.9
-_CASE_MEAN, _CASE_SD = 0.25, 0.75
-_INTERACTION_SD = _NOISE_SD = 0.5
-_DICE_PER_LOGIT = 0.105  # what a unit of the logit moves mean Dice by
+MEAN, MISSED_BELOW = 2.10, -0.9  # of the logit, and what counts as missed
+HARD_SHARE, HARD_SCALE = 0.18, 1.9
+CASE_MEAN, CASE_SD = 0.25, 0.75
+INTERACTION_SD = NOISE_SD = 0.5
+DICE_PER_LOGIT = 0.105  # what a unit of the logit moves mean Dice by
 _TRAINING_FOLDS = 5
 
 
@@ -32,7 +32,7 @@ def simulate(
     folds: int = 5,
     cases: int = 42,
     seeds: int = 3,
-    tau: float = 0.01,
+    tau: float | Sequence[float] = 0.01,
     tau_train: float = 0.0,
     shifts: float | Sequence[float] = 0.0,
 ) -> Array:
@@ -49,8 +49,12 @@ def simulate(
         Source of randomness.
     replicates, architectures, folds, cases, seeds : int
         Experiments, and the size of each; ``cases`` is per fold.
-    tau, tau_train : float
-        SD of a fold mean of Dice between training runs, and between training sets.
+    tau : float or sequence of float
+        SD of a fold mean of Dice between training runs, of all architectures or of each. Where the
+        runs of one scatter more, its mean sinks a little: see
+        :func:`~kitsbench.statistics.calibration.latent.shift_for`.
+    tau_train : float
+        The same between training sets.
     shifts : float or sequence of float
         Latent advantage of the first architecture, or of each; see :data:`GAP_SHIFTS`. Without
         it the architectures are exchangeable: equal in mean, median and rank.
@@ -60,22 +64,23 @@ def simulate(
     ndarray, shape (replicates, architectures, folds, cases, seeds)
     """
     r, k, f, c, s = replicates, architectures, folds, cases, seeds
-    difficulty = rng.normal(_CASE_MEAN, _CASE_SD, (r, 1, f, c, 1))
-    hard = rng.random(difficulty.shape) < _HARD_SHARE
-    difficulty -= hard * rng.exponential(_HARD_SCALE, difficulty.shape)
-    logit = _MEAN + difficulty + _heavy_tailed(rng, (r, k, f, c, 1), _INTERACTION_SD)
-    logit = logit + _heavy_tailed(rng, (r, k, f, c, s), _NOISE_SD)
-    if tau:
-        logit += rng.normal(0, tau / _DICE_PER_LOGIT, (r, k, f, 1, s))
+    difficulty = rng.normal(CASE_MEAN, CASE_SD, (r, 1, f, c, 1))
+    hard = rng.random(difficulty.shape) < HARD_SHARE
+    difficulty -= hard * rng.exponential(HARD_SCALE, difficulty.shape)
+    logit = MEAN + difficulty + _heavy_tailed(rng, (r, k, f, c, 1), INTERACTION_SD)
+    logit = logit + _heavy_tailed(rng, (r, k, f, c, s), NOISE_SD)
+    if np.any(tau):
+        scatter = np.broadcast_to(np.asarray(tau, dtype=float), (k,)) / DICE_PER_LOGIT
+        logit += rng.normal(0, 1, (r, k, f, 1, s)) * scatter[:, None, None, None]
     if tau_train:
-        logit += _training_sets(rng, r, k, f)[:, :, :, None, None] * (tau_train / _DICE_PER_LOGIT)
+        logit += _training_sets(rng, r, k, f)[:, :, :, None, None] * (tau_train / DICE_PER_LOGIT)
     advantage = np.zeros(k)
     if np.ndim(shifts):
         advantage[:] = shifts
     else:
         advantage[0] = shifts
     logit += advantage[:, None, None, None]
-    return np.where(logit > _MISSED_BELOW, expit(logit), 0.0)
+    return np.where(logit > MISSED_BELOW, expit(logit), 0.0)
 
 
 def _heavy_tailed(rng: np.random.Generator, shape: tuple[int, ...], sd: float) -> Array:

@@ -9,21 +9,31 @@ from typing import Any
 import pandas as pd
 
 from kitsbench.errors import UsageError
-from kitsbench.statistics.compare.outcomes import judge, listwise, ranking, warnings_of
+from kitsbench.metrics import Metric
+from kitsbench.statistics.compare.learned import not_learned
+from kitsbench.statistics.compare.outcomes import (
+    advice_on,
+    judge,
+    ranking,
+    warnings_of,
+)
 from kitsbench.statistics.compare.pairs import analyse_pairs, pair_names
 from kitsbench.statistics.compare.secondary import secondary_endpoints
+from kitsbench.statistics.compare.sensitivity import listwise, without_collapsed
 from kitsbench.statistics.compare.strata import Stratum, parse_stratum, stratified
 from kitsbench.statistics.design.power import estimate_components
 from kitsbench.statistics.ranks.demsar import demsar as compare_mean_ranks
 from kitsbench.statistics.ranks.ranking import REPLICATES, rank_stability
 from kitsbench.statistics.ranks.schemes import all_schemes, official_ranking, stability_row
 from kitsbench.statistics.table.blocks import choose_table, score_blocks
+from kitsbench.statistics.table.clusters import clusters_of, column_of_scores
 from kitsbench.statistics.table.endpoints import (
     DEFAULT_ENDPOINT,
     Endpoint,
     margin_of,
     parse_endpoint,
 )
+from kitsbench.statistics.table.runs import check_copies, collapsed_runs
 from kitsbench.statistics.table.scoretable import validate_scores
 from kitsbench.statistics.tests.rule import DEFAULT_RULE, Rule
 
@@ -48,6 +58,14 @@ class Comparison:
         Estimated standard deviations (``case_sd``, ``noise_sd``, ``seed_sd``).
     sensitivity : dict or None
         The comparison without the cases that failed for any architecture; None without failures.
+    collapsed : dict or None
+        Runs that score a fraction of what their siblings do, and the verdicts without them; None
+        where there are none.
+    not_learned : list of str
+        Architectures that score no better than an empty prediction.
+    advice : str or None
+        What to run for a verdict on the pairs that the design leaves without one; None where it
+        leaves none.
     warnings : list of str
         What a reader must know.
     rankings : dict
@@ -73,6 +91,9 @@ class Comparison:
     smallest_detectable_gap: float | None
     components: dict[str, float] | None
     sensitivity: dict[str, Any] | None
+    collapsed: dict[str, Any] | None = None
+    not_learned: list[str] = field(default_factory=list)
+    advice: str | None = None
     secondary: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     rankings: dict[str, Any] = field(default_factory=dict)
@@ -96,6 +117,9 @@ class Comparison:
             "margin": self.margin,
             "components": self.components,
             "sensitivity": self.sensitivity,
+            "collapsed": self.collapsed,
+            "not_learned": self.not_learned,
+            "advice": self.advice,
             "secondary": self.secondary,
             "warnings": self.warnings,
             "rankings": self.rankings,
@@ -119,6 +143,8 @@ def compare(
     demsar: bool = False,
     cases: pd.DataFrame | None = None,
     strata: Sequence[str | Stratum] = (),
+    declared: Mapping[str, Metric] | None = None,
+    cluster: str | None = None,
 ) -> Comparison:
     """Compare all architectures of a score table on one declared endpoint.
 
@@ -146,6 +172,13 @@ def compare(
     strata : sequence of str or Stratum
         Columns of ``cases``, with cuts: ``tumor_volume_ml:10,100``. Declare them before
         the results are seen.
+    declared : mapping of str to Metric, optional
+        What is declared about metrics that kitsbench does not compute, see
+        :func:`kitsbench.metrics.declare`.
+    cluster : str, optional
+        Column of the score table, or of ``cases``, that names the cluster of every case where
+        cases depend on each other: their hospital or scanner. Cases of one cluster are drawn and
+        tested together. By default a column ``patient`` of the score table, if it has one.
 
     Returns
     -------
@@ -158,25 +191,35 @@ def compare(
     DataError
         The table breaks a rule, see :func:`~kitsbench.statistics.validate_scores`.
     """
-    target = parse_endpoint(endpoint)
+    target = parse_endpoint(endpoint, declared)
     margin = margin_of(target, margins)
     if bootstrap < 1:
         raise UsageError(f"The bootstrap has {bootstrap} replicates; it needs at least 1.")
-    declared = [parse_stratum(text) for text in strata]
-    if declared and cases is None:
+    groupings = [parse_stratum(text) for text in strata]
+    if groupings and cases is None:
         raise UsageError(
-            f"The stratum {declared[0].text} was declared, but no table of cases was given."
+            f"The stratum {groupings[0].text} was declared, but no table of cases was given."
         )
-    table = choose_table(validate_scores(scores), target, protocol, dataset)
-    blocks = score_blocks(table, target)
+    column = column_of_scores(cluster, cases)
+    checked = validate_scores(scores, declared=declared, cluster=column)
+    table = choose_table(checked, target, protocol, dataset)
+    grouped = clusters_of(table, cases, cluster)
+    clusters = None if grouped is None else grouped.of_cases(str(table["dataset"].iloc[0]))
+    twins = check_copies(table, target)
+    blocks = score_blocks(table, target, clusters=clusters)
     # Settled here for all that follows: an endpoint or a stratum may hold fewer folds.
     rule = replace(rule, fold_count=rule.folds(int(table["fold"].nunique())))
     names = pair_names(blocks.architectures, rule.baseline)
     tests = analyse_pairs(blocks, names, rule, margin)
     label = str(table["dataset"].iloc[0]) or "these data"
     stability = rank_stability(blocks, bootstrap, random_seed)
-    rows, separated = judge(blocks, tests, rule, margin, label, stability)
-    rest, notes = secondary_endpoints(table, target, rule) if secondary else ([], [])
+    lost = not_learned(blocks, rule)
+    rows, separated = judge(blocks, tests, rule, margin, label, stability, lost)
+    rest: list[dict[str, Any]] = []
+    notes: list[str] = []
+    if secondary:
+        rest, notes = secondary_endpoints(table, target, rule, declared, clusters)
+    collapsed = without_collapsed(blocks, collapsed_runs(blocks), rows, rule, margin, lost)
     components = estimate_components(blocks)
     gaps = [row["smallest_detectable_gap"] for row in rows]
     all_pairs = rule.baseline is None
@@ -190,19 +233,28 @@ def compare(
         alpha=rule.alpha,
         margin=margin,
         pairs=rows,
-        ranking=ranking(blocks, separated, rule, stability),
+        ranking=ranking(blocks, tests, separated, rule, stability),
+        collapsed=collapsed,
+        not_learned=sorted(lost),
+        advice=advice_on(blocks, tests),
         smallest_detectable_gap=_median([gap for gap in gaps if gap is not None]),
         components=None if components is None else dict(components.__dict__),
         sensitivity=listwise(blocks, names, rule),
         secondary=rest,
-        warnings=[*warnings_of(blocks, tests, rule), *notes],
+        warnings=[
+            *warnings_of(blocks, tests, rule, lost),
+            *([collapsed["sentence"]] if collapsed else []),
+            *twins,
+            *([] if grouped is None else grouped.notes),
+            *notes,
+        ],
         rankings={
             **all_schemes(blocks, [row["better"] for row in rows] if all_pairs else None),
-            "bootstrap": stability_row(blocks, stability),
+            "bootstrap": None if stability is None else stability_row(blocks, stability),
         },
         official=official_ranking(table, str(table["protocol"].iloc[0])),
         demsar=compare_mean_ranks(blocks, rule.alpha) if demsar and names else None,
-        strata=stratified(blocks, names, cases, declared, rule) if cases is not None else [],
+        strata=stratified(blocks, names, cases, groupings, rule) if cases is not None else [],
     )
 
 

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, mean_rows, number
+import numpy as np
+from numpy.typing import NDArray
+
+from kitsbench.statistics.compare.pairs import PairTest, number
 from kitsbench.statistics.compare.verdicts import (
     FAILURES_TO_WARN,
     FAILURES_WITHOUT_VERDICT,
     Finding,
     Verdict,
     decide,
-    nothing_learned,
     sentence,
 )
-from kitsbench.statistics.design.power import POWER, smallest_detectable_gap
-from kitsbench.statistics.ranks.ranking import Stability, percentile_interval, rank, rank_groups
+from kitsbench.statistics.design.power import POWER, detectable_gaps
+from kitsbench.statistics.design.scope import advice
+from kitsbench.statistics.ranks.ranking import (
+    MOST_LETTERED,
+    Stability,
+    percentile_interval,
+    rank,
+    rank_groups,
+    rank_intervals,
+)
 from kitsbench.statistics.table.blocks import ScoreBlocks
 from kitsbench.statistics.tests.effects import effect_sizes
 from kitsbench.statistics.tests.families import adjust
 from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST, best_test
 from kitsbench.statistics.tests.rule import Rule
+from kitsbench.statistics.tests.statements import simultaneous, state
 
 FEW_CASES = 50
+_CHUNK = 1000
+MOST_WALSH_PAIRS = 500
+"""Pairs (32 architectures) up to which the Hodges-Lehmann estimate of each is made."""
 SEEDS_FOR_A_BOOTSTRAP = 3  # with fewer runs to draw from, percentile intervals are too short
 
 
@@ -33,7 +48,8 @@ def judge(
     rule: Rule,
     margin: float | None,
     dataset: str,
-    stability: Stability,
+    stability: Stability | None,
+    lost: dict[str, float],
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Adjust the families of p-values and say the verdict on each pair.
 
@@ -49,61 +65,105 @@ def judge(
         Margin of equivalence.
     dataset : str
         Name for the sentences.
-    stability : Stability
+    stability : Stability or None
         Bootstrap of the means, for the intervals that check those of the tests.
+    lost : dict
+        Means of the architectures that have not learned the endpoint.
 
     Returns
     -------
     rows : list of dict
         One per pair.
     separated : list of (str, str)
-        The pairs between which a difference was found.
+        The better and the worse of each pair between which a difference was found.
     """
-    differences = adjust([test.result.p_value for test in tests], rule.correction)
-    equivalences = adjust([test.p_equivalence for test in tests], rule.correction)
+    # What cannot give a verdict is no member of the family: it would only make the rest stricter.
+    settles = np.array([test.settles for test in tests], dtype=bool)
+    together = int(settles.sum())
+    nan = np.full(len(tests), np.nan)
+
+    def family(values: list[float]) -> np.ndarray:
+        return np.where(settles, np.array(values, dtype=float), nan)
+
+    stated = state(
+        family([t.result.p_value for t in tests]),
+        family([t.p_exceeds for t in tests]),
+        family([t.p_within for t in tests]),
+        rule.alpha,
+        rule.correction,
+    )
     resampled = adjust([test.p_nadeau_bengio for test in tests], rule.correction)
+    gaps = detectable_gaps([t.result.se for t in tests], [t.result.df for t in tests], rule.alpha)
+    bounds = _simultaneous(tests, settles, rule, stated.differs < rule.alpha)
+    redrawn = _bootstrapped(blocks, tests, stability, rule.alpha)
     rates = {name: blocks.failure_rate(name) for name in blocks.architectures}
     rows, separated = [], []
-    columns = (tests, differences, equivalences, resampled)
-    for test, p_adjusted, p_equivalence, p_resampled in zip(*columns, strict=True):
-        failures = {
-            name: rates[name] for name in (test.a, test.b) if rates[name] > FAILURES_WITHOUT_VERDICT
-        }
+    for index, test in enumerate(tests):
         finding = Finding(
             a=test.a,
             b=test.b,
             endpoint=blocks.endpoint,
             result=test.result,
-            p_adjusted=float(p_adjusted),
-            p_equivalence=float(p_equivalence),
+            settles=test.settles,
+            low=bounds[index][0],
+            high=bounds[index][1],
+            pairs=together,
+            p_adjusted=float(stated.differs[index]),
+            p_exceeds=float(stated.exceeds[index]),
+            p_within=float(stated.within[index]),
             p_nadeau_bengio=test.p_nadeau_bengio,
             margin=margin,
-            gap=smallest_detectable_gap(test.result.se, test.result.df, rule.alpha),
+            gap=float(gaps[index]),
             alpha=rule.alpha,
             power=POWER,
             dataset=dataset,
-            failures=failures,
+            failures={
+                name: rates[name]
+                for name in (test.a, test.b)
+                if rates[name] > FAILURES_WITHOUT_VERDICT
+            },
+            not_learned={name: lost[name] for name in (test.a, test.b) if name in lost},
         )
         verdict, better = decide(finding)
         if better is not None:
-            separated.append((test.a, test.b))
+            separated.append((better, test.b if better == test.a else test.a))
         row = _pair_row(blocks, test, finding, verdict, better)
-        row |= _training_sets(blocks, finding, better, float(p_resampled))
-        rows.append(row | _redrawn(blocks, test, stability, rule.alpha))
+        row |= _training_sets(blocks, finding, better, float(resampled[index]))
+        rows.append(row | _checks(test, redrawn[index]))
     return rows, separated
+
+
+def _simultaneous(
+    tests: Sequence[PairTest], settles: np.ndarray, rule: Rule, found: np.ndarray
+) -> list[tuple[float, float]]:
+    """Intervals of all pairs that hold together; of each alone outside the family."""
+    results = [test.result for test in tests]
+    estimate, se, df = (
+        np.array([getattr(result, name) for result in results], dtype=float)
+        for name in ("estimate", "se", "df")
+    )
+    apart = found & ~np.array([result.contradicted for result in results], dtype=bool)
+    low, high = simultaneous(estimate, se, df, rule.alpha, max(int(settles.sum()), 1), apart)
+    member = settles & np.isfinite(se) & (se != 0)
+    return [
+        (float(low[i]), float(high[i])) if member[i] else (result.ci_low, result.ci_high)
+        for i, result in enumerate(results)
+    ]
 
 
 def _pair_row(
     blocks: ScoreBlocks, test: PairTest, finding: Finding, verdict: Verdict, better: str | None
 ) -> dict[str, Any]:
     effects = effect_sizes(
-        blocks.values[finding.a], blocks.values[finding.b], blocks.endpoint.higher_is_better
-    )
+        blocks.of(test.a, test.folds), blocks.of(test.b, test.folds),
+        blocks.endpoint.higher_is_better,
+        walsh=finding.pairs <= MOST_WALSH_PAIRS,
+    )  # fmt: skip
     return {
         **test.numbers(blocks.endpoint),
         "p_value": number(test.result.p_value),
         "p_adjusted": number(finding.p_adjusted),
-        "p_equivalence": number(finding.p_equivalence),
+        "p_equivalence": number(finding.p_within),
         "p_nadeau_bengio": number(finding.p_nadeau_bengio),
         "win": effects.win,
         "tie": effects.tie,
@@ -114,6 +174,9 @@ def _pair_row(
         "sentence": sentence(finding, verdict, better),
         "scope": test.result.scope,
         "test": test.result.test,
+        "ci_simultaneous_low": number(finding.low),
+        "ci_simultaneous_high": number(finding.high),
+        "p_exceeds_margin": number(finding.p_exceeds),
         "hodges_lehmann": number(effects.hodges_lehmann),
         "dz": number(effects.dz),
         "probability_better": number(effects.probability_better),
@@ -125,7 +188,7 @@ def _training_sets(
     blocks: ScoreBlocks, finding: Finding, better: str | None, p_adjusted: float
 ) -> dict[str, Any]:
     """Scope L2: whether a finding also holds for other training sets; None where it is none."""
-    settled = better is not None and len(blocks.folds) >= FOLDS_FOR_A_FOLD_TEST
+    settled = better is not None and finding.result.n_folds >= FOLDS_FOR_A_FOLD_TEST
     settled = settled and finding.result.scope == "L1" and math.isfinite(p_adjusted)
     return {
         "p_nadeau_bengio_adjusted": number(p_adjusted),
@@ -133,18 +196,34 @@ def _training_sets(
     }
 
 
-def _redrawn(
-    blocks: ScoreBlocks, test: PairTest, stability: Stability, alpha: float
-) -> dict[str, Any]:
+def _bootstrapped(
+    blocks: ScoreBlocks, tests: Sequence[PairTest], stability: Stability | None, alpha: float
+) -> NDArray[np.float64]:
+    """Percentile intervals of the bootstrap, shape (pairs, 2); NaN where there is none."""
+    bounds = np.full((len(tests), 2), np.nan)
+    if stability is None:
+        return bounds
+    place = {name: index for index, name in enumerate(blocks.architectures)}
+    drawn = [
+        index
+        for index, test in enumerate(tests)
+        if test.result.n_seeds >= SEEDS_FOR_A_BOOTSTRAP and test.folds == blocks.folds
+    ]
+    for start in range(0, len(drawn), _CHUNK):
+        part = drawn[start : start + _CHUNK]
+        a, b = ([place[getattr(tests[i], side)] for i in part] for side in ("a", "b"))
+        bounds[part] = np.stack(
+            percentile_interval(stability.means[:, a] - stability.means[:, b], alpha), axis=-1
+        )
+    return bounds
+
+
+def _checks(test: PairTest, bounds: NDArray[np.float64]) -> dict[str, Any]:
     """Cross-checks: percentile interval of the two-level bootstrap, and posterior probabilities."""
-    low = high = None
-    if test.result.n_seeds >= SEEDS_FOR_A_BOOTSTRAP:
-        a, b = (blocks.architectures.index(name) for name in (test.a, test.b))
-        low, high = percentile_interval(stability.means[:, a] - stability.means[:, b], alpha)
     posterior = test.posterior
     return {
-        "ci_bootstrap_low": low,
-        "ci_bootstrap_high": high,
+        "ci_bootstrap_low": number(float(bounds[0])),
+        "ci_bootstrap_high": number(float(bounds[1])),
         "posterior_a_better": None if posterior is None else posterior.first_better,
         "posterior_equivalent": None if posterior is None else posterior.equivalent,
         "posterior_b_better": None if posterior is None else posterior.second_better,
@@ -153,9 +232,10 @@ def _redrawn(
 
 def ranking(
     blocks: ScoreBlocks,
+    tests: Sequence[PairTest],
     separated: list[tuple[str, str]],
     rule: Rule,
-    stability: Stability,
+    stability: Stability | None,
 ) -> list[dict[str, Any]]:
     """Rank architectures by their mean, best first, with rank intervals and groups.
 
@@ -163,32 +243,48 @@ def ranking(
     ----------
     blocks : ScoreBlocks
         Scores of the endpoint.
+    tests : sequence of PairTest
+        All pairs that were tested.
     separated : list of (str, str)
-        Pairs between which a difference was found.
+        The better and the worse of each pair between which a difference was found.
     rule : Rule
-        Of the intervals. With a baseline there are no groups: most pairs were not tested.
-    stability : Stability
-        Bootstrap of the ranks.
+        Its baseline: with one, not all pairs were tested and there are no groups.
+    stability : Stability or None
+        Of the ranking when cases and runs are drawn again; None where they cannot be.
+
+    Returns
+    -------
+    list of dict
+        What does not hold for the design is None: rank intervals and groups of an architecture
+        without a pair that could be settled, and P(first) unless all could be.
     """
-    means = list(blocks.means.values())
-    ranks = rank(means, blocks.endpoint.higher_is_better)
-    order = sorted(range(len(means)), key=lambda i: (ranks[i], blocks.architectures[i]))
-    groups: dict[str, str] = {}
-    if rule.baseline is None:
-        groups = rank_groups([blocks.architectures[i] for i in order], separated)
+    means, names = blocks.means, blocks.architectures
+    found = rank([means[name] for name in names], blocks.endpoint.higher_is_better)
+    ranks = {name: int(place) for name, place in zip(names, found, strict=True)}
+    order = sorted(names, key=lambda name: (ranks[name], name))
+    settled = {name for test in tests if test.settles for name in (test.a, test.b)}
+    all_pairs = rule.baseline is None
+    groups = rank_groups(order, separated) if all_pairs and settled else {}
+    places = rank_intervals(order, separated)
+    everywhere = all_pairs and bool(tests) and all(test.result.scope == "L1" for test in tests)
     rows = []
-    for i in order:
-        name = blocks.architectures[i]
+    for name in order:
         interval = best_test(blocks.values[name], None, rule.alpha, rule.conservative)
+        low, high = places[name] if all_pairs and name in settled else (None, None)
+        if len(order) == 1:
+            low = high = 1
+        first = None
+        if stability is not None and everywhere:
+            first = float(stability.p_first[names.index(name)])
         rows.append(
             {
                 "architecture": name,
-                "mean": means[i],
-                "rank": int(ranks[i]),
-                "rank_low": int(stability.rank_low[i]),
-                "rank_high": int(stability.rank_high[i]),
-                "p_first": float(stability.p_first[i]),
-                "group": groups.get(name),
+                "mean": means[name],
+                "rank": ranks[name],
+                "rank_low": low,
+                "rank_high": high,
+                "p_first": first,
+                "group": groups.get(name) if name in settled else None,
                 "ci_low": number(interval.ci_low),
                 "ci_high": number(interval.ci_high),
                 "failure_rate": blocks.failure_rate(name),
@@ -197,41 +293,9 @@ def ranking(
     return rows
 
 
-def listwise(
-    blocks: ScoreBlocks, names: list[tuple[str, str]], rule: Rule
-) -> dict[str, Any] | None:
-    """Compare again without the cases that failed for any architecture.
-
-    Parameters
-    ----------
-    blocks : ScoreBlocks
-        Scores of the endpoint.
-    names : list of (str, str)
-        Pairs.
-    rule : Rule
-        How pairs are tested.
-
-    Returns
-    -------
-    dict or None
-        None where nothing failed.
-    """
-    if not any(blocks.failure_rate(name) for name in blocks.architectures):
-        return None
-    kept = blocks.without_failures()
-    what = "listwise: without the cases that failed for any architecture"
-    if kept is None:
-        return {"rule": what, "n_cases": 0, "means": [], "pairs": []}
-    tests = analyse_pairs(kept, names, rule)
-    return {
-        "rule": what,
-        "n_cases": kept.n_cases,
-        "means": mean_rows(kept),
-        "pairs": [test.brief() for test in tests],
-    }
-
-
-def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], rule: Rule) -> list[str]:
+def warnings_of(
+    blocks: ScoreBlocks, tests: list[PairTest], rule: Rule, lost: dict[str, float]
+) -> list[str]:
     """Say what a reader must know before believing the tables.
 
     Parameters
@@ -242,6 +306,8 @@ def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], rule: Rule) -> list[
         The pairs that were tested.
     rule : Rule
         Its ``test`` is what was asked for.
+    lost : dict
+        Architectures that have not learned the endpoint.
     """
     notes = list(blocks.notes)
     if not tests:
@@ -269,16 +335,24 @@ def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], rule: Rule) -> list[
             "L0): between equal architectures it finds differences far more often than alpha "
             "says, because all cases of a fold share one network."
         )
-    elif blocks.n_cases > 1 and any(test.result.scope == "L0" for test in tests):
+    elif any(not test.settles for test in tests):
+        notes.append(_unsettled(blocks, tests))
+    if len(blocks.architectures) > MOST_LETTERED:
         notes.append(
-            "Without a second seed or four folds the tests speak of these trained models only "
-            "(scope L0); rank intervals vary the cases alone. Run at least two seeds."
+            f"With more than {MOST_LETTERED} architectures there are no letters for groups; the "
+            "rank intervals say the same."
         )
-    if nothing_learned(blocks.endpoint.metric, blocks.means.values()):
+    if lost and len(lost) == len(blocks.architectures):
         notes.append(
-            f"No architecture has learned the region: every mean {blocks.endpoint.name} is below "
-            f"{blocks.endpoint.facts.learned_from:g}. That they are alike says nothing about them; "
-            "train longer."
+            f"No architecture has learned the region: no mean {blocks.endpoint.name} is above that "
+            "of an empty prediction by more than chance. That they are alike says nothing about "
+            "them; train longer."
+        )
+    elif lost:
+        notes.append(
+            f"{len(blocks.architectures) - len(lost)} of {len(blocks.architectures)} architectures "
+            f"have learned {blocks.endpoint.name}; no better than an empty prediction: "
+            f"{', '.join(sorted(lost))}."
         )
     values = [block for name in blocks.architectures for block in blocks.values[name]]
     if all((block == values[0].flat[0]).all() for block in values):
@@ -287,3 +361,28 @@ def warnings_of(blocks: ScoreBlocks, tests: list[PairTest], rule: Rule) -> list[
             "cannot tell architectures apart."
         )
     return notes
+
+
+def advice_on(blocks: ScoreBlocks, tests: list[PairTest]) -> str | None:
+    """Say what to run for a verdict on the pairs that have none; None where all have one."""
+    open_ones = [test.result for test in tests if not test.settles]
+    if not open_ones:
+        return None
+    # What the least complete pair needs is enough for all.
+    least = min(open_ones, key=lambda result: (result.n_folds, result.n_seeds))
+    return advice(least.n_folds, least.n_seeds, blocks.clusters is not None)
+
+
+def _unsettled(blocks: ScoreBlocks, tests: list[PairTest]) -> str:
+    """Say that pairs get no verdict, and what to add."""
+    open_ones = [test.result for test in tests if not test.settles]
+    settled = len(tests) - len(open_ones)
+    what = f"{settled} pair{'s' * (settled != 1)}" if settled else "No pair"
+    least = min(open_ones, key=lambda result: (result.n_folds, result.n_seeds))
+    runs = f"{least.n_folds} fold{'s' * (least.n_folds != 1)} x {least.n_seeds} "
+    runs += f"seed{'s' * (least.n_seeds != 1)}"
+    return (
+        f"{what} of {len(tests)} can get a verdict on the architectures: {runs} cannot tell them "
+        "from the luck of training. Without a verdict, intervals and p-values are of each pair by "
+        f"itself and speak of these trained models only (scope L0). {advice_on(blocks, tests)}"
+    )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from kitsbench.errors import DataError
+from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, number, pair_names
 from kitsbench.statistics.compare.verdicts import difference, unit_after
 from kitsbench.statistics.table.blocks import score_blocks
-from kitsbench.statistics.table.endpoints import Endpoint
+from kitsbench.statistics.table.endpoints import Endpoint, undeclared_metrics
 from kitsbench.statistics.table.policy import truth_holds_region
 from kitsbench.statistics.tests.families import adjust
 from kitsbench.statistics.tests.rule import Rule
@@ -20,7 +22,11 @@ LABEL = "secondary/exploratory"
 
 
 def secondary_endpoints(
-    table: pd.DataFrame, primary: Endpoint, rule: Rule
+    table: pd.DataFrame,
+    primary: Endpoint,
+    rule: Rule,
+    declared: Mapping[str, Metric] | None = None,
+    clusters: Mapping[str, str] | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Test every other region and metric; one Benjamini-Hochberg family over all of them.
 
@@ -32,6 +38,10 @@ def secondary_endpoints(
         Left out.
     rule : Rule
         How pairs are tested; its correction is that of the primary endpoint, and not used.
+    declared : mapping of str to Metric, optional
+        What is declared about metrics that kitsbench does not compute; others are left out.
+    clusters : mapping of str to str, optional
+        The cluster of every case.
 
     Returns
     -------
@@ -42,15 +52,15 @@ def secondary_endpoints(
         Endpoints that could not be analysed, and why.
     """
     tests: list[tuple[Endpoint, PairTest]] = []
-    notes: list[str] = []
+    unknown, notes = undeclared_metrics(table["metric"].unique(), declared)
     for region, rows in table.groupby("region", sort=True):
         positive = truth_holds_region(rows)
         for metric in sorted(rows["metric"].unique()):
-            endpoint = Endpoint(str(region), str(metric))
-            if endpoint == primary:
+            endpoint = Endpoint(str(region), str(metric), (declared or {}).get(str(metric)))
+            if endpoint == primary or metric in unknown:
                 continue
             try:
-                blocks = score_blocks(rows, endpoint, positive)
+                blocks = score_blocks(rows, endpoint, positive, clusters)
             except DataError as error:
                 notes.append(f"Secondary endpoint left out. {error}")
                 continue

@@ -19,7 +19,7 @@ import pandas as pd
 from kitsbench.errors import DataError, UsageError
 from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs, mean_rows, number
 from kitsbench.statistics.table.blocks import ScoreBlocks
-from kitsbench.statistics.table.scoretable import MISSING, as_text, read_text_table
+from kitsbench.statistics.table.files import MISSING, as_text, read_text_table
 from kitsbench.statistics.tests.families import adjust
 from kitsbench.statistics.tests.rule import Rule
 
@@ -207,14 +207,17 @@ def stratified(
         One per group: ``stratum``, ``level``, ``n_cases``, ``means`` and ``pairs``, each with
         ``p_adjusted`` over all groups and pairs.
     """
-    names = [case for fold in blocks.cases for case in fold]
+    names = [case for fold in blocks.cases.values() for case in fold]
     rows: list[dict[str, Any]] = []
     tests: list[PairTest] = []
     for stratum in strata:
         groups, order = levels(cases, names, stratum)
         for level in order:
-            part = blocks.subset([groups[list(fold)].eq(level).to_numpy() for fold in blocks.cases])
-            assert part is not None  # only groups that occur are named
+            part = blocks.subset(
+                {f: groups[list(mine)].eq(level).to_numpy() for f, mine in blocks.cases.items()}
+            )
+            if part is None:  # it has cases in folds that not all share
+                continue
             found = analyse_pairs(part, pairs, rule)
             rows.append(
                 {

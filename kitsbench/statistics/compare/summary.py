@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from kitsbench.metrics import FAILED
+from kitsbench.metrics import FAILED, Metric
 from kitsbench.statistics.table.blocks import Array
-from kitsbench.statistics.table.endpoints import Endpoint
-from kitsbench.statistics.table.policy import analysis_set, penalised, truth_holds_region
+from kitsbench.statistics.table.endpoints import Endpoint, parse_endpoint, undeclared_metrics
+from kitsbench.statistics.table.policy import (
+    analysis_set,
+    defined_rows,
+    penalised,
+    truth_holds_region,
+)
 from kitsbench.statistics.table.scoretable import validate_scores
 from kitsbench.statistics.tests.folds_and_cases import best_test
 
@@ -43,8 +49,16 @@ COLUMNS = (
 )
 
 
-def summarise(scores: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
+def summarise(
+    scores: pd.DataFrame,
+    alpha: float = 0.05,
+    *,
+    declared: Mapping[str, Metric] | None = None,
+) -> pd.DataFrame:
     """Summarise a score table per architecture, region and metric.
+
+    A metric that is neither known nor declared is left out of a region where a prediction has no
+    value of it: nobody has said what that costs, and a mean without it would be too good.
 
     Parameters
     ----------
@@ -52,6 +66,8 @@ def summarise(scores: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
         Long score table, see :func:`~kitsbench.statistics.validate_scores`.
     alpha : float
         1 minus the level of the intervals.
+    declared : mapping of str to Metric, optional
+        What was declared about metrics that kitsbench does not compute, by their names.
 
     Returns
     -------
@@ -82,14 +98,17 @@ def summarise(scores: pd.DataFrame, alpha: float = 0.05) -> pd.DataFrame:
     DataError
         The table breaks a rule.
     """
-    table = validate_scores(scores)
+    table = validate_scores(scores, declared=declared)
+    unknown, _ = undeclared_metrics(table["metric"].unique(), declared)
     records: list[dict[str, Any]] = []
     for (dataset, protocol, region), rows in table.groupby(
         ["dataset", "protocol", "region"], sort=False
     ):
         positive = truth_holds_region(rows)
         for metric, scored in rows.groupby("metric", sort=False):
-            endpoint = Endpoint(str(region), str(metric))
+            if metric in unknown and defined_rows(scored)["value"].isna().any():
+                continue
+            endpoint = parse_endpoint((str(region), str(metric)), declared)
             filled, _ = penalised(scored, endpoint, positive)
             crashed = set(filled.loc[filled["status"].isin(FAILED), "case"])
             for name, mine in filled.groupby("architecture", sort=False):

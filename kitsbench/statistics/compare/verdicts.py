@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from kitsbench.metrics import find
+import numpy as np
+
 from kitsbench.statistics.table.endpoints import Endpoint
+from kitsbench.statistics.tests.statements import Statements
 from kitsbench.statistics.tests.twoway import TestResult
 
-Verdict = Literal["better_relevant", "better", "better_negligible", "equivalent", "inconclusive"]
+Verdict = Literal[
+    "better_relevant", "better", "better_negligible", "equivalent", "inconclusive", "not_learned"
+]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 FAILURES_TO_WARN = 0.02
 FAILURES_WITHOUT_VERDICT = 0.10
-
-
-def nothing_learned(metric: str, means: Iterable[float]) -> bool:
-    """Whether the means of all architectures say that none has learned to find the region."""
-    least = find(metric).learned_from
-    return least is not None and all(mean < least for mean in means)
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,15 @@ class Finding:
         Region and metric.
     result : TestResult
         The test of the pair.
-    p_adjusted, p_equivalence : float
-        Adjusted p-values of the difference and of equivalence; NaN where there is none.
+    settles : bool
+        Whether the test may give a verdict in this design.
+    low, high : float
+        Simultaneous interval: those of all pairs hold together.
+    pairs : int
+        How many are judged together.
+    p_adjusted, p_exceeds, p_within : float
+        Adjusted p-values that there is a difference, that it exceeds the margin, and that it lies
+        within it; NaN where there is none.
     p_nadeau_bengio : float
         Sensitivity to the training set; NaN where not defined.
     margin : float or None
@@ -49,14 +53,21 @@ class Finding:
         Name for the sentence.
     failures : dict
         By architecture the fraction of failed predictions, where it exceeds 10 %.
+    not_learned : dict
+        By architecture its mean, where it has not learned the endpoint.
     """
 
     a: str
     b: str
     endpoint: Endpoint
     result: TestResult
+    settles: bool
+    low: float
+    high: float
+    pairs: int
     p_adjusted: float
-    p_equivalence: float
+    p_exceeds: float
+    p_within: float
     p_nadeau_bengio: float
     margin: float | None
     gap: float
@@ -64,6 +75,7 @@ class Finding:
     power: float
     dataset: str
     failures: dict[str, float]
+    not_learned: dict[str, float]
 
 
 def decide(finding: Finding) -> tuple[Verdict, str | None]:
@@ -77,28 +89,30 @@ def decide(finding: Finding) -> tuple[Verdict, str | None]:
     Returns
     -------
     verdict : str
-        One of :data:`VERDICTS`. ``inconclusive`` as well where too many predictions failed, and
-        where ranks and means point to different architectures.
+        One of :data:`VERDICTS`. ``not_learned`` where one of the two, or both, learned nothing;
+        ``inconclusive`` also where too many predictions failed, where ranks and means point to
+        different architectures, and where the design allows no verdict.
     better : str or None
         The architecture that is better, if one is.
     """
     if finding.failures:
         return "inconclusive", None
     result = finding.result
-    significant = finding.p_adjusted < finding.alpha and not result.contradicted
-    equivalent = finding.margin is not None and finding.p_equivalence < finding.alpha
-    if not significant:
+    stated = Statements(*map(np.array, (finding.p_adjusted, finding.p_exceeds, finding.p_within)))
+    differs, exceeds, within = (bool(made) for made in stated.made(finding.alpha))
+    better = None
+    if finding.settles and differs and not result.contradicted:
+        a_is_better = (result.estimate > 0) == finding.endpoint.higher_is_better
+        better = finding.a if a_is_better else finding.b
+    if finding.not_learned:
+        # That two networks which learned nothing differ a little is nobody's merit.
+        return "not_learned", None if len(finding.not_learned) == 2 else better
+    equivalent = finding.settles and within
+    if better is None:
         return ("equivalent" if equivalent else "inconclusive"), None
-    a_is_better = (result.estimate > 0) == finding.endpoint.higher_is_better
-    better = finding.a if a_is_better else finding.b
     if equivalent:
         return "better_negligible", better
-    # The interval of a test on ranks is that of the mean, and may hold 0 all the same.
-    apart = result.ci_low > 0 or result.ci_high < 0
-    nearest = min(abs(result.ci_low), abs(result.ci_high)) if apart else 0.0
-    if finding.margin is not None and nearest > finding.margin:
-        return "better_relevant", better
-    return "better", better
+    return ("better_relevant" if exceeds else "better"), better
 
 
 def sentence(finding: Finding, verdict: Verdict, better: str | None) -> str:
@@ -113,7 +127,7 @@ def sentence(finding: Finding, verdict: Verdict, better: str | None) -> str:
     """
     scoped = finding.result.scope == "L1"
     text = _claim(finding, verdict, better) if scoped else _models(finding, verdict, better)
-    return f"{text} {_scope(finding)}." if scoped else text
+    return f"{text} {_scope(finding, verdict)}." if scoped else text
 
 
 def format_score(value: float, endpoint: Endpoint, signed: bool = False) -> str:
@@ -141,35 +155,70 @@ def unit_after(endpoint: Endpoint) -> str:
 
 def difference(a: str, b: str, endpoint: Endpoint, result: TestResult) -> str:
     """Say a difference without judging it: ``a minus b is +0.010 [-0.005, 0.025]``."""
+    return _difference(a, b, endpoint, result, result.ci_low, result.ci_high)
+
+
+def _difference(
+    a: str, b: str, endpoint: Endpoint, result: TestResult, low: float, high: float
+) -> str:
     text = f"{a} minus {b} is {format_score(result.estimate, endpoint, signed=True)}"
     if math.isfinite(result.se):
-        low, high = (format_score(bound, endpoint) for bound in (result.ci_low, result.ci_high))
-        text += f" [{low}, {high}]"
+        text += f" [{format_score(low, endpoint)}, {format_score(high, endpoint)}]"
     return text
 
 
 def _claim(finding: Finding, verdict: Verdict, better: str | None) -> str:
     margin = "" if finding.margin is None else f"{finding.margin:g}{unit_after(finding.endpoint)}"
+    if verdict == "not_learned":
+        return _not_learned(finding, better)
     if better is not None:
-        other = finding.b if better == finding.a else finding.a
-        word = "higher" if finding.endpoint.higher_is_better else "lower"
-        head = f"{better} scores {word} than {other}"
-        size = f"by {_size(finding)}"
+        head = _head(finding, better)
         if verdict == "better_relevant":
-            return f"{head} {size}; the difference exceeds the margin {margin}"
+            return f"{head} by {_size(finding)}; the difference exceeds the margin {margin}"
         if verdict == "better_negligible":
-            return f"{head}, but the difference is below the margin {margin} (negligible)"
+            return (
+                f"{head} by {_size(finding)}, but the difference is below the margin {margin} "
+                "(negligible)"
+            )
         if finding.margin is None:
-            return f"{head} {size}"
-        return f"{head} {size}; whether it exceeds {margin} is not settled"
+            return f"{head} by {_size(finding)}"
+        return f"{head} by {_size(finding)}; whether it exceeds {margin} is not settled"
     if verdict == "equivalent":
-        return f"{finding.a} and {finding.b} are equivalent within ±{margin} under this protocol"
+        return (
+            f"{finding.a} and {finding.b} are equivalent within ±{margin} under this protocol: "
+            f"{_interval(finding)}"
+        )
     return _inconclusive(finding)
+
+
+def _head(finding: Finding, better: str) -> str:
+    other = finding.b if better == finding.a else finding.a
+    word = "higher" if finding.endpoint.higher_is_better else "lower"
+    return f"{better} scores {word} than {other}"
+
+
+def _not_learned(finding: Finding, better: str | None) -> str:
+    endpoint = finding.endpoint
+    means = {name: format_score(mean, endpoint) for name, mean in finding.not_learned.items()}
+    what = f"{endpoint.region} {endpoint.metric}"
+    if len(means) == 2:
+        return (
+            f"Neither {finding.a} nor {finding.b} has learned {what} (means {means[finding.a]}, "
+            f"{means[finding.b]}; no better than an empty prediction): that they are alike, or "
+            "not, says nothing about them"
+        )
+    name, mean = next(iter(means.items()))
+    text = f"{name} has not learned {what} (mean {mean}, no better than an empty prediction)"
+    if better is None:
+        return f"{text}: {_interval(finding)}"
+    return f"{text}; {_head(finding, better)} by {_size(finding)}"
 
 
 def _models(finding: Finding, verdict: Verdict, better: str | None) -> str:
     """Scope L0: of the trained models alone."""
-    end = "on these cases (scope L0); nothing can be said about the architectures."
+    end = "on these cases (scope L0); nothing can be said about the architectures"
+    if verdict == "not_learned":
+        return f"{_not_learned(finding, better)}, {end}."
     if better is not None:
         other = finding.b if better == finding.a else finding.a
         word = "higher" if finding.endpoint.higher_is_better else "lower"
@@ -177,19 +226,30 @@ def _models(finding: Finding, verdict: Verdict, better: str | None) -> str:
         remark = f", {than} the margin {finding.margin:g}," if than else ""
         return (
             f"The trained model {better} scored {_size(finding)} {word} than the trained model "
-            f"{other}{remark} {end}"
+            f"{other}{remark} (adjusted {_p(finding.p_adjusted)}) {end}."
         )
     if verdict == "equivalent":
         return (
             f"The trained models {finding.a} and {finding.b} are equivalent within "
-            f"±{finding.margin:g}{unit_after(finding.endpoint)} {end}"
+            f"±{finding.margin:g}{unit_after(finding.endpoint)} (adjusted {_p(finding.p_within)}) "
+            f"{end}."
         )
-    return f"{_inconclusive(finding)}; this is about the trained models {end}"
+    result = finding.result
+    if not finding.settles and not finding.failures and (result.ci_low > 0 or result.ci_high < 0):
+        # What the two networks did is a fact, and no verdict.
+        a_is_better = (result.estimate > 0) == finding.endpoint.higher_is_better
+        ends = (finding.a, finding.b) if a_is_better else (finding.b, finding.a)
+        word = "higher" if finding.endpoint.higher_is_better else "lower"
+        return (
+            f"The trained model {ends[0]} scored {_size(finding)} {word} than the trained model "
+            f"{ends[1]} {end}."
+        )
+    return f"{_inconclusive(finding)}; this is about the trained models {end}."
 
 
 def _inconclusive(finding: Finding) -> str:
     result = finding.result
-    found = difference(finding.a, finding.b, finding.endpoint, result)
+    found = _interval(finding)
     if finding.failures:
         rates = " and ".join(
             f"{100 * rate:.0f} % of {name}" for name, rate in finding.failures.items()
@@ -205,12 +265,7 @@ def _inconclusive(finding: Finding) -> str:
     else:
         head = f"Inconclusive: {found}"
         if result.contradicted and finding.p_adjusted < finding.alpha:
-            head += (
-                f", while the ranks of the cases point the other way (p {_p(finding.p_adjusted)})"
-            )
-        elif result.p_value < finding.alpha:
-            # The interval is that of this pair alone; the family decides.
-            head += f", but p {_p(finding.p_adjusted)} over all pairs"
+            head += f", while the ranks of the cases point the other way ({_p(finding.p_adjusted)})"
     if not math.isfinite(finding.gap):
         return head
     return (
@@ -219,32 +274,50 @@ def _inconclusive(finding: Finding) -> str:
     )
 
 
-def _scope(finding: Finding) -> str:
+def _interval(finding: Finding) -> str:
+    return _difference(
+        finding.a, finding.b, finding.endpoint, finding.result, finding.low, finding.high
+    )
+
+
+def _scope(finding: Finding, verdict: Verdict) -> str:
     result = finding.result
     folds = f"{result.n_folds} fold{'s' * (result.n_folds != 1)}"
     seeds = f"{result.n_seeds} seed{'s' * (result.n_seeds != 1)}"
     resampled = (
-        f"Nadeau-Bengio p {_p(finding.p_nadeau_bengio)}"
+        f"Nadeau-Bengio {_p(finding.p_nadeau_bengio)}"
         if math.isfinite(finding.p_nadeau_bengio)
         else "Nadeau-Bengio p not defined"
     )
     return (
         f"(scope L1: over cases and training seeds of {finding.dataset}; {folds}, {seeds}; "
-        f"{resampled})"
+        f"{_evidence(finding, verdict)}{resampled})"
     )
+
+
+def _evidence(finding: Finding, verdict: Verdict) -> str:
+    """The adjusted p-value of every hypothesis that the sentence states."""
+    if not math.isfinite(finding.p_adjusted):
+        return ""
+    text = f"adjusted {_p(finding.p_adjusted)}"
+    if verdict == "better_relevant":
+        text += f", beyond the margin {_p(finding.p_exceeds)}"
+    elif verdict in ("equivalent", "better_negligible"):
+        text += f", within the margin {_p(finding.p_within)}"
+    return f"{text}; "
 
 
 def _size(finding: Finding) -> str:
     """Size of the difference as the better one's advantage, with its interval."""
-    result = finding.result
-    low, high = result.ci_low, result.ci_high
-    if result.estimate < 0:
+    low, high = finding.low, finding.high
+    if finding.result.estimate < 0:
         low, high = -high, -low
     return (
-        f"{format_score(abs(result.estimate), finding.endpoint)}{unit_after(finding.endpoint)} "
+        f"{format_score(abs(finding.result.estimate), finding.endpoint)}"
+        f"{unit_after(finding.endpoint)} "
         f"[{format_score(low, finding.endpoint)}, {format_score(high, finding.endpoint)}]"
     )
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

@@ -2,73 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from kitsbench.errors import UsageError
-from kitsbench.statistics.design.power import POWER, Components, smallest_detectable_gap
-from kitsbench.statistics.tests.folds_and_cases import FOLD_T, FOLDS_FOR_A_FOLD_TEST, PAIRED_T
+from kitsbench.statistics.design.power import POWER, Components
+from kitsbench.statistics.design.promise import Design
+from kitsbench.statistics.design.scope import advice, allows_verdict
+from kitsbench.statistics.tests.folds_and_cases import FOLD_T, PAIRED_T
+from kitsbench.statistics.tests.joint import FEWEST_RUN_DF
 from kitsbench.statistics.tests.twoway import TWO_WAY
 
 SEEDS = (1, 2, 3, 5, 10)
-# Two-sided 5 %, 80 % power: 1.96 + 0.84 = 2.80 standard errors with known variance; 2.85 at the
-# degrees of freedom of usual designs (about 60). Other levels are scaled from there.
-_STANDARD_ERRORS = 2.85
-_MOST_SEEDS = 10_000
-
-
-def design_se(cases: int, folds: int, seeds: float, components: Components) -> float:
-    """Standard error of a difference of means in a balanced design.
-
-    ``SE^2 = 2 case_sd^2 / N + 2 noise_sd^2 / (N S) + 2 tau^2 / (F S)``.
-
-    Parameters
-    ----------
-    cases, folds : int
-        N and F.
-    seeds : float
-        S; may be infinite.
-    components : Components
-        Standard deviations.
-    """
-    c = components
-    return float(
-        np.sqrt(
-            2 * c.case_sd**2 / cases
-            + 2 * c.noise_sd**2 / (cases * seeds)
-            + 2 * c.seed_sd**2 / (folds * seeds)
-        )
-    )
-
-
-def planned_gap(
-    cases: int,
-    folds: int,
-    seeds: float,
-    components: Components,
-    alpha: float = 0.05,
-    power: float = POWER,
-) -> float:
-    """Smallest gap that a design can detect: about 2.85 standard errors.
-
-    Parameters
-    ----------
-    cases, folds : int
-        Size of the design.
-    seeds : float
-        Seeds per architecture and fold; may be infinite.
-    components : Components
-        Standard deviations.
-    alpha, power : float
-        Level and power.
-    """
-    normal = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
-    usual = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
-    factor = _STANDARD_ERRORS * normal / usual
-    return float(factor * design_se(cases, folds, seeds, components))
+GAPS = 13
+"""Points of a power curve."""
+_UNLIMITED = 1000
+_MOST_ARCHITECTURES = 50
 
 
 def plan(
@@ -79,6 +31,7 @@ def plan(
     alpha: float = 0.05,
     power: float = POWER,
     gap: float | None = None,
+    architectures: int = 2,
 ) -> dict[str, Any]:
     """Plan an experiment.
 
@@ -90,17 +43,22 @@ def plan(
         One scenario each; by default those of simulated KiTS-like tumour Dice, with a seed SD of
         0.01 and 0.02, since that of KiTS is not known.
     alpha, power : float
-        Two-sided level and power.
+        Two-sided level of the family, and power.
     gap : float, optional
-        A gap to detect; the answer then says how many seeds it needs.
+        A gap to detect; the answer then says its power and how many seeds it needs.
+    architectures : int
+        How many are compared. The promise is for finding one that is better than all others, which
+        are equal, among all pairs, corrected by Holm.
 
     Returns
     -------
     dict
-        ``cases, folds, seeds, alpha, power, gap, smallest_detectable_gap`` (of the first
-        scenario) and ``scenarios``: per scenario the components, ``se``, ``test``, ``scope``,
-        ``smallest_detectable_gap``, ``by_seeds``, ``unlimited_seeds``, ``seeds_needed`` (None:
-        no number of seeds is enough, or no gap was given), ``enough`` (whether some number is).
+        ``cases, folds, seeds, architectures, alpha, power, gap, smallest_detectable_gap`` (of the
+        first scenario), ``advice`` (what a design without verdicts lacks, else None) and
+        ``scenarios``: per scenario the components, ``se``, ``test``, ``scope``,
+        ``smallest_detectable_gap``, ``power_at_gap``, ``by_seeds``, ``unlimited_seeds``, ``curve``
+        (power by gap for the design), ``seeds_needed`` (None: no number of seeds is enough, or no
+        gap was given), ``enough`` (whether some number is). What a design cannot tell is None.
 
     Raises
     ------
@@ -108,15 +66,23 @@ def plan(
         A size is not positive, there are more folds than cases, or a level lies outside (0, 1).
     """
     _check_design(cases, folds, seeds, components, alpha, power, gap)
-    scenarios = [_scenario(cases, folds, seeds, c, alpha, power, gap) for c in components]
+    if not 2 <= architectures <= _MOST_ARCHITECTURES:
+        raise UsageError(
+            f"The plan has {architectures} architectures; it needs 2 to {_MOST_ARCHITECTURES}."
+        )
+    scenarios = [
+        _scenario(cases, folds, seeds, architectures, c, alpha, power, gap) for c in components
+    ]
     return {
         "cases": cases,
         "folds": folds,
         "seeds": seeds,
+        "architectures": architectures,
         "alpha": alpha,
         "power": power,
         "gap": gap,
         "smallest_detectable_gap": scenarios[0]["smallest_detectable_gap"],
+        "advice": advice(folds, seeds) or None,
         "scenarios": scenarios,
     }
 
@@ -154,52 +120,82 @@ def _scenario(
     cases: int,
     folds: int,
     seeds: int,
+    architectures: int,
     components: Components,
     alpha: float,
     power: float,
     gap: float | None,
 ) -> dict[str, Any]:
-    def at(number: float) -> float:
-        return planned_gap(cases, folds, number, components, alpha, power)
+    def design(number: int) -> Design:
+        return Design(cases, folds, number, architectures, components)
 
-    test, scope = _planned_test(cases, folds, seeds)
-    se = design_se(cases, folds, seeds, components)
+    def at(number: int) -> float | None:
+        return _number(design(number).detectable_gap(power, alpha))
+
+    own = design(seeds)
+    test, scope = planned_test(cases, folds, seeds)
+    by_seeds, widest = [], 0.0
+    for number in sorted({*SEEDS, seeds}):
+        name, reach = planned_test(cases, folds, number)
+        found = at(number)
+        widest = max(widest, found or 0.0)
+        row = {"seeds": number, "test": name, "scope": reach, "smallest_detectable_gap": found}
+        if gap is not None:
+            row["power_at_gap"] = _number(design(number).power(gap, alpha))
+        by_seeds.append(row)
+    unlimited = at(_UNLIMITED)
+    widest = max(1.5 * (_number(own.detectable_gap(power, alpha)) or widest), gap or 0.0)
     result: dict[str, Any] = {
         "case_sd": components.case_sd,
         "noise_sd": components.noise_sd,
         "seed_sd": components.seed_sd,
-        "se": se,
+        "se": own.se,
         "test": test,
         "scope": scope,
         "smallest_detectable_gap": at(seeds),
-        "by_seeds": [
-            {
-                "seeds": number,
-                "test": _planned_test(cases, folds, number)[0],
-                "scope": _planned_test(cases, folds, number)[1],
-                "smallest_detectable_gap": at(number),
-            }
-            for number in sorted({*SEEDS, seeds})
+        "power_at_gap": None if gap is None else _number(own.power(gap, alpha)),
+        "by_seeds": by_seeds,
+        "unlimited_seeds": unlimited,
+        "curve": [
+            {"gap": float(x), "power": _number(own.power(float(x), alpha))}
+            for x in np.linspace(0, widest, GAPS)
         ],
-        "unlimited_seeds": at(np.inf),
-        "fold_test_gap": None,
     }
-    if test == FOLD_T:
-        # With few folds the t quantile is larger than the rule of thumb has it.
-        result["fold_test_gap"] = smallest_detectable_gap(se, folds - 1, alpha, power)
     needed = None
-    if gap is not None and at(np.inf) < gap:
-        counts = range(2, _MOST_SEEDS)
-        needed = next((number for number in counts if at(number) <= gap), None)
+    if gap is not None and unlimited is not None and unlimited < gap:
+        needed = _seeds_needed(design, gap, power, alpha)
     result["seeds_needed"] = needed
     result["enough"] = None if gap is None else needed is not None
     return result
 
 
-def _planned_test(cases: int, folds: int, seeds: int) -> tuple[str, str]:
-    """Test and scope that :func:`~kitsbench.statistics.best_test` will find on such a table."""
-    if seeds >= 2 and cases > folds:
+def _seeds_needed(
+    design: Callable[[int], Design], gap: float, power: float, alpha: float
+) -> int | None:
+    """Fewest seeds with which the gap is found; they rise until it is, then are bisected."""
+
+    def enough(number: int) -> bool:
+        return design(number).power(gap, alpha) >= power  # false where it is NaN
+
+    low, high = 0, 1
+    while not enough(high):
+        low, high = high, 2 * high
+        if high > _UNLIMITED:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def planned_test(cases: int, folds: int, seeds: int) -> tuple[str, str]:
+    """Test and scope that a comparison will find on such a table."""
+    if not allows_verdict(folds, seeds):
+        return PAIRED_T, "L0"
+    if folds * (seeds - 1) >= FEWEST_RUN_DF and cases > folds:
         return TWO_WAY, "L1"
-    if folds >= FOLDS_FOR_A_FOLD_TEST:
-        return FOLD_T, "L1"
-    return PAIRED_T, "L0"
+    return FOLD_T, "L1"
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

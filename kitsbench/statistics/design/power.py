@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from kitsbench.errors import DataError
+from kitsbench.metrics import Metric
 from kitsbench.statistics.table.blocks import ScoreBlocks, choose_table, score_blocks
 from kitsbench.statistics.table.endpoints import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
 from kitsbench.statistics.table.scoretable import validate_scores
-from kitsbench.statistics.tests.samples import case_means
-from kitsbench.statistics.tests.twoway import case_component, residual_component, run_component
+from kitsbench.statistics.tests.moments import moments_of
 
 POWER = 0.8
 CASE_SD = 0.063
 NOISE_SD = 0.065
+_EXACT_GAPS = 500
 _FAR = 1e4  # standard errors from 0; one degree of freedom gets there at levels below 1e-4
 
 
@@ -98,6 +100,37 @@ def smallest_detectable_gap(
     return float(factor * se)
 
 
+def detectable_gaps(
+    se: ArrayLike, df: ArrayLike, alpha: float = 0.05, power: float = POWER
+) -> NDArray[np.float64]:
+    """Smallest detectable differences of many tests, see :func:`smallest_detectable_gap`.
+
+    Parameters
+    ----------
+    se, df : array of float
+        Of each difference.
+    alpha, power : float
+        As there.
+    """
+    errors, freedom = np.asarray(se, dtype=float), np.asarray(df, dtype=float)
+    if errors.size <= _EXACT_GAPS:
+        each = [
+            smallest_detectable_gap(*pair, alpha, power)
+            for pair in zip(errors, freedom, strict=True)
+        ]
+        return np.array(each, dtype=float)
+    # In standard errors the gap is a smooth function of 1 / df; a line between 200 points of it is
+    # right to four digits.
+    known = np.isfinite(errors) & np.isfinite(freedom) & (errors > 0)
+    inverse = 1 / freedom[known]
+    points = np.linspace(inverse.min(), inverse.max(), 200) if inverse.size else np.zeros(0)
+    sizes = [smallest_detectable_gap(1.0, 1 / point, alpha, power) for point in points]
+    gaps = np.full(errors.shape, np.nan)
+    if inverse.size:
+        gaps[known] = np.interp(inverse, points, sizes) * errors[known]
+    return gaps
+
+
 def estimate_components(blocks: ScoreBlocks) -> Components | None:
     """Estimate the components from scores with two seeds or more.
 
@@ -111,23 +144,23 @@ def estimate_components(blocks: ScoreBlocks) -> Components | None:
     Components or None
         None with one seed, one architecture or one case per fold. Negative estimates count as 0.
     """
-    values = list(blocks.values.values())
-    runs = [run_component(method) for method in values]
-    residuals = [residual_component(method) for method in values]
-    if len(values) < 2 or any(c.df == 0 for c in (*runs, *residuals)):
+    moments = moments_of(list(blocks.values.values()))
+    k, folds = len(blocks.architectures), len(blocks.folds)
+    if k < 2 or moments.case_df == 0 or (moments.run.df == 0).any():
         return None
-    noise = float(np.mean([c.mean_square for c in residuals]))
+    noise = float(moments.residual.square.mean())
     # Variance of a fold mean over seeds = tau^2 + noise / cases of the fold.
-    per_fold = len(blocks.folds) / blocks.n_cases
-    tau2 = float(np.mean([c.mean_square for c in runs])) - noise * per_fold
-    interaction = []
-    for a, b in combinations(values, 2):
-        shared = sum(
-            float(np.mean([1 / block.shape[1] for block in method])) * noise for method in (a, b)
-        )
-        interaction.append((case_component(case_means(a, b)).mean_square - shared) / 2)
+    tau2 = float(moments.run.square.mean()) - noise * folds / moments.n_cases
+    # Of a difference of two architectures, their interactions with cases, and the noise that is
+    # left of each after averaging over its seeds.
+    first, second = np.triu_indices(k, 1)
+    shared = np.array(
+        [np.mean([1 / block.shape[1] for block in method]) for method in blocks.values.values()]
+    )
+    squares = moments.case_variance[first, second] * moments.n_cases
+    interaction = (squares - noise * (shared[first] + shared[second])) / 2
     return Components(
-        case_sd=float(np.sqrt(max(0.0, float(np.mean(interaction))))),
+        case_sd=float(np.sqrt(max(0.0, float(interaction.mean())))),
         noise_sd=float(np.sqrt(noise)),
         seed_sd=float(np.sqrt(max(0.0, tau2))),
     )
@@ -138,6 +171,8 @@ def pilot_components(
     endpoint: str | tuple[str, str] | Endpoint = DEFAULT_ENDPOINT,
     protocol: str | None = None,
     dataset: str | None = None,
+    *,
+    declared: Mapping[str, Metric] | None = None,
 ) -> Components:
     """Estimate the components from a score table of earlier runs.
 
@@ -147,14 +182,16 @@ def pilot_components(
         Long score table with two architectures and two seeds or more.
     endpoint, protocol, dataset
         Which scores, as for :func:`~kitsbench.statistics.compare`.
+    declared : mapping of str to Metric, optional
+        What was declared about metrics that kitsbench does not compute, by their names.
 
     Raises
     ------
     DataError
         The table cannot tell the components apart.
     """
-    target = parse_endpoint(endpoint)
-    table = choose_table(validate_scores(scores), target, protocol, dataset)
+    target = parse_endpoint(endpoint, declared)
+    table = choose_table(validate_scores(scores, declared=declared), target, protocol, dataset)
     found = estimate_components(score_blocks(table, target))
     if found is None:
         raise DataError(

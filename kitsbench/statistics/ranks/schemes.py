@@ -186,7 +186,8 @@ def stability_row(blocks: ScoreBlocks, stability: Stability) -> dict[str, Any]:
     tau = stability.tau[np.isfinite(stability.tau)]
     return {
         "replicates": len(stability.ranks),
-        "scope": "L1" if _several_runs(blocks) else "L0",
+        "scope": "L1",
+        "drawn": "cases and training runs" if _several_runs(blocks) else "folds",
         "mean_kendall_tau": float(tau.mean()) if tau.size else None,
         "rank_counts": {
             name: [int(count) for count in stability.counts[index]]

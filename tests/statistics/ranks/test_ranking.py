@@ -53,10 +53,12 @@ def test_two_level_bootstrap_equals_a_plain_loop(seeds):
     found = bootstrap_means(methods, draws)
     for b in range(40):
         for m, blocks in enumerate(methods):
-            total = sum(
-                block[draws.cases[f][b]][:, draws.runs[m][f][b]].mean(axis=1).sum()
-                for f, block in enumerate(blocks)
-            )
+            total = 0.0
+            for f, block in enumerate(blocks):
+                drawn = block[draws.cases[f][b]]
+                usual, taken = drawn.mean(axis=1), drawn[:, draws.runs[m][f][b]].mean(axis=1)
+                larger = (seeds[m] / max(seeds[m] - 1, 1)) ** 0.5
+                total += (usual + larger * (taken - usual)).sum()
             assert found[b, m] == pytest.approx(total / sum(sizes), abs=1e-12)
 
 

@@ -161,7 +161,7 @@ def test_distances_have_no_share():
 def test_runs_can_be_left_out():
     data = dice_table(2, 3, 4, 2)
     blocks = score_blocks(validate_scores(data), DICE)
-    assert blocks.seeds["arch0"] == ((0, 1),) * 3
+    assert blocks.seeds["arch0"] == dict.fromkeys(range(3), (0, 1))
     part = blocks.without_runs({("arch1", 1, 0)})
     there = data[(data["architecture"] != "arch1") | (data["fold"] != 1) | (data["seed"] != 0)]
     again = score_blocks(validate_scores(there), DICE)

@@ -54,11 +54,11 @@ def test_a_rule_cannot_change_underway():
 
 @pytest.fixture
 def table():
-    """Two seeds, five folds, one failed row, two endpoints."""
+    """Two seeds, five folds, one failed prediction, two endpoints."""
     scores = np.random.default_rng(0).uniform(0.4, 0.9, (2, 60, 2))
     parts = [long_table(scores, np.arange(60) % 5, metric=metric) for metric in ("dice", "recall")]
     table = pd.concat(parts, ignore_index=True).assign(status="ok")
-    table.loc[0, ["value", "status"]] = [np.nan, "failed"]
+    table.loc[[0, len(parts[0])], ["value", "status"]] = [np.nan, "failed"]
     return table
 
 
