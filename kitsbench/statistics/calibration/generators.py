@@ -102,7 +102,14 @@ def normal(rng: np.random.Generator, replicates: int, design: Design) -> Array:
 
 
 def skewed(rng: np.random.Generator, replicates: int, design: Design) -> Array:
-    """Draw scores whose parts have long left tails: of cases, of noise and of training runs."""
+    """Draw scores with long left tails: of cases, and of what another run changes on them."""
+    p = _Parts(rng, replicates, design)
+    y = p.left_tail(p.noise, _NOISE_SD) + p.left_tail(p.interaction, _INTERACTION_SD)
+    return y + p.normal(p.run, p.tau) + p.normal(p.case, _CASE_SD) + (_BASE + p.gap)
+
+
+def skewed_runs(rng: np.random.Generator, replicates: int, design: Design) -> Array:
+    """Draw scores whose training runs have a long left tail too: most alike, a few far worse."""
     p = _Parts(rng, replicates, design)
     y = p.left_tail(p.noise, _NOISE_SD) + p.left_tail(p.interaction, _INTERACTION_SD)
     return y + p.left_tail(p.run, p.tau) + p.normal(p.case, _CASE_SD) + (_BASE + p.gap)
@@ -173,6 +180,7 @@ GENERATORS: dict[str, Generator] = {
     "normal": normal,
     "zero-inflated": zero_inflated,
     "skewed": skewed,
+    "skewed runs": skewed_runs,
     "heavy-tailed": heavy_tailed,
     "rare misses": rare_misses,
     "shared seeds": shared_seeds,

@@ -93,7 +93,7 @@ def hard_cells() -> list[Cell]:
     # Runs of which a few are much worse, beside runs that do not scatter: three that lie together
     # do not show what the others would.
     cells += [
-        Cell("skewed", k, folds, 98, seeds, scatter, "equal")
+        Cell("skewed runs", k, folds, 98, seeds, scatter, "equal")
         for (folds, seeds), k, scatter in product(
             ((1, 3), (1, 5), (2, 2), (2, 3), (3, 2), (5, 2)), (2, 5), ("half noisy", "one noisy")
         )

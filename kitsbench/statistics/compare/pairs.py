@@ -32,7 +32,7 @@ from kitsbench.statistics.tests.joint import (
 from kitsbench.statistics.tests.moments import Moments, moments_of
 from kitsbench.statistics.tests.rule import Rule
 from kitsbench.statistics.tests.samples import fold_means
-from kitsbench.statistics.tests.statements import margin_p
+from kitsbench.statistics.tests.statements import margin_p, unseen
 from kitsbench.statistics.tests.twoway import TestResult, t_result
 
 
@@ -158,7 +158,7 @@ def analyse_pairs(
         together.setdefault(blocks.shared(a, b), []).append((a, b))
     found: dict[tuple[str, str], PairTest] = {}
     for folds, group in together.items():
-        for test in _on_folds(blocks, folds, group, rule, margin):
+        for test in _on_folds(blocks, folds, group, rule, margin, len(pairs)):
             found[test.a, test.b] = test
     return [found[pair] for pair in pairs]
 
@@ -169,7 +169,9 @@ def _on_folds(
     pairs: list[tuple[str, str]],
     rule: Rule,
     margin: float | None,
+    family: int,
 ) -> list[PairTest]:
+    bound = unseen(rule.alpha, family)
     # All that have these folds take part: they tell how much training runs scatter.
     names = [name for name in blocks.architectures if set(folds) <= set(blocks.every[name])]
     moments = moments_of([blocks.of(name, folds) for name in names], blocks.cluster_numbers(folds))
@@ -184,7 +186,7 @@ def _on_folds(
         if margin is not None:
             missed = np.array(max(abs(mean[name] - worst) for name in (a, b)))
             estimate, se, df, tilt = map(np.array, (result.estimate, result.se, result.df, skew))
-            stated = margin_p(estimate, se, df, tilt, margin, missed, moments.units)
+            stated = margin_p(estimate, se, df, tilt, margin, missed, moments.units, bound)
             exceeds, within = map(float, stated)
         if fold_count >= 2 and len(folds) >= 2:
             differences = fold_means(blocks.of(a, folds), blocks.of(b, folds))

@@ -6,6 +6,7 @@ calibration of its error rates call the same functions.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,21 @@ from scipy import special
 from kitsbench.statistics.table.blocks import Array
 from kitsbench.statistics.tests.families import adjust, exceeds_p, margin_adjust, within_p
 
-UNSEEN = 3.0
-"""A miss that none of n cases shows may yet happen in 3 of n (95 %, the rule of three)."""
+
+def unseen(alpha: float, pairs: int) -> float:
+    """Bound how often a miss may happen that none of n cases shows, times n.
+
+    For one pair at 5 % this is the rule of three; for a family each pair has its share of alpha.
+
+    Parameters
+    ----------
+    alpha : float
+        Level of the family.
+    pairs : int
+        Pairs in it.
+    """
+    return -math.log(alpha / max(pairs, 1))
+
 
 Truths = NDArray[np.bool_]
 
@@ -43,7 +57,14 @@ class Statements:
 
 
 def margin_p(
-    estimate: Array, se: Array, df: Array, skew: Array, margin: float, missed: Array, units: int
+    estimate: Array,
+    se: Array,
+    df: Array,
+    skew: Array,
+    margin: float,
+    missed: Array,
+    units: int,
+    bound: float,
 ) -> tuple[Array, Array]:
     """Unadjusted p-values that differences exceed a margin, and that they lie within it.
 
@@ -57,13 +78,15 @@ def margin_p(
         What one missed case costs the better of a pair.
     units : int
         Independent cases, or clusters of them.
+    bound : float
+        From :func:`unseen`.
 
     Returns
     -------
     exceeds, within : ndarray, shape (..., pairs)
         ``within`` is NaN where the cases are too few to rule out misses that exceed the margin.
     """
-    ruled_out = UNSEEN / units * missed <= margin
+    ruled_out = bound / units * missed <= margin
     within = within_p(estimate, se, df, margin, skew)
     return exceeds_p(estimate, se, df, margin), np.where(ruled_out, within, np.nan)
 
