@@ -64,14 +64,15 @@ _DASH = "–"
 @alpha_option
 @click.option("--power", type=Number(), default=0.8, show_default=True, help="Power.")
 @click.option(
-    "--budget",
-    metavar="TIME",
-    help="Budget of a training run, such as 2h: adds the hours that the design takes.",
+    "--run-hours",
+    type=Number(),
+    metavar="H",
+    help="Device hours of one training run: adds those that the design takes.",
 )
 @click.option(
-    "--workdir",
+    "--hours-of",
     type=PATH,
-    metavar="DIR",
+    metavar="WORKDIR",
     help="Take the hours of a training run from the finished trials of an experiment instead.",
 )
 @click.option("--figure", type=PATH, metavar="FILE.svg", help="Draw power by gap there.")
@@ -91,8 +92,8 @@ def command(
     alpha: float,
     power: float,
     architectures: int,
-    budget: str | None,
-    workdir: Path | None,
+    run_hours: float | None,
+    hours_of: Path | None,
     figure: Path | None,
     as_json: bool,
 ) -> None:
@@ -104,7 +105,7 @@ def command(
     """
     from kitsbench.statistics import plan
 
-    hours = _hours_of_a_run(budget, workdir)
+    hours = _hours_of_a_run(run_hours, hours_of)
     components = _components(tau, case_sd, noise_sd, pilot, endpoint, declared, protocol)
     result = plan(cases, folds, seeds, components, alpha, power, gap, architectures)
     result["device_hours"] = None if hours is None else hours * architectures * folds * seeds
@@ -120,29 +121,21 @@ def command(
     _show(result)
 
 
-def _hours_of_a_run(budget: str | None, workdir: Path | None) -> float | None:
-    """Device hours of one training run: as budgeted, or as finished trials took; else None."""
+def _hours_of_a_run(hours: float | None, workdir: Path | None) -> float | None:
+    """Device hours of one training run: as given, or as finished trials took; else None."""
     from statistics import mean
 
     from kitsbench.errors import UsageError
 
-    if budget is not None and workdir is not None:
+    if hours is not None and workdir is not None:
         raise UsageError(
-            "Both --budget and --workdir were given; give one of them: the hours of a training run "
-            "are those of its budget, or those that finished trials took."
+            "Both --run-hours and --hours-of were given; give one of them: the hours of a training "
+            "run as you know them, or those that finished trials took."
         )
-    if budget is not None:
-        from kitsbench.training.budget import Budget
-
-        parsed = Budget.parse(budget)
-        if parsed.unit != "seconds":
-            raise UsageError(
-                f"The budget is {budget}, which is no time; give one such as 2h, or --workdir with "
-                "an experiment whose trials tell how long they took."
-            )
-        return parsed.amount / 3600
-    if workdir is None:
-        return None
+    if hours is not None and hours <= 0:
+        raise UsageError(f"A training run takes {hours:g} hours; give a positive number.")
+    if hours is not None or workdir is None:
+        return hours
     from kitsbench.experiments.results import load_results
 
     spent = [
@@ -152,8 +145,8 @@ def _hours_of_a_run(budget: str | None, workdir: Path | None) -> float | None:
     ]
     if not spent:
         raise UsageError(
-            f"No trial in {workdir} has finished, so nothing tells how long one takes; give a "
-            "--budget such as 2h."
+            f"No trial in {workdir} has finished, so nothing tells how long one takes; give the "
+            "number by --run-hours."
         )
     return mean(spent) / 3600
 

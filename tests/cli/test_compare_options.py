@@ -102,7 +102,7 @@ def test_one_seed(write):
     assert split["scope"] == "L0"
     for pair in split["pairs"]:
         assert "nothing can be said about the architectures" in pair["sentence"]
-    assert any("Run at least two seeds" in text for text in split["warnings"])
+    assert any("For a verdict train 3 seeds" in text for text in split["warnings"])
 
 
 def test_unequal_seeds(write):
@@ -124,8 +124,11 @@ def test_a_case_in_two_folds(write):
 @pytest.mark.parametrize("value", [0.75, 0.0])
 def test_constant_scores_and_all_zeros(write, value):
     found = as_json(write(table().assign(value=value)), "--demsar")
-    assert {pair["verdict"] for pair in found["pairs"]} == {"inconclusive"}
-    assert "scored the same on every case" in found["pairs"][0]["sentence"]
+    assert {pair["verdict"] for pair in found["pairs"]} == {
+        "not_learned" if value == 0 else "inconclusive"
+    }
+    said = "scored the same on every case" if value else "no better than an empty prediction"
+    assert said in found["pairs"][0]["sentence"]
     assert [row["rank"] for row in found["ranking"]] == [1, 1, 1]
     assert any("constant scores" in text for text in found["warnings"])
     assert any("has learned the region" in text for text in found["warnings"]) == (value == 0)
@@ -268,7 +271,7 @@ def test_declared_strata(write, cases):
     ("options", "message"),
     [
         (["--stratum", "cyst"], "no table of cases was given"),
-        (["--cases", "CASES"], "no stratum; declare one"),
+        (["--cases", "CASES"], "no stratum and no cluster; declare one"),
         (
             ["--cases", "CASES", "--stratum", "age"],
             "no column 'age'; it has tumor_volume_ml, cyst",

@@ -195,7 +195,7 @@ def test_cases_can_be_named_on_the_line_or_in_a_file(folders, tmp_path):
 
 
 def test_a_file_of_cases_that_is_no_text_is_named(folders, tmp_path):
-    (tmp_path / "cases.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "cases.txt").write_bytes(b"\xe9t\xe9")
     code, _, err = evaluate(folders, "--protocol", "kits19", "--cases", tmp_path / "cases.txt")
     assert code == 2
     assert "cases.txt is no text in UTF-8" in " ".join(err.split())

@@ -34,7 +34,7 @@ MEANING = {
     "--recipe", "--spacing", "--split", "--strict", "--tta", "--workdir",
 }  # fmt: skip
 # And so do their defaults.
-DEFAULT = {"--folds", "--jobs", "--recipe", "--split"}
+DEFAULT = {"--endpoint", "--folds", "--jobs", "--recipe", "--split"}
 
 
 def commands(command=cli, name=""):

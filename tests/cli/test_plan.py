@@ -78,12 +78,12 @@ def test_more_architectures_make_it_harder():
 
 def test_hours_and_the_figure(tmp_path):
     figure = tmp_path / "plots" / "power.svg"
-    done = plan(210, 5, 3, "--architectures", 4, "--budget", "2h", "--figure", figure)
+    done = plan(210, 5, 3, "--architectures", 4, "--run-hours", 2, "--figure", figure)
     assert "120 device hours (60 runs)" in done.out
     assert figure.read_text().startswith("<")
     assert planned(210, 5, 3)["device_hours"] is None
-    steps = plan(210, 5, 3, "--budget", "400steps")
-    assert (steps.code, "which is no time" in steps.err) == (2, True)
+    wrong = plan(210, 5, 3, "--run-hours", 0)
+    assert (wrong.code, "give a positive number" in wrong.err) == (2, True)
 
 
 def test_components_from_a_pilot(tmp_path):

@@ -62,7 +62,7 @@ def test_decimal_commas_are_named(read):
     table = "\n".join([HEADER, *ROWS])
     with pytest.raises(DataError, match=r"line 2: .*'0,51', which is no number \(a decimal comma"):
         read(table.replace(",", ";").replace("0.", "0,"))
-    with pytest.raises(DataError, match=r"line 2 has 9 cells, but the header 8; write numbers wit"):
+    with pytest.raises(DataError, match=r"line 2 has 9 cells, but the header 8; write numbers w"):
         read(table.replace("0.", "0,"))
 
 
