@@ -10,6 +10,7 @@ import pandas as pd
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import TRIAL_AGAIN
 from kitsbench.files import write_atomic
+from kitsbench.foreign import brief
 
 # Columns and what they hold.
 SCORES = {
@@ -47,8 +48,8 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
     except Exception as error:  # pyarrow raises several unrelated classes for a damaged file
-        why = " ".join(str(error).split())[:200]
-        raise DataError(f"{path} cannot be read as a table: {why}\n{TRIAL_AGAIN}") from error
+        why = brief(error, 200).rstrip(" .")
+        raise DataError(f"{path} cannot be read as a table: {why}.\n{TRIAL_AGAIN}") from error
     for name in [*columns, *table.columns]:
         if name not in table:
             raise DataError(f"{path}: the column {name} is missing.\n{TRIAL_AGAIN}")

@@ -85,7 +85,7 @@ class _Left:
     def _fail(self, task: TrialTask, message: str) -> None:
         with contextlib.suppress(OSError):
             task.trial.write(task.folder.trial)
-        task.folder.try_status("failed", "disk error", message)
+        task.folder.failing()("disk error", message)
         self.notify(Event(task, "failed", message=f"disk error: {message}"))
 
 

@@ -216,7 +216,7 @@ class ClusterExecutor:
             raise UsageError(message)
         if kind == "unfit":
             one.task.trial.write(one.task.folder.trial)
-            one.task.folder.set_status("failed", "wrong device", message)
+            one.task.folder.failing()("wrong device", message)
             kind, message = "failed", f"wrong device: {message}"
         if kind == "failed" and one.task.folder.read_status().reason == "killed":
             # Time limits, preemption and drained nodes tell a trial to end before they take it.

@@ -13,7 +13,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -50,6 +50,7 @@ class _Running:
     kept: Kept
     slot: int
     deadline: float | None
+    fail: Callable[[Reason, str], None]
     stopped: tuple[Reason, str] | None = None
     outcome: str | None = None
     peak: int = 0
@@ -113,10 +114,11 @@ class LocalExecutor:
         slot = next(index for index in range(len(self.slots)) if index not in used)
         devices = tuple(self.slots[slot])
         task = replace(task, device=devices[0], devices=devices, threads=self.threads)
+        fail = task.folder.failing()
         # No daemon: a trial on several devices starts processes of its own.
         kept = start_kept(_child, task)
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
-        self._running.append(_Running(task, kept, slot, deadline))
+        self._running.append(_Running(task, kept, slot, deadline, fail))
         notify(Event(task, "started"))
 
     def _listen(self, notify: Notify) -> None:
@@ -220,7 +222,7 @@ def _ending(running: _Running) -> Event:
     known = ending(task)
     said = running.outcome is not None or (known is not None and known.kind == "finished")
     if running.stopped is not None and not said:
-        task.folder.try_status("failed", *running.stopped)
+        running.fail(*running.stopped)
         return Event(task, "failed", message=": ".join(running.stopped))
     if running.outcome in ("taken", "lost"):
         return Event(task, running.outcome, message=WORDS[running.outcome])

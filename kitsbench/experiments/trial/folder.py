@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from kitsbench.errors import DataError
@@ -110,6 +112,16 @@ class TrialFolder:
         except OSError as error:
             text = f"{status}: {reason}: {message} (status.json could not be written: {error})"
             print(text, file=sys.stderr, flush=True)
+
+    def failing(self) -> Callable[[Reason, str], None]:
+        """What writes down why the trial failed: what has been trained by now stays so.
+
+        Asked for before foreign code runs, which might write that it has finished.
+        """
+        with contextlib.suppress(DataError):
+            if self.read_status().status == "finished":
+                return self.note_unscored
+        return partial(self.try_status, "failed")
 
     def note_unscored(self, reason: Reason, message: str) -> None:
         """Write down why a trial that has finished could not be scored; its status stays."""

@@ -31,7 +31,6 @@ from kitsbench.experiments.machines.environment import (
 )
 from kitsbench.experiments.records import EnvironmentRecord, LedgerRecord
 from kitsbench.experiments.tables import CURVE, SCORES, write_table
-from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.lease import Lease, LeaseTaken
 from kitsbench.experiments.trial.ranks import open_team
@@ -81,7 +80,7 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
             trained = folder.read_status().status == "finished"
             if trained and is_done(task):
                 return "finished"
-            fail = _failure_of(folder)
+            fail = folder.failing()
 
             def give_up(message: str) -> None:
                 # Who was suspended may wake up when another process has the trial.
@@ -106,16 +105,9 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
     except LeaseTaken:
         return "taken" if held is None or held.is_anothers() else "lost"
     except OSError as error:  # the lease itself could not be written
-        _failure_of(folder)(*explain(error))
+        folder.failing()(*explain(error))
         traceback.print_exc(file=sys.stderr)
         return "failed"
-
-
-def _failure_of(folder: TrialFolder) -> Callable[[Reason, str], object]:
-    """What writes a failure down: what has been trained stays so if it cannot be scored again."""
-    if folder.read_status().status == "finished":
-        return folder.note_unscored
-    return partial(folder.try_status, "failed")
 
 
 def _from_the_beginning(task: TrialTask, report: Report, beat: Beat) -> None:

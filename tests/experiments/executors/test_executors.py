@@ -28,8 +28,9 @@ from kitsbench.experiments.executors.options import (
 )
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.machines.machine import Node, choose_devices, this_machine
-from kitsbench.experiments.records import LedgerRecord, TrialRecord
+from kitsbench.experiments.records import LedgerRecord, TrialRecord, Unscored
 from kitsbench.experiments.trial.log import keep_short
+from kitsbench.experiments.trial.run import run_trial
 from kitsbench.messages import to_json
 from kitsbench.training.budget import Budget
 
@@ -154,9 +155,9 @@ def gpus(monkeypatch, *names):
 
 def finish_and_linger(outbox, task):
     """Body of a trial's process that has said how it ended and does not come to its end."""
-    task.folder.set_status("finished")
+    end = run_trial(task)
     outbox.send(to_json(stage="score", fraction=1.0))
-    outbox.send(to_json(end="finished"))
+    outbox.send(to_json(end=end))
     time.sleep(600)
 
 
@@ -165,7 +166,6 @@ def test_a_finished_trial_stays_finished_though_its_process_has_to_be_stopped(
 ):
     experiment = plan_experiment(replace(base, workdir=tmp_path / "work", folds=(0,)))
     (task,) = experiment.tasks
-    task.folder.path.mkdir(parents=True)
     monkeypatch.setattr(local, "_child", finish_and_linger)
     executor, events = local.LocalExecutor(timeout=600), []
 
@@ -177,6 +177,41 @@ def test_a_finished_trial_stays_finished_though_its_process_has_to_be_stopped(
     executor.execute([task], notify)
     assert events[-1].kind == "finished"
     assert task.folder.read_status().status == "finished"
+
+
+def say_nothing(outbox, task):
+    """Body of a trial's process that hangs."""
+    time.sleep(600)
+
+
+class Unfit(Unreliable):
+    """A backend whose nodes are none for the trial."""
+
+    def poll(self, work):
+        return Ended(("unfit", "The node gave no GPU."))
+
+
+def test_what_is_trained_stays_so_however_its_scoring_is_cut_short(base, tmp_path, monkeypatch):
+    experiment = plan_experiment(replace(base, workdir=tmp_path / "work", folds=(0,)))
+    (task,), events = experiment.tasks, []
+    folder = task.folder
+    assert run_trial(task) == "finished"
+    before, scores = folder.read_status(), folder.scores.read_bytes()
+    folder.scores.unlink()
+    monkeypatch.setattr(local, "_child", say_nothing)
+    for executor, reason in (
+        (local.LocalExecutor(timeout=0.0), "timeout"),
+        (ClusterExecutor(Unfit(0), "cpu"), "wrong device"),
+        (Telling("lost", "lost"), "disk error"),
+    ):
+        carrying.carry_out([task], executor, events.append)
+        assert events[-1].kind == "failed"
+        assert events[-1].message.startswith(f"{reason}: ")
+        assert folder.read_status() == before
+        assert Unscored.read(folder.unscored).reason == reason
+    assert run_trial(task) == "finished"
+    assert folder.scores.read_bytes() == scores
+    assert folder.read_status() == before
 
 
 class Telling:
