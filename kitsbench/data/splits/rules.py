@@ -250,7 +250,7 @@ def check_rule(text: str) -> None:
     DataError
         It names a pickle.
     """
-    if not is_rule(text) or (len(text) > LONGEST and not text.endswith(".json")):
+    if not is_rule(text) or (len(text) > LONGEST and not text.lower().endswith(FILES)):
         raise _unknown(text)
     if text.lower().endswith(PICKLES):
         refuse_pickle(Path(text))
