@@ -111,7 +111,8 @@ def test_only_what_was_used_counts_and_nobody_with_a_tumour_gives_no_headline(ki
     assert "3 cases (2 set aside)" in report
     assert "2 of 5 cases set aside" in report
     assert "1.000" not in report.split("## ")[0]
-    (entry,) = make_entries(tmp_path / "work")
+    (published,) = make_entries(tmp_path / "work")
+    entry = published.entry
     assert entry.dataset.n_cases == 3
     assert all(s.mean is None for s in entry.scores if (s.region, s.metric) == ("tumor", "dice"))
     analysis = analyse(load_results(tmp_path / "work"))
@@ -144,7 +145,8 @@ def test_labels_by_name_hold_from_training_to_evaluation(nnunet, run, tmp_path):
     out = tmp_path / "out.csv"
     ways = [(folder / "predictions", dataset / "labelsTr")]
     scans = sorted((dataset / "imagesTr").glob("*.nii.gz"))
-    done = call_kitsbench("predict", folder, *scans, "-o", tmp_path / "maps")
+    own = ("--plugin", results.trials[0].record.context.location)
+    done = call_kitsbench("predict", folder, *scans, "-o", tmp_path / "maps", *own)
     assert done.code == 0, done.err
     assert json.loads((tmp_path / "maps/dataset.json").read_text()) == {
         "labels": {"background": 0, "kidney": 2, "tumor": 1}
