@@ -14,8 +14,6 @@ from kitsbench.errors import UsageError
 from kitsbench.screen import Column, make_table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from kitsbench.statistics.calibration.benchmark import Calibration
     from kitsbench.statistics.calibration.rates import Rate
     from kitsbench.statistics.calibration.study import CellResult
@@ -136,10 +134,10 @@ def _show(found: Calibration) -> None:
     ]
     print_rich(make_table(columns, [_cells(rate) for rate in found.rates]))
     if found.cells:
-        print_rich(_grid(found.cells))
+        _show_grid(found.cells)
 
 
-def _grid(cells: list[CellResult]) -> Table:
+def _show_grid(cells: list[CellResult]) -> None:
     """A row for each cell of the grid, with what lies outside its band."""
     from kitsbench.statistics.calibration.study import BANDS
 
@@ -164,4 +162,4 @@ def _grid(cells: list[CellResult]) -> Table:
                 text += "" if rate.passed else " MISSED"
             row.append(text)
         rows.append(row)
-    return make_table(columns, rows)
+    print_rich(make_table(columns, rows))

@@ -164,7 +164,7 @@ def test_a_configuration_file_changes_the_space():
         ({"lr_factor": [0, 1]}, "0 < low"),
         ({"lr_factor": "wide"}, "is none"),
         ({"lr_factor": False, "weight_decay": False}, "empty"),
-        ({"trials": 1}, "too few"),
+        ({"trials": 1}, "a whole number from 2 to"),
     ],
 )
 def test_a_wrong_space_is_refused(given, words):
