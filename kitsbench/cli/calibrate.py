@@ -138,7 +138,7 @@ def _show(found: Calibration) -> None:
 
 
 def _show_grid(cells: list[CellResult]) -> None:
-    """A row for each cell of the grid, with what lies outside its band."""
+    """Print a row for each cell of the grid, with what lies outside its band."""
     from kitsbench.statistics.calibration.study import BANDS
 
     columns = [
