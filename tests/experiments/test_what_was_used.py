@@ -161,7 +161,7 @@ def test_labels_by_name_hold_from_training_to_evaluation(nnunet, run, tmp_path):
             assert row["value"] is None or row["value"] == pytest.approx(mine)
     # Another order beside them is refused before anything is segmented.
     (tmp_path / "maps/dataset.json").write_text('{"labels": {"kidney": 1, "tumor": 2}}')
-    done = call_kitsbench("predict", folder, *scans, "-o", tmp_path / "maps", "--overwrite")
+    done = call_kitsbench("predict", folder, *scans, "-o", tmp_path / "maps", "--overwrite", *own)
     assert done.code == 2
     assert "1 tumor, 2 kidney cannot lie beside it" in done.err
 
