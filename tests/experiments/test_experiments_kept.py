@@ -84,10 +84,10 @@ def test_an_unknown_experiment_is_answered_with_those_that_exist(two, tmp_path, 
     words = {"leaderboard": ["leaderboard", "add", workdir, "--to", tmp_path / "board"]}
     done = call_kitsbench(*words.get(verb, [verb, workdir]), "--experiment", "nothing")
     assert done.code == 2
-    said = " ".join(done.err.split())
-    assert f"Error: {workdir} has no experiment 'nothing'; it has" in said
+    assert f"Error: {workdir} has no experiment 'nothing'; it has:\n" in done.err
     for one in (first, second):
-        assert f"{one.id}: {one.created}, a, b, phantom, 20s a trial, kits19, 2 trials" in said
+        line = f"\n{one.id}: {one.created}, a, b, phantom, 20s a trial, kits19, 2 trials"
+        assert line in done.err
     assert "Traceback" not in done.err
     assert not (tmp_path / "board").exists()
 

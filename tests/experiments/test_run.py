@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from command_line import SMALL, call_kitsbench, start_kitsbench
 
+from kitsbench.experiments.plan import description
 from kitsbench.experiments.records import TrialRecord
 from kitsbench.experiments.results import load_results
 
@@ -105,6 +106,7 @@ def test_jobs_and_order_do_not_change_identities(finished):
     assert {t["id"] for t in plan["trials"]} == {t["id"] for t in first.json["trials"]}
 
 
+@pytest.mark.slow
 def test_a_run_killed_with_sigkill_gives_the_same_scores(finished, tmp_path):
     arguments, whole, _ = finished
     workdir = tmp_path / "work"
@@ -136,6 +138,7 @@ def test_a_run_killed_with_sigkill_gives_the_same_scores(finished, tmp_path):
         pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 
+@pytest.mark.slow
 def test_failures_are_contained_and_named(plugin, phantom, tmp_path):
     module = "architectures.broken"
     importless = plugin("importless", "NoSuchClass", module)
@@ -212,7 +215,11 @@ def test_memory_that_runs_out_in_one_process_of_a_trial_is_named(plugin, phantom
         assert "memory of the machine ran out" in trial["message"]
 
 
-def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(plugin, phantom, tmp_path):
+@pytest.mark.slow
+def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(
+    plugin, phantom, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(description, "COST_TIMEOUT", 20.0)  # what never ends is counted as well
     module = "architectures.broken"
     done = call_kitsbench(
         "run",
@@ -231,6 +238,7 @@ def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(plugin, phantom, t
     assert reasons == {"killer": "killed", "endless": "timeout", "good": None}
 
 
+@pytest.mark.slow
 def test_ensembles_share_the_trials_of_their_members(plugin, phantom, tmp_path):
     done = call_kitsbench(
         "run",

@@ -74,12 +74,12 @@ def find_experiment(workdir: Path, name: str | None = None) -> ExperimentRecord:
         fitting = [one for one in known if one.startswith(name)] if name else []
         if len(fitting) != 1:
             what = f"has {len(fitting)} experiments" if fitting else "has no experiment"
-            raise UsageError(f"{workdir} {what} '{name}'; it has\n{_listed(workdir, known)}.")
+            raise UsageError(f"{workdir} {what} '{name}'; it has:\n{_listed(workdir, known)}.")
         return _read(workdir, fitting[0])
     if not os.path.lexists(latest_file(workdir)):
         raise DataError(
             f"{latest_file(workdir)} is missing, which names the latest experiment. Name one with "
-            f"--experiment; {workdir} has\n{_listed(workdir, known)}."
+            f"--experiment; {workdir} has:\n{_listed(workdir, known)}."
         )
     return _read(workdir, LatestRecord.read(latest_file(workdir)).id)
 
@@ -125,14 +125,14 @@ def _listed(workdir: Path, known: list[str]) -> str:
     for name in known:
         record, fault = _try(workdir, name)
         if record is None:
-            lines.append(f"  {name}: {fault}")
+            lines.append(f"{name}: {str(fault).rstrip('.')}")
             continue
         names = ", ".join(entrant.name for entrant in record.entrants if entrant.asked)
         lines.append(
-            f"  {name}: {record.created}, {names}, {record.dataset.name}, {record.budget.text} a "
+            f"{name}: {record.created}, {names}, {record.dataset.name}, {record.budget.text} a "
             f"trial, {record.protocol}, {len(record.trials)} trials"
         )
-    return "\n".join(lines) if lines else "  none"
+    return ";\n".join(lines) if lines else "none"
 
 
 def _no_workdir(workdir: Path) -> DataError:

@@ -59,6 +59,7 @@ def carry_out(request):
     return run_experiment(experiment, executor, events.append), events
 
 
+@pytest.mark.slow
 def test_half_of_an_experiment_runs_here_and_the_rest_as_jobs(base, tmp_path, monkeypatch):
     pytest.importorskip("submitit")
     monkeypatch.setenv("PYTHONPATH", f"{TESTS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")

@@ -204,6 +204,7 @@ def kill_at_random(task, duration, kills, seed) -> int:
     return done
 
 
+@pytest.mark.slow
 def test_a_trial_killed_at_random_moments_ends_as_if_it_had_not_been(plan, tmp_path):
     (task,) = plan(steps=10, folds=(0,), seeds=1)
     (whole,), duration = undisturbed([task], tmp_path)
@@ -213,6 +214,7 @@ def test_a_trial_killed_at_random_moments_ends_as_if_it_had_not_been(plan, tmp_p
     assert_same(task, whole)
 
 
+@pytest.mark.slow
 def test_a_kill_between_any_two_files_of_the_end_loses_nothing(plan, tmp_path):
     (task,) = plan(steps=3, folds=(0,), seeds=1)
     (whole,), _ = undisturbed([task], tmp_path)
@@ -254,6 +256,7 @@ def test_a_quota_hit_in_the_middle_loses_nothing_and_is_named(plan):
     assert {p: p.stat().st_mtime_ns for p in finished.folder.path.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_two_processes_on_the_same_trials_train_each_once(plan):
     tasks = plan(steps=8, seeds=2, nap=0.02)
     orders = (tasks, tasks[::-1])
