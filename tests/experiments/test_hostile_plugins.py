@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+import tempfile
 import uuid
+from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
 from command_line import SMALL, call_kitsbench, environment, run_kitsbench
-from experiments.hostile import BROKEN, HOSTILE, SOME
+from experiments.hostile_plugins import BROKEN, HOSTILE, SOME
 
 LOG_LIMIT = 2**20
 
@@ -29,9 +31,11 @@ def processes_with(mark: str) -> list[psutil.Process]:
 def check_run(names, plugin, phantom, tmp_path, patience):
     """Run hostile plugins beside two honest ones, and the honest ones alone."""
     mark = uuid.uuid4().hex
-    folders = {name: tmp_path / name for name in ("tmp", "here", "plugins", "work", "alone")}
+    folders = {name: tmp_path / name for name in ("here", "plugins", "work", "alone")}
     for folder in folders.values():
         folder.mkdir()
+    # Sockets of processes lie there, and the path of one may have about a hundred characters.
+    folders["tmp"] = Path(tempfile.mkdtemp(prefix="kb"))
     honest = [plugin("honest", "Smallest"), plugin("upright", "Regions")]
     written = [
         HOSTILE[name].write(folders["plugins"] / f"{name}.py", folders["work"]) for name in names
