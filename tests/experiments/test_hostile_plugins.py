@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
