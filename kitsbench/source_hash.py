@@ -203,12 +203,17 @@ def _read(spec: ModuleSpec) -> SourceFile | None:
 
 def _parse(content: bytes) -> ast.Module | None:
     """Syntax tree of a file, None for one that is no Python source."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escapes in foreign strings
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes in foreign strings
+        try:
             return ast.parse(content)
-    except (SyntaxError, ValueError):  # a compiled file, or one that the plugin does not need
-        return None
+        except SystemError:
+            # CPython 3.11 may lose count of its own recursion ("AST constructor recursion depth
+            # mismatch") when memory was collected while it built another tree; it is right again
+            # in the next call.
+            return ast.parse(content)
+        except (SyntaxError, ValueError):  # a compiled file, or one the plugin does not need
+            return None
 
 
 @lru_cache(maxsize=1024)
