@@ -75,6 +75,10 @@ def _refuse_empty(file: Path, what: str) -> NoReturn:
 
 def _parquet(file: Path) -> pd.DataFrame:
     table = pd.read_parquet(file)
+    for name in table.columns:
+        if pd.api.types.is_string_dtype(table[name]):
+            # Text is decoded only when somebody asks for it, and bytes that are none fail there.
+            table[name] = table[name].astype(object)
     if any(name is not None for name in table.index.names):
         table = table.reset_index()  # a column that was made the index before writing
     return table.set_axis(range(1, len(table) + 1), axis=0)
