@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,90 +18,7 @@ from kitsbench.cli.options import (
     workdir_option,
 )
 from kitsbench.cli.output import print_json, print_rich, say, tell
-from kitsbench.errors import DataError, KitsbenchError
 from kitsbench.screen import make_table
-
-if TYPE_CHECKING:
-    from kitsbench.experiments.experiment import Experiment
-
-
-BRIEFLY = 0.5  # seconds a measurement at the end of a run, where many architectures wait
-
-
-def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[dict[str, Any]]:
-    """Measure every architecture of an experiment that can be built; known figures are kept.
-
-    Parameters
-    ----------
-    experiment : Experiment
-    after_run : bool
-        Measure briefly, and only architectures that were asked for and of which a trial has
-        finished: others may hang or fail here too.
-
-    Returns
-    -------
-    list of dict
-        A profile each, or ``architecture`` and ``error``. They are stored in
-        ``WORKDIR/profiles``.
-    """
-    import torch
-
-    from kitsbench.experiments.records import ProfileRecord
-    from kitsbench.isolation import each_isolated
-    from kitsbench.profiling import ProfileJob, profile
-
-    if experiment.device.type == "cuda" and not torch.cuda.is_available():
-        return []  # the trials ran on nodes of a cluster
-    asked = {entrant.name for entrant in experiment.entrants if entrant.asked}
-    chosen = {}
-    for name in dict.fromkeys(task.name for task in experiment.tasks):
-        tasks = [t for t in experiment.tasks if t.name == name and not t.members]
-        finished = [t for t in tasks if t.folder.read_status().status == "finished"]
-        if tasks and (not after_run or (finished and name in asked)):
-            chosen[name] = (finished or tasks)[0]
-
-    def measure(name: str) -> dict[str, Any]:
-        task = chosen[name]
-        device = (
-            (experiment.machine.slots or (("cuda:0",),))[0][0]
-            if experiment.device.type == "cuda"
-            else "cpu"
-        )
-        key = (
-            task.spec.digest(),
-            task.recipe.digest(),
-            experiment.machine.name,
-            experiment.threads,
-        )
-        with contextlib.suppress(DataError):  # damaged, or of before: measured anew
-            known = ProfileRecord.find(experiment.request.workdir, name, key)
-            if known is not None:
-                return known.row()
-        job = ProfileJob(
-            name=name,
-            location=task.location,
-            spec=task.spec,
-            recipe=task.recipe,
-            device=device,
-            precision=task.trial.identity.precision,
-            threads=experiment.threads,
-            stores=task.stores,
-            cases=task.train_cases[:8],
-            window=task.window,
-            **({"seconds": BRIEFLY} if after_run else {}),
-        )
-        try:
-            found = ProfileRecord(
-                name=name, **profile(job), device_name=experiment.machine.name, key=key
-            )
-        except KitsbenchError as error:
-            return {"architecture": name, "error": str(error)}
-        found.keep(experiment.request.workdir)
-        return found.row()
-
-    # After a run as many at a time as trials were, which is how the networks were trained.
-    at_once = experiment.jobs if after_run and experiment.device.type == "cpu" else 1
-    return list(each_isolated(measure, chosen, at_once))
 
 
 @click.command("profile")
@@ -121,6 +37,7 @@ def command(as_json: bool, **options: Any) -> int:
     Each is measured with the matched recipe, in a process of its own. Throughput is given twice:
     on patches that lie on the device already, and with loading and augmentation.
     """
+    from kitsbench.cli.profiles import profile_entrants
     from kitsbench.cli.progress import CountBar, working
     from kitsbench.experiments.asked.request import Request
     from kitsbench.experiments.experiment import plan_experiment

@@ -57,7 +57,7 @@ def _on_folds(experiment: Experiment) -> str:
 
 def conclude(experiment: Experiment, as_json: bool) -> int:
     """Profile, compare, report; print the table or the JSON, and choose the exit code."""
-    from kitsbench.cli.profile import profile_entrants
+    from kitsbench.cli.profiles import profile_entrants
     from kitsbench.cli.progress import working
     from kitsbench.experiments.records import make_latest
     from kitsbench.experiments.results import read_results
