@@ -64,7 +64,8 @@ def generate_pages() -> None:
     shutil.rmtree(GENERATED, ignore_errors=True)
     GENERATED.mkdir()
     verbs = [
-        f".. click:: kitsbench.cli.{module}:command\n   :prog: kitsbench {verb}\n   :nested: full\n"
+        f".. click:: kitsbench.cli.verbs.{module}:command\n"
+        f"   :prog: kitsbench {verb}\n   :nested: full\n"
         for verb, (module, _) in VERBS.items()
     ]
     text = "```{eval-rst}\n" + "\n".join(verbs) + "```\n"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kitsbench.errors import ContractError, UsageError
-from kitsbench.foreign import brief
+from kitsbench.files.foreign import brief
 
 Setting = str | int | float | tuple[int, ...]
 SIZES = ("tiny", "small", "paper")

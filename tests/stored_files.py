@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kitsbench.documents import Document
 from kitsbench.experiments.records import (
     ExperimentRecord,
     experiment_file,
     find_experiment,
     keep_experiment,
 )
+from kitsbench.files.documents import Document
 
 D = TypeVar("D", bound=Document)
 

@@ -23,7 +23,7 @@ from mutations import BYTES, TEXT, mutate
 from reporting.workdirs import Plan, write_workdir
 
 from kitsbench.errors import DataError
-from kitsbench.foreign import brief
+from kitsbench.files.foreign import brief
 from kitsbench.leaderboard import add_entries
 
 CASES = [f"case_{number:05d}" for number in range(4)]

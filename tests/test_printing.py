@@ -17,15 +17,19 @@ NAMES = [str(file.relative_to(ROOT)) for file in sorted(ROOT.rglob("*.py"))]
 # Who may print, and why: everybody else goes through what these files offer.
 CONSOLE = {
     "cli/output.py": "the one room that prints",
-    "cli/progress.py": "bars, whose names are words of kitsbench.screen",
+    "cli/progress.py": "bars, whose names are words of kitsbench.text.screen",
 }
-RICH = {**CONSOLE, "screen.py": "makes words and tables", "reporting/terminal.py": "groups them"}
+RICH = {
+    **CONSOLE,
+    "text/screen.py": "makes words and tables",
+    "reporting/terminal.py": "groups them",
+}
 STREAMS = {
     "cli/output.py": "JSON, through text.json_document",
-    "isolation.py": "what a process of its own has printed, through text.visible",
+    "isolation/calls.py": "what a process of its own has printed, through text.visible",
     "experiments/trial/folder.py": "a trial's own log, which nobody's terminal shows",
 }
-WRITERS = {("files.py", "DictWriter"), ("leaderboard/table.py", "writer")}  # of text.csv_cell
+WRITERS = {("files/whole.py", "DictWriter"), ("leaderboard/table.py", "writer")}  # of text.csv_cell
 # Methods by which rich and click would print or take a text for a style.
 PRINTING = {"echo", "secho", "from_markup", "from_ansi", "render_str", "print_exception"}
 
@@ -73,10 +77,12 @@ def test_only_few_files_know_rich():
     for name in NAMES:
         module = tree(name)
         known = {one for one in imported(module) if one.split(".")[0] == "rich"}
-        assert not known or name in RICH, f"{name} imports {known}; make it with kitsbench.screen"
+        assert not known or name in RICH, (
+            f"{name} imports {known}; make it with kitsbench.text.screen"
+        )
         assert not any("markup" in one for one in known), f"{name}: an escaped text is still markup"
         for node, called in calls(module):
-            if called in ("add_row", "add_column", "add_task") and name != "screen.py":
+            if called in ("add_row", "add_column", "add_task") and name != "text/screen.py":
                 assert (name, called) == ("cli/progress.py", "add_task"), f"{name}:{node.lineno}"
 
 
@@ -97,7 +103,9 @@ def test_tables_for_spreadsheets_are_written_by_one_function():
     for name in NAMES:
         for node, called in calls(tree(name)):
             if called in ("to_csv", "to_excel"):
-                assert name == "text.py", f"{name}:{node.lineno}: {called}(); use text.csv_table"
+                assert name == "text/media.py", (
+                    f"{name}:{node.lineno}: {called}(); use text.csv_table"
+                )
             if called in ("to_html", "to_markdown", "to_latex", "writer", "DictWriter"):
                 assert (name, called) in WRITERS, f"{name}:{node.lineno}: {called}()"
 
@@ -109,7 +117,7 @@ def test_no_file_escapes_by_itself():
         own = {"html.escape", "markupsafe.escape", "cgi.escape", "xml.sax.saxutils.escape"}
         for node, _ in calls(module):
             called = ast.unparse(node.func)
-            assert called not in own or name == "text.py", f"{name}:{node.lineno}: {called}()"
+            assert called not in own or name == "text/media.py", f"{name}:{node.lineno}: {called}()"
 
 
 TEMPLATES = sorted((ROOT / "reporting" / "templates").glob("*.j2"))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from kitsbench.errors import DataError
-from kitsbench.foreign import brief, parse_toml, read_text
+from kitsbench.files.foreign import brief, parse_toml, read_text
 from kitsbench.metrics import METRICS
 
 Mode = Literal["matched", "paper"]

@@ -60,7 +60,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"kitsbench.cli.{VERBS[cmd_name][0]}")
+        module = importlib.import_module(f"kitsbench.cli.verbs.{VERBS[cmd_name][0]}")
         return module.command
 
     def resolve_command(

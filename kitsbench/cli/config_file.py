@@ -8,7 +8,7 @@ import click
 
 from kitsbench.cli.values import Folds, Patch, Spacing
 from kitsbench.errors import UsageError
-from kitsbench.foreign import brief, read_toml
+from kitsbench.files.foreign import brief, read_toml
 
 EXECUTOR_SECTION = "kitsbench.executor"
 TUNE_SECTION = "kitsbench.tune"

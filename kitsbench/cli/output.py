@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from kitsbench.screen import Column, make_table, words
 from kitsbench.text import json_document, paragraph
+from kitsbench.text.screen import Column, make_table, words
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -102,7 +102,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
 
 
 def print_rich(shown: Table | Group) -> None:
-    """Print on stdout what :mod:`kitsbench.screen` or the report made of words."""
+    """Print on stdout what :mod:`kitsbench.text.screen` or the report made of words."""
     stdout_console().print(shown)
 
 

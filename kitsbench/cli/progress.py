@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.text import Text
 
 from kitsbench.cli.output import stderr_console, tell
-from kitsbench.screen import words
+from kitsbench.text.screen import words
 
 if TYPE_CHECKING:
     from kitsbench.experiments.executors.events import Event

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitsbench.errors import UsageError
-from kitsbench.foreign import brief
+from kitsbench.files.foreign import brief
 from kitsbench.metrics import Metric, declare
 
 DEFAULT_ENDPOINT = "tumor:dice"

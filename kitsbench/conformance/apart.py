@@ -9,8 +9,8 @@ from kitsbench.conformance.outcome import Outcome, Report
 from kitsbench.conformance.runner import check
 from kitsbench.errors import UsageError
 from kitsbench.isolation import IsolatedFailure, call_isolated
-from kitsbench.plugins_apart import time_limit
 from kitsbench.registry import find
+from kitsbench.registry.plugins_apart import time_limit
 from kitsbench.spec import Task
 
 

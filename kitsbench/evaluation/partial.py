@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import kitsbench
-from kitsbench.documents import Part
 from kitsbench.errors import DataError, UsageError
 from kitsbench.evaluation.cases import CaseFiles, CaseScores, Task
 from kitsbench.evaluation.pool import NO_MEMORY
 from kitsbench.files import digest
-from kitsbench.foreign import read_bytes
+from kitsbench.files.documents import Part
+from kitsbench.files.foreign import read_bytes
 
 _HEADER = "kitsbench evaluate: cases done so far"
 

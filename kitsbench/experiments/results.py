@@ -15,7 +15,6 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from kitsbench.documents import Document
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import (
     TRIAL_AGAIN,
@@ -33,6 +32,7 @@ from kitsbench.experiments.records import (
 from kitsbench.experiments.tables import CURVE, SCORES, read_table
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.kept_scores import unscored
+from kitsbench.files.documents import Document
 from kitsbench.metrics import TRUTH_EMPTY, UNDEFINED, Value, find
 from kitsbench.statistics import validate_scores
 from kitsbench.statistics.table.policy import truth_holds_region

@@ -10,7 +10,7 @@ import pandas as pd
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import TRIAL_AGAIN
 from kitsbench.files import write_atomic
-from kitsbench.foreign import brief
+from kitsbench.files.foreign import brief
 
 # Columns and what they hold.
 SCORES = {

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kitsbench.documents import VERSION_KEY
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import parse_json
+from kitsbench.files.documents import VERSION_KEY
 from kitsbench.leaderboard.entries import Published, make_entries
 from kitsbench.leaderboard.peers import Filed, board_faults, dataset_faults, differences
 from kitsbench.leaderboard.proof import entry_faults

@@ -7,9 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from kitsbench.configuration import Setting
-from kitsbench.documents import Part
 from kitsbench.experiments.records import BudgetNote, EnvironmentRecord, Range
 from kitsbench.experiments.records.parts import StoredRecipe
+from kitsbench.files.documents import Part
 from kitsbench.metrics import find
 from kitsbench.training.failures import Reason
 

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kitsbench.documents import Document, Part
 from kitsbench.experiments.records import BudgetNote, FoldsNote, TrialIdentity
 from kitsbench.files import digest
+from kitsbench.files.documents import Document, Part
 from kitsbench.leaderboard.parts import (
     Cost,
     Dataset,

@@ -15,9 +15,9 @@ from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis, analyse
 from kitsbench.reporting.answer import answer
 from kitsbench.reporting.scores import interval_of_mean
-from kitsbench.screen import Column, make_table
-from kitsbench.screen import words as shown
 from kitsbench.text import one_line
+from kitsbench.text.screen import Column, make_table
+from kitsbench.text.screen import words as shown
 
 _MOST_SENTENCES = 6
 

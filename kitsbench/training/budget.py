@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kitsbench.errors import UsageError
-from kitsbench.foreign import brief
+from kitsbench.files.foreign import brief
 
 # unit -> (currency, factor to the currency's base unit)
 UNITS = {

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 
 from kitsbench.errors import DataError
 from kitsbench.files import file_digest, read_json, write_json
-from kitsbench.foreign import brief
+from kitsbench.files.foreign import brief
 
 FILES = ("model.safetensors", "optimiser.pt", "state.json")
 

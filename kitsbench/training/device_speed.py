@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kitsbench.documents import Document
 from kitsbench.errors import DataError
 from kitsbench.files import digest
+from kitsbench.files.documents import Document
 
 # A CPU's turn is short: it is measured before every first run in a working directory, and a
 # laptop's speed changes with its temperature more than with longer looking.

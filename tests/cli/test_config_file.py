@@ -6,7 +6,7 @@ import pytest
 from command_line import call_kitsbench
 
 from kitsbench.cli.config_file import sections
-from kitsbench.cli.run import command
+from kitsbench.cli.verbs.run import command
 from kitsbench.training.budget import Budget
 
 

@@ -83,7 +83,7 @@ def test_a_folder_where_a_file_belongs_is_named(tmp_path):
 
 def test_the_end_of_another_process_is_not_told_as_a_stop(tmp_path, monkeypatch):
     """click takes an end of file for Ctrl-C; here it is that of the server that forks processes."""
-    from kitsbench.cli import run
+    from kitsbench.cli.verbs import run
 
     def lost(options):
         raise EOFError

@@ -15,7 +15,7 @@ import pytest
 from command_line import SMALL, call_kitsbench, run_kitsbench
 
 from kitsbench.cli import cli
-from kitsbench.cli.run import command as run
+from kitsbench.cli.verbs.run import command as run
 
 # Two options of one name that mean different things: a value of a column, a number of things, or
 # a choice among others. Everything else is the same wherever it stands.

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from kitsbench.documents import Document, Part, read_object
 from kitsbench.errors import DataError
-from kitsbench.foreign import brief, names_or_file
+from kitsbench.files.documents import Document, Part, read_object
+from kitsbench.files.foreign import brief, names_or_file
 from kitsbench.scans.names import match_names
 from kitsbench.text import visible
 

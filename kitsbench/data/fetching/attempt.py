@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import kitsbench
 from kitsbench.data.fetching.sources import is_url
 from kitsbench.errors import DataError
-from kitsbench.foreign import brief
+from kitsbench.files.foreign import brief
 from kitsbench.scans.findings import Finding, Refused
 
 BLOCK = 1 << 18

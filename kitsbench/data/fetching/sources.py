@@ -9,7 +9,7 @@ from string import Formatter
 
 from kitsbench.data.datasets.layouts import AGGREGATIONS, TABLES, locate
 from kitsbench.errors import UsageError
-from kitsbench.foreign import brief
+from kitsbench.files.foreign import brief
 from kitsbench.scans.names import IMAGE
 
 _IMAGES = (

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from kitsbench.documents import Document, Part
+from kitsbench.files.documents import Document, Part
 from kitsbench.scans.findings import Finding
 
 Triple = tuple[float, float, float]

@@ -16,7 +16,7 @@ from kitsbench.data.datasets.patients import kits_number
 from kitsbench.data.splits.files import PICKLES, import_split, refuse_pickle
 from kitsbench.data.splits.split import Split, check_fold_count, make_folds, sorted_cases
 from kitsbench.errors import UsageError
-from kitsbench.foreign import brief
+from kitsbench.files.foreign import brief
 from kitsbench.scans.geometry import voxel_volume
 from kitsbench.scans.nifti import read_header, read_label
 

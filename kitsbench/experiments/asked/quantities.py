@@ -9,7 +9,7 @@ import re
 from typing import Any, Literal
 
 from kitsbench.errors import UsageError
-from kitsbench.foreign import brief
+from kitsbench.files.foreign import brief
 
 LARGEST = 4096  # voxels; the whole of a scan is no larger
 WIDEST = 100.0  # mm; no scan has voxels of 10 cm, so a larger spacing is a slip

@@ -3,8 +3,8 @@
 A process of its own means that a trial cannot take the others along when it runs out of memory,
 and that its exit frees the device. Processes are forked from a server that has imported torch
 already, so that starting one takes no time; where that is not possible they are spawned. What a
-trial starts ends with it (:mod:`kitsbench.keeper` says on which systems), and this process ends
-what says nothing any more, was suspended, or lingers when it has said its last word.
+trial starts ends with it (:mod:`kitsbench.isolation.keeper` says on which systems), and this
+process ends what says nothing any more, was suspended, or lingers when it has said its last word.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from kitsbench.experiments.trial.run import run_trial
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.watchdog import stalled
 from kitsbench.isolation import IsolatedFailure, call_isolated, exit_text
-from kitsbench.keeper import speak_plainly
-from kitsbench.kept import Kept, start_kept
-from kitsbench.messages import Outbox, from_json, to_json
+from kitsbench.isolation.keeper import speak_plainly
+from kitsbench.isolation.kept import Kept, start_kept
+from kitsbench.isolation.messages import Outbox, from_json, to_json
 from kitsbench.training.device_speed import device_speed
 from kitsbench.training.failures import Reason
 

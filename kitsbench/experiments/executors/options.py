@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.quantities import parse_memory
-from kitsbench.foreign import brief
+from kitsbench.files.foreign import brief
 from kitsbench.training.budget import Budget
 
 

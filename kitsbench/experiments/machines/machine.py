@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 
-from kitsbench.documents import Document
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import is_timed
@@ -17,6 +16,7 @@ from kitsbench.experiments.machines.environment import (
     device_name,
     usable_cores,
 )
+from kitsbench.files.documents import Document
 
 LOCAL_CPU_JOBS = 4
 

@@ -12,9 +12,9 @@ from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import Resolved
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.isolation import IsolatedFailure, each_isolated
-from kitsbench.plugins_apart import AT_ONCE, asked, check_spec, introduce, introduce_each
 from kitsbench.recipe import Recipe
 from kitsbench.registry import RegisteredArchitecture, discover, name_with, parse_request
+from kitsbench.registry.plugins_apart import AT_ONCE, asked, check_spec, introduce, introduce_each
 from kitsbench.spec import Labels, Spec, Task
 from kitsbench.training.distributed import check_batch
 from kitsbench.training.recipes import at_size

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from kitsbench.configuration import Setting
-from kitsbench.documents import Document, Part
 from kitsbench.experiments.records.parts import (
     AGAIN,
     ID,
@@ -21,6 +20,7 @@ from kitsbench.experiments.records.parts import (
     StoredRecipe,
 )
 from kitsbench.files import digest
+from kitsbench.files.documents import Document, Part
 from kitsbench.training.failures import Reason
 
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field
 
 import kitsbench
-from kitsbench.documents import Document
 from kitsbench.errors import DataError
 from kitsbench.experiments.records.parts import TRIAL_AGAIN, Shape
 from kitsbench.files import digest
+from kitsbench.files.documents import Document
 from kitsbench.training.device_speed import DeviceSpeed
 from kitsbench.training.ledger import Reduction, StageRow
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainSerializer
 
-from kitsbench.documents import Part
+from kitsbench.files.documents import Part
 from kitsbench.recipe import Recipe
 from kitsbench.training.budget import Budget
 

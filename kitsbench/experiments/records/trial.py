@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from kitsbench.configuration import Setting
-from kitsbench.documents import Document, Part
 from kitsbench.experiments.records.parts import (
     TRIAL_AGAIN,
     BudgetNote,
@@ -17,6 +16,7 @@ from kitsbench.experiments.records.parts import (
     Triple,
 )
 from kitsbench.files import digest
+from kitsbench.files.documents import Document, Part
 from kitsbench.scans.label_names import LabelNames
 from kitsbench.training.failures import Reason
 

@@ -40,7 +40,7 @@ from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import Beat, load_members, make_trained, plugin_of
 from kitsbench.experiments.trial.watchdog import Watchdog
 from kitsbench.files import disk_trouble
-from kitsbench.module_search import INSTALLED, STANDARD
+from kitsbench.registry.module_search import INSTALLED, STANDARD
 from kitsbench.training.device_speed import device_speed
 from kitsbench.training.distributed import Team
 from kitsbench.training.failures import (

@@ -10,7 +10,7 @@ from typing import NoReturn
 import pandas as pd
 
 from kitsbench.errors import DataError, KitsbenchError
-from kitsbench.foreign import brief
+from kitsbench.files.foreign import brief
 from kitsbench.text import csv_value
 
 MISSING = ("", "nan", "na", "n/a", "none", "null")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command_line import SMALL, call_kitsbench
 
-from kitsbench.cli.run_view import conclude
+from kitsbench.cli.views.run_view import conclude
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.executors.company import Company

@@ -31,7 +31,7 @@ from kitsbench.experiments.machines.machine import Node, choose_devices, this_ma
 from kitsbench.experiments.records import LedgerRecord, TrialRecord, Unscored
 from kitsbench.experiments.trial.log import keep_short
 from kitsbench.experiments.trial.run import run_trial
-from kitsbench.messages import to_json
+from kitsbench.isolation.messages import to_json
 from kitsbench.training.budget import Budget
 
 

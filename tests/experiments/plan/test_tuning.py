@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from stored_files import damage, experiment_of, put
 
-from kitsbench.cli.dry_run import print_plan
+from kitsbench.cli.views.dry_run import print_plan
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.search_space import Dimension, read_tuning

@@ -1,0 +1,102 @@
+"""``kitsbench doctor``: what this machine can do, and what is missing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kitsbench.cli.options import json_option, workdir_option
+from kitsbench.cli.output import print_json, print_rich
+from kitsbench.text.screen import make_table, words
+
+
+@click.command("doctor")
+@workdir_option("Folder whose disk is looked at.")
+@json_option
+def command(workdir: Path, as_json: bool) -> int:
+    """Say what this machine can do, what is missing, and how to get it."""
+    rows = examine(workdir)
+    if as_json:
+        print_json(rows)
+    else:
+        styles = {"ok": "green", "note": "yellow", "missing": "red"}
+        shown = [
+            (words(row["status"], styles[row["status"]]), row["what"], row["found"], row["remedy"])
+            for row in rows
+        ]
+        print_rich(make_table(["", "what", "found", "what to do"], shown))
+    return 1 if any(row["status"] == "missing" for row in rows) else 0
+
+
+def examine(workdir: Path) -> list[dict[str, Any]]:
+    """Rows of the table: ``what``, ``status`` (ok, note, missing), ``found``, ``remedy``."""
+    import psutil
+    import torch
+
+    from kitsbench.experiments.machines.environment import (
+        choose_device,
+        describe_environment,
+        usable_cores,
+    )
+    from kitsbench.registry.plugins_apart import introduce_all
+
+    device = choose_device("auto")
+    environment = describe_environment(device, usable_cores())
+    rows: list[dict[str, Any]] = []
+
+    def add(what: str, status: str, found: str, remedy: str = "") -> None:
+        rows.append({"what": what, "status": status, "found": found, "remedy": remedy})
+
+    add("kitsbench", "ok", f"{environment['kitsbench']}, Python {environment['python']}")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if gpus:
+        add("GPU", "ok", ", ".join(gpus))
+    else:
+        add(
+            "GPU",
+            "note",
+            f"none that torch {torch.__version__} can use",
+            "training runs on the CPU, with small presets; for a GPU install a CUDA build of torch",
+        )
+    add(
+        "processor",
+        "ok",
+        f"{environment['device_name'] if not gpus else ''} {usable_cores()} cores".strip(),
+    )
+    memory = psutil.virtual_memory().available / 2**30
+    add(
+        "memory",
+        "ok" if memory > 4 else "note",
+        f"{memory:.1f} GiB free",
+        "" if memory > 4 else "close other programs, or use --max-memory and small patches",
+    )
+    place = workdir.absolute()
+    while not place.exists():
+        place = place.parent
+    disk = shutil.disk_usage(place).free / 2**30
+    add(
+        "disk",
+        "ok" if disk > 5 else "note",
+        f"{disk:.0f} GiB free at {workdir}",
+        "" if disk > 5 else "choose a --workdir on a larger disk",
+    )
+    for package, release in environment["packages"].items():
+        if release is None:
+            add(package, "missing", "not installed", f"pip install {package}")
+        else:
+            add(package, "ok", str(release))
+    entries = introduce_all()
+    if not entries:
+        add("architectures", "missing", "none installed", "pip install kitsbench-plugins")
+    for entry in entries:
+        good = entry.status == "ok"
+        add(
+            f"architecture {entry.name}",
+            "ok" if good else "missing",
+            entry.status,
+            "" if good else str(entry.error),
+        )
+    return rows

@@ -1,0 +1,194 @@
+"""``kitsbench run``: plan, train, predict, score, compare, report."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kitsbench.cli.config_file import config_option, sections
+from kitsbench.cli.options import (
+    all_option,
+    architectures_argument,
+    batch_option,
+    dataset_option,
+    device_option,
+    endpoint_option,
+    folds_option,
+    jobs_option,
+    json_option,
+    layout_option,
+    patch_option,
+    protocol_option,
+    recipe_option,
+    size_option,
+    spacing_option,
+    split_option,
+    strict_option,
+    tta_option,
+    workdir_option,
+)
+from kitsbench.cli.output import tell
+from kitsbench.cli.values import Memory, Seconds, Spend, Whole
+from kitsbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from kitsbench.experiments.asked.request import Request
+
+
+@click.command("run")
+@architectures_argument
+@all_option
+@dataset_option("Folder of cases; without it the built-in phantom is used.")
+@layout_option
+@recipe_option("One shared recipe for all, or each architecture's own.", default="matched")
+@click.option(
+    "--budget",
+    type=Spend(),
+    help="90s, 10min, 2h, 20000steps, 5e9voxels or 3e17flops a trial.",
+)
+@click.option(
+    "--max-memory",
+    type=Memory(),
+    help="Most memory a trial may use, e.g. 11GiB; batches that need more are taken in parts.",
+)
+@click.option(
+    "--compile",
+    is_flag=True,
+    help="Train through torch.compile; the budget pays for compiling.",
+)
+@folds_option("all (the default), or indices such as 0,2; on the phantom the default is 0.")
+@split_option(
+    "Number of folds, a rule (kfold, nnunet, stratified, attention_vnet, msan, 90:10 ...), or "
+    "a splits_final.json."
+)
+@click.option("--seeds", type=Whole(1, 1000), help="Training runs per architecture and fold.")
+@device_option(several=True)
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray", "slurm"]),
+    default="local",
+    show_default=True,
+    help="Where trials run: on this machine, or on a cluster that sees the working directory.",
+)
+@click.option(
+    "--executor-option",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What a trial asks of the cluster, e.g. partition=gpu; may be given several times.",
+)
+@click.option(
+    "--world-size",
+    type=Whole(1, 4096),
+    default=1,
+    show_default=True,
+    help="Devices that train one trial together; they share each batch.",
+)
+@jobs_option(
+    "Trials at the same time; by default one a GPU, on a CPU one a core, at most 4, and on "
+    "a cluster as many as it lets run.",
+    default=None,
+)
+@size_option
+@tta_option(
+    "Score the trained networks with this test-time augmentation as well; nothing is trained "
+    "again for it."
+)
+@patch_option()
+@spacing_option()
+@batch_option
+@protocol_option("Scoring rule, e.g. kits19; by default the dataset's own.")
+@endpoint_option(
+    "region:metric that the verdicts are about; by default tumor:dice, and for a dataset without "
+    "tumors its first label.",
+    default=None,
+)
+@click.option(
+    "--tune",
+    type=Whole(0),
+    metavar="N",
+    help="Let every architecture try N settings of the recipe in each fold, on cases set aside "
+    "from the training set, and train with the best.",
+)
+@click.option("--timeout", type=Seconds(1), help="Seconds a trial may take in all.")
+@click.option(
+    "--stall",
+    type=Seconds(1),
+    default=1800.0,
+    show_default=True,
+    help="Seconds without progress after which a trial is stopped.",
+)
+@strict_option("A damaged case is an error, not set aside.")
+@workdir_option("Where data, trials and the report are kept.")
+@click.option("--dry-run", is_flag=True, help="Prepare the data, print the plan, train nothing.")
+@json_option
+@config_option
+def command(dry_run: bool, as_json: bool, **options: Any) -> int:
+    """Train, score and compare architectures under one budget, and write the report.
+
+    ARCH is a name from `kitsbench list` or a plugin's FILE.py. Run the same command again and
+    finished trials are kept: only what is missing is done. Exit code 0 if all is fine, 1 if some
+    trials failed, 2 for wrong usage or input.
+    """
+    from kitsbench.cli.progress import CountBar, TrialBars, working
+
+    with working("Starting ..."):  # importing torch takes a few seconds
+        from kitsbench.cli.views.run_view import announce, conclude
+        from kitsbench.experiments.executors.choose import choose_executor
+        from kitsbench.experiments.executors.company import Company
+        from kitsbench.experiments.experiment import (
+            check_stored,
+            plan_experiment,
+            run_experiment,
+        )
+        from kitsbench.experiments.trial.kept_scores import is_done
+        from kitsbench.isolation import Stopped, stops_at_signals
+
+    request = _request(options)
+    try:
+        with stops_at_signals():
+            with CountBar() as count:
+                experiment = plan_experiment(request, tell, count)
+            if not experiment.studies:  # a search decides what the trials are
+                check_stored(experiment)
+            if dry_run:
+                from kitsbench.cli.views.dry_run import print_plan
+
+                print_plan(experiment, as_json)
+                return 0
+            with Company(request.workdir, experiment.record.id, tell):
+                announce(experiment)
+                open_trials = [task for task in experiment.tasks if not is_done(task)]
+                executor = choose_executor(request, experiment.machine)
+                searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0
+                with TrialBars(searched + len(open_trials)) as bars:
+                    experiment = run_experiment(experiment, executor, bars)
+                return conclude(experiment, as_json)
+    except KeyboardInterrupt as error:
+        by = f" by {error}" if isinstance(error, Stopped) else ""
+        tell(f"Stopped{by}. The same command goes on from here.")
+        return 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)
+
+
+def _request(options: dict[str, Any]) -> Request:
+    from kitsbench.experiments.asked.request import Request
+    from kitsbench.experiments.asked.search_space import read_tuning
+    from kitsbench.experiments.executors.options import split_pairs
+
+    executor_section, tune_section = sections()
+    pairs = split_pairs(options.pop("executor_option"))
+    tuning = read_tuning(options.pop("tune"), tune_section)
+    if tuning is not None and options["recipe"] != "matched":
+        raise UsageError(
+            "--tune searches around the shared recipe, since a space is equal only there; use "
+            "--recipe matched, or leave --tune out."
+        )
+    return Request(
+        executor_options={**executor_section, **pairs},
+        tuning=tuning,
+        command=shlex.join(["kitsbench", *sys.argv[1:]]),
+        **options,
+    )

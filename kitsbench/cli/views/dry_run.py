@@ -1,0 +1,139 @@
+"""``kitsbench run --dry-run``: the trials, what they will take, and what is already done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kitsbench.cli.output import print_json, print_rich, say
+from kitsbench.cli.views.run_view import dataset_content
+from kitsbench.text.screen import make_table
+
+if TYPE_CHECKING:
+    from kitsbench.experiments.experiment import Experiment
+    from kitsbench.experiments.trial.task import TrialTask
+
+BASES = {
+    "budget": "",
+    "finished trials": "as finished trials of it took",
+    "profile": "by its profile",
+    "none": "unknown until a trial has finished",
+    "members": "nothing is trained",
+    "scores": "nothing is trained; it is scored again",
+}
+
+
+def print_plan(experiment: Experiment, as_json: bool) -> None:
+    """Print the plan as a table, or as one JSON document."""
+    from kitsbench.experiments.experiment import check_stored, tuned
+    from kitsbench.experiments.plan.estimate import estimate
+
+    found = tuned(experiment, None, lambda event: None)
+    searching = _searching(experiment, found is not None)
+    experiment = found or experiment
+    if found is not None:
+        check_stored(found)
+    estimates = estimate(experiment.tasks)
+    states = [_state(task) if found else "pending" for task in experiment.tasks]
+    for task, state in zip(experiment.tasks, states, strict=True):
+        if state == "unscored":
+            estimates[task.id] = {"device_seconds": 0.0, "basis": "scores"}
+    rows: list[dict[str, Any]] = [
+        {
+            # What is searched for decides what the trials are.
+            "id": task.id if found else None,
+            "architecture": task.name,
+            "fold": task.trial.fold,
+            "seed": task.trial.seed,
+            "status": state,
+            "budget": str(task.budget) if not task.members else "none",
+            "estimate": estimates[task.id],
+        }
+        for task, state in zip(experiment.tasks, states, strict=True)
+    ]
+    total = _total(rows, experiment.machine.jobs)
+    if as_json:
+        entrants = experiment.record.entrants
+        document = {
+            "workdir": str(experiment.request.workdir),
+            "executor": experiment.request.executor,
+            "dataset": dataset_content(experiment.record),
+            "trials": rows,
+            "tuning": searching,
+            "estimate": total,
+            "notes": {e.name: list(e.notes) for e in entrants if e.notes},
+            "broken": [{"architecture": e.name, "error": e.error} for e in entrants if e.error],
+        }
+        print_json(document)
+    else:
+        if aside := experiment.record.dataset.set_aside():
+            say(aside)
+        _print_table(experiment, rows, total)
+        if searching:
+            say(
+                f"Before that, {searching['open_trials']} of {searching['trials']} trials of the "
+                "tuning would run; what they find decides what the other trials are."
+            )
+
+
+def _state(task: TrialTask) -> str:
+    """How far a trial came; ``unscored`` where it is trained and lacks scores."""
+    from kitsbench.experiments.trial.kept_scores import is_done
+
+    state = task.folder.read_status().status
+    return "unscored" if state == "finished" and not is_done(task) else state
+
+
+def _searching(experiment: Experiment, complete: bool) -> dict[str, Any] | None:
+    """How much of the tuning is done."""
+    from kitsbench.experiments.trial.kept_scores import is_done
+
+    tuning = experiment.request.tuning
+    if tuning is None:
+        return None
+    finished = sum(is_done(task) for study in experiment.studies for task in study.tasks)
+    trials = tuning.trials * len(experiment.studies)
+    return {
+        "trials": trials,
+        "open_trials": 0 if complete else trials - finished,
+        "budget": str(experiment.resolved.tuning_budget),
+        "space": {name: [one.low, one.high] for name, one in tuning.space.items()},
+    }
+
+
+def _total(rows: list[dict[str, Any]], jobs: int | None) -> dict[str, Any]:
+    """What all open trials take together."""
+    waiting = [row for row in rows if row["status"] != "finished"]
+    known = [row["estimate"]["device_seconds"] for row in waiting]
+    complete = None not in known
+    seconds = sum(value or 0.0 for value in known)
+    return {
+        "open_trials": len(waiting),
+        "device_seconds": seconds if complete else None,
+        "wall_seconds": seconds / jobs if complete and jobs else None,
+    }
+
+
+def _print_table(experiment: Experiment, rows: list[dict[str, Any]], total: dict[str, Any]) -> None:
+    from kitsbench.reporting.words import duration
+
+    columns = ["trial", "architecture", "fold", "seed", "status", "budget", "training"]
+    lines = []
+    for row in rows:
+        seconds, basis = row["estimate"]["device_seconds"], BASES[row["estimate"]["basis"]]
+        cost = " ".join(filter(None, [duration(seconds) if seconds else "", basis]))
+        shown = [row[key] for key in ("architecture", "fold", "seed", "status", "budget")]
+        # The first letters of an id are enough wherever a trial is named.
+        lines.append([(row["id"] or "tuned")[:10], *shown, cost])
+    print_rich(make_table(columns, lines))
+    text = f"{total['open_trials']} of {len(rows)} trials would run"
+    if total["device_seconds"]:
+        text += f": {duration(total['device_seconds'])} of training"
+        if experiment.machine.jobs:
+            text += f", {duration(total['wall_seconds'])} with {experiment.machine.jobs} at a time"
+        text += ", and scoring on top"
+    say(text + ".")
+    for entrant in experiment.record.entrants:
+        for note in entrant.notes:
+            say(note, entrant.name)
+        if entrant.error:
+            say(entrant.error, f"{entrant.name} cannot take part", "red")

@@ -1,0 +1,162 @@
+"""Files that are either whole or absent, and hashes of plain data."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kitsbench.text import csv_cell
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file shall be; missing parents are made.
+    write : callable
+        Called with the path of a temporary file in the same folder.
+
+    Raises
+    ------
+    OSError
+        The disk is full or the folder is not writable; ``path`` is then untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix is kept because some writers (numpy, nibabel) choose the format by it.
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=".", suffix=".tmp" + "".join(path.suffixes)
+    )
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+SHARED_MEMORY = Path("/dev/shm")
+UNFIT = (errno.ENAMETOOLONG, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.ESPIPE)
+NO_FOLDER = (errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ELOOP, *UNFIT)
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """Sentences for a user about a disk that is full or a file that is not theirs.
+
+    Returns
+    -------
+    str or None
+        None where the error is another one.
+    """
+    if not isinstance(error, OSError) or error.errno not in (*FULL, *FORBIDDEN):
+        return None
+    where = Path(str(error.filename)) if error.filename else None
+    if where is not None and where.name.startswith("."):
+        where = where.parent  # a temporary file, whose name says nothing
+    if error.errno in FULL and where is not None and where.is_relative_to(SHARED_MEMORY):
+        return (
+            f"The shared memory of the machine ({SHARED_MEMORY}) was full ({error.strerror}). Make "
+            "it larger (docker run --shm-size=2g) and run the same command again: what was "
+            "finished is kept."
+        )
+    if error.errno in FULL:
+        place = f" while writing {where}" if where else ""
+        return (
+            f"The disk or its quota was full{place} ({error.strerror}). Free some space and run "
+            "the same command again: what was finished is kept."
+        )
+    return (
+        f"No permission for {where or 'a file'} ({error.strerror}). Choose a folder that you may "
+        "write to, or change its permissions; nothing that was finished is lost."
+    )
+
+
+def path_trouble(error: OSError) -> str | None:
+    """Sentence for a user about a path that leads nowhere; None where the error is another one."""
+    place = error.filename2 or error.filename  # the second is where a file was to be moved to
+    if error.errno not in NO_FOLDER or not place:
+        return None
+    if error.errno == errno.EISDIR:
+        return (
+            f"{place} cannot be read or written ({error.strerror}): a file belongs there. "
+            "Remove the folder, or choose another path."
+        )
+    if error.errno in UNFIT:
+        return f"{place} cannot be read or written ({error.strerror}). Choose another path."
+    return (
+        f"{place} cannot be read or written ({error.strerror}): part of the path is "
+        "missing, is a file, or is a link to nothing. Choose another path."
+    )
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically; half of a character (a surrogate) is written out."""
+    write_atomic(path, lambda file: file.write_bytes(text.encode("utf-8", "backslashreplace")))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, readable by a person and with a final newline.
+
+    Raises
+    ------
+    ValueError
+        The value holds NaN or an infinity, which JSON does not know.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    # JSON would let half of a character stand, but most who read JSON refuse it.
+    write_text(path, _HALF.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text) + "\n")
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write rows as CSV, atomically; a value that is missing or None is an empty cell."""
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+            table.writeheader()
+            table.writerows({key: csv_cell(row.get(key)) for key in columns} for row in rows)
+
+    write_atomic(path, write)
+
+
+def canonical_json(value: Any) -> str:
+    """One text for equal data: keys sorted, no spaces, so that it can be hashed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def as_json(value: Any) -> Any:
+    """Plain data as a reader of its JSON has them: lists for tuples."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """Hexadecimal SHA-256 of plain data (dicts, lists, numbers, text), cut to ``length``."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def file_digest(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

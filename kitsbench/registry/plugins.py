@@ -1,0 +1,438 @@
+"""From entry points, or from a file, to architectures; a faulty plugin is a row, never a crash.
+
+Listing imports no plugin. Loading one imports that one only and records where it came from:
+distribution, version and a hash of its source, which all become part of a trial's identity.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
+
+from kitsbench.errors import ContractError, Terminated, UsageError, shorten, telling
+from kitsbench.isolation import is_worker, prints_on_stderr
+from kitsbench.registry.module_search import Search
+from kitsbench.registry.plugin_import import BESIDE, check_imported, import_file
+from kitsbench.registry.source_hash import (
+    SourceFile,
+    file_source,
+    module_source,
+    named_source,
+    source_digest,
+)
+
+if TYPE_CHECKING:
+    from kitsbench.architecture import Architecture
+    from kitsbench.configuration import Configurable, Setting
+    from kitsbench.spec import Declared, Task
+
+GROUP = "kitsbench.architectures"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME_RULE = "lower-case letters, digits and underscores, a letter first"
+
+
+_Finder = Callable[[], tuple[object, list[SourceFile]]]
+Status = Literal["available", "ok", "missing dependency", "broken"]
+
+
+@dataclass(frozen=True)
+class RegisteredArchitecture:
+    """One architecture that is installed or lies in a file, usable or not.
+
+    Parameters
+    ----------
+    name : str
+        Name of the entry point, or the stem of the file.
+    title, paper : str
+        The class's; empty until it is loaded.
+    distribution, version : str
+        Who provides it; for a file its name and nothing.
+    status : {"available", "ok", "missing dependency", "broken"}
+        ``available`` until it is loaded.
+    error : str or None
+        Last line of what went wrong.
+    source_hash : str
+        Hash of the plugin's source and of what it imports that is not installed; empty until it
+        is loaded.
+    location : str
+        What :func:`load` finds it by: the name, or the file's absolute path.
+    instance : Architecture or None
+        The plugin, when ``status`` is ``ok`` and this process has imported it.
+    declared : Declared or None
+        What it declares, when ``status`` is ``ok`` and another process has imported it.
+    """
+
+    name: str
+    title: str = ""
+    paper: str = ""
+    distribution: str = ""
+    version: str = ""
+    status: Status = "available"
+    error: str | None = None
+    source_hash: str = ""
+    location: str = ""
+    instance: Architecture | None = None
+    declared: Declared | None = None
+
+    @property
+    def configurable(self) -> Configurable | None:
+        """What has its keys and sizes; None where it is not usable."""
+        return self.instance or self.declared
+
+    @property
+    def architecture(self) -> Architecture:
+        """The plugin.
+
+        Raises
+        ------
+        ContractError
+            It is not usable; the message carries the reason.
+        """
+        if self.instance is None:
+            raise ContractError(
+                f"architecture '{self.name}' ({self.distribution} {self.version}) is "
+                f"{self.status}: {self.error}. Repair or update that distribution."
+            )
+        return self.instance
+
+    def to_dict(self) -> dict[str, str | None]:
+        """Plain data for ``kitsbench list --json``; None for what is not known."""
+        names = ("name", "title", "paper", "distribution", "version", "status", "error")
+        return {name: getattr(self, name) or None for name in names}
+
+
+def discover() -> list[RegisteredArchitecture]:
+    """Every architecture that a distribution announces, sorted by name; nothing is imported.
+
+    A name that two distributions claim, or one that breaks the rule for names, is ``broken``.
+    """
+    claims: dict[str, list[importlib.metadata.EntryPoint]] = {}
+    for point in importlib.metadata.entry_points(group=GROUP):
+        claims.setdefault(point.name, []).append(point)
+    return [_entry(name, points) for name, points in sorted(claims.items())]
+
+
+def find(name: str) -> RegisteredArchitecture:
+    """One architecture, of which nothing is imported.
+
+    Parameters
+    ----------
+    name : str
+        An entry point's name, or the path of a Python file.
+
+    Raises
+    ------
+    UsageError
+        Nothing of that name is installed, or there is no such file.
+    """
+    if name.endswith(".py"):
+        path = Path(name)
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}: give the path of a plugin's Python file.")
+        path = path.resolve()
+        return RegisteredArchitecture(path.stem, distribution=path.name, location=str(path))
+    entries = {entry.name: entry for entry in discover()}
+    if name not in entries:
+        raise UsageError(_unknown(name, list(entries)))
+    return entries[name]
+
+
+def read_source_hash(name: str) -> str:
+    """Hash of an architecture's source, of which nothing is imported.
+
+    It is that of :func:`load`, unless a plugin's file puts folders on ``sys.path`` by itself: what
+    lies in those is found by importing alone.
+
+    Parameters
+    ----------
+    name : str
+        As of :func:`find`.
+
+    Raises
+    ------
+    UsageError
+        Nothing of that name is installed, or there is no such file.
+    ContractError
+        Two distributions claim the name.
+    """
+    entry = find(name)
+    if entry.status == "broken":
+        raise ContractError(f"architecture '{name}' cannot be used: {entry.error}.")
+    if name.endswith(".py"):
+        path = Path(entry.location)
+        return source_digest(file_source(path, Search(beside=path)))
+    (point,) = importlib.metadata.entry_points(group=GROUP, name=name)
+    return source_digest(named_source(point.module))
+
+
+def load(name: str) -> RegisteredArchitecture:
+    """Import one architecture.
+
+    Parameters
+    ----------
+    name : str
+        An entry point's name, or the path of a Python file that defines one architecture.
+
+    Returns
+    -------
+    RegisteredArchitecture
+        With status ``ok``, ``missing dependency`` or ``broken``.
+
+    Raises
+    ------
+    UsageError
+        Nothing of that name is installed, or there is no such file.
+    """
+    entry = find(name)
+    if name.endswith(".py"):
+        return _load_file(entry)
+    if entry.status == "broken":
+        return entry
+    (point,) = importlib.metadata.entry_points(group=GROUP, name=name)
+    own = point.module.split(".")[0]
+
+    def imported() -> tuple[object, list[SourceFile]]:
+        found = point.load()
+        return found, module_source(sys.modules[point.module])
+
+    return _loaded(entry, own, imported)
+
+
+def load_all() -> list[RegisteredArchitecture]:
+    """Import every architecture that is installed, sorted by name."""
+    return [load(entry.name) for entry in discover()]
+
+
+def parse_request(text: str) -> tuple[str, dict[str, str]]:
+    """Split ``name:key=value,key=value`` (or ``file.py:...``) into the name and its settings.
+
+    Raises
+    ------
+    UsageError
+        The text has another form, or gives a key twice.
+    """
+    match = re.fullmatch(r"(?P<name>.*?\.py|[^:]*)(?::(?P<settings>.*))?", text.strip(), re.DOTALL)
+    name, listed = (match["name"], match["settings"]) if match else ("", None)
+    if not name:
+        raise UsageError(f"'{text}' names no architecture: write ARCH or ARCH:key=value,key=value.")
+    settings: dict[str, str] = {}
+    for part in filter(None, (piece.strip() for piece in (listed or "").split(","))):
+        key, sign, value = (piece.strip() for piece in part.partition("="))
+        if not (key and sign and value):
+            raise UsageError(f"'{part}' in '{text}' is no setting: write key=value.")
+        if key in settings:
+            raise UsageError(f"'{text}' gives '{key}' twice: give it once.")
+        settings[key] = value
+    return name, settings
+
+
+def display_name(
+    name: str, settings: Mapping[str, Setting] | None = None, size: Setting | None = None
+) -> str:
+    """Canonical name of a configured architecture, e.g. ``scau_unet:attention=off``.
+
+    Only settings that change the configuration are kept, sorted; so equal configurations have
+    equal names, however they were written.
+
+    Parameters
+    ----------
+    name : str
+    settings : mapping, optional
+        As they were asked for.
+    size : str, optional
+        Size preset that everything starts from; by default the architecture's own default.
+
+    Raises
+    ------
+    UsageError
+        Unknown architecture or key, or a value that is not allowed.
+    """
+    return name_with(load(name), settings, size)
+
+
+def name_with(
+    entry: RegisteredArchitecture,
+    settings: Mapping[str, Setting] | None = None,
+    size: Setting | None = None,
+) -> str:
+    """As :func:`display_name`, of an architecture that this or another process has imported."""
+    from kitsbench.configuration import configure
+
+    given = dict(settings or {})
+    base = {} if size is None else {"size": size}
+    if entry.configurable is not None:
+        full = configure(entry.configurable, base | given)
+        for key in sorted(given):
+            fewer = {k: v for k, v in given.items() if k != key}
+            if configure(entry.configurable, base | fewer) == full:
+                given = fewer
+        given = {key: full[key] for key in given}
+    listed = ",".join(f"{key}={setting_text(given[key])}" for key in sorted(given))
+    return f"{entry.name}:{listed}" if listed else entry.name
+
+
+def paper_task(architecture: Architecture) -> Task:
+    """The task of the paper: its labels and its patch, None where the configuration chooses it."""
+    from kitsbench.spec import Task
+
+    return Task(labels=architecture.paper_labels, patch=architecture.paper_patch)
+
+
+def count_parameters(
+    architecture: Architecture,
+    settings: Mapping[str, Setting] | None = None,
+    task: Task | None = None,
+) -> int:
+    """Number of parameters, counted on torch's meta device; an ensemble's members add up.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    settings : mapping, optional
+        Configuration keys that differ from the defaults.
+    task : Task, optional
+        The paper's unless given.
+    """
+    import torch
+
+    from kitsbench.configuration import configure
+
+    task = task or paper_task(architecture)
+    config = configure(architecture, settings)
+    spec = architecture.spec(config, task)
+    if spec.members:
+        return sum(
+            count_parameters(
+                load(member.architecture).architecture,
+                {"size": config["size"], **dict(member.config)},
+                task,
+            )
+            for member in spec.members
+        )
+    with torch.device("meta"):
+        network = architecture.build(spec)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _entry(name: str, points: list[importlib.metadata.EntryPoint]) -> RegisteredArchitecture:
+    providers = [(p.dist.name, p.dist.version) if p.dist else ("?", "") for p in points]
+    entry = RegisteredArchitecture(
+        name,
+        distribution=", ".join(distribution for distribution, _ in providers),
+        version=", ".join(version for _, version in providers),
+        location=name,
+    )
+    if not NAME.fullmatch(name):
+        return replace(entry, status="broken", error=f"'{name}' is no valid name: {NAME_RULE}")
+    if len(points) > 1:
+        both = " and ".join(" ".join(provider) for provider in providers)
+        return replace(
+            entry, status="broken", error=f"{both} both claim the name '{name}'; uninstall one"
+        )
+    return entry
+
+
+def _load_file(entry: RegisteredArchitecture) -> RegisteredArchitecture:
+    path = Path(entry.location)
+
+    def imported() -> tuple[object, list[SourceFile]]:
+        module, files = import_file(path)
+        return _single_architecture(module), files
+
+    return _loaded(entry, path.stem, imported)
+
+
+def _single_architecture(module: ModuleType) -> type[Architecture]:
+    from kitsbench.architecture import Architecture
+
+    own = {
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Architecture)
+        and value.__module__ == module.__name__
+    }
+    # A base class that the file derives another from is not the one that is meant.
+    leaves = [c for c in own if not any(c is not other and issubclass(other, c) for other in own)]
+    if len(leaves) != 1:
+        found = ", ".join(sorted(c.__name__ for c in leaves)) or "none"
+        raise ContractError(f"the file must define one subclass of Architecture, it has {found}")
+    return leaves[0]
+
+
+def _loaded(entry: RegisteredArchitecture, own: str, find: _Finder) -> RegisteredArchitecture:
+    """Run ``find`` and turn whatever happens into an entry."""
+    try:
+        # What a plugin prints must not end up in a JSON document on stdout.
+        with prints_on_stderr():
+            found, files = find()
+            check_imported(files, entry.location)
+            instance = _instance(found)
+    except Terminated:
+        raise
+    except ImportError as error:
+        beside = BESIDE.names.get(Path(entry.location), {})
+        foreign = (error.name or own).split(".")[0] not in {own, "kitsbench", *beside}
+        if foreign:
+            return replace(
+                entry,
+                status="missing dependency",
+                error=f"needs '{error.name}', which is not installed or too old ({_last(error)})",
+            )
+        return replace(entry, status="broken", error=_last(error))
+    except BaseException as error:  # a plugin may even call sys.exit()
+        if isinstance(error, KeyboardInterrupt) and not is_worker():
+            raise  # the user's
+        return replace(entry, status="broken", error=_last(error))
+    return replace(
+        entry,
+        title=instance.title or entry.name,
+        paper=instance.paper,
+        status="ok",
+        source_hash=source_digest(files),
+        instance=instance,
+    )
+
+
+def _instance(found: object) -> Architecture:
+    from kitsbench.architecture import Architecture
+    from kitsbench.configuration import configure
+
+    if isinstance(found, type) and issubclass(found, Architecture):
+        found = found()
+    if not isinstance(found, Architecture):
+        kind = f"the {type(found).__name__} '{getattr(found, '__name__', found)}'"
+        raise ContractError(f"{kind} is no subclass of kitsbench.architecture.Architecture")
+    configure(found)  # its own defaults must be allowed
+    return found
+
+
+def _last(error: BaseException) -> str:
+    try:
+        lines = traceback.format_exception_only(error)
+        return shorten(lines[-1].strip().splitlines()[-1].removeprefix("kitsbench.errors."))
+    except BaseException:  # its own code fails while it is asked
+        return telling(error)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
+    if close:
+        return f"there is no architecture '{name}'. Did you mean '{close[0]}'?"
+    listed = ", ".join(known) or "none; install kitsbench-plugins for the reference ones"
+    return f"there is no architecture '{name}'; installed are {listed}."
+
+
+def setting_text(value: Setting) -> str:
+    """A setting as names show it."""
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
