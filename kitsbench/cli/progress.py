@@ -1,9 +1,10 @@
-"""What a user sees while things run: bars on a terminal, nothing elsewhere."""
+"""What a user sees while things run: bars on a terminal; elsewhere a line a minute of a run."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -21,17 +22,29 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from kitsbench.cli.output import stderr_console, tell
+from kitsbench.cli.time_left import TimeLeft, in_words
 from kitsbench.text.screen import words
 
 if TYPE_CHECKING:
     from kitsbench.experiments.executors.events import Event
 
 
+SAY_EVERY = 60.0  # seconds between two lines where there is no terminal
+BAR = 16  # columns; with name, share and time a line of 80 holds everything
+
+
 class _Name(ProgressColumn):
-    """What a bar is about: a name may hold brackets or controls, which are text."""
+    """What a bar is about: a name may hold brackets or controls, which are text.
+
+    It takes the room that the other columns leave; a long one is cut, so that no line wraps.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Column(ratio=1, no_wrap=True, overflow="ellipsis"))
 
     def render(self, task: Task) -> Text:
         return words(task.description)
@@ -49,9 +62,10 @@ class Bars:
     def __init__(self, *columns: ProgressColumn):
         self._bars = Progress(
             _Name(),
-            BarColumn(),
+            BarColumn(BAR),
             *columns,
             console=stderr_console(),
+            expand=True,
             disable=not sys.stderr.isatty(),
         )
         self._rows: dict[str, TaskID] = {}
@@ -131,8 +145,22 @@ class TransferBars(Bars):
         self._bars.update(self._rows[name], completed=done, total=total)
 
 
+class _Left(ProgressColumn):
+    """What is left of the whole run, beside the bar that stands for all of it."""
+
+    def __init__(self, left: TimeLeft) -> None:
+        super().__init__(Column(no_wrap=True, min_width=len("~9 h 59 min left")))
+        self._left = left
+
+    def render(self, task: Task) -> Text:
+        seconds = self._left.seconds() if task.fields.get("whole") else None
+        return Text("" if seconds is None else f"~{in_words(seconds)} left")
+
+
 class TrialBars(Bars):
     """One bar for all trials and one for each that runs; use as a context manager.
+
+    Where there is no terminal, a line a minute tells how far the run is.
 
     Parameters
     ----------
@@ -141,17 +169,17 @@ class TrialBars(Bars):
     """
 
     def __init__(self, total: int):
+        self._left = TimeLeft(total)
         super().__init__(
-            TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn()
+            TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), _Left(self._left)
         )
-        self._total, self._done = total, 0
-        self._shares: dict[str, float] = {}  # of each running trial, how much is done
+        self._total, self._said = total, time.monotonic()
 
     def __enter__(self) -> Self:
         super().__enter__()
         # A single trial's bar tells everything that a bar of all trials would.
         self._all = self._bars.add_task(
-            f"all {self._total} trials", total=self._total, visible=self._total > 1
+            f"all {self._total} trials", total=self._total, visible=self._total > 1, whole=True
         )
         return self
 
@@ -161,23 +189,21 @@ class TrialBars(Bars):
         place = trial.context.tuning
         number = f"seed {trial.seed}" if place is None else f"tuning {place.number}"
         name = f"{trial.name} fold {trial.fold} {number}"
+        self._left.hear(event)
         if event.kind == "started":
-            self._rows[key] = self._bars.add_task(f"  {name}: starting", total=1.0)
+            self._rows[key] = self._bars.add_task(
+                f"  {name}: starting", total=1.0, whole=self._total == 1
+            )
         elif event.kind == "progress" and key in self._rows:
-            doing = {"train": "training", "score": "scoring held-out cases"}[event.stage]
+            doing = {"train": "training", "score": "scoring"}[event.stage]
             self._bars.update(
                 self._rows[key], description=f"  {name}: {doing}", completed=event.fraction
             )
-            share = 0.9 * event.fraction if event.stage == "train" else 0.9 + 0.1 * event.fraction
-            self._shares[key] = share
             self._show_all()
         elif event.kind == "retried":
-            self._shares.pop(key, None)
             self._remove(key)
             tell(event.message, f"{name} lost its worker and starts again", "yellow")
         elif event.kind in ("finished", "failed", "taken"):
-            self._done += 1
-            self._shares.pop(key, None)
             self._remove(key)
             self._show_all()
             if event.kind == "failed":
@@ -186,4 +212,8 @@ class TrialBars(Bars):
                 tell(event.message, name)
 
     def _show_all(self) -> None:
-        self._bars.update(self._all, completed=self._done + sum(self._shares.values()))
+        self._bars.update(self._all, completed=self._left.done)
+        if self._bars.disable and time.monotonic() - self._said >= SAY_EVERY:
+            self._said, seconds = time.monotonic(), self._left.seconds()
+            left = "" if seconds is None else f"; about {in_words(seconds)} left"
+            tell(f"{self._left.ended} of {self._total} trials are done{left}.")

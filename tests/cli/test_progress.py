@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 from command_line import environment
 from reporting.workdirs import Plan, trial_record
+from rich.console import Console
 
 from kitsbench.cli.progress import CountBar, TransferBars, TrialBars, counting, working
 
@@ -28,7 +31,8 @@ class Event:
 
 
 def task(name):
-    return SimpleNamespace(id=name, trial=trial_record(Plan({name: 0.0}), name, 0, 0))
+    record = trial_record(Plan({name: 0.0}), name, 0, 0)
+    return SimpleNamespace(id=name, trial=record, members=())
 
 
 def test_the_bar_of_all_trials_adds_up_those_that_run():
@@ -38,11 +42,11 @@ def test_the_bar_of_all_trials_adds_up_those_that_run():
             bars(Event(task(name), "progress", "train", 0.5))
         (everything,) = [row for row in bars._bars.tasks if row.description == "all 3 trials"]
         assert everything.visible
-        assert everything.completed == pytest.approx(0.9)
+        assert everything.completed == pytest.approx(0.8)
         bars(Event(task("a"), "finished"))
-        assert everything.completed == pytest.approx(1.45)
+        assert everything.completed == pytest.approx(1.4)
         bars(Event(task("b"), "progress", "score", 0.5))
-        assert everything.completed == pytest.approx(1.95)
+        assert everything.completed == pytest.approx(1.9)
 
 
 def test_a_single_trial_has_one_bar():
@@ -51,6 +55,33 @@ def test_a_single_trial_has_one_bar():
         assert [row.description for row in bars._bars.tasks if row.visible] == [
             "  a fold 0 seed 0: starting"
         ]
+
+
+def test_a_line_of_eighty_columns_holds_name_share_and_time_left():
+    console = Console(file=io.StringIO(), width=80, force_terminal=False)
+    with TrialBars(3) as bars:
+        bars._left.now = iter(range(0, 10**6, 30)).__next__
+        name = "attention_vnet:resolution=low,width=0.25"
+        bars(Event(task(name), "started"))
+        bars(Event(task(name), "progress", "train", 0.5))
+        console.print(bars._bars.make_tasks_table(bars._bars.tasks))
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= 80
+    assert "all 3 trials" in lines[0]
+    assert lines[0].rstrip().endswith("left")
+    assert "attention_vnet:resolution=low" in lines[1]
+
+
+def test_without_a_terminal_a_line_tells_now_and_then_how_far_a_run_is(capsys, monkeypatch):
+    monkeypatch.setattr("kitsbench.cli.progress.SAY_EVERY", 0.0)
+    with TrialBars(2) as bars:
+        bars._left.now = iter(range(0, 10**6, 30)).__next__
+        bars(Event(task("a"), "started"))
+        bars(Event(task("a"), "progress", "train", 0.5))
+    assert re.fullmatch(
+        r"0 of 2 trials are done; about [0-9]+ (s|min) left\.\n", capsys.readouterr().err
+    )
 
 
 def test_a_name_or_a_message_in_square_brackets_is_text(capsys):
