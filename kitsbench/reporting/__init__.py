@@ -4,7 +4,25 @@ In: a working directory with trials that have ended. Out: a report in HTML, Mark
 and the table that the terminal shows.
 """
 
-from kitsbench.reporting.build import build_report
-from kitsbench.reporting.terminal import terminal_table
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kitsbench.reporting.build import build_report
+    from kitsbench.reporting.terminal import terminal_table
 
 __all__ = ["build_report", "terminal_table"]
+
+
+def __getattr__(name: str) -> Any:
+    # Late: who prints a table, or finds a report as it should be, needs nothing that draws.
+    if name == "build_report":
+        from kitsbench.reporting.build import build_report
+
+        return build_report
+    if name == "terminal_table":
+        from kitsbench.reporting.terminal import terminal_table
+
+        return terminal_table
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,10 @@ _MOST_SENTENCES = 6
 
 
 def terminal_table(
-    results: Results, comparison: dict[str, Any] | None = None, report: Path | None = None
+    results: Results,
+    comparison: dict[str, Any] | None = None,
+    report: Path | None = None,
+    analysis: Analysis | None = None,
 ) -> Group:
     """Build what ``kitsbench run`` prints at the end.
 
@@ -35,13 +38,15 @@ def terminal_table(
         The statistics as JSON of ``compare``, where they are at hand; else they are computed.
     report : Path, optional
         Page to point at.
+    analysis : Analysis, optional
+        All that the statistics say, where it is at hand.
 
     Returns
     -------
     rich.console.Group
         A table and lines, to be printed by a :class:`rich.console.Console`.
     """
-    analysis = _with(analyse(results), comparison)
+    analysis = _with(analysis or analyse(results), comparison)
     parts: list[Any] = [_table(analysis)] if analysis.scored else []
     parts += [shown(sentence) for sentence in answer(analysis)]
     telling = [

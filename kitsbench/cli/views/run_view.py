@@ -61,8 +61,7 @@ def conclude(experiment: Experiment, as_json: bool) -> int:
     from kitsbench.cli.progress import working
     from kitsbench.experiments.records import make_latest
     from kitsbench.experiments.results import read_results
-    from kitsbench.reporting.analysis import analyse
-    from kitsbench.reporting.build import own_report
+    from kitsbench.reporting.kept_report import report_of
     from kitsbench.reporting.link import lead_to
     from kitsbench.reporting.terminal import terminal_table
 
@@ -72,8 +71,7 @@ def conclude(experiment: Experiment, as_json: bool) -> int:
     with working("Writing the report ..."):
         # By this run's own plan: another run may have planned something else here meanwhile.
         results = read_results(workdir, experiment.record)
-        analysis = analyse(results)
-        report = own_report(analysis)
+        report, analysis = report_of(results)
         make_latest(workdir, experiment.record.id)
         moved = lead_to(workdir, experiment.record.id)
     if moved:
@@ -106,7 +104,7 @@ def conclude(experiment: Experiment, as_json: bool) -> int:
             }
         )
     else:
-        print_rich(terminal_table(results, analysis.comparison, report))
+        print_rich(terminal_table(results, report=report, analysis=analysis))
     return 1 if failed or broken else 0
 
 
