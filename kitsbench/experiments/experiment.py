@@ -43,6 +43,7 @@ from kitsbench.experiments.records import (
 )
 from kitsbench.experiments.results import StoredTrial
 from kitsbench.experiments.trial.kept_scores import is_done
+from kitsbench.experiments.trial.remembered import forget
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import write_json
 from kitsbench.spec import Labels
@@ -241,4 +242,5 @@ def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -
         elif task.members:
             ready.append(task)
     carry_out(ready, executor, notify)
+    forget(experiment.tasks)
     return experiment

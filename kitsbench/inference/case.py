@@ -14,7 +14,7 @@ from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.default_hooks import region_order
 from kitsbench.errors import ContractError
 from kitsbench.inference.native import decide_native, nearest_native, sample_native
-from kitsbench.inference.sliding import MeanPredictor, Predictor
+from kitsbench.inference.sliding import Predicts
 from kitsbench.scans.geometry import Axes
 from kitsbench.spec import Spec
 
@@ -29,15 +29,16 @@ class Trained:
     ----------
     architecture, spec : Architecture, Spec
         Who decides and cleans the label map.
-    predictors : sequence of Predictor or MeanPredictor
-        One; for an ensemble one a member.
+    predictors : sequence
+        One; for an ensemble one a member. A :class:`~kitsbench.inference.sliding.Predictor`, or
+        what predicts as that does.
     deciders : sequence of (Architecture, Spec)
         Who each predictor belongs to.
     """
 
     architecture: Architecture
     spec: Spec
-    predictors: Sequence[Predictor | MeanPredictor]
+    predictors: Sequence[Predicts]
     deciders: Sequence[tuple[Architecture, Spec]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,6 +22,21 @@ from kitsbench.spec import Head, Spec
 
 class NonFiniteOutput(KitsbenchError):
     """A network put out NaN or infinities, of which no label can be decided."""
+
+
+class Predicts(Protocol):
+    """What gives the probabilities of whole volumes; see :class:`Predictor`."""
+
+    @property
+    def heads(self) -> list[Head]:
+        """Heads whose probabilities are asked for, the primary one first."""
+
+    @property
+    def rule(self) -> Inference:
+        """How tiles are blended, and where labels are decided."""
+
+    def probabilities(self, volumes: Mapping[str, PreparedCase]) -> dict[str, Tensor]:
+        """{head: (C, z, y, x)}, float32, on the CPU."""
 
 
 @dataclass(frozen=True)

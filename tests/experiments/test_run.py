@@ -261,6 +261,8 @@ def test_ensembles_share_the_trials_of_their_members(plugin, phantom, tmp_path):
     assert trials["mean_of_two"]["ledger"]["steps"] == 0
     results = load_results(tmp_path / "work")
     assert set(results.scores["architecture"]) == set(trials)
+    # What members predicted is kept for their ensembles, and no longer.
+    assert not list((tmp_path / "work").glob("trials/*/probabilities"))
     ensemble = results.experiment.entrant("mean_of_two")
     parts = [results.experiment.entrant(name).parameters for name in ensemble.members]
     assert len(parts) == 2

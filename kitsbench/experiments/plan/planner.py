@@ -72,7 +72,14 @@ class Planner:
                             members,  # type: ignore[arg-type]
                         )
                         planned[entrant.name, fold, seed] = task
-        return list(planned.values())
+        # What members predict is used once more, unless their ensemble mirrors otherwise.
+        used = {
+            member.id
+            for task in planned.values()
+            if task.trial.identity.tta is None
+            for member in task.members
+        }
+        return [replace(t, keep_probabilities=t.id in used) for t in planned.values()]
 
     def tuning_task(self, entrant: Entrant, fold: int, inner: Split, number: int) -> TrialTask:
         """A trial that judges an entrant's recipe on cases of the fold's training set.

@@ -34,6 +34,7 @@ from kitsbench.experiments.tables import CURVE, SCORES, write_table
 from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.lease import Lease, LeaseTaken
 from kitsbench.experiments.trial.ranks import open_team
+from kitsbench.experiments.trial.remembered import remembering
 from kitsbench.experiments.trial.rescoring import score_again
 from kitsbench.experiments.trial.scoring import CaseReader, Report, score_held_out, score_trial
 from kitsbench.experiments.trial.task import TrialTask
@@ -223,7 +224,7 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
         trained = make_trained(task, outcome.network, device, beat)
     _write_spent(task, device, ledger, curve)  # scoring may fail
     began = time.perf_counter()
-    scores = score_trial(task, trained, cases, report)
+    scores = score_trial(task, remembering(task, trained), cases, report)
     ledger.prediction_s = time.perf_counter() - began
     ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(device))
     write_table(folder.scores, scores, SCORES)

@@ -18,8 +18,8 @@ from kitsbench.evaluation import score_case
 from kitsbench.evaluation.protocols import for_labels
 from kitsbench.experiments.records import PartialScoresRecord, ScoreRow
 from kitsbench.experiments.tables import SCORES
+from kitsbench.experiments.trial.remembered import weights_of
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.files import read_json
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import NonFiniteOutput
 from kitsbench.scans.findings import Refused
@@ -28,7 +28,6 @@ from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.label_names import name_labels
 from kitsbench.scans.nifti import read_header, read_label
 from kitsbench.scans.writing import write_label
-from kitsbench.training.checkpoint import latest_checkpoint
 from kitsbench.training.failures import TrialFailure, plugin_code
 
 Report = Callable[[str, float], None]
@@ -127,10 +126,8 @@ def score_map(
 
 def _weights(task: TrialTask) -> tuple[str, ...]:
     """Hashes of the weights that a trial is scored with."""
-    newest = [latest_checkpoint(t.folder.checkpoints) for t in task.members or [task]]
-    return tuple(
-        str(read_json(c / "SHA256.json")["model.safetensors"]) for c in newest if c is not None
-    )
+    found = [weights_of(owner) for owner in task.members or [task]]
+    return tuple(one for one in found if one is not None)
 
 
 def score_trial(

@@ -46,6 +46,8 @@ class TrialTask:
     members : tuple of TrialTask
         For an ensemble, or for other test-time augmentation of one trained network.
     keep_predictions : bool
+    keep_probabilities : bool
+        For an ensemble that comes after it.
     stall : float
         Seconds without progress after which it is stopped.
     checkpoint_every : float
@@ -70,6 +72,7 @@ class TrialTask:
     max_memory: int | None = None
     members: tuple[TrialTask, ...] = ()
     keep_predictions: bool = True
+    keep_probabilities: bool = False
     stall: float = 1800.0
     checkpoint_every: float = 60.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -13,10 +14,13 @@ from kitsbench.architecture import Architecture
 from kitsbench.errors import ContractError, DataError
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.inference.case import Trained
-from kitsbench.inference.sliding import MeanPredictor, Predictor
+from kitsbench.inference.sliding import Predictor, Predicts
 from kitsbench.registry import load
+from kitsbench.spec import Spec
 from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
 from kitsbench.training.networks import build_network
+
+TILE_VOXELS = 2**18  # of the tiles that a CPU takes at once
 
 Beat = Callable[[], None]
 
@@ -57,10 +61,22 @@ def make_trained(task: TrialTask, network: nn.Module, device: torch.device, beat
         task.recipe.inference,
         device,
         task.trial.identity.precision,
-        tiles=4 if device.type == "cuda" else 2,
+        tiles=tiles_at_once(task.spec, device),
         tick=beat,
     )
     return Trained(architecture, task.spec, (predictor,), ((architecture, task.spec),))
+
+
+def tiles_at_once(spec: Spec, device: torch.device) -> int:
+    """Tiles of one forward pass, by the patch alone: other parts would round otherwise.
+
+    So a prediction is the same on a machine with more memory, or with more of it free.
+    """
+    if device.type == "cuda":
+        return 4
+    voxels = sum(math.prod(grid.shape) for grid in spec.grids)
+    # Of small patches many, since much of a pass of few is overhead.
+    return min(max(TILE_VOXELS // max(voxels, 1), 2), 8)
 
 
 def load_trained(task: TrialTask, device: torch.device, beat: Beat = lambda: None) -> Trained:
@@ -113,7 +129,7 @@ def load_members(task: TrialTask, device: torch.device, beat: Beat) -> Trained:
 
 def mirrored(trained: Trained, axes: Sequence[tuple[int, ...]]) -> Trained:
     """The same networks, each averaged over mirror images along its axes (empty for none)."""
-    found: list[Predictor | MeanPredictor] = []
+    found: list[Predicts] = []
     for predictor, own in zip(trained.predictors, axes, strict=True):
         assert isinstance(predictor, Predictor)  # a mean is made of mirrored ones
         found.append(replace(predictor, rule=replace(predictor.rule, mirror=own)))
