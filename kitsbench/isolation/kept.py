@@ -25,6 +25,7 @@ from kitsbench.isolation.messages import Inbox, from_json
 PRELOAD = [
     "torch",
     "torch._dynamo",
+    "torch.utils.flop_counter",
     "pandas",
     "nibabel",
     "psutil",
@@ -49,6 +50,13 @@ def process_context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     return context
+
+
+def begin_early() -> None:
+    """Let the server import what processes need while this one imports its own."""
+    process_context()
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        forkserver.ensure_running()
 
 
 @dataclass(eq=False)

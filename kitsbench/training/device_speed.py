@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from kitsbench.errors import DataError
 from kitsbench.files import digest
@@ -88,6 +87,9 @@ def device_speed(
 
 def measure(device: torch.device, seconds: float) -> dict[str, Any]:
     """Train a small network for some seconds, and tell how many operations a second that made."""
+    # Not above: it brings triton, which who only reads the figure does without.
+    from torch.utils.flop_counter import FlopCounterMode
+
     cuda = device.type == "cuda"
     width, edge = (64, 96) if cuda else (16, 32)
     with torch.random.fork_rng([device] if cuda else []):

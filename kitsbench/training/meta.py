@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from kitsbench.architecture import Architecture, Stage
 from kitsbench.spec import Spec
@@ -74,6 +73,9 @@ def _build(architecture: Architecture, spec: Spec) -> nn.Module:
 
 def _count(network: nn.Module, spec: Spec, heads: Sequence[str], batch: int) -> tuple[int, int]:
     """FLOPs forward, and backward from the sum of some heads."""
+    # Not above: it brings triton, which who only plans does without.
+    from torch.utils.flop_counter import FlopCounterMode
+
     with torch.device("meta"):
         inputs = {grid.name: torch.zeros(batch, 1, *grid.shape) for grid in spec.grids}
     with FlopCounterMode(display=False) as forward:

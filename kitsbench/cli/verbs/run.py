@@ -134,8 +134,10 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
     trials failed, 2 for wrong usage or input.
     """
     from kitsbench.cli.progress import CountBar, TrialBars, working
+    from kitsbench.isolation.kept import begin_early
 
     with working("Starting ..."):  # importing torch takes a few seconds
+        begin_early()
         from kitsbench.cli.views.run_view import announce, conclude
         from kitsbench.experiments.executors.choose import choose_executor
         from kitsbench.experiments.executors.company import Company

@@ -129,14 +129,16 @@ def choose_split(
     UsageError, DataError
         There are too few cases, or a fold does not exist.
     """
-    every = [set(store.cases) for grids in stores.values() for store in grids.values()]
+    # Architectures share stores, and each case is opened once a store.
+    distinct = {store.id: store for grids in stores.values() for store in grids.values()}
+    every = [set(store.cases) for store in distinct.values()]
     if not every:
         # Nobody can take part; the experiment without trials still says so in its own files.
         return make_folds(["none-0", "none-1"], 2, SPLIT_SEED), ()
     cases = sorted(
         case
         for case in set.intersection(*every)
-        if all(s.case(case).label is not None for g in stores.values() for s in g.values())
+        if all(store.case(case).label is not None for store in distinct.values())
     )
     if len(cases) < max(int(rule) if rule.isdecimal() else 2, 2):
         raise DataError(
