@@ -10,7 +10,10 @@ from kitsbench.errors import DataError, KitsbenchError
 if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
 
-BRIEFLY = 0.5  # seconds a measurement at the end of a run, where many architectures wait
+
+# A measurement at the end of a run, where many architectures wait: half a second, or three
+# repetitions where these take longer.
+BRIEFLY: dict[str, Any] = {"seconds": 0.5, "warm": 1, "least": 3}
 
 
 def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[dict[str, Any]]:
@@ -73,7 +76,7 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
             stores=task.stores,
             cases=task.train_cases[:8],
             window=task.window,
-            **({"seconds": BRIEFLY} if after_run else {}),
+            **(BRIEFLY if after_run else {}),
         )
         try:
             found = ProfileRecord(

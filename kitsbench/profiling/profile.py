@@ -52,6 +52,8 @@ class ProfileJob:
         Resolved intensity rule.
     seconds : float
         About how long each of the three measurements may take.
+    warm, least : int
+        Repetitions that do not count, and of those that do at least how many.
     """
 
     name: str
@@ -65,6 +67,8 @@ class ProfileJob:
     cases: tuple[str, ...] = ()
     window: tuple[float, float, float, float] = (-200.0, 300.0, 50.0, 0.01)
     seconds: float = 1.5
+    warm: int = 2
+    least: int = 5
 
 
 def profile(job: ProfileJob, timeout: float = 180.0) -> dict[str, Any]:
@@ -116,12 +120,12 @@ def measure(job: ProfileJob) -> dict[str, Any]:
         optimiser.step()
 
     dummy = _dummy(job, device)
-    steps = _time(lambda: step(*dummy), device, job.seconds)
+    steps = _time(lambda: step(*dummy), device, job)
     batch = job.recipe.batch
     full = None
     if job.stores:
         batches = _batches(job, device)
-        full = batch / float(np.median(_time(lambda: step(*next(batches)), device, job.seconds)))
+        full = batch / float(np.median(_time(lambda: step(*next(batches)), device, job)))
     network.eval()
     single = {name: values[:1] for name, values in dummy[0].items()}
 
@@ -132,7 +136,7 @@ def measure(job: ProfileJob) -> dict[str, Any]:
         ):
             network(single)
 
-    inference = _time(infer, device, job.seconds)
+    inference = _time(infer, device, job)
     low, median, high = np.percentile(steps, (25, 50, 75)) * 1000
     return {
         "parameters": cost.parameters,
@@ -155,13 +159,13 @@ def measure(job: ProfileJob) -> dict[str, Any]:
     }
 
 
-def _time(work: Callable[[], None], device: torch.device, seconds: float) -> list[float]:
-    """Seconds of each repetition, after two that do not count; at least five."""
-    for _ in range(2):
+def _time(work: Callable[[], None], device: torch.device, job: ProfileJob) -> list[float]:
+    """Seconds of each repetition, after some that do not count."""
+    for _ in range(job.warm):
         work()
     found: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(found) < 5 or (time.perf_counter() < end and len(found) < 200):
+    end = time.perf_counter() + job.seconds
+    while len(found) < job.least or (time.perf_counter() < end and len(found) < 200):
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         began = time.perf_counter()

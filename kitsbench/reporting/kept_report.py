@@ -16,11 +16,11 @@ from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
-from kitsbench.documents import Document
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import report_folder
 from kitsbench.experiments.results import Results, StoredTrial
 from kitsbench.files import as_json, digest, file_digest
+from kitsbench.files.documents import Document
 from kitsbench.reporting.analysis import Analysis, analyse
 
 PAGE = "index.html"
