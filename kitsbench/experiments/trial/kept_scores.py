@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 
 from kitsbench.experiments.records import TrialRecord, Unscored
 from kitsbench.experiments.tables import SCORES, read_table
@@ -26,13 +28,27 @@ def missing_protocols(folder: TrialFolder, protocols: Sequence[str]) -> tuple[st
     DataError
         The table is damaged.
     """
-    if not os.path.lexists(folder.scores):
+    file = folder.scores
+    if not os.path.lexists(file):
         return tuple(protocols)
-    table = read_table(folder.scores, SCORES)
-    if table.empty:  # no scoring leaves that: damaged, as whoever reads the rows says
+    try:
+        stat = file.stat()
+    except OSError:  # a link to nothing: damaged, as whoever reads it says
+        read_table(file, SCORES)
+        raise
+    known = _protocols(file, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if not known:  # no scoring leaves that: damaged, as whoever reads the rows says
         return ()
-    known = set(table["protocol"])
     return tuple(protocol for protocol in protocols if protocol not in known)
+
+
+@lru_cache(maxsize=4096)
+def _protocols(file: Path, inode: int, size: int, changed: int) -> frozenset[str]:
+    """Protocols in a table as it is now; the numbers tell whether that is known.
+
+    A run asks several times whether a trial is done, and to read a table takes longer.
+    """
+    return frozenset(read_table(file, SCORES)["protocol"])
 
 
 def is_done(task: TrialTask) -> bool:
