@@ -59,6 +59,12 @@ def begin_early() -> None:
         forkserver.ensure_running()
 
 
+def quick_context() -> Any:
+    """Way to start processes soonest: from the server if it runs already, else spawned."""
+    running = _helpers()[0] is not None
+    return process_context() if running else multiprocessing.get_context("spawn")
+
+
 @dataclass(eq=False)
 class Kept:
     """A worker with its keeper, as the process sees them that started them.

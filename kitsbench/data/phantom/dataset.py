@@ -30,6 +30,7 @@ from kitsbench.data.phantom.patient import Patient
 from kitsbench.data.phantom.render import Frame, render
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import read_json, write_json, write_text
+from kitsbench.isolation.kept import quick_context
 
 VERSION = 2  # of the images: raised whenever the same seed gives other voxels
 FOLDERS = {"kits19": ("data", "kits.json"), "kits23": ("dataset", "kits23.json")}
@@ -309,10 +310,7 @@ def _execute(tasks: list[_Task], jobs: int) -> Iterator[str]:
     if jobs <= 1 or len(tasks) <= 1:
         yield from map(_write_case, tasks)
         return
-    import multiprocessing
-
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=quick_context()) as pool:
         yield from pool.map(_write_case, tasks)
 
 

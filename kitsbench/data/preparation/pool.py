@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from kitsbench.errors import DataError
+from kitsbench.isolation.kept import quick_context
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,13 +34,17 @@ def in_processes(function: Callable[[T], R], work: Sequence[T], jobs: int) -> It
     if jobs <= 1 or len(work) <= 1:
         yield from map(function, work)
         return
-    import multiprocessing
-
-    # Forking a process that runs threads (torch, OpenMP) can lock up; spawned ones cannot.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(work)), mp_context=context)
+    # Forking a process that runs threads (torch, OpenMP) can lock up; spawned ones cannot, nor can
+    # those of a server, which has imported everything and runs nothing.
+    pool = ProcessPoolExecutor(min(jobs, len(work)), mp_context=quick_context())
     try:
-        yield from pool.map(function, work)
+        try:
+            results = pool.map(function, work)
+        except (EOFError, ConnectionError) as error:
+            raise DataError(
+                "the process that starts others was ended from outside. Run the same command again."
+            ) from error
+        yield from results
     except BrokenProcessPool as error:
         raise DataError(
             "a process that read a case was killed, probably for memory. Use fewer --jobs."
