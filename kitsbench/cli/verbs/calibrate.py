@@ -91,6 +91,8 @@ def command(
 def _conclusion(found: Calibration) -> str:
     met = [rate.passed for rate in found.rates if rate.passed is not None]
     met += [r.passed for c in found.cells for r in c.rates.values() if r.passed is not None]
+    judged = [kept.found for kept in found.promises if kept.found is not None]
+    met += [rate.passed for rate in judged if rate.passed is not None]
     text = (
         f"{sum(met)} of {len(met)} acceptance bands met ({found.experiments} experiments in each "
         f"cell of the grid, {found.replicates} side by side, seed {found.random_seed}, "
