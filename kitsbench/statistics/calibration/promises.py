@@ -112,7 +112,7 @@ def requests() -> list[Request]:
 def quick_requests() -> list[Request]:
     """Two of them."""
     return [
-        Request("specification", 5, 5, 210, 1, 0.02, 0.8),
+        Request("specification", 5, 10, 210, 1, 0.02, 0.8),
         Request("normal", 5, 5, 210, 3, 0.02, 0.8),
     ]
 

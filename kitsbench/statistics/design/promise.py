@@ -28,9 +28,8 @@ from kitsbench.statistics.tests.joint import (
 )
 from kitsbench.statistics.tests.moments import Moments, Spread
 
-DRAWS = 8000
-"""Divided by the number of architectures, each of which adds a pair to average over."""
-_FEWEST_DRAWS = 1000
+_PAIRS_DRAWN = 400_000
+_FEWEST_DRAWS, _MOST_DRAWS = 1000, 8000
 _SEED = 7  # the same draws for every gap, so that power rises with it
 _MOST = 40  # standard errors; a design that finds nothing at that has no gap to tell
 
@@ -121,7 +120,8 @@ class Design:
     def _drawn(self, ahead: Components) -> Moments:
         """Moments of experiments without a gap, the first architecture with its own components."""
         k, n, f, s = self.architectures, self.cases, self.folds, self.seeds
-        c, draws = self.components, max(_FEWEST_DRAWS, DRAWS // k)
+        c, draws = self.components, _PAIRS_DRAWN // (k * (k - 1) // 2)
+        draws = min(max(draws, _FEWEST_DRAWS), _MOST_DRAWS)
         rng = np.random.default_rng(_SEED)
         run_df, case_df = f * (s - 1), n - f
         noise, seed = np.full(k, c.noise_sd**2), np.full(k, c.seed_sd**2)
