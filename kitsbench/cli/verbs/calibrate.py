@@ -15,6 +15,7 @@ from kitsbench.text.screen import Column, make_table
 
 if TYPE_CHECKING:
     from kitsbench.statistics.calibration.benchmark import Calibration
+    from kitsbench.statistics.calibration.promises import Promise
     from kitsbench.statistics.calibration.rates import Rate
     from kitsbench.statistics.calibration.study import CellResult
 
@@ -91,6 +92,8 @@ def command(
 def _conclusion(found: Calibration) -> str:
     met = [rate.passed for rate in found.rates if rate.passed is not None]
     met += [r.passed for c in found.cells for r in c.rates.values() if r.passed is not None]
+    judged = [kept.found for kept in found.promises if kept.found is not None]
+    met += [rate.passed for rate in judged if rate.passed is not None]
     text = (
         f"{sum(met)} of {len(met)} acceptance bands met ({found.experiments} experiments in each "
         f"cell of the grid, {found.replicates} side by side, seed {found.random_seed}, "
@@ -135,6 +138,8 @@ def _show(found: Calibration) -> None:
     print_rich(make_table(columns, [_cells(rate) for rate in found.rates]))
     if found.cells:
         _show_grid(found.cells)
+    if found.promises:
+        _show_promises(found.promises)
 
 
 def _show_grid(cells: list[CellResult]) -> None:
@@ -162,4 +167,24 @@ def _show_grid(cells: list[CellResult]) -> None:
                 text += "" if rate.passed else " MISSED"
             row.append(text)
         rows.append(row)
+    print_rich(make_table(columns, rows))
+
+
+def _show_promises(promises: list[Promise]) -> None:
+    """Print the power that plans promised, and what was found."""
+    right = ("tau", "gap", "promised", "found")
+    columns = [
+        Column(name, "right" if name in right else "left") for name in ("scores", "design", *right)
+    ]
+    rows = []
+    for kept in promises:
+        asked, rate = kept.request, kept.found
+        if rate is None or kept.gap is None:
+            continue
+        text = f"{100 * rate.rate:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+        design = f"{asked.architectures} on {asked.cases} cases, {asked.folds} x {asked.seeds}"
+        promised = f"{100 * asked.power:g}"
+        missed = " MISSED" if rate.passed is False else ""
+        cells = [f"{asked.tau:g}", f"{kept.gap:.3f}", promised, text + missed]
+        rows.append([asked.generator, design, *cells])
     print_rich(make_table(columns, rows))

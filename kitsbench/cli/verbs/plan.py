@@ -44,6 +44,12 @@ _DASH = "–"
 @click.option("--case-sd", type=Number(), help="SD of architecture x case.  [default: 0.063]")
 @click.option("--noise-sd", type=Number(), help="SD of case x run.  [default: 0.065]")
 @click.option(
+    "--mean",
+    type=Number(),
+    metavar="M",
+    help="Mean score of the others, between 0 and 1, of a metric that scatters less near the ends.",
+)
+@click.option(
     "--pilot",
     type=PATH,
     metavar="SCORES",
@@ -84,6 +90,7 @@ def command(
     tau: tuple[float, ...],
     case_sd: float | None,
     noise_sd: float | None,
+    mean: float | None,
     pilot: Path | None,
     endpoint: str,
     declared: dict[str, Metric],
@@ -106,7 +113,7 @@ def command(
     from kitsbench.statistics import plan
 
     hours = _hours_of_a_run(run_hours, hours_of)
-    components = _components(tau, case_sd, noise_sd, pilot, endpoint, declared, protocol)
+    components = _components(tau, case_sd, noise_sd, mean, pilot, endpoint, declared, protocol)
     result = plan(cases, folds, seeds, components, alpha, power, gap, architectures)
     result["device_hours"] = None if hours is None else hours * architectures * folds * seeds
     if figure is not None:
@@ -155,11 +162,14 @@ def _components(
     tau: tuple[float, ...],
     case_sd: float | None,
     noise_sd: float | None,
+    mean: float | None,
     pilot: Path | None,
     endpoint: str,
     declared: Mapping[str, Metric],
     protocol: str | None,
 ) -> list[Any]:
+    from dataclasses import replace
+
     from kitsbench.statistics import Components, pilot_components, read_scores
 
     base, seed_sds = Components(), tau or (0.01, 0.02)
@@ -167,8 +177,14 @@ def _components(
         scores = read_scores(pilot, declared=declared)
         base = pilot_components(scores, endpoint, protocol, declared=declared)
         seed_sds = tau or (base.seed_sd,)
+    if mean is not None:
+        # Without a pilot: as scores that are normal on the scale of the logit.
+        base = replace(base, mean=mean)
+        if pilot is None:
+            base = replace(base, noise_bend=2.0, seed_bend=2.0)
     return [
-        Components(
+        replace(
+            base,
             case_sd=base.case_sd if case_sd is None else case_sd,
             noise_sd=base.noise_sd if noise_sd is None else noise_sd,
             seed_sd=value,
@@ -195,6 +211,12 @@ def _show(result: dict[str, Any]) -> None:
         rows.append((f"{scenario['seed_sd']:.3g}", *cells, _cell(scenario["unlimited_seeds"])))
     print_rich(make_table(columns, rows, title))
     say("tau: SD of a fold mean between training runs. * the design asked for.")
+    first = result["scenarios"][0]
+    if first["mean"] is not None and first["seed_bend"] > 0:
+        say(
+            f"Mean score {first['mean']:.3g}; with a mean m the variance between runs is as "
+            f"(m (1 - m)) ** {first['seed_bend']:.2g}."
+        )
     if result["advice"] is not None:
         say(f"The design asked for allows no verdict on architectures. {result['advice']}")
     elif any(row["scope"] == "L0" for row in result["scenarios"][0]["by_seeds"]):

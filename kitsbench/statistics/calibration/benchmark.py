@@ -1,4 +1,4 @@
-"""The whole benchmark: the grid of designs, the tests side by side, and P(first)."""
+"""The whole benchmark: the grid of designs, tests side by side, plans, and P(first)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from kitsbench.errors import UsageError
 from kitsbench.statistics.calibration import rates as side_by_side
 from kitsbench.statistics.calibration.first_place import FIELDS, Field, FirstPlace, first_place
 from kitsbench.statistics.calibration.grid import full_grid, quick_grid
+from kitsbench.statistics.calibration.promises import (
+    Promise,
+    Request,
+    promise,
+    quick_requests,
+    requests,
+)
 from kitsbench.statistics.calibration.rates import Rate
 from kitsbench.statistics.calibration.saved import Saved
 from kitsbench.statistics.calibration.study import Cell, CellResult, measure
@@ -37,6 +44,8 @@ class Calibration:
         Tests side by side, on the default designs.
     first_places : list of FirstPlace
         What P(first) is worth; empty with ``quick``.
+    promises : list of Promise
+        Whether plans keep theirs.
     replicates, experiments, random_seed : int
         Experiments per situation side by side and per cell of the grid, and where the random
         numbers began.
@@ -51,6 +60,7 @@ class Calibration:
     cells: list[CellResult]
     rates: list[Rate]
     first_places: list[FirstPlace]
+    promises: list[Promise]
     replicates: int
     experiments: int
     random_seed: int
@@ -61,8 +71,10 @@ class Calibration:
     @property
     def passed(self) -> bool:
         """Whether every band was met."""
-        return all(rate.passed is not False for rate in self.rates) and all(
-            cell.passed for cell in self.cells
+        return (
+            all(rate.passed is not False for rate in self.rates)
+            and all(cell.passed for cell in self.cells)
+            and all(kept.found is None or kept.found.passed is not False for kept in self.promises)
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,6 +89,7 @@ class Calibration:
             "rates": [asdict(rate) for rate in self.rates],
             "cells": [cell.to_dict() for cell in self.cells],
             "first_places": [place.to_dict() for place in self.first_places],
+            "promises": [kept.to_dict() for kept in self.promises],
         }
 
 
@@ -122,7 +135,7 @@ def calibrate(
         raise UsageError(f"There are {number} replicates; error rates need at least {_FEWEST}.")
     start = time.perf_counter()
     store = Saved(saved)
-    found = Calibration([], [], [], number, experiments, random_seed, quick, 0.0, 0)
+    found = Calibration([], [], [], [], number, experiments, random_seed, quick, 0.0, 0)
     jobs = _jobs(number, experiments, random_seed, quick)
     missing = 0
     for index, (name, run) in enumerate(jobs):
@@ -139,6 +152,7 @@ def calibrate(
         found.cells.extend(CellResult.from_dict(cell) for cell in plain.get("cells", ()))
         found.rates.extend(Rate(**rate) for rate in plain.get("rates", ()))
         found.first_places.extend(map(FirstPlace.from_dict, plain.get("first_places", ())))
+        found.promises.extend(map(Promise.from_dict, plain.get("promises", ())))
     if progress is not None:
         progress(len(jobs), len(jobs))
     return replace(found, seconds=time.perf_counter() - start, missing=missing)
@@ -165,6 +179,9 @@ def _jobs(number: int, experiments: int, random_seed: int, quick: bool) -> list[
     for index, tau in enumerate(families, len(listed)):
         run = functools.partial(side_by_side.family_rates, tau, fewer, random_seed, index)
         add(f"{index}: families, tau {tau}", fewer, functools.partial(_rates, run))
+    for request in quick_requests() if quick else requests():
+        times = experiments // 2
+        add(request, times, functools.partial(_promise, request, times, random_seed))
     if not quick:
         for field in FIELDS:
             times = min(_FIRST_PLACES, number)
@@ -182,6 +199,13 @@ def _cell(cell: Cell, experiments: int, random_seed: int) -> dict[str, Any]:
 
 def _rates(run: Callable[[], list[Rate]]) -> dict[str, Any]:
     return {"rates": [asdict(rate) for rate in run()]}
+
+
+def _promise(request: Request, experiments: int, random_seed: int) -> dict[str, Any]:
+    kept = promise(request, experiments, random_seed)
+    if kept.found is not None and kept.found.inside is False:
+        kept = promise(request, _CLOSER_LOOK * experiments, random_seed)
+    return {"promises": [kept.to_dict()]}
 
 
 def _first(field: Field, experiments: int, random_seed: int) -> dict[str, Any]:

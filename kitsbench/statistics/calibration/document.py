@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kitsbench.errors import UsageError
 from kitsbench.statistics.calibration.benchmark import Calibration
+from kitsbench.statistics.calibration.promises import Promise
 from kitsbench.statistics.calibration.rates import Rate
 from kitsbench.statistics.calibration.study import BANDS, CellResult, Measured
 
@@ -63,6 +64,8 @@ def tables(found: Calibration) -> str:
     parts = [_said(found)]
     if found.cells:
         parts += [_summary(found.cells), _power(found.cells), _clusters(found.cells)]
+    if found.promises:
+        parts += _promises(found.promises)
     if found.first_places:
         parts.append(_first_places(found))
     parts += _grid(found.cells)
@@ -204,6 +207,35 @@ def _first_places(found: Calibration) -> str:
     head = ["folds x seeds", "architectures", "tau", "SD of true means", "experiments",
             "P(first) > 0.95", "of these truly best"]  # fmt: skip
     return "**P(first)** (%; no band)\n\n" + _table(head, rows, 2)
+
+
+def _promises(promises: list[Promise]) -> list[str]:
+    """Write promised and found power, by kind of scores."""
+    parts = []
+    kinds: dict[str, list[Promise]] = {}
+    for kept in promises:
+        kinds.setdefault(kept.request.generator, []).append(kept)
+    head = ["folds x seeds", "architectures", "tau", "experiments", "gap", "promised",
+            "found"]  # fmt: skip
+    for generator, members in kinds.items():
+        rows = [
+            [
+                f"{kept.request.folds} x {kept.request.seeds}, {kept.request.cases} cases",
+                str(kept.request.architectures),
+                f"{kept.request.tau:g}",
+                str(kept.experiments),
+                f"{kept.gap:.3f}",
+                f"{100 * kept.request.power:g}",
+                _percent(kept.found) + _mark(kept.found),
+            ]
+            for kept in members
+            if kept.found is not None and kept.gap is not None
+        ]
+        title = f"**Power that `plan --pilot` promises, scores: {generator}** (%)"
+        if all(kept.found is None or kept.found.passed is None for kept in members):
+            title += ", no band"
+        parts.append(f"{title}\n\n" + _table(head, rows, 3))
+    return parts
 
 
 def _grid(cells: list[CellResult]) -> list[str]:

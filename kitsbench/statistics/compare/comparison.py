@@ -89,7 +89,7 @@ class Comparison:
     pairs: list[dict[str, Any]]
     ranking: list[dict[str, Any]]
     smallest_detectable_gap: float | None
-    components: dict[str, float] | None
+    components: dict[str, float | None] | None
     sensitivity: dict[str, Any] | None
     collapsed: dict[str, Any] | None = None
     not_learned: list[str] = field(default_factory=list)

@@ -114,6 +114,12 @@ def _check_design(
         found = (c.case_sd, c.noise_sd, c.seed_sd)
         if not all(np.isfinite(sd) and sd >= 0 for sd in found):
             raise UsageError(f"The standard deviations are {found}; none may be negative.")
+        if c.mean is not None and not 0 < c.mean < 1:
+            raise UsageError(f"The mean score is {c.mean}; it must lie between 0 and 1.")
+        if not all(np.isfinite(bend) and bend >= 0 for bend in (c.noise_bend, c.seed_bend)):
+            raise UsageError(
+                f"The bends are {c.noise_bend} and {c.seed_bend}; none may be negative."
+            )
 
 
 def _scenario(
@@ -149,6 +155,9 @@ def _scenario(
         "case_sd": components.case_sd,
         "noise_sd": components.noise_sd,
         "seed_sd": components.seed_sd,
+        "mean": components.mean,
+        "noise_bend": components.noise_bend,
+        "seed_bend": components.seed_bend,
         "se": own.se,
         "test": test,
         "scope": scope,

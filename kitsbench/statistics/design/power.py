@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from scipy import optimize, special
 
 from kitsbench.errors import DataError
 from kitsbench.metrics import Metric
-from kitsbench.statistics.table.blocks import ScoreBlocks, choose_table, score_blocks
+from kitsbench.statistics.table.blocks import Blocks, ScoreBlocks, choose_table, score_blocks
 from kitsbench.statistics.table.endpoints import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
 from kitsbench.statistics.table.scoretable import validate_scores
 from kitsbench.statistics.tests.moments import moments_of
@@ -20,6 +20,8 @@ from kitsbench.statistics.tests.moments import moments_of
 POWER = 0.8
 CASE_SD = 0.063
 NOISE_SD = 0.065
+_HIGHEST, _STEEPEST = 0.99, 3.0
+_STEP, _FLAT = 0.02, 0.01
 _EXACT_GAPS = 500
 _FAR = 1e4  # standard errors from 0; one degree of freedom gets there at levels below 1e-4
 
@@ -36,11 +38,32 @@ class Components:
         Case x run: what another seed changes on one case.
     seed_sd : float
         Of the fold mean between runs, beyond that noise ("tau").
+    mean : float or None
+        Mean score ``m``, where scores lie between 0 and 1 and scatter less near the ends.
+    noise_bend, seed_bend : float
+        How much less: the variance of the noise is proportional to ``(m (1 - m)) ** noise_bend``,
+        that between runs likewise. 0: scores scatter alike wherever they lie; 2: as those that are
+        normal on the scale of the logit and have one mean for all cases.
     """
 
     case_sd: float = CASE_SD
     noise_sd: float = NOISE_SD
     seed_sd: float = 0.01
+    mean: float | None = None
+    noise_bend: float = 0.0
+    seed_bend: float = 0.0
+
+    def ahead(self, gap: float) -> Components:
+        """Components of an architecture whose mean lies above the others' by a gap."""
+        if self.mean is None:
+            return self
+        far = min(self.mean + gap, _HIGHEST)
+        ratio = far * (1 - far) / (self.mean * (1 - self.mean))
+        return replace(
+            self,
+            noise_sd=self.noise_sd * ratio ** (self.noise_bend / 2),
+            seed_sd=self.seed_sd * ratio ** (self.seed_bend / 2),
+        )
 
 
 def paired_power(gap: float, se: float, df: float, alpha: float = 0.05) -> float:
@@ -143,9 +166,30 @@ def estimate_components(blocks: ScoreBlocks) -> Components | None:
     -------
     Components or None
         None with one seed, one architecture or one case per fold. Negative estimates count as 0.
+        Mean and bends are those of a metric between 0 and 1.
     """
-    moments = moments_of(list(blocks.values.values()))
-    k, folds = len(blocks.architectures), len(blocks.folds)
+    metric = blocks.endpoint.facts
+    bounded = (metric.low, metric.high, metric.better) == (0, 1, "higher")
+    return components_of(list(blocks.values.values()), bounded)
+
+
+def components_of(scores: Sequence[Blocks], bounded: bool) -> Components | None:
+    """Estimate the components from the scores of each architecture, one block per fold.
+
+    Parameters
+    ----------
+    scores : sequence of tuple of ndarray, shape (cases, seeds)
+        By architecture; all have the same cases.
+    bounded : bool
+        Whether the metric lies between 0 and 1, and 1 is best.
+
+    Returns
+    -------
+    Components or None
+        As :func:`estimate_components`.
+    """
+    moments = moments_of(list(scores))
+    k, folds = len(scores), len(scores[0])
     if k < 2 or moments.case_df == 0 or (moments.run.df == 0).any():
         return None
     noise = float(moments.residual.square.mean())
@@ -154,16 +198,63 @@ def estimate_components(blocks: ScoreBlocks) -> Components | None:
     # Of a difference of two architectures, their interactions with cases, and the noise that is
     # left of each after averaging over its seeds.
     first, second = np.triu_indices(k, 1)
-    shared = np.array(
-        [np.mean([1 / block.shape[1] for block in method]) for method in blocks.values.values()]
-    )
+    shared = np.array([np.mean([1 / block.shape[1] for block in method]) for method in scores])
     squares = moments.case_variance[first, second] * moments.n_cases
     interaction = (squares - noise * (shared[first] + shared[second])) / 2
+    mean = float(moments.mean.mean())
+    bounded = bounded and 0 < mean < 1
+    noise_bend, seed_bend = _bends(scores, mean) if bounded else (0.0, 0.0)
     return Components(
         case_sd=float(np.sqrt(max(0.0, float(interaction.mean())))),
         noise_sd=float(np.sqrt(noise)),
         seed_sd=float(np.sqrt(max(0.0, tau2))),
+        mean=mean if bounded else None,
+        noise_bend=noise_bend,
+        seed_bend=seed_bend,
     )
+
+
+def _bends(scores: Sequence[Blocks], mean: float) -> tuple[float, float]:
+    """Powers of ``m (1 - m)`` that noise and runs follow, each 0 or more.
+
+    That of the noise is how it follows the mean score of a case, over all architectures, so that a
+    case is not taken for easy where one was lucky; by quasi-likelihood with a variance proportional
+    to the mean, which needs no logarithm of cases without any noise. An effect of a run moves each
+    case by as much as its noise is large, and the mean by the mean of that: from which follows how
+    the effect of a run shrinks when the mean of all cases rises.
+    """
+    noise, level = [], []
+    for fold in range(len(scores[0])):
+        of_fold = [blocks[fold] for blocks in scores]
+        of_case = np.clip(np.mean([y.mean(axis=1) for y in of_fold], axis=0), 0.01, _HIGHEST)
+        for y in of_fold:
+            if min(y.shape) > 1:
+                rest = y - y.mean(axis=0) - y.mean(axis=1, keepdims=True) + y.mean()
+                noise.append((rest**2).sum(axis=1) / (y.shape[1] - 1))
+                level.append(of_case)
+    v, m = np.concatenate(noise), np.concatenate(level)
+    x = np.log(m * (1 - m))
+    if v.sum() == 0 or np.ptp(x) == 0:
+        return 0.0, 0.0
+    top = x.max()
+
+    def score(bend: float) -> float:
+        weight = np.exp(bend * (x - top))
+        return float(v @ x / v.sum() - weight @ x / weight.sum())
+
+    # The score falls in the bend, for its slope is a variance with the sign turned.
+    if score(0.0) <= 0:
+        return 0.0, 0.0
+    bend = _STEEPEST
+    if score(_STEEPEST) < 0:
+        bend = float(optimize.brentq(score, 0.0, _STEEPEST, xtol=1e-4))
+    moves = np.exp(bend / 2 * (x - top))
+    risen = np.clip(m + _STEP / moves.mean() * moves, 0.01, _HIGHEST)
+    shrunk = np.exp(bend / 2 * (np.log(risen * (1 - risen)) - top)).mean() / moves.mean()
+    far = min(mean + _STEP, _HIGHEST)
+    by = np.log(far * (1 - far) / (mean * (1 - mean)))
+    # Near a mean of a half nothing shrinks; what a case gains there others lose.
+    return bend, max(0.0, float(2 * np.log(shrunk) / by)) if abs(by) > _FLAT else bend
 
 
 def pilot_components(

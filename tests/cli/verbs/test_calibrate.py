@@ -34,8 +34,9 @@ def test_the_table_and_the_exit_code(small):
     assert "42 cases, 1 fold, 3 seeds" in result.out
     assert "3.0 to 6.5" in result.out
     assert "5 on 16 cases, 1 x 3" in result.out
-    # Three situations side by side; of the grid five bands each, as no gap can be found equal.
-    assert "13 of 13 acceptance bands met (150 experiments in each cell" in result.err
+    # Three situations side by side; of the grid five bands each, as no gap can be found equal; and
+    # two plans.
+    assert "15 of 15 acceptance bands met (150 experiments in each cell" in result.err
 
 
 def test_json_and_markdown(small):
@@ -85,9 +86,9 @@ def test_what_was_measured_is_kept_and_written_into_a_document(small, tmp_path, 
     saved.write_text(lines[0] + "\n")
     partial = invoke(*options, "--only-saved", "--write", document)
     text = document.read_text()
-    assert "Not run: 4 situations" in partial.err
+    assert "Not run: 6 situations" in partial.err
     assert "Cells of the grid: 1, with 60 experiments" in text
-    assert "**Not run: 4 of the situations.**" in text
+    assert "**Not run: 6 of the situations.**" in text
     monkeypatch.setattr(benchmark, "measure", None)  # what is saved is not measured again
     saved.write_text("\n".join(lines) + "\n")
     whole = invoke(*options, "--write", document)

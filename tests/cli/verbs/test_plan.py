@@ -108,6 +108,18 @@ def test_components_from_a_pilot(tmp_path):
     assert scenarios[0]["seed_sd"] == pytest.approx(0.03, rel=0.3)
 
 
+def test_scores_near_1_scatter_less_where_one_is_ahead():
+    design = (210, 5, 1, "--tau", 0.02, "--architectures", 3)
+    plain, bounded = (
+        planned(*design, *more)["scenarios"][0]["smallest_detectable_gap"]
+        for more in ((), ("--mean", 0.83))
+    )
+    assert 0.8 * plain < bounded < 0.98 * plain
+    assert "Mean score 0.83; with a mean m" in plan(*design, "--mean", 0.83).out
+    wrong = plan(*design, "--mean", 83)
+    assert (wrong.code, "mean score is 83.0; it must lie between 0 and 1" in wrong.err) == (2, True)
+
+
 def test_a_pilot_of_a_metric_of_another_tool(tmp_path):
     rng = np.random.default_rng(0)
     m, f, c, s = np.indices((2, 2, 10, 3)).reshape(4, -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,21 @@ def test_the_quick_benchmark_meets_its_bands(quick):
     assert {rate.quantity for rate in quick.rates if rate.passed} == kinds
     for name in RECOMMENDED:
         assert [r.tau for r in rates(quick, "false positives", procedure=name)] == [0, 0.01, 0.02]
+
+
+def test_plans_keep_what_they_promise(quick):
+    assert {kept.request.generator for kept in quick.promises} == {"specification", "normal"}
+    for kept in quick.promises:
+        assert kept.gap > 0.02
+        assert abs(kept.found.rate - kept.request.power) < 0.08
+    # A plan for scores that scatter half as much would not pass.
+    from kitsbench.statistics.calibration import promises
+
+    request = promises.quick_requests()[1]
+    small = replace(promises.pilot("normal", 0.02), case_sd=0.03, noise_sd=0.03, seed_sd=0.01)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(promises, "pilot", lambda *_: small)
+        assert promises.promise(request, 400, 0).found.passed is False
 
 
 def test_naive_tests_come_out_inflated(quick):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import special
 
 from kitsbench.statistics import Components, paired_power
+from kitsbench.statistics.calibration.promises import Request, pilot, promise
+from kitsbench.statistics.design.power import components_of
 from kitsbench.statistics.design.promise import Design
 from kitsbench.statistics.tests.families import adjust
 from kitsbench.statistics.tests.joint import folds_test, joint_test
@@ -61,3 +65,42 @@ def test_where_nothing_can_be_said_nothing_is_promised():
     design = Design(98, 1, 2, 2, Components())
     assert np.isnan(design.power(0.5))
     assert np.isnan(design.detectable_gap())
+
+
+def a_table(kind, advantage=0.0, run_sd=0.0):
+    rng = np.random.default_rng(4)
+    shape = (3, 6, 60, 4)  # architectures, folds, cases, seeds
+    case = advantage + rng.normal(1.6, 0.8, (1, 6, 60, 1))
+    run = rng.normal(0, run_sd, (3, 6, 1, 4))
+    if kind == "additive":
+        return special.expit(case) + rng.normal(0, 0.03, shape) + run
+    return special.expit(case + rng.normal(0, 0.2, shape) + run)
+
+
+def components(scores, bounded=True):
+    return components_of([tuple(part) for part in scores], bounded)
+
+
+def test_a_pilot_tells_how_scores_near_1_scatter():
+    same = components(a_table("additive", run_sd=0.03))
+    assert same.noise_bend == pytest.approx(0, abs=0.1)
+    assert same.ahead(0.05).seed_sd == pytest.approx(same.seed_sd, rel=0.02)
+    found = components(a_table("logit", run_sd=0.1))
+    ahead = components(a_table("logit", 0.4, 0.1))
+    told = found.ahead(ahead.mean - found.mean)
+    assert 0.03 < ahead.mean - found.mean < 0.06
+    assert told.noise_sd == pytest.approx(ahead.noise_sd, rel=0.07)
+    assert told.seed_sd == pytest.approx(ahead.seed_sd, rel=0.07)
+    assert ahead.seed_sd < 0.85 * found.seed_sd
+    unbounded = components(a_table("logit", run_sd=0.1), bounded=False)
+    assert unbounded.ahead(0.05) == unbounded
+    assert unbounded.noise_sd == found.noise_sd
+
+
+def test_the_promise_for_bounded_scores_is_kept_where_sds_alone_fall_short():
+    request = Request("specification", 5, 10, 210, 1, 0.02, 0.8)
+    kept = promise(request, 1000, 0)
+    assert kept.found.passed
+    known = pilot("specification", 0.02)
+    alone = Design(210, 10, 1, 5, replace(known, mean=None))
+    assert alone.power(kept.gap) < 0.74
