@@ -111,7 +111,7 @@ class Standing:
         if self.together:
             lines = (
                 "lines: where each may stand beside the first (95 %, for all pairs together). "
-                "A line that reaches the dashed one: not told apart from the first (blue); "
+                "A line that crosses the dashed one: not told apart from the first (blue); "
                 "orange: behind it"
             )
         else:
@@ -137,8 +137,8 @@ def standing(analysis: Analysis) -> Standing | None:
     """Put the ranking into rows; None where there is no mean to show.
 
     Where verdicts on architectures are given, a row's line is the simultaneous interval of its
-    difference from the first, laid beside the mean of the first: it reaches that mean if, and only
-    if, the statistics do not separate the two.
+    difference from the first, laid beside the mean of the first: it crosses that mean if, and only
+    if, the statistics do not separate the two. One that was separated narrowly ends at the mean.
     """
     rows = _rows(analysis)
     if not rows:

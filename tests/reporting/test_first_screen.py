@@ -17,7 +17,7 @@ from kitsbench.reporting.first_screen import first_screen
 from kitsbench.reporting.next_steps import next_steps
 from kitsbench.reporting.standing import standing
 
-GAPS = {"a": 0.1, "b": 0.09, "c": -0.1, "d": -2.0}
+GAPS = {"a": 0.1, "b": 0.099, "c": -0.1, "d": -2.0}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def several(tmp_path_factory):
     return analyse(load_results(write_workdir(tmp_path_factory.mktemp("several"), plan)))
 
 
-def test_a_line_reaches_the_first_unless_the_statistics_separate_them(several):
+def test_a_line_crosses_that_of_the_first_unless_the_statistics_separate_them(several):
     found = standing(several)
     assert found.together
     first, *others = found.places
@@ -42,10 +42,18 @@ def test_a_line_reaches_the_first_unless_the_statistics_separate_them(several):
     assert {place.state for place in others} == {"level", "behind", "lost"}
     better = {frozenset((p["a"], p["b"])): p["better"] for p in several.pairs}
     for place in others:
-        reaches = place.low <= first.mean <= place.high
-        assert reaches is (better[frozenset((first.name, place.name))] is None)
+        crosses = place.low < first.mean < place.high
+        assert crosses is (better[frozenset((first.name, place.name))] is None)
         assert place.low <= place.mean <= place.high
     assert [p.name for p in found.places if p.state in ("first", "level")] == leaders(several)
+
+
+def test_a_line_that_was_separated_narrowly_ends_at_the_first(tmp_path):
+    plan = Plan({**GAPS, "b": 0.09}, cases_per_fold=6, showcase=0, predictions=False)
+    found = standing(analyse(load_results(write_workdir(tmp_path, plan))))
+    first, second = found.places[:2]
+    assert second.state == "behind"
+    assert second.high == pytest.approx(first.mean)
 
 
 def test_with_one_run_each_the_lines_are_of_the_networks_and_say_so(single):

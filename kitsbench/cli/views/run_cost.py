@@ -18,10 +18,10 @@ ASK_BEYOND = 24.0
 
 def cost_of(forecast: Forecast) -> list[str]:
     """Say how long what is left takes, and of what that is not known; empty where nothing is."""
-    from kitsbench.reporting.words import about, listing, plural
-
     if not forecast.open_trials + forecast.open_searches:
         return []
+    from kitsbench.reporting.words import about, listing, plural
+
     todo = plural(forecast.open_trials, "trial")
     if forecast.open_searches:
         todo += f" and {plural(forecast.open_searches, 'trial')} of the tuning before"
