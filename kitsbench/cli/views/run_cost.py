@@ -61,4 +61,7 @@ def go_on(forecast: Forecast, yes: bool) -> bool:
         "That is a lot. A smaller --budget, fewer --folds or --seeds, or fewer architectures take "
         "less; docs/budgets.md says what is worth most."
     )
-    return click.confirm("Train all of it?", default=False, err=True)
+    try:
+        return click.confirm("Train all of it?", default=False, err=True)
+    except click.Abort:  # Ctrl-C, or nothing more can be typed
+        return False
