@@ -27,6 +27,7 @@ from kitsbench.experiments.plan.entrants import (
     choose_entrants,
     read_names,
 )
+from kitsbench.experiments.plan.estimate import Forecast, foresee
 from kitsbench.experiments.plan.materials import (
     choose_split,
     find_dataset,
@@ -209,6 +210,22 @@ def tuned(experiment: Experiment, executor: Executor | None, notify: Notify) -> 
         update={"trials": planned(tasks), "tuning": describe_tuning(request.tuning, studies)}
     )
     return replace(experiment, tasks=tasks, record=record)
+
+
+def forecast(experiment: Experiment) -> Forecast:
+    """What is left to do, tuning included; the experiment's own studies are not asked."""
+    request = experiment.request
+    studies = make_studies(
+        request.tuning, experiment.entrants, experiment.folds, experiment.planner
+    )
+    found = tuned(replace(experiment, studies=studies), None, lambda event: None)
+    return foresee(
+        (found or experiment).tasks,
+        studies if found is None else [],
+        experiment.resolved.tuning_budget,
+        request.world_size,
+        experiment.machine.jobs,
+    )
 
 
 def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -> Experiment:

@@ -1,16 +1,16 @@
-"""The first paragraph of a report: who won, how sure that is, and what it does not say."""
+"""The sentences of the answer: who is ahead, how sure that is, and what it does not say."""
 
 from __future__ import annotations
 
-from kitsbench.metrics import UNDEFINED
+from kitsbench.metrics import UNDEFINED, find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.scores import interval_of_mean
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 
 
-def answer(analysis: Analysis) -> list[str]:
-    """Write the answer.
+def details(analysis: Analysis) -> list[str]:
+    """What stands below the first screen: counts of verdicts, the gap, and remarks on the data.
 
     Parameters
     ----------
@@ -19,27 +19,27 @@ def answer(analysis: Analysis) -> list[str]:
     Returns
     -------
     list of str
-        Sentences in the order of reading: the result, who learned anything, how sure, its scope,
-        the smallest detectable gap, failures, what kind of data it was, scores that it cannot
-        have, and cases that were set aside.
+        Sentences: how many pairs differ, the smallest detectable gap, the versions that trained,
+        what kind of data it was, scores that it cannot have, and cases that were set aside.
     """
-    sentences = [_result(analysis)]
+    found = []
     if analysis.comparison:
-        sentences.append(_learned(analysis))
-        sentences += [_certainty(analysis), _scope(analysis), _gap(analysis)]
-    sentences += [_failures(analysis), versions(analysis), _data(analysis), _undefined(analysis)]
-    sentences.append(analysis.results.experiment.dataset.set_aside() or "")
-    return [sentence for sentence in sentences if sentence]
+        found += [_certainty(analysis), _gap(analysis)]
+    found += [versions(analysis), _data(analysis), _undefined(analysis)]
+    found.append(analysis.results.experiment.dataset.set_aside() or "")
+    return [sentence for sentence in found if sentence]
 
 
-def _result(analysis: Analysis) -> str:
-    endpoint = words.endpoint_name(analysis.region, analysis.metric)
+def headline(analysis: Analysis) -> str:
+    """Say who is ahead, or why nobody is, in one sentence that the statistics bear out."""
     if analysis.results.scores.empty:
         return "No trial has finished, so there are no scores; the reasons are listed below."
     ranking = analysis.ranking
+    region = words.region_name(analysis.region).lower()
+    endpoint = words.endpoint_name(analysis.region, analysis.metric)
     if analysis.nothing_to_find:
         return (
-            f"No test case has a {words.region_name(analysis.region).lower()}, so there is nothing "
+            f"No test case has a {region}, so there is nothing "
             f"to find and no mean {endpoint}: nobody is ranked by it. Ask for another --endpoint."
         )
     if not ranking:
@@ -47,39 +47,58 @@ def _result(analysis: Analysis) -> str:
         row = analysis.row(analysis.protocol, name, analysis.region, analysis.metric)
         number = f"{name} reaches a mean {endpoint} of {words.number(row.get('mean'))}"
         return f"{number} {interval_of_mean(row)}. {analysis.obstacle}"
-    condition = f"With {analysis.results.experiment.budget.text} for each training run"
+    condition = f"After {words.spent(analysis.results.experiment.budget)} of training each"
+    best = words.number(ranking[0]["mean"])
     if len(analysis.not_learned) == len(ranking):
         return (
             f"{condition}, no architecture learned to find the region: the highest mean {endpoint} "
-            f"is {words.number(ranking[0]['mean'])} ({ranking[0]['architecture']})."
+            f"is {best} ({ranking[0]['architecture']})."
         )
-    top = leaders(analysis)
-    judged = len(ranking) - len(set(unjudged(analysis)) - {top[0]})
-    best = words.number(ranking[0]["mean"])
-    if judged == 1:
+    if len({*unjudged(analysis)} - {str(ranking[0]["architecture"])}) == len(ranking) - 1:
         return f"{condition}, no winner can be named: too many predictions failed."
-    if len(top) == 1:
-        return (
-            f"{condition}, {top[0]} scores highest: a mean {endpoint} of {best}, and the "
-            "statistics separate it from every other architecture that was judged."
-            if judged < len(ranking)
-            else f"{condition}, {top[0]} scores highest: a mean {endpoint} of {best}, and the "
-            "statistics separate it from every other architecture."
+    return f"{condition}, {_ahead(analysis, endpoint, best)}"
+
+
+def _ahead(analysis: Analysis, endpoint: str, best: str) -> str:
+    """Who is ahead, where some learned the endpoint and their predictions did not fail."""
+    top = leaders(analysis)
+    mean = f"mean {endpoint} {best}"
+    lost, doubtful = {*analysis.not_learned}, {*unjudged(analysis)}
+    if top[0] in lost | doubtful:
+        why = (
+            "too many of its predictions failed"
+            if top[0] in doubtful
+            else "it found too little to say that it has learned it"
         )
+        return f"no winner can be named: {top[0]} scores highest ({mean}), but {why}."
     if analysis.scope == "L0":
+        equal = [str(r["architecture"]) for r in analysis.ranking if r["rank"] == 1]
+        score = "scores" if len(equal) == 1 else "score"
+        runs = len(analysis.results.experiment.folds.used) * analysis.results.experiment.seeds
         return (
-            f"{condition}, no winner can be named: the trained model of {top[0]} has the highest "
-            f"mean {endpoint} ({best}), and so few training runs say nothing about architectures."
+            f"{words.listing(equal, most=3)} {score} highest ({mean}), but no winner can be named: "
+            f"with {words.times(runs)} of training for each architecture this may be luck."
         )
-    if len(top) == judged:
+    others = {str(row["architecture"]) for row in analysis.ranking[1:]}
+    # From those that learned nothing the first need not be separated to be ahead of them.
+    apart = others - {*top} - lost - doubtful
+    if len(top) > 1 and not apart and not (lost | doubtful):
         return (
-            f"{condition}, no winner can be named: no architecture is separated from "
-            f"{top[0]}, which has the highest mean {endpoint} ({best}); chance alone can explain "
-            "that."
+            f"no winner can be named: no architecture is separated from {top[0]}, which has the "
+            f"highest mean {endpoint} ({best}); chance alone can explain that."
         )
+    if len(top) > 1:
+        return (
+            f"{words.listing([f'{top[0]} ({mean})', *top[1:]], most=3)} lead and cannot be told "
+            "apart."
+        )
+    if not apart:
+        only = "is the only one to learn it at all" if lost else "is the only one judged"
+        return f"{top[0]} scores highest ({mean}) and {only}."
+    limit = " that learned it" if lost & others else " that was judged" if doubtful & others else ""
     return (
-        f"{condition}, {words.listing(top)} lead and cannot be told apart; {top[0]} has the "
-        f"highest mean {endpoint} ({best})."
+        f"{top[0]} scores highest ({mean}), and the statistics separate it from every other "
+        f"architecture{limit}."
     )
 
 
@@ -104,17 +123,23 @@ def leaders(analysis: Analysis) -> list[str]:
     ]
 
 
-def _learned(analysis: Analysis) -> str:
-    """How many have learned the endpoint at all; empty where all have."""
-    lost = analysis.not_learned
-    number = len(analysis.ranking)
-    if not lost or len(lost) == number:
+def learned(analysis: Analysis) -> str:
+    """How many have learned to find the region; empty where the headline says it or no rule does.
+
+    Of a metric that has no value of an empty prediction, such as a distance, only predictions
+    that are all empty tell anything.
+    """
+    lost, number = analysis.not_learned, len(analysis.ranking)
+    region = words.region_name(analysis.region).lower()
+    if len(lost) == number:
         return ""
+    if not lost:
+        known = find(analysis.metric).learned_from is not None
+        return f"All {number} have learned to find the {region}." if known else ""
     has = "has" if number - len(lost) == 1 else "have"
     return (
-        f"{number - len(lost)} of {words.plural(number, 'architecture')} {has} learned "
-        f"{words.endpoint_name(analysis.region, analysis.metric)} at all; no better than an empty "
-        f"prediction: {words.listing(lost)}."
+        f"{number - len(lost)} of {words.plural(number, 'architecture')} {has} learned to find the "
+        f"{region}; no better than an empty prediction: {words.listing(lost, most=4)}."
     )
 
 
@@ -165,29 +190,38 @@ def _certainty(analysis: Analysis) -> str:
     return f"How sure: {words.listing(parts)}.{share}"
 
 
-def _scope(analysis: Analysis) -> str:
+def scope(analysis: Analysis) -> str:
+    """How far the result reaches, for people who do not know the word."""
     if analysis.scope == "L0":
-        advice = analysis.comparison.get("advice") or ""
+        experiment = analysis.results.experiment
+        runs = len(experiment.folds.used) * experiment.seeds
         return (
-            "Scope L0: too few training runs to tell an architecture from the luck of its "
-            "training. Intervals are those of the trained models on cases like these, and "
-            f"nothing can be said about the architectures. {advice}"
-        ).strip()
-    meaning = words.SCOPES.get(analysis.scope, "")
-    return f"Scope {analysis.scope}: this {meaning}." if meaning else ""
+            "How far it reaches (scope L0): to these trained networks on scans like these. "
+            f"{words.times(runs).capitalize()} of training cannot tell an architecture from luck, "
+            "so nothing can be said about the architectures."
+        )
+    if analysis.scope:
+        alpha = words.percent(analysis.comparison.get("alpha"))
+        return (
+            f"How far it reaches (scope {analysis.scope}): to the architectures, since scans and "
+            "training runs both count as drawn by chance; a difference is called one only if the "
+            f"risk of a false one among all pairs is at most {alpha}."
+        )
+    return ""
 
 
 def _gap(analysis: Analysis) -> str:
     gap = analysis.comparison.get("smallest_detectable_gap")
-    if words.missing(gap):
+    if words.missing(gap) or analysis.scope == "L0":  # where nothing is found, no gap is
         return ""
     return (
-        f"An experiment of this size finds gaps of about {words.number(gap)} "
+        f"One comparison of this size, taken by itself, finds gaps of about {words.number(gap)} "
         f"{words.metric_name(analysis.metric)} (at 80 % power); smaller ones may exist unseen."
     )
 
 
-def _failures(analysis: Analysis) -> str:
+def amiss(analysis: Analysis) -> str:
+    """Say which trials failed or are not finished, and what could not be loaded."""
     trials = analysis.results.trials
     failed = [trial for trial in trials if trial.state == "failed"]
     waiting = [trial for trial in trials if trial.state in ("pending", "running")]

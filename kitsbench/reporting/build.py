@@ -18,10 +18,12 @@ from kitsbench.experiments.results import Results, load_results
 from kitsbench.files import write_atomic, write_json, write_text
 from kitsbench.reporting import costs, scores, words
 from kitsbench.reporting.analysis import Analysis, analyse
-from kitsbench.reporting.answer import answer
-from kitsbench.reporting.figures import standalone
+from kitsbench.reporting.answer import details
+from kitsbench.reporting.figures import Picture, standalone
+from kitsbench.reporting.first_screen import first_screen
 from kitsbench.reporting.link import lead_to
 from kitsbench.reporting.sections import Section, pictures, sections
+from kitsbench.reporting.standing_plot import draw
 from kitsbench.text import csv_table, html, markdown, visible
 
 _PAIR_COLUMNS = ["a", "b", "region", "metric", "difference", "ci_low", "ci_high", "p_value"]
@@ -90,10 +92,11 @@ def write_report(analysis: Analysis, out: Path) -> Path:
     Path
         ``out/index.html``.
     """
-    found = sections(analysis)
-    _write_figures(found, out / "figures")
+    found, first = sections(analysis), first_screen(analysis)
+    figure = None if first.standing is None else draw(first.standing)
+    _write_figures([*filter(None, [figure]), *pictures(found)], out / "figures")
     _write_tables(analysis, out)
-    context = _context(analysis, found)
+    context = {**_context(analysis, found), "first": first, "figure": figure}
     write_text(out / "report.md", _render("report.md.j2", context))
     write_text(out / "tables.tex", _latex(analysis))
     # The page comes last: whoever sees it finds everything that it names.
@@ -106,7 +109,7 @@ def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
     dataset = experiment.dataset
     facts = [
         ("Dataset", f"{dataset.name}, {words.cases_used(dataset)}"),
-        ("Budget", f"{experiment.budget.text} a trial"),
+        ("Budget", f"{words.spent(experiment.budget)} a trial"),
         ("Recipe", experiment.recipe_name),
         (
             "Design",
@@ -118,7 +121,7 @@ def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
     ]
     return {
         "title": f"kitsbench report: {dataset.name}",
-        "sentences": answer(analysis),
+        "details": details(analysis),
         "synthetic": dataset.synthetic,
         "facts": facts,
         "sections": found,
@@ -173,10 +176,10 @@ def _breakable(text: str) -> Any:
     return markupsafe.Markup(re.sub(r"(?<=[\w])([:,])(?=\w)", r"\1<wbr>", escaped))
 
 
-def _write_figures(found: list[Section], folder: Path) -> None:
+def _write_figures(drawn: list[Picture], folder: Path) -> None:
     # Figures of an older report may show architectures that are no longer in it.
     shutil.rmtree(folder, ignore_errors=True)
-    for picture in pictures(found):
+    for picture in drawn:
         if picture.png:
             write_atomic(folder / f"{picture.name}.png", partial(_put, picture.png))
         else:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-
 from kitsbench.metrics import METRICS, TRUTH_EMPTY
 from kitsbench.reporting import costs, plots, scores, setup, words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.answer import versions
+from kitsbench.reporting.curves import with_end
 from kitsbench.reporting.figures import Picture
 from kitsbench.reporting.overlays import draw_overlays
 from kitsbench.reporting.tables import Table
@@ -179,49 +178,6 @@ def _curves(analysis: Analysis) -> Section | None:
         return None
     lead = "How quality grew with what was spent, and whether training had settled at the end."
     return Section("budget", "Along the budget", lead, blocks)
-
-
-def with_end(analysis: Analysis) -> pd.DataFrame:
-    """Curves with the scores at the end of the budget, on the cases that were scored on the way.
-
-    Training stops before it scores itself a last time, since all cases are scored afterwards.
-    """
-    results = analysis.results
-    rows = []
-    for trial in results.trials:
-        if trial.state != "finished" or trial.record is None or trial.ledger is None:
-            continue
-        watched = trial.record.context.curve_cases
-        scores = results.scores
-        own = scores[
-            (scores["architecture"] == trial.name)
-            & (scores["fold"] == trial.fold)
-            & (scores["seed"] == trial.seed)
-            & (scores["protocol"] == analysis.protocol)
-            & (scores["metric"] == "dice")
-            & scores["case"].isin(watched)
-        ]
-        curve = results.curves[results.curves["trial"] == trial.id]
-        if not (curve["kind"] == "score").any():
-            continue
-        if (curve.loc[curve["kind"] == "score", "fraction"] >= 0.999).any():
-            continue
-        for region, value in own.groupby("region", sort=False)["value"].mean().items():
-            rows.append(
-                {
-                    "trial": trial.id,
-                    "architecture": trial.name,
-                    "fold": trial.fold,
-                    "seed": trial.seed,
-                    "step": trial.ledger.steps,
-                    "fraction": 1.0,
-                    "device_seconds": trial.ledger.device_seconds,
-                    "kind": "score",
-                    "name": f"{region}:dice",
-                    "value": value,
-                }
-            )
-    return pd.concat([results.curves, pd.DataFrame(rows)]) if rows else results.curves
 
 
 def _fairness(analysis: Analysis) -> Section:

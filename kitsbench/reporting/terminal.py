@@ -1,4 +1,4 @@
-"""The ranking and its verdicts as a terminal shows them at the end of a run."""
+"""The answer as a terminal shows it at the end of a run: a sentence, the top rows, what next."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group
+from rich.padding import Padding
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -13,13 +14,15 @@ from rich.text import Text
 from kitsbench.experiments.results import Results
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis, analyse
-from kitsbench.reporting.answer import answer
+from kitsbench.reporting.first_screen import first_screen
 from kitsbench.reporting.scores import interval_of_mean
-from kitsbench.text import one_line
+from kitsbench.reporting.standing import Place, Standing
 from kitsbench.text.screen import Column, make_table
 from kitsbench.text.screen import words as shown
 
-_MOST_SENTENCES = 6
+MOST_ROWS = 12
+"""Rows that are all shown; of more, the first ten."""
+_TOP = 10
 
 
 def terminal_table(
@@ -47,24 +50,27 @@ def terminal_table(
         A table and lines, to be printed by a :class:`rich.console.Console`.
     """
     analysis = _with(analysis or analyse(results), comparison)
-    parts: list[Any] = [_table(analysis)] if analysis.scored else []
-    parts += [shown(sentence) for sentence in answer(analysis)]
-    telling = [
-        pair["sentence"]
-        for pair in analysis.pairs
-        if pair["better"] is not None or pair["verdict"] == "equivalent"
-    ]
-    if telling:
-        parts.append(shown(""))
-        parts += [shown(f"• {sentence}") for sentence in telling[:_MOST_SENTENCES]]
-        if len(telling) > _MOST_SENTENCES:
-            parts.append(shown(f"… and {len(telling) - _MOST_SENTENCES} more in the report."))
+    first = first_screen(analysis)
+    parts: list[Any] = [shown(first.headline, "bold"), shown("")]
+    if first.standing is not None:
+        parts += [*_rows(analysis, first.standing), shown("")]
+    parts += [shown(remark) for remark in first.remarks]
+    if first.steps:
+        parts += [shown(""), shown("For a stronger statement:")]
+    for step in first.steps:
+        time = f" ({step.time})" if step.time else ""
+        # A command stands in a line of its own, where it can be copied.
+        parts += [shown(f"- {step.purpose}{time}:"), _indented(step.command)]
     if report is not None:
         # A link stays one where a narrow terminal breaks the path into lines.
         link = Style(link=Path(report).resolve().as_uri())
         line = Text.assemble((shown(f"Report: {report}").plain, link), overflow="fold")
         parts += [shown(""), line]
     return Group(*parts)
+
+
+def _indented(command: str) -> Padding:
+    return Padding(shown(command), (0, 0, 0, 4), expand=False)
 
 
 def _with(analysis: Analysis, comparison: dict[str, Any] | None) -> Analysis:
@@ -74,38 +80,42 @@ def _with(analysis: Analysis, comparison: dict[str, Any] | None) -> Analysis:
     return Analysis(**{**analysis.__dict__, "comparison": plain})
 
 
-def _summary(analysis: Analysis, name: str) -> dict[str, Any]:
-    return analysis.row(analysis.protocol, name, analysis.region, analysis.metric)
+def _rows(analysis: Analysis, standing: Standing) -> list[Any]:
+    """The first rows of the ranking, and how many more there are."""
+    every = len(standing.places) + standing.left_out
+    places = standing.places if every <= MOST_ROWS else standing.places[:_TOP]
+    parts: list[Any] = [_table(analysis, standing, places)]
+    if every > len(places):
+        parts.append(shown(f"... and {every - len(places)} more in the report."))
+    return parts
 
 
-def _table(analysis: Analysis) -> Table:
-    endpoint = words.endpoint_name(analysis.region, analysis.metric)
+def _table(analysis: Analysis, standing: Standing, places: list[Place]) -> Table:
+    rows = {str(row["architecture"]): row for row in analysis.ranking}
+    groups = any(row.get("group") for row in analysis.ranking)
     columns = [
-        Column("Rank", "right"),
+        *[Column("#", "right", whole=True)] * bool(rows),
         Column("Architecture"),
-        Column("Group"),
-        Column(one_line(f"Mean {endpoint}"), "right"),
-        Column("95 % CI", "right", whole=True),
-        Column("Steps", "right"),
-        Column("Failed", "right"),
+        *[Column("Group", whole=True)] * groups,
+        Column(f"Mean {standing.endpoint}", "right"),
+        Column("95 % interval", whole=True),
+        *[Column("")] * any(_note(place) for place in places),
     ]
-    rows = []
-    ranked = {str(row["architecture"]): row for row in analysis.ranking}
-    for name in analysis.scored:
-        row = ranked.get(name, {})
-        # Ranked means are over the folds that all share, which may be fewer than the summary's.
-        mean = {**row, "metric": analysis.metric} if row else _summary(analysis, name)
-        own = [trial for trial in analysis.results.trials if trial.name == name]
-        steps = [t.ledger.steps for t in own if t.state == "finished" and t.ledger is not None]
-        rows.append(
-            (
-                f"{row['rank']:g}" if row else words.DASH,
-                name,
-                row.get("group") or words.DASH,
-                words.number(mean.get("mean")),
-                interval_of_mean(mean),
-                words.big(sum(steps) / len(steps)) if steps else words.DASH,
-                sum(trial.state == "failed" for trial in own),
-            )
+    lines = []
+    for place in places:
+        row = rows.get(place.name) or analysis.row(
+            analysis.protocol, place.name, analysis.region, analysis.metric
         )
-    return make_table(columns, rows)
+        cells = [f"{row['rank']:g}"] if rows else []
+        cells.append(place.name)
+        cells += [str(row.get("group") or words.DASH)] * groups
+        cells.append(words.number(place.mean))
+        cells.append(interval_of_mean({**row, "metric": analysis.metric}))
+        cells += [_note(place)] * (len(columns) - len(cells))
+        lines.append(cells)
+    return make_table(columns, lines, frame=False)
+
+
+def _note(place: Place) -> str:
+    """What is remarkable about a row, in a few words."""
+    return ", ".join(filter(None, [place.remark, "rising" * place.rising]))

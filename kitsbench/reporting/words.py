@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from kitsbench.evaluation.protocols import LABELS, STORED_METRICS, for_labels, get_protocol
-from kitsbench.experiments.records.parts import DatasetNote
+from kitsbench.experiments.records.parts import BudgetNote, DatasetNote
 from kitsbench.metrics import METRICS, find
 from kitsbench.text import one_line
 
@@ -238,6 +238,23 @@ def duration(seconds: Any) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def spent(budget: BudgetNote) -> str:
+    """A budget as people say it, such as ``2 h``, ``400 steps`` and ``3.00 TFLOP``."""
+    if budget.unit == "seconds":
+        for size, unit in ((3600, "h"), (60, "min")):
+            if budget.amount >= size and budget.amount % size == 0:
+                return f"{budget.amount / size:g} {unit}"
+        return f"{budget.amount:g} s"
+    if budget.unit == "steps":
+        return f"{budget.amount:,.0f} step{'' if budget.amount == 1 else 's'}"
+    return big(budget.amount, {"voxels": "voxels", "flops": "FLOP"}[budget.unit])
+
+
+def times(runs: int) -> str:
+    """Such as ``one run`` and ``15 runs``."""
+    return "one run" if runs == 1 else f"{runs} runs"
+
+
 def listing(names: list[str], most: int = 6) -> str:
     """Names joined as in a sentence; a long list is cut and says so."""
     if len(names) > most:
@@ -265,3 +282,14 @@ def short_names(names: list[str], most: int = 26) -> dict[str, str]:
 def plural(count: int, word: str) -> str:
     """Such as ``1 fold`` and ``3 folds``."""
     return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def about(seconds: float) -> str:
+    """A time that was estimated: no more digits than it deserves."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            value = seconds / size
+            return (
+                f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}".replace(".0 ", " ")
+            )
+    return f"{max(seconds, 1):.0f} s"

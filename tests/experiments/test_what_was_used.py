@@ -13,7 +13,7 @@ from scans import case, ct, kidneys, save
 from kitsbench.experiments.results import load_results
 from kitsbench.leaderboard.entries import make_entries
 from kitsbench.reporting.analysis import analyse
-from kitsbench.reporting.answer import answer
+from kitsbench.reporting.answer import headline
 from kitsbench.reporting.terminal import terminal_table
 
 SMALL = ("--spacing", "3", "--patch", "16", "--split", "2", "--folds", "0", "--seeds", "1",
@@ -116,7 +116,7 @@ def test_only_what_was_used_counts_and_nobody_with_a_tumour_gives_no_headline(ki
     assert entry.dataset.n_cases == 3
     assert all(s.mean is None for s in entry.scores if (s.region, s.metric) == ("tumor", "dice"))
     analysis = analyse(load_results(tmp_path / "work"))
-    text = " ".join(answer(analysis))
+    text = headline(analysis)
     assert "No test case has a tumour, so there is nothing to find" in text
     assert "1.000" not in text
     assert terminal_table(analysis.results)

@@ -11,16 +11,27 @@ from reporting.workdirs import Plan, write_workdir
 from kitsbench.experiments.records import PENDING
 from kitsbench.experiments.results import load_results
 from kitsbench.reporting.analysis import analyse
-from kitsbench.reporting.answer import answer, leaders
+from kitsbench.reporting.answer import details, headline, leaders
+from kitsbench.reporting.first_screen import first_screen
+
+
+def answer(analysis):
+    """All that the first screen says, and the sentences below it."""
+    first = first_screen(analysis)
+    return " ".join([first.headline, *first.remarks, *map(str, first.steps), *details(analysis)])
+
+
+def _analysis(tmp_path, **plan):
+    workdir = write_workdir(tmp_path, Plan(showcase=0, predictions=False, **plan))
+    return analyse(load_results(workdir))
 
 
 def _answer(tmp_path, **plan):
-    workdir = write_workdir(tmp_path, Plan(showcase=0, predictions=False, **plan))
-    return " ".join(answer(analyse(load_results(workdir))))
+    return answer(_analysis(tmp_path, **plan))
 
 
 def test_architectures_that_are_not_separated_lead_together(analysis):
-    text = " ".join(answer(analysis))
+    text = answer(analysis)
     assert "lead and cannot be told apart" in text
     assert len(leaders(analysis)) == 2
 
@@ -29,7 +40,7 @@ def test_one_with_many_failures_does_not_lead(analysis):
     # its group holds every letter, because nothing is said about it
     assert set(analysis.ranking[-1]["group"]) > set(analysis.ranking[0]["group"])
     assert "late" not in leaders(analysis)
-    assert "have no verdict because predictions failed" in " ".join(answer(analysis))
+    assert "have no verdict because predictions failed" in answer(analysis)
 
 
 def test_a_clear_winner_is_named_with_scope_and_gap(tmp_path):
@@ -37,15 +48,17 @@ def test_a_clear_winner_is_named_with_scope_and_gap(tmp_path):
     assert "good scores highest" in text
     assert "separate it from every other" in text
     assert "comes first in 100 % of the draws" in text
-    assert "Scope L1" in text
+    assert "scope L1" in text
     assert "finds gaps of about 0.0" in text
 
 
 def test_one_training_run_each_speaks_of_trained_models(tmp_path):
     text = _answer(tmp_path, gaps={"good": 0.15, "bad": -0.15}, folds=1, seeds=1)
-    assert "no winner can be named: the trained model of good has the highest mean" in text
+    assert "good scores highest (mean tumour Dice 0.8" in text
+    assert "no winner can be named: with one run of training for each architecture" in text
     assert "nothing can be said about the architectures" in text
-    assert "For a verdict train 3 seeds on the split (2 more), or run 4 folds or more." in text
+    assert "kitsbench run --all --seeds 3" in text
+    assert "finds gaps" not in text
     for word in ("outperform", "superior", "state of the art", "separate it"):
         assert word not in text
 
@@ -60,7 +73,7 @@ def test_unfinished_trials_make_it_preliminary(analysis):
     running = PENDING.model_copy(update={"status": "running"})
     trials = [dataclasses.replace(trial, status=running) for trial in analysis.results.trials]
     results = dataclasses.replace(analysis.results, trials=trials)
-    text = " ".join(answer(dataclasses.replace(analysis, results=results)))
+    text = answer(dataclasses.replace(analysis, results=results))
     assert "24 of 24 trials are not finished: this report is preliminary" in text
 
 
@@ -72,8 +85,20 @@ def test_only_synthetic_scans_are_called_synthetic(tmp_path, synthetic):
 
 def test_it_says_how_many_learned_anything(tmp_path):
     text = _answer(tmp_path, gaps={"a": 0.1, "b": -2.0, "c": -2.0}, cases_per_fold=6)
-    assert "1 of 3 architectures has learned tumour Dice at all" in text
+    assert "a scores highest" in text
+    assert "1 of 3 architectures has learned to find the tumour" in text
+    assert "no better than an empty prediction: b and c" in text
     assert "equivalent" not in text
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_alone_to_learn_it_is_no_more_than_that(tmp_path, seeds):
+    analysis = _analysis(tmp_path, gaps={"a": 0.1, "b": -2.0}, folds=1, seeds=seeds)
+    assert analysis.scope == ("L0" if seeds == 1 else "L1")
+    assert "a scores highest" in headline(analysis)
+    assert ("no winner can be named" in headline(analysis)) is (seeds == 1)
+    assert ("is the only one to learn it at all" in headline(analysis)) is (seeds > 1)
+    assert "statistics separate it" not in headline(analysis)
 
 
 def test_a_region_that_nobody_finds_has_no_winner(tmp_path):

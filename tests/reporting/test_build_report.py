@@ -129,6 +129,21 @@ def test_the_page_says_that_synthetic_data_is_synthetic(html):
     assert "say nothing about patients" in html
 
 
+def test_the_first_screen_has_a_row_for_each_and_comes_first(html, page):
+    screen = html.split('<section id="answer"')[1].split("</section>")[0]
+    assert html.index('<section id="answer"') < html.index("<nav")
+    rows = re.findall(r'<tr class="(\w+)">(.*?)</tr>', screen, re.DOTALL)
+    assert [kind for kind, _ in rows] == ["first", "level", "behind", "unjudged"]
+    for (_, row), name in zip(rows, [LONG, "msff_net", "unet3d", "late"], strict=True):
+        assert f'title="{name}"' in row
+    places = [float(x) for x in re.findall(r"(?:left|right):([\d.]+)%", screen)]
+    assert len(places) >= 4
+    assert all(0 <= place <= 100 for place in places)
+    for word in ("Compared: 4 architectures, each trained 6 times", "20 s", "12 synthetic scans"):
+        assert word in screen
+    assert "<code>kitsbench run --all --seeds 2</code>" in screen  # one trial failed
+
+
 def test_every_picture_is_in_the_page(html):
     for name in ("forest", "matrix", "cases", "budget", "learning"):
         assert f'id="{name}-' in html
@@ -143,7 +158,13 @@ def test_drawings_take_the_colours_of_the_page(html):
 
 def test_figures_are_files_of_their_own_too(report):
     names = {file.name for file in (report / "figures").iterdir()}
-    assert names >= {"forest.svg", "cases.svg", "budget.svg", "overlay-case_00000.png"}
+    assert names >= {
+        "ranking.svg",
+        "forest.svg",
+        "cases.svg",
+        "budget.svg",
+        "overlay-case_00000.png",
+    }
     for file in (report / "figures").glob("*.svg"):
         assert ElementTree.parse(file).getroot().tag.endswith("svg")
 
@@ -225,7 +246,7 @@ def test_latex_tables_balance_and_escape(report):
             Plan({"unet3d": 0.0}, predictions=False, profiles=False),
             "unet3d reaches a mean tumour Dice of",
         ),
-        (Plan({"a": 0.0, "b": 0.001}, folds=1, seeds=1, showcase=0), "With 20s for each"),
+        (Plan({"a": 0.0, "b": 0.001}, folds=1, seeds=1, showcase=0), "After 20 s of training each"),
         (
             Plan({"a": 0.0}, folds=1, seeds=1, failed=(("a", 0, 0, "non-finite loss"),)),
             "No trial has finished",

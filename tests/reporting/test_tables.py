@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from kitsbench.experiments.records import TrialRecord
-from kitsbench.reporting import costs, scores, sections, words
+from kitsbench.reporting import costs, scores, words
+from kitsbench.reporting.curves import with_end
 from kitsbench.reporting.tables import Table
 
 
@@ -129,7 +130,7 @@ def test_an_ensemble_spends_nothing_itself(analysis):
 
 
 def test_curves_end_with_the_scores_of_the_cases_that_were_watched(analysis):
-    curves = sections.with_end(analysis)
+    curves = with_end(analysis)
     last = curves[(curves["fraction"] == 1.0) & (curves["name"] == "tumor:dice")]
     assert len(last) == 23  # one trial failed
     trial = next(t for t in analysis.results.trials if t.state == "finished")

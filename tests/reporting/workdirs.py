@@ -348,7 +348,7 @@ def _case_rows(
 
 
 def _ledger(trial: str, number: int) -> LedgerRecord:
-    steps, seconds = 120 - 15 * number, 20.0 + 0.01 * number
+    steps, seconds = max(120 - 15 * number, 15), 20.0 + 0.01 * number
     flops = 6e9 * (number + 1)
     stage = StageRow(
         name="train",
@@ -409,7 +409,7 @@ def _curve(generator: np.random.Generator, gap: float, plan: Plan) -> pd.DataFra
         if step in (25, 50, 75):
             for region in REGIONS[plan.layout][protocol]:
                 rise = 1 - math.exp(-3 * fraction)
-                value = (0.75 + gap) * rise + generator.normal(0, 0.01)
+                value = max((0.75 + gap) * rise + generator.normal(0, 0.01), 0.0)
                 rows.append({**base, "kind": "score", "name": f"{region}:dice", "value": value})
     return pd.DataFrame(rows)
 
@@ -431,8 +431,8 @@ def _profile(name: str, number: int) -> ProfileRecord:
         train_step_ms_low=150.0,
         train_step_ms_high=190.0,
         inference_ms=40.0,
-        patches_per_s_compute=12.5 - number,
-        patches_per_s_full=12.0 - number,
+        patches_per_s_compute=12.5 - 0.5 * number,
+        patches_per_s_full=12.0 - 0.5 * number,
         peak_memory_bytes=400_000_000,
         energy_joules=None,
         key=(digest(name), RECIPE.digest(), DEVICE, 1),

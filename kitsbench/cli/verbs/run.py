@@ -124,9 +124,12 @@ if TYPE_CHECKING:
 @strict_option("A damaged case is an error, not set aside.")
 @workdir_option("Where data, trials and the report are kept.")
 @click.option("--dry-run", is_flag=True, help="Prepare the data, print the plan, train nothing.")
+@click.option(
+    "--yes", is_flag=True, help="Do not ask, whatever it takes; asked beyond 24 device hours."
+)
 @json_option
 @config_option
-def command(dry_run: bool, as_json: bool, **options: Any) -> int:
+def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
     """Train, score and compare architectures under one budget, and write the report.
 
     ARCH is a name from `kitsbench list` or a plugin's FILE.py. Run the same command again and
@@ -138,11 +141,13 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
 
     with working("Starting ..."):  # importing torch takes a few seconds
         begin_early()
+        from kitsbench.cli.views.run_cost import go_on
         from kitsbench.cli.views.run_view import announce, conclude
         from kitsbench.experiments.executors.choose import choose_executor
         from kitsbench.experiments.executors.company import Company
         from kitsbench.experiments.experiment import (
             check_stored,
+            forecast,
             plan_experiment,
             run_experiment,
         )
@@ -161,8 +166,11 @@ def command(dry_run: bool, as_json: bool, **options: Any) -> int:
 
                 print_plan(experiment, as_json)
                 return 0
+            announce(experiment)
+            if not go_on(forecast(experiment), yes):
+                tell("Nothing was trained; what was prepared is kept.")
+                return 128 + signal.SIGINT
             with Company(request.workdir, experiment.record.id, tell):
-                announce(experiment)
                 open_trials = [task for task in experiment.tasks if not is_done(task)]
                 executor = choose_executor(request, experiment.machine)
                 searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kitsbench.cli.output import print_json, print_rich, say
+from kitsbench.cli.views.run_cost import cost_of
 from kitsbench.cli.views.run_view import dataset_content
 from kitsbench.text.screen import make_table
 
 if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
+    from kitsbench.experiments.plan.estimate import Forecast
     from kitsbench.experiments.trial.task import TrialTask
 
 BASES = {
@@ -24,7 +26,7 @@ BASES = {
 
 def print_plan(experiment: Experiment, as_json: bool) -> None:
     """Print the plan as a table, or as one JSON document."""
-    from kitsbench.experiments.experiment import check_stored, tuned
+    from kitsbench.experiments.experiment import check_stored, forecast, tuned
     from kitsbench.experiments.plan.estimate import estimate
 
     found = tuned(experiment, None, lambda event: None)
@@ -50,7 +52,7 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
         }
         for task, state in zip(experiment.tasks, states, strict=True)
     ]
-    total = _total(rows, experiment.machine.jobs)
+    left = forecast(experiment)
     if as_json:
         entrants = experiment.record.entrants
         document = {
@@ -59,7 +61,7 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
             "dataset": dataset_content(experiment.record),
             "trials": rows,
             "tuning": searching,
-            "estimate": total,
+            "estimate": left.to_dict(),
             "notes": {e.name: list(e.notes) for e in entrants if e.notes},
             "broken": [{"architecture": e.name, "error": e.error} for e in entrants if e.error],
         }
@@ -67,7 +69,7 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
     else:
         if aside := experiment.record.dataset.set_aside():
             say(aside)
-        _print_table(experiment, rows, total)
+        _print_table(experiment, rows, left)
         if searching:
             say(
                 f"Before that, {searching['open_trials']} of {searching['trials']} trials of the "
@@ -100,20 +102,7 @@ def _searching(experiment: Experiment, complete: bool) -> dict[str, Any] | None:
     }
 
 
-def _total(rows: list[dict[str, Any]], jobs: int | None) -> dict[str, Any]:
-    """What all open trials take together."""
-    waiting = [row for row in rows if row["status"] != "finished"]
-    known = [row["estimate"]["device_seconds"] for row in waiting]
-    complete = None not in known
-    seconds = sum(value or 0.0 for value in known)
-    return {
-        "open_trials": len(waiting),
-        "device_seconds": seconds if complete else None,
-        "wall_seconds": seconds / jobs if complete and jobs else None,
-    }
-
-
-def _print_table(experiment: Experiment, rows: list[dict[str, Any]], total: dict[str, Any]) -> None:
+def _print_table(experiment: Experiment, rows: list[dict[str, Any]], left: Forecast) -> None:
     from kitsbench.reporting.words import duration
 
     columns = ["trial", "architecture", "fold", "seed", "status", "budget", "training"]
@@ -125,13 +114,9 @@ def _print_table(experiment: Experiment, rows: list[dict[str, Any]], total: dict
         # The first letters of an id are enough wherever a trial is named.
         lines.append([(row["id"] or "tuned")[:10], *shown, cost])
     print_rich(make_table(columns, lines))
-    text = f"{total['open_trials']} of {len(rows)} trials would run"
-    if total["device_seconds"]:
-        text += f": {duration(total['device_seconds'])} of training"
-        if experiment.machine.jobs:
-            text += f", {duration(total['wall_seconds'])} with {experiment.machine.jobs} at a time"
-        text += ", and scoring on top"
-    say(text + ".")
+    say(f"{left.open_trials} of {len(rows)} trials would run.")
+    for line in cost_of(left):
+        say(line)
     for entrant in experiment.record.entrants:
         for note in entrant.notes:
             say(note, entrant.name)

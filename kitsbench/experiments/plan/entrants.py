@@ -48,7 +48,8 @@ def read_names(
         named += [(entry.name, {}) for entry in discover() if entry.name not in others]
     if not named:
         raise UsageError(
-            "No architecture was named. Name some (see `kitsbench list`), or say --all."
+            "No architecture was named. Name some (see `kitsbench list`), such as unet3d "
+            "residual_unet, or say --all for every installed one."
         )
     locations: dict[str, str] = {}
     known = {} if known is None else known

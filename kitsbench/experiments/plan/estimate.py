@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from kitsbench.errors import DataError
+from kitsbench.experiments.plan.tuning import Study
 from kitsbench.experiments.records import LedgerRecord, ProfileRecord, TrialRecord
 from kitsbench.experiments.trial.folder import TrialFolder
+from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.training.budget import Budget
 
 CURRENCIES = {"seconds": "device_seconds", "steps": "steps", "voxels": "voxels", "flops": "flops"}
 
@@ -52,8 +56,113 @@ def estimate(tasks: Sequence[TrialTask]) -> dict[str, dict[str, Any]]:
         ``budget``, ``finished trials``, ``profile``, ``none`` or, where nothing is trained,
         ``members``.
     """
-    rates = _finished_rates(tasks[0].workdir) if tasks else {}
+    # Of time budgets nothing has to be looked up, and there may be thousands of trials.
+    timed = all(task.members or task.budget.unit == "seconds" for task in tasks)
+    rates = {} if timed else _finished_rates(tasks[0].workdir)
     return {task.id: _estimate(task, rates) for task in tasks}
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is left to do of an experiment.
+
+    Attributes
+    ----------
+    open_trials, open_searches : int
+        Trials that have not finished, and those of the tuning before them.
+    seconds : float
+        Of training, by the clock of one trial after the other, as far as it is known.
+    longest : float
+        Of them, the seconds of the longest trial.
+    unknown : tuple of str
+        Names of the entrants of which nothing tells how long they train.
+    world_size : int
+        Devices that train one trial together.
+    jobs : int or None
+        Trials at the same time; None where a cluster decides.
+    """
+
+    open_trials: int
+    open_searches: int
+    seconds: float
+    longest: float
+    unknown: tuple[str, ...]
+    world_size: int
+    jobs: int | None
+
+    @property
+    def device_hours(self) -> float:
+        """Hours of training, those of every device of a trial counted."""
+        return self.seconds * self.world_size / 3600
+
+    @property
+    def wall_hours(self) -> float | None:
+        """Hours by the clock on the wall; None where nobody knows how many trials run at a time."""
+        return None if self.jobs is None else max(self.seconds / self.jobs, self.longest) / 3600
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; a sum that lacks a part is None."""
+        whole = not self.unknown
+        wall = self.wall_hours
+        return {
+            "open_trials": self.open_trials,
+            "open_tuning_trials": self.open_searches,
+            "device_seconds": self.device_hours * 3600 if whole else None,
+            "wall_seconds": wall * 3600 if whole and wall is not None else None,
+            "known_device_seconds": self.device_hours * 3600,
+            "unknown": list(self.unknown),
+            "world_size": self.world_size,
+        }
+
+
+def foresee(
+    tasks: Sequence[TrialTask],
+    studies: Sequence[Study],
+    tuning_budget: Budget,
+    world_size: int,
+    jobs: int | None,
+) -> Forecast:
+    """Add up what is left to do.
+
+    Members that ensembles share are trials of their own and count once; a trial that has finished
+    costs nothing, be it scored or not.
+
+    Parameters
+    ----------
+    tasks : sequence of TrialTask
+        With tuning that is not complete, as they are without it.
+    studies : sequence of Study
+        Searches that are not complete, asked as far as they have got.
+    tuning_budget : Budget
+        Of each of their trials.
+    world_size : int
+    jobs : int or None
+    """
+    # What a search finds decides what the trials are, so none of them is known to be done before.
+    unfinished = [task for task in tasks if studies or not is_done(task)]
+    waiting = [t for t in unfinished if studies or t.folder.read_status().status != "finished"]
+    searches = [
+        (task, study.tuning.trials - sum(is_done(done) for done in study.tasks))
+        for study in studies
+        for task in tasks
+        if (task.name, task.trial.fold, task.trial.seed) == (study.entrant.name, study.fold, 0)
+    ]
+    searched = [replace(task, budget=tuning_budget) for task, _ in searches]
+    trained, tried = estimate(waiting), estimate(searched)
+    parts = [(task.name, trained[task.id]["device_seconds"], 1) for task in waiting]
+    parts += [(task.name, tried[task.id]["device_seconds"], number) for task, number in searches]
+    known = [(seconds, number) for _, seconds, number in parts if seconds is not None and number]
+    return Forecast(
+        open_trials=len(unfinished),
+        open_searches=sum(number for _, number in searches),
+        seconds=sum(seconds * number for seconds, number in known),
+        longest=max((seconds for seconds, _ in known), default=0.0),
+        unknown=tuple(
+            dict.fromkeys(n for n, seconds, number in parts if seconds is None and number)
+        ),
+        world_size=world_size,
+        jobs=jobs,
+    )
 
 
 def _estimate(task: TrialTask, rates: Mapping[Kind, list[LedgerRecord]]) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""Scores along the budget: how they end, and which were still rising then."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kitsbench.reporting.analysis import Analysis
+from kitsbench.statistics.table.endpoints import margin_of, parse_endpoint
+
+
+def with_end(analysis: Analysis) -> pd.DataFrame:
+    """Curves with the scores at the end of the budget, on the cases that were scored on the way.
+
+    Training stops before it scores itself a last time, since all cases are scored afterwards.
+    """
+    results = analysis.results
+    rows = []
+    for trial in results.trials:
+        if trial.state != "finished" or trial.record is None or trial.ledger is None:
+            continue
+        watched = trial.record.context.curve_cases
+        scores = results.scores
+        own = scores[
+            (scores["architecture"] == trial.name)
+            & (scores["fold"] == trial.fold)
+            & (scores["seed"] == trial.seed)
+            & (scores["protocol"] == analysis.protocol)
+            & (scores["metric"] == "dice")
+            & scores["case"].isin(watched)
+        ]
+        curve = results.curves[results.curves["trial"] == trial.id]
+        if not (curve["kind"] == "score").any():
+            continue
+        if (curve.loc[curve["kind"] == "score", "fraction"] >= 0.999).any():
+            continue
+        for region, value in own.groupby("region", sort=False)["value"].mean().items():
+            rows.append(
+                {
+                    "trial": trial.id,
+                    "architecture": trial.name,
+                    "fold": trial.fold,
+                    "seed": trial.seed,
+                    "step": trial.ledger.steps,
+                    "fraction": 1.0,
+                    "device_seconds": trial.ledger.device_seconds,
+                    "kind": "score",
+                    "name": f"{region}:dice",
+                    "value": value,
+                }
+            )
+    return pd.concat([results.curves, pd.DataFrame(rows)]) if rows else results.curves
+
+
+def still_rising(analysis: Analysis) -> list[str]:
+    """Architectures whose scores were still rising when their budget was spent.
+
+    The mean over trials of the Dice of the endpoint's region on the cases that are scored along
+    the budget ends at its highest point, and at least a margin above the point before, which is
+    three quarters of the way. It describes a few cases, and is no test.
+
+    Parameters
+    ----------
+    analysis : Analysis
+
+    Returns
+    -------
+    list of str
+        In the order of the ranking. Ensembles have no curve, and neither has a failed trial.
+    """
+    margin = margin_of(parse_endpoint((analysis.region, "dice")), None)
+    curves = analysis.results.curves
+    if curves.empty or margin is None or analysis.results.scores.empty:
+        return []
+    curves = with_end(analysis)
+    name = f"{analysis.region}:dice"
+    scores = curves[(curves["kind"] == "score") & (curves["name"] == name)]
+    rising = []
+    for architecture in analysis.scored:
+        own = scores[scores["architecture"] == architecture].sort_values("fraction")
+        # A trial that was cut short has fewer points; its last one is not the others' last.
+        points = own.assign(point=own.groupby("trial").cumcount()).pivot(
+            index="point", columns="trial", values="value"
+        )
+        means = points.dropna(axis="columns").mean(axis="columns")
+        if len(means) > 1 and means.iloc[-1] >= max(means.max(), means.iloc[-2] + margin):
+            rising.append(architecture)
+    return rising
+
+
+def watched(analysis: Analysis) -> int:
+    """How many cases are scored along the budget, all folds together."""
+    records = analysis.results.records
+    return len({case for record in records for case in record.context.curve_cases})

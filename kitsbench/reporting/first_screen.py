@@ -1,0 +1,102 @@
+"""What a reader sees first: the answer, the figure, how far it reaches, and what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kitsbench.metrics import find
+from kitsbench.reporting import words
+from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.answer import amiss, headline, learned, scope
+from kitsbench.reporting.curves import still_rising, watched
+from kitsbench.reporting.next_steps import Step, next_steps
+from kitsbench.reporting.standing import Standing, standing
+
+MOST_STEPS = 3
+_OVERLAP = "overlap with the truth: 0 none, 1 perfect"
+
+
+@dataclass(frozen=True)
+class FirstScreen:
+    """The first screen of a report.
+
+    Attributes
+    ----------
+    headline : str
+        The one sentence.
+    compared : str
+        What was compared, on which scans, under which budget, by which score.
+    remarks : list of str
+        What is amiss, what learned, how far it reaches, what was still rising.
+    standing : Standing or None
+        The figure.
+    steps : list of Step
+        To a stronger statement.
+    """
+
+    headline: str
+    compared: str
+    remarks: list[str]
+    standing: Standing | None
+    steps: list[Step]
+
+
+def first_screen(analysis: Analysis) -> FirstScreen:
+    """Write the first screen.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    """
+    remarks = [amiss(analysis)]
+    if analysis.comparison:
+        remarks += [learned(analysis), scope(analysis)]
+    remarks.append(rising(analysis))
+    return FirstScreen(
+        headline=headline(analysis),
+        compared=compared(analysis),
+        remarks=[remark for remark in remarks if remark],
+        standing=standing(analysis),
+        steps=next_steps(analysis)[:MOST_STEPS],
+    )
+
+
+def compared(analysis: Analysis) -> str:
+    """What was compared, on what, under which budget, and by what score, in plain words."""
+    experiment = analysis.results.experiment
+    entrants = [e for e in experiment.entrants if e.status == "ok"]
+    ensembles = sum(bool(e.members) for e in entrants)
+    networks = words.plural(len(entrants) - ensembles, "architecture")
+    number = f"{networks} and {words.plural(ensembles, 'combination')} of them"
+    folds, seeds = len(experiment.folds.used), experiment.seeds
+    runs = folds * seeds
+    often = {1: "once", 2: "twice"}.get(runs, f"{runs} times")
+    if folds > 1 and seeds > 1:
+        often += f" ({folds} folds × {seeds} seeds)"
+    recipe = "by one shared recipe" if experiment.recipe else "each by its paper's own recipe"
+    records = analysis.results.records
+    tested = len({case for record in records for case in record.context.test_cases})
+    kind = "synthetic scans" if experiment.dataset.synthetic else "scans"
+    where = f"{tested} {kind} of {experiment.dataset.name}" if tested else experiment.dataset.name
+    facts = find(analysis.metric)
+    score = f"mean {words.endpoint_name(analysis.region, analysis.metric)}"
+    score += f" ({_OVERLAP})." if analysis.metric == "dice" else "."
+    if facts.known and analysis.metric != "dice":
+        score += f" {facts.plain}"
+    return (
+        f"Compared: {number if ensembles else networks}, each trained {often} for "
+        f"{words.spent(experiment.budget)} {recipe} and tested on {where} that the network had not "
+        f"seen. Score: {score}"
+    )
+
+
+def rising(analysis: Analysis) -> str:
+    """Name the curves that were still rising when the budget was spent; empty where none was."""
+    names = still_rising(analysis)
+    if not names:
+        return ""
+    where = words.plural(watched(analysis), "watched scan")
+    return (
+        f"Still rising when the budget ended ({where}): {words.listing(names, most=3)}; with more "
+        "training they may score higher, and the order may change."
+    )

@@ -1,0 +1,143 @@
+"""What to run for a stronger statement, and how long that takes, by what this run took."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from kitsbench.experiments.results import StoredTrial
+from kitsbench.reporting import words
+from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.answer import leaders
+from kitsbench.reporting.curves import still_rising
+from kitsbench.statistics.design.scope import allows_verdict, seeds_for_a_verdict
+from kitsbench.training.budget import Budget
+
+LONGER = 2  # times the budget, where scores were still rising
+_LONGEST = 120  # characters of a command that a first screen has room for
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do.
+
+    Attributes
+    ----------
+    purpose : str
+        What it is good for.
+    command : str
+    time : str
+        How long it takes; empty where nothing tells.
+    """
+
+    purpose: str
+    command: str
+    time: str = ""
+
+    def __str__(self) -> str:
+        """In one line, for text."""
+        return f"{self.purpose}: {self.command}" + (f" ({self.time})" if self.time else "")
+
+
+def next_steps(analysis: Analysis) -> list[Step]:
+    """Steps to a stronger statement, the most pressing first.
+
+    Parameters
+    ----------
+    analysis : Analysis
+
+    Returns
+    -------
+    list of Step
+    """
+    experiment = analysis.results.experiment
+    trials = analysis.results.trials
+    steps = []
+    if any(trial.state != "finished" for trial in trials):
+        steps.append(Step("Finish what is missing or failed", _command(analysis)))
+    folds = len(experiment.folds.used)
+    if analysis.scope == "L0" and not allows_verdict(folds, experiment.seeds):
+        seeds = seeds_for_a_verdict(folds)
+        steps.append(
+            Step(
+                "Speak of architectures, not of single networks",
+                _command(analysis, "--seeds", str(seeds)),
+                _time(analysis, folds * (seeds - experiment.seeds)),
+            )
+        )
+    if still_rising(analysis) or analysis.not_learned:
+        budget = Budget(LONGER * experiment.budget.amount, experiment.budget.unit)
+        steps.append(
+            Step(
+                "Train longer, since not all have settled",
+                _command(analysis, "--budget", str(budget)),
+                _time(analysis, folds * experiment.seeds, LONGER),
+            )
+        )
+    if analysis.scope == "L1" and len(leaders(analysis)) > 1:
+        scores = shlex.quote(str(analysis.results.workdir / "report" / "scores.csv"))
+        steps.append(
+            Step(
+                "See how many seeds a smaller gap takes",
+                f"kitsbench plan --cases {_cases(analysis)} --folds {folds} --seeds "
+                f"{experiment.seeds} --architectures {max(len(analysis.ranking), 2)} "
+                f"--pilot {scores}",
+            )
+        )
+    if experiment.dataset.synthetic:
+        command = _command(analysis, "--dataset", "DIR", "--dry-run")
+        steps.append(Step("Real scans: see what they would take", command))
+    return steps
+
+
+def _cases(analysis: Analysis) -> int:
+    scores = analysis.results.scores
+    return int(scores.loc[scores["protocol"] == analysis.protocol, "case"].nunique())
+
+
+def _command(analysis: Analysis, *more: str) -> str:
+    """The command of this experiment with options put in place of its own."""
+    try:
+        given = shlex.split(analysis.results.experiment.command)
+    except ValueError:  # a quote that nobody closed
+        given = []
+    if given[:2] != ["kitsbench", "run"]:
+        given = ["kitsbench", "run", "--all"]
+    options = [word for word in more if word.startswith("--")]
+    kept: list[str] = []
+    skip = False
+    for word in given:
+        # An option and its value are one word or two; those that are replaced here have one.
+        if not skip and word.partition("=")[0] not in options:
+            kept.append(word)
+        skip = not skip and word in options
+    command = shlex.join([*kept, *more])
+    return command if len(command) <= _LONGEST else f"(the same command) {shlex.join(more)}".strip()
+
+
+def _time(analysis: Analysis, runs: int, factor: float = 1) -> str:
+    """How long more runs of every entrant take, each with ``factor`` times the budget."""
+    known: dict[str, list[float]] = {}
+    for trial in analysis.results.trials:
+        seconds = _seconds(trial, factor)
+        if seconds is not None:
+            known.setdefault(trial.name, []).append(seconds)
+    if not known:
+        return ""
+    means = [sum(found) / len(found) for found in known.values()]
+    names = {trial.name for trial in analysis.results.trials}
+    # Of an entrant without a finished trial the mean of the others is as good a guess as any.
+    total = runs * sum(means) * len(names) / len(means)
+    device = analysis.results.experiment.device
+    if device.jobs is None:
+        return f"about {words.about(total)} of computing, shared by the nodes"
+    at_once = f", {device.jobs} at a time" if device.jobs > 1 else ""
+    return f"about {words.about(total / device.jobs)} here{at_once}"
+
+
+def _seconds(trial: StoredTrial, factor: float) -> float | None:
+    """Seconds from a trial's first step to its last score; None where it did not get there."""
+    ledger = trial.ledger
+    if trial.state != "finished" or ledger is None:
+        return None
+    return ledger.wall_s + (factor - 1) * ledger.device_seconds + ledger.prediction_s

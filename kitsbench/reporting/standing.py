@@ -1,0 +1,226 @@
+"""Who stands where: the rows of the first figure, whatever draws them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kitsbench.metrics import find
+from kitsbench.reporting import words
+from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.answer import leaders, unjudged
+from kitsbench.reporting.curves import still_rising
+from kitsbench.statistics.table.endpoints import cut
+
+MOST_ROWS = 20
+"""Rows of the figure; the tables have all."""
+State = Literal["first", "level", "behind", "lost", "unjudged", "plain"]
+_TICKS = 4  # parts of the axis
+
+
+@dataclass(frozen=True)
+class Place:
+    """A row of the figure.
+
+    Attributes
+    ----------
+    name : str
+    mean : float
+    low, high : float or None
+        The line beside the dot; None where there is none.
+    state : str
+        ``first``, ``level`` (not separated from the first), ``behind`` (separated from it),
+        ``lost`` (learned nothing), ``unjudged`` (too many predictions failed), or ``plain`` where
+        no verdict on architectures is given.
+    rising : bool
+        Whether its curve was still rising at the end of the budget.
+    failed : int
+        Its trials that failed.
+    """
+
+    name: str
+    mean: float
+    low: float | None
+    high: float | None
+    state: State
+    rising: bool
+    failed: int
+
+    @property
+    def remark(self) -> str:
+        """What is written beside its number; empty if nothing."""
+        if self.failed:
+            return f"{self.failed} failed"
+        return {"lost": "not learned", "unjudged": "no verdict"}.get(self.state, "")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The rows of the figure, and its axis.
+
+    Attributes
+    ----------
+    places : list of Place
+        Best first.
+    left_out : int
+        Rows that the figure has no room for.
+    together : bool
+        Whether the lines are simultaneous intervals beside the first; else each is the interval
+        over cases of a mean by itself.
+    endpoint : str
+        Such as ``tumour Dice``, and which direction is better where it is not upwards.
+    low, high : float
+        Ends of the axis.
+    """
+
+    places: list[Place]
+    left_out: int
+    together: bool
+    endpoint: str
+    low: float
+    high: float
+
+    @property
+    def ticks(self) -> list[float]:
+        """Where the axis has its numbers."""
+        step = (self.high - self.low) / _TICKS
+        return [self.low + step * number for number in range(_TICKS + 1)]
+
+    def share(self, value: float) -> str:
+        """A place on the axis in per cent of its length, as CSS takes it."""
+        share = (value - self.low) / (self.high - self.low)
+        return f"{100 * min(max(share, 0.0), 1.0):.2f}"
+
+    def rest(self, value: float) -> str:
+        """What is left of the axis beyond a place, as :meth:`share` gives it."""
+        return f"{100 - float(self.share(value)):.2f}"
+
+    def value(self, place: Place) -> str:
+        """The mean of a row, and its line as numbers for who cannot see it."""
+        return words.number(place.mean, 2 if self.high <= 1 else 1)
+
+    def number(self, value: float) -> str:
+        """A number of the axis, without zeros that say nothing."""
+        return f"{value:.3f}".rstrip("0").rstrip(".").replace("-", "−")
+
+    @property
+    def legend(self) -> str:
+        """What dots, lines and marks are."""
+        states = {place.state for place in self.places}
+        if self.together:
+            lines = (
+                "lines: where each may stand beside the first (95 %, for all pairs together). "
+                "A line that crosses the dashed one: not told apart from the first (blue); "
+                "orange: behind it"
+            )
+        else:
+            lines = (
+                "lines: 95 % interval over the scans, of these trained networks only; "
+                "training again is not in it"
+            )
+        parts = [f"Dots: mean {self.endpoint}; {lines}."]
+        if states & {"lost", "unjudged"}:
+            what = [
+                *["no better than finding nothing"] * ("lost" in states),
+                *["too many failed predictions"] * ("unjudged" in states),
+            ]
+            parts.append(f"Hollow: {' or '.join(what)}.")
+        if any(place.rising for place in self.places):
+            parts.append("↗ still rising when the budget ended.")
+        if self.left_out:
+            parts.append(f"{self.left_out} more stand in the table below.")
+        return " ".join(parts)
+
+
+def standing(analysis: Analysis) -> Standing | None:
+    """Put the ranking into rows; None where there is no mean to show.
+
+    Where verdicts on architectures are given, a row's line is the simultaneous interval of its
+    difference from the first, laid beside the mean of the first: it crosses that mean if, and only
+    if, the statistics do not separate the two. One that was separated narrowly ends at the mean.
+    """
+    rows = _rows(analysis)
+    if not rows:
+        return None
+    together = analysis.scope not in ("", "L0")
+    first = str(rows[0]["architecture"])
+    beside = _beside(analysis, first) if together else {}
+    lost, doubtful = set(analysis.not_learned), set(unjudged(analysis))
+    level = set(leaders(analysis))
+    rising = set(still_rising(analysis))
+    places = []
+    for row in rows:
+        name, mean = str(row["architecture"]), float(row["mean"])
+        state: State = "plain"
+        if name in doubtful:
+            state = "unjudged"
+        elif name in lost:
+            state = "lost"
+        elif together:
+            state = "first" if name == first else "level" if name in level else "behind"
+        low, high = beside.get(name, (None, None)) if together else _alone(row, analysis.metric)
+        own = [trial for trial in analysis.results.trials if trial.name == name]
+        failed = sum(trial.state == "failed" for trial in own)
+        places.append(Place(name, mean, low, high, state, name in rising, failed))
+    shown = places[:MOST_ROWS]
+    left, right = _axis(shown, analysis.metric)
+    return Standing(
+        places=shown,
+        left_out=len(places) - len(shown),
+        together=together,
+        endpoint=_endpoint(analysis),
+        low=left,
+        high=right,
+    )
+
+
+def _endpoint(analysis: Analysis) -> str:
+    """The endpoint, with the direction that is better where it is not upwards."""
+    name = words.endpoint_name(analysis.region, analysis.metric)
+    better = find(analysis.metric).better
+    return f"{name}, {better} is better" if better == "lower" else name
+
+
+def _rows(analysis: Analysis) -> list[dict[str, Any]]:
+    """Rows with a mean, best first; of the summary where nothing was compared."""
+    rows = analysis.ranking
+    if not rows and not analysis.summary.empty:
+        rows = [
+            {**analysis.row(analysis.protocol, name, analysis.region, analysis.metric)}
+            for name in analysis.scored
+        ]
+    return [row for row in rows if row and not words.missing(row.get("mean"))]
+
+
+def _beside(analysis: Analysis, first: str) -> dict[str, tuple[float | None, float | None]]:
+    """Of each other, where its mean may lie if that of the first stays where it is."""
+    at = float(analysis.ranking[0]["mean"])
+    found: dict[str, tuple[float | None, float | None]] = {}
+    for pair in analysis.pairs:
+        low, high = pair["ci_simultaneous_low"], pair["ci_simultaneous_high"]
+        if first not in (pair["a"], pair["b"]) or words.missing(low) or words.missing(high):
+            continue
+        if pair["a"] == first:
+            found[pair["b"]] = cut(at - high, at - low, analysis.metric)
+        else:
+            found[pair["a"]] = cut(at + low, at + high, analysis.metric)
+    return found
+
+
+def _alone(row: dict[str, Any], metric: str) -> tuple[float | None, float | None]:
+    """The interval of a mean by itself."""
+    low: Any = row.get("ci_low")
+    high: Any = row.get("ci_high")
+    if words.missing(low) or words.missing(high):
+        return None, None
+    return cut(float(low), float(high), metric)
+
+
+def _axis(places: list[Place], metric: str) -> tuple[float, float]:
+    """Round ends that hold every dot and line, inside the metric's range."""
+    values = [v for p in places for v in (p.mean, p.low, p.high) if v is not None]
+    low, high = min(values), max(values)
+    step = 10.0 ** math.floor(math.log10(max(high - low, 1e-3)))
+    low, high = cut(math.floor(low / step) * step, math.ceil(high / step) * step, metric)
+    return (low, high) if high > low else (low - step, high + step)
