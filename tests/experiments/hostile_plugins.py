@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import indent
 
 TEMPLATE = """
-import os, signal, sys, threading, time
+import json, os, signal, sys, threading, time
 from dataclasses import replace
 import torch
 from torch import nn
@@ -28,7 +28,7 @@ def rename_lease(name):
         if "lease.json" in files:
             path = os.path.join(folder, "lease.json")
             with open(path) as file:
-                if f'"pid": {os.getpid()},' in file.read():
+                if json.load(file)["pid"] == os.getpid():
                     os.replace(path, os.path.join(folder, name))
 
 
@@ -166,9 +166,7 @@ HOSTILE: dict[str, Hostile] = {
     "loss_kills_group": Hostile("killed", "SIGKILL", loss="os.killpg(0, signal.SIGKILL)"),
     "loss_chdir": Hostile(PLUGIN, "working directory to /", loss="os.chdir('/')"),
     "loss_environ": Hostile(None, loss="os.environ.clear()"),
-    "loss_lease": Hostile(
-        "disk error", "lease.json was removed", loss="rename_lease('gone'); time.sleep(12)"
-    ),
+    "loss_lease": Hostile("disk error", "lease.json was removed", loss="rename_lease('gone')"),
     "loss_thread": Hostile(None, loss="threading.Thread(target=time.sleep, args=(3600,)).start()"),
     "loss_daemon": Hostile(None, loss=DAEMON),
     "loss_forks": Hostile(None, loss="os.fork()"),

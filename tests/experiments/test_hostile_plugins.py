@@ -28,6 +28,18 @@ def processes_with(mark: str) -> list[psutil.Process]:
     return found
 
 
+def misread(hostile, reason, message) -> str | None:
+    """What is wrong about how a run tells of a hostile plugin."""
+    shown = f"{reason}: {message}"[:500]
+    if reason != hostile.reason or hostile.words not in (message or ""):
+        return f"{shown}, not {hostile.reason}: {hostile.words}"
+    if len((message or "").encode()) > 2500:
+        return "too long"
+    if reason == BROKEN and not message.startswith("plugin error: "):
+        return shown
+    return None
+
+
 def check_run(names, plugin, phantom, tmp_path, patience):
     """Run hostile plugins beside two honest ones, and the honest ones alone."""
     mark = uuid.uuid4().hex
@@ -52,7 +64,7 @@ def check_run(names, plugin, phantom, tmp_path, patience):
     }
     mixed = [*written[: len(written) // 2], *honest, *written[len(written) // 2 :]]
     done = run_kitsbench(
-        "run", *mixed, *options, "--workdir", folders["work"], "--json", timeout=1500,
+        "run", *mixed, *options, "--workdir", folders["work"], "--json", timeout=3000,
         **surroundings,
     )  # fmt: skip
     assert done.code == 1, done.err
@@ -60,13 +72,9 @@ def check_run(names, plugin, phantom, tmp_path, patience):
     rows = {t["architecture"]: (t["reason"], t["message"]) for t in done.json["trials"]}
     rows |= {b["architecture"]: (BROKEN, b["error"]) for b in done.json["broken"]}
     assert set(rows) == {*names, "honest", "upright"}
-    for name in names:
-        reason, message = rows[name]
-        assert (name, reason) == (name, HOSTILE[name].reason), (message, done.err)
-        assert HOSTILE[name].words in (message or ""), (name, message)
-        assert len((message or "").encode()) <= 2500
-        if reason == BROKEN:
-            assert message.startswith("plugin error: "), message
+    told = {name: misread(HOSTILE[name], *rows[name]) for name in names}
+    misreadings = "\n".join(f"{name}: {what}" for name, what in told.items() if what is not None)
+    assert not misreadings, f"{misreadings}\n{done.err}"
     alone = call_kitsbench("run", *honest, *options, "--workdir", folders["alone"], "--json")
     assert alone.code == 0, alone.err
     for trial in alone.json["trials"]:
@@ -92,6 +100,6 @@ def test_hostile_plugins_are_rows_beside_honest_ones(plugin, phantom, tmp_path):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_fifty_hostile_plugins_are_rows_beside_honest_ones(plugin, phantom, tmp_path):
-    check_run(tuple(HOSTILE), plugin, phantom, tmp_path, patience=25)
+    check_run(tuple(HOSTILE), plugin, phantom, tmp_path, patience=90)

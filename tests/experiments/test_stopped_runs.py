@@ -7,18 +7,20 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 
 import pandas as pd
 import pytest
 from command_line import SMALL, environment, run_kitsbench, start_kitsbench
 from experiments.test_hostile_plugins import processes_with
-from experiments.trial.test_kills import Disturber
+from experiments.trial.test_kills import KINDS, SIGNALS, Disturber
 
 from kitsbench.experiments.trial.folder import TrialFolder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
 
 SLOW = """
+import subprocess
 import time
 from architectures import Regions, Smallest
 
@@ -27,6 +29,8 @@ class Slow({base}):
     title = "Slow"
 
     def loss(self, outputs, targets, progress, spec):
+        if progress.step == 0:
+            subprocess.Popen(["sleep", "600"])
         time.sleep({nap})
         return super().loss(outputs, targets, progress, spec)
 """
@@ -90,7 +94,7 @@ def test_sixty_signals_to_any_process_of_a_run_change_no_score(phantom, tmp_path
             *arguments, "--workdir", workdir, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             **surroundings,
         )  # fmt: skip
-        disturber = Disturber(seed, 60 - len(sent), root=process.pid, longest=6.0)
+        disturber = Disturber(seed, 60 - len(sent), root=process.pid, longest=4.0)
         disturber.start()
         _, said = process.communicate(timeout=1500)
         disturber.over.set()
@@ -99,6 +103,9 @@ def test_sixty_signals_to_any_process_of_a_run_change_no_score(phantom, tmp_path
         assert "Traceback" not in said, said
         finished = [s for s in statuses(workdir) if s.status == "finished"]
         assert len(finished) < 12 or len(sent) >= 60, f"all finished after {len(sent)} signals"
+    print(Counter(sent))
+    assert {kind for kind, _ in sent} == set(KINDS)
+    assert {name for _, name in sent} == {number.name for number in SIGNALS}
     done = run_kitsbench(*arguments, "--workdir", workdir, "--json", timeout=1500, **surroundings)
     assert done.code == 0, done.err
     assert {t["status"] for t in done.json["trials"]} == {"finished"}

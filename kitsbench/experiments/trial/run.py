@@ -101,8 +101,8 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
                     beat()
                     lease.check()
 
-                work = _score_again if trained else _from_the_beginning
-                return _attempt(partial(work, task, progress, beat), fail, lease)
+                work = partial(_score_again if trained else _from_the_beginning, task)
+                return _attempt(partial(work, progress, beat, lease), fail, lease)
     except LeaseTaken:
         return "taken" if held is None or held.is_anothers() else "lost"
     except OSError as error:  # the lease itself could not be written
@@ -111,15 +111,18 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
         return "failed"
 
 
-def _from_the_beginning(task: TrialTask, report: Report, beat: Beat) -> None:
-    task.trial.write(task.folder.trial)
-    task.folder.set_status("running")
+def _from_the_beginning(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> None:
+    folder = task.folder
+    task.trial.write(folder.trial)
+    folder.set_status("running")
     _run(task, report, beat)
     beat()
-    task.folder.set_status("finished")
+    # The beats of a lease are seconds apart, in which somebody may have removed it.
+    if not lease.while_ours(lambda: folder.set_status("finished")):
+        raise LeaseTaken(task.id)
 
 
-def _score_again(task: TrialTask, report: Report, beat: Beat) -> None:
+def _score_again(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> None:
     torch.set_num_threads(task.threads)
     device = torch.device(task.device)
     if task.max_memory is not None:

@@ -276,42 +276,65 @@ SIGNALS = tuple(
 )
 
 
+# By how many processes stand between them and the one that was started.
+KINDS = ("the run", "server of processes", "keeper", "trial", "started by a trial")
+
+
 class Disturber(threading.Thread):
-    """Sends signals to processes that this one has started, at random moments, until told."""
+    """Sends signals to processes that this one has started, at random moments, until told.
+
+    Attributes
+    ----------
+    sent : list of (str, str)
+        To which kind of process each signal went, and which it was.
+    """
 
     def __init__(self, seed, kills, root=None, longest=1.0):
         super().__init__(daemon=True)
         self.rng, self.kills, self.root = random.Random(seed), kills, root or os.getpid()
         self.longest, self.sent, self.over = longest, [], threading.Event()
         # The server of processes takes its time to start again; whole runs lose it in other tests.
-        self.spared = set(self.tree()) if root is None else set()
+        self.spared = {self.root, *self.tree()} if root is None else set()
 
     def tree(self):
-        """Processes below the root, and the root itself where it is another process."""
-        try:
-            below = [p.pid for p in psutil.Process(self.root).children(recursive=True)]
-        except psutil.Error:
-            return []
-        return below if self.root == os.getpid() else [self.root, *below]
+        """Processes with their kinds: those below the root, and the root itself."""
+        found, layer = {}, [self.root]
+        for kind in KINDS:
+            below = [child for pid in layer for child in children(pid)]
+            found |= dict.fromkeys(layer, kind)
+            layer = below
+        return found
 
     def run(self):
         while len(self.sent) < self.kills and not self.over.wait(
             self.rng.uniform(0.05, self.longest)
         ):
-            chosen = [pid for pid in self.tree() if pid not in self.spared]
-            if not chosen:
+            tree = {pid: kind for pid, kind in self.tree().items() if pid not in self.spared}
+            if not tree:
                 continue
-            pid, number = self.rng.choice(chosen), self.rng.choice(SIGNALS)
+            # The kind first, since there are more of some.
+            kind = self.rng.choice(sorted(set(tree.values())))
+            pid = self.rng.choice([pid for pid, own in tree.items() if own == kind])
+            number = self.rng.choice(SIGNALS)
             try:
                 os.kill(pid, number)
             except OSError:
                 continue
-            self.sent.append((pid, number))
+            self.sent.append((kind, number.name))
             if pid == self.root and number == signal.SIGSTOP:
                 # Nobody else can wake the one that watches over all others.
                 self.over.wait(1.0)
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGCONT)
+
+
+def children(pid) -> list[int]:
+    """Processes below another that have not ended."""
+    try:
+        below = psutil.Process(pid).children()
+        return [one.pid for one in below if one.status() != psutil.STATUS_ZOMBIE]
+    except psutil.Error:
+        return []
 
 
 @pytest.mark.slow
