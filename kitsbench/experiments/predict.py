@@ -17,6 +17,7 @@ from kitsbench.errors import DataError, KitsbenchError, UsageError
 from kitsbench.experiments.plan.entrants import task_of
 from kitsbench.experiments.records import (
     TRIAL_AGAIN,
+    ExperimentRecord,
     TrialRecord,
     Triple,
     experiments_of,
@@ -45,13 +46,16 @@ class Chosen:
     Attributes
     ----------
     folders : tuple of Path
-        One trial, or all finished ones of an architecture in the last run of a working directory.
+        One trial, or all finished ones of an architecture in an experiment.
     unfinished : int
         Trials of that architecture that were left out because they did not finish.
+    experiment : str or None
+        Id of the experiment whose plan said which trials an architecture stands for.
     """
 
     folders: tuple[Path, ...]
     unfinished: int = 0
+    experiment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,32 +97,40 @@ class Acquainted:
     proven: bool
 
 
-def find_trials(name: str, workdir: Path, folds: Sequence[int] | None = None) -> Chosen:
+def find_trials(
+    name: str, workdir: Path, folds: Sequence[int] | None = None, experiment: str | None = None
+) -> Chosen:
     """Folders of the trials that a name stands for.
 
     Parameters
     ----------
     name : str
         A trial's path, its id or the id's first letters; or an architecture's display name as
-        tables show it, which stands for its finished trials in the last run of ``workdir``. These
-        share dataset, recipe, budget and configuration, so their mean is meaningful.
+        tables show it, which stands for its finished trials in an experiment. These share dataset,
+        recipe, budget and configuration, so their mean is meaningful.
     workdir : Path
     folds : sequence of int, optional
         Only these folds' trials of an architecture; None for all.
+    experiment : str, optional
+        Id of the experiment, or its first letters; by default the last that was run in ``workdir``.
 
     Raises
     ------
     UsageError
         There is none, or a shortened id fits several.
     """
-    chosen = _of_architecture(name, workdir, folds)
+    known = experiment is not None or has_experiments(workdir)
+    planned = find_experiment(workdir, experiment) if known else None
+    chosen = None if planned is None else _of_architecture(name, workdir, folds, planned)
     if chosen is not None:
         return chosen
-    if folds is not None:
-        raise UsageError(
-            f"--folds chooses among the trials of an architecture, and '{name}' is none of the "
-            f"last run in {workdir}; name an architecture as its tables do."
-        )
+    for option, given in (("--folds", folds), ("--experiment", experiment)):
+        if given is not None:
+            where = "any experiment" if planned is None else f"experiment {planned.id}"
+            raise UsageError(
+                f"{option} chooses among the trials of an architecture, and '{name}' is none of "
+                f"{where} in {workdir}; name an architecture as its tables do."
+            )
     for path in (Path(name), Path(name).parent, Path(name).parent.parent):
         if (path / "trial.json").is_file():
             return Chosen((path,))
@@ -135,12 +147,13 @@ def find_trials(name: str, workdir: Path, folds: Sequence[int] | None = None) ->
     raise UsageError(f"'{name}' fits {len(found)} trials; give more letters of the id.")
 
 
-def _of_architecture(name: str, workdir: Path, folds: Sequence[int] | None) -> Chosen | None:
-    """Trials of an architecture in the last run; None where the last run has none such."""
-    planned = find_experiment(workdir).trials if has_experiments(workdir) else ()
+def _of_architecture(
+    name: str, workdir: Path, folds: Sequence[int] | None, experiment: ExperimentRecord
+) -> Chosen | None:
+    """Trials of an architecture in an experiment; None where that has none such."""
     found = [
         TrialFolder(workdir, trial.id)
-        for trial in planned
+        for trial in experiment.trials
         if trial.name == name and (folds is None or trial.fold in folds)
     ]
     if not found:
@@ -148,9 +161,10 @@ def _of_architecture(name: str, workdir: Path, folds: Sequence[int] | None) -> C
     done = [folder.path for folder in found if folder.read_status().status == "finished"]
     if not done:
         raise UsageError(
-            f"No trial of {name} in {workdir} has finished yet; run it to the end first."
+            f"No trial of {name} in experiment {experiment.id} of {workdir} has finished yet; run "
+            "it to the end first."
         )
-    return Chosen(tuple(done), len(found) - len(done))
+    return Chosen(tuple(done), len(found) - len(done), experiment.id)
 
 
 def output_name(image: Path) -> str:

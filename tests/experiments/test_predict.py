@@ -10,6 +10,10 @@ import nibabel
 import numpy as np
 import pytest
 from command_line import SMALL, call_kitsbench, run_kitsbench
+from stored_files import replan
+
+from kitsbench.experiments.predict import find_trials
+from kitsbench.experiments.records import find_experiment
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +141,27 @@ def test_folds_choose_among_the_networks_of_an_architecture(finished, unknown_sc
     missing = call_kitsbench(*command, "--folds", "7", "--overwrite")
     assert missing.code == 2
     assert "--folds" in missing.err
+
+
+def test_an_architecture_is_that_of_one_experiment(finished, unknown_scan, tmp_path):
+    _, workdir, done = finished
+    shutil.copytree(workdir / "experiments", tmp_path / "experiments")
+    (tmp_path / "trials").symlink_to(workdir / "trials")
+    first = done.json["experiment"]
+    trials = find_experiment(tmp_path).trials
+    later = replan(tmp_path, trials=tuple(t for t in trials if t.name == "alpha" and t.fold == 0))
+    for named, expected, count in ((None, later.id, 2), (first[:9], first, 4)):
+        chosen = find_trials("alpha", tmp_path, experiment=named)
+        assert (chosen.experiment, len(chosen.folders)) == (expected, count)
+    command = ["predict", "beta", unknown_scan, "-o", tmp_path / "out", "--workdir", tmp_path]
+    for options, words in (
+        (("--experiment", later.id), f"'beta' is none of experiment {later.id}"),
+        (("--experiment", "nothing"), "has no experiment 'nothing'; it has:"),
+        (("--folds", "0"), f"'beta' is none of experiment {later.id}"),
+    ):
+        refused = call_kitsbench(*command, *options)
+        assert refused.code == 2
+        assert words in refused.err
 
 
 def test_a_scan_that_was_trained_on_is_called_that(trial, finished, phantom, tmp_path):

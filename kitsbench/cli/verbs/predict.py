@@ -9,6 +9,7 @@ import click
 
 from kitsbench.cli.options import (
     device_option,
+    experiment_option,
     folds_option,
     out_option,
     tta_option,
@@ -25,6 +26,7 @@ from kitsbench.scans.names import is_hidden
 @click.argument("images", nargs=-1, required=True, type=PATH)
 @out_option("Folder for the label maps.", required=True)
 @workdir_option("Where TRIAL is looked for when it is no folder.")
+@experiment_option
 @folds_option(
     "Which folds' networks are averaged when TRIAL is an architecture: all, or such as 0,2.",
     default="all",
@@ -46,6 +48,7 @@ def command(
     images: tuple[Path, ...],
     out: Path,
     workdir: Path,
+    experiment: str | None,
     folds: tuple[int, ...] | Literal["all"],
     plugins: tuple[Path, ...],
     tta: str | None,
@@ -55,9 +58,10 @@ def command(
     """Segment IMAGES with trained weights.
 
     TRIAL is an id (or its first letters) from a working directory, or a trial's folder. Or name an
-    architecture as the tables of the last run do: then the probabilities of all its trained
-    networks, over folds and seeds, are averaged. What was trained with a plugin's file wants that
-    file (--plugin): none that a trial's folder names is run.
+    architecture as the tables of an experiment do, by default of the one that was run last: then
+    the probabilities of all its trained networks there, over folds and seeds, are averaged. What
+    was trained with a plugin's file wants that file (--plugin): none that a trial's folder names
+    is run.
 
     An image is a NIfTI, NRRD or MetaImage file, any other that torchio reads, or a folder with the
     slices of one DICOM series. Its label map is NIfTI, with the shape, affine and orientation of
@@ -78,7 +82,7 @@ def command(
     from kitsbench.isolation import prints_on_stderr
     from kitsbench.scans.label_names import check_named
 
-    chosen = find_trials(trial, workdir, None if folds == "all" else folds)
+    chosen = find_trials(trial, workdir, None if folds == "all" else folds, experiment)
     images = _without_hidden(images)
     names = output_names(images)
     there = [name for name in names if (out / name).exists()]
@@ -86,8 +90,10 @@ def command(
         raise UsageError(f"{out / there[0]} exists already; choose another folder, or --overwrite.")
     trained = open_trials(chosen.folders, choose_device(device), tta, plugins)
     check_named(out, trained.names)
-    if len(chosen.folders) > 1:
-        tell(f"Mean of {len(chosen.folders)} trained networks of {trial}.")
+    if chosen.experiment is not None:
+        number = len(chosen.folders)
+        of = "The trained network" if number == 1 else f"Mean of {number} trained networks"
+        tell(f"{of} of {trial} in experiment {chosen.experiment}.")
     if chosen.unfinished:
         tell(f"{chosen.unfinished} trials of {trial} did not finish and are left out.")
     failed = 0
