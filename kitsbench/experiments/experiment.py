@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from kitsbench.data.datasets.dataset import Dataset
 from kitsbench.data.splits.split import Split
+from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Count, Request, Tell
 from kitsbench.experiments.asked.resolve import Resolved, own_labels, resolve
 from kitsbench.experiments.executors.carry_out import carry_out
@@ -46,7 +48,7 @@ from kitsbench.experiments.results import StoredTrial
 from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.remembered import forget
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.files import write_json
+from kitsbench.files import write_json, write_out_halves
 from kitsbench.spec import Labels
 from kitsbench.training.budget import Budget
 
@@ -135,6 +137,7 @@ def plan_experiment(
     UsageError, DataError
         The request cannot be carried out.
     """
+    check_place(request.workdir)
     known: Known = {}
     read_names(request, known)  # so that a typing error is told before any data are made
     machine = choose_machine(request, tell)
@@ -166,6 +169,22 @@ def plan_experiment(
         planner=planner,
         studies=make_studies(request.tuning, entrants, folds, planner),
     )
+
+
+def check_place(workdir: Path) -> None:
+    """Refuse a working directory whose path is no text: half of its files could not be opened.
+
+    Raises
+    ------
+    UsageError
+        It has a byte that is no UTF-8.
+    """
+    path = str(workdir.absolute())
+    if path != write_out_halves(path):
+        raise UsageError(
+            f"The working directory {path} has a byte in its path that is no UTF-8; tables and "
+            "weights cannot be opened there. Choose another --workdir."
+        )
 
 
 def check_stored(experiment: Experiment) -> None:

@@ -13,12 +13,12 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from kitsbench.errors import DataError, KitsbenchError
 from kitsbench.files.foreign import brief, read_json
-from kitsbench.files.whole import write_json
+from kitsbench.files.whole import write_json, write_out_halves
 
 VERSION_KEY = "schema_version"
 
@@ -27,6 +27,12 @@ class Part(BaseModel):
     """A part of a document: strict, immutable, without unknown keys, NaN or infinities."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _without_halves(cls, value: Any) -> Any:
+        # As it will be read back, so that hashes and names stay what they are when it is written.
+        return write_out_halves(value)
 
     @classmethod
     def of_plain(cls, content: Mapping[str, Any]) -> Self:

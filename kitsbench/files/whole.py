@@ -124,9 +124,23 @@ def write_json(path: Path, value: Any) -> None:
     ValueError
         The value holds NaN or an infinity, which JSON does not know.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     # JSON would let half of a character stand, but most who read JSON refuse it.
-    write_text(path, _HALF.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text) + "\n")
+    whole = write_out_halves(value)
+    write_text(path, json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_out_halves(value: Any) -> Any:
+    r"""Plain data in whose texts half of a character (a surrogate) is written out, ``\udcff``.
+
+    What holds none is returned as it is.
+    """
+    if isinstance(value, str):
+        return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", value)
+    if isinstance(value, dict):
+        return {write_out_halves(key): write_out_halves(part) for key, part in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(write_out_halves, value))
+    return value
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -142,8 +156,12 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
 
 
 def canonical_json(value: Any) -> str:
-    """One text for equal data: keys sorted, no spaces, so that it can be hashed."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """One text for equal data: keys sorted, no spaces, so that it can be hashed.
+
+    Half of a character is written out, as in a file, so that the hash is the same when it is read.
+    """
+    whole = write_out_halves(value)
+    return json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def as_json(value: Any) -> Any:

@@ -138,7 +138,7 @@ def source_digest(files: Iterable[SourceFile]) -> str:
     """Hash over a plugin's files: 16 hexadecimal digits, empty where there are none."""
     files, hashed = list(files), hashlib.sha256()
     for file in files:
-        hashed.update(f"{file.key}\0{len(file.content)}\0".encode())
+        hashed.update(f"{file.key}\0{len(file.content)}\0".encode("utf-8", "backslashreplace"))
         hashed.update(file.content)
     return hashed.hexdigest()[:16] if files else ""
 

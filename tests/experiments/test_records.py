@@ -9,17 +9,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from reporting.workdirs import RECIPE, Plan, trial_record, write_workdir
-from stored_files import change, damage, experiment_of, put
+from stored_files import change, damage, experiment_of, put, replan
 
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import (
     CostsRecord,
+    DatasetNote,
+    EntrantRecord,
     EnvironmentRecord,
     ExperimentRecord,
     LatestRecord,
     LedgerRecord,
     ProfileRecord,
     Status,
+    TrialContext,
     TrialIdentity,
     TrialRecord,
     find_experiment,
@@ -160,6 +163,42 @@ def test_a_recipe_keeps_its_hash_whether_its_numbers_are_whole_or_not(tmp_path):
     assert found == trial
     assert found.context.recipe.digest() == recipe.digest()
     assert json.dumps(found.context.recipe.to_dict()) == json.dumps(recipe.to_dict())
+
+
+HALF = "a\udcff \ud800"  # of a name whose bytes are no text
+WRITTEN_OUT = r"a\udcff \ud800"
+
+
+def test_half_of_a_character_in_a_plan_changes_no_hash_when_it_is_read(workdir):
+    old = find_experiment(workdir)
+    excluded = {"b": "x", HALF: HALF, "\\": "y"}
+    found = replan(
+        workdir,
+        command=HALF,
+        dataset=DatasetNote(
+            **{**dict(old.dataset), "name": HALF, "path": HALF, "note": HALF, "excluded": excluded}
+        ),
+        entrants=(EntrantRecord(**{**dict(old.entrants[0]), "title": HALF, "notes": (HALF,)}),),
+    )
+    assert (found.command, found.entrants[0].notes) == (WRITTEN_OUT, (WRITTEN_OUT,))
+    assert found.dataset.excluded[WRITTEN_OUT] == WRITTEN_OUT
+
+
+def test_half_of_a_character_in_a_trial_changes_no_hash_when_it_is_read(tmp_path):
+    recipe = replace(RECIPE, name=HALF)
+    plain = trial_record(Plan({"a": 0.0}), "a", 0, 0)
+    trial = TrialRecord.of(
+        TrialIdentity(
+            **{**dict(plain.identity), "config": {HALF: HALF}, "recipe": recipe.digest()}
+        ),
+        TrialContext(
+            **{**dict(plain.context), "recipe": recipe, "location": HALF, "test_cases": (HALF,)}
+        ),
+    )
+    trial.write(tmp_path / "trial.json")
+    found = TrialRecord.read(tmp_path / "trial.json")
+    assert (found.id, found.identity) == (trial.id, trial.identity)
+    assert found.context.test_cases == trial.context.test_cases == (WRITTEN_OUT,)
 
 
 @pytest.mark.parametrize("pattern", [p for p in RECORDS if "costs" not in p and "dev" not in p])
