@@ -15,6 +15,7 @@ from kitsbench.files.whole import (
     path_trouble,
     write_atomic,
     write_json,
+    write_out_halves,
     write_table,
     write_text,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "read_text",
     "write_atomic",
     "write_json",
+    "write_out_halves",
     "write_table",
     "write_text",
 ]

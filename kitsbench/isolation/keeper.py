@@ -1,10 +1,12 @@
 """A process in which foreign code runs, and a keeper that ends with it whatever it has started.
 
 The keeper is a small process between this one and the one that works. On Linux it adopts every
-process that the foreign code leaves behind, also one in a session of its own, and ends them all;
-if the keeper is killed, the kernel ends the worker. On other systems of the Unix family the
-worker's process group is ended, which holds for what has not left it. On Windows, where nothing is
-forked, there is no keeper, and processes that foreign code starts may stay.
+process that the foreign code leaves behind, also one in a session of its own, and ends them all.
+If the keeper is killed, the kernel ends the worker; what is left is adopted by the server that
+forks keepers, and ended by whoever started that. Only where keeper and server are killed together,
+or the whole run is and a keeper with it, may such a process go on. On other systems of the Unix
+family the worker's process group is ended, which holds for what has not left it. On Windows, where
+nothing is forked, there is no keeper, and processes that foreign code starts may stay.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from kitsbench.isolation.messages import Outbox, to_json
 
 LEAVE = 5.0  # seconds in which a keeper ends what is left
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-SET_PDEATHSIG, SET_CHILD_SUBREAPER = 1, 36  # of Linux's prctl
+SET_PDEATHSIG, SET_NAME, SET_CHILD_SUBREAPER = 1, 15, 36  # of Linux's prctl
+KEEPER, WORKER = "kb-keeper", "kb-worker"  # names of processes, which their children inherit
 
 Body = Callable[..., object]
 
@@ -45,14 +48,16 @@ def keep(body: Body, arguments: tuple[Any, ...], pipes: list[Connection]) -> Non
         die_with_parent()
         _work(body, arguments, pipe, pipes[2:])
         return
+    _name_process(KEEPER)  # before the session, by which orphans are told
     os.setsid()  # signals to the terminal's processes are for whoever started this
-    _prctl(SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     folder = _own_folder()
     keeper = os.getpid()
     worker = os.fork()
     if worker == 0:
         try:
             word.close()
+            _name_process(WORKER)
             os.setsid()
             _prctl(SET_PDEATHSIG, KILL)
             if os.getppid() != keeper:
@@ -166,10 +171,41 @@ def _end_children() -> None:
         time.sleep(0.01)
 
 
-def _prctl(option: int, value: int) -> None:
+def adopt_orphans() -> None:
+    """Become the parent of what the processes below leave behind when they end (Linux only)."""
+    _prctl(SET_CHILD_SUBREAPER, 1)
+
+
+def end_orphans(server: int | None) -> None:
+    """End what foreign code has left behind whose keeper was ended from outside.
+
+    Parameters
+    ----------
+    server : int or None
+        The process that forks keepers; what has lost its own becomes its child.
+    """
+    if server is None or not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(psutil.Error, OSError):
+        session = os.getsid(server)
+        for child in psutil.Process(server).children():
+            with contextlib.suppress(psutil.Error, OSError):
+                # Other processes of a training have the server's session.
+                if child.name() != KEEPER and os.getsid(child.pid) != session:
+                    for one in [*child.children(recursive=True), child]:
+                        with contextlib.suppress(psutil.Error):
+                            one.kill()
+
+
+def _name_process(name: str) -> None:
+    _prctl(SET_NAME, ctypes.create_string_buffer(name.encode()))
+
+
+def _prctl(option: int, value: Any) -> None:
     if sys.platform.startswith("linux"):
+        number = value if isinstance(value, ctypes.Array) else ctypes.c_ulong(int(value))
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(option, ctypes.c_ulong(int(value)), 0, 0, 0)
+            ctypes.CDLL(None).prctl(option, number, 0, 0, 0)
 
 
 def die_with_parent(keeper: int | None = None) -> None:

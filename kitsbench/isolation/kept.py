@@ -7,10 +7,12 @@ import multiprocessing
 import os
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from multiprocessing import forkserver, resource_tracker
+from functools import cache
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 import psutil
 
 from kitsbench.errors import KitsbenchError
-from kitsbench.isolation.keeper import KILL, LEAVE, Body, keep, send_signal
+from kitsbench.isolation.keeper import KILL, LEAVE, Body, end_orphans, keep, send_signal
 from kitsbench.isolation.messages import Inbox, from_json
 
 # What takes seconds to import. The first step of any training would import torch._dynamo.
@@ -31,22 +33,34 @@ PRELOAD = [
     "psutil",
     "pydantic",
     "kitsbench.experiments.executors.local",
+    "kitsbench.isolation.server",
 ]
 LAST_BREATH = 0.2  # seconds in which a worker that has answered ends by itself
 ATTEMPTS = 5  # to start a process, where the server of processes was ended from outside
 GONE = ("gone", psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 SUSPENDED = (psutil.STATUS_STOPPED,)  # not under a debugger, which is somebody at work
+# Bytes of a folder that sockets can lie in: the whole path of one may have 103 on some systems,
+# and multiprocessing adds 32.
+SHORT = 70
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def process_context() -> Any:
     """Way to start processes: forked from a server that has done the slow imports already.
 
     Where that is not possible they are spawned.
+
+    Raises
+    ------
+    KitsbenchError
+        There is no folder for the sockets of processes.
     """
     # Waiting threads that spin starve each other as soon as the machine has other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
+    with _choosing:
+        _choose_socket_folder()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     return context
@@ -63,6 +77,36 @@ def quick_context() -> Any:
     """Way to start processes soonest: from the server if it runs already, else spawned."""
     running = _helpers()[0] is not None
     return process_context() if running else multiprocessing.get_context("spawn")
+
+
+_choosing = threading.Lock()
+
+
+@cache
+def _choose_socket_folder() -> None:
+    """Let the sockets of processes lie where their paths are not too long, whatever TMPDIR is."""
+    try:
+        usual = tempfile.gettempdir()
+    except OSError as error:
+        raise KitsbenchError(
+            f"There is no folder for temporary files: {error.strerror or error}.\nMake room in one "
+            "of them, or set TMPDIR to a folder that you may write to."
+        ) from error
+    before = tempfile.tempdir
+    try:
+        for folder in (usual, *SHORT_FOLDERS):
+            tempfile.tempdir = folder
+            if len(os.fsencode(folder)) <= SHORT:
+                with contextlib.suppress(OSError):
+                    util.get_temp_dir()  # made once, and known to every process that comes
+                    return
+    finally:
+        tempfile.tempdir = before
+    raise KitsbenchError(
+        f"No process can be started: its socket can lie neither in {usual} nor in "
+        f"{', '.join(SHORT_FOLDERS)}, which are full or not writable, or whose paths are too long."
+        f"\nSet TMPDIR to a folder that you may write to, of at most {SHORT} bytes."
+    )
 
 
 @dataclass(eq=False)
@@ -170,6 +214,7 @@ class Kept:
         end = time.monotonic() + LEAVE
         while _state(self.pid) not in GONE and time.monotonic() < end:
             time.sleep(0.01)
+        end_orphans(_helpers()[0])
 
 
 def start_kept(body: Body, *arguments: Any, daemon: bool = False, captured: bool = False) -> Kept:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -12,12 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kitsbench.errors import LONGEST, ContractError, shorten, telling
+from kitsbench.errors import LONGEST, ContractError, KitsbenchError, shorten, telling
 from kitsbench.isolation import (
     IsolatedFailure,
     Stopped,
     call_isolated,
     each_isolated,
+    kept,
+    process_context,
     stops_at_signals,
 )
 from kitsbench.isolation.kept import end_stopped_server, start_kept
@@ -183,6 +187,34 @@ def test_a_worker_ends_however_it_or_its_keeper_is_ended(tmp_path, victim, numbe
         assert gone
 
 
+def leave_a_daemon_and_sleep(outbox, file):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            Path(file).write_text(str(os.getpid()))
+            time.sleep(600)
+        os._exit(0)
+    os.wait()
+    time.sleep(600)
+
+
+@linux
+def test_what_a_keeper_that_was_ended_would_have_ended_is_ended_all_the_same(tmp_path):
+    file = tmp_path / "pid"
+    left, other = (
+        start_kept(leave_a_daemon_and_sleep, str(file)),
+        start_kept(sleep_for_ever, os.devnull),
+    )
+    while not (file.exists() and file.read_text()):
+        time.sleep(0.01)
+    daemon = psutil.Process(int(file.read_text()))
+    os.kill(left.process.pid, signal.SIGKILL)
+    left.close()
+    assert not daemon.is_running() or daemon.status() == psutil.STATUS_ZOMBIE
+    assert not other.ended()
+    other.close()
+
+
 @linux
 @pytest.mark.parametrize(
     "number", [pytest.param(signal.SIGKILL, marks=pytest.mark.exhaustive), signal.SIGSTOP]
@@ -198,6 +230,43 @@ def test_a_server_of_processes_that_was_ended_or_suspended_is_replaced(number):
     finally:
         end_stopped_server()
     assert _forkserver._forkserver_pid != before
+
+
+SOCKET = """
+from multiprocessing.connection import Listener
+from kitsbench.isolation import process_context
+process_context()
+with Listener(family="AF_UNIX") as listener:
+    print(listener.address)
+"""
+
+
+@posix
+@pytest.mark.parametrize("name", ["here", "a" * 120, "missing/folder"])
+def test_sockets_have_a_place_whatever_tmpdir_is(tmp_path, name):
+    folder = tmp_path / name
+    if "/" not in name:
+        folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", SOCKET],
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    address = Path(done.stdout.strip())
+    assert not address.parent.exists()
+    assert not list(folder.glob("*"))
+
+
+@posix
+def test_where_no_socket_has_a_place_two_lines_say_so(tmp_path, monkeypatch):
+    kept._choose_socket_folder.cache_clear()
+    monkeypatch.setattr(kept, "SHORT_FOLDERS", (str(tmp_path / "a" / "missing"),))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("a" * 120)))
+    with pytest.raises(KitsbenchError, match=r"No process can be started: .*\nSet TMPDIR to"):
+        process_context()
+    assert tempfile.gettempdir().endswith("a" * 120)
 
 
 @posix
