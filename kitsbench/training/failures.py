@@ -35,6 +35,7 @@ OUT_OF_MEMORY = (
     "cannot allocate",
     "cudaerrormemoryallocation",
     "status_alloc_failed",  # cuDNN, cuBLAS
+    "bad_alloc",  # C++
 )
 
 

@@ -9,6 +9,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,12 @@ def _reason(others: list[tuple[Any, Connection]]) -> TrialFailure | None:
             left.remove(pipe)
             with contextlib.suppress(EOFError, OSError):  # ended without a word, or lost another
                 return TrialFailure(*pipe.recv())
-    for process, _ in others:
-        if process.exitcode not in (None, 0):
-            text = exit_text(process.exitcode)
-            return TrialFailure("killed", f"One of its training processes ended with {text}.")
+    # One that has lost another ends with code 1 as well, and knows less than one with a signal.
+    for code in sorted(p.exitcode for p, _ in others if p.exitcode not in (None, 0)):
+        # Nobody ends a process from outside with an exit code.
+        reason: Reason = "plugin error" if code > 1 else "killed"
+        text = f"One of its training processes ended with {exit_text(code)}."
+        return TrialFailure(reason, text)
     return None
 
 
@@ -103,10 +106,23 @@ def _rank(
 ) -> None:
     """Body of another process."""
     die_with_parent()
+    word = partial(_last_word, pipe, explain)
+    # Inside as well: the others notice when the connection closes, and then ask for the reason.
+    with (
+        word(),
+        join_team(rank, len(devices), torch.device(devices[rank]), meeting) as team,
+        word(),
+    ):
+        body(task, rank, team)
+
+
+@contextlib.contextmanager
+def _last_word(pipe: Connection, explain: Explain) -> Iterator[None]:
+    """Say why this process ends, unless that is only that another one has ended."""
     try:
-        with join_team(rank, len(devices), torch.device(devices[rank]), meeting) as team:
-            body(task, rank, team)
+        yield
     except BaseException as error:
         if not is_lost_connection(error):
-            pipe.send(explain(error))
+            with contextlib.suppress(OSError):  # nobody is left to hear it
+                pipe.send(explain(error))
         raise
