@@ -58,14 +58,19 @@ def telling(error: BaseException) -> str:
     whose own code fails while it is asked is still named.
     """
     try:
-        name = str(type(error).__name__)
+        name = _plain(type(error).__name__)
     except BaseException:
         name = "an exception"
     try:
-        lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+        lines = [line.strip() for line in _plain(error).strip().splitlines() if line.strip()]
     except BaseException as worse:
         return shorten(f"{name}: its message cannot be had ({type(worse).__name__} in __str__)")
     if not lines:
         return shorten(f"{name}: no message")
     announced = lines[0].endswith(":") and len(lines) > 1
     return shorten(f"{name}: {' '.join(lines[:2]) if announced else lines[0]}")
+
+
+def _plain(value: object) -> str:
+    """The text of a foreign object, without what foreign code makes of such texts."""
+    return str.__str__(str(value))  # str alone returns a subclass as it is

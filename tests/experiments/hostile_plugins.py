@@ -158,6 +158,10 @@ HOSTILE: dict[str, Hostile] = {
     "loss_surrogate": Hostile(PLUGIN, "udcff", loss="raise ValueError('\\udcff\\ud800 bad')"),
     "loss_huge": Hostile(PLUGIN, "xxx", loss="raise ValueError('x' * 5_000_000)"),
     "loss_text": Hostile(PLUGIN, "loss()", loss="return 'a loss', {}"),
+    "loss_streams": Hostile(
+        PLUGIN, "ValueError: told", loss="sys.stdout = sys.stderr = 5\nraise ValueError('told')"
+    ),
+    "loss_execs": Hostile(PLUGIN, "exit code 0", loss="os.execv('/bin/true', ['true'])"),
     "loss_exits": Hostile(PLUGIN, "exit code 0", loss="os._exit(0)"),
     "loss_stops": Hostile("killed", "suspended", loss="os.kill(os.getpid(), signal.SIGSTOP)"),
     "loss_stops_keeper": Hostile(

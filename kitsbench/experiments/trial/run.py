@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -140,10 +140,13 @@ def _attempt(work: Callable[[], None], fail: Callable[[Reason, str], object], le
     except BaseException as error:
         if os.getpid() != process:
             os._exit(0)  # forked by the plugin's code, and not the one that speaks for the trial
-        traceback.print_exc(file=sys.stderr)
         reason = explain(error)
         # Files that go away under its hands may be the work of whoever has taken the trial over.
-        if not lease.while_ours(lambda: fail(*reason)):
+        ours = lease.while_ours(lambda: fail(*reason))
+        # After that, since foreign code may have put anything in the place of this stream.
+        with contextlib.suppress(Exception):
+            traceback.print_exc(file=sys.stderr)
+        if not ours:
             raise LeaseTaken(lease.file.parent.name) from error
         if not isinstance(error, Exception):
             raise
@@ -169,8 +172,13 @@ def _check_place(home: str | None) -> None:
 
 def explain(error: BaseException) -> tuple[Reason, str]:
     """Reason and one sentence for an exception that ended a trial."""
-    reason, message = _explain(error)
-    return reason, shorten(message)
+    try:
+        reason, message = _explain(error)
+        if reason in get_args(Reason):
+            return reason, shorten(message)
+    except BaseException:  # its own code fails when it is asked, so it is foreign
+        return "plugin error", telling(error)
+    return "plugin error", f"it names '{shorten(str(reason), 100)}' as the reason: {telling(error)}"
 
 
 def _explain(error: BaseException) -> tuple[Reason, str]:
