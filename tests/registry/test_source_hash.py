@@ -359,3 +359,10 @@ def test_a_changed_helper_is_a_new_trial(write, tmp_path):
     changed, more = show()
     assert changed != first
     assert more > parameters
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names that are no text")
+def test_a_name_that_is_no_text_has_a_hash_too(write):
+    named = write({"net.py": VALUE}).with_name(os.fsdecode(b"n\xffet.py"))
+    named.write_text(VALUE)
+    assert source_digest(file_source(named, Search(beside=named)))

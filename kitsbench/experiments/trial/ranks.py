@@ -122,7 +122,8 @@ def _last_word(pipe: Connection, explain: Explain) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not is_lost_connection(error):
+        if not pipe.closed and not is_lost_connection(error):
             with contextlib.suppress(OSError):  # nobody is left to hear it
                 pipe.send(explain(error))
+            pipe.close()
         raise
