@@ -186,15 +186,18 @@ def end_orphans(server: int | None) -> None:
     """
     if server is None or not sys.platform.startswith("linux"):
         return
+    ended = []
     with contextlib.suppress(psutil.Error, OSError):
         session = os.getsid(server)
         for child in psutil.Process(server).children():
             with contextlib.suppress(psutil.Error, OSError):
                 # Other processes of a training have the server's session.
                 if child.name() != KEEPER and os.getsid(child.pid) != session:
-                    for one in [*child.children(recursive=True), child]:
-                        with contextlib.suppress(psutil.Error):
-                            one.kill()
+                    ended += [*child.children(recursive=True), child]
+    for process in ended:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(ended, timeout=LEAVE)
 
 
 def _name_process(name: str) -> None:
