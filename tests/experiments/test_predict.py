@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 from command_line import SMALL, call_kitsbench, run_kitsbench
+from reporting.workdirs import Plan, write_workdir
 from stored_files import replan
 
 from kitsbench.experiments.predict import find_trials
@@ -143,17 +144,17 @@ def test_folds_choose_among_the_networks_of_an_architecture(finished, unknown_sc
     assert "--folds" in missing.err
 
 
-def test_an_architecture_is_that_of_one_experiment(finished, unknown_scan, tmp_path):
-    _, workdir, done = finished
-    shutil.copytree(workdir / "experiments", tmp_path / "experiments")
-    (tmp_path / "trials").symlink_to(workdir / "trials")
-    first = done.json["experiment"]
-    trials = find_experiment(tmp_path).trials
-    later = replan(tmp_path, trials=tuple(t for t in trials if t.name == "alpha" and t.fold == 0))
-    for named, expected, count in ((None, later.id, 2), (first[:9], first, 4)):
-        chosen = find_trials("alpha", tmp_path, experiment=named)
+def test_an_architecture_is_that_of_one_experiment(tmp_path):
+    plan = Plan({"alpha": 0.0, "beta": 0.1}, folds=2, seeds=2, predictions=False)
+    workdir = write_workdir(tmp_path / "work", plan)
+    first = find_experiment(workdir)
+    kept = tuple(t for t in first.trials if t.name == "alpha" and t.fold == 0)
+    later = replan(workdir, trials=kept)
+    assert later.id != first.id
+    for named, expected, count in ((None, later.id, 2), (first.id, first.id, 4)):
+        chosen = find_trials("alpha", workdir, experiment=named)
         assert (chosen.experiment, len(chosen.folders)) == (expected, count)
-    command = ["predict", "beta", unknown_scan, "-o", tmp_path / "out", "--workdir", tmp_path]
+    command = ["predict", "beta", tmp_path / "x.nii.gz", "-o", tmp_path, "--workdir", workdir]
     for options, words in (
         (("--experiment", later.id), f"'beta' is none of experiment {later.id}"),
         (("--experiment", "nothing"), "has no experiment 'nothing'; it has:"),
