@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -11,6 +13,9 @@ from kitsbench.errors import DataError
 from kitsbench.experiments.records import TRIAL_AGAIN
 from kitsbench.files import write_atomic
 from kitsbench.files.foreign import brief
+
+if TYPE_CHECKING:
+    import pyarrow
 
 # Columns and what they hold.
 SCORES = {
@@ -31,10 +36,28 @@ CURVE = {
 }
 
 
+_TRIAL = b"kitsbench.trial"
+"""Among the metadata of a file: whose it is, so that none passes as another's."""
+_SCORED_AGAIN = "Delete it and run the same command again: it is scored from what is kept."
+
+
 def write_table(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> None:
-    """Write a Parquet table, whole or not at all, with exactly these columns and types."""
+    """Write a Parquet table, whole or not at all, with exactly these columns and types.
+
+    It says which trial it is of: the one whose folder it lies in.
+    """
+    import pyarrow
+
     typed = table.reindex(columns=list(columns)).astype(dict(columns))
-    write_atomic(path, lambda temporary: typed.to_parquet(temporary, index=False))
+    made = pyarrow.Table.from_pandas(typed, preserve_index=False)
+    metadata = {**(made.schema.metadata or {}), _TRIAL: path.parent.name.encode()}
+    write_atomic(path, partial(_write, made.replace_schema_metadata(metadata)))
+
+
+def _write(table: pyarrow.Table, path: Path) -> None:
+    from pyarrow import parquet
+
+    parquet.write_table(table, path)
 
 
 def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -43,9 +66,13 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     Raises
     ------
     DataError
-        It is missing or damaged, or a column is missing, unknown or of another type.
+        It is missing or damaged, is of another trial or does not say of which, or a column is
+        missing, unknown or of another type.
     """
+    from pyarrow import parquet
+
     try:
+        owner = (parquet.read_schema(path).metadata or {}).get(_TRIAL)
         table = pd.read_parquet(path)
     except Exception as error:  # pyarrow raises several unrelated classes for a damaged file
         why = brief(error, 200).rstrip(" .")
@@ -64,4 +91,9 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
                 f"{path}: the column {name} is of type {found.dtype}; it must hold "
                 f"{'text' if text else columns[name]}.\n{TRIAL_AGAIN}"
             )
+    if owner != path.parent.name.encode():
+        whose = "is not said, as by an earlier kitsbench"
+        if owner is not None:
+            whose = f"is {brief(owner.decode(errors='replace'))}, which is not its folder's name"
+        raise DataError(f"{path}: the trial that it is of {whose}.\n{_SCORED_AGAIN}")
     return table

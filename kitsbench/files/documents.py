@@ -147,8 +147,8 @@ def _sentence(fault: ErrorDetails, content: dict[str, Any]) -> str:
     """What pydantic found, in a sentence that names the key."""
     keys = _keys(fault["loc"], content)
     if fault["type"] == "missing":
-        return f"the key {'.'.join([*keys, str(fault['loc'][-1])])} is missing."
-    key = _printable(".".join(keys))
+        return f"the key {brief('.'.join([*keys, str(fault['loc'][-1])]), 120)} is missing."
+    key = brief(".".join(keys), 120)
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"the key {key} is not known."
     if fault["type"] == "json_invalid":
@@ -173,11 +173,6 @@ def _keys(place: tuple[int | str, ...], content: Any) -> list[str]:
         content = content[part]
         found.append(str(part))
     return found
-
-
-def _printable(key: str) -> str:
-    """A key in one line, whatever characters somebody gave it."""
-    return brief(key if key.isprintable() else repr(key)[1:-1], 120)
 
 
 def _shown(value: Any) -> str:

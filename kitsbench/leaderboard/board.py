@@ -14,7 +14,7 @@ from kitsbench.leaderboard.peers import Filed, board_faults, dataset_faults, dif
 from kitsbench.leaderboard.proof import entry_faults
 from kitsbench.leaderboard.schema import Entry, file_name
 from kitsbench.leaderboard.table import read_table_text, table_path
-from kitsbench.leaderboard.table_proof import read_scores
+from kitsbench.leaderboard.table_proof import agreement_faults, read_scores
 
 _LIMIT = 16 * 2**20  # bytes of an entry's JSON
 FORMER = (
@@ -248,7 +248,8 @@ def _read_all(board: Path, files: Sequence[Path]) -> tuple[list[Filed], list[Pro
             continue
         faults = entry_faults(entry, file)
         scores, wrong = read_scores(entry, file)
-        problems += [Problem(file, fault) for fault in (*faults, *wrong)]
+        at_odds = [] if scores is None else agreement_faults(entry, scores, file)
+        problems += [Problem(file, fault) for fault in (*faults, *wrong, *at_odds)]
         filed.append(Filed(file, entry, None if wrong else scores))
     return filed, problems
 

@@ -22,6 +22,7 @@ from kitsbench.leaderboard.parts import Score
 from kitsbench.leaderboard.proof import differs
 from kitsbench.leaderboard.schema import Entry
 from kitsbench.leaderboard.table_proof import rows_of
+from kitsbench.statistics.table.runs import equal_runs
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def _experiment_faults(filed: Sequence[Filed]) -> Faults:
         yield from uneven
         return  # every mean would be another
     whole = pd.concat(list(tables.values()), ignore_index=True)
+    yield from _copy_faults(filed, whole)
     entry = first.entry
     try:
         scores = scores_of(whole)
@@ -121,6 +123,35 @@ def _experiment_faults(filed: Sequence[Filed]) -> Faults:
         rank = ranks.get(one.entry.name)
         for fault in differs("rank", one.entry.rank, rank, "the table of its experiment"):
             yield one.file, fault
+
+
+def _copy_faults(filed: Sequence[Filed], whole: pd.DataFrame) -> Faults:
+    """Runs with equal scores, throughout: one result, entered as several.
+
+    Settings of one architecture may make no difference, as a post-processing that finds nothing to
+    do, and an ensemble may decide as one of its members does; such entries are left alone.
+    """
+    owners = {one.entry.name: one for one in filed}
+    for group in equal_runs(whole):
+        first, known = group[0], owners[group[0].architecture].entry.identity
+        for other in group[1:]:
+            one = owners[other.architecture]
+            identity = one.entry.identity
+            same = first.architecture == other.architecture
+            if not same and (
+                known is None
+                or identity is None
+                or known.architecture == identity.architecture
+                or known.members
+                or identity.members
+            ):
+                continue
+            yield (
+                one.file,
+                f"its scores of fold {other.fold}, seed {other.seed} are those of "
+                f"{'' if same else owners[first.architecture].file.name + ', '}seed {first.seed}: "
+                "one training run, entered twice",
+            )
 
 
 def _line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from kitsbench.leaderboard.schema import Entry, file_name
 from kitsbench.recipe import Recipe
 from kitsbench.registry import setting_text
 from kitsbench.training.budget import Budget
+
+_LONGEST_STEP = 10
+"""Mean steps that the last one may take: a machine has pauses, and stages cost differently."""
 
 
 def entry_faults(entry: Entry, file: Path) -> list[str]:
@@ -40,6 +44,7 @@ def entry_faults(entry: Entry, file: Path) -> list[str]:
         *_endpoint_faults(entry),
         *_run_faults(entry),
         *_recipe_faults(entry),
+        *_budget_faults(entry),
         *_repeated(entry),
         *_seal_faults(entry),
     ]
@@ -163,6 +168,25 @@ def _recipe_faults(entry: Entry) -> Iterator[str]:
             yield f"the key trials.runs.{number}.recipe is no hash of {where}"
 
 
+def _budget_faults(entry: Entry) -> Iterator[str]:
+    """Training goes on until the budget is spent, and no step begins afterwards."""
+    if entry.identity is None:
+        return
+    amount, unit = entry.identity.budget
+    key = "device_seconds" if unit == "seconds" else unit
+    for number, run in enumerate(entry.trials.runs):
+        if run.spent is None or run.members:  # an ensemble trains nothing
+            continue
+        spent = float(getattr(run.spent, key))
+        beyond = (1 if unit == "steps" else _LONGEST_STEP) * spent / max(run.spent.steps, 1)
+        short_of = run.state == "finished" and spent < amount * (1 - 1e-9)
+        if short_of or spent - amount >= beyond > 0:
+            yield (
+                f"the key trials.runs.{number}.spent.{key} is {spent:g}; a training run spends "
+                f"the budget, {entry.budget.text}, and ends with the step that does"
+            )
+
+
 def _untuned(tuned: Recipe, full: Recipe) -> Recipe:
     """A tuned recipe with what can be tuned put back."""
     settings = {key: value for key, value in settings_of(full).items() if key != "lr_factor"}
@@ -190,10 +214,16 @@ def _repeated(entry: Entry) -> Iterator[str]:
         first = next((run.kitsbench for run in runs if run.kitsbench), ())
         own = made.environment.kitsbench
         yield from differs("provenance.environment.kitsbench", own, first, "trials.runs")
-        if made.environment.device_name not in cost.device:
+        name = made.environment.device_name
+        if name not in cost.device:
             yield f"the key cost.device is {short(cost.device)}, provenance.environment another"
+        if name not in (entry.device_class or name):
+            said = short(entry.device_class)
+            yield f"the key identity.device_class is {said}, provenance.environment another"
     elif any(run.state == "finished" for run in runs):
         yield "the key provenance.environment is null, but trials finished"
+    if not _is_time(made.created):
+        yield f"the key provenance.created is {short(made.created)}; it is a time, in ISO 8601"
     identity = entry.identity
     if identity is None:
         return
@@ -207,3 +237,11 @@ def _repeated(entry: Entry) -> Iterator[str]:
         ("provenance.config", made.config, identity.config),
     ):
         yield from differs(key, found, right, "identity")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

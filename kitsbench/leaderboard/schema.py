@@ -38,6 +38,7 @@ SEALED = (
     "recipe.full",
     "recipe.tuning",
     "folds.count",
+    "trials.runs",
     "cost.parameters",
     "cost.paper_parameters",
     "cost.flops_step",

@@ -15,6 +15,7 @@ import pandas as pd
 
 from kitsbench.errors import DataError
 from kitsbench.files import write_atomic
+from kitsbench.files.foreign import read_bytes
 from kitsbench.leaderboard.schema import TableNote
 from kitsbench.text import csv_cell, csv_value
 
@@ -33,6 +34,7 @@ COLUMNS = (
 """Those of a long score table, as ``kitsbench compare`` reads it."""
 _ORDER = ["protocol", "region", "metric", "seed", "fold", "case"]
 _LIMIT = 256 * 2**20  # bytes of text; KiTS23 with five seeds makes some ten million
+_MOST_PACKED = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,12 @@ def read_table_text(path: Path) -> bytes:
     Raises
     ------
     DataError
-        It is missing or damaged, is a link, or is larger than any table.
+        It is missing, damaged, a link or no file of bytes, or is larger than any table.
     """
     if path.is_symlink():
         raise DataError(f"{path} is a symbolic link; tables are files of their own.")
     try:
-        with gzip.open(path) as file:
+        with gzip.open(io.BytesIO(read_bytes(path, _MOST_PACKED))) as file:
             text = file.read(_LIMIT + 1)
     except (OSError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -15,12 +17,19 @@ from kitsbench.evaluation.protocols import PROTOCOLS, STORED_METRICS
 from kitsbench.leaderboard.parts import Run
 from kitsbench.leaderboard.proof import differs, short
 from kitsbench.leaderboard.schema import Entry
-from kitsbench.leaderboard.table import parse_table, read_table_text, table_path
+from kitsbench.leaderboard.table import (
+    ScoreTable,
+    parse_table,
+    read_table_text,
+    table_path,
+)
 from kitsbench.metrics import FAILED, UNDEFINED
 from kitsbench.statistics import validate_scores
 
 PLAIN = "labels"
 """The protocol that every run is scored by beside its own."""
+_PARTS = ("precision", "recall")
+_CLOSE = 1e-6  # a library may add voxels up in single precision
 
 
 class Row(NamedTuple):
@@ -118,6 +127,78 @@ def _measured_faults(entry: Entry, rows: Sequence[Row], name: str) -> Iterator[s
         if count < most:
             yield f"{name} has {count} scores of {case} in fold {fold}, seed {seed}, not {most}"
             return
+
+
+def agreement_faults(entry: Entry, scores: pd.DataFrame, file: Path) -> list[str]:
+    """Whether what a table says twice agrees; its text stands in one order and spelling, too.
+
+    Dice is the harmonic mean of precision and recall, and one set of voxels has one score by
+    whichever protocol. Of each kind of fault the first is told.
+    """
+    path, rows = table_path(file), rows_of(scores)
+    found = {(row.protocol, row.region, row.metric, *row[3:6]): row for row in rows}
+    harmonic = (text for row in rows for text in _harmonic_faults(row, found))
+    alike = _same_region(entry, rows)
+    shared = (text for row in rows for text in _shared_faults(row, alike, found))
+    faults = [f"{path.name}, {text}" for told in (harmonic, shared) for text in islice(told, 1)]
+    if not faults and ScoreTable.of(scores).note.sha256 != entry.table.sha256:
+        faults.append(
+            f"{path.name} has its rows in another order, or cells in another spelling, than "
+            "`kitsbench leaderboard add` writes"
+        )
+    return faults
+
+
+def _harmonic_faults(row: Row, found: Mapping[tuple[Any, ...], Row]) -> Iterator[str]:
+    if row.metric != "dice" or row.status != "ok":
+        return
+    parts = [found.get((row.protocol, row.region, name, *row[3:6])) for name in _PARTS]
+    values = [part.value for part in parts if part is not None and part.status == "ok"]
+    if len(values) < len(_PARTS):
+        return
+    precision, recall = values
+    right = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    if not math.isclose(row.value, right, abs_tol=_CLOSE):
+        yield (
+            f"{_place(row)}: the {row.region}:dice by {row.protocol} is {row.value:.6g}; its "
+            f"precision and recall give {right:.6g}"
+        )
+
+
+def _same_region(entry: Entry, rows: Sequence[Row]) -> dict[str, str]:
+    """Regions of the entry's protocol, each with the label that is the same set of voxels."""
+    plain = {one.name: set(one.labels) for one in PROTOCOLS[PLAIN].regions}
+    scored = {row.region for row in rows if row.protocol == PLAIN}
+    if entry.protocol not in PROTOCOLS or entry.protocol == PLAIN or scored - plain.keys():
+        return {}
+    # A label that nobody has makes no difference: without cysts, KiTS19's tumor is a tumor.
+    known = {label for name in scored for label in plain[name]}
+    return {
+        one.name: name
+        for one in PROTOCOLS[entry.protocol].regions
+        for name in scored
+        if set(one.labels) & known == plain[name]
+    }
+
+
+def _shared_faults(
+    row: Row, alike: Mapping[str, str], found: Mapping[tuple[Any, ...], Row]
+) -> Iterator[str]:
+    if row.protocol == PLAIN or row.region not in alike:
+        return
+    other = found.get((PLAIN, alike[row.region], row.metric, *row[3:6]))
+    if other is None or {row.status, other.status} & {*FAILED, UNDEFINED}:
+        return
+    equal = math.isclose(row.value, other.value, abs_tol=_CLOSE)
+    if row.status != other.status or not (equal or row.value != row.value):
+        yield (
+            f"{_place(row)}: the {row.region}:{row.metric} is {row.value:.6g} by {row.protocol}, "
+            f"{other.value:.6g} by {PLAIN}, and the voxels are the same"
+        )
+
+
+def _place(row: Row) -> str:
+    return f"{row.case}, fold {row.fold}, seed {row.seed}"
 
 
 def _status_faults(run: Run, statuses: set[str], name: str) -> Iterator[str]:

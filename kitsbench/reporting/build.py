@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,10 @@ _LEDGER_KEYS = ["trial", "architecture", "fold", "seed", "status", "reason"]
 
 
 def build_report(
-    workdir: str | Path, out: str | Path | None = None, experiment: str | None = None
+    workdir: str | Path,
+    out: str | Path | None = None,
+    experiment: str | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Path:
     """Write the report of an experiment.
 
@@ -45,6 +49,9 @@ def build_report(
         alone.
     experiment : str, optional
         The experiment's id, or its first letters; the latest by default.
+    tell : callable, optional
+        Takes a sentence that a user should read: that what stood at ``WORKDIR/report`` was moved,
+        or why nothing leads there.
 
     Returns
     -------
@@ -64,7 +71,9 @@ def build_report(
     if out is None:
         page = own_report(analyse(results))
         if experiment is None:
-            lead_to(results.workdir, results.experiment.id)
+            told = lead_to(results.workdir, results.experiment.id)
+            if told is not None and tell is not None:
+                tell(told)
         return page
     out = Path(out)
     if out.exists() and not out.is_dir():

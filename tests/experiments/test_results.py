@@ -138,7 +138,7 @@ def test_a_scan_has_one_diagonal_whatever_was_missed_on_it(tmp_path):
             {**row, "region": "cyst", "value": 311.0, "status": "false_positive"},
         ]
     )
-    pd.concat([pd.read_parquet(file), extra]).to_parquet(file)
+    write_table(file, pd.concat([pd.read_parquet(file), extra]), SCORES)
     scores = load_results(workdir).scores
     found = scores[(scores["status"] == "failed") & (scores["metric"] == "assd_mm")]
     assert found.set_index("region")["value"].to_dict() == {"kidney": 311.0, "cyst": 311.0}
@@ -263,6 +263,32 @@ def test_a_file_of_another_trial_is_refused(tmp_path, name):
         load_results(workdir)
     assert str(refused.value).startswith(f"{one}: ")
     assert len(str(refused.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["scores.parquet", "curve.parquet"])
+def test_a_table_of_another_trial_is_refused(tmp_path, name):
+    plan = Plan({"a": 0.0, "b": 0.0}, folds=1, seeds=1, predictions=False)
+    workdir = write_workdir(tmp_path, plan)
+    one, other = (trial.folder.path / name for trial in load_results(workdir).trials)
+    one.write_bytes(other.read_bytes())
+    with pytest.raises(DataError) as refused:
+        load_results(workdir)
+    first, second = str(refused.value).splitlines()
+    found = f"is {other.parent.name}, which is not its folder's name."
+    assert first == f"{one}: the trial that it is of {found}"
+    assert second.startswith("Delete it and run")
+
+
+def test_a_table_of_an_earlier_kitsbench_is_named_and_can_be_made_again(tmp_path):
+    workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=1, seeds=1))
+    (file,) = workdir.glob("trials/*/scores.parquet")
+    pd.read_parquet(file).to_parquet(file)
+    with pytest.raises(DataError, match="is not said, as by an earlier kitsbench") as refused:
+        load_results(workdir)
+    assert str(refused.value).startswith(f"{file}: ")
+    file.unlink()  # as the message has it
+    (trial,) = load_results(workdir).trials
+    assert trial.status.reason == "scores are missing"
 
 
 @pytest.mark.parametrize("name", ["status.json", "ledger.json", "environment.json"])

@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -209,6 +210,18 @@ def fewer_trials(content: Content) -> None:
     content["seeds"] = 1
 
 
+def spent(key: str, factor: float) -> Callable[[Content], None]:
+    """What every run spent times a factor, and the mean that follows from it."""
+
+    def change(content: Content) -> None:
+        runs = [run for run in content["trials"]["runs"] if run["spent"]]
+        for run in runs:
+            run["spent"][key] = type(run["spent"][key])(run["spent"][key] * factor)
+        content["cost"][key] = sum(run["spent"][key] for run in runs) / len(runs)
+
+    return change
+
+
 def last(place: str) -> Callable[[Content], None]:
     """Put the last of a list in the place of its first."""
 
@@ -357,6 +370,13 @@ CHANGED = {
     "device seconds below 0": (at("cost.device_seconds", -1.0), ("cost.device_seconds",)),
     "memory": (at("cost.peak_memory_bytes", 1), ("cost.peak_memory_bytes",)),
     "throughput": (at("cost.patches_per_s", None), ("cost.patches_per_s",)),
+    "half of the budget": (spent("device_seconds", 0.5), ("trials.runs.0.spent.device_seconds",)),
+    "twice the budget": (spent("device_seconds", 2.0), ("a training run spends the budget, 20s",)),
+    "another device throughout": (
+        at("provenance.environment.device_name", "H100", "cost.device", "H100"),
+        ("identity.device_class",),
+    ),
+    "no time": (at("provenance.created", "yesterday"), ("provenance.created",)),
     # the file
     "unknown key": (at("extra", 1), ("extra",)),
     "unknown key inside": (at("rank.extra", 1), ("rank.extra",)),
@@ -408,6 +428,26 @@ SEALED = {
     "provenance.environment.packages.torch": "9.9",
     "seals.title": "f" * 16,
 }
+
+
+RUNS = {
+    "fewer steps": spent("steps", 0.1),
+    "fewer FLOPs": spent("flops", 0.1),
+    "higher throughput": spent("patches_per_s", 3.0),
+    "another reason": at("trials.runs.0.reason", "killed", "trials.reasons", {"killed": 1}),
+}
+
+
+@pytest.mark.parametrize("forgery", RUNS)
+def test_what_runs_say_of_themselves_is_sealed(board, forgery):
+    name = "b-width=0.5" if forgery == "another reason" else "a"
+    content = read(board, name)
+    runs = content["trials"]["runs"]
+    runs.sort(key=lambda run: run["state"])  # the failed one first
+    content["trials"]["ids"] = [run["id"] for run in runs]
+    RUNS[forgery](content)
+    write(board, content, name, seal=False)
+    assert "the key trials.runs was changed" in told(board)
 
 
 @pytest.mark.parametrize("place", SEALED)
@@ -514,6 +554,39 @@ def recovered(row: dict[str, str]) -> dict[str, str] | None:
     return {"status": "ok", "value": "0.9"} if row["status"] == "failed" else None
 
 
+def exchanged(row: dict[str, str]) -> dict[str, str] | None:
+    """Tumors for kidneys, in what was scored label by label."""
+    other = {"tumor": "kidney", "kidney": "tumor"}
+    return {"region": other[row["region"]]} if row["protocol"] == "labels" else None
+
+
+def second_seed_of(name: str) -> Callable[[Path], None]:
+    """One training run of the first entry, entered as the second seed of one."""
+
+    def forge(board: Path) -> None:
+        keys = ("protocol", "fold", "case", "region", "metric")
+        first = {tuple(row[key] for key in keys): row for row in read_rows(board)
+                 if row["seed"] == "0"}  # fmt: skip
+        rows = read_rows(board, name)
+        for row in rows:
+            if row["seed"] == "1":
+                row["value"] = first[tuple(row[key] for key in keys)]["value"]
+        write_rows(board, rows, name)
+
+    return forge
+
+
+def a_pipe(board: Path) -> None:
+    file = board / "a.scores.csv.gz"
+    file.unlink()
+    os.mkfifo(file)
+
+
+def of_3_gb(board: Path) -> None:
+    with open(board / "a.scores.csv.gz", "r+b") as file:
+        file.truncate(3 * 2**30)  # takes no place on the disk
+
+
 def cut_short(board: Path) -> None:
     file = board / "a.scores.csv.gz"
     file.write_bytes(file.read_bytes()[:-20])
@@ -604,6 +677,14 @@ FILES = {
         cells(lambda row: {"fold": "0"} if row["case"] == "case_00001" else None),
         "lacks case_00001 in fold 1",
     ),
+    "a Dice that precision and recall do not give": (cells(raised), "its precision and recall"),
+    "regions exchanged": (cells(exchanged), "and the voxels are the same"),
+    "a seed twice": (second_seed_of("a"), "seed 1 are those of seed 0: one training run"),
+    "a run of another": (second_seed_of("b-width=0.5"), "seed 1 are those of a.json, seed 0"),
+    "cells in another spelling": (cells(lambda row: {"fold": f"0{row['fold']}"}), "spelling"),
+    "rows in another order": (lambda board: write_rows(board, read_rows(board)[::-1]), "order"),
+    "a pipe for a table": (a_pipe, "it is a pipe"),
+    "a table of 3 GB": (of_3_gb, "more than 67 MB"),
     "a row twice": (twice, "repeats"),
     "a case that nobody scored": (cells(lambda row: {"value": ""}), "is empty"),
     "a Dice above 1": (cells(lambda row: {"value": "1.5"}), "between 0 and 1"),

@@ -275,9 +275,13 @@ def _write_trial(
     for case in trial.context.test_cases:
         difficulty = np.random.default_rng(int(case[-5:]) + 7).normal(0, 0.05)
         quality = plan.gaps[name] + run + difficulty
+        known: dict[str, list[Mapping[str, object]]] = {}
         for protocol, regions in REGIONS[plan.layout].items():
             for region in regions:
-                rows += _case_rows(protocol, region, case, quality, generator)
+                drawn = _case_rows(protocol, region, case, quality, generator)
+                # The same voxels have the same scores by whichever protocol.
+                own = known.setdefault(region, drawn)
+                rows += [{**row, "protocol": protocol} for row in own]
     write_table(folder.scores, pd.DataFrame(rows), SCORES)
     if plan.predictions:
         for case in plan.cases[: plan.showcase]:
@@ -340,7 +344,11 @@ def _case_rows(
             {**base, "metric": "recall", "value": math.nan, "status": "both_empty"},
         ]
     centre = 0.9 if region.startswith("kidney") else 0.7
-    values = np.clip(centre + quality + generator.normal(0, 0.02, 3), 0, 1)
+    dice, precision, _ = np.clip(centre + quality + generator.normal(0, 0.02, 3), 0, 1)
+    # Dice is the harmonic mean of the two.
+    precision = max(precision, dice / (2 - dice))
+    recall = dice * precision / (2 * precision - dice) if dice else 0.0
+    values = (dice, precision, recall)
     return [
         {**base, "metric": metric, "value": float(value), "status": "ok"}
         for metric, value in zip(("dice", "precision", "recall"), values, strict=True)

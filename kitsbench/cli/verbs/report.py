@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kitsbench.cli.options import WORKDIR, experiment_option, out_option
-from kitsbench.cli.output import say
+from kitsbench.cli.output import say, tell
 from kitsbench.cli.values import PATH
 
 
@@ -23,4 +23,4 @@ def command(workdir: Path, out: Path | None, experiment: str | None) -> None:
     """
     from kitsbench.reporting import build_report
 
-    say(build_report(workdir, out, experiment))
+    say(build_report(workdir, out, experiment, tell))

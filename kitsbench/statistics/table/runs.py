@@ -6,7 +6,7 @@ pretends a draw that never was, and a run that never took off comes from another
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kitsbench.errors import DataError
+from kitsbench.metrics import Metric, find
 from kitsbench.statistics.table.blocks import ScoreBlocks
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.table.grid import listing, plural
@@ -70,12 +71,13 @@ class CollapsedRun:
 def check_copies(table: pd.DataFrame, endpoint: Endpoint) -> list[str]:
     """Refuse a run that is a copy of another of its architecture.
 
-    Two runs of a fold are copies where every score is equal and chance cannot make them so: at
-    least five different values between the ends of the range and finer than two decimals, or ten
-    of any kind. Networks that learned nothing are equal without being copies: those are cases
-    with an empty mask, scores at an end of the range, and runs whose Dice or recall is the same
-    on every case (nothing was marked, or everything). Counts of lesions and shares of them are
-    equal too often to tell anything.
+    Two runs of a fold are copies where every score of the endpoint, or of the whole table, is equal
+    and chance cannot make them so: at least five different values between the ends of the range
+    and finer than two decimals, or ten of any kind. Networks that learned nothing are equal
+    without being copies: those are cases with an empty mask, scores at an end of the range, and
+    runs whose Dice or recall is the same on every case (nothing was marked, or everything).
+    Counts of lesions and shares of them are equal too often to tell anything. So nothing can be
+    told of a table with few cases and one region, or with metrics of lesions alone.
 
     Parameters
     ----------
@@ -94,7 +96,9 @@ def check_copies(table: pd.DataFrame, endpoint: Endpoint) -> list[str]:
     DataError
         Two seeds of an architecture are one run.
     """
-    groups = _equal_runs(table, endpoint)
+    groups = _equal_at_endpoint(table, endpoint)
+    if not _of(table, endpoint).all():
+        groups += _equal_throughout(table)
     seeds: dict[tuple[str, int, int], list[tuple[int, NDArray[np.float64]]]] = {}
     names: dict[tuple[str, str], list[tuple[int, NDArray[np.float64]]]] = {}
     for fold, runs, values in groups:
@@ -138,56 +142,106 @@ def _one_network(
     ]
 
 
-def _equal_runs(
-    table: pd.DataFrame, endpoint: Endpoint
-) -> list[tuple[int, list[tuple[str, int]], NDArray[np.float64]]]:
-    """Groups of runs of a fold with equal scores: fold, (architecture, seed), telling values."""
+Group = tuple[int, list[tuple[str, int]], NDArray[np.float64]]
+"""Runs of a fold with equal scores: fold, (architecture, seed), and the values that tell."""
+
+
+def equal_runs(table: pd.DataFrame) -> list[list[Run]]:
+    """Runs of a fold whose scores are all equal, where chance cannot make them so.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Validated rows of one dataset, all protocols and metrics.
+
+    Returns
+    -------
+    list of list of Run
+        Each of two runs or more, of one architecture or several.
+    """
+    return [
+        [Run(name, fold, seed) for name, seed in runs]
+        for fold, runs, values in _equal_throughout(table)
+        if _beyond_chance([values])
+    ]
+
+
+def _equal_at_endpoint(table: pd.DataFrame, endpoint: Endpoint) -> list[Group]:
     if endpoint.facts.lesions:
         return []
     rows = table[_of(table, endpoint)]
+    return [
+        (fold, runs, _inside(_ok(part), endpoint.facts))
+        for fold, runs, part in _equal(rows, ["case"])
+        if len(_ok(part)) and not _trivial(table, endpoint.region, fold, runs[0])
+    ]
+
+
+def _equal_throughout(table: pd.DataFrame) -> list[Group]:
+    """As :func:`_equal_at_endpoint` by all that was measured: few cases have many scores."""
+    groups = []
+    for fold, runs, part in _equal(table, ["protocol", "region", "metric", "case"]):
+        telling = [np.empty(0)]
+        for (_, region, metric), rows in part.groupby(["protocol", "region", "metric"]):
+            facts = find(str(metric))
+            if facts.lesions or not facts.known:  # which may belong to the case, not the run
+                continue
+            # One case may be marked wholly by chance, but that proves no copy either.
+            if not _trivial(part, str(region), fold, runs[0], least=1):
+                telling.append(_inside(_ok(rows), facts))
+        groups.append((fold, runs, np.unique(np.concatenate(telling))))
+    return groups
+
+
+def _ok(rows: pd.DataFrame) -> NDArray[np.float64]:
+    return rows.loc[rows["status"] == "ok", "value"].to_numpy(dtype=float)
+
+
+def _equal(
+    rows: pd.DataFrame, columns: list[str]
+) -> Iterator[tuple[int, list[tuple[str, int]], pd.DataFrame]]:
+    """Runs of a fold with equal values: fold, (architecture, seed), and the rows of the first."""
     names, architecture = np.unique(rows["architecture"].to_numpy(dtype=str), return_inverse=True)
-    case = np.unique(rows["case"].to_numpy(dtype=str), return_inverse=True)[1]
+    codes = [np.unique(rows[c].to_numpy(dtype=str), return_inverse=True)[1] for c in columns]
     fold, seed = rows["fold"].to_numpy(), rows["seed"].to_numpy()
-    order = np.lexsort((case, seed, architecture, fold))
+    order = np.lexsort((*codes[::-1], seed, architecture, fold))
     rows, keys = rows.iloc[order], np.stack([fold, architecture, seed], axis=1)[order]
     starts = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]).any(axis=1)])
     ends = np.r_[starts[1:], len(rows)]
-    cases = case[order]
+    measured = np.stack(codes, axis=1)[order]
     # The same predictions may have been scored, or written, by two programs.
     values = np.round(rows["value"].to_numpy(dtype=float), 6) + 0.0
     found: dict[object, list[int]] = {}
     lengths = dict(zip(starts.tolist(), ends.tolist(), strict=True))
     for start, end in lengths.items():
-        content = (keys[start, 0], cases[start:end].tobytes(), values[start:end].tobytes())
+        content = (keys[start, 0], measured[start:end].tobytes(), values[start:end].tobytes())
         found.setdefault(content, []).append(start)
-    groups = []
     for members in found.values():
-        if len(members) < 2:
-            continue
-        start = members[0]
-        part = rows.iloc[start : lengths[start]]
-        telling = part.loc[part["status"] == "ok", "value"].to_numpy(dtype=float)
-        at, runs = int(keys[start, 0]), [(str(names[keys[m, 1]]), int(keys[m, 2])) for m in members]
-        if len(telling) and not _trivial(table, endpoint, at, runs[0]):
-            groups.append((at, runs, _inside(telling, endpoint)))
-    return groups
+        if len(members) > 1:
+            start = members[0]
+            runs = [(str(names[keys[m, 1]]), int(keys[m, 2])) for m in members]
+            yield int(keys[start, 0]), runs, rows.iloc[start : lengths[start]]
 
 
-def _inside(values: NDArray[np.float64], endpoint: Endpoint) -> NDArray[np.float64]:
+def _inside(values: NDArray[np.float64], facts: Metric) -> NDArray[np.float64]:
     """Leave out the ends of the range, where scores meet without being copies."""
-    facts = endpoint.facts
     ends = [end for end in (facts.low, facts.high, facts.best) if end is not None]
     return np.unique(values[~np.isin(values, ends) & np.isfinite(values)])
 
 
-def _trivial(table: pd.DataFrame, endpoint: Endpoint, fold: int, run: tuple[str, int]) -> bool:
-    """Whether a run marks nothing or everything, so that all such runs are equal."""
+def _trivial(
+    table: pd.DataFrame, region: str, fold: int, run: tuple[str, int], least: int = 2
+) -> bool:
+    """Whether a run marks nothing or everything, so that all such runs are equal.
+
+    Of fewer cases than ``least`` it cannot be told.
+    """
     here = (table["fold"] == fold) & (table["seed"] == run[1])
-    here &= (table["architecture"] == run[0]) & (table["region"] == endpoint.region)
+    here &= (table["architecture"] == run[0]) & (table["region"] == region)
     scored = table[here & table["status"].eq("ok")]
     for metric, end in (("dice", 0.0), ("recall", 1.0), ("recall", 0.0)):
         values = scored.loc[scored["metric"] == metric, "value"]
-        if len(values) > 1 and (values == end).all():
+        if len(values) >= least and (values == end).all():
             return True
     return False
 

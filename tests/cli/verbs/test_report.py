@@ -26,3 +26,13 @@ def test_the_working_directory_is_kitsbench_work_by_default(tmp_path, monkeypatc
     assert done.code == 2
     assert done.err.startswith("Error: kitsbench-work holds no experiment, so")
     assert "Traceback" not in done.err
+
+
+def test_it_says_what_it_moved_out_of_the_way(tmp_path):
+    workdir = write_workdir(tmp_path, Plan({"a": 0.0}, folds=1, seeds=1, predictions=False))
+    (workdir / "report").mkdir()
+    (workdir / "report" / "notes.txt").write_text("mine")
+    done = call_kitsbench("report", workdir)
+    assert done.code == 0
+    assert f"it is {workdir / 'report-before-1'} now" in done.err.replace("\n", " ")
+    assert (workdir / "report-before-1" / "notes.txt").read_text() == "mine"

@@ -92,6 +92,46 @@ def test_scores_of_a_few_steps_may_be_equal():
     assert check(long_table(np.round(shares, 1), [0] * 8)) == []
 
 
+def few_cases(*metrics):
+    """A hold-out of two cases, measured by several metrics in two regions."""
+    rng = np.random.default_rng(3)
+    parts = [
+        dice_table(2, 1, 2, 2).assign(region=region, metric=metric)
+        for region in ("tumor", "kidney_and_tumor")
+        for metric in metrics
+    ]
+    data = pd.concat(parts, ignore_index=True)
+    return data.assign(value=rng.uniform(0.3, 0.9, len(data)))
+
+
+def twin(data, name="arch0"):
+    """Let the second seed of an architecture be the first of ``arch0``."""
+    keys = ["case", "region", "metric"]
+    first = data[(data["architecture"] == "arch0") & (data["seed"] == 0)].set_index(keys)["value"]
+    mine = (data["architecture"] == name) & (data["seed"] == 1)
+    return data.assign(value=data["value"].mask(mine, data.set_index(keys).index.map(first)))
+
+
+@pytest.mark.parametrize("endpoint", [DICE, Endpoint("tumor", "lesion_sensitivity")])
+def test_a_copy_in_a_small_hold_out_is_known_by_all_that_was_measured(endpoint):
+    data = few_cases("dice", "precision", "recall", "lesion_sensitivity")
+    assert check(data, endpoint) == []
+    with pytest.raises(DataError, match="Seeds 0 and 1 of arch0"):
+        check(twin(data), endpoint)
+    (note,) = check(twin(data, "arch1"), endpoint)
+    assert note.startswith("arch0 and arch1 have runs with the same")
+
+
+def test_a_small_hold_out_with_one_region_tells_no_copies():
+    data = few_cases("dice", "lesion_sensitivity")
+    assert check(twin(data[data["region"] == "tumor"])) == []
+
+
+def test_networks_that_mark_everything_in_a_small_hold_out_are_no_copies():
+    data = few_cases("dice", "precision", "recall")
+    assert check(twin(data.assign(value=data["value"].mask(data["metric"] == "recall", 1.0)))) == []
+
+
 def test_two_names_of_one_network_are_told():
     data = copied(dice_table(4, 3, 6, 2), ("arch0", 0), ("arch2", 1))
     data = copied(data, ("arch0", 0), ("arch3", 0))
