@@ -38,9 +38,11 @@ class Paper003(Architecture):
     builds the network.
     """
 
-    # Both networks compute so little at full resolution that a narrow one learns nothing in a
-    # short run: `tiny` has the paper's width, and is smaller by the levels that the patch allows.
-    sizes: ClassVar[Mapping[str, Mapping[str, Setting]]] = {"tiny": {}, "small": {}}
+    # Both compute so little at full resolution that a narrow one learns nothing in a short run.
+    sizes: ClassVar[Mapping[str, Mapping[str, Setting]]] = {
+        "tiny": {"width": 0.75},
+        "small": {"width": 0.875},
+    }
     paper_labels = KITS21
 
     def halvings(self, config: Mapping[str, Setting]) -> int:

@@ -19,7 +19,7 @@ from kitsbench.architecture import KITS19, KITS21, Progress, Task, configure
 from kitsbench.training.stages import freeze, training_mode
 
 architecture = registry.load("cascade_classifier").architecture
-TINY = {"size": "tiny", "least_output": 1}
+TINY = {"size": "tiny", "least_output": 1, "postprocess": "on", "lo_trainable_tail": "blocks"}
 
 
 def spec_of(patch, labels=KITS19, **config):

@@ -47,8 +47,8 @@ class Defaults:
 
 # A first run shall take minutes on a laptop: with every reference architecture on two cores there
 # is no time for more than one fold and one seed, nor for a second case along the budget, and the
-# report says that it then speaks of these trained networks only. Three quarters of the cases train. In
-# steps, so that a slower machine takes longer and shows the same. It is as short on a GPU.
+# report says that it then speaks of these trained networks only. Three quarters of the cases train.
+# In steps, so that a slower machine takes longer and shows the same. It is as short on a GPU.
 PHANTOM = Defaults(
     cases=32,
     split="4",

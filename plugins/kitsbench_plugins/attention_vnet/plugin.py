@@ -93,7 +93,7 @@ class AttentionVNet(Architecture):
     }
     sizes: ClassVar = {
         "tiny": {"width": 16 / 30, "depth": 3},
-        "small": {"width": 16 / 30, "depth": 3},
+        "small": {"width": 24 / 30, "depth": 3},
     }
     paper_patch = None  # the resolution's
 

@@ -46,7 +46,7 @@ class NNUNetPlain(Architecture):
     keys: ClassVar[Mapping[str, Key]] = KEYS
     sizes: ClassVar[Mapping[str, Mapping[str, Setting]]] = {
         "tiny": {"width": 0.5},
-        "small": {"width": 0.5},
+        "small": {"width": 0.75},
     }
     paper_patch = (128, 128, 128)
 

@@ -35,9 +35,10 @@ ENCODERS = ("resnet18", "resnet34", "resnet50", "densenet121", "efficientnet-b0"
 RECIPE_SOURCE = ("loss", "without deep supervision; the package has no recipe of its own")
 
 # For a CPU: the encoder's first three stages, and a narrow decoder. At 16^3 voxels a step with
-# resnet18 takes a quarter of the time of one with efficientnet-b0, whose convolutions of one channel
-# each are slow there. With heads of 3x3x3 voxels Adam's first steps, as large for each of the 27
-# weights, drive the logits so far to background that too few of a short run's steps are left.
+# resnet18 takes a quarter of the time of one with efficientnet-b0, whose convolutions of one
+# channel each are slow there. With heads of 3x3x3 voxels Adam's first steps, as large for each of
+# the 27 weights, drive the logits so far to background that too few of a short run's steps are
+# left.
 TINY: dict[str, Setting] = {
     "encoder": "resnet18",
     "depth": 3,
