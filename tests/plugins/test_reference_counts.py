@@ -57,7 +57,7 @@ NAMES = [
         ("attention_vnet:resolution=low,gates=off", KITS19, 29_688_080),
         ("attention_vnet:resolution=low,gates=off,supervision=none", KITS19, 29_685_860),
         ("attention_vnet:depth=3", KITS19, 4_979_162),
-        ("attention_vnet:size=small", KITS19, 1_417_730),
+        ("attention_vnet:size=small", KITS19, 3_187_586),
         ("attention_vnet:size=tiny", KITS19, 1_417_730),
         ("attention_vnet_assembly", KITS19, 29_695_642 + 29_738_842),
         ("attention_vnet_assembly:size=tiny", KITS19, 2 * 1_417_730),
