@@ -100,10 +100,11 @@ class SmpUnet(Architecture):
         patch = task.patch or self.paper_patch
         depth = self.depth(config, patch)
         step = 2**depth
+        z, y, x = (edge * step for edge in self.bottom)
         return softmax_spec(
             config,
             task,
-            SizeRule(multiple=(step,) * 3, minimum=tuple(edge * step for edge in self.bottom)),
+            SizeRule(multiple=(step,) * 3, minimum=(z, y, x)),
             self.paper_patch,
             paper=replace(NNUNET, sources=(*NNUNET.sources, RECIPE_SOURCE)),
             notes=_notes(depth, int(config["depth"]), patch),
