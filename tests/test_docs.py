@@ -94,11 +94,13 @@ def test_a_run_is_as_large_as_the_pages_say():
     from kitsbench.experiments.asked.resolve import DATASET, PHANTOM
 
     text = " ".join((DOCS / "first_run.md").read_text(encoding="utf-8").split())
-    (seconds,) = {budget.amount for budget in PHANTOM.budget.values()}
+    steps = {kind: budget.amount for kind, budget in PHANTOM.budget.items()}
+    assert {budget.unit for budget in PHANTOM.budget.values()} == {"steps"}
     assert PHANTOM.folds == (0,)
     assert (
         f"{PHANTOM.cases} phantom scans, the first of {PHANTOM.split} folds, "
-        f"{PHANTOM.seeds} seed and {seconds:g} seconds of training a trial"
+        f"{PHANTOM.seeds} seed, {steps['cpu']:g} steps of training a trial on a CPU and "
+        f"{steps['cuda']:g} on a GPU"
     ) in text
     assert f"{DATASET.split} folds and {DATASET.seeds} seeds" in text
     minutes, hours = DATASET.budget["cpu"].amount / 60, DATASET.budget["cuda"].amount / 3600

@@ -40,6 +40,13 @@ from kitsbench.errors import UsageError
     "--anatomy", type=PATH, help="Draw the body around the real label maps of this dataset."
 )
 @spacing_option("With --anatomy: resample the masks first, to mm")
+@click.option(
+    "--tumors",
+    type=click.Choice(["all", "large"]),
+    default="all",
+    show_default=True,
+    help="With volumes of all of KiTS19, or of 47 to 235 ml as in the default run.",
+)
 @jobs_option()
 def phantom(
     out: Path,
@@ -49,6 +56,7 @@ def phantom(
     labels: str,
     anatomy: Path | None,
     spacing: tuple[float, float, float] | None,
+    tumors: str,
     jobs: int,
 ) -> None:
     """Write a phantom dataset to the folder OUT.
@@ -64,9 +72,7 @@ def phantom(
     if cases is None:
         cases = 20 if anatomy is None else len(masks_of(anatomy))
     with counting("phantom cases") as bar:
-        write_phantom(
-            out, cases, seed, size, labels, anatomy, progress=bar, jobs=jobs, spacing=spacing
-        )
+        write_phantom(out, cases, seed, size, labels, anatomy, bar, jobs, spacing, tumors)
     held = len(open_dataset(out).cases)
     tell(f"{held} cases are in {out}")
     if anatomy is not None:

@@ -21,6 +21,9 @@ TUMOUR_ML = (
     *((0.0, 0.82), (0.05, 2.6), (0.1, 4.0), (0.25, 7.9), (0.5, 30.1)),
     *((0.75, 93.0), (0.9, 373.0), (0.95, 614.0), (1.0, 1100.0)),
 )
+# Which of these tumours are drawn, as probabilities: all of KiTS19, or those of 47 to 235 ml. They
+# are 45 to 77 mm wide, so voxels of 8 mm show them and a patch of 128 mm what lies around them.
+TUMOURS = {"all": (0.0, 1.0), "large": (0.6, 0.85)}
 CYST_ML = (
     (0.0, 0.06),
     (0.05, 0.21),
@@ -225,10 +228,11 @@ def draw_look(rng: np.random.Generator, kind: str, volume_ml: float, contrast: C
 
 
 def draw_tumours(
-    rng: np.random.Generator, kidneys: list[Kidney], contrast: Contrast
+    rng: np.random.Generator, kidneys: list[Kidney], contrast: Contrast, tumors: str = "all"
 ) -> list[Lesion]:
     """Draw the tumours: one in most patients, sometimes more, sometimes on both sides."""
-    total = quantile(TUMOUR_ML, float(rng.random()))
+    low, high = TUMOURS[tumors]
+    total = quantile(TUMOUR_ML, low + (high - low) * float(rng.random()))
     count = int(rng.choice([1, 2, 3], p=[0.945, 0.04, 0.015]))
     first = int(rng.integers(len(kidneys)))
     both = rng.random() < 0.4
@@ -306,11 +310,18 @@ def draw_cysts(rng: np.random.Generator, kidneys: list[Kidney]) -> list[Lesion]:
     return lesions
 
 
-def draw_patient(rng: np.random.Generator) -> Patient:
-    """Draw one patient: trunk, contrast phase, kidneys, tumours and cysts."""
+def draw_patient(rng: np.random.Generator, tumors: str = "all") -> Patient:
+    """Draw one patient: trunk, contrast phase, kidneys, tumours and cysts.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    tumors : {"all", "large"}
+        Whether volumes are drawn from all of KiTS19's or from its large ones, 47 to 235 ml.
+    """
     contrast = draw_contrast(rng)
     body = draw_body(rng)
     kidneys = draw_kidneys(rng)
     cysts = draw_cysts(rng, kidneys)
-    tumours = draw_tumours(rng, kidneys, contrast)
+    tumours = draw_tumours(rng, kidneys, contrast, tumors)
     return Patient(body, contrast, kidneys, cysts + tumours, seed=int(rng.integers(2**62)))

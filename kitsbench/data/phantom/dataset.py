@@ -21,6 +21,7 @@ import numpy as np
 from kitsbench.data.phantom.anatomy import (
     BODY_HALF_WIDTH,
     BODY_HALF_WIDTH_SD,
+    TUMOURS,
     draw_patient,
     quantile,
 )
@@ -79,6 +80,7 @@ def write_phantom(
     progress: Callable[[int, int], None] | None = None,
     jobs: int = 1,
     spacing: tuple[float, float, float] | None = None,
+    tumors: str = "all",
 ) -> Path:
     """Write a phantom dataset.
 
@@ -104,6 +106,8 @@ def write_phantom(
         Processes.
     spacing : tuple of float, optional
         With ``anatomy``: resample the masks to this (z, y, x) spacing in mm first.
+    tumors : {"all", "large"}
+        ``all``: with the volumes of KiTS19. ``large``: of its large ones, 47 to 235 ml.
 
     Returns
     -------
@@ -126,14 +130,18 @@ def write_phantom(
         raise UsageError(f"size='{size}' is not known; use small or full.")
     if spacing is not None and anatomy is None:
         raise UsageError("A spacing is only for --anatomy; a phantom's own is set by its size.")
+    if tumors not in TUMOURS:
+        raise UsageError(f"tumors='{tumors}' is not known; use all or large.")
+    if tumors != "all" and anatomy is not None:
+        raise UsageError("With --anatomy the tumours are those of the masks; leave --tumors out.")
     masks = masks_of(anatomy) if anatomy is not None else []
     if masks and cases > len(masks):
         raise UsageError(f"{cases} cases were asked for, but {anatomy} holds {len(masks)} masks.")
-    description = _describe(seed, size, labels, anatomy, spacing)
+    description = _describe(seed, size, labels, anatomy, spacing, tumors)
     _claim(out, description)
     folder, table = FOLDERS[labels]
     tasks = [
-        _Task(k, out / folder, seed, size, labels, masks[k] if masks else None, spacing)
+        _Task(k, out / folder, seed, size, labels, masks[k] if masks else None, spacing, tumors)
         for k in range(cases)
     ]
     todo = [task for task in tasks if not task.folder.is_dir()]
@@ -147,7 +155,7 @@ def write_phantom(
 
 
 def render_case(
-    index: int, seed: int = 0, size: str = "small", labels: str = "kits19"
+    index: int, seed: int = 0, size: str = "small", labels: str = "kits19", tumors: str = "all"
 ) -> Rendering:
     """Make one case of the phantom in memory.
 
@@ -155,10 +163,10 @@ def render_case(
     ----------
     index : int
         Number of the case.
-    seed, size, labels
+    seed, size, labels, tumors
         As for :func:`write_phantom`.
     """
-    patient, fields, frame = draw_case(index, seed, size)
+    patient, fields, frame = draw_case(index, seed, size, tumors)
     image, label = render(patient, fields, frame)
     _drop_fragments(label, frame.spacing)
     if labels == "kits19":
@@ -166,12 +174,14 @@ def render_case(
     return Rendering(image, label, frame.spacing, patient)
 
 
-def draw_case(index: int, seed: int = 0, size: str = "small") -> tuple[Patient, Fields, Frame]:
+def draw_case(
+    index: int, seed: int = 0, size: str = "small", tumors: str = "all"
+) -> tuple[Patient, Fields, Frame]:
     """Draw one case without rendering it.
 
     Parameters
     ----------
-    index, seed, size
+    index, seed, size, tumors
         As for :func:`render_case`.
 
     Returns
@@ -184,7 +194,7 @@ def draw_case(index: int, seed: int = 0, size: str = "small") -> tuple[Patient, 
         The voxels of the scan.
     """
     rng = np.random.default_rng([seed, index])
-    patient = draw_patient(rng)
+    patient = draw_patient(rng, tumors)
     fields = Fields.draw(patient.seed)
     settle(patient, fields)
     return patient, fields, _frame(patient, size, rng)
@@ -253,6 +263,7 @@ class _Task:
     labels: str
     mask: Path | None
     spacing: tuple[float, float, float] | None
+    tumors: str
 
     @property
     def case(self) -> str:
@@ -274,7 +285,7 @@ def _write_case(task: _Task) -> str:
             task.mask, task.seed, task.index, task.labels, task.spacing
         )
     else:
-        made = render_case(task.index, task.seed, task.size, task.labels)
+        made = render_case(task.index, task.seed, task.size, task.labels, task.tumors)
         # As KiTS stores them: slices first, from head to foot, front to back, right to left.
         image, label = made.image[::-1, ::-1, ::-1], made.label[::-1, ::-1, ::-1]
         affine = np.zeros((4, 4))
@@ -328,6 +339,7 @@ def _describe(
     labels: str,
     anatomy: Path | None,
     spacing: tuple[float, float, float] | None,
+    tumors: str,
 ) -> dict[str, Any]:
     note = NOTE if anatomy is None else NOTE_ANATOMY.format(name=Path(anatomy).resolve().name)
     return {
@@ -340,6 +352,7 @@ def _describe(
         "size": size if anatomy is None else None,
         "anatomy": None if anatomy is None else Path(anatomy).resolve().name,
         "spacing": None if spacing is None else list(spacing),
+        "tumors": tumors,
     }
 
 
@@ -348,7 +361,7 @@ def _claim(out: Path, description: dict[str, Any]) -> None:
     path = out / DESCRIPTION
     try:
         if path.is_file():
-            found = read_json(path)
+            found = {"tumors": "all", **read_json(path)}  # older ones do not say
             other = [k for k in description if found.get(k) != description[k]]
             if other:
                 told = ", ".join(f"{k}={found.get(k)!r} not {description[k]!r}" for k in other)
@@ -375,7 +388,7 @@ def _clinical(task: _Task) -> dict[str, Any]:
     row: dict[str, Any] = {"case_id": task.case, "synthetic": True}
     if task.mask is not None:
         return {**row, "mask": task.mask.parent.name}
-    patient = draw_patient(np.random.default_rng([task.seed, task.index]))
+    patient = draw_patient(np.random.default_rng([task.seed, task.index]), task.tumors)
     tumours = [lesion for lesion in patient.lesions if lesion.kind == "tumor"]
     return {
         **row,

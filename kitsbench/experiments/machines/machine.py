@@ -99,7 +99,9 @@ def this_machine(request: Request) -> Machine:
     devices, ranks, cores = choose_devices(request.device), request.world_size, usable_cores()
     if devices == ("cpu",):
         jobs = request.jobs or max(1, min(cores, LOCAL_CPU_JOBS) // ranks)
-        threads = max(1, cores // (jobs * ranks))
+        # Several threads add up in an order of their own. On the phantom every machine shall show
+        # the same scores, and its patches are too small for two threads to gain anything.
+        threads = 1 if request.phantom else max(1, cores // (jobs * ranks))
         slots = [("cpu",) * ranks] * jobs
     else:
         groups = [devices[i : i + ranks] for i in range(0, len(devices) - ranks + 1, ranks)]

@@ -35,7 +35,13 @@ def find_dataset(request: Request, tell: Tell, count: Count) -> Dataset:
     made = defaults_of(request).cases
     if made is not None:
         folder = request.workdir / "datasets" / f"phantom-small-{made}"
-        write_phantom(folder, made, progress=lambda done, total: count("phantom", done, total))
+        write_phantom(
+            folder,
+            made,
+            tumors="large",  # a short training on coarse voxels cannot learn the others
+            progress=lambda done, total: count("phantom", done, total),
+            jobs=usable_cores(),
+        )
         return open_dataset(folder)
     path = Path(str(request.dataset)).expanduser()
     if not path.exists():

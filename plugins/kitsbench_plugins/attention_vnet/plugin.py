@@ -92,8 +92,8 @@ class AttentionVNet(Architecture):
         **SHARED_KEYS,
     }
     sizes: ClassVar = {
-        "tiny": {"width": 8 / 30, "depth": 3},
-        "small": {"width": 16 / 30, "depth": 3},
+        "tiny": {"width": 16 / 30, "depth": 3},
+        "small": {"width": 24 / 30, "depth": 3},
     }
     paper_patch = None  # the resolution's
 

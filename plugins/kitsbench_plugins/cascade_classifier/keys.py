@@ -82,6 +82,13 @@ KEYS = {
         options=(2, 4),
         help="voxel size of the coarse grid relative to the fine one",
     ),
+    "least_output": Key(
+        1,
+        "CHOICE; 12 at size=tiny, where a patch of 16 voxels would leave an output of 6",
+        low=1,
+        high=128,
+        help="smallest edge of the output in voxels; a smaller patch grows",
+    ),
     "norm": Key(
         "batch",
         "Cicek et al. 2016, which the paper builds on",

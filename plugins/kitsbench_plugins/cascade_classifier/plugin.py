@@ -40,7 +40,17 @@ class CascadeClassifier(Architecture):
     paper = "Humpire-Mamani 2019, KiTS19 challenge"
     keys: ClassVar = KEYS
     sizes: ClassVar = {
-        "tiny": {"width": 0.25, "depth": 2, "fc": (256, 64, 64), "grid_ratio": 2},
+        # In a short run the coarse net never comes to more than one half, and its mask would wipe
+        # out whatever the fine net has found: so it trains to the end and cleans nothing.
+        "tiny": {
+            "width": 0.25,
+            "depth": 2,
+            "fc": (256, 64, 64),
+            "grid_ratio": 2,
+            "least_output": 12,
+            "lo_trainable_tail": "all",
+            "postprocess": "off",
+        },
         "small": {"width": 0.5, "depth": 3, "fc": (512, 128, 128), "grid_ratio": 2},
     }
     paper_patch = (108, 108, 108)
@@ -199,7 +209,10 @@ def _sizes(config: Mapping[str, Setting], wanted: Shape) -> tuple[Pooling, Shape
     shortest = min(wanted)
     steps = int(config["depth"]) - 1  # type: ignore[arg-type]
     pooling = plan_pooling((shortest,) * 3, steps, BOTTOM, valid=True)
-    least = pooling.patch[0]
+    # An edge of the output is 2^steps * b - 4 * (2^steps - 1) with b voxels at the bottom.
+    rule, least = pooling.size_rule, pooling.patch[0]
+    while rule.nearest((least,) * 3)[1][0] < int(config["least_output"]):  # type: ignore[arg-type]
+        least += rule.multiple[0]
     return pooling, pooling.size_rule.nearest(tuple(max(edge, least) for edge in wanted))[0]  # type: ignore[arg-type]
 
 

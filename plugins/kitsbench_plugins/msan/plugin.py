@@ -39,7 +39,7 @@ class MsanV1(Architecture):
     paper = PAPER
     keys: ClassVar = V1
     sizes: ClassVar = {
-        "tiny": {"width": 0.125, "depth": 3},
+        "tiny": {"width": 0.25, "depth": 3},
         "small": {"width": 0.25},
     }
     # Where the parameters are counted; slabs of 4 slices have fewer, as their pools are flatter.

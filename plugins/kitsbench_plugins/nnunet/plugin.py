@@ -45,8 +45,8 @@ class NNUNetPlain(Architecture):
     paper = "Isensee et al. 2021, doi:10.1038/s41592-020-01008-z"
     keys: ClassVar[Mapping[str, Key]] = KEYS
     sizes: ClassVar[Mapping[str, Mapping[str, Setting]]] = {
-        "tiny": {"width": 0.25},
-        "small": {"width": 0.5},
+        "tiny": {"width": 0.5},
+        "small": {"width": 0.75},
     }
     paper_patch = (128, 128, 128)
 

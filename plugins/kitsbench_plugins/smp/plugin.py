@@ -34,11 +34,13 @@ ENCODERS = ("resnet18", "resnet34", "resnet50", "densenet121", "efficientnet-b0"
 
 RECIPE_SOURCE = ("loss", "without deep supervision; the package has no recipe of its own")
 
-# For a CPU: at 32^3 voxels the encoder's first three stages, and a narrow decoder. resnet18 takes
-# fewer steps a second. With heads of 3x3x3 voxels Adam's first steps, as large for each of the 27
-# weights, drive the logits so far to background that too few of a short run's steps are left.
+# For a CPU: the encoder's first three stages, and a narrow decoder. At 16^3 voxels a step with
+# resnet18 takes a quarter of the time of one with efficientnet-b0, whose convolutions of one
+# channel each are slow there. With heads of 3x3x3 voxels Adam's first steps, as large for each of
+# the 27 weights, drive the logits so far to background that too few of a short run's steps are
+# left.
 TINY: dict[str, Setting] = {
-    "encoder": "efficientnet-b0",
+    "encoder": "resnet18",
     "depth": 3,
     "width": 0.5,
     "head_kernel": "1",
@@ -91,16 +93,18 @@ class SmpUnet(Architecture):
     }
     paper_patch = (128, 128, 128)
     decoder: ClassVar[Any] = staticmethod(network.unet)
+    bottom: ClassVar[Shape] = (BOTTOM,) * 3  # of the smallest patch
 
     def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
         """One softmax head; the depth follows the patch."""
         patch = task.patch or self.paper_patch
         depth = self.depth(config, patch)
         step = 2**depth
+        z, y, x = (edge * step for edge in self.bottom)
         return softmax_spec(
             config,
             task,
-            SizeRule(multiple=(step,) * 3, minimum=(BOTTOM * step,) * 3),
+            SizeRule(multiple=(step,) * 3, minimum=(z, y, x)),
             self.paper_patch,
             paper=replace(NNUNET, sources=(*NNUNET.sources, RECIPE_SOURCE)),
             notes=_notes(depth, int(config["depth"]), patch),
@@ -135,8 +139,7 @@ class SmpUnetPlusPlus(SmpUnet):
 
     title = "U-Net++ (SMP 3D)"
     paper = "Zhou et al. 2018, arXiv:1807.10165"
-    # The nested blocks make its steps the slowest of the five.
-    sizes: ClassVar = {"tiny": {**TINY, "depth": 2}, "small": SMALL}
+    sizes: ClassVar = {"tiny": TINY, "small": SMALL}
     decoder = staticmethod(network.unetplusplus)
 
 
@@ -147,6 +150,8 @@ class SmpFpn(SmpUnet):
     paper = "Kirillov et al. 2019, arXiv:1901.02446"
     # Its finest level lies 3 halvings above the bottom; with 3 that would be the image itself.
     keys = keys(fewest=4, head=1)
+    # Four halvings of 32 voxels leave two; batch normalisation needs more than one in all.
+    bottom = (1, 1, BOTTOM)
     sizes: ClassVar = {"tiny": {**TINY, "depth": 4, "width": 0.25}, "small": SMALL}
     decoder = staticmethod(network.fpn)
 

@@ -44,7 +44,7 @@ class UNet3D(Architecture):
         ),
     }
     sizes: ClassVar = {
-        "tiny": {"width": 0.125, "depth": 3},
+        "tiny": {"width": 0.25, "depth": 3},
         "small": {"width": 0.25},
     }
     # As a baseline on CT. The original's is 116x132x132, valid.

@@ -20,7 +20,7 @@ def shown(*arguments):
         (["unet3d:width=0.5"], 4_770_691),
         (["scau_unet:attention=off"], 1_384_039),
         (["scau_unet", "--labels", "kits19"], 1_387_395),
-        (["residual_unet:size=tiny"], 302_093),
+        (["residual_unet:size=tiny"], 2_706_133),
     ],
 )
 def test_parameters_are_at_paper_size_unless_a_width_or_size_is_given(arguments, parameters):

@@ -95,7 +95,14 @@ def test_foreign_folders_are_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"cases": 0}, {"size": "huge"}, {"labels": "kits20"}, {"spacing": (1, 1, 1)}]
+    "options",
+    [
+        {"cases": 0},
+        {"size": "huge"},
+        {"labels": "kits20"},
+        {"spacing": (1, 1, 1)},
+        {"tumors": "big"},
+    ],
 )
 def test_meaningless_options(tmp_path, options):
     with pytest.raises(UsageError):
@@ -140,6 +147,37 @@ def standard_error(cases: list[np.ndarray]) -> float:
     count = np.array([len(case) for case in cases])
     total = np.array([case.sum(dtype=float) for case in cases])
     return float(np.linalg.norm(total - count * total.sum() / count.sum()) / count.sum())
+
+
+def test_large_tumours_are_large_and_nothing_else_changes():
+    volumes = []
+    for index in range(300):
+        usual, large = (
+            draw_patient(np.random.default_rng([0, index]), tumors) for tumors in ("all", "large")
+        )
+        assert large.body == usual.body
+        assert [k.volume_ml for k in large.kidneys] == [k.volume_ml for k in usual.kidneys]
+        mine, theirs = (
+            next(m.volume_ml for m in p.lesions if m.kind == "tumor") for p in (usual, large)
+        )
+        assert mine > 235 or theirs > min(mine, 47)
+        volumes.append(theirs)
+    assert min(volumes) == pytest.approx(47, rel=0.03)
+    assert max(volumes) == pytest.approx(235, rel=0.03)
+
+
+def test_a_folder_holds_tumours_of_one_kind(tmp_path):
+    write_phantom(tmp_path / "p", 1)
+    with pytest.raises(DataError, match="tumors='all' not 'large'"):
+        write_phantom(tmp_path / "p", 1, tumors="large")
+    # Written before there was a choice.
+    path = tmp_path / "p/phantom.json"
+    described = json.loads(path.read_text())
+    del described["tumors"]
+    path.write_text(json.dumps(described))
+    write_phantom(tmp_path / "p", 1)
+    with pytest.raises(DataError, match="tumors='all' not 'large'"):
+        write_phantom(tmp_path / "p", 1, tumors="large")
 
 
 def test_kidneys_stand_out_and_tumours_differ_from_them():

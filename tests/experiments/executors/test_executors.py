@@ -313,6 +313,14 @@ def test_devices_that_are_not_there_are_named(monkeypatch, wish, words):
         choose_devices(wish)
 
 
+def test_a_trial_on_the_phantom_has_one_thread_on_every_machine(base, monkeypatch):
+    monkeypatch.setattr("kitsbench.experiments.machines.machine.usable_cores", lambda: 64)
+    on_files = replace(base, device="cpu")
+    assert this_machine(on_files).threads == 16
+    assert this_machine(replace(on_files, dataset=None)).threads == 1
+    assert this_machine(replace(on_files, dataset="phantom", jobs=1)).threads == 1
+
+
 def test_unequal_devices_do_not_share_an_experiment(base, monkeypatch):
     gpus(monkeypatch, "A", "B")
     with pytest.raises(UsageError, match="differ"):
