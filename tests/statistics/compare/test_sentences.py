@@ -40,7 +40,7 @@ def test_verdicts_and_their_sentences(offset, margin, verdict, words):
 
 @pytest.mark.parametrize(
     ("offset", "words"),
-    [(0.35, "The trained model arch1 scored 0.3"), (0.00, "Inconclusive: arch0 minus arch1 is")],
+    [(0.35, "The trained model arch1 scored 0.3"), (0.00, "No verdict: arch0 minus arch1 is")],
 )
 @pytest.mark.parametrize(("folds", "seeds"), [(1, 1), (3, 1), (1, 2)])
 def test_few_runs_say_nothing_about_architectures(offset, words, folds, seeds):
