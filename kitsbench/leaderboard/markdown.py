@@ -117,7 +117,7 @@ def _table_of(ordered: list[Entry]) -> str:
         rows.append(cells)
     rules = ["---:", "---", *("---:" for _ in head[2:])]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [head, rules, *rows])
-    return f"{_introduction(first, experiments)}\n\n{table}"
+    return f"{_introduction(ordered, experiments)}\n\n{table}"
 
 
 def _places(ordered: list[Entry]) -> list[str]:
@@ -137,7 +137,8 @@ def _stability(rank: Rank | None) -> list[str]:
     return cells
 
 
-def _introduction(first: Entry, experiments: list[str]) -> str:
+def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
+    first = ordered[0]
     folds = f"{len(first.folds.used)} of {first.folds.count} folds"
     lines = []
     if first.synthetic:
@@ -162,11 +163,16 @@ def _introduction(first: Entry, experiments: list[str]) -> str:
             "The digit before the letters numbers the experiment; letters compare only within "
             "one experiment."
         )
-    scope = first.rank.scope if first.rank else ""
-    if scope == "L0":
-        lines.append("Scope L0: statements about these trained models, not the architectures.")
-    elif scope:
+    scopes = {entry.rank.scope for entry in ordered if entry.rank and entry.rank.scope}
+    for scope in sorted(scopes - {"L0"}):
         lines.append(f"Scope {markdown(scope)}: over cases and training runs of this dataset.")
+    if scopes == {"L0"}:
+        lines.append("Scope L0: statements about these trained models, not the architectures.")
+    elif "L0" in scopes:
+        lines.append(
+            "Scope L0 for entries without a group: their numbers are about these trained models, "
+            "not the architectures."
+        )
     return "\n".join(lines)
 
 

@@ -70,6 +70,11 @@ def ranks_of(table: pd.DataFrame, endpoint: str, protocol: str, fold_count: int)
         protocol=protocol,
         secondary=False,
     ).to_dict()
+    scopes: dict[str, Any] = {}
+    for pair in comparison["pairs"]:
+        for name in (pair["a"], pair["b"]):
+            # Its place rests on the pairs that can be judged, where there are any.
+            scopes[name] = max(pair["scope"], scopes.get(name, ""))
     return {
         str(row["architecture"]): Rank(
             rank=row["rank"],
@@ -77,7 +82,7 @@ def ranks_of(table: pd.DataFrame, endpoint: str, protocol: str, fold_count: int)
             rank_high=_number(row.get("rank_high")),
             p_first=_number(row.get("p_first")),
             group=str(row.get("group") or ""),
-            scope=comparison.get("scope") or "",
+            scope=scopes.get(str(row["architecture"]), ""),
         )
         for row in comparison["ranking"]
     }

@@ -78,6 +78,11 @@ class Analysis:
         return str(self.comparison.get("scope") or "")
 
     @property
+    def settled(self) -> int:
+        """Pairs whose design allows a verdict on the architectures."""
+        return sum(pair["scope"] != "L0" for pair in self.pairs)
+
+    @property
     def nothing_to_find(self) -> bool:
         """Whether no test case has the region, so that there is no mean of its endpoint."""
         table = self.summary

@@ -71,7 +71,7 @@ def _ahead(analysis: Analysis, endpoint: str, best: str) -> str:
             else "it found too little to say that it has learned it"
         )
         return f"no winner can be named: {top[0]} scores highest ({mean}), but {why}."
-    if analysis.scope == "L0":
+    if analysis.scope == "L0" and not analysis.settled:
         equal = [str(r["architecture"]) for r in analysis.ranking if r["rank"] == 1]
         score = "scores" if len(equal) == 1 else "score"
         runs = len(analysis.results.experiment.folds.used) * analysis.results.experiment.seeds
@@ -183,8 +183,9 @@ def _certainty(analysis: Analysis) -> str:
         and len(leaders(analysis)) == 1
         and not words.missing(first.get("p_first"))
     ):
+        drawn = analysis.comparison["rankings"]["bootstrap"]["drawn"]
         share = (
-            f" When cases and training runs are redrawn, {first['architecture']} comes first in "
+            f" When {drawn} are redrawn, {first['architecture']} comes first in "
             f"{words.percent(first['p_first'])} of the draws."
         )
     return f"How sure: {words.listing(parts)}.{share}"
@@ -192,6 +193,13 @@ def _certainty(analysis: Analysis) -> str:
 
 def scope(analysis: Analysis) -> str:
     """How far the result reaches, for people who do not know the word."""
+    if analysis.scope == "L0" and analysis.settled:
+        number = words.plural(len(analysis.pairs), "pair")
+        return (
+            f"How far it reaches: for {analysis.settled} of {number} to the architectures (scope "
+            "L1). Of the others, which have too few training runs, the sentences speak of the "
+            f"trained networks only (scope L0). {analysis.comparison.get('advice') or ''}"
+        ).strip()
     if analysis.scope == "L0":
         experiment = analysis.results.experiment
         runs = len(experiment.folds.used) * experiment.seeds

@@ -42,7 +42,10 @@ def ranking(analysis: Analysis) -> Table | None:
         caption += " Rank 95 %: the ranks that the tests of all pairs leave open."
     advice = analysis.comparison.get("advice")
     if advice:
-        caption += f" Without a verdict on architectures there are no groups. {advice}"
+        none = "An architecture without a verdict has no group" if analysis.settled else (
+            "Without a verdict on architectures there are no groups"
+        )  # fmt: skip
+        caption += f" {none}. {advice}"
     return Table(head, rows, caption, text_columns=3)
 
 

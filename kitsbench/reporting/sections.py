@@ -134,7 +134,10 @@ def _pairs(analysis: Analysis) -> Section | None:
         blocks.append(Block(heading="Other regions and metrics", table=secondary, folded=True))
     if analysis.warnings:
         blocks.append(Block(heading="Caveats", lines=analysis.warnings))
-    lead = f"Scope {analysis.scope}: what is found {words.SCOPES.get(analysis.scope, '')}."
+    scopes = sorted({str(pair["scope"]) for pair in analysis.pairs}, reverse=True)
+    lead = " ".join(f"Scope {one}: what is found {words.SCOPES.get(one, '')}." for one in scopes)
+    if len(scopes) > 1:
+        lead += " Each sentence names its own."
     return Section("pairs", "Differences between pairs", lead, blocks)
 
 

@@ -11,7 +11,7 @@ from reporting.workdirs import Plan, write_workdir
 from kitsbench.experiments.records import PENDING
 from kitsbench.experiments.results import load_results
 from kitsbench.reporting.analysis import analyse
-from kitsbench.reporting.answer import details, headline, leaders
+from kitsbench.reporting.answer import details, headline, leaders, scope
 from kitsbench.reporting.first_screen import first_screen
 
 
@@ -61,6 +61,22 @@ def test_one_training_run_each_speaks_of_trained_models(tmp_path):
     assert "finds gaps" not in text
     for word in ("outperform", "superior", "state of the art", "separate it"):
         assert word not in text
+
+
+def test_pairs_without_a_verdict_do_not_take_it_from_the_others(analysis):
+    first, *rest = analysis.pairs
+    pairs = [{**first, "scope": "L0", "verdict": "inconclusive", "better": None}, *rest]
+    comparison = {**analysis.comparison, "scope": "L0", "pairs": pairs, "advice": "Train 3 seeds."}
+    text = scope(dataclasses.replace(analysis, comparison=comparison))
+    assert f"for {len(rest)} of {len(pairs)} pairs to the architectures (scope L1)" in text
+    assert text.endswith("Train 3 seeds.")
+    assert "nothing can be said about the architectures" not in text
+
+
+def test_nobody_comes_first_where_nobody_learned(tmp_path):
+    text = _answer(tmp_path, gaps={"a": -2.0, "b": -2.0}, cases_per_fold=6)
+    assert "no architecture learned to find the region" in text
+    assert "draws" not in text
 
 
 def test_equal_architectures_have_no_winner(tmp_path):

@@ -44,7 +44,9 @@ def show(comparison: Comparison, secondary: bool = False, rankings: bool = False
         say(f"{_counts(comparison)} The sentences of all pairs are in --json.")
     if comparison.pairs:
         say("")
-        say(f"Test: {comparison.test}; correction: {comparison.correction} over all pairs.")
+        family = sum(pair["p_adjusted"] is not None for pair in comparison.pairs)
+        corrected = f"; correction: {comparison.correction} over {family} pairs" * (family > 1)
+        say(f"Test: {comparison.test}{corrected}.")
     if comparison.smallest_detectable_gap is not None:
         size = f"{comparison.smallest_detectable_gap:.3g} {_metric(comparison).unit}".strip()
         say(f"Smallest gap that one comparison of this design detects at 80 % power: {size}")

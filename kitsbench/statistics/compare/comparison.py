@@ -212,8 +212,10 @@ def compare(
     names = pair_names(blocks.architectures, rule.baseline)
     tests = analyse_pairs(blocks, names, rule, margin)
     label = str(table["dataset"].iloc[0]) or "these data"
-    stability = rank_stability(blocks, bootstrap, random_seed)
     lost = not_learned(blocks, rule)
+    stability = None
+    if len(lost) < len(blocks.architectures):  # who comes first in learning nothing is no question
+        stability = rank_stability(blocks, bootstrap, random_seed)
     rows, separated = judge(blocks, tests, rule, margin, label, stability, lost)
     rest: list[dict[str, Any]] = []
     notes: list[str] = []
@@ -222,7 +224,8 @@ def compare(
     collapsed = without_collapsed(blocks, collapsed_runs(blocks), rows, rule, margin, lost)
     components = estimate_components(blocks)
     gaps = [row["smallest_detectable_gap"] for row in rows]
-    all_pairs = rule.baseline is None
+    # Wins are counted where all pairs were compared, and some could be won.
+    counted = rule.baseline is None and any(test.settles for test in tests)
     return Comparison(
         endpoint=target.name,
         protocol=str(table["protocol"].iloc[0]),
@@ -249,7 +252,7 @@ def compare(
             *notes,
         ],
         rankings={
-            **all_schemes(blocks, [row["better"] for row in rows] if all_pairs else None),
+            **all_schemes(blocks, [row["better"] for row in rows] if counted else None),
             "bootstrap": None if stability is None else stability_row(blocks, stability),
         },
         official=official_ranking(table, str(table["protocol"].iloc[0])),

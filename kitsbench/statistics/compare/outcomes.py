@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kitsbench.statistics.compare.means import interval_of_mean
 from kitsbench.statistics.compare.pairs import PairTest, number
 from kitsbench.statistics.compare.verdicts import (
     FAILURES_TO_WARN,
@@ -19,7 +20,7 @@ from kitsbench.statistics.compare.verdicts import (
     sentence,
 )
 from kitsbench.statistics.design.power import POWER, detectable_gaps
-from kitsbench.statistics.design.scope import advice
+from kitsbench.statistics.design.scope import advice, allows_verdict
 from kitsbench.statistics.ranks.ranking import (
     MOST_LETTERED,
     Stability,
@@ -31,7 +32,7 @@ from kitsbench.statistics.ranks.ranking import (
 from kitsbench.statistics.table.blocks import ScoreBlocks
 from kitsbench.statistics.tests.effects import effect_sizes
 from kitsbench.statistics.tests.families import adjust
-from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST, best_test
+from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST
 from kitsbench.statistics.tests.rule import Rule
 from kitsbench.statistics.tests.statements import simultaneous, state
 
@@ -94,6 +95,8 @@ def judge(
     )
     resampled = adjust([test.p_nadeau_bengio for test in tests], rule.correction)
     gaps = detectable_gaps([t.result.se for t in tests], [t.result.df for t in tests], rule.alpha)
+    # What can give no verdict detects nothing.
+    gaps = np.where(settles, gaps, np.nan)
     bounds = _simultaneous(tests, settles, rule, stated.differs < rule.alpha)
     redrawn = _bootstrapped(blocks, tests, stability, rule.alpha)
     rates = {name: blocks.failure_rate(name) for name in blocks.architectures}
@@ -108,6 +111,9 @@ def judge(
             low=bounds[index][0],
             high=bounds[index][1],
             pairs=together,
+            most_seeds=max(
+                block.shape[1] for name in (test.a, test.b) for block in blocks.of(name, test.folds)
+            ),
             p_adjusted=float(stated.differs[index]),
             p_exceeds=float(stated.exceeds[index]),
             p_within=float(stated.within[index]),
@@ -269,7 +275,7 @@ def ranking(
     everywhere = all_pairs and bool(tests) and all(test.result.scope == "L1" for test in tests)
     rows = []
     for name in order:
-        interval = best_test(blocks.values[name], None, rule.alpha, rule.conservative)
+        interval = interval_of_mean(blocks, name, rule)
         low, high = places[name] if all_pairs and name in settled else (None, None)
         if len(order) == 1:
             low = high = 1
@@ -370,7 +376,9 @@ def advice_on(blocks: ScoreBlocks, tests: list[PairTest]) -> str | None:
         return None
     # What the least complete pair needs is enough for all.
     least = min(open_ones, key=lambda result: (result.n_folds, result.n_seeds))
-    return advice(least.n_folds, least.n_seeds, blocks.clusters is not None)
+    return advice(least.n_folds, least.n_seeds, blocks.clusters is not None) or (
+        "For a verdict score more cases."
+    )
 
 
 def _unsettled(blocks: ScoreBlocks, tests: list[PairTest]) -> str:
@@ -381,8 +389,12 @@ def _unsettled(blocks: ScoreBlocks, tests: list[PairTest]) -> str:
     least = min(open_ones, key=lambda result: (result.n_folds, result.n_seeds))
     runs = f"{least.n_folds} fold{'s' * (least.n_folds != 1)} x {least.n_seeds} "
     runs += f"seed{'s' * (least.n_seeds != 1)}"
+    few = f"{runs} cannot tell them from the luck of training"
+    if allows_verdict(least.n_folds, least.n_seeds):
+        units = "cases" if blocks.clusters is None else "clusters of cases"
+        few = f"too few {units} to tell them from the luck of the draw"
     return (
-        f"{what} of {len(tests)} can get a verdict on the architectures: {runs} cannot tell them "
-        "from the luck of training. Without a verdict, intervals and p-values are of each pair by "
+        f"{what} of {len(tests)} can get a verdict on the architectures: {few}. "
+        "Without a verdict, intervals and p-values are of each pair by "
         f"itself and speak of these trained models only (scope L0). {advice_on(blocks, tests)}"
     )

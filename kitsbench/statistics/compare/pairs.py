@@ -190,11 +190,11 @@ def _on_folds(
             exceeds, within = map(float, stated)
         if fold_count >= 2 and len(folds) >= 2:
             differences = fold_means(blocks.of(a, folds), blocks.of(b, folds))
-            ratio = 1 / (fold_count - 1)
-            resampled = nadeau_bengio(differences, ratio, rule.alpha).p_value
+            ratio, weights = 1 / (fold_count - 1), moments.fold_weights
+            resampled = nadeau_bengio(differences, ratio, rule.alpha, weights).p_value
             if margin is not None:
                 higher = blocks.endpoint.higher_is_better
-                posterior = bayesian_test(differences, ratio, margin, higher)
+                posterior = bayesian_test(differences, ratio, margin, higher, weights)
         results.append(PairTest(a, b, folds, result, exceeds, within, resampled, posterior))
     return results
 

@@ -38,6 +38,8 @@ class Finding:
         Simultaneous interval: those of all pairs hold together.
     pairs : int
         How many are judged together.
+    most_seeds : int
+        Runs of the fold that has the most.
     p_adjusted, p_exceeds, p_within : float
         Adjusted p-values that there is a difference, that it exceeds the margin, and that it lies
         within it; NaN where there is none.
@@ -65,6 +67,7 @@ class Finding:
     low: float
     high: float
     pairs: int
+    most_seeds: int
     p_adjusted: float
     p_exceeds: float
     p_within: float
@@ -256,22 +259,29 @@ def _inconclusive(finding: Finding) -> str:
         )
         head = f"No verdict, because of failed predictions ({rates}): {found}"
     elif result.test == "none":
-        return f"Inconclusive: {found}, and a single case allows no test"
+        few = "a single case allows" if result.n_cases == 1 else "so few clusters of cases allow"
+        return f"{_open(finding)}: {found}, and {few} no test"
     elif result.se == 0 and result.estimate == 0:
         return (
-            f"Inconclusive: {finding.a} and {finding.b} scored the same on every case, "
+            f"{_open(finding)}: {finding.a} and {finding.b} scored the same on every case, "
             "so there is nothing to test"
         )
     else:
-        head = f"Inconclusive: {found}"
+        head = f"{_open(finding)}: {found}"
         if result.contradicted and finding.p_adjusted < finding.alpha:
             head += f", while the ranks of the cases point the other way ({_p(finding.p_adjusted)})"
     if not math.isfinite(finding.gap):
         return head
+    # The gap is that of a pair by itself; the correction for many asks for more.
+    who = "this design" if finding.pairs == 1 else "one comparison of this design"
     return (
-        f"{head}; this design could detect about {format_score(finding.gap, finding.endpoint)} at "
+        f"{head}; {who} could detect about {format_score(finding.gap, finding.endpoint)} at "
         f"{100 * finding.power:.0f} % power"
     )
+
+
+def _open(finding: Finding) -> str:
+    return "Inconclusive" if finding.settles else "No verdict"
 
 
 def _interval(finding: Finding) -> str:
@@ -283,7 +293,8 @@ def _interval(finding: Finding) -> str:
 def _scope(finding: Finding, verdict: Verdict) -> str:
     result = finding.result
     folds = f"{result.n_folds} fold{'s' * (result.n_folds != 1)}"
-    seeds = f"{result.n_seeds} seed{'s' * (result.n_seeds != 1)}"
+    most = finding.most_seeds
+    seeds = f"{result.n_seeds} to " * (result.n_seeds < most) + f"{most} seed{'s' * (most != 1)}"
     resampled = (
         f"Nadeau-Bengio {_p(finding.p_nadeau_bengio)}"
         if math.isfinite(finding.p_nadeau_bengio)

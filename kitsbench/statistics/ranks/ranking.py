@@ -20,6 +20,9 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MOST_LETTERED = len(_LETTERS)
 """Architectures above which there are no letters: nobody reads them, and rank intervals say it."""
 REPLICATES = 1000
+CASES_AND_RUNS, FOLDS = "cases and training runs", "folds"
+"""What a bootstrap of a ranking draws again."""
+_CASES_TO_DRAW = 5  # in a fold: the fewer, the less of their variance do draws from them show
 
 
 def rank(means: ArrayLike, higher_is_better: bool = True) -> NDArray[np.int64]:
@@ -231,15 +234,35 @@ def rank_stability(
         certain these trained models are, not the architectures.
     """
     methods = [blocks.values[name] for name in blocks.architectures]
-    if all(run_component(method).df >= FEWEST_RUN_DF for method in methods):
+    what = redrawn(blocks)
+    if what == CASES_AND_RUNS:
         drawn = draw(methods, replicates, random_seed, blocks.cluster_numbers(blocks.folds))
         means = bootstrap_means(methods, drawn)
-    elif len(blocks.folds) >= FOLDS_FOR_A_FOLD_TEST:
+    elif what == FOLDS:
         means = means_of_drawn_folds(methods, replicates, random_seed)
     else:
         return None
     original = rank(list(blocks.means.values()), blocks.endpoint.higher_is_better)
     return stability_of(rank(means, blocks.endpoint.higher_is_better), original, means)
+
+
+def redrawn(blocks: ScoreBlocks) -> str | None:
+    """Tell what a bootstrap of the ranking draws again; None where it can draw nothing.
+
+    Parameters
+    ----------
+    blocks : ScoreBlocks
+        Scores of one endpoint.
+    """
+    methods = [blocks.values[name] for name in blocks.architectures]
+    runs = all(run_component(method).df >= FEWEST_RUN_DF for method in methods)
+    enough_folds = len(blocks.folds) >= FOLDS_FOR_A_FOLD_TEST
+    # Of a fold with a single case nothing can be drawn but that case.
+    if enough_folds and blocks.n_cases < _CASES_TO_DRAW * len(blocks.folds):
+        return FOLDS
+    if runs and blocks.n_cases > len(blocks.folds):
+        return CASES_AND_RUNS
+    return FOLDS if enough_folds else None
 
 
 def stability_of(

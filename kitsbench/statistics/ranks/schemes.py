@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from kitsbench.statistics.ranks.ranking import Stability, kendall_tau, rank
+from kitsbench.statistics.ranks.ranking import Stability, kendall_tau, rank, redrawn
 from kitsbench.statistics.table.blocks import Array, ScoreBlocks, score_blocks
 from kitsbench.statistics.table.endpoints import Endpoint
 from kitsbench.statistics.table.policy import defined_rows
@@ -187,17 +187,13 @@ def stability_row(blocks: ScoreBlocks, stability: Stability) -> dict[str, Any]:
     return {
         "replicates": len(stability.ranks),
         "scope": "L1",
-        "drawn": "cases and training runs" if _several_runs(blocks) else "folds",
+        "drawn": redrawn(blocks),
         "mean_kendall_tau": float(tau.mean()) if tau.size else None,
         "rank_counts": {
             name: [int(count) for count in stability.counts[index]]
             for index, name in enumerate(blocks.architectures)
         },
     }
-
-
-def _several_runs(blocks: ScoreBlocks) -> bool:
-    return all(block.shape[1] > 1 for method in blocks.values.values() for block in method)
 
 
 def _folds_left_out(blocks: ScoreBlocks, original: NDArray[np.int64]) -> list[dict[str, Any]]:

@@ -381,8 +381,8 @@ def _common_folds(rows: pd.DataFrame, names: Sequence[str]) -> tuple[tuple[int, 
         return folds, []
     lacking = [n for n in names if by_name[n] != every]
     return folds, [
-        f"{', '.join(lacking)} lack{'s' * (len(lacking) == 1)} folds: the ranking is on the folds "
-        f"{', '.join(map(str, folds))} that all share, of "
+        f"{', '.join(lacking)} lack{'s' * (len(lacking) == 1)} folds: the ranking is on the "
+        f"fold{'s' * (len(folds) != 1)} {', '.join(map(str, folds))} that all share, of "
         f"{', '.join(str(int(fold)) for fold in sorted(every))}; each pair is compared on all that "
         "it shares."
     ]

@@ -146,14 +146,17 @@ class ResampledTest:
     variance: float
     correction: float
     t: float
-    df: int
+    df: float
     p_value: float
     ci_low: float
     ci_high: float
 
 
 def nadeau_bengio(
-    differences: ArrayLike, test_over_train: float, alpha: float = 0.05
+    differences: ArrayLike,
+    test_over_train: float,
+    alpha: float = 0.05,
+    weights: ArrayLike | None = None,
 ) -> ResampledTest:
     """Corrected resampled t-test of Nadeau and Bengio (2003).
 
@@ -168,6 +171,10 @@ def nadeau_bengio(
         Test cases over training cases of one fold; 1 / (folds - 1) for cross-validation.
     alpha : float
         1 minus the level of the interval.
+    weights : array of float, shape (J,), optional
+        Share of the cases of each fold, so that the mean is that over cases where folds differ in
+        size; ``1/J`` is then the sum of their squares, and the degrees of freedom are those of
+        :func:`mean_of_folds`.
 
     Raises
     ------
@@ -180,14 +187,19 @@ def nadeau_bengio(
             f"The corrected resampled t-test got {d.size} differences and the ratio "
             f"{test_over_train}; it needs two folds or more and a positive ratio."
         )
-    correction = 1 / d.size + test_over_train
-    variance = float(d.var(ddof=1))
+    share = np.full(d.size, 1 / d.size) if weights is None else np.asarray(weights, dtype=float)
+    mean, variance, df = float(d.mean()), float(d.var(ddof=1)), float(d.size - 1)
+    taken = float(share @ share)
+    if np.ptp(share) > NOISE:
+        estimate, of_mean, df = mean_of_folds(d, share)
+        mean, variance = float(estimate), float(of_mean) / taken
+    correction = taken + test_over_train
     result = t_result(
         "Nadeau-Bengio",
         "L2",
-        float(d.mean()),
+        mean,
         float(np.sqrt(correction * variance)),
-        d.size - 1,
+        max(df, 1.0),
         alpha,
         n_cases=0,
         n_folds=d.size,
@@ -198,7 +210,7 @@ def nadeau_bengio(
         variance,
         correction,
         result.t,
-        d.size - 1,
+        result.df,
         result.p_value,
         result.ci_low,
         result.ci_high,
@@ -215,7 +227,11 @@ class Posterior:
 
 
 def bayesian_test(
-    differences: ArrayLike, test_over_train: float, margin: float, higher_is_better: bool = True
+    differences: ArrayLike,
+    test_over_train: float,
+    margin: float,
+    higher_is_better: bool = True,
+    weights: ArrayLike | None = None,
 ) -> Posterior:
     """Bayesian correlated t-test with a region of practical equivalence (Benavoli et al. 2017).
 
@@ -232,13 +248,15 @@ def bayesian_test(
         Half-width of the region; 0 leaves none.
     higher_is_better : bool
         Direction.
+    weights : array of float, shape (J,), optional
+        As for :func:`nadeau_bengio`.
 
     Raises
     ------
     UsageError
         As :func:`nadeau_bengio`.
     """
-    found = nadeau_bengio(differences, test_over_train)
+    found = nadeau_bengio(differences, test_over_train, weights=weights)
     scale = float(np.sqrt(found.correction * found.variance))
     if scale < NOISE:
         low, high = float(found.mean < -margin), float(found.mean > margin)

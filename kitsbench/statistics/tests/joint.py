@@ -3,13 +3,15 @@
 The variance of a difference of means is that between cases, plus that between training runs, minus
 what both contain (:mod:`kitsbench.statistics.tests.twoway`). What decides whether a test of it
 holds is the number of training runs, which is small: two seeds in five folds leave five degrees of
-freedom to an architecture, and a family of ten pairs is judged far out in the tail. Three rules
+freedom to an architecture, and a family of ten pairs is judged far out in the tail. Four rules
 keep the error where it is promised.
 
 * Where the runs of all architectures scatter alike, as far as an F-test can tell, they are pooled,
   as one model of all architectures does.
 * Where they do not, each counts with its own. The degrees of freedom then move from those of equal
   variances to those of the noisier one alone, less an allowance, the more their variances differ.
+* An architecture that has fewer runs than others is not taken to scatter much less than they do: a
+  few runs that lie close together are chance more often than calm.
 * The share of the runs in the variance decides how many degrees of freedom a difference has. By
   chance it looks small exactly where the standard error is too small; so it is never taken to be
   less than what the architectures show on average.
@@ -41,6 +43,7 @@ FEWEST_CLUSTER_DF = 4.0
 
 _POOL_FROM = 15.0  # degrees of freedom of the others: fewer could not contradict an outlier
 _POOL_P = 0.4  # the F-test must be far from finding a difference, not just fail to find one
+_POOL_FEWEST = 0.5  # of the most: many quiet runs would hide a noisy architecture that has few
 _ALLOWANCE = 2.5  # degrees of freedom; runs are skewed, and five of them tell little of a tail
 _LEAST_DF = 0.3
 
@@ -91,7 +94,9 @@ def joint_test(
     alike = _scatter_alike(moments)[..., None]
     total = run.df.sum(axis=-1, keepdims=True)
     pooled = (run.df * run.square).sum(axis=-1, keepdims=True) / np.maximum(total, 1)
-    square = np.where(alike, pooled, run.square)
+    fewer = 1 - run.df / np.maximum(run.df.max(axis=-1, keepdims=True), 1)
+    least = fewer * run.square.mean(axis=-1, keepdims=True)
+    square = np.where(alike, pooled, np.maximum(run.square, least))
     a, b = square[..., first], square[..., second]
     w_a, w_b = run.weight[..., first], run.weight[..., second]
     d_a, d_b = run.df[..., first], run.df[..., second]
@@ -184,6 +189,7 @@ def _scatter_alike(moments: Moments) -> NDArray[np.bool_]:
     ratio = np.where((square == 0) & (rest == 0), 1.0, ratio)
     p = special.fdtrc(np.maximum(df, 1), np.maximum(others, 1), ratio)
     enough = (others.min(axis=-1) >= _POOL_FROM) & (df.min(axis=-1) > 0)
+    enough &= df.min(axis=-1) >= _POOL_FEWEST * df.max(axis=-1)
     return np.asarray(enough & (p.min(axis=-1) * df.shape[-1] > _POOL_P))
 
 

@@ -69,7 +69,7 @@ class Rule:
         # NaN lies between nothing, so it is refused as well.
         if not isinstance(self.alpha, Real) or not 0 < self.alpha < 1:
             raise UsageError(
-                f"alpha is {self.alpha}; it must lie between 0 and 1, for example 0.05."
+                f"alpha is {self.alpha!r}; it must lie between 0 and 1, for example 0.05."
             )
         object.__setattr__(self, "alpha", float(self.alpha))  # JSON knows no numbers of numpy
         if self.correction not in FAMILY_CORRECTIONS:

@@ -171,6 +171,7 @@ def two_way_test(
     b: Sequence[Array] | None = None,
     alpha: float = 0.05,
     conservative: bool = False,
+    case: Component | None = None,
 ) -> TestResult:
     """Two-way case x run random-effects t-test of a pair, or the interval of one architecture.
 
@@ -184,6 +185,8 @@ def two_way_test(
         1 minus the level of the confidence interval.
     conservative : bool
         Do not subtract the residual that the case and the run component both contain.
+    case : Component, optional
+        Of clusters of cases, where cases depend on each other; by default that of the cases.
 
     Returns
     -------
@@ -197,7 +200,7 @@ def two_way_test(
     methods, cases = methods_of(a, b), case_means(a, b)
     # Cases are paired, so what makes a case hard for both cancels in the difference. Seeds are not:
     # the runs of two methods share nothing, and their variances add.
-    case = case_component(cases)
+    case = case_component(cases) if case is None else case
     v_run, df_run = joined([run_component(method) for method in methods])
     v_residual, df_residual = joined([residual_component(method) for method in methods])
     v_case = case.variance

@@ -60,3 +60,13 @@ def test_a_few_hospitals_allow_no_verdict():
     found = compare(table.assign(hospital=number % 3), cluster="hospital")
     assert (found.pairs[0]["better"], found.scope) == (None, "L0")
     assert "clusters are too few" in found.advice
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_interval_of_a_mean_takes_clusters_whole(seeds):
+    table = twins(seeds=seeds).assign(fold=0)
+    alone = compare(table.drop(columns="patient")).ranking[0]
+    together = compare(table).ranking[0]
+    assert together["mean"] == pytest.approx(alone["mean"])
+    wider = (together["ci_high"] - together["ci_low"]) / (alone["ci_high"] - alone["ci_low"])
+    assert wider == pytest.approx(2**0.5, rel=0.1)

@@ -136,7 +136,7 @@ def test_one_case():
 
 @pytest.mark.parametrize(("alpha", "gap"), [(0.05, True), (1e-8, True), (1e-17, False)])
 def test_two_cases_at_any_level(alpha, gap):
-    found = plain(compare(dice_table(2, 1, 2, 1), rule=Rule(alpha=alpha)))
+    found = plain(compare(dice_table(2, 1, 2, 3), rule=Rule(alpha=alpha)))
     assert found["pairs"][0]["verdict"] == "inconclusive"
     assert (found["smallest_detectable_gap"] is not None) == gap
 

@@ -56,6 +56,24 @@ def test_a_copy_that_was_written_with_fewer_digits_is_one():
         check(data)
 
 
+def test_a_fold_that_was_entered_again_under_other_names_is_refused():
+    data = dice_table(2, 5, 12, 2)
+    again = data[data["fold"] == 1].assign(fold=9)
+    again["case"] = "scan_" + again["case"].str[::-1]
+    again["seed"] += 7
+    with pytest.raises(DataError) as told:
+        check(pd.concat([data, again.sample(frac=1, random_state=0)]))
+    first, second = str(told.value).splitlines()
+    assert first.startswith(
+        "Fold 1, seed 0 and fold 9, seed 7 of arch0 have the same tumor:dice on all their cases:"
+    )
+    assert second == "Leave out fold 9, or score the cases that it tests."
+
+
+def test_folds_of_networks_that_find_nothing_are_no_copies():
+    assert check(dice_table(2, 5, 12, 2).assign(value=0.0)) == []
+
+
 def test_a_run_that_was_copied_in_one_fold():
     data = copied(dice_table(2, 5, 6, 2), ("arch0", 0), ("arch0", 1), folds=[3])
     with pytest.raises(DataError, match="on every case of fold 3: one run"):

@@ -80,6 +80,24 @@ def test_runs_that_scatter_alike_are_pooled():
     assert found.df[first == 0].max() < found.df[first != 0].min()
 
 
+def test_few_runs_that_lie_close_together_are_not_believed():
+    # Four architectures of ten runs, one of them noisy, and one of three runs that agree by chance.
+    rng = np.random.default_rng(6)
+    y = [
+        (rng.normal(0.7, 0.01, (60, 10)) + rng.normal(0, sd, 10),) for sd in (0.03, 0.03, 0.03, 0.2)
+    ]
+    quiet = rng.normal(0.7, 0.01, (60, 3))
+    moments = moments_of([(quiet - quiet.mean(axis=0) + 0.7,), *y])
+    pairs = np.zeros(4, dtype=int), np.arange(1, 5)
+    found = joint_test(moments, *pairs)
+    usual = moments.run.square.mean() * moments.run.weight[0]
+    assert (found.v_run - moments.run.variance[1:] > 0.7 * usual).all()
+    # With as many runs as the others it is believed.
+    ten = rng.normal(0.7, 0.01, (60, 10))
+    moments = moments_of([(ten - ten.mean(axis=0) + 0.7,), *y])
+    np.testing.assert_allclose(joint_test(moments, *pairs).v_run, moments.run.variance[1:])
+
+
 @pytest.mark.parametrize("sizes", [[5, 5, 5, 5], [400, 5, 5, 5, 5, 5, 5, 5, 5, 5]])
 def test_folds_are_weighed_by_their_cases(sizes):
     rng = np.random.default_rng(2)
