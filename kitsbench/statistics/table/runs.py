@@ -138,7 +138,8 @@ def _check_folds_again(table: pd.DataFrame, endpoint: Endpoint) -> None:
     rows = rows.sort_values("value")
     first: dict[tuple[str, bytes], tuple[int, int]] = {}
     runs = rows.groupby(["architecture", "fold", "seed"])["value"]
-    for (name, fold, seed), mine in runs:
+    for key, mine in runs:
+        name, fold, seed = cast("tuple[str, int, int]", key)
         values = mine.to_numpy(dtype=float)
         found = int(fold), int(seed)
         at, run = first.setdefault((str(name), values.tobytes()), found)
