@@ -63,7 +63,7 @@ def command(
     Scores of equal and of unequal architectures are simulated, in designs of many sizes; the
     project's own tests and the usual naive ones are run on them. The exit code is 1 if a rate
     misses its acceptance band by more than chance, which includes a naive test that does not come
-    out inflated: then the simulation would be wrong. The whole benchmark takes about ten minutes
+    out inflated: then the simulation would be wrong. The whole benchmark takes about half an hour
     on one core, --quick less than one.
     """
     from kitsbench.cli.progress import counting
