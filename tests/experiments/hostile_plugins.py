@@ -170,7 +170,13 @@ HOSTILE: dict[str, Hostile] = {
     "loss_kills_group": Hostile("killed", "SIGKILL", loss="os.killpg(0, signal.SIGKILL)"),
     "loss_chdir": Hostile(PLUGIN, "working directory to /", loss="os.chdir('/')"),
     "loss_environ": Hostile(None, loss="os.environ.clear()"),
-    "loss_lease": Hostile("disk error", "lease.json was removed", loss="rename_lease('gone')"),
+    # In what reads the result too, since training may be over before the loss is noticed.
+    "loss_lease": Hostile(
+        "disk error",
+        "lease.json was removed",
+        loss="rename_lease('gone')",
+        hooks=decode("rename_lease('gone')\nreturn right"),
+    ),
     "loss_thread": Hostile(None, loss="threading.Thread(target=time.sleep, args=(3600,)).start()"),
     "loss_daemon": Hostile(None, loss=DAEMON),
     "loss_forks": Hostile(None, loss="os.fork()"),
