@@ -16,6 +16,7 @@ from stored_files import replan
 from kitsbench.errors import UsageError
 from kitsbench.evaluation import get_protocol, score_case, score_failed_case
 from kitsbench.experiments.results import load_results
+from kitsbench.experiments.tables import SCORES, write_table
 from kitsbench.metrics import METRICS, declare, find
 from kitsbench.statistics import Endpoint, validate_scores
 from kitsbench.statistics.table.endpoints import cut
@@ -190,7 +191,7 @@ def by_a_failed_trial(folder):
     only = {"protocol": "labels", "protocols": ("labels",), "endpoint": "tumor:dice"}
     replan(workdir, **only)
     (file,) = workdir.glob("trials/*/scores.parquet")
-    other().to_parquet(file)
+    write_table(file, other(), SCORES)
     scores = load_results(workdir).scores
     rows = scores[scores["architecture"] == "b"]
     assert set(rows["status"]) == {"failed"}

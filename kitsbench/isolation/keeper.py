@@ -76,7 +76,10 @@ def keep(body: Body, arguments: tuple[Any, ...], pipes: list[Connection]) -> Non
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda got, _: send_signal(worker, got))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    word.send_bytes(to_json(pid=worker, folder=folder))
+    try:
+        word.send_bytes(to_json(pid=worker, folder=folder))
+    except OSError:  # whoever asked for it is gone
+        send_signal(worker, KILL)
     code = _wait_for(worker)
     _end_children()
     if not sys.platform.startswith("linux"):

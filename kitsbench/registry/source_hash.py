@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -201,16 +202,19 @@ def _read(spec: ModuleSpec) -> SourceFile | None:
     return SourceFile(key, spec.name, spec.origin, content)
 
 
+_parsing = threading.Lock()
+
+
 def _parse(content: bytes) -> ast.Module | None:
     """Syntax tree of a file, None for one that is no Python source."""
-    with warnings.catch_warnings():
+    with _parsing, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of escapes in foreign strings
         try:
             return ast.parse(content)
         except SystemError:
             # CPython 3.11 may lose count of its own recursion ("AST constructor recursion depth
-            # mismatch") when memory was collected while it built another tree; it is right again
-            # in the next call.
+            # mismatch") when memory was collected, or another thread built a tree, meanwhile; it
+            # is right again in the next call.
             return ast.parse(content)
         except (SyntaxError, ValueError):  # a compiled file, or one the plugin does not need
             return None

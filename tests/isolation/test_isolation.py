@@ -164,6 +164,8 @@ def sleep_for_ever(outbox, file):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGSTOP])
 @pytest.mark.parametrize("victim", ["keeper", "worker"])
 def test_a_worker_ends_however_it_or_its_keeper_is_ended(tmp_path, victim, number):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("whoever started these tests has them ignore the signal, as nohup does")
     file = tmp_path / "pid"
     kept = start_kept(sleep_for_ever, str(file))
     while not (file.exists() and file.read_text()):

@@ -104,7 +104,7 @@ def test_the_block_beside_the_bottom_is_res2net(scale):
         levels, pooled = network.encode(image)
         first = F.relu(layer(block.first, pooled[-1]))
         groups = first.chunk(scale, 1)
-        assert groups[0].shape[1] == 32 // scale
+        assert groups[0].shape[1] == 64 // scale
         results = []
         for index in range(scale - 1):
             before = groups[index] + results[-1] if results else groups[index]
@@ -125,7 +125,7 @@ def test_a_concatenated_block_is_brought_back_to_the_channels_of_the_bottom():
 
 
 @pytest.mark.parametrize(
-    ("depth", "taps"), [(4, {"pool2": 16, "pool3": 32}), (3, {"pool1": 8, "pool2": 16})]
+    ("depth", "taps"), [(4, {"pool2": 32, "pool3": 64}), (3, {"pool1": 16, "pool2": 32})]
 )
 def test_auxiliary_heads_follow_the_last_two_pools(depth, taps):
     module = module_of(v1, (32, 32, 32), deep_supervision="on", depth=depth)

@@ -108,7 +108,7 @@ def test_the_plain_network_is_monais():
         planned.kernels,
         [1, *planned.strides],
         planned.strides,
-        [8, 16, 32, 64],
+        [16, 32, 64, 128],
         norm_name=norm,
     )
     # MONAI lists the decoder level by level, the package kind by kind.

@@ -93,7 +93,7 @@ def test_a_shallow_encoder_keeps_only_what_it_uses(encoder):
         ("unet", (12, 32, 40), (12, 32, 40), 2),
         ("unet", (1, 1, 1), (8, 8, 8), 2),
         ("fpn", (32, 40, 64), (32, 48, 64), 4),
-        ("fpn", (16, 16, 16), (32, 32, 32), 4),
+        ("fpn", (16, 16, 16), (16, 16, 32), 4),
     ],
 )
 def test_the_depth_follows_the_patch(decoder, patch, inputs, depth):

@@ -98,7 +98,7 @@ def profiled(tmp_path_factory, phantom):
 
 def test_profile_measures_what_it_promises(profiled):
     row = next(row for row in profiled.json if row["architecture"] == "residual_unet")
-    assert row["parameters"] == 301686
+    assert row["parameters"] == 2705294
     assert row["patch"] == [32, 32, 32]
     assert row["flops_step"] > 2 * row["flops_forward"] > 0
     assert 0 < row["train_step_ms_low"] <= row["train_step_ms"] <= row["train_step_ms_high"]

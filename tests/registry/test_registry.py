@@ -493,7 +493,7 @@ def test_a_setting_given_twice_is_refused():
         ("scau_unet", {"attention": "off"}, "scau_unet:attention=off"),
         ("scau_unet", {"width": "0.50", "attention": "off"}, "scau_unet:attention=off,width=0.5"),
         ("scau_unet", {"width": "1", "attention": "on"}, "scau_unet"),
-        ("unet3d", {"size": "tiny", "width": "0.125"}, "unet3d:size=tiny"),
+        ("unet3d", {"size": "tiny", "width": "0.25"}, "unet3d:size=tiny"),
         ("unet3d", {"size": "tiny", "width": "1"}, "unet3d:size=tiny,width=1"),
     ],
 )

@@ -109,6 +109,7 @@ def test_files_that_the_page_names_are_there(report, page):
 
 def test_sections_come_in_the_order_of_reading(page):
     assert page.headings[1:] == [
+        "For a stronger statement",
         "Ranking",
         "Scores by region and label",
         "Differences between pairs",

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from kitsbench.errors import DataError
 from kitsbench.experiments.results import load_results
+from kitsbench.experiments.tables import SCORES, write_table
 from kitsbench.reporting.kept_report import KeptReport, report_of
 from kitsbench.reporting.terminal import terminal_table
 
@@ -66,7 +67,7 @@ def test_other_scores_make_another_report(reported):
     file = next((workdir / "trials").glob("*/scores.parquet"))
     table = pd.read_parquet(file)
     table["value"] = table["value"].where(table["metric"] != "dice", table["value"] * 0.5)
-    table.to_parquet(file, index=False)
+    write_table(file, table, SCORES)
     _, text, now = _again(workdir)
     assert text != before
     assert now != shown

@@ -37,7 +37,8 @@ def test_each_stage_is_charged_the_flops_of_its_own_steps(make_job):
     architecture = architectures.Staged()
     job = make_job(architecture, budget=Budget(10, "steps"))
     ledger = train(job).ledger
-    real = [flops_of_a_real_step(architecture, job.spec, s, 2) for s in job.spec.stages]
+    batch = job.recipe.batch
+    real = [flops_of_a_real_step(architecture, job.spec, s, batch) for s in job.spec.stages]
     assert [row.flops_per_step for row in ledger.stages] == real
     assert real[0] != real[1]
     assert ledger.flops == sum(row.flops for row in ledger.stages)

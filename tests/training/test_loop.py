@@ -40,9 +40,9 @@ def same(a, b) -> bool:
 def test_a_budget_in_steps_is_spent_exactly(make_job):
     outcome = train(make_job(budget=Budget(7, "steps")))
     assert outcome.ledger.steps == 7
-    assert outcome.ledger.patches == 14
+    assert outcome.ledger.patches == 7 * 4
     assert outcome.ledger.overshoot_steps == 0
-    assert outcome.ledger.voxels == 7 * 2 * 16**3
+    assert outcome.ledger.voxels == 7 * 4 * 16**3
     assert outcome.ledger.flops > 0
 
 

@@ -68,16 +68,16 @@ def test_costs_of_two_architectures_with_equal_specs_are_their_own(tmp_path):
     request = Request(Path("none"), ("smp_unet", "smp_linknet"), size="tiny")
     rows = [describe_entrant(e, tmp_path) for e in choose(request)]
     # Known for three classes; the fourth adds its weights and its bias in the head.
-    expected = [231_965 + 8 + 1, 123_501 + 16 + 1]
+    expected = [2_270_075 + 8 + 1, 2_131_155 + 16 + 1]
     assert [row.parameters for row in rows] == expected
 
 
 def test_a_setting_that_differs_from_the_sizes_preset_is_another_architecture():
     """At size tiny the paper's own width is a setting like any other."""
-    asked = ("unet3d", "unet3d:width=1", "unet3d:width=0.125", "unet3d:size=tiny")
+    asked = ("unet3d", "unet3d:width=1", "unet3d:width=0.25", "unet3d:size=tiny")
     entrants = choose(Request(Path("none"), asked, size="tiny"))
     assert [entrant.name for entrant in entrants] == ["unet3d", "unet3d:width=1"]
-    assert [dict(entrant.spec.config)["width"] for entrant in entrants] == [0.125, 1]
+    assert [dict(entrant.spec.config)["width"] for entrant in entrants] == [0.25, 1]
 
 
 def test_two_files_of_one_name_are_refused(plugin, tmp_path):

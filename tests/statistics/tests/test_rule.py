@@ -20,7 +20,7 @@ from kitsbench.statistics import Rule, compare
         ({"alpha": 0.0}, "alpha is 0.0; it must lie between 0 and 1"),
         ({"alpha": 1}, "alpha is 1; it must lie between 0 and 1"),
         ({"alpha": float("nan")}, "alpha is nan; it must lie between 0 and 1"),
-        ({"alpha": "5 %"}, "alpha is 5 %; it must lie between 0 and 1"),
+        ({"alpha": "5 %"}, "alpha is '5 %'; it must lie between 0 and 1"),
         ({"test": "anova"}, "There is no test 'anova'; choose auto, wilcoxon, permutation."),
         (
             {"correction": "fdr_bh"},
