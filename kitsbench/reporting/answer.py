@@ -25,7 +25,7 @@ def details(analysis: Analysis) -> list[str]:
     found = []
     if analysis.comparison:
         found += [_certainty(analysis), _gap(analysis)]
-    found += [versions(analysis), _data(analysis), _undefined(analysis)]
+    found += [versions(analysis), _data(analysis), undefined(analysis)]
     found.append(analysis.results.experiment.dataset.set_aside() or "")
     return [sentence for sentence in found if sentence]
 
@@ -279,7 +279,8 @@ def _data(analysis: Analysis) -> str:
     return ""
 
 
-def _undefined(analysis: Analysis) -> str:
+def undefined(analysis: Analysis) -> str:
+    """Say of which cases no distance can be had; empty where there is none."""
     scores = analysis.results.scores
     cases = sorted(set(scores.loc[scores["status"] == UNDEFINED, "case"]))
     if not cases:

@@ -14,6 +14,7 @@ from rich.text import Text
 from kitsbench.experiments.results import Results
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis, analyse
+from kitsbench.reporting.answer import undefined
 from kitsbench.reporting.first_screen import first_screen
 from kitsbench.reporting.scores import interval_of_mean
 from kitsbench.reporting.standing import Place, Standing
@@ -54,7 +55,8 @@ def terminal_table(
     parts: list[Any] = [shown(first.headline, "bold"), shown("")]
     if first.standing is not None:
         parts += [*_rows(analysis, first.standing), shown("")]
-    parts += [shown(remark) for remark in first.remarks]
+    remarks = [*first.remarks, undefined(analysis)]
+    parts += [shown(remark) for remark in remarks if remark]
     if first.steps:
         parts += [shown(""), shown("For a stronger statement:")]
     for step in first.steps:

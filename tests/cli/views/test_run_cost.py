@@ -45,9 +45,14 @@ def terminal(monkeypatch):
         pytest.skip("this system has no pseudo-terminals")
     user, program = os.openpty()
     keys, screen = os.fdopen(os.dup(program), "r"), os.fdopen(program, "w", buffering=1)
-    monkeypatch.setattr(sys, "stdin", keys)
-    monkeypatch.setattr(sys, "stderr", screen)
-    yield lambda text: os.write(user, text.encode())
+
+    def sit_down(text):
+        # In the test itself: before it runs, pytest puts streams of its own in place.
+        monkeypatch.setattr(sys, "stdin", keys)
+        monkeypatch.setattr(sys, "stderr", screen)
+        os.write(user, text.encode())
+
+    yield sit_down
     monkeypatch.undo()
     keys.close()
     screen.close()
