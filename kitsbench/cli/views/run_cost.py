@@ -34,7 +34,12 @@ def cost_of(forecast: Forecast) -> list[str]:
             each = "" if forecast.jobs == 1 else f", {forecast.jobs} at a time"
             text += f", about {about(3600 * forecast.wall_hours)} here{each}"
         lines.append(f"{text}; scoring comes on top.")
-    if forecast.unknown:
+    if forecast.unknown and not forecast.seconds:
+        lines.append(
+            f"To do: {todo}. How long such a budget takes is known once some have finished, or after "
+            "`kitsbench profile` in this working directory."
+        )
+    elif forecast.unknown:
         lines.append(
             f"Not in any estimate: {listing(list(forecast.unknown))}. Nothing tells how long such "
             "a budget takes until a trial has finished, or `kitsbench profile` has measured it in "
