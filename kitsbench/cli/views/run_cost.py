@@ -36,8 +36,8 @@ def cost_of(forecast: Forecast) -> list[str]:
         lines.append(f"{text}; scoring comes on top.")
     if forecast.unknown and not forecast.seconds:
         lines.append(
-            f"To do: {todo}. How long such a budget takes is known once some have finished, or after "
-            "`kitsbench profile` in this working directory."
+            f"To do: {todo}. How long such a budget takes is known once some have finished, or "
+            "after `kitsbench profile` in this working directory."
         )
     elif forecast.unknown:
         lines.append(
