@@ -51,6 +51,8 @@ def keep(body: Body, arguments: tuple[Any, ...], pipes: list[Connection]) -> Non
     _name_process(KEEPER)  # before the session, by which orphans are told
     os.setsid()  # signals to the terminal's processes are for whoever started this
     adopt_orphans()
+    signal.signal(signal.SIGCONT, signal.SIG_DFL)  # the server's is not for its children
+    wake_when_orphaned()
     folder = _own_folder()
     keeper = os.getpid()
     worker = os.fork()
@@ -177,6 +179,14 @@ def _end_children() -> None:
 def adopt_orphans() -> None:
     """Become the parent of what the processes below leave behind when they end (Linux only)."""
     _prctl(SET_CHILD_SUBREAPER, 1)
+
+
+def wake_when_orphaned() -> None:
+    """Go on, if this process is suspended when its parent ends (Linux only).
+
+    It then sees that nobody needs it any more, and ends too; a suspended one would stay for ever.
+    """
+    _prctl(SET_PDEATHSIG, getattr(signal, "SIGCONT", 0))
 
 
 def end_orphans(server: int | None) -> None:

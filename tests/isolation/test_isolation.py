@@ -339,3 +339,49 @@ def test_a_message_is_cut_where_it_is_too_long(letter):
     assert LONGEST - 20 < len(told) <= LONGEST
     assert told.endswith(b" ...")
     assert shorten("short") == "short"
+
+
+LEFT_ALONE = """
+import os, signal, sys
+from kitsbench.isolation.kept import start_kept
+from multiprocessing.forkserver import _forkserver
+from isolation.test_isolation import sleep_for_ever
+
+kept = start_kept(sleep_for_ever, sys.argv[1])
+while not (os.path.exists(sys.argv[1]) and open(sys.argv[1]).read()):
+    pass
+worker = int(open(sys.argv[1]).read())
+victims = {"server": _forkserver._forkserver_pid, "keeper": kept.process.pid, "worker": worker}
+print(*victims.values(), flush=True)
+os.kill(victims[sys.argv[2]], signal.SIGSTOP)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@linux
+@pytest.mark.parametrize("victim", ["server", "keeper", "worker"])
+def test_what_was_suspended_ends_when_the_run_is_killed(tmp_path, victim):
+    """A suspended process sees nothing; the end of its parent must wake it."""
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_ALONE, tmp_path / "pid", victim],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), *sys.path])},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == -signal.SIGKILL
+    pids = [int(word) for word in done.stdout.split()]
+    assert len(pids) == 3
+    deadline = time.monotonic() + 20
+    while any(map(is_there, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_there, pids))
+
+
+def is_there(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

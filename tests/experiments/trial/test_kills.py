@@ -293,6 +293,7 @@ class Disturber(threading.Thread):
         super().__init__(daemon=True)
         self.rng, self.kills, self.root = random.Random(seed), kills, root or os.getpid()
         self.longest, self.sent, self.over = longest, [], threading.Event()
+        self.begun = root is None
         # The server of processes takes its time to start again; whole runs lose it in other tests.
         self.spared = {self.root, *self.tree()} if root is None else set()
 
@@ -310,7 +311,9 @@ class Disturber(threading.Thread):
             self.rng.uniform(0.05, self.longest)
         ):
             tree = {pid: kind for pid, kind in self.tree().items() if pid not in self.spared}
-            if not tree:
+            # Before a trial runs there is nothing to disturb but a run that begins.
+            self.begun |= "trial" in tree.values()
+            if not tree or not self.begun:
                 continue
             # The kind first, since there are more of some.
             kind = self.rng.choice(sorted(set(tree.values())))
