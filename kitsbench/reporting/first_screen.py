@@ -97,6 +97,6 @@ def rising(analysis: Analysis) -> str:
         return ""
     where = words.plural(watched(analysis), "watched scan")
     return (
-        f"Still rising when the budget ended ({where}): {words.listing(names, most=3)}; with more "
+        f"Still rising when the budget ended ({where}): {words.listing(names, most=4)}; with more "
         "training they may score higher, and the order may change."
     )

@@ -15,8 +15,9 @@ from kitsbench.cli.options import (
     json_option,
     protocol_option,
 )
-from kitsbench.cli.output import print_json, print_rich, say
+from kitsbench.cli.output import print_json, print_rich, say, tell
 from kitsbench.cli.values import PATH, Number, Whole
+from kitsbench.errors import UsageError
 from kitsbench.metrics import Metric
 from kitsbench.text.screen import Column, make_table
 
@@ -112,12 +113,13 @@ def command(
     """
     from kitsbench.statistics import plan
 
+    if figure is not None and figure.suffix.lower() != ".svg":
+        raise UsageError(f"The figure is drawn as SVG, so '{figure.name}' must end in .svg.")
     hours = _hours_of_a_run(run_hours, hours_of)
     components = _components(tau, case_sd, noise_sd, mean, pilot, endpoint, declared, protocol)
     result = plan(cases, folds, seeds, components, alpha, power, gap, architectures)
     result["device_hours"] = None if hours is None else hours * architectures * folds * seeds
     if figure is not None:
-        from kitsbench.cli.output import tell
         from kitsbench.reporting.power_plot import write_power
 
         write_power(result, figure)
@@ -131,8 +133,6 @@ def command(
 def _hours_of_a_run(hours: float | None, workdir: Path | None) -> float | None:
     """Device hours of one training run: as given, or as finished trials took; else None."""
     from statistics import mean
-
-    from kitsbench.errors import UsageError
 
     if hours is not None and workdir is not None:
         raise UsageError(
@@ -171,11 +171,18 @@ def _components(
     from dataclasses import replace
 
     from kitsbench.statistics import Components, pilot_components, read_scores
+    from kitsbench.statistics.table.clusters import clusters_of
 
     base, seed_sds = Components(), tau or (0.01, 0.02)
     if pilot is not None:
         scores = read_scores(pilot, declared=declared)
         base = pilot_components(scores, endpoint, protocol, declared=declared)
+        grouped = clusters_of(scores)
+        if grouped is not None:
+            tell(
+                f"The pilot has several cases of one {grouped.column}. A plan takes cases for "
+                "independent, so a comparison of such cases will detect larger gaps only."
+            )
         seed_sds = tau or (base.seed_sd,)
     if mean is not None:
         # Without a pilot: as scores that are normal on the scale of the logit.
@@ -212,6 +219,10 @@ def _show(result: dict[str, Any]) -> None:
     print_rich(make_table(columns, rows, title))
     say("tau: SD of a fold mean between training runs. * the design asked for.")
     first = result["scenarios"][0]
+    say(
+        f"Spread: architecture x case {first['case_sd']:.3g}, case x run {first['noise_sd']:.3g} "
+        "(standard deviations)."
+    )
     if first["mean"] is not None and first["seed_bend"] > 0:
         say(
             f"Mean score {first['mean']:.3g}; with a mean m the variance between runs is as "
@@ -241,4 +252,5 @@ def _needed(result: dict[str, Any], scenario: dict[str, Any]) -> str:
         left = scenario["unlimited_seeds"]
         why = "" if left is None else f": the cases alone leave {left:.3f}"
         return f"No number of seeds detects a gap of {gap:g} ({tau}){why}.{now}"
-    return f"A gap of {gap:g} needs {scenario['seeds_needed']} seeds ({tau}).{now}"
+    number = scenario["seeds_needed"]
+    return f"A gap of {gap:g} needs {number} seed{'s' * (number != 1)} ({tau}).{now}"

@@ -116,6 +116,10 @@ def _check_design(
             raise UsageError(f"The standard deviations are {found}; none may be negative.")
         if c.mean is not None and not 0 < c.mean < 1:
             raise UsageError(f"The mean score is {c.mean}; it must lie between 0 and 1.")
+        if c.mean is not None and gap is not None and c.mean + gap >= 1:
+            raise UsageError(
+                f"A gap of {gap:g} above a mean score of {c.mean:.3g} lies beyond 1, the best."
+            )
         if not all(np.isfinite(bend) and bend >= 0 for bend in (c.noise_bend, c.seed_bend)):
             raise UsageError(
                 f"The bends are {c.noise_bend} and {c.seed_bend}; none may be negative."

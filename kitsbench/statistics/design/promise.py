@@ -10,6 +10,7 @@ the others: how much, a pilot table tells.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -104,7 +105,9 @@ class Design:
             most *= 2
             if most > _MOST:
                 return float("nan")
-        return float(optimize.brentq(missing, 0.0, most, xtol=0.005) * self.se)
+        gap = float(optimize.brentq(missing, 0.0, most, xtol=0.005) * self.se)
+        room = math.inf if self.components.mean is None else 1 - self.components.mean
+        return gap if gap < room else float("nan")
 
     @cached_property
     def _alike(self) -> PairStatistics:

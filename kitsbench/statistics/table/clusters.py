@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -132,7 +132,12 @@ def clusters_of(
         for dataset, case, name in told[["dataset", "case", "cluster"]].itertuples(index=False)
     }
     found = Clusters(column, of, _notes(told, column))
-    return found if found.count < len(of) else None
+    if found.count == len(of):
+        return None
+    together = (
+        f"Cases of one {column} are taken together: {len(of)} cases in {found.count} clusters."
+    )
+    return replace(found, notes=[together, *found.notes])
 
 
 def _check_one_each(rows: pd.DataFrame, told: pd.DataFrame, column: str, where: str) -> None:

@@ -82,6 +82,8 @@ def test_hours_and_the_figure(tmp_path):
     assert "120 device hours (60 runs)" in done.out
     assert figure.read_text().startswith("<")
     assert planned(210, 5, 3)["device_hours"] is None
+    other = plan(210, 5, 3, "--figure", tmp_path / "power.png")
+    assert (other.code, "'power.png' must end in .svg" in other.err) == (2, True)
     wrong = plan(210, 5, 3, "--run-hours", 0)
     assert (wrong.code, "give a positive number" in wrong.err) == (2, True)
 
@@ -116,6 +118,9 @@ def test_scores_near_1_scatter_less_where_one_is_ahead():
     )
     assert 0.8 * plain < bounded < 0.98 * plain
     assert "Mean score 0.83; with a mean m" in plan(*design, "--mean", 0.83).out
+    far = plan(*design, "--mean", 0.98, "--gap", 0.05)
+    assert (far.code, "lies beyond 1" in far.err) == (2, True)
+    assert planned(40, 5, 1, "--mean", 0.95)["smallest_detectable_gap"] is None
     wrong = plan(*design, "--mean", 83)
     assert (wrong.code, "mean score is 83.0; it must lie between 0 and 1" in wrong.err) == (2, True)
 
