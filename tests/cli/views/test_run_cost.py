@@ -33,7 +33,7 @@ def test_what_nobody_knows_is_said():
     (line,) = cost_of(_forecast(0, unknown=("unet3d", "msan_v1")))
     assert line.startswith("To do: 255 trials. How long such a budget takes is known once")
     known, unknown = cost_of(_forecast(3, unknown=("unet3d", "msan_v1")))
-    assert "about 3 hours of training" in known
+    assert "about 3 h of training" in known
     assert "Not in any estimate: unet3d and msan_v1" in unknown
     found = _forecast(3, unknown=("unet3d",)).to_dict()
     assert found["device_seconds"] is found["wall_seconds"] is None
