@@ -46,7 +46,9 @@ def headline(analysis: Analysis) -> str:
         name = analysis.scored[0]
         row = analysis.row(analysis.protocol, name, analysis.region, analysis.metric)
         number = f"{name} reaches a mean {endpoint} of {words.number(row.get('mean'))}"
-        return f"{number} {interval_of_mean(row)}. {analysis.obstacle}"
+        interval = interval_of_mean(row)
+        # One case has none.
+        return f"{number}{'' if interval == words.DASH else f' {interval}'}. {analysis.obstacle}"
     condition = f"After {words.spent(analysis.results.experiment.budget)} of training each"
     best = words.number(ranking[0]["mean"])
     if len(analysis.not_learned) == len(ranking):

@@ -104,7 +104,7 @@ def test_only_what_was_used_counts_and_nobody_with_a_tumour_gives_no_headline(ki
     assert done.code == 0, done.err
     assert "Dataset: some, 3 cases, split into 2 folds." in done.err
     assert "2 of 5 cases set aside: the mask holds label 3 (case_00000, case_00004)." in done.err
-    assert "No case of some has a tumor, so there will be no mean tumor:dice" in done.err
+    assert "No case of some has a tumor at the voxel size of training" in done.err
     assert done.json["dataset"]["n_cases"] == 3
     assert len(done.json["dataset"]["excluded"]) == 2
     report = (tmp_path / "work/report/report.md").read_text()

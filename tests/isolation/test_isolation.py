@@ -71,7 +71,7 @@ def write_half_a_message(outbox):
     time.sleep(600)
 
 
-def leave_a_daemon_and_a_thread(file):
+def leave_a_daemon(file):
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
@@ -79,6 +79,10 @@ def leave_a_daemon_and_a_thread(file):
             time.sleep(600)
         os._exit(0)
     os.wait()
+
+
+def leave_a_daemon_and_a_thread(file):
+    leave_a_daemon(file)
     while not (Path(file).exists() and Path(file).read_text()):
         time.sleep(0.01)
     threading.Thread(target=time.sleep, args=(600,)).start()
@@ -190,13 +194,7 @@ def test_a_worker_ends_however_it_or_its_keeper_is_ended(tmp_path, victim, numbe
 
 
 def leave_a_daemon_and_sleep(outbox, file):
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            Path(file).write_text(str(os.getpid()))
-            time.sleep(600)
-        os._exit(0)
-    os.wait()
+    leave_a_daemon(file)
     time.sleep(600)
 
 

@@ -92,7 +92,10 @@ def prepare_all(
 
 
 def nobody_has(resolved: Resolved, dataset: Dataset, stores: Stores) -> str | None:
-    """Say that no case has the endpoint's region, as far as that is so; None otherwise."""
+    """Say that no prepared case has the endpoint's region; None where one has.
+
+    At coarse voxels a small tumour vanishes, though the scan that is scored has it.
+    """
     first = next((store for grids in stores.values() for store in grids.values()), None)
     if first is None:
         return None
@@ -105,8 +108,9 @@ def nobody_has(resolved: Resolved, dataset: Dataset, stores: Stores) -> str | No
     if present & set(region.labels):
         return None
     return (
-        f"No case of {dataset.name} has a {endpoint.region}, so there will be no mean "
-        f"{endpoint.name} and no ranking by it; --endpoint names another."
+        f"No case of {dataset.name} has a {endpoint.region} at the voxel size of training, so none "
+        f"can be learned; if the scans have none either, there will be no mean {endpoint.name} and "
+        "no ranking by it. --endpoint names another."
     )
 
 
