@@ -213,6 +213,16 @@ def device_option(several: bool = False) -> Option:
     )
 
 
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="What networks are computed in; auto is bfloat16 on a GPU of compute capability 8 or "
+    "more, float16 on one of 7, else float32.",
+)
+
+
 def jobs_option(meaning: str = "Processes.", default: int | None = 1, most: int = 1024) -> Option:
     """Add ``--jobs``, and what that many of are done at the same time."""
     return click.option(

@@ -13,6 +13,7 @@ import torch
 from kitsbench.data.datasets.dataset import open_dataset
 from kitsbench.data.datasets.patients import patient, record_prediction, shows_patients
 from kitsbench.data.preparation.volumes import Loaded, load_case
+from kitsbench.devices.use import use_device
 from kitsbench.errors import DataError, KitsbenchError, UsageError
 from kitsbench.experiments.plan.entrants import task_of
 from kitsbench.experiments.records import (
@@ -233,6 +234,7 @@ def open_trials(
     UsageError
         The trials differ in more than fold and seed, or their plugin is a file that was not given.
     """
+    use_device(device)
     files = {path.stem: path for path in plugins}
     tasks = [_task(folder, files) for folder in folders]
     task = tasks[0]

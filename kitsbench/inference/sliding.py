@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch, cut_patch
 from kitsbench.data.preparation.store import PreparedCase
+from kitsbench.devices.precision import autocast
 from kitsbench.errors import KitsbenchError
 from kitsbench.inference.tiles import tile_corners, tile_weight
 from kitsbench.recipe import Inference
@@ -52,7 +53,7 @@ class Predictor:
         Resolved intensity rule of the training.
     rule : Inference
     device : torch.device
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "float16"}
     tiles : int
         Most tiles in one forward pass. For a single one PyTorch leaves out the fast convolutions
         of a CPU: two take a fifth of the time of one after the other.
@@ -162,9 +163,7 @@ class Predictor:
         finite = torch.ones((), dtype=torch.bool, device=self.device)
         for axes in flips:
             dims = [axis + 2 for axis in axes]
-            with torch.autocast(
-                self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-            ):
+            with autocast(self.device, self.precision):
                 outputs = self.network({name: x.flip(dims) for name, x in inputs.items()})
             for head in self.heads:
                 # Probabilities are averaged, not logits: a mean of logits would let one sure pass

@@ -19,6 +19,8 @@ import torch
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.source import training_source
 from kitsbench.data.preparation.store import PreparedStore
+from kitsbench.devices.precision import autocast
+from kitsbench.devices.use import use_device
 from kitsbench.errors import KitsbenchError
 from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe
@@ -42,6 +44,7 @@ class ProfileJob:
         Name in tables, and what the registry finds the plugin by.
     spec, recipe : Spec, Recipe
     device, precision : str
+        The precision is float32, bfloat16 or float16.
     threads : int
         CPU threads.
     stores : dict of str to Path
@@ -101,8 +104,8 @@ def profile(job: ProfileJob, timeout: float = 180.0) -> dict[str, Any]:
 
 def measure(job: ProfileJob) -> dict[str, Any]:
     """Measure in this process; see :func:`profile`."""
-    torch.set_num_threads(job.threads)
     device = torch.device(job.device)
+    use_device(device, job.threads)
     architecture = load(job.location).architecture
     cost = count_cost(architecture, job.spec)
     network = build_network(architecture, job.spec, 0, 0, device)
@@ -112,7 +115,7 @@ def measure(job: ProfileJob) -> dict[str, Any]:
 
     def step(inputs: dict[str, torch.Tensor], labels: dict[str, torch.Tensor]) -> None:
         targets = architecture.targets(labels, job.spec)
-        with torch.autocast(device.type, torch.bfloat16, job.precision == "bfloat16"):
+        with autocast(device, job.precision):
             outputs = network(inputs)
             loss, _ = architecture.loss(outputs, targets, Progress(stage), job.spec)
         optimiser.zero_grad(set_to_none=True)
@@ -130,10 +133,7 @@ def measure(job: ProfileJob) -> dict[str, Any]:
     single = {name: values[:1] for name, values in dummy[0].items()}
 
     def infer() -> None:
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, torch.bfloat16, job.precision == "bfloat16"),
-        ):
+        with torch.inference_mode(), autocast(device, job.precision):
             network(single)
 
     inference = _time(infer, device, job)

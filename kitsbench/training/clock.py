@@ -26,6 +26,7 @@ class DeviceClock:
 
     def __init__(self, device: torch.device, seconds: float = 0.0):
         self.cuda = device.type == "cuda"
+        self._device = device
         self._known = seconds
         self._pending: deque[tuple[Any, Any]] = deque()
         self._begin: Any = None
@@ -36,17 +37,14 @@ class DeviceClock:
         # Launching a kernel returns at once, so the host's time says nothing about the device's.
         # Events are queued like kernels and get their time when the device comes by.
         if self.cuda:
-            self._begin = torch.cuda.Event(enable_timing=True)
-            self._begin.record()
+            self._begin = self._event()
         else:
             self._begin = time.perf_counter()
 
     def stop(self) -> None:
         """Let the clock stand still."""
         if self.cuda:
-            end = torch.cuda.Event(enable_timing=True)
-            end.record()
-            self._pending.append((self._begin, end))
+            self._pending.append((self._begin, self._event()))
         else:
             self._last_step = time.perf_counter() - self._begin
             self._known += self._last_step
@@ -78,6 +76,14 @@ class DeviceClock:
     def last_step(self) -> float:
         """Seconds of the last step that is known."""
         return self._last_step
+
+    def _event(self) -> torch.cuda.Event:
+        """An event behind what the device was given to do so far."""
+        event = torch.cuda.Event(enable_timing=True)
+        # On this device's own stream: without one it would be that of the process's current device,
+        # which waits for nothing here, and the time between two events would be the host's.
+        event.record(torch.cuda.current_stream(self._device))
+        return event
 
     def _harvest(self) -> None:
         begin, end = self._pending.popleft()

@@ -29,11 +29,19 @@ class Reading:
         Learning rate of the step.
     values : mapping of str to Tensor or float
         Scalars on the device: ``loss``, its components, and the norm of the gradient.
+    scaled : bool
+        Whether the loss was scaled, so that the norm may be infinite where nothing is wrong.
     """
 
     def __init__(
-        self, batch: Batch, progress: float, lr: float, values: Mapping[str, Tensor | float]
+        self,
+        batch: Batch,
+        progress: float,
+        lr: float,
+        values: Mapping[str, Tensor | float],
+        scaled: bool = False,
     ):
+        self._free = GRADIENT if scaled else None
         self.step, self.cases, self.progress, self.lr = batch.step, batch.cases, progress, lr
         self.names = tuple(values)
         scalars = [torch.as_tensor(v).detach().double().reshape(()) for v in values.values()]
@@ -45,7 +53,8 @@ class Reading:
             self._host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
             self._host.copy_(stacked, non_blocking=True)
             self._arrived = torch.cuda.Event()
-            self._arrived.record()
+            # On the device's own stream, or it would be passed before the copy has begun.
+            self._arrived.record(torch.cuda.current_stream(device))
         else:
             self._host = stacked
 
@@ -55,13 +64,13 @@ class Reading:
         Raises
         ------
         TrialFailure
-            One of them is not finite.
+            One of them is not finite; of a scaled loss only the norm may be.
         """
         if self._arrived is not None:
             self._arrived.synchronize()
         numbers = dict(zip(self.names, self._host.tolist(), strict=True))
         for name, value in numbers.items():
-            if not math.isfinite(value):
+            if not math.isfinite(value) and name != self._free:
                 raise TrialFailure(
                     "non-finite loss",
                     f"{name} was {value} at step {self.step} "

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from kitsbench.devices.nvml import open_device
+
 
 class EnergyMeter:
     """Adds up the energy of a device over the stretches between :meth:`start` and :meth:`stop`.
@@ -44,16 +46,12 @@ class EnergyMeter:
 
 def _counter(device: torch.device) -> Callable[[], float] | None:
     """A function that reads a device's energy counter in joules, or None."""
-    if device.type != "cuda":
+    found = open_device(device)
+    if found is None:
         return None
+    library, handle = found
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        # Not by index: NVML knows nothing of CUDA_VISIBLE_DEVICES.
-        name = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-        handle = pynvml.nvmlDeviceGetHandleByUUID(name)
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except Exception:  # no package, no driver, or a device that does not count
+        library.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except Exception:  # a device that does not count
         return None
-    return lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
+    return lambda: float(library.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000

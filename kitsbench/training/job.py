@@ -36,7 +36,7 @@ class Job:
     budget : Budget
     seed, fold : int
     device : torch.device
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "float16"}
     folder : Path
         Where checkpoints go.
     checkpoint_every : float

@@ -136,7 +136,14 @@ class Ledger:
         Parts in which batches went through the network one after the other, because memory did
         not hold more.
     compiled : bool
-        Whether the network was compiled.
+        Whether compiled parts of the network have run.
+    layout : str
+        How weights lay in memory: ``contiguous`` or ``channels_last_3d``; empty where nothing
+        trained.
+    warm_up_s : float
+        Time of the choice of a layout and of rehearsals on a GPU; no budget counts it.
+    skipped_steps : int
+        Steps in float16 that moved no weight, because the scaled gradient overflowed.
     patches_per_s : float
         Over the device seconds.
     stages : list of StageRow
@@ -163,6 +170,9 @@ class Ledger:
     resumed: int = 0
     accumulation: int = 1
     compiled: bool = False
+    layout: str = ""
+    warm_up_s: float = 0.0
+    skipped_steps: int = 0
     patches_per_s: float = 0.0
     stages: list[StageRow] = field(default_factory=list)
     lr_reductions: list[Reduction] = field(default_factory=list)

@@ -33,6 +33,7 @@ from kitsbench.training.ledger import Ending, Ledger, Price, Reduction, StageRow
 from kitsbench.training.memory import peak_memory
 from kitsbench.training.meta import count_step
 from kitsbench.training.networks import build_network, compiled, seed_everything
+from kitsbench.training.scaling import LossScale
 from kitsbench.training.stages import (
     StageTracker,
     freeze,
@@ -113,6 +114,7 @@ class _Run:
         self.evaluated = 0
         self.waiting: Reading | None = None
         self.optimiser_state: Any = None
+        self.scale = LossScale(job.device, job.precision)
         self._resume()
         if not self.ledger.steps:  # else they are those of the checkpoint, bit for bit
             self._fit_memory()
@@ -141,6 +143,7 @@ class _Run:
         self.ledger.resumed += 1
         self.curve, self.evaluated = Curve(state["curve"]), state["evaluated"]
         self.price = Price(**state["price"])
+        self.scale = LossScale(self.job.device, self.job.precision, state.get("scale"))
 
     def _save(self) -> None:
         # No currency pays for writing to a disk: the meters stand still before it begins.
@@ -166,6 +169,7 @@ class _Run:
             "curve": self.curve.rows,
             "evaluated": self.evaluated,
             "price": asdict(self.price),
+            "scale": self.scale.state,
         }
         save_checkpoint(
             self.job.folder, self.ledger.steps, model, self.optimiser.state_dict(), state
@@ -362,7 +366,7 @@ class _Run:
         # A loss that is not finite is blamed on the cases of the whole batch, as in one process.
         if self.team.size > 1:
             batch = replace(batch, cases=self.source.cases_of(batch.step))
-        self.waiting = Reading(batch, progress, lr, values)
+        self.waiting = Reading(batch, progress, lr, values, self.scale.scaler is not None)
         # Here the numbers are there already, and a bad loss need not cost another step.
         if job.device.type == "cpu":
             self._harvest()
@@ -377,7 +381,15 @@ class _Run:
             others = (self.team.rank,) if self.team.rank else ()  # other samples, other masks
             seed_everything(job.seed, 5, ledger.steps, *others)
             return take_step(
-                job, model, self.optimiser, self.parameters, self.augment, batch, where, parts
+                job,
+                model,
+                self.optimiser,
+                self.parameters,
+                self.augment,
+                batch,
+                where,
+                parts,
+                self.scale.scaler,
             )
 
         # Only while a stage is young: a second try needs a copy of the buffers in every step. Later
@@ -412,6 +424,7 @@ class _Run:
         reading, self.waiting = self.waiting, None
         # Each has computed the loss of the whole batch, and rounding shall not part them.
         numbers = self.team.same(reading.numbers())
+        self.ledger.skipped_steps += self.scale.left_out(numbers, reading.step)
         if self.tracker.observe(numbers, self.schedule, reading.progress):
             stage, factor = self.ledger.stages[-1].name, self.tracker.plateau["factor"]
             self.ledger.lr_reductions.append(Reduction(stage, reading.step, factor))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch
+from kitsbench.devices.precision import autocast
 from kitsbench.spec import Progress
 from kitsbench.training.curve import GRADIENT
 from kitsbench.training.failures import (
@@ -31,6 +32,8 @@ def take_step(
     batch: Batch,
     where: Progress,
     parts: int = 1,
+    scaler: torch.amp.GradScaler | None = None,
+    rehearsal: bool = False,
 ) -> dict[str, Tensor | float]:
     """Augment a batch, go forward and backward, and move the weights.
 
@@ -50,6 +53,10 @@ def take_step(
     parts : int
         Equal parts of the batch that go through the network one after the other; the gradient is
         the mean of theirs.
+    scaler : GradScaler, optional
+        In float16: the loss is scaled by it, and a step whose gradient is not finite is left out.
+    rehearsal : bool
+        Do everything but move the weights.
 
     Returns
     -------
@@ -81,13 +88,18 @@ def take_step(
                 {name: values[part] for name, values in labels.items()},
                 where,
                 parts,
+                scaler,
             )
         )
+    # The norm is that of the gradient, and what is clipped is the gradient, whatever the scale.
+    if scaler is not None and not rehearsal:
+        scaler.unscale_(optimiser)
     # It stays on the device. Whether it is finite is read with the losses, a step later: weights
     # that a bad gradient has moved are lost with the trial, which ends there.
     norm = clip_gradient(parameters, job.recipe.clip_gradient)
     try:
-        optimiser.step()
+        if not rehearsal:
+            _move(optimiser, scaler)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -97,6 +109,14 @@ def take_step(
     return {**mean, GRADIENT: norm}
 
 
+def _move(optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None) -> None:
+    if scaler is None:
+        optimiser.step()
+        return
+    scaler.step(optimiser)  # not where a gradient is infinite: the scale was too large
+    scaler.update()
+
+
 def _backward(
     job: Job,
     network: nn.Module,
@@ -104,6 +124,7 @@ def _backward(
     labels: dict[str, Tensor],
     where: Progress,
     parts: int,
+    scaler: torch.amp.GradScaler | None,
 ) -> dict[str, Tensor | float]:
     """Add the gradient of one of the parts of a batch; its loss and components."""
     # Every process computes the loss of the whole batch, which may couple samples as it likes.
@@ -111,7 +132,7 @@ def _backward(
     # Outside of autocast: targets are data, and are not rounded to the precision of the network.
     with plugin_code("targets"):
         targets = job.architecture.targets(labels, job.spec)
-    with torch.autocast(job.device.type, torch.bfloat16, job.precision == "bfloat16"):
+    with autocast(job.device, job.precision):
         with plugin_code("forward"):
             outputs = job.team.gather(network(inputs))
         # Shapes do not change later on, and a resumed run has been looked at.
@@ -122,7 +143,8 @@ def _backward(
                 job.architecture.loss(outputs, targets, where, job.spec)
             )
     with plugin_code("backward"):
-        (job.team.whole_loss(loss, outputs) / parts).backward()
+        whole = job.team.whole_loss(loss, outputs) / parts
+        (whole if scaler is None else scaler.scale(whole)).backward()
     return {"loss": loss.detach(), **components}
 
 

@@ -243,7 +243,7 @@ def test_a_failed_trial_gives_a_reason_and_no_other_does(workdir):
     [
         ("trials/*/status.json", "status", "done"),
         ("trials/*/status.json", "reason", "bored"),
-        ("trials/*/trial.json", "identity.precision", "float16"),
+        ("trials/*/trial.json", "identity.precision", "float8"),
         ("trials/*/trial.json", "context.budget.unit", "hours"),
         ("trials/*/trial.json", "context.recipe.sampling.rule", "everywhere"),
         ("experiments/[0-9a-f]*.json", "recipe_mode", "own"),

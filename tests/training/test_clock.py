@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import architectures
 import pytest
 import torch
+from fake_cuda import FakeCuda
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch, PatchSource
 from kitsbench.training import loop
 from kitsbench.training.budget import Budget
+from kitsbench.training.clock import DeviceClock
+from kitsbench.training.curve import Reading
 from kitsbench.training.loop import train
 
 NAP, STEPS = 0.04, 3
@@ -145,7 +150,25 @@ def test_a_time_budget_is_the_same_for_step_times_that_differ_tenfold(make_job):
     assert rates[0][-1] == rates[1][-1]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_clock_of_a_gpu_records_on_that_gpu(monkeypatch):
+    cuda = FakeCuda(monkeypatch)  # whose current device is the first
+    clock = DeviceClock(torch.device("cuda:1"), 2.0)
+    clock.start()
+    clock.stop()
+    assert cuda.recorded == [1, 1]
+    assert clock.estimate() == clock.exact() == 3.0
+
+
+def test_losses_of_a_gpu_have_arrived_when_that_gpu_says_so(monkeypatch):
+    cuda = FakeCuda(monkeypatch)
+    batch = SimpleNamespace(step=0, cases=("a",))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        loss = torch.zeros((), device="cuda:1")
+        Reading(batch, 0.0, 0.1, {"loss": loss})
+    assert cuda.recorded == [1]
+
+
+@pytest.mark.gpu
 def test_cuda_events_agree_with_the_synchronised_wall_clock(make_job):
     device = torch.device("cuda")
     job = make_job(device=device, budget=Budget(60, "steps"))

@@ -36,6 +36,7 @@ def examine(workdir: Path) -> list[dict[str, Any]]:
     import psutil
     import torch
 
+    from kitsbench.devices.precision import best_precision
     from kitsbench.experiments.machines.environment import (
         choose_device,
         describe_environment,
@@ -53,7 +54,7 @@ def examine(workdir: Path) -> list[dict[str, Any]]:
     add("kitsbench", "ok", f"{environment['kitsbench']}, Python {environment['python']}")
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     if gpus:
-        add("GPU", "ok", ", ".join(gpus))
+        add("GPU", "ok", f"{', '.join(gpus)}; networks in {best_precision(device)}")
     else:
         add(
             "GPU",

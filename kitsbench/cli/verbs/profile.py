@@ -14,6 +14,7 @@ from kitsbench.cli.options import (
     device_option,
     json_option,
     patch_option,
+    precision_option,
     size_option,
     workdir_option,
 )
@@ -26,6 +27,7 @@ from kitsbench.text.screen import make_table
 @all_option
 @dataset_option("Folder of cases to load patches from; by default the phantom.")
 @device_option()
+@precision_option
 @size_option
 @patch_option()
 @batch_option

@@ -22,6 +22,7 @@ from kitsbench.cli.options import (
     json_option,
     layout_option,
     patch_option,
+    precision_option,
     protocol_option,
     recipe_option,
     size_option,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Train through torch.compile; the budget pays for compiling.",
 )
+@precision_option
 @folds_option("all (the default), or indices such as 0,2; on the phantom the default is 0.")
 @split_option(
     "Number of folds, a rule (kfold, nnunet, stratified, attention_vnet, msan, 90:10 ...), or "

@@ -38,6 +38,8 @@ class Request:
         Bytes.
     compile : bool
         Train through ``torch.compile``.
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        What networks are computed in; ``auto`` is what the device is made for.
     folds : tuple of int, "all" or None
         Which folds are run.
     split : str or None
@@ -80,6 +82,7 @@ class Request:
     budget: Budget | None = None
     max_memory: int | None = None
     compile: bool = False
+    precision: str = "auto"
     folds: Folds | None = None
     split: str | None = None
     seeds: int | None = None

@@ -6,6 +6,7 @@ import contextlib
 import time
 from dataclasses import dataclass
 
+from kitsbench.devices.precision import Precision, choose_precision
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.asked.request import Request, Tell
 from kitsbench.experiments.asked.resolve import is_timed
@@ -56,7 +57,11 @@ def choose_machine(request: Request, tell: Tell) -> Machine:
         )
     if request.device != "auto" and not is_timed(request):
         name = f"{request.device} of {request.executor}"
-        return Machine(request.device, name, options.cpus, name, request.jobs)
+        # No node was looked at. What most GPUs of clusters are made for has to do; for older ones
+        # a user says it.
+        best: Precision = "bfloat16" if request.device == "cuda" else "float32"
+        precision = choose_precision(request.precision, request.device, best)
+        return Machine(request.device, name, options.cpus, name, request.jobs, precision=precision)
     found = _probed(request, options, tell)
     kind = found.kind if request.device == "auto" else request.device
     if kind == "cuda" and found.kind != "cuda":
@@ -67,7 +72,9 @@ def choose_machine(request: Request, tell: Tell) -> Machine:
     name, bound = (
         (found.cpu_name, found.cpu_class) if kind == "cpu" else (found.name, found.device_class)
     )
-    return Machine(kind, name, options.cpus, bound, request.jobs)
+    best = "float32" if kind == "cpu" else found.precision
+    precision = choose_precision(request.precision, kind, best)
+    return Machine(kind, name, options.cpus, bound, request.jobs, precision=precision)
 
 
 def _probed(request: Request, options: ClusterOptions, tell: Tell) -> Node:

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from kitsbench.devices.use import use_device
 from kitsbench.errors import Terminated
 from kitsbench.experiments.executors.events import Event, Notify, ending, mark_failed, mark_killed
 from kitsbench.experiments.machines.environment import device_class
@@ -189,6 +190,7 @@ class LocalExecutor:
 def calibrate(device: str, threads: int, folder: Path) -> None:
     """Measure a device for the trials that will run on it."""
     found = torch.device(device)
+    use_device(found, threads)
     device_speed(found, device_class(found, threads), threads, folder)
 
 

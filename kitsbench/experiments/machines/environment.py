@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from kitsbench import __version__
+from kitsbench.devices.nvml import driver_version, power_cap
+from kitsbench.devices.use import settings
 from kitsbench.errors import UsageError
 
 PACKAGES = ("torch", "numpy", "pandas", "scipy", "torchio", "nibabel", "safetensors")
@@ -47,10 +49,31 @@ def device_name(device: torch.device) -> str:
 
 
 def device_class(device: torch.device, threads: int) -> str:
-    """What a second of a time budget is bound to."""
+    """What a second of a time budget is bound to.
+
+    Of a GPU its name, and what makes the same GPU faster or slower: torch, cuDNN, and the power
+    that it may draw, where the driver tells. The processor that feeds it is not part of it, since
+    what it does is not charged; it is in the record of each trial.
+    """
     if device.type == "cuda":
-        return f"cuda: {device_name(device)}"
+        release = ".".join(torch.__version__.split(".")[:2])
+        parts = [f"cuda: {device_name(device)}", f"torch {release}"]
+        if (library := _cudnn()) is not None:
+            parts.append(f"cuDNN {library.partition('.')[0]}")
+        if (watts := power_cap(device)) is not None:
+            parts.append(f"{watts} W")
+        return ", ".join(parts)
     return f"cpu: {device_name(device)}, {threads} threads"
+
+
+def _cudnn() -> str | None:
+    """Version of cuDNN, such as 9.10.2."""
+    # 91002 for 9.10.2, and 8902 for 8.9.2.
+    number = torch.backends.cudnn.version()
+    if number is None:
+        return None
+    unit = 10000 if number >= 90000 else 1000
+    return f"{number // unit}.{number % unit // 100}.{number % 100}"
 
 
 def usable_cores() -> int:
@@ -63,6 +86,7 @@ def usable_cores() -> int:
 
 def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
     """Machine and software, as plain data."""
+    cuda = device.type == "cuda"
     packages: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
@@ -76,7 +100,12 @@ def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
         "packages": packages,
         "device": device.type,
         "device_name": device_name(device),
-        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "cpu_name": device_name(torch.device("cpu")),
+        "cuda": torch.version.cuda if cuda else None,
+        "cudnn": _cudnn() if cuda else None,
+        "driver": driver_version(device),
+        "power_cap_w": power_cap(device),
+        "settings": settings(device),
         "cores": usable_cores(),
         "threads": threads,
     }

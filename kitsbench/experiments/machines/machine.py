@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from kitsbench.devices.precision import Precision, best_precision, choose_precision
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import is_timed
@@ -38,6 +39,8 @@ class Machine:
         Trials at the same time; None where the cluster decides.
     slots : tuple of tuple of str
         Devices of each trial that runs at the same time; empty on a cluster.
+    precision : {"float32", "bfloat16", "float16"}
+        What networks are computed in.
     """
 
     kind: str
@@ -46,6 +49,7 @@ class Machine:
     device_class: str
     jobs: int | None
     slots: tuple[tuple[str, ...], ...] = ()
+    precision: Precision = "float32"
 
     @property
     def device(self) -> torch.device:
@@ -119,11 +123,15 @@ def this_machine(request: Request) -> Machine:
             )
         threads = max(1, cores // (jobs * ranks))
         slots = [groups[index % len(groups)] for index in range(jobs)]
-    return _machine(devices, threads, jobs, slots)
+    return _machine(devices, threads, jobs, slots, request.precision)
 
 
 def _machine(
-    devices: Sequence[str], threads: int, jobs: int | None, slots: Sequence[tuple[str, ...]]
+    devices: Sequence[str],
+    threads: int,
+    jobs: int | None,
+    slots: Sequence[tuple[str, ...]],
+    precision: str,
 ) -> Machine:
     names = {device_name(torch.device(name)) for name in devices}
     if len(names) > 1:
@@ -133,7 +141,13 @@ def _machine(
         )
     first = torch.device(devices[0])
     return Machine(
-        first.type, names.pop(), threads, device_class(first, threads), jobs, tuple(slots)
+        first.type,
+        names.pop(),
+        threads,
+        device_class(first, threads),
+        jobs,
+        tuple(slots),
+        choose_precision(precision, first.type, best_precision(first)),
     )
 
 
@@ -146,14 +160,17 @@ class Node(Document):
         Of the GPU, if there is one, else of the processor.
     cpu_name, cpu_class : str
         Of the processor.
+    precision : {"float32", "bfloat16", "float16"}
+        What the GPU, if there is one, is made for.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     kind: Literal["cpu", "cuda"]
     name: str
     device_class: str
     cpu_name: str
     cpu_class: str
+    precision: Precision
 
 
 def look_around(threads: int) -> Node:
@@ -166,4 +183,5 @@ def look_around(threads: int) -> Node:
         device_class=device_class(device, threads),
         cpu_name=device_name(processor),
         cpu_class=device_class(processor, threads),
+        precision=best_precision(device),
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
+from kitsbench.devices.precision import Precision
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.experiments.records import TrialIdentity
 from kitsbench.numerics import NUMERICS
@@ -19,7 +19,7 @@ def identify(
     fold: int,
     seed: int,
     budget: Budget,
-    precision: Literal["float32", "bfloat16"],
+    precision: Precision,
     device_class: str,
     members: Sequence[str],
     compile: bool = False,
@@ -37,7 +37,7 @@ def identify(
         Hash of the folds.
     fold, seed : int
     budget : Budget
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "float16"}
     device_class : str
         Counts only for budgets in seconds.
     members : sequence of str

@@ -129,7 +129,7 @@ class Planner:
             fold,
             seed,
             self.resolved.budget,
-            "bfloat16" if self.machine.kind == "cuda" else "float32",
+            self.machine.precision,
             self.machine.device_class,
             [member.id for member in members],
             self.request.compile and not members,

@@ -43,6 +43,10 @@ class LedgerRecord(Document):
     resumed: int = Field(ge=0)
     accumulation: int = Field(ge=1)
     compiled: bool
+    # Of ledgers that were written before there was a choice.
+    layout: str = ""
+    warm_up_s: float = Field(0.0, ge=0)
+    skipped_steps: int = Field(0, ge=0)
     patches_per_s: float = Field(ge=0)
     stages: tuple[StageRow, ...]
     lr_reductions: tuple[Reduction, ...]
@@ -68,8 +72,16 @@ class EnvironmentRecord(Document):
         between an interruption and the resumption.
     packages : dict of str to (str or None)
         Versions; None for what is not installed.
+    cpu_name : str or None
+        The processor, which on a GPU draws the batches.
     cuda : str or None
         Version of CUDA that torch was built for.
+    cudnn, driver : str or None
+        Versions, of a GPU.
+    power_cap_w : int or None
+        Watts that the GPU may draw.
+    settings : dict of str to (str or bool)
+        What is set once in each process, see :mod:`kitsbench.devices.use`.
     """
 
     remedy: ClassVar[str] = TRIAL_AGAIN
@@ -83,6 +95,12 @@ class EnvironmentRecord(Document):
     device: str
     device_name: str
     cuda: str | None
+    # Not in records of before: nobody wrote them down.
+    cpu_name: str | None = None
+    cudnn: str | None = None
+    driver: str | None = None
+    power_cap_w: int | None = None
+    settings: dict[str, str | bool] = Field(default_factory=dict)
     cores: int = Field(ge=1)
     threads: int = Field(ge=1)
     speed: DeviceSpeed

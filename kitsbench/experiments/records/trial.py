@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from kitsbench.configuration import Setting
+from kitsbench.devices.precision import Precision
 from kitsbench.experiments.records.parts import (
     TRIAL_AGAIN,
     BudgetNote,
@@ -37,6 +38,8 @@ class TrialIdentity(Part):
         Hash of the recipe.
     budget : (float, str)
         Amount and currency.
+    precision : {"float32", "bfloat16", "float16"}
+        What convolutions and matrix products are computed in.
     device_class : str or None
         None unless the budget is in seconds.
     members : tuple of str
@@ -61,7 +64,7 @@ class TrialIdentity(Part):
     seed: int = Field(ge=0)
     recipe: str
     budget: tuple[float, str]
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     device_class: str | None
     members: tuple[str, ...]
     numerics: int = Field(ge=1)

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from kitsbench.data.preparation.store import PreparedStore
+from kitsbench.devices.use import use_device
 from kitsbench.errors import ContractError, DataError, KitsbenchError, shorten, telling
 from kitsbench.experiments.machines.environment import (
     describe_environment,
@@ -123,8 +124,8 @@ def _from_the_beginning(task: TrialTask, report: Report, beat: Beat, lease: Leas
 
 
 def _score_again(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> None:
-    torch.set_num_threads(task.threads)
     device = torch.device(task.device)
+    use_device(device, task.threads)
     if task.max_memory is not None:
         cap_memory(device, task.max_memory)
     score_again(task, device, report, beat)
@@ -219,8 +220,8 @@ def _is_foreign(file: Path) -> bool:
 
 
 def _run(task: TrialTask, report: Report, beat: Beat) -> None:
-    torch.set_num_threads(task.threads)
     device = torch.device(task.device)
+    use_device(device, task.threads)
     folder = task.folder
     _describe_environment(task, device)
     if task.max_memory is not None:
@@ -313,8 +314,8 @@ def _train_beside(task: TrialTask, rank: int, team: Team) -> None:
     with open(task.folder.log, "a", encoding="utf-8", errors="replace") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    torch.set_num_threads(task.threads)
     device = torch.device(task.devices[rank])
+    use_device(device, task.threads)
     if task.max_memory is not None:
         cap_memory(device, task.max_memory)
     train(_make_job(task, device, team), evaluate=lambda network: {})

@@ -152,6 +152,7 @@ def gpus(monkeypatch, *names):
     monkeypatch.setattr(
         torch.cuda, "get_device_name", lambda device: names[torch.device(device).index or 0]
     )
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
 
 
 def finish_and_linger(outbox, task):
@@ -319,6 +320,19 @@ def test_a_trial_on_the_phantom_has_one_thread_on_every_machine(base, monkeypatc
     assert this_machine(on_files).threads == 16
     assert this_machine(replace(on_files, dataset=None)).threads == 1
     assert this_machine(replace(on_files, dataset="phantom", jobs=1)).threads == 1
+
+
+def test_networks_are_computed_in_what_the_devices_are_made_for(base, monkeypatch):
+    assert this_machine(replace(base, device="cpu")).precision == "float32"
+    with pytest.raises(UsageError, match="needs a GPU"):
+        this_machine(replace(base, device="cpu", precision="float16"))
+    gpus(monkeypatch, "A", "A")
+    every = replace(base, device="auto")
+    assert this_machine(every).precision == "float16"
+    assert this_machine(replace(every, precision="float32")).precision == "float32"
+    assert this_machine(replace(every, device="cpu")).precision == "float32"
+    with pytest.raises(UsageError, match="capability 8"):
+        this_machine(replace(every, precision="bfloat16"))
 
 
 def test_unequal_devices_do_not_share_an_experiment(base, monkeypatch):
