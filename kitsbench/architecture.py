@@ -35,7 +35,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from kitsbench import default_hooks
@@ -183,15 +182,7 @@ class Architecture:
         Tensor
             Label values (z, y, x), uint8.
         """
-        head = spec.primary
-        values = probabilities[head.name]
-        if head.kind == "softmax":
-            table = torch.tensor([c[0] for c in head.channels], device=values.device)
-            return table[values.argmax(0)].to(torch.uint8)
-        decided = torch.zeros(values.shape[1:], dtype=torch.uint8, device=values.device)
-        for channel, label in enumerate(default_hooks.region_order(head)):
-            decided[values[channel] > 0.5] = label
-        return decided
+        return default_hooks.decode(probabilities[spec.primary.name], spec.primary)
 
     def postprocess(
         self,

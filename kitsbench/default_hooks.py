@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import torch
@@ -18,6 +19,18 @@ LABEL_VALUES = 256  # label maps are bytes
 def target(labels: Tensor, head: Head) -> Tensor:
     """Target of a softmax or region head: the grid's centre, every ``stride``-th voxel.
 
+    Parameters
+    ----------
+    labels : Tensor
+        Label values (B, z, y, x) of the head's grid, int64 or bytes.
+    head : Head
+
+    Returns
+    -------
+    Tensor
+        Channel indices (B, z, y, x), int64, for a softmax head; zeros and ones (B, C, z, y, x),
+        float32, for regions.
+
     Raises
     ------
     ContractError
@@ -33,13 +46,50 @@ def target(labels: Tensor, head: Head) -> Tensor:
         window = slice(start + step // 2, start + edge * step, step)
         labels = labels[(slice(None),) * axis + (window,)]
     # A table look-up: several times faster than comparing every voxel with every label.
-    table = torch.zeros(len(head.channels), LABEL_VALUES)
-    for channel, values in enumerate(head.channels):
-        table[channel, list(values)] = 1
-    table = table.to(labels.device)
+    table = _table(tuple(map(tuple, head.channels)), head.kind == "softmax", labels.device)
+    places = labels.long()  # bytes would be taken for a mask
     if head.kind == "softmax":
-        return table.argmax(0)[labels]
-    return torch.stack([row[labels] for row in table], 1)
+        return table[places]
+    return torch.stack([row[places] for row in table], 1)
+
+
+# Kept, because the host waits for the device whenever it copies a table to it.
+@functools.lru_cache(maxsize=128)
+def _table(channels: tuple[tuple[int, ...], ...], exclusive: bool, device: torch.device) -> Tensor:
+    """Channel of each label value, (256,) int64, or rows of zeros and ones, (C, 256) float32."""
+    table = torch.zeros(len(channels), LABEL_VALUES, dtype=torch.float32, device="cpu")
+    for channel, values in enumerate(channels):
+        table[channel, list(values)] = 1
+    return (table.argmax(0) if exclusive else table).to(device)
+
+
+@functools.lru_cache(maxsize=128)
+def _first_values(channels: tuple[tuple[int, ...], ...], device: torch.device) -> Tensor:
+    """Label value that each channel of a softmax head writes, (C,) uint8."""
+    return torch.tensor([values[0] for values in channels], dtype=torch.uint8, device=device)
+
+
+def decode(values: Tensor, head: Head) -> Tensor:
+    """Label of each voxel from the probabilities of a softmax or region head.
+
+    Parameters
+    ----------
+    values : Tensor
+        (C, z, y, x).
+    head : Head
+
+    Returns
+    -------
+    Tensor
+        Label values (z, y, x), uint8: those of the likeliest channel; of regions, the last one
+        that is likelier than not.
+    """
+    if head.kind == "softmax":
+        return _first_values(tuple(map(tuple, head.channels)), values.device)[values.argmax(0)]
+    decided = torch.zeros(values.shape[1:], dtype=torch.uint8, device=values.device)
+    for channel, label in enumerate(region_order(head)):
+        decided.masked_fill_(values[channel] > 0.5, label)
+    return decided
 
 
 def region_order(head: Head) -> list[int]:

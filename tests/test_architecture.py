@@ -198,6 +198,28 @@ def test_region_targets_overlap():
     assert torch.equal(target, expected)
 
 
+@pytest.mark.parametrize("kind", architectures.COVERAGE)
+def test_labels_may_be_bytes(kind):
+    architecture, spec = spec_of(kind, labels=KITS21)
+    labels = {grid.name: labels_of(grid.shape) for grid in spec.grids}
+    wide = architecture.targets(labels, spec)
+    narrow = architecture.targets({k: v.to(torch.uint8) for k, v in labels.items()}, spec)
+    for name, target in wide.items():
+        assert target.dtype == narrow[name].dtype
+        assert torch.equal(target, narrow[name]), name
+
+
+def test_what_inference_mode_has_kept_serves_training():
+    architecture, spec = spec_of(architectures.Regions, (4, 4, 6), KITS21)
+    labels = {"image": labels_of((4, 4, 6))}
+    with torch.inference_mode():
+        architecture.targets(labels, spec)
+    logits = torch.randn(2, 3, 4, 4, 6, requires_grad=True)
+    outputs, targets = {"segmentation": logits}, architecture.targets(labels, spec)
+    architecture.loss(outputs, targets, Progress(spec.stages[0].name), spec)[0].backward()
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_coarse_targets_take_the_voxel_next_to_the_middle_of_each_block():
     architecture, spec = spec_of(architectures.DeepSupervision, (8, 8, 8))
     labels = torch.zeros(1, 8, 8, 8, dtype=torch.int64)

@@ -74,6 +74,49 @@ def test_dice_sums_in_single_precision():
     assert loss.item() == pytest.approx(0, abs=1e-6)
 
 
+HALVES = [torch.float16, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize("spread", [1.0, 30.0])
+@pytest.mark.parametrize("channels", [3, 5])
+def test_losses_of_half_precision_logits_are_those_of_double(dtype, spread, channels):
+    """As under automatic mixed precision: the logits are rounded, and nothing after them."""
+    generator = torch.Generator().manual_seed(1)
+    shape = (2, channels, 40, 40, 40)
+    logits = (spread * torch.randn(shape, generator=generator)).to(dtype).requires_grad_()
+    exact = logits.detach().double()
+    labels = torch.randint(0, channels, (2, *shape[2:]), generator=generator)
+    labels[0] = 0  # of the other classes nothing but the smoothing is left
+    coded = F.one_hot(labels, channels).movedim(-1, 1).double()
+    share = exact.softmax(1)
+    axes = (2, 3, 4)
+    dice = 2 * (share * coded).sum(axes) / (share.sum(axes) + coded.sum(axes) + 1e-7)
+    negative = 1 - coded.mean((0, 2, 3, 4), keepdim=True)
+    weights = negative * coded + (1 - negative) * (1 - coded)
+    binary = F.binary_cross_entropy_with_logits(exact, coded, reduction="none")
+    expected = [
+        1 - dice.mean(),
+        F.cross_entropy(exact, labels),
+        (weights * binary).mean(),
+        (exact.sigmoid() - coded).square().mean(),
+    ]
+    with torch.autocast("cpu", dtype):
+        found = [
+            losses.soft_dice(
+                logits.float().softmax(1), losses.one_hot(labels, channels), denominator_smooth=1e-7
+            ),
+            losses.cross_entropy(logits, labels),
+            losses.binary_cross_entropy(logits, coded.to(dtype), balanced=True),
+            losses.mean_squared_error(logits.float().sigmoid(), coded.to(dtype)),
+        ]
+    for value, wanted in zip(found, expected, strict=True):
+        assert value.dtype == torch.float32
+        assert value.item() == pytest.approx(wanted.item(), rel=1e-5)
+    (1e4 * sum(found)).backward()  # as a loss scaler does
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_cross_entropy_agrees_with_torch(case):
     logits, labels = case
     assert losses.cross_entropy(logits, labels).item() == pytest.approx(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kitsbench_plugins.cascade_classifier.network import CascadeNetwork, ValidUNet
+from kitsbench_plugins.cascade_classifier.network import CascadeNetwork, TumorClassifier, ValidUNet
 from kitsbench_plugins.cascade_classifier.plugin import class_weights
 from kitsbench_plugins.unet3d.network import UNet3DNetwork
 from torch.utils.flop_counter import FlopCounterMode
@@ -301,6 +301,34 @@ def test_class_weights_are_inverse_frequencies_of_the_batch():
     rare = class_weights(torch.tensor([0] * 999 + [2]).reshape(1, 10, 10, 10), 3)
     assert float(rare[2] / rare[0]) == pytest.approx(20.0)
     assert class_weights(torch.zeros(1, 2, 2, 2, dtype=torch.int64), 3)[0] == 1
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_class_weights_are_those_of_counting_one_by_one(channels):
+    generator = torch.Generator().manual_seed(channels)
+    for absent in [*range(channels), None]:
+        shares = torch.rand(channels, generator=generator) ** 3 + 1e-3
+        if absent is not None:
+            shares[absent] = 0
+        drawn = torch.multinomial(shares, 4000, replacement=True, generator=generator)
+        counts = [int((drawn == c).sum()) for c in range(channels)]
+        raw = [min(20.0, max(1.0, max(counts) / max(count, 1))) for count in counts]
+        there = [weight for weight, count in zip(raw, counts, strict=True) if count]
+        expected = [weight * len(there) / sum(there) for weight in raw]
+        found = class_weights(drawn.reshape(2, 10, 20, 10), channels).tolist()
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_a_volume_of_many_voxels_stays_finite_in_half_precision(dtype):
+    torch.manual_seed(0)
+    classifier = TumorClassifier(8, (5, 5, 5), (16, 16, 16))
+    bottom, volume = torch.randn(2, 8, 5, 5, 5), torch.tensor([[1e6], [0.0]])
+    exact = classifier(bottom, volume)
+    with torch.autocast("cpu", dtype):
+        found = classifier(bottom.to(dtype), volume)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact, rtol=1e-2, atol=1e-2)
 
 
 def test_targets_of_presence_and_union():

@@ -140,8 +140,12 @@ class TumorClassifier(nn.Module):
         maps = self.maps(bottom)
         if tuple(maps.shape[2:]) != self.edges:
             maps = F.adaptive_avg_pool3d(maps, self.edges)  # type: ignore[arg-type]
-        features = self.before(maps.flatten(1))
-        return self.last(self.after(torch.cat([features, volume.to(features.dtype)], 1)))
+        dtype = self.last.weight.dtype
+        features = self.before(maps.flatten(1)).to(dtype)
+        # A sum of probabilities over a patch may be more than float16 can hold.
+        device = "cpu" if volume.is_meta else volume.device.type
+        with torch.autocast(device, enabled=False):
+            return self.last(self.after(torch.cat([features, volume.to(dtype)], 1)))
 
 
 class CascadeNetwork(nn.Module):

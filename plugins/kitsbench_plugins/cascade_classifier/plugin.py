@@ -156,7 +156,7 @@ class CascadeClassifier(Architecture):
         decided = torch.zeros(values.shape[1:], dtype=torch.uint8, device=values.device)
         for channel, (label,) in enumerate(spec.primary.channels):
             if label:
-                decided[values[channel] > 0.5] = label
+                decided.masked_fill_(values[channel] > 0.5, label)
         return decided
 
     def postprocess(
@@ -199,9 +199,11 @@ def class_weights(target: Tensor, channels: int) -> Tensor:
         (channels,): 1 to 20 times that of the most frequent class, mean 1 over the classes that
         are there.
     """
-    counts = torch.bincount(target.flatten(), minlength=channels).float()
+    # Neither bincount nor a mask as an index: both make the host wait for a GPU.
+    counts = torch.stack([(target == channel).sum() for channel in range(channels)]).float()
     weights = (counts.max() / counts.clamp_min(1)).clamp(1.0, LARGEST_WEIGHT)
-    return weights / weights[counts > 0].mean()
+    present = (counts > 0).float()
+    return weights / ((weights * present).sum() / present.sum())
 
 
 def _sizes(config: Mapping[str, Setting], wanted: Shape) -> tuple[Pooling, Shape]:
