@@ -181,7 +181,8 @@ def _run(trial: StoredTrial, identity: TrialIdentity | None) -> Run:
             voxels=ledger.voxels,
             flops=ledger.flops,
             patches_per_s=ledger.patches_per_s,
-            peak_memory_bytes=ledger.peak_memory_bytes,
+            # An ensemble trains nothing: what it takes to predict is all there is.
+            peak_memory_bytes=ledger.peak_memory_bytes or ledger.inference_peak_memory_bytes or 0,
         ),
     )
 

@@ -38,7 +38,11 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
             continue
         if not all(t.trained for t in done):
             # An ensemble trains nothing itself; what its members spent stands in their rows.
-            memory = max(_values(ledgers, "peak_memory_bytes"), default=None)
+            memory = max(
+                _values(ledgers, "inference_peak_memory_bytes")
+                or _values(ledgers, "peak_memory_bytes"),
+                default=None,
+            )
             blank = [words.DASH] * 8
             role = analysis.role(name) or "ensemble"
             energies.append(None)

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from kitsbench.spec import Spec
-from kitsbench.training.failures import is_out_of_memory
+from kitsbench.training.failures import can_be_smaller
+from kitsbench.training.foreach import copy_all
+from kitsbench.training.memory import reset_peaks
 
 Result = TypeVar("Result")
 
@@ -90,8 +92,47 @@ def parts_within(limit: int, batch: int, sample: int, weights: int) -> int:
     return next(fitting, batch)
 
 
+class Buffers:
+    """The buffers of a network as they were before a step, which may have to be taken again.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Its buffers may be written into, exchanged and moved between steps.
+    """
+
+    def __init__(self, network: nn.Module):
+        self._places = [
+            (module._buffers, name)
+            for module in network.modules()
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        ]
+        self._before: list[Tensor] = []
+        self._kept: list[Tensor] = []
+
+    def keep(self) -> None:
+        """Copy them; the memory for it is asked for once."""
+        # By their places and not by reference: a module may put a new tensor into an old one's.
+        before = [tensor for place, name in self._places if (tensor := place[name]) is not None]
+        if len(before) != len(self._kept) or not all(map(_alike, before, self._kept)):
+            self._kept = [torch.empty_like(tensor) for tensor in before]
+        self._before = before
+        copy_all(self._kept, before)
+
+    def put_back(self) -> None:
+        """Undo what has become of them since."""
+        for (place, name), tensor in zip(self._places, self._before, strict=True):
+            place[name] = tensor
+        copy_all(self._before, self._kept)
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+
+
 def take_in_parts(
-    take: Callable[[int], Result], network: nn.Module, batch: int, parts: int
+    take: Callable[[int], Result], network: nn.Module, buffers: Buffers, batch: int, parts: int
 ) -> tuple[Result, int]:
     """Take a step, in more parts when memory runs out before the weights have moved.
 
@@ -101,7 +142,8 @@ def take_in_parts(
         Takes the step in a number of parts; it seeds what it draws, and raises
         :class:`~kitsbench.training.failures.TrialFailure` where it cannot be taken again.
     network : nn.Module
-        Its buffers are put back before another try.
+    buffers : Buffers
+        Those of the network, which are put back before another try.
     batch, parts : int
 
     Returns
@@ -113,20 +155,21 @@ def take_in_parts(
     """
     # The forward pass of a failed try has moved running statistics; without a copy the step would
     # count twice in them.
-    kept = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    buffers.keep()
     while True:
         try:
             return take(parts), parts
         except Exception as error:
             larger = more_parts(batch, parts)
-            if larger is None or not is_out_of_memory(error):
+            if larger is None or not can_be_smaller(error):
                 raise
         # Only here has the failed try let go of its tensors.
         parts = larger
         network.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for buffer, before in kept:
-                buffer.copy_(before)
+        buffers.put_back()
         gc.collect()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
+        # The peak shall be the most that a step took, not the most that one could not get.
+        for device in {parameter.device for parameter in network.parameters()}:
+            reset_peaks(device)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from kitsbench.training.foreach import by_type
+
 
 class WeightAverage:
     """Exponential moving average of a network's weights and statistics.
@@ -21,7 +23,18 @@ class WeightAverage:
 
     def __init__(self, network: nn.Module, decay: float):
         self.decay = decay
-        self.state = {name: value.clone() for name, value in network.state_dict().items()}
+        state = network.state_dict()
+        self.state = {name: value.clone() for name, value in state.items()}
+        # Where each value is kept: a module may hold another tensor there later on.
+        self._places: list[tuple[Mapping[str, Tensor | None], str, Tensor]] = []
+        for prefix, module in network.named_modules(remove_duplicate=False):
+            for place in (module._parameters, module._buffers):
+                for name, own in place.items():
+                    full = f"{prefix}.{name}" if prefix else name
+                    if own is not None and _same(own, state.get(full)):
+                        self._places.append((place, name, self.state[full]))
+        # Else a module makes up a part of its state, which only it can tell.
+        self._plain = len(self._places) == len(self.state)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a saved average."""
@@ -30,11 +43,27 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, steps: int) -> None:
-        """Add the weights after a step; ``steps`` were done before it."""
+        """Add the weights after a step; ``steps`` were done before it.
+
+        Parameters
+        ----------
+        network : nn.Module
+            The one that it was made for.
+        steps : int
+        """
         decay = min(self.decay, (1 + steps) / (10 + steps))
-        for name, value in network.state_dict().items():
-            kept = self.state[name]
-            if kept.is_floating_point():
-                kept.lerp_(value.detach(), 1 - decay)
+        if self._plain:  # to ask for the state would take longer than to average it
+            found = [(kept, place[name]) for place, name, kept in self._places]
+        else:
+            state = network.state_dict()
+            found = [(kept, state.get(name)) for name, kept in self.state.items()]
+        pairs = [(kept, value.detach()) for kept, value in found if value is not None]
+        for olds, news in by_type([kept for kept, _ in pairs], [value for _, value in pairs]):
+            if olds[0].is_floating_point():
+                torch._foreach_lerp_(olds, news, 1 - decay)
             else:
-                kept.copy_(value)
+                torch._foreach_copy_(olds, news)
+
+
+def _same(one: Tensor, other: Tensor | None) -> bool:
+    return other is not None and one.data_ptr() == other.data_ptr() and one.shape == other.shape

@@ -124,8 +124,13 @@ class Ledger:
     overshoot_steps, overshoot_seconds : float
         What was spent beyond the budget, as a share of the last step and in device seconds.
     peak_memory_bytes : int
-        Largest memory: the device allocator's figure on CUDA, resident memory of the process on
-        the CPU.
+        Largest memory of training: the device allocator's figure on CUDA, resident memory of the
+        process on the CPU. Tries for which memory ran out are not in it.
+    peak_reserved_bytes : int
+        The same with what the allocator held for later, so what a CUDA device must have free.
+    inference_peak_memory_bytes : int
+        Largest memory while scans were predicted and scored. On a CPU it is never below that of
+        training, since the peak of a process cannot be reset.
     energy_joules : float or None
         Of the device during training. None where the device does not report it.
     loader_wait_s, evaluation_s, checkpoint_s, prediction_s, wall_s : float
@@ -161,6 +166,8 @@ class Ledger:
     overshoot_steps: float = 0.0
     overshoot_seconds: float = 0.0
     peak_memory_bytes: int = 0
+    peak_reserved_bytes: int = 0
+    inference_peak_memory_bytes: int = 0
     energy_joules: float | None = None
     loader_wait_s: float = 0.0
     evaluation_s: float = 0.0

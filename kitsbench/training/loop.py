@@ -16,7 +16,7 @@ from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch
 from kitsbench.data.batches.source import training_source
 from kitsbench.spec import Progress
-from kitsbench.training.accumulation import parts_within, saved_bytes, take_in_parts
+from kitsbench.training.accumulation import Buffers, parts_within, saved_bytes, take_in_parts
 from kitsbench.training.average import WeightAverage
 from kitsbench.training.checkpoint import (
     drop_damaged,
@@ -30,13 +30,14 @@ from kitsbench.training.energy import EnergyMeter
 from kitsbench.training.failures import TrialFailure, plugin_code
 from kitsbench.training.job import Job, Outcome
 from kitsbench.training.ledger import Ending, Ledger, Price, Reduction, StageRow
-from kitsbench.training.memory import peak_memory
+from kitsbench.training.memory import peak_memory, peak_reserved, reset_peaks
 from kitsbench.training.meta import count_step
 from kitsbench.training.networks import build_network, compiled, seed_everything
 from kitsbench.training.scaling import LossScale
 from kitsbench.training.stages import (
     StageTracker,
     freeze,
+    load_optimiser,
     make_optimiser,
     rules_of,
     training_mode,
@@ -44,7 +45,7 @@ from kitsbench.training.stages import (
 from kitsbench.training.step import take_step
 
 EVALUATE_AT = (0.25, 0.5, 0.75)  # progress at which the held-out cases are scored for the curve
-SETTLING = 3  # steps of a stage after which its memory has been seen
+SETTLING = 3  # steps of a stage after which its peak memory has been seen
 
 CutShort = Callable[[BaseException, Ledger, list[dict[str, Any]]], None]
 
@@ -183,6 +184,13 @@ class _Run:
         self.price.seconds = self.clock.last_step or self.price.seconds
         self.energy.stop()
         self.ledger.energy_joules = self.team.energy(self.energy.joules)
+        self._note_peaks()
+
+    def _note_peaks(self) -> None:
+        """Write down the most memory that training has taken so far."""
+        ledger, device = self.ledger, self.job.device
+        ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(device))
+        ledger.peak_reserved_bytes = max(ledger.peak_reserved_bytes, peak_reserved(device))
 
     # --- stages -----------------------------------------------------------------------------
 
@@ -196,7 +204,7 @@ class _Run:
         self.optimiser = make_optimiser(rule, self.parameters)
         # A checkpoint's state fits the stage in which it was written, and no later one.
         if self.optimiser_state is not None:
-            self.optimiser.load_state_dict(self.optimiser_state)
+            load_optimiser(self.optimiser, self.optimiser_state)
             self.optimiser_state = None
         # After the parameters were frozen, since frozen normalisation layers are found by them.
         training_mode(self.network)
@@ -206,6 +214,7 @@ class _Run:
             self.model, self.ledger.compiled = compiled(self.model), True
         # Other weights train, so another amount of memory is needed.
         self.settling = SETTLING
+        self.buffers = Buffers(self.network)
         self.price.flops = self._count_flops(stage)
         stages = self.ledger.stages
         # A stage that goes on from a checkpoint has its row already.
@@ -269,6 +278,7 @@ class _Run:
         if self._is_spent() and ledger.stages[-1].ended_by is not None:
             return self._outcome()  # a finished training was read back as it is
         self.energy.start()
+        reset_peaks(job.device)  # what came before is not training
         # A batch depends on (seed, step) alone, so to resume is to begin counting at another step.
         batches = self.source.stream(ledger.steps, pin=job.device.type == "cuda")
         # Whatever ends training, the loader's thread ends with it.
@@ -292,9 +302,8 @@ class _Run:
         rate = self._learning_rate(self.tracker.fraction(progress, job.spec.stages))
         # Where the schedule has arrived; the last step began a little before.
         self.curve.record(ledger.steps, progress, ledger.device_seconds, "lr", "lr", rate)
-        ledger.peak_memory_bytes = max(
-            ledger.peak_memory_bytes, int(self.team.largest(peak_memory(job.device)))
-        )
+        ledger.peak_memory_bytes = int(self.team.largest(ledger.peak_memory_bytes))
+        ledger.peak_reserved_bytes = int(self.team.largest(ledger.peak_reserved_bytes))
         # In this order: the last checkpoint holds the closed ledger and a last stage that has
         # ended. By that a resumed run knows that nothing is left to train.
         ledger.close(job.budget, self.price)
@@ -317,7 +326,7 @@ class _Run:
         ledger = self.ledger
         ledger.device_seconds = max(ledger.device_seconds, self.clock.alone())
         with contextlib.suppress(RuntimeError):
-            ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(self.job.device))
+            self._note_peaks()
         ledger.close(self.job.budget, self.price)
         self._close_stage()
         return ledger
@@ -372,7 +381,7 @@ class _Run:
             self._harvest()
 
     def _take(self, batch: Batch, where: Progress) -> dict[str, Tensor | float]:
-        """Take the step, in more parts where memory runs out while a stage is young."""
+        """Take the step, in more parts where memory runs out."""
         job, ledger, model = self.job, self.ledger, self.model
         assert model is not None
 
@@ -392,14 +401,16 @@ class _Run:
                 self.scale.scaler,
             )
 
-        # Only while a stage is young: a second try needs a copy of the buffers in every step. Later
-        # on, memory that runs out is the trial's failure. Several processes would have to agree to
-        # try again while one of them hangs in the middle of a step.
-        if self.settling and self.team.size == 1:
-            self.settling -= 1
+        # Several processes would have to agree to try again while one of them hangs in the middle
+        # of a step.
+        if self.team.size == 1:
             values, ledger.accumulation = take_in_parts(
-                take, self.network, len(batch.cases), ledger.accumulation
+                take, self.network, self.buffers, len(batch.cases), ledger.accumulation
             )
+            # A later try that fails clears the device's counter, so it is read before.
+            if self.settling:
+                self.settling -= 1
+                self._note_peaks()
             return values
         # One process may have begun what several go on with: each has a part of the batch.
         own = len(batch.cases)
@@ -441,12 +452,16 @@ class _Run:
         ledger = self.ledger
         self._settle()
         began = time.perf_counter()
+        reset_peaks(self.job.device)
         self.network.eval()
         # Not the network as training calls it: a compiled one would compile again for this mode.
         scores = self.evaluate(self.network) if self.team.leads else {}
         for name, value in scores.items():
             self.curve.record(ledger.steps, progress, ledger.device_seconds, "score", name, value)
         training_mode(self.network)
+        peak = peak_memory(self.job.device)
+        ledger.inference_peak_memory_bytes = max(ledger.inference_peak_memory_bytes, peak)
+        reset_peaks(self.job.device)
         self.team.wait()
         ledger.evaluation_s += time.perf_counter() - began
         self.energy.start()

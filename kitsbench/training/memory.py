@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import psutil
@@ -9,7 +10,11 @@ import torch
 
 
 def peak_memory(device: torch.device) -> int:
-    """Largest memory so far in bytes: the allocator's on CUDA, resident on the CPU."""
+    """Largest memory since :func:`reset_peaks` in bytes: the allocator's on CUDA.
+
+    On a CPU it is the resident memory of the process. Its peak is that of the whole life of the
+    process, and no system lets it be reset.
+    """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     if sys.platform == "win32":
@@ -18,6 +23,43 @@ def peak_memory(device: torch.device) -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def peak_reserved(device: torch.device) -> int:
+    """The same with what the allocator holds for later; on a CPU there is no such thing.
+
+    A device must have this much free: fragments and caches count in it.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved(device))
+    return peak_memory(device)
+
+
+def reset_peaks(device: torch.device) -> None:
+    """Let the peaks of a CUDA device begin anew, from what is held now."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def memory_left() -> float:
+    """Bytes that can still be had of the current CUDA device, or of the machine without one."""
+    if not torch.cuda.is_initialized():
+        return float(psutil.virtual_memory().available)
+    device = torch.cuda.current_device()
+    try:
+        free, total = torch.cuda.mem_get_info(device)
+        held = torch.cuda.memory_reserved(device)
+        share = _share(device)
+    except RuntimeError:  # a device that has failed answers nothing
+        return math.inf
+    # What the allocator keeps but nobody uses can be had as well, though in fragments.
+    return min(free, share * total - held) + held - torch.cuda.memory_allocated(device)
+
+
+def _share(device: int) -> float:
+    """Share of a CUDA device's memory that the allocator may take."""
+    ask = getattr(torch.cuda, "get_per_process_memory_fraction", None)  # newer than torch 2.6
+    return 1.0 if ask is None else float(ask(device))
 
 
 def cap_memory(device: torch.device, limit: int) -> None:

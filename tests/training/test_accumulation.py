@@ -11,7 +11,14 @@ import torch
 from torch import nn
 
 from kitsbench.recipe import Optimiser, Transform
-from kitsbench.training.accumulation import more_parts, parts_within, saved_bytes, take_in_parts
+from kitsbench.training import accumulation, loop
+from kitsbench.training.accumulation import (
+    Buffers,
+    more_parts,
+    parts_within,
+    saved_bytes,
+    take_in_parts,
+)
 from kitsbench.training.budget import Budget
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.loop import train
@@ -54,6 +61,15 @@ class Apart(Hungry):
         return Full(architectures.Plain(nn.Sequential(*layers)), self.holds)
 
 
+class Wide(architectures.Smallest):
+    """The same without a limit of its own, and wide enough to be seen on a card."""
+
+    def build(self, spec):
+        layers = [nn.Conv3d(1, 128, 3, padding=1), nn.InstanceNorm3d(128), nn.ReLU()]
+        layers.append(nn.Conv3d(128, spec.classes, 1))
+        return architectures.Plain(nn.Sequential(*layers))
+
+
 def weights(outcome):
     return [p.detach().clone() for p in outcome.network.parameters()]
 
@@ -86,6 +102,93 @@ def test_parts_have_the_gradient_of_the_whole(make_job):
             [row["value"] for row in found[n].curve if row["name"] == "loss"] for n in (4, holds)
         ]
         assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+class Shrinking(Hungry):
+    """From some step on only single samples fit, as where another process takes the memory."""
+
+    words, since = "CUDA out of memory. Tried to allocate 2.00 GiB", 6
+
+    def loss(self, outputs, targets, progress, spec):
+        if progress.step >= self.since and len(outputs["segmentation"]) > 1:
+            raise RuntimeError(self.words)
+        return super().loss(outputs, targets, progress, spec)
+
+
+@pytest.mark.parametrize("words", [Shrinking.words, "GET was unable to find an engine"])
+def test_memory_that_runs_out_at_any_step_is_answered_by_more_parts(make_job, words):
+    architecture = Shrinking()
+    architecture.words = words
+    parts = []
+    job = make_job(architecture, recipe=RECIPE, budget=Budget(8, "steps"))
+    outcome = train(job, report=lambda fraction, ledger: parts.append(ledger.accumulation))
+    assert parts == [2] * 6 + [4] * 2
+    # Failed tries left no trace in what the forward pass counts.
+    assert int(outcome.network.seen) == 6 * 2 + 2 * 4
+
+
+def test_what_single_samples_do_not_mend_is_told_as_what_it_was(make_job):
+    class Unlucky(architectures.Smallest):
+        def loss(self, outputs, targets, progress, spec):
+            raise RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR")
+
+    with pytest.raises(TrialFailure, match="CUDNN_STATUS_INTERNAL_ERROR") as caught:
+        train(make_job(Unlucky(), recipe=RECIPE, budget=BUDGET))
+    assert caught.value.reason == "plugin error"
+
+
+def test_the_peak_of_a_failed_try_does_not_count(make_job, monkeypatch):
+    """The counter of the device is stubbed: each try raises it to its own mark."""
+    peak = {"now": 0}
+
+    class Measured(Shrinking):
+        since = 2
+
+        def loss(self, outputs, targets, progress, spec):
+            samples = len(outputs["segmentation"])
+            failing = progress.step >= self.since and samples > 1
+            peak["now"] = max(peak["now"], 1000 * samples + 99_000 * failing)
+            return super().loss(outputs, targets, progress, spec)
+
+    monkeypatch.setattr(loop, "peak_memory", lambda device: peak["now"])
+    monkeypatch.setattr(loop, "peak_reserved", lambda device: 2 * peak["now"])
+    for module in (loop, accumulation):
+        monkeypatch.setattr(module, "reset_peaks", lambda device: peak.update(now=0))
+
+    def evaluate(network):
+        peak["now"] = 7000
+        return {}
+
+    ledger = train(
+        make_job(Measured(), recipe=RECIPE, budget=Budget(4, "steps")), evaluate=evaluate
+    ).ledger
+    # The most that a step took before the cut: two samples at a time.
+    assert (ledger.peak_memory_bytes, ledger.peak_reserved_bytes) == (2000, 4000)
+    assert ledger.inference_peak_memory_bytes == 7000
+
+
+def test_buffers_are_put_back_whatever_a_module_did_with_them():
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("inside", torch.zeros(3))
+            self.register_buffer("exchanged", torch.zeros((), dtype=torch.int64))
+            self.register_buffer("absent", None)
+
+    network = nn.Sequential(nn.BatchNorm3d(2), Counting(), nn.BatchNorm3d(3))
+    buffers = Buffers(network)
+    for grows in range(3):
+        network[1].exchanged = torch.tensor(grows)
+        network[1].inside = torch.full((3 + grows,), float(grows))
+        before = {name: value.clone() for name, value in network.named_buffers()}
+        buffers.keep()
+        network[0](torch.rand(2, 2, 3, 3, 3))
+        network[1].inside += 1
+        network[1].exchanged = network[1].exchanged + 1
+        buffers.put_back()
+        after = dict(network.named_buffers())
+        assert after.keys() == before.keys()
+        assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
 def test_a_single_sample_that_does_not_fit_fails(make_job):
@@ -151,13 +254,14 @@ def test_parts_divide_the_batch():
 
 def test_other_errors_are_passed_on_at_once():
     calls = []
+    network = nn.Linear(1, 1)
 
     def take(parts):
         calls.append(parts)
         raise TrialFailure("out-of-memory", "while the weights moved")
 
     with pytest.raises(TrialFailure):
-        take_in_parts(take, nn.Linear(1, 1), 4, 1)
+        take_in_parts(take, network, Buffers(network), 4, 1)
     assert calls == [1]
 
 
@@ -174,3 +278,25 @@ def test_a_compiled_network_learns_the_same_and_pays_for_compiling(make_job):
     assert first[0] > 0.8 * made.ledger.device_seconds
     for a, b in zip(weights(plain), weights(made), strict=True):
         torch.testing.assert_close(a, b, atol=2e-3, rtol=2e-2)
+
+
+@pytest.mark.gpu
+def test_a_card_that_is_full_is_answered_by_more_parts_and_the_peak_is_of_what_fitted(make_job):
+    device = torch.device("cuda")
+    recipe = replace(RECIPE, batch=16, patch=architectures.PATCH)
+    whole = train(
+        make_job(Wide(), recipe=recipe, budget=BUDGET, device=device, folder="whole")
+    ).ledger
+    assert whole.accumulation == 1
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(device).total_memory
+    cap = int(0.6 * whole.peak_memory_bytes)
+    torch.cuda.set_per_process_memory_fraction(cap / total, device)
+    try:
+        tight = train(
+            make_job(Wide(), recipe=recipe, budget=BUDGET, device=device, folder="tight")
+        ).ledger
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+    assert tight.accumulation > 1
+    assert 0 < tight.peak_memory_bytes <= tight.peak_reserved_bytes <= cap

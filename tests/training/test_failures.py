@@ -14,15 +14,21 @@ import torch
 from architectures import broken
 
 from kitsbench.errors import LONGEST, ContractError, Terminated
+from kitsbench.experiments.trial.run import explain
 from kitsbench.files import disk_trouble
+from kitsbench.training import failures
 from kitsbench.training.budget import Budget
 from kitsbench.training.failures import (
     TrialFailure,
+    can_be_smaller,
+    device_trouble,
     is_out_of_memory,
+    may_be_memory,
     memory_trouble,
     plugin_code,
 )
 from kitsbench.training.loop import train
+from kitsbench.training.memory import memory_left
 
 
 @pytest.mark.parametrize(
@@ -62,6 +68,116 @@ def test_other_errors_are_not_taken_for_it(error):
 def test_the_memory_that_ran_out_is_named(error, where):
     assert is_out_of_memory(error)
     assert where in memory_trouble(error)
+
+
+NCCL = """NCCL error in: NCCLUtils.hpp:275, unhandled cuda error (run with NCCL_DEBUG=INFO)
+ncclUnhandledCudaError: Call to CUDA function failed.
+Last error:
+Cuda failure 2 'out of memory'"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA driver error: out of memory",
+        "cudaErrorMemoryAllocation: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "cuFFT error: CUFFT_ALLOC_FAILED",
+        "MPS backend out of memory (MPS allocated: 8.89 GB, max allowed: 9.07 GB).",
+        "[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
+        "Triton Error [CUDA]: out of memory",
+        NCCL,
+    ],
+)
+def test_every_library_below_torch_is_understood(text):
+    error = RuntimeError(text)
+    assert is_out_of_memory(error)
+    assert can_be_smaller(error)
+    assert device_trouble(error) is None
+    assert "out of memory" in memory_trouble(error) or "out of memory" not in text
+
+
+def test_a_block_that_is_too_large_for_the_chip_is_no_lack_of_memory():
+    for text in (
+        "out of resource: shared memory, Required: 262144, Hardware limit: 232448.",
+        "No valid triton configs. OutOfMemoryError: out of resource: triton_red_fused_0",
+    ):
+        assert not is_out_of_memory(RuntimeError(text))
+        assert not may_be_memory(RuntimeError(text))
+
+
+MANY_CAUSES = [
+    "GET was unable to find an engine to execute this computation",
+    "FIND was unable to find an engine to execute this computation",
+    "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+    "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+    "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+    "could not create a primitive",
+    "could not create a memory object",
+]
+
+
+@pytest.mark.parametrize("text", MANY_CAUSES)
+@pytest.mark.parametrize(("left", "reason"), [(0, "out-of-memory"), (2**40, "plugin error")])
+def test_what_has_many_causes_is_told_by_the_memory_that_was_left(text, left, reason, monkeypatch):
+    monkeypatch.setattr(failures, "memory_left", lambda: left)
+    assert not is_out_of_memory(RuntimeError(text))
+    assert may_be_memory(RuntimeError(text))
+    with pytest.raises(TrialFailure) as caught, plugin_code("forward"):
+        raise RuntimeError(text)
+    assert caught.value.reason == reason
+    assert text in str(caught.value)
+    # Smaller parts are tried in any case, and say more than any text.
+    assert can_be_smaller(caught.value)
+
+
+def test_memory_left_is_what_the_cap_leaves(monkeypatch):
+    """A cap that is nearly reached counts, and what nobody uses of the allocator's is there."""
+    for name, answer in {
+        "is_initialized": True,
+        "current_device": 0,
+        "mem_get_info": (80, 100),
+        "memory_reserved": 45,
+        "memory_allocated": 44,
+        "get_per_process_memory_fraction": 0.5,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer, raising=False)
+    assert memory_left() == (50 - 45) + (45 - 44)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "words"),
+    [
+        ("CUDA error: device-side assert triggered", "plugin error", "CUDA_LAUNCH_BLOCKING=1"),
+        (
+            "CUDA error: an illegal memory access was encountered",
+            "plugin error",
+            "illegal memory access was encountered. The device tells it late",
+        ),
+        ("CUDA error: misaligned address", "plugin error", "CUDA_LAUNCH_BLOCKING=1"),
+        ("CUDA error: unspecified launch failure", "plugin error", "CUDA_LAUNCH_BLOCKING=1"),
+        ("CUDA error: uncorrectable ECC error encountered", "killed", "GPU itself failed"),
+        ("CUDA error: uncorrectable NVLink error detected", "killed", "nvidia-smi"),
+        ("GPU 0000:17:00.0 has fallen off the bus", "killed", "Xid"),
+    ],
+)
+@pytest.mark.parametrize("kind", [RuntimeError, getattr(torch, "AcceleratorError", RuntimeError)])
+def test_errors_that_a_device_tells_late_name_what_helps(text, reason, words, kind):
+    # As torch words them, with advice on lines of their own.
+    error = kind(f"{text}\nCUDA kernel errors might be asynchronously reported at some other call.")
+    assert not is_out_of_memory(error)
+    found = device_trouble(error)
+    assert found[0] == reason
+    assert words in found[1]
+    assert "\n" not in found[1]
+    assert explain(error) == found  # where the harness asked the device
+    with pytest.raises(TrialFailure) as caught, plugin_code("loss"):
+        raise error  # where a hook did
+    assert (caught.value.reason, str(caught.value)) == found
 
 
 def test_the_disk_that_was_full_is_named():

@@ -19,7 +19,11 @@ from kitsbench.training.ledger import Reduction, StageRow
 
 
 class LedgerRecord(Document):
-    """What a trial spent, see :class:`~kitsbench.training.ledger.Ledger`, and on what."""
+    """What a trial spent, see :class:`~kitsbench.training.ledger.Ledger`, and on what.
+
+    Where one of the two other peaks is None, ``peak_memory_bytes`` is that of training and
+    prediction together.
+    """
 
     remedy: ClassVar[str] = TRIAL_AGAIN
 
@@ -34,6 +38,8 @@ class LedgerRecord(Document):
     overshoot_steps: float
     overshoot_seconds: float
     peak_memory_bytes: int = Field(ge=0)
+    peak_reserved_bytes: int | None = Field(default=None, ge=0)
+    inference_peak_memory_bytes: int | None = Field(default=None, ge=0)
     energy_joules: float | None
     loader_wait_s: float
     evaluation_s: float

@@ -48,6 +48,7 @@ from kitsbench.training.distributed import Team
 from kitsbench.training.failures import (
     Reason,
     TrialFailure,
+    device_trouble,
     is_interruption,
     is_out_of_memory,
     memory_trouble,
@@ -55,7 +56,7 @@ from kitsbench.training.failures import (
 from kitsbench.training.job import Job, Outcome
 from kitsbench.training.ledger import Ledger
 from kitsbench.training.loop import train
-from kitsbench.training.memory import cap_memory, peak_memory
+from kitsbench.training.memory import cap_memory, peak_memory, reset_peaks
 
 
 def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) -> str:
@@ -193,10 +194,12 @@ def _explain(error: BaseException) -> tuple[Reason, str]:
         return "data error", str(error)
     if is_interruption(error):
         return "killed", "It was interrupted; the same command goes on from its last checkpoint."
+    if (trouble := device_trouble(error)) is not None:
+        return trouble
     if isinstance(error, OSError) and error.errno == errno.EBADF:
         return "plugin error", f"its code closed files that were not its own ({telling(error)})."
-    if trouble := disk_trouble(error):
-        return "disk error", trouble
+    if full := disk_trouble(error):
+        return "disk error", full
     if isinstance(error, KitsbenchError):
         return "internal error", str(error)
     # Hooks are called under guard; a network's own methods are called in many places.
@@ -236,9 +239,12 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
         trained = make_trained(task, outcome.network, device, beat)
     _write_spent(task, device, ledger, curve)  # scoring may fail
     began = time.perf_counter()
+    reset_peaks(device)
     scores = score_trial(task, remembering(task, trained), cases, report)
     ledger.prediction_s = time.perf_counter() - began
-    ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(device))
+    ledger.inference_peak_memory_bytes = max(
+        ledger.inference_peak_memory_bytes, peak_memory(device)
+    )
     write_table(folder.scores, scores, SCORES)
     folder.partial_scores.unlink(missing_ok=True)
     _write_spent(task, device, ledger, curve)

@@ -1,0 +1,74 @@
+"""The running average of weights is the same by any way of reading the network."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from kitsbench.training.average import WeightAverage
+
+
+class Telling(nn.Module):
+    """Its state holds a word that is neither parameter nor buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(4))
+        self.scale = torch.ones(1)
+
+    def get_extra_state(self):
+        return self.scale
+
+    def set_extra_state(self, state):
+        self.scale = state
+
+
+def plain():
+    network = nn.Sequential(nn.Conv3d(1, 4, 3), nn.BatchNorm3d(4), nn.Linear(4, 4))
+    network.register_buffer("unsaved", torch.zeros(2), persistent=False)
+    network.append(network[0])  # under two names
+    return network
+
+
+def train_a_little(network, step):
+    with torch.no_grad():
+        for number, value in enumerate(network.state_dict().values()):
+            if value.is_floating_point():
+                value.add_(torch.rand(value.shape) * (number + 1))
+            else:
+                value.add_(1)
+    if step == 2:  # other tensors in the same places
+        network.to(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("make", [plain, lambda: nn.Sequential(Telling(), nn.Linear(2, 2))])
+def test_it_is_bit_for_bit_that_of_one_tensor_after_the_other(make):
+    torch.manual_seed(0)
+    network = make()
+    average = WeightAverage(network, 0.7)
+    expected = copy.deepcopy(average.state)
+    for step in range(5):
+        train_a_little(network, step)
+        average.update(network, step)
+        decay = min(0.7, (1 + step) / (10 + step))
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                expected[name].lerp_(value, 1 - decay)
+            else:
+                expected[name].copy_(value)
+    assert average.state.keys() == network.state_dict().keys()
+    assert all(torch.equal(average.state[name], value) for name, value in expected.items())
+    network.load_state_dict(average.state)
+
+
+def test_it_follows_tensors_that_a_module_exchanges():
+    network = nn.BatchNorm3d(2)
+    average = WeightAverage(network, 0.0)
+    network.running_mean = torch.full((2,), 5.0)
+    network.weight = nn.Parameter(torch.full((2,), 7.0))
+    average.update(network, 0)
+    assert average.state["running_mean"].tolist() == [5, 5]
+    assert average.state["weight"].tolist() == [7, 7]
