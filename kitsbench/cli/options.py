@@ -206,12 +206,18 @@ def device_option(several: bool = False) -> Option:
         )
     return click.option(
         "--device",
-        type=click.Choice(["auto", "cpu", "cuda"]),
         default="auto",
         show_default=True,
-        help="auto is a GPU where torch finds one.",
+        metavar="auto|cpu|cuda|cuda:N",
+        help="auto and cuda mean the first GPU that torch finds; or name one.",
     )
 
+
+compile_option = click.option(
+    "--compile",
+    is_flag=True,
+    help="Train through torch.compile; the budget of a run pays for compiling.",
+)
 
 precision_option = click.option(
     "--precision",

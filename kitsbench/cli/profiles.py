@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 BRIEFLY: dict[str, Any] = {"seconds": 0.5, "warm": 1, "least": 3}
 
 
-def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[dict[str, Any]]:
+def profile_entrants(
+    experiment: Experiment, after_run: bool = False, compile: bool = False
+) -> list[dict[str, Any]]:
     """Measure every architecture of an experiment that can be built; known figures are kept.
 
     Parameters
@@ -25,6 +27,8 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
     after_run : bool
         Measure briefly, and only architectures that were asked for and of which a trial has
         finished: others may hang or fail here too.
+    compile : bool
+        Measure the training step through torch.compile as well.
 
     Returns
     -------
@@ -34,7 +38,8 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
     """
     import torch
 
-    from kitsbench.experiments.records import ProfileRecord
+    from kitsbench.experiments.machines.environment import describe_environment
+    from kitsbench.experiments.records import ProfileRecord, profile_key
     from kitsbench.isolation import each_isolated
     from kitsbench.profiling import ProfileJob, profile
 
@@ -48,6 +53,8 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
         if tasks and (not after_run or (finished and name in asked)):
             chosen[name] = (finished or tasks)[0]
 
+    versions = describe_environment(experiment.device, experiment.threads)
+
     def measure(name: str) -> dict[str, Any]:
         task = chosen[name]
         device = (
@@ -55,15 +62,17 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
             if experiment.device.type == "cuda"
             else "cpu"
         )
-        key = (
-            task.spec.digest(),
-            task.recipe.digest(),
+        key = profile_key(
+            task.trial.identity,
             experiment.machine.name,
             experiment.threads,
+            versions["packages"]["torch"],
+            versions["cudnn"],
         )
         with contextlib.suppress(DataError):  # damaged, or of before: measured anew
             known = ProfileRecord.find(experiment.request.workdir, name, key)
-            if known is not None:
+            # One that was measured without torch.compile says nothing about it.
+            if known is not None and (known.train_step_ms_compiled is not None or not compile):
                 return known.row()
         job = ProfileJob(
             name=name,
@@ -76,6 +85,7 @@ def profile_entrants(experiment: Experiment, after_run: bool = False) -> list[di
             stores=task.stores,
             cases=task.train_cases[:8],
             window=task.window,
+            compile=compile,
             **(BRIEFLY if after_run else {}),
         )
         try:

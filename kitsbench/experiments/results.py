@@ -28,6 +28,7 @@ from kitsbench.experiments.records import (
     Status,
     TrialRecord,
     find_experiment,
+    profile_key,
 )
 from kitsbench.experiments.tables import CURVE, SCORES, read_table
 from kitsbench.experiments.trial.folder import TrialFolder
@@ -320,13 +321,15 @@ def _read(kind: type[D], file: Path, needed: bool) -> D | None:
 def _read_profiles(
     workdir: Path, trials: list[StoredTrial], experiment: ExperimentRecord
 ) -> dict[str, ProfileRecord]:
-    """Profiles of the very networks and recipes that were trained, on the experiment's device."""
+    """Profiles of the very networks and recipes that were trained, as they were trained."""
     found: dict[str, ProfileRecord] = {}
     for trial in trials:
-        if trial.record is None or trial.name in found:
+        if trial.record is None or trial.environment is None or trial.name in found:
             continue
-        identity, device = trial.record.identity, experiment.device
-        key = (identity.spec, identity.recipe, device.name, device.threads)
+        device, ran = experiment.device, trial.environment
+        key = profile_key(
+            trial.record.identity, device.name, device.threads, ran.packages["torch"], ran.cudnn
+        )
         profile = ProfileRecord.find(workdir, trial.name, key)
         if profile is not None:
             found[trial.name] = profile

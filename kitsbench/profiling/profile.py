@@ -6,6 +6,7 @@ because an architecture that runs out of memory must not take the others along.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -26,10 +27,14 @@ from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
 from kitsbench.spec import Progress, Spec
+from kitsbench.training.energy import EnergyMeter
 from kitsbench.training.memory import peak_memory
 from kitsbench.training.meta import count_cost
 from kitsbench.training.networks import build_network
 from kitsbench.training.stages import make_optimiser, training_mode
+from kitsbench.training.step import clip_gradient
+
+MOST = 200  # repetitions
 
 Inputs = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
 
@@ -53,6 +58,8 @@ class ProfileJob:
         Cases of the stores to draw patches from.
     window : (float, float, float, float)
         Resolved intensity rule.
+    compile : bool
+        Measure the training step through torch.compile as well.
     seconds : float
         About how long each of the three measurements may take.
     warm, least : int
@@ -69,6 +76,7 @@ class ProfileJob:
     stores: dict[str, Path] = field(default_factory=dict)
     cases: tuple[str, ...] = ()
     window: tuple[float, float, float, float] = (-200.0, 300.0, 50.0, 0.01)
+    compile: bool = False
     seconds: float = 1.5
     warm: int = 2
     least: int = 5
@@ -88,8 +96,10 @@ def profile(job: ProfileJob, timeout: float = 180.0) -> dict[str, Any]:
     dict
         ``parameters``; ``flops_forward`` and ``flops_step`` of one patch; ``train_step_ms``
         (median over steps of a whole batch) with quartiles ``_low`` and ``_high``;
-        ``inference_ms`` of one patch; ``patches_per_s_compute`` on data that lie on the device,
-        ``patches_per_s_full`` with loading and augmentation; ``peak_memory_bytes``.
+        ``train_step_ms_compiled``, or None; ``inference_ms`` of one patch;
+        ``patches_per_s_compute`` on data that lie on the device, ``patches_per_s_full`` with
+        loading and augmentation; ``peak_memory_bytes``; ``energy_joules`` of a step on data that
+        lie on the device, where that tells.
 
     Raises
     ------
@@ -109,7 +119,8 @@ def measure(job: ProfileJob) -> dict[str, Any]:
     architecture = load(job.location).architecture
     cost = count_cost(architecture, job.spec)
     network = build_network(architecture, job.spec, 0, 0, device)
-    optimiser = make_optimiser(job.recipe.optimiser, list(network.parameters()))
+    parameters = list(network.parameters())
+    optimiser = make_optimiser(job.recipe.optimiser, parameters)
     training_mode(network)
     stage = job.spec.stages[-1].name
 
@@ -120,10 +131,12 @@ def measure(job: ProfileJob) -> dict[str, Any]:
             loss, _ = architecture.loss(outputs, targets, Progress(stage), job.spec)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        clip_gradient(parameters, job.recipe.clip_gradient)
         optimiser.step()
 
     dummy = _dummy(job, device)
-    steps = _time(lambda: step(*dummy), device, job)
+    meter = EnergyMeter(device)
+    steps = _time(lambda: step(*dummy), device, job, meter)
     batch = job.recipe.batch
     full = None
     if job.stores:
@@ -155,25 +168,61 @@ def measure(job: ProfileJob) -> dict[str, Any]:
         "patches_per_s_compute": batch * 1000 / float(median),
         "patches_per_s_full": full,
         "peak_memory_bytes": peak_memory(device),
-        "energy_joules": None,
+        "energy_joules": None if meter.joules is None else meter.joules / len(steps),
     }
 
 
-def _time(work: Callable[[], None], device: torch.device, job: ProfileJob) -> list[float]:
-    """Seconds of each repetition, after some that do not count."""
+def _time(
+    work: Callable[[], None],
+    device: torch.device,
+    job: ProfileJob,
+    meter: EnergyMeter | None = None,
+) -> list[float]:
+    """Seconds of each repetition, after some that do not count; the meter runs with those."""
     for _ in range(job.warm):
         work()
+    _finish(device)
+    if meter is not None:
+        meter.start()
+    found = _on_device(work, device, job) if device.type == "cuda" else _on_host(work, job)
+    if meter is not None:
+        meter.stop()
+    return found
+
+
+def _on_host(work: Callable[[], None], job: ProfileJob) -> list[float]:
     found: list[float] = []
     end = time.perf_counter() + job.seconds
-    while len(found) < job.least or (time.perf_counter() < end and len(found) < 200):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+    while len(found) < job.least or (time.perf_counter() < end and len(found) < MOST):
         began = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
         found.append(time.perf_counter() - began)
     return found
+
+
+def _on_device(work: Callable[[], None], device: torch.device, job: ProfileJob) -> list[float]:
+    """Seconds between the ends of repetitions, as the device reaches them.
+
+    The host is one repetition ahead at most, as in training: it waits for the one before, and
+    never for the last.
+    """
+    stream = torch.cuda.current_stream(device)
+    marks = [torch.cuda.Event(enable_timing=True)]
+    marks[0].record(stream)
+    end = time.perf_counter() + job.seconds
+    while len(marks) <= job.least or (time.perf_counter() < end and len(marks) <= MOST):
+        work()
+        marks.append(torch.cuda.Event(enable_timing=True))
+        marks[-1].record(stream)
+        marks[-2].synchronize()
+    marks[-1].synchronize()
+    return [a.elapsed_time(b) / 1000 for a, b in itertools.pairwise(marks)]
+
+
+def _finish(device: torch.device) -> None:
+    """Wait for what the device has been given to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _dummy(job: ProfileJob, device: torch.device) -> Inputs:

@@ -32,6 +32,7 @@ from kitsbench.experiments.records import (
     TrialIdentity,
     TrialRecord,
     keep_experiment,
+    profile_key,
 )
 from kitsbench.experiments.tables import CURVE, SCORES, write_table
 from kitsbench.experiments.trial.folder import TrialFolder
@@ -56,6 +57,7 @@ RECIPE = Recipe("matched", spacing=(3.0, 1.62, 1.62), patch=(16, 64, 64))
 CONFIG: dict[str, str | float] = {"size": "tiny", "width": 0.25}
 FINGERPRINT, SPLIT = "0123456789abcdef", "feedbeeffeedbeef"
 DEVICE = "Test CPU"
+TORCH = "2.6.0"
 BEGAN, ENDED = "2026-11-21T10:00:00+00:00", "2026-11-21T10:01:00+00:00"
 
 
@@ -117,7 +119,7 @@ def write_workdir(folder: Path, plan: Plan) -> Path:
         for name in plan.gaps
     ]
     for number, name in enumerate(plan.gaps if plan.profiles else ()):
-        _profile(name, number).keep(folder)
+        _profile(plan, name, number).keep(folder)
     keep_experiment(folder, _experiment(folder, plan, trials))
     return folder
 
@@ -323,7 +325,7 @@ def _environment(trial: str) -> EnvironmentRecord:
         kitsbench=("0.1.0",),
         python="3.11.7",
         platform="Linux",
-        packages={**dict.fromkeys(PACKAGES), "torch": "2.6.0"},
+        packages={**dict.fromkeys(PACKAGES), "torch": TORCH},
         device="cpu",
         device_name=DEVICE,
         cuda=None,
@@ -422,7 +424,8 @@ def _curve(generator: np.random.Generator, gap: float, plan: Plan) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def _profile(name: str, number: int) -> ProfileRecord:
+def _profile(plan: Plan, name: str, number: int) -> ProfileRecord:
+    identity = trial_record(plan, name, 0, 0).identity
     return ProfileRecord(
         name=name,
         parameters=100_000 * (number + 1),
@@ -443,5 +446,5 @@ def _profile(name: str, number: int) -> ProfileRecord:
         patches_per_s_full=12.0 - 0.5 * number,
         peak_memory_bytes=400_000_000,
         energy_joules=None,
-        key=(digest(name), RECIPE.digest(), DEVICE, 1),
+        key=profile_key(identity, DEVICE, 1, TORCH, None),
     )

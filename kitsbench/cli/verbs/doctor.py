@@ -36,12 +36,8 @@ def examine(workdir: Path) -> list[dict[str, Any]]:
     import psutil
     import torch
 
-    from kitsbench.devices.precision import best_precision
-    from kitsbench.experiments.machines.environment import (
-        choose_device,
-        describe_environment,
-        usable_cores,
-    )
+    from kitsbench.devices.choose import choose_device
+    from kitsbench.experiments.machines.environment import describe_environment, usable_cores
     from kitsbench.registry.plugins_apart import introduce_all
 
     device = choose_device("auto")
@@ -52,9 +48,9 @@ def examine(workdir: Path) -> list[dict[str, Any]]:
         rows.append({"what": what, "status": status, "found": found, "remedy": remedy})
 
     add("kitsbench", "ok", f"{environment['kitsbench']}, Python {environment['python']}")
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    if gpus:
-        add("GPU", "ok", f"{', '.join(gpus)}; networks in {best_precision(device)}")
+    if device.type == "cuda":
+        for row in _gpus(environment):
+            add(*row)
     else:
         add(
             "GPU",
@@ -65,7 +61,7 @@ def examine(workdir: Path) -> list[dict[str, Any]]:
     add(
         "processor",
         "ok",
-        f"{environment['device_name'] if not gpus else ''} {usable_cores()} cores".strip(),
+        f"{environment['cpu_name']} {usable_cores()} cores".strip(),
     )
     memory = psutil.virtual_memory().available / 2**30
     add(
@@ -99,5 +95,47 @@ def examine(workdir: Path) -> list[dict[str, Any]]:
             "ok" if good else "missing",
             entry.status,
             "" if good else str(entry.error),
+        )
+    return rows
+
+
+def _gpus(environment: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Rows about the GPUs and what drives them."""
+    import torch
+
+    from kitsbench.devices.nvml import open_device
+    from kitsbench.devices.precision import best_precision
+
+    rows = []
+    for index in range(torch.cuda.device_count()):
+        device = torch.device("cuda", index)
+        known = torch.cuda.get_device_properties(device)
+        rows.append(
+            (
+                f"GPU cuda:{index}",
+                "ok",
+                f"{known.name}, {known.total_memory / 2**30:.0f} GiB, compute capability "
+                f"{known.major}.{known.minor}; networks in {best_precision(device)}",
+                "",
+            )
+        )
+    found = [f"CUDA {environment['cuda']}"]
+    if environment["driver"]:
+        found.insert(0, f"driver {environment['driver']}")
+    if environment["cudnn"]:
+        found.append(f"cuDNN {environment['cudnn']}")
+    else:
+        rows.append(
+            ("cuDNN", "missing", "torch finds none", "install a build of torch that brings it")
+        )
+    rows.append(("CUDA", "ok", ", ".join(found), ""))
+    if open_device(torch.device("cuda", 0)) is None:
+        rows.append(
+            (
+                "nvidia-ml-py",
+                "note",
+                "does not answer, so energy and power caps are not recorded",
+                "pip install 'kitsbench[gpu]'; parts of a GPU (MIG) do not tell them",
+            )
         )
     return rows

@@ -70,7 +70,7 @@ def command(
     were trained on; dataset.json beside the label maps names them for `kitsbench evaluate`.
     """
     from kitsbench.cli.progress import counting
-    from kitsbench.experiments.machines.environment import choose_device
+    from kitsbench.devices.choose import choose_device
     from kitsbench.experiments.predict import (
         find_trials,
         open_trials,

@@ -10,6 +10,7 @@ from kitsbench.cli.options import (
     all_option,
     architectures_argument,
     batch_option,
+    compile_option,
     dataset_option,
     device_option,
     json_option,
@@ -28,16 +29,18 @@ from kitsbench.text.screen import make_table
 @dataset_option("Folder of cases to load patches from; by default the phantom.")
 @device_option()
 @precision_option
+@compile_option
 @size_option
 @patch_option()
 @batch_option
 @workdir_option("Where data and profiles are kept.")
 @json_option
-def command(as_json: bool, **options: Any) -> int:
+def command(as_json: bool, compile: bool, **options: Any) -> int:
     """Measure architectures: parameters, FLOPs, training step, inference, throughput, memory.
 
     Each is measured with the matched recipe, in a process of its own. Throughput is given twice:
-    on patches that lie on the device already, and with loading and augmentation.
+    on patches that lie on the device already, and with loading and augmentation. With --compile
+    the training step is measured both ways.
     """
     from kitsbench.cli.profiles import profile_entrants
     from kitsbench.cli.progress import CountBar, working
@@ -48,7 +51,7 @@ def command(as_json: bool, **options: Any) -> int:
     with CountBar() as count:
         experiment = plan_experiment(request, tell, count)
     with working("Measuring ..."):
-        rows = profile_entrants(experiment)
+        rows = profile_entrants(experiment, compile=compile)
     rows += [{"architecture": e.name, "error": e.error} for e in experiment.entrants if e.error]
     if as_json:
         print_json(rows)

@@ -14,6 +14,7 @@ from kitsbench.cli.options import (
     all_option,
     architectures_argument,
     batch_option,
+    compile_option,
     dataset_option,
     device_option,
     endpoint_option,
@@ -56,11 +57,7 @@ if TYPE_CHECKING:
     type=Memory(),
     help="Most memory a trial may use, e.g. 11GiB; batches that need more are taken in parts.",
 )
-@click.option(
-    "--compile",
-    is_flag=True,
-    help="Train through torch.compile; the budget pays for compiling.",
-)
+@compile_option
 @precision_option
 @folds_option("all (the default), or indices such as 0,2; on the phantom the default is 0.")
 @split_option(

@@ -17,11 +17,11 @@ from typing import Any, Protocol
 
 import torch
 
+from kitsbench.devices.choose import choose_devices
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.executors.events import Event, Notify, ending, mark_killed
 from kitsbench.experiments.executors.local import LocalExecutor
 from kitsbench.experiments.machines.environment import device_class
-from kitsbench.experiments.machines.machine import choose_devices
 from kitsbench.experiments.records import TrialProgress
 from kitsbench.experiments.trial.lease import STALE_AFTER
 from kitsbench.experiments.trial.task import TrialTask

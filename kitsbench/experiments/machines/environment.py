@@ -13,26 +13,8 @@ import torch
 from kitsbench import __version__
 from kitsbench.devices.nvml import driver_version, power_cap
 from kitsbench.devices.use import settings
-from kitsbench.errors import UsageError
 
 PACKAGES = ("torch", "numpy", "pandas", "scipy", "torchio", "nibabel", "safetensors")
-
-
-def choose_device(wish: str) -> torch.device:
-    """Turn ``auto``, ``cpu`` or ``cuda`` into a device.
-
-    Raises
-    ------
-    UsageError
-        CUDA was asked for and there is none.
-    """
-    found = torch.cuda.is_available()
-    if wish == "cuda" and not found:
-        raise UsageError(
-            "There is no CUDA device that torch can use; leave --device out to use the CPU, or "
-            "see `kitsbench doctor`."
-        )
-    return torch.device("cuda" if found and wish != "cpu" else "cpu")
 
 
 def device_name(device: torch.device) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from kitsbench.devices.choose import choose_devices
 from kitsbench.devices.precision import Precision, best_precision, choose_precision
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
@@ -55,37 +56,6 @@ class Machine:
     def device(self) -> torch.device:
         """The kind of device."""
         return torch.device(self.kind)
-
-
-def choose_devices(wish: str) -> tuple[str, ...]:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:0,cuda:1`` into devices of this machine.
-
-    Raises
-    ------
-    UsageError
-        The text is none of these, or a device does not exist.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    every = tuple(f"cuda:{index}" for index in range(count))
-    if wish == "auto":
-        return every or ("cpu",)
-    if wish == "cpu":
-        return ("cpu",)
-    named = every if wish == "cuda" else tuple(part.strip() for part in wish.split(","))
-    if not all(name.removeprefix("cuda:").isdigit() and name[:5] == "cuda:" for name in named):
-        raise UsageError(
-            f"The device '{wish}' cannot be read; write auto, cpu, cuda, or GPUs such as "
-            "cuda:0,cuda:1."
-        )
-    if len(set(named)) < len(named):
-        raise UsageError(f"The device '{wish}' names a GPU twice.")
-    if missing := sorted(set(named) - set(every)) or ([wish] if not named else []):
-        found = f"it finds {', '.join(every)}" if every else "it finds none"
-        raise UsageError(
-            f"torch can use no CUDA device {', '.join(missing)} here: {found}. Name another "
-            "--device, leave it out, or see `kitsbench doctor`."
-        )
-    return named
 
 
 def this_machine(request: Request) -> Machine:

@@ -49,6 +49,7 @@ from kitsbench.experiments.records.measured import (
     EnvironmentRecord,
     LedgerRecord,
     ProfileRecord,
+    profile_key,
 )
 from kitsbench.experiments.records.parts import (
     TRIAL_AGAIN,
@@ -113,5 +114,6 @@ __all__ = [
     "keep_experiment",
     "make_latest",
     "note",
+    "profile_key",
     "report_folder",
 ]

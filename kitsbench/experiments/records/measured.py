@@ -12,6 +12,7 @@ from pydantic import Field
 import kitsbench
 from kitsbench.errors import DataError
 from kitsbench.experiments.records.parts import TRIAL_AGAIN, Shape
+from kitsbench.experiments.records.trial import TrialIdentity
 from kitsbench.files import digest
 from kitsbench.files.documents import Document
 from kitsbench.training.device_speed import DeviceSpeed
@@ -123,8 +124,36 @@ class EnvironmentRecord(Document):
         return content
 
 
-ProfileKey = tuple[str, str, str, int]
-"""Hashes of spec and recipe, device, threads."""
+ProfileKey = tuple[str, str, str, str, str, str, int]
+"""Hashes of spec, recipe and plugin's source, precision, device, libraries, threads."""
+
+
+def profile_key(
+    identity: TrialIdentity, device: str, threads: int, torch: str | None, cudnn: str | None
+) -> ProfileKey:
+    """What a profile is one of: whatever changes what is measured.
+
+    Parameters
+    ----------
+    identity : TrialIdentity
+        Of a trial that trains the network.
+    device : str
+        Name of the GPU or of the processor.
+    threads : int
+        CPU threads.
+    torch, cudnn : str or None
+        Versions of the libraries; cuDNN's on a GPU alone.
+    """
+    libraries = f"torch {torch}" + (f", cuDNN {cudnn}" if cudnn else "")
+    return (
+        identity.spec,
+        identity.recipe,
+        identity.source_hash,
+        identity.precision,
+        device,
+        libraries,
+        threads,
+    )
 
 
 class ProfileRecord(Document):
@@ -135,12 +164,18 @@ class ProfileRecord(Document):
     name : str
         Display name of the entrant.
     key : tuple
-        Hashes of spec and recipe, device, threads: a profile of anything else is measured anew.
+        As of :func:`profile_key`: a profile of anything else is measured anew.
+    train_step_ms_compiled : float or None
+        Through torch.compile, where that was asked for and graphs ran.
+    layout : str
+        How the weights lay in memory, as of a trial's ledger.
+    energy_joules : float or None
+        Of a training step on data that lie on the device; None where the device does not tell.
     """
 
     remedy: ClassVar[str] = "Delete it: the next run or `kitsbench profile` measures again."
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: str
     parameters: int = Field(ge=0)
     flops_forward: int | None = Field(ge=0)
@@ -160,6 +195,8 @@ class ProfileRecord(Document):
     patches_per_s_full: float | None = Field(ge=0)
     peak_memory_bytes: int = Field(ge=0)
     energy_joules: float | None = Field(ge=0)
+    layout: str = ""
+    train_step_ms_compiled: float | None = Field(default=None, ge=0)
     key: ProfileKey
 
     @staticmethod

@@ -12,6 +12,7 @@ import pytest
 import torch
 from command_line import TESTS, call_kitsbench
 
+from kitsbench.devices.choose import choose_devices
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.search_space import read_tuning
@@ -27,7 +28,7 @@ from kitsbench.experiments.executors.options import (
     split_pairs,
 )
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
-from kitsbench.experiments.machines.machine import Node, choose_devices, this_machine
+from kitsbench.experiments.machines.machine import Node, this_machine
 from kitsbench.experiments.records import LedgerRecord, TrialRecord, Unscored
 from kitsbench.experiments.trial.log import keep_short
 from kitsbench.experiments.trial.run import run_trial
