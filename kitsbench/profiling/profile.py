@@ -19,6 +19,7 @@ import torch
 
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.source import training_source
+from kitsbench.data.batches.upload import feed
 from kitsbench.data.preparation.store import PreparedStore
 from kitsbench.devices.precision import autocast
 from kitsbench.devices.use import use_device
@@ -244,5 +245,5 @@ def _batches(job: ProfileJob, device: torch.device) -> Iterator[Inputs]:
     source = training_source(stores, job.cases, job.spec, job.recipe, job.window, 0)
     spacing = stores[job.spec.grids[0].name].spacing
     augment = Augmenter(job.spec.grids, spacing, job.recipe.augmentation, job.window, 0)
-    for batch in source.stream(pin=device.type == "cuda"):
+    for batch in feed(source, augment, device):
         yield augment(batch.to(device))

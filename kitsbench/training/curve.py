@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kitsbench.data.batches.patches import Batch
+from kitsbench.data.batches.prepared import Prepared
 from kitsbench.training.failures import TrialFailure
 
 CURVE_POINTS = 400  # loss rows kept over a whole run
@@ -22,7 +22,7 @@ class Reading:
 
     Parameters
     ----------
-    batch : Batch
+    batch : Prepared
     progress : float
         Share of the budget that was spent before the step.
     lr : float
@@ -35,7 +35,7 @@ class Reading:
 
     def __init__(
         self,
-        batch: Batch,
+        batch: Prepared,
         progress: float,
         lr: float,
         values: Mapping[str, Tensor | float],

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from kitsbench.architecture import Stage
 from kitsbench.data.batches.augmentation import Augmenter
-from kitsbench.data.batches.patches import Batch
+from kitsbench.data.batches.prepared import Prepared
 from kitsbench.data.batches.source import training_source
+from kitsbench.data.batches.upload import feed
 from kitsbench.spec import Progress
 from kitsbench.training.accumulation import Buffers, parts_within, saved_bytes, take_in_parts
 from kitsbench.training.average import WeightAverage
@@ -280,9 +281,9 @@ class _Run:
         self.energy.start()
         reset_peaks(job.device)  # what came before is not training
         # A batch depends on (seed, step) alone, so to resume is to begin counting at another step.
-        batches = self.source.stream(ledger.steps, pin=job.device.type == "cuda")
-        # Whatever ends training, the loader's thread ends with it.
-        with contextlib.closing(batches):  # type: ignore[type-var]
+        batches = feed(self.source, self.augment, job.device, ledger.steps)
+        # Whatever ends training, the loader's threads end with it.
+        with contextlib.closing(batches):
             while not self._is_spent():
                 progress = ledger.fraction(job.budget)
                 self._leave_stage_if_over(progress)
@@ -349,7 +350,7 @@ class _Run:
         """Learning rate at a share of the current stage."""
         return self.base_lr * self.schedule.at(within) * self.tracker.plateau.get("factor", 1.0)
 
-    def _step(self, batch: Batch, progress: float) -> None:
+    def _step(self, batch: Prepared, progress: float) -> None:
         job, ledger = self.job, self.ledger
         stage = job.spec.stages[self.tracker.index]
         within = self.tracker.fraction(progress, job.spec.stages)
@@ -380,7 +381,7 @@ class _Run:
         if job.device.type == "cpu":
             self._harvest()
 
-    def _take(self, batch: Batch, where: Progress) -> dict[str, Tensor | float]:
+    def _take(self, batch: Prepared, where: Progress) -> dict[str, Tensor | float]:
         """Take the step, in more parts where memory runs out."""
         job, ledger, model = self.job, self.ledger, self.model
         assert model is not None

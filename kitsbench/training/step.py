@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch
+from kitsbench.data.batches.prepared import Prepared
 from kitsbench.devices.precision import autocast
 from kitsbench.spec import Progress
 from kitsbench.training.curve import GRADIENT
@@ -29,7 +30,7 @@ def take_step(
     optimiser: torch.optim.Optimizer,
     parameters: Sequence[nn.Parameter],
     augment: Augmenter,
-    batch: Batch,
+    batch: Batch | Prepared,
     where: Progress,
     parts: int = 1,
     scaler: torch.amp.GradScaler | None = None,
@@ -46,7 +47,7 @@ def take_step(
     parameters : sequence of Parameter
         Those that train.
     augment : Augmenter
-    batch : Batch
+    batch : Batch or Prepared
         As it comes from the loader.
     where : Progress
         For the loss.
@@ -70,8 +71,9 @@ def take_step(
         A hook of the plugin raised, or memory ran out while the weights moved. Where it runs out
         before that, the error is passed on and the step can be taken again.
     """
-    # Here and not in the loader: the copy and the augmentation are work that the device does for
-    # the method, so the clock that runs around this function charges them.
+    # Here and not in the loader: the augmentation is work that the device does for the method, so
+    # the clock that runs around this function charges it, and what the copy to the device takes
+    # longer than the step before.
     inputs, labels = augment(batch.to(job.device))
     optimiser.zero_grad(set_to_none=True)
     share = len(batch.cases) // parts

@@ -19,6 +19,7 @@ from torch import nn
 from kitsbench.architecture import Progress, Task, configure
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.source import training_source
+from kitsbench.data.batches.upload import feed
 from kitsbench.registry import load
 from kitsbench.training.budget import Budget
 from kitsbench.training.job import Job
@@ -69,7 +70,7 @@ def bare_steps(job: Job) -> Iterator[float]:
     spacing = next(iter(job.stores.values())).spacing
     augment = Augmenter(job.spec.grids, spacing, job.recipe.augmentation, job.window, job.seed)
     schedule, stage = job.recipe.schedule, job.spec.stages[0].name
-    batches = source.stream(0)
+    batches = feed(source, augment, job.device)
     for step in range(STEPS):
         began = time.perf_counter()
         batch = next(batches)

@@ -12,7 +12,8 @@ from fake_cuda import FakeCuda
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kitsbench.data.batches.augmentation import Augmenter
-from kitsbench.data.batches.patches import Batch, PatchSource
+from kitsbench.data.batches.patches import PatchSource
+from kitsbench.data.batches.prepared import Prepared
 from kitsbench.training import loop
 from kitsbench.training.budget import Budget
 from kitsbench.training.clock import DeviceClock
@@ -84,7 +85,7 @@ def test_every_hook_of_a_plugin_is_charged(make_job, where):
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Batch, "to"), (Augmenter, "__call__"), (torch.optim.AdamW, "step")],
+    [(Prepared, "to"), (Augmenter, "__call__"), (torch.optim.AdamW, "step")],
     ids=["transfer", "augmentation", "optimiser"],
 )
 def test_what_the_harness_does_for_the_method_is_charged(make_job, monkeypatch, owner, name):
@@ -95,7 +96,7 @@ def test_what_the_harness_does_for_the_method_is_charged(make_job, monkeypatch, 
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(loop, "save_checkpoint"), (PatchSource, "batch")],
+    [(loop, "save_checkpoint"), (PatchSource, "prepared")],
     ids=["checkpoints", "loader"],
 )
 def test_what_the_machine_does_beside_it_is_free(make_job, monkeypatch, owner, name):

@@ -4,12 +4,16 @@ One resampling pass does rotation, zoom, translation, elastic deformation and mi
 grids with the same physical transform (image trilinear, labels nearest); changes of intensity
 follow, in the order of the recipe. All parameters come from the counter-based generator, so the
 augmentation of a step is a pure function of (seed, step).
+
+It has two halves. The host half (:meth:`Augmenter.plan`, :meth:`Augmenter.prepare`) draws and
+computes all that is small, in the loader's threads. The device half (:meth:`Augmenter.apply`)
+changes voxels, and asks the host for nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,12 +23,14 @@ from torch import Tensor
 
 from kitsbench.data.batches.intensity import RANGES, Change
 from kitsbench.data.batches.patches import Batch, generator
+from kitsbench.data.batches.paths import middle_box
+from kitsbench.data.batches.prepared import Course, Prepared, Sample
+from kitsbench.data.batches.resampling import resample
 from kitsbench.data.batches.warping import (
     BSPLINE_SD,
     Geometry,
     Motion,
     mesh_of,
-    resample,
     rotation_matrix,
 )
 from kitsbench.recipe import TRANSFORMS, Transform
@@ -96,8 +102,8 @@ class Augmenter:
         low, _, shift, scale = self.window
         return (low - shift) * scale
 
-    def __call__(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Network inputs and labels.
+    def __call__(self, batch: Batch | Prepared) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Network inputs and labels; both halves where the batch has not been prepared.
 
         Returns
         -------
@@ -106,17 +112,72 @@ class Augmenter:
         labels : dict of str to Tensor
             {grid: (B, z, y, x), int64}.
         """
-        # A process of several draws what one process would draw for the same samples.
-        places = range(batch.first, batch.first + len(batch.cases))
-        drawn = [self.draw(batch.step, sample) for sample in places]
-        inputs, labels = {}, {}
+        if isinstance(batch, Batch):
+            device = next(iter(batch.images.values())).device
+            batch = self.prepare(batch).to(device)
+        return self.apply(batch)
+
+    def prepare(self, batch: Batch) -> Prepared:
+        """The host half for patches that were cut with their whole margin.
+
+        Returns
+        -------
+        Prepared
+            It shares the batch's memory.
+        """
+        grids: dict[str, list[Sample]] = {name: [] for name in batch.images}
+        for index in range(len(batch.cases)):
+            sources = {
+                name: (tuple(image.shape[2:]), batch.offsets[name][index].numpy())
+                for name, image in batch.images.items()
+            }
+            # A process of several draws what one process would draw for the same samples.
+            courses = self.plan(batch.step, batch.first + index, sources)
+            for name, course in courses.items():
+                image, label = batch.images[name][index, 0], batch.labels[name][index]
+                where = course.box.slices
+                grids[name].append(Sample(image[where], label[where], course))
+        return Prepared({k: tuple(v) for k, v in grids.items()}, batch.cases, batch.step)
+
+    def plan(
+        self,
+        step: int,
+        sample: int,
+        sources: Mapping[str, tuple[Sequence[int] | np.ndarray, np.ndarray]],
+    ) -> dict[str, Course]:
+        """What is done to a sample of a step on each grid, and which voxels that takes.
+
+        Parameters
+        ----------
+        step, sample : int
+            The sample's place in the batch.
+        sources : mapping of str to (shape, offset)
+            {grid: shape of the source patch, and where the patch centre lies relative to its
+            middle, in voxels of the grid}.
+        """
+        drawn = self.draw(step, sample)
+        motion, courses = drawn.motion, {}
         for grid, geometry in zip(self.grids, self.geometries, strict=True):
-            image, label = self._place(batch, grid, geometry, [own.motion for own in drawn])
-            for sample, own in zip(image[:, 0], drawn, strict=True):
+            source, offset = sources[grid.name]
+            # The others need no interpolation, which blurs and takes longest of all, and no margin.
+            if offset.any() or not motion.still:
+                path = geometry.path(motion, source, offset)
+                courses[grid.name] = Course(path.box, path, changes=drawn.changes)
+            else:
+                box = middle_box(source, grid.shape)
+                courses[grid.name] = Course(box, None, motion.flips, drawn.changes)
+        return courses
+
+    def apply(self, batch: Prepared) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The device half: network inputs and labels; the batch stays as it is."""
+        inputs, labels = {}, {}
+        for grid in self.grids:
+            image, label = self._place(batch.grids[grid.name], grid)
+            for voxels, sample in zip(image[:, 0], batch.grids[grid.name], strict=True):
                 # The same numbers for every grid: they show one scan, and a network may compare
                 # them.
-                for change in own.changes:
-                    change.apply(sample)
+                for change in sample.course.changes:
+                    change.apply(voxels)
             inputs[grid.name], labels[grid.name] = image, label.long()
         return inputs, labels
 
@@ -176,52 +237,26 @@ class Augmenter:
         points = generator(self.seed, 3, step, sample, 1).standard_normal(shape, np.float32)
         return points * (sd / BSPLINE_SD)[:, None, None, None]
 
-    def _place(
-        self, batch: Batch, grid: Grid, geometry: Geometry, motions: Sequence[Motion]
-    ) -> tuple[Tensor, Tensor]:
-        """Cut the middle of the samples that stay, resample those that move."""
-        image, label = batch.images[grid.name], batch.labels[grid.name]
-        # It decides on the host what is resampled, so it never went to the device.
-        offsets = batch.offsets[grid.name].numpy()
+    def _place(self, samples: Sequence[Sample], grid: Grid) -> tuple[Tensor, Tensor]:
+        """Copy the samples that stay, resample those that move, and normalise."""
         low, high, shift, scale = self.window
-        moving = [
-            index
-            for index, (motion, offset) in enumerate(zip(motions, offsets, strict=True))
-            # The others need no interpolation, which blurs and takes longest of all.
-            if offset.any() or not motion.still
-        ]
-        paths = [
-            geometry.path(motions[index], image.shape[2:], offsets[index], image.device)
-            for index in moving
-        ]
-        if len(moving) == len(motions):
-            placed, marked = resample(image, label, paths, (low, high))
-        else:
-            # What is cut out shares its memory with the batch, which may be augmented again: a step
-            # that ran out of memory is taken a second time.
-            placed = _middle(image, grid.shape).to(torch.float32, copy=True).clamp_(low, high)
-            marked = _middle(label, grid.shape).clone()
-            for index, motion in enumerate(motions):
-                axes = [axis - 3 for axis in range(3) if motion.flips[axis]]
-                if axes and index not in moving:
-                    placed[index], marked[index] = (
-                        placed[index].flip(axes),
-                        marked[index].flip(axes),
-                    )
-            if moving:
-                rows = torch.tensor(moving, device=image.device)
-                placed[rows], marked[rows] = resample(image[rows], label[rows], paths, (low, high))
-        return placed.sub_(shift).mul_(scale), marked
+        device = samples[0].image.device
+        # Labels as the network gets them, but where they are gathered by kind.
+        kind = samples[0].label.dtype if device.type == "cpu" else torch.int64
+        image = torch.empty((len(samples), 1, *grid.shape), device=device)
+        label = torch.empty((len(samples), *grid.shape), dtype=kind, device=device)
+        for sample, voxels, marks in zip(samples, image[:, 0], label, strict=True):
+            course = sample.course
+            if course.path is not None:
+                resample(sample.image, sample.label, course.path, (low, high), (voxels, marks))
+                continue
+            axes = [axis for axis in range(3) if course.flips[axis]]
+            voxels.copy_(sample.image.flip(axes) if axes else sample.image).clamp_(low, high)
+            marks.copy_(sample.label.flip(axes) if axes else sample.label)
+        return image.sub_(shift).mul_(scale), label
 
 
 def _within(span: tuple[float, float], share: Share) -> Share:
     """Value at a share of the way from the first to the second."""
     first, last = span
     return first + (last - first) * share
-
-
-def _middle(volume: Tensor, shape: Sequence[int]) -> Tensor:
-    """Cut the middle of the last three axes."""
-    for axis, edge in zip((-3, -2, -1), shape, strict=True):
-        volume = volume.narrow(axis, (volume.shape[axis] - edge) // 2, edge)
-    return volume

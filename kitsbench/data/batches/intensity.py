@@ -1,7 +1,9 @@
 """Changes of intensity, each of one sample of network input, in place.
 
 Every function takes the sample ``x`` (z, y, x), float32, the transform, and the numbers that were
-drawn for it, so that it can be applied again to another grid of the same sample.
+drawn for it, so that it can be applied again to another grid of the same sample. The numbers are
+arguments of kernels, so that nothing is copied to a device for them, and nothing waits. Filters are
+sums and no matrix products, so that no setting of their precision reaches them.
 """
 
 from __future__ import annotations
@@ -10,14 +12,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from kitsbench.data.batches.warping import apply_along
 from kitsbench.recipe import Transform
 
 TINY = 1e-6
+CHUNK = 32768  # voxels that a CPU filters at a time, so that they stay in its cache
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,23 @@ def _gamma(x: Tensor, change: Change) -> None:
 def _noise(x: Tensor, change: Change) -> None:
     """Gaussian noise, from torch's generator on the device, seeded by ours."""
     # A generator for each sample: the noise does not depend on what was drawn before it.
-    source = torch.Generator(device=x.device).manual_seed(change.seed)
+    source = generator_of(x.device, change.seed)
     x.add_(torch.empty_like(x).normal_(0, change.value, generator=source))
 
 
+def generator_of(device: torch.device, seed: int) -> torch.Generator:
+    """A generator of torch's on a device, seeded."""
+    return torch.Generator(device=device).manual_seed(seed)
+
+
 def _blur(x: Tensor, change: Change) -> None:
-    _along_all(x, lambda length: blur_matrix(length, change.value))
+    """Gaussian, cut off at 4 sigma, mirrored at the ends."""
+    weights = blur_weights(change.value)
+    x.copy_(filtered(x, 0, weights))
+    # Chunks lie across the first axis, along which nothing is filtered any more.
+    planes = max(1, CHUNK // x[0].numel()) if x.device.type == "cpu" else len(x)
+    for part in x.split(planes):
+        part.copy_(filtered(filtered(part, 1, weights), 2, weights))
 
 
 def _brightness(x: Tensor, change: Change) -> None:
@@ -102,7 +115,11 @@ def _shift(x: Tensor, change: Change) -> None:
 
 
 def _low_resolution(x: Tensor, change: Change) -> None:
-    _along_all(x, lambda length: zoom_matrix(length, change.value))
+    """Down to the nearest voxels, and up again linearly."""
+    small = x
+    for axis, length in enumerate(x.shape):
+        small = small.index_select(axis, nearest_voxels(length, change.value, x.device))
+    x.copy_(F.interpolate(small[None, None], size=x.shape, mode="trilinear")[0, 0])
 
 
 CHANGES: Mapping[str, Callable[[Tensor, Change], None]] = {
@@ -116,40 +133,64 @@ CHANGES: Mapping[str, Callable[[Tensor, Change], None]] = {
 }
 
 
-def _along_all(x: Tensor, matrix_of: Callable[[int], np.ndarray]) -> None:
-    """Apply a separable linear filter, given as a matrix for each axis."""
-    result = x
-    for axis, length in enumerate(x.shape):
-        matrix = torch.from_numpy(matrix_of(length).astype(np.float32)).to(x.device)
-        result = apply_along(result, axis, matrix)
-    x.copy_(result)
+def blur_weights(sigma: float) -> list[float]:
+    """Weights of a Gaussian's middle and of one side, whose sum over both sides is 1."""
+    half = [math.exp(-0.5 * (step / sigma) ** 2) for step in range(int(4 * sigma + 0.5) + 1)]
+    total = 2 * math.fsum(half) - half[0]
+    return [weight / total for weight in half]
 
 
-def blur_matrix(length: int, sigma: float) -> np.ndarray:
-    """Gaussian kernel as a matrix (length, length), cut off at 4 sigma, mirrored at the ends."""
-    radius = int(4 * sigma + 0.5)
-    steps = np.arange(-radius, radius + 1)
-    kernel = np.exp(-0.5 * (steps / sigma) ** 2)
-    matrix = np.zeros((length, length))
-    places = np.arange(length)
-    for step, weight in zip(steps, kernel / kernel.sum(), strict=True):
-        # Mirrored about the outer edge, again and again where the kernel is wider than the volume;
-        # then several steps meet in one voxel, which ``+=`` would count once.
-        period = (places + step) % (2 * length)
-        np.add.at(matrix, (places, np.minimum(period, 2 * length - 1 - period)), weight)
-    return matrix
+def filtered(x: Tensor, axis: int, weights: list[float]) -> Tensor:
+    """Apply a symmetric filter along an axis of a volume that is mirrored at its ends.
+
+    Parameters
+    ----------
+    x : Tensor (z, y, x)
+    axis : int
+    weights : list of float
+        Of the middle, then of one side.
+    """
+    radius, length = len(weights) - 1, x.shape[axis]
+    wide = mirrored(x, axis, radius)
+    # Along the last axis the whole volume is shifted as one row, since short rows are slow; what
+    # runs over from one row into the next falls into the rim, which is cut off.
+    rows = axis == x.ndim - 1
+    flat = wide.view(-1) if rows else wide
+    size = flat.shape[0] - 2 * radius if rows else length
+    along = 0 if rows else axis
+
+    def shifted(by: int) -> Tensor:
+        return flat.narrow(along, by, size)
+
+    whole = torch.empty_like(flat)
+    result = whole.narrow(along, 0, size)
+    torch.mul(shifted(radius), weights[0], out=result)
+    for step, weight in enumerate(weights[1:], 1):
+        result.add_(shifted(radius - step), alpha=weight)
+        result.add_(shifted(radius + step), alpha=weight)
+    return whole.view(wide.shape).narrow(axis, 0, length)
 
 
-def zoom_matrix(length: int, zoom: float) -> np.ndarray:
-    """Sampling down to the nearest voxels and up again linearly, as a matrix (length, length)."""
+def mirrored(x: Tensor, axis: int, radius: int) -> Tensor:
+    """Lengthen a volume at both ends by its mirror image about the outer edge."""
+    # Again and again where the filter is wider than the volume.
+    while radius:
+        length = x.shape[axis]
+        part = min(radius, length)
+        shape = list(x.shape)
+        shape[axis] += 2 * part
+        wide = x.new_empty(shape)
+        wide.narrow(axis, part, length).copy_(x)
+        wide.narrow(axis, 0, part).copy_(x.narrow(axis, 0, part).flip(axis))
+        wide.narrow(axis, part + length, part).copy_(x.narrow(axis, length - part, part).flip(axis))
+        x, radius = wide, radius - part
+    return x.contiguous()
+
+
+def nearest_voxels(length: int, zoom: float, device: torch.device) -> Tensor:
+    """Voxels that are taken where an axis is sampled down, int64."""
     small = max(1, round(length * zoom))
-    nearest = np.floor((np.arange(small) + 0.5) * length / small).astype(int)
-    place = np.clip((np.arange(length) + 0.5) * small / length - 0.5, 0, small - 1)
-    # A single sample has no second neighbour; it is its own.
-    below = np.minimum(place.astype(int), max(small - 2, 0))
-    share = place - below
-    matrix = np.zeros((length, length))
-    rows = np.arange(length)
-    np.add.at(matrix, (rows, nearest[below]), 1 - share)
-    np.add.at(matrix, (rows, nearest[np.minimum(below + 1, small - 1)]), share)
-    return matrix
+    # In whole numbers, since some places lie on the edge of two voxels. Voxel k is taken from
+    # floor((k + 1/2) length / small).
+    places = torch.arange(small, device=device).mul_(2).add_(1).mul_(length)
+    return places.div_(2 * small, rounding_mode="floor")

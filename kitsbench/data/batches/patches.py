@@ -7,14 +7,15 @@ cannot change results, and a resumed run sees the batches that an uninterrupted 
 
 from __future__ import annotations
 
-import concurrent.futures
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kitsbench.data.batches.prepared import Course, Prepared, Sample
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
 from kitsbench.errors import DataError
 from kitsbench.recipe import Recipe
@@ -60,18 +61,26 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Copy to a device; the copy overlaps with computation where the memory is pinned."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin(self) -> Batch:
-        """Copy to page-locked memory."""
-        return self._each(lambda tensor: tensor.pin_memory())
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         return replace(
             self,
-            images={name: change(image) for name, image in self.images.items()},
-            labels={name: change(label) for name, label in self.labels.items()},
+            images={k: image.to(device, non_blocking=True) for k, image in self.images.items()},
+            labels={k: label.to(device, non_blocking=True) for k, label in self.labels.items()},
         )
+
+
+class Planner(Protocol):
+    """Host half of the augmentation (:class:`~kitsbench.data.batches.augmentation.Augmenter`)."""
+
+    def plan(
+        self,
+        step: int,
+        sample: int,
+        sources: Mapping[str, tuple[Sequence[int] | np.ndarray, np.ndarray]],
+    ) -> dict[str, Course]:
+        """What is done to a sample on each grid, and which voxels of its source that takes."""
+
+    def prepare(self, batch: Batch) -> Prepared:
+        """The same for a batch that was cut already."""
 
 
 def crop(
@@ -169,7 +178,7 @@ class PatchSource:
     def batch(self, step: int) -> Batch:
         """Draw the batch of a step; drawing it twice gives the same."""
         grids = self.spec.grids
-        shapes = {grid.name: source_shape(grid.shape, self.margin) for grid in grids}
+        shapes = self._shapes()
         # Patches are cut straight into the batch: copying them again would take as long.
         images, labels = (
             {name: np.empty((len(self.samples), *shape), kind) for name, shape in shapes.items()}
@@ -199,30 +208,46 @@ class PatchSource:
             self.samples.start,
         )
 
+    def prepared(self, step: int, planner: Planner) -> Prepared:
+        """The batch of a step with the host half of its augmentation.
+
+        Only the voxels that the augmentation takes are cut: a sample that nothing moves comes
+        without the margin.
+        """
+        shapes, first = self._shapes(), self.spec.grids[0].name
+        found: dict[str, list[Sample]] = {name: [] for name in shapes}
+        names = []
+        for sample in self.samples:
+            name = self._case_name(step, sample)
+            names.append(name)
+            centre = self._centre(name, step, sample)
+            cases = {grid: self._case(grid, name) for grid in shapes}
+            places = {
+                grid: place_patch(cases[grid], cases[first], shape, centre)
+                for grid, shape in shapes.items()
+            }
+            sources = {
+                grid: (shapes[grid], offset.astype(np.float32))
+                for grid, (_, offset) in places.items()
+            }
+            for grid, course in planner.plan(step, sample, sources).items():
+                case, start = cases[grid], places[grid][0] + course.box.start
+                image = crop(case.image, start, course.box.shape, self.fill)
+                assert case.label is not None
+                label = crop(case.label, start, course.box.shape, 0)
+                found[grid].append(Sample(torch.from_numpy(image), torch.from_numpy(label), course))
+        return Prepared({k: tuple(v) for k, v in found.items()}, tuple(names), step)
+
+    def close(self) -> None:
+        """Let go of whatever runs for the source; it can be used again."""
+
     def cases_of(self, step: int) -> tuple[str, ...]:
         """Case of every sample of a step, drawn here or elsewhere."""
         return tuple(self._case_name(step, sample) for sample in range(self.batch_size))
 
-    def stream(self, first: int = 0, ahead: int = 3, pin: bool = False) -> Iterator[Batch]:
-        """Batches from step ``first`` on, drawn in a thread while the device computes."""
-
-        def draw(step: int) -> Batch:
-            batch = self.batch(step)
-            return batch.pin() if pin else batch
-
-        # One thread keeps the order, and numpy lets go of the interpreter's lock while it copies.
-        # No more than ``ahead`` batches wait, however slow the device is.
-        with concurrent.futures.ThreadPoolExecutor(1, "kitsbench-loader") as pool:
-            waiting = [pool.submit(draw, first + k) for k in range(ahead)]
-            step = first + ahead
-            try:
-                while True:
-                    yield waiting.pop(0).result()
-                    waiting.append(pool.submit(draw, step))
-                    step += 1
-            finally:
-                for future in waiting:
-                    future.cancel()
+    def _shapes(self) -> dict[str, np.ndarray]:
+        """Size of each grid's source patches."""
+        return {grid.name: source_shape(grid.shape, self.margin) for grid in self.spec.grids}
 
     def _case(self, grid: str, name: str) -> PreparedCase:
         if (grid, name) not in self._opened:
@@ -318,6 +343,20 @@ def cut_patch(
     offset : ndarray
         (3,), how far the centre lies from the middle of what was cut, in voxels of ``case``.
     """
+    start, offset = place_patch(case, first, shape, centre)
+    image_out, label_out = into or (None, None)
+    image = crop(case.image, start, shape, fill, image_out)
+    label = None if case.label is None else crop(case.label, start, shape, 0, label_out)
+    return image, label, offset
+
+
+def place_patch(
+    case: PreparedCase,
+    first: PreparedCase,
+    shape: Sequence[int] | np.ndarray,
+    centre: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where :func:`cut_patch` cuts: first voxel, and the offset of the centre from the middle."""
     place = np.asarray(centre, dtype=float)
     if case is not first:
         # Affines lead to the middle of voxel k from k, which is k + 0.5 here.
@@ -328,10 +367,7 @@ def cut_patch(
     # every sample resampled.
     start = np.floor(corner + 1e-4).astype(int)
     offset = corner - start
-    image_out, label_out = into or (None, None)
-    image = crop(case.image, start, shape, fill, image_out)
-    label = None if case.label is None else crop(case.label, start, shape, 0, label_out)
-    return image, label, np.where(np.abs(offset) < 1e-4, 0.0, offset)
+    return start, np.where(np.abs(offset) < 1e-4, 0.0, offset)
 
 
 def _background_voxel(case: PreparedCase, rng: np.random.Generator) -> np.ndarray:

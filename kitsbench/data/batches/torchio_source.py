@@ -12,14 +12,15 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from kitsbench.data.batches.patches import Batch, PatchSource, generator
+from kitsbench.data.batches.patches import Batch, PatchSource, Planner, generator
+from kitsbench.data.batches.prepared import Prepared
 from kitsbench.errors import ContractError
 from kitsbench.transforms import TORCHIO, Transform
 
@@ -71,20 +72,18 @@ class TorchioSource(PatchSource):
             make_transform(transform)
         spacing = {name: tuple(store.spacing) for name, store in self.stores.items()}
         self.setting = Setting(chosen, spacing, self.seed)
-        # A batch may be asked for while the stream's thread draws ahead; questions and answers
-        # of the two must not mix in the pipes.
+        # A batch may be asked for while a thread draws another; questions and answers of the two
+        # must not mix in the pipes.
         self._one_at_a_time = threading.Lock()
 
     def batch(self, step: int) -> Batch:
         """Draw the batch of a step; drawing it twice gives the same."""
         return self._through_worker(super().batch(step))
 
-    def stream(self, *arguments: Any, **keywords: Any) -> Iterator[Batch]:
-        """As a :class:`~kitsbench.data.batches.patches.PatchSource`; ends the process with it."""
-        try:
-            yield from super().stream(*arguments, **keywords)
-        finally:
-            self.close()
+    def prepared(self, step: int, planner: Planner) -> Prepared:
+        """The batch of a step with the host half of its augmentation."""
+        # torchio sees whole patches; what the augmentation takes is cut out of what it makes.
+        return planner.prepare(self.batch(step))
 
     def close(self) -> None:
         """End the process; the next batch starts another."""

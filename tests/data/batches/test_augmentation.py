@@ -231,7 +231,5 @@ def test_an_elastic_deformation_moves_by_its_sd():
     bend = Transform("elastic", 1.0, (("spacing_mm", 8.0), ("magnitude_mm", 1.5)))
     chosen = augmenter((bend,), (48, 48, 48))
     still = np.stack(np.meshgrid(*[np.arange(48.0)] * 3, indexing="ij"))
-    path = chosen.geometries[0].path(
-        chosen.draw(0, 0).motion, (48, 48, 48), np.zeros(3), torch.device("cpu")
-    )
+    path = chosen.geometries[0].path(chosen.draw(0, 0).motion, (48, 48, 48), np.zeros(3))
     assert (path.positions().numpy() - still).std() == pytest.approx(1.5, rel=0.1)

@@ -41,16 +41,6 @@ def test_a_batch_depends_on_seed_and_step_alone(coarse_store):
     assert not equal(one.batch(0), source_of(coarse_store, seed=1).batch(0))
 
 
-def test_the_stream_gives_the_same_batches_wherever_it_begins(coarse_store):
-    source = source_of(coarse_store)
-    stream = source.stream(4)
-    for step in (4, 5, 6, 7):
-        batch = next(stream)
-        assert batch.step == step
-        assert equal(batch, source.batch(step))
-    stream.close()
-
-
 def test_every_case_comes_once_a_round(coarse_store):
     source = source_of(coarse_store, batch=2)
     rounds = [name for step in range(9) for name in source.batch(step).cases]

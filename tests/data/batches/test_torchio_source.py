@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from architectures import PATCH, Smallest, TwoGrids
 
 from kitsbench.architecture import Task, configure
+from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.source import training_source
 from kitsbench.data.batches.torchio_source import TorchioSource, change_batch
+from kitsbench.data.batches.upload import feed
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Recipe, Transform
 
@@ -56,9 +59,11 @@ def test_batches_through_the_process_depend_on_seed_and_step_alone(coarse_store)
         )
         torch.manual_seed(1)
     assert 0 < changed < 6
-    stream = source.stream(2)
-    assert torch.equal(next(stream).images["image"], source.batch(2).images["image"])
-    stream.close()
+    still = Augmenter(source.spec.grids, (9.0, 9.0, 9.0), (), WINDOW, 0)
+    with closing(feed(source, still, torch.device("cpu"), 2)) as batches:
+        drawn = next(batches)
+    for sample, whole in zip(drawn.grids["image"], source.batch(2).images["image"], strict=True):
+        assert torch.equal(sample.image, whole[0])
     assert torch.equal(torch.rand(1), before)  # training draws what it would have drawn
 
 

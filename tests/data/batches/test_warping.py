@@ -11,18 +11,17 @@ from hypothesis import strategies as st
 from scipy.interpolate import BSpline
 
 from kitsbench.architecture import Grid
-from kitsbench.data.batches import warping
+from kitsbench.data.batches import resampling
+from kitsbench.data.batches.resampling import resample
 from kitsbench.data.batches.warping import (
     BSPLINE_SD,
     Geometry,
     Motion,
     bspline_weights,
     mesh_of,
-    resample,
     rotation_matrix,
 )
 
-CPU = torch.device("cpu")
 edges = st.integers(3, 9)
 
 
@@ -30,6 +29,14 @@ def motion(rng, mesh=None, scale=1.0, flips=(False, False, False)):
     control = None if mesh is None else rng.normal(size=(3, *(mesh[1] + 3)))
     matrix = rotation_matrix(rng.uniform(-1, 1, 3)) * scale
     return Motion(matrix, rng.uniform(-3, 3, 3), flips, control)
+
+
+def resampled(image, label, path, clip=(-200, 200)):
+    """A source patch (z, y, x) along a path: image and labels."""
+    into = torch.empty(path.shape), torch.empty(path.shape, dtype=label.dtype)
+    where = path.box.slices
+    resample(image[where], label[where], path, clip, into)
+    return into
 
 
 def reference(image, label, where, low, high):
@@ -54,9 +61,14 @@ def test_gathering_agrees_with_grid_sample_also_far_outside(source, shape, seed)
     motions = [motion(rng, mesh, scale) for scale in (0.8, 3.0)]
     image = torch.from_numpy(rng.integers(-300, 300, (2, 1, *source), dtype=np.int16))
     label = torch.from_numpy(rng.integers(0, 4, (2, *source), dtype=np.uint8))
-    paths = [geometry.path(own, source, rng.uniform(-1, 1, 3), CPU) for own in motions]
+    paths = [geometry.path(own, source, rng.uniform(-1, 1, 3)) for own in motions]
     where = torch.stack([path.positions() for path in paths])
-    moved, marks = resample(image, label, paths, (-100.5, 200.0))
+    found = [
+        resampled(own[0], marks, path, (-100.5, 200.0))
+        for own, marks, path in zip(image, label, paths, strict=True)
+    ]
+    moved = torch.stack([own for own, _ in found])[:, None]
+    marks = torch.stack([own for _, own in found])
     expected, nearest = reference(image, label, where, -100.5, 200.0)
     torch.testing.assert_close(moved.double(), expected, atol=5e-3, rtol=0)
     assert (marks == nearest).double().mean() > 0.99  # but for ties
@@ -66,15 +78,13 @@ def test_chunks_do_not_change_a_bit(monkeypatch):
     rng = np.random.default_rng(0)
     grid = Grid("image", (11, 9, 10))
     mesh = mesh_of([grid], (1.0, 1.0, 1.0), (4.0, 4.0, 4.0))
-    path = Geometry(grid, (1.0, 1.0, 1.0), mesh).path(
-        motion(rng, mesh), (12, 12, 12), np.zeros(3), CPU
-    )
-    image = torch.from_numpy(rng.integers(-300, 300, (1, 1, 12, 12, 12), dtype=np.int16))
-    label = torch.from_numpy(rng.integers(0, 4, (1, 12, 12, 12), dtype=np.uint8))
-    whole = resample(image, label, [path], (-200, 200))
-    again = resample(image, label, [path], (-200, 200))
-    monkeypatch.setattr(warping, "CHUNK", 200)
-    parts = resample(image, label, [path], (-200, 200))
+    path = Geometry(grid, (1.0, 1.0, 1.0), mesh).path(motion(rng, mesh), (12, 12, 12), np.zeros(3))
+    image = torch.from_numpy(rng.integers(-300, 300, (12, 12, 12), dtype=np.int16))
+    label = torch.from_numpy(rng.integers(0, 4, (12, 12, 12), dtype=np.uint8))
+    whole = resampled(image, label, path)
+    again = resampled(image, label, path)
+    monkeypatch.setattr(resampling, "CHUNK", 200)
+    parts = resampled(image, label, path)
     assert torch.equal(whole[0], again[0])
     torch.testing.assert_close(whole[0], parts[0], atol=1e-3, rtol=0)
     assert torch.equal(whole[1], parts[1])
@@ -86,12 +96,11 @@ def test_mirroring_while_resampling_is_an_exact_flip(flips):
     grid = Grid("image", (8, 9, 10))
     mesh = mesh_of([grid], (1.0, 1.0, 1.0), (4.0, 4.0, 4.0))
     geometry, base = Geometry(grid, (1.0, 1.0, 1.0), mesh), motion(rng, mesh)
-    image = torch.from_numpy(rng.integers(-300, 300, (1, 1, 10, 10, 10), dtype=np.int16))
-    label = torch.from_numpy(rng.integers(0, 4, (1, 10, 10, 10), dtype=np.uint8))
+    image = torch.from_numpy(rng.integers(-300, 300, (10, 10, 10), dtype=np.int16))
+    label = torch.from_numpy(rng.integers(0, 4, (10, 10, 10), dtype=np.uint8))
 
     def moved(own):
-        path = geometry.path(own, (10, 10, 10), np.zeros(3), CPU)
-        return resample(image, label, [path], (-200, 200))
+        return resampled(image, label, geometry.path(own, (10, 10, 10), np.zeros(3)))
 
     axes = [axis - 3 for axis in range(3) if flips[axis]]
     mirrored = moved(Motion(base.matrix, base.shift, flips, base.control))
@@ -126,7 +135,7 @@ def test_grids_of_other_spacing_see_the_same_deformation():
     places = []
     for grid in grids:
         geometry = Geometry(grid, (1.0, 1.0, 1.0), mesh)
-        path = geometry.path(own, (1, 1, 1), np.zeros(3), CPU)
+        path = geometry.path(own, (1, 1, 1), np.zeros(3))
         ratio = grid.ratio[0]
         places.append((path.positions().numpy() * ratio, geometry.axes))
     (fine, fine_axes), (coarse, coarse_axes) = places
