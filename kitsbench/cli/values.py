@@ -84,6 +84,18 @@ class Memory(Type):
         return parse_memory(value)
 
 
+class Interval(Type):
+    """A time in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> float:
+        """Read ``10min`` or a number of seconds."""
+        from kitsbench.experiments.asked.quantities import parse_interval
+
+        return parse_interval(value)
+
+
 class Spend(Type):
     """The budget of a trial."""
 

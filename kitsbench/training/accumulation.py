@@ -110,6 +110,7 @@ class Buffers:
         ]
         self._before: list[Tensor] = []
         self._kept: list[Tensor] = []
+        self._held = False
 
     def keep(self) -> None:
         """Copy them; the memory for it is asked for once."""
@@ -119,12 +120,19 @@ class Buffers:
             self._kept = [torch.empty_like(tensor) for tensor in before]
         self._before = before
         copy_all(self._kept, before)
+        self._held = True
 
     def put_back(self) -> None:
-        """Undo what has become of them since."""
+        """Undo what has become of them since, if they are kept."""
+        if not self._held:
+            return
         for (place, name), tensor in zip(self._places, self._before, strict=True):
             place[name] = tensor
         copy_all(self._before, self._kept)
+
+    def drop(self) -> None:
+        """Take them as they are: the step is done."""
+        self._held = False
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

@@ -39,8 +39,9 @@ class Job:
     precision : {"float32", "bfloat16", "float16"}
     folder : Path
         Where checkpoints go.
-    checkpoint_every : float
-        Seconds of wall time between checkpoints.
+    checkpoint_every : float or None
+        Seconds of wall time between checkpoints. None: ten minutes, or a fiftieth of the budget
+        where that takes longer.
     compile : bool
         Train through ``torch.compile``, whose time the budget pays for.
     max_memory : int or None
@@ -61,7 +62,7 @@ class Job:
     device: torch.device
     precision: str
     folder: Path
-    checkpoint_every: float = 60.0
+    checkpoint_every: float | None = None
     compile: bool = False
     max_memory: int | None = None
     team: Team = SOLO

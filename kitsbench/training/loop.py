@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,21 +19,17 @@ from kitsbench.data.batches.upload import feed
 from kitsbench.spec import Progress
 from kitsbench.training.accumulation import Buffers, parts_within, saved_bytes, take_in_parts
 from kitsbench.training.average import WeightAverage
-from kitsbench.training.checkpoint import (
-    drop_damaged,
-    latest_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from kitsbench.training.checkpoint_writer import CheckpointWriter
 from kitsbench.training.curve import Curve, Reading
 from kitsbench.training.distributed import team_clock
 from kitsbench.training.energy import EnergyMeter
 from kitsbench.training.failures import TrialFailure, plugin_code
 from kitsbench.training.job import Job, Outcome
-from kitsbench.training.ledger import Ending, Ledger, Price, Reduction, StageRow
-from kitsbench.training.memory import peak_memory, peak_reserved, reset_peaks
+from kitsbench.training.ledger import Ledger, Price, StageRow
+from kitsbench.training.memory import peak_memory, reset_peaks
 from kitsbench.training.meta import count_step
 from kitsbench.training.networks import build_network, compiled, seed_everything
+from kitsbench.training.run_state import RunState
 from kitsbench.training.scaling import LossScale
 from kitsbench.training.stages import (
     StageTracker,
@@ -79,12 +75,15 @@ def train(
         return run.finish()
     # Ctrl-C and a termination count too: what was spent until then belongs into the audit.
     except BaseException as error:
-        cut_short(error, run.spent(), run.curve.rows)
+        try:
+            cut_short(error, run.spent(), run.curve.rows)
+        finally:
+            run.leave(error)
         raise
 
 
-class _Run:
-    """State of a training run; :meth:`finish` is the loop."""
+class _Run(RunState):
+    """A training run; :meth:`finish` is the loop."""
 
     def __init__(self, job: Job, report: Any, evaluate: Any):
         self.job, self.report, self.evaluate = job, report, evaluate
@@ -109,13 +108,17 @@ class _Run:
         )
         self.price = Price(float(math.prod(job.spec.grids[0].shape) * job.recipe.batch))
         self.tracker, self.ledger, self.curve = StageTracker(), Ledger(), Curve()
-        self.average: WeightAverage | None = None
+        self.average = None
         # Before a checkpoint is read, which holds the average as well.
         if job.recipe.average is not None:
             self.average = WeightAverage(self.network, job.recipe.average)
         self.evaluated = 0
-        self.waiting: Reading | None = None
-        self.optimiser_state: Any = None
+        self.waiting = None
+        # On CUDA alone: on a CPU the clock is the wall's, which a thread beside it would slow down.
+        self.writer = CheckpointWriter(job.folder, aside=job.device.type == "cuda")
+        self.saved_at, self.saved_share = time.perf_counter(), 0.0
+        self.whole = False
+        self.optimiser_state = None
         self.scale = LossScale(job.device, job.precision)
         self._resume()
         if not self.ledger.steps:  # else they are those of the checkpoint, bit for bit
@@ -124,74 +127,6 @@ class _Run:
         self.clock = team_clock(job.device, self.ledger.device_seconds, self.team)
         self.energy = EnergyMeter(job.device, self.team.share(self.ledger.energy_joules))
         self._enter_stage()
-
-    # --- checkpoints ------------------------------------------------------------------------
-
-    def _resume(self) -> None:
-        if self.team.leads:
-            drop_damaged(self.job.folder)
-        # Nobody may open a checkpoint that the first process is about to remove.
-        self.team.wait()
-        found = latest_checkpoint(self.job.folder)
-        if found is None:
-            return
-        # The optimiser itself is made when its stage is entered; its state waits until then.
-        model, self.optimiser_state, state = load_checkpoint(found)
-        self.network.load_state_dict({k[6:]: v for k, v in model.items() if k[:6] == "model."})
-        if self.average is not None:
-            self.average.load({k[8:]: v for k, v in model.items() if k[:8] == "average."})
-        self.tracker = StageTracker(**state["stage"])
-        self.ledger = Ledger.from_dict(state["ledger"])
-        self.ledger.resumed += 1
-        self.curve, self.evaluated = Curve(state["curve"]), state["evaluated"]
-        self.price = Price(**state["price"])
-        self.scale = LossScale(self.job.device, self.job.precision, state.get("scale"))
-
-    def _save(self) -> None:
-        # No currency pays for writing to a disk: the meters stand still before it begins.
-        self._settle()
-        began = time.perf_counter()
-        self._close_stage()
-        if self.team.leads:
-            self._write_checkpoint()
-        # Whoever does not write waits here; inside a step the waiting would be charged.
-        self.team.wait()
-        # Counted from the end, or a slow disk would have nothing else to do.
-        self.saved_at = time.perf_counter()
-        self.ledger.checkpoint_s += self.saved_at - began
-        self.energy.start()
-
-    def _write_checkpoint(self) -> None:
-        model = {f"model.{k}": v for k, v in self.network.state_dict().items()}
-        if self.average is not None:
-            model |= {f"average.{k}": v for k, v in self.average.state.items()}
-        state = {
-            "stage": self.tracker.to_dict(),
-            "ledger": self.ledger.to_dict(),
-            "curve": self.curve.rows,
-            "evaluated": self.evaluated,
-            "price": asdict(self.price),
-            "scale": self.scale.state,
-        }
-        save_checkpoint(
-            self.job.folder, self.ledger.steps, model, self.optimiser.state_dict(), state
-        )
-
-    def _settle(self) -> None:
-        """Wait for the device and bring the ledger up to it; the meters stand still from here."""
-        self._harvest()
-        self.ledger.device_seconds = self.clock.exact()
-        # A clock that has been made for a resumed run knows of no step yet.
-        self.price.seconds = self.clock.last_step or self.price.seconds
-        self.energy.stop()
-        self.ledger.energy_joules = self.team.energy(self.energy.joules)
-        self._note_peaks()
-
-    def _note_peaks(self) -> None:
-        """Write down the most memory that training has taken so far."""
-        ledger, device = self.ledger, self.job.device
-        ledger.peak_memory_bytes = max(ledger.peak_memory_bytes, peak_memory(device))
-        ledger.peak_reserved_bytes = max(ledger.peak_reserved_bytes, peak_reserved(device))
 
     # --- stages -----------------------------------------------------------------------------
 
@@ -216,6 +151,7 @@ class _Run:
         # Other weights train, so another amount of memory is needed.
         self.settling = SETTLING
         self.buffers = Buffers(self.network)
+        self.optimiser.register_step_pre_hook(self._weights_move)
         self.price.flops = self._count_flops(stage)
         stages = self.ledger.stages
         # A stage that goes on from a checkpoint has its row already.
@@ -241,6 +177,9 @@ class _Run:
                 )
             )
 
+    def _weights_move(self, *_: Any) -> None:
+        self.whole = False  # from here until the next step, whatever ends the training
+
     def _count_flops(self, stage: Stage) -> float:
         job = self.job
         flops = count_step(job.architecture, job.spec, stage, job.recipe.batch)
@@ -263,19 +202,12 @@ class _Run:
             self.tracker.next(progress)
             self._enter_stage()
 
-    def _close_stage(self, by: Ending | None = None, because: str | None = None) -> None:
-        """Write down what the current stage has spent so far, and why it ended if it did."""
-        row = self.ledger.stages[-1]
-        row.spend(self.ledger.steps, self.ledger.device_seconds)
-        if by is not None:
-            row.ended_by, row.ended_because = by, because
-
     # --- the loop ---------------------------------------------------------------------------
 
     def finish(self) -> Outcome:
         job, ledger = self.job, self.ledger
         began, already = time.perf_counter(), ledger.wall_s
-        self.saved_at = began
+        self.saved_at, self.saved_share = began, ledger.fraction(job.budget)
         if self._is_spent() and ledger.stages[-1].ended_by is not None:
             return self._outcome()  # a finished training was read back as it is
         self.energy.start()
@@ -284,9 +216,13 @@ class _Run:
         batches = feed(self.source, self.augment, job.device, ledger.steps)
         # Whatever ends training, the loader's threads end with it.
         with contextlib.closing(batches):
+            # Where the last run was told to end while it was scored.
+            self._evaluate_if_due(self.saved_share)
             while not self._is_spent():
                 progress = ledger.fraction(job.budget)
                 self._leave_stage_if_over(progress)
+                self.buffers.drop()
+                self.whole = True
                 waited = time.perf_counter()
                 batch = next(batches)
                 ledger.loader_wait_s += time.perf_counter() - waited
@@ -294,9 +230,9 @@ class _Run:
                 ledger.wall_s = already + time.perf_counter() - began
                 self.report(ledger.fraction(job.budget), ledger)
                 self._evaluate_if_due(ledger.fraction(job.budget))
-                late = time.perf_counter() - self.saved_at > job.checkpoint_every
+                self.writer.check()
                 # The clocks of processes differ; some would save, and wait for those that do not.
-                if self.team.decide(late):
+                if self.team.decide(self._is_late()):
                     self._save()
         self._settle()
         progress = ledger.fraction(job.budget)
@@ -310,6 +246,9 @@ class _Run:
         ledger.close(job.budget, self.price)
         self._close_stage("budget", "the budget was spent")
         self._save()
+        began = time.perf_counter()
+        self.writer.wait()
+        ledger.checkpoint_s += time.perf_counter() - began
         return self._outcome()
 
     def _outcome(self) -> Outcome:
@@ -317,20 +256,6 @@ class _Run:
             self.network.load_state_dict(self.average.state)
         self.network.eval()
         return Outcome(self.network, self.ledger, self.curve.rows)
-
-    def spent(self) -> Ledger:
-        """The ledger of a training that did not reach its end, asking no device and nobody else.
-
-        Another process of the team may have failed, or waits in the middle of a step: to ask it
-        would wait for ever, or hide the error that ended this one.
-        """
-        ledger = self.ledger
-        ledger.device_seconds = max(ledger.device_seconds, self.clock.alone())
-        with contextlib.suppress(RuntimeError):
-            self._note_peaks()
-        ledger.close(self.job.budget, self.price)
-        self._close_stage()
-        return ledger
 
     def _is_spent(self) -> bool:
         """Whether the budget is spent; on CUDA the exact time is asked for only near the end."""
@@ -363,6 +288,7 @@ class _Run:
         # The batch was waited for outside: loading is not charged, what becomes of it here is.
         self.clock.start()
         values = self._take(batch, where)
+        self.whole = False  # also where a step was left out, in which no weight has moved
         if self.average is not None:
             self.average.update(self.network, ledger.steps)
         self.clock.stop()
@@ -429,34 +355,24 @@ class _Run:
         parts = parts_within(job.max_memory, job.recipe.batch, sample, weights)
         self.ledger.accumulation = max(self.ledger.accumulation, parts)
 
-    def _harvest(self) -> None:
-        """Read the losses of the last step; stop if they are not finite."""
-        if self.waiting is None:
-            return
-        reading, self.waiting = self.waiting, None
-        # Each has computed the loss of the whole batch, and rounding shall not part them.
-        numbers = self.team.same(reading.numbers())
-        self.ledger.skipped_steps += self.scale.left_out(numbers, reading.step)
-        if self.tracker.observe(numbers, self.schedule, reading.progress):
-            stage, factor = self.ledger.stages[-1].name, self.tracker.plateau["factor"]
-            self.ledger.lr_reductions.append(Reduction(stage, reading.step, factor))
-        self.curve.losses(reading, numbers, self.ledger.device_seconds)
-
     def _evaluate_if_due(self, progress: float) -> None:
         if self.evaluate is None:
             return
         due = sum(progress >= at for at in EVALUATE_AT)
         if due <= self.evaluated:
             return
-        # A long step may pass several marks at once; they are served by one evaluation.
-        self.evaluated = due
         ledger = self.ledger
         self._settle()
         began = time.perf_counter()
         reset_peaks(self.job.device)
         self.network.eval()
         # Not the network as training calls it: a compiled one would compile again for this mode.
+        self.buffers.drop()
+        self.whole = True  # it may take longer than many steps
         scores = self.evaluate(self.network) if self.team.leads else {}
+        self.whole = False
+        # A long step may pass several marks at once; they are served by one evaluation.
+        self.evaluated = due
         for name, value in scores.items():
             self.curve.record(ledger.steps, progress, ledger.device_seconds, "score", name, value)
         training_mode(self.network)

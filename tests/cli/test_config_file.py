@@ -45,6 +45,8 @@ def read(tmp_path):
         ("all = true", "all_installed", True),
         ("json = true", "as_json", True),
         ("stall = 60", "stall", 60.0),
+        ('checkpoint-every = "10min"', "checkpoint_every", 600.0),
+        ("checkpoint-every = 300", "checkpoint_every", 300.0),
     ],
 )
 def test_a_value_is_read_as_on_the_command_line(read, text, name, value):

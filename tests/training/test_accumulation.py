@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kitsbench.recipe import Optimiser, Transform
-from kitsbench.training import accumulation, loop
+from kitsbench.training import accumulation, loop, run_state
 from kitsbench.training.accumulation import (
     Buffers,
     more_parts,
@@ -150,8 +150,9 @@ def test_the_peak_of_a_failed_try_does_not_count(make_job, monkeypatch):
             peak["now"] = max(peak["now"], 1000 * samples + 99_000 * failing)
             return super().loss(outputs, targets, progress, spec)
 
-    monkeypatch.setattr(loop, "peak_memory", lambda device: peak["now"])
-    monkeypatch.setattr(loop, "peak_reserved", lambda device: 2 * peak["now"])
+    for module in (loop, run_state):
+        monkeypatch.setattr(module, "peak_memory", lambda device: peak["now"])
+    monkeypatch.setattr(run_state, "peak_reserved", lambda device: 2 * peak["now"])
     for module in (loop, accumulation):
         monkeypatch.setattr(module, "reset_peaks", lambda device: peak.update(now=0))
 

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import PatchSource
 from kitsbench.data.batches.prepared import Prepared
-from kitsbench.training import loop
+from kitsbench.training import checkpoint_writer
 from kitsbench.training.budget import Budget
 from kitsbench.training.clock import DeviceClock
 from kitsbench.training.curve import Reading
@@ -96,7 +96,7 @@ def test_what_the_harness_does_for_the_method_is_charged(make_job, monkeypatch, 
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(loop, "save_checkpoint"), (PatchSource, "prepared")],
+    [(checkpoint_writer, "save_checkpoint"), (PatchSource, "prepared")],
     ids=["checkpoints", "loader"],
 )
 def test_what_the_machine_does_beside_it_is_free(make_job, monkeypatch, owner, name):

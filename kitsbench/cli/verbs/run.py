@@ -34,7 +34,7 @@ from kitsbench.cli.options import (
     workdir_option,
 )
 from kitsbench.cli.output import tell
-from kitsbench.cli.values import Memory, Seconds, Spend, Whole
+from kitsbench.cli.values import Interval, Memory, Seconds, Spend, Whole
 from kitsbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -119,6 +119,13 @@ if TYPE_CHECKING:
     default=1800.0,
     show_default=True,
     help="Seconds without progress after which a trial is stopped.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=Interval(),
+    metavar="TIME",
+    help="Time between two checkpoints, such as 5min or 300 (seconds); by default 10min, or a "
+    "fiftieth of the budget where that takes longer.",
 )
 @strict_option("A damaged case is an error, not set aside.")
 @workdir_option("Where data, trials and the report are kept.")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from kitsbench.errors import UsageError
 from kitsbench.files.foreign import brief
+from kitsbench.training.budget import MOST, UNITS
 
 LARGEST = 4096  # voxels; the whole of a scan is no larger
 WIDEST = 100.0  # mm; no scan has voxels of 10 cm, so a larger spacing is a slip
@@ -32,6 +33,25 @@ def parse_memory(text: Any) -> int:
             f"The memory '{brief(text, 500)}' cannot be read; write for example 11GiB or 500MB."
         )
     return int(amount)
+
+
+def parse_interval(text: Any) -> float:
+    """Read a time such as ``10min``, ``90s`` or a number of seconds into seconds.
+
+    Raises
+    ------
+    UsageError
+        The text is no time of a second or more.
+    """
+    match = re.fullmatch(r"\s*([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([a-z]*)\s*", str(text).lower())
+    currency, factor = UNITS.get(match[2] or "s", ("", 0.0)) if match is not None else ("", 0.0)
+    seconds = float(match[1]) * factor if match is not None else 0.0
+    if currency != "seconds" or not 1 <= seconds <= MOST["seconds"]:
+        raise UsageError(
+            f"The time '{brief(text, 500)}' cannot be read; write for example 10min, 90s or a "
+            "number of seconds, at least 1."
+        )
+    return seconds
 
 
 def parse_folds(value: Any) -> tuple[int, ...] | Literal["all"]:

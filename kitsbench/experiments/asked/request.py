@@ -69,6 +69,9 @@ class Request:
         How each architecture searches for its settings before it is trained.
     stall : float
         Seconds without progress after which a trial is stopped.
+    checkpoint_every : float or None
+        Seconds between two checkpoints; by default ten minutes, or a fiftieth of the budget where
+        that takes longer.
     strict : bool
         A damaged case is an error instead of being set aside.
     """
@@ -100,6 +103,7 @@ class Request:
     endpoint: str | None = None
     timeout: float | None = None
     stall: float = 1800.0
+    checkpoint_every: float | None = None
     tuning: Tuning | None = None
     strict: bool = False
     command: str = field(default="", compare=False)

@@ -176,6 +176,7 @@ class Planner:
             threads=self.machine.threads,
             max_memory=self.request.max_memory,
             stall=self.request.stall,
+            checkpoint_every=self.request.checkpoint_every,
             members=tuple(members),
         ).absolute()
 

@@ -50,8 +50,8 @@ class TrialTask:
         For an ensemble that comes after it.
     stall : float
         Seconds without progress after which it is stopped.
-    checkpoint_every : float
-        Seconds between two checkpoints.
+    checkpoint_every : float or None
+        Seconds between two checkpoints, see :class:`~kitsbench.training.job.Job`.
     """
 
     workdir: Path
@@ -74,7 +74,7 @@ class TrialTask:
     keep_predictions: bool = True
     keep_probabilities: bool = False
     stall: float = 1800.0
-    checkpoint_every: float = 60.0
+    checkpoint_every: float | None = None
 
     def absolute(self) -> Self:
         """The task with paths that mean the same in any folder, wherever a plugin goes."""

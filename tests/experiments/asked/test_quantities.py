@@ -10,6 +10,7 @@ import pytest
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.quantities import (
     parse_folds,
+    parse_interval,
     parse_memory,
     parse_patch,
     parse_spacing,
@@ -30,6 +31,21 @@ def test_memory_is_read(text, value):
 def test_wrong_memory_names_the_text(text):
     with pytest.raises(UsageError, match=f"memory '{text}'"):
         parse_memory(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("10min", 600), ("90s", 90), ("300", 300), (300, 300), ("1.5 h", 5400)]
+)
+def test_a_time_is_read(text, value):
+    assert parse_interval(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "-1", "0", "0.5s", "nan", "inf", "10steps", "5e9voxels", "9" * 400]
+)
+def test_a_wrong_time_names_the_text(text):
+    with pytest.raises(UsageError, match=f"time '{text}.*10min"):
+        parse_interval(text)
 
 
 def test_folds_are_read():
