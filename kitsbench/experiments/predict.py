@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,6 @@ import torch
 
 from kitsbench.data.datasets.dataset import open_dataset
 from kitsbench.data.datasets.patients import patient, record_prediction, shows_patients
-from kitsbench.data.preparation.volumes import Loaded, load_case
 from kitsbench.devices.use import use_device
 from kitsbench.errors import DataError, KitsbenchError, UsageError
 from kitsbench.experiments.plan.entrants import task_of
@@ -29,14 +28,14 @@ from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import load_trained, mirrored
 from kitsbench.files import file_digest
-from kitsbench.inference.case import Trained, segment
+from kitsbench.inference.case import Trained
+from kitsbench.inference.files import segment_files
 from kitsbench.inference.sliding import MeanPredictor
 from kitsbench.registry import load, read_source_hash
 from kitsbench.scans.findings import Finding
 from kitsbench.scans.formats import stem_of
-from kitsbench.scans.label_names import LabelNames, name_labels
+from kitsbench.scans.label_names import LabelNames
 from kitsbench.scans.names import TRUTHS, case_of_scan, folded, match_names, nifti_stem
-from kitsbench.scans.writing import write_label
 from kitsbench.training.budget import Budget
 
 
@@ -70,11 +69,14 @@ class OpenTrial:
         For each member {grid: spacing in mm}.
     trials : list of TrialRecord
         ``trial.json`` of each trial.
+    device : torch.device
+        Where the networks are.
     """
 
     trained: Trained
     spacings: Sequence[dict[str, tuple[float, float, float]]]
     trials: Sequence[TrialRecord]
+    device: torch.device
 
     @property
     def names(self) -> LabelNames:
@@ -253,7 +255,7 @@ def open_trials(
     for network in networks:
         first = network.trial.context.spacing
         spacings.append({grid.name: scaled(first, grid.ratio) for grid in network.spec.grids})
-    return OpenTrial(trained, spacings, [one.trial for one in tasks])
+    return OpenTrial(trained, spacings, [one.trial for one in tasks], device)
 
 
 @cache
@@ -358,33 +360,35 @@ def record_training(trial: OpenTrial, output: Path, seen: Acquainted | None) -> 
     record_prediction(output.parent, case, trials, seen is not None and seen.proven)
 
 
-def predict_scan(trial: OpenTrial, image: Path, output: Path) -> list[Finding]:
-    """Segment a scan and write the label map with the scan's shape, affine and orientation.
+def predict_scans(
+    trial: OpenTrial,
+    images: Sequence[Path],
+    outputs: Sequence[Path],
+    overlap: bool | None = None,
+) -> Generator[list[Finding] | DataError]:
+    """Segment scans one after the other, each as the trial's held-out cases were.
 
-    Its values are those of the masks that were trained on, as ``dataset.json`` beside it says.
+    The values of the label maps are those of the masks that were trained on, as ``dataset.json``
+    beside them says.
 
-    Returns
-    -------
-    list of Finding
-        What is remarkable about the scan.
+    Parameters
+    ----------
+    trial : OpenTrial
+    images, outputs : sequence of Path
+        The scans, and the label map of each.
+    overlap : bool, optional
+        Whether a scan is read, and the label map of another written, while the device predicts
+        one; by default wherever that is no CPU.
 
-    Raises
+    Yields
     ------
-    DataError
-        The scan cannot be read or is no CT volume.
+    list of Finding, or DataError
+        For each scan what is remarkable about it, or why it has no label map.
     """
-    made: dict[tuple[float, float, float], Loaded] = {}
-    volumes = []
-    for grids in trial.spacings:
-        for spacing in grids.values():
-            if spacing not in made:
-                made[spacing] = load_case(stem_of(image), image, None, spacing)
-        volumes.append({name: made[spacing].case for name, spacing in grids.items()})
-    labels = segment(trial.trained, volumes)
-    loaded = next(iter(made.values()))
-    write_label(output, trial.names.write(labels), loaded.case.native)
-    name_labels(output.parent, trial.names)
-    return loaded.findings
+    if overlap is None:
+        overlap = trial.device.type != "cpu"
+    files = list(zip(images, outputs, strict=True))
+    return segment_files(trial.trained, trial.spacings, trial.names, files, overlap)
 
 
 def _find_plugin(trial: TrialRecord, files: Mapping[str, Path]) -> str:

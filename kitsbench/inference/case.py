@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +15,9 @@ from kitsbench.architecture import Architecture
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.default_hooks import region_order
 from kitsbench.errors import ContractError
-from kitsbench.inference.native import decide_native, nearest_native, sample_native
-from kitsbench.inference.sliding import Predicts
+from kitsbench.inference.memory import HOST, release
+from kitsbench.inference.native import maps_on_native, native_labels, nearest_native, slabs
+from kitsbench.inference.sliding import Predicts, beside, gather, to_host
 from kitsbench.scans.geometry import Axes
 from kitsbench.spec import Spec
 
@@ -42,6 +45,43 @@ class Trained:
     deciders: Sequence[tuple[Architecture, Spec]]
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What the networks say of one scan, as far as the device has worked on it.
+
+    Attributes
+    ----------
+    native : mapping
+        Geometry of the scan on disk.
+    affines : sequence of dict
+        {head: affine of the grid that its probabilities lie on}, for each predictor.
+    probabilities : sequence of dict
+        {head: (C, z, y, x)} of each predictor, on the CPU; empty where labels are decided.
+    labels : Tensor or None
+        Label values, uint8, on the CPU: on the prepared grid where the rule decides there, else on
+        the scan's own voxels. None where they are not decided yet.
+    maps : dict of str to Tensor
+        What the hook ``postprocess`` wants to see on the scan's own voxels, where labels are
+        decided.
+    """
+
+    native: Mapping[str, Any]
+    affines: Sequence[dict[str, np.ndarray]]
+    probabilities: Sequence[dict[str, Tensor]] = ()
+    labels: Tensor | None = None
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def affine(self) -> np.ndarray:
+        """Of the scan, for its axes as they are on disk."""
+        return np.asarray(self.native["affine"], dtype=float)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the scan on disk."""
+        return tuple(self.native["shape"])
+
+
 def segment(trained: Trained, volumes: Sequence[Volumes]) -> np.ndarray:
     """Segment one scan.
 
@@ -56,36 +96,92 @@ def segment(trained: Trained, volumes: Sequence[Volumes]) -> np.ndarray:
     ndarray
         Label values, uint8, on the scan's own voxels in the file's axis order.
     """
-    native = next(iter(volumes[0].values())).native
-    affine, shape = np.asarray(native["affine"], dtype=float), tuple(native["shape"])
-    probabilities = [p.probabilities(v) for p, v in zip(trained.predictors, volumes, strict=True)]
+    return label_map(trained, predict(trained, volumes))
+
+
+def predict(trained: Trained, volumes: Sequence[Volumes]) -> Predicted:
+    """The part of :func:`segment` that the device does.
+
+    Where the probabilities lie on a device, labels are decided there too: they are a byte a voxel,
+    and probabilities are many.
+    """
+    found: list[dict[str, Tensor]] = []
+    for predictor, own in zip(trained.predictors, volumes, strict=True):
+        found.append(beside(found, predictor, own))
+    gather(found)
     affines = [
         {head.name: v[head.grid].affine for head in p.heads}
         for p, v in zip(trained.predictors, volumes, strict=True)
     ]
-    if len(trained.predictors) == 1 and trained.predictors[0].rule.decide == "prepared":
-        decided = decided_by(trained.architecture, trained.spec, probabilities[0])
-        grid = affines[0][trained.spec.primary.name]
-        labels = nearest_native(decided, np.linalg.inv(grid) @ affine, shape)
+    open_ = Predicted(next(iter(volumes[0].values())).native, affines, found)
+    device = next(iter(found[0].values())).device
+    if device == HOST:
+        return open_
+    with contextlib.suppress(Exception):
+        return _decided(trained, open_)
+    # Whatever went wrong there is done again on the host, whose error counts: memory that ran out,
+    # or a hook that wants tensors of the host.
+    release(device)
+    for member in found:
+        to_host(member)
+    return open_
+
+
+def label_map(trained: Trained, predicted: Predicted) -> np.ndarray:
+    """The part of :func:`segment` that the host does; result as there."""
+    done = predicted if predicted.labels is not None else _decided(trained, predicted)
+    assert done.labels is not None
+    if _decides_prepared(trained):
+        grid = done.affines[0][trained.spec.primary.name]
+        labels = nearest_native(done.labels, np.linalg.inv(grid) @ done.affine, done.shape)
     else:
-        labels = decide_native(
-            probabilities, affines, affine, shape, lambda found: combine(trained, found)
-        )
-    if type(trained.architecture).postprocess is Architecture.postprocess:
+        labels = done.labels.numpy()
+    if not _cleans(trained):
         return labels
-    maps = {
-        head.name: sample_native(
-            probabilities[0][head.name],
-            np.linalg.inv(affines[0][head.name]) @ affine,
-            shape,
-            (0, shape[0]),
-        )
-        for head in trained.predictors[0].heads
-        if head.at_inference and head.kind != "scalar"
-    }
-    turn = Axes(tuple(native["order"]), tuple(native["flipped"]))
-    z, y, x = (float(native["spacing"][k]) for k in turn.order)
-    return _postprocess(trained, labels, maps, turn, (z, y, x))
+    turn = Axes(tuple(done.native["order"]), tuple(done.native["flipped"]))
+    z, y, x = (float(done.native["spacing"][k]) for k in turn.order)
+    return _postprocess(trained, labels, done.maps, turn, (z, y, x))
+
+
+def _decides_prepared(trained: Trained) -> bool:
+    """Whether labels are decided on the prepared grid, and not on the scan's own voxels."""
+    return len(trained.predictors) == 1 and trained.predictors[0].rule.decide == "prepared"
+
+
+def _cleans(trained: Trained) -> bool:
+    return type(trained.architecture).postprocess is not Architecture.postprocess
+
+
+def _decided(trained: Trained, predicted: Predicted) -> Predicted:
+    """Labels instead of probabilities, decided where these lie; the labels are on the CPU."""
+    found, affines = predicted.probabilities, predicted.affines
+    affine, shape = predicted.affine, predicted.shape
+    if _decides_prepared(trained):
+        labels = _decide_prepared(trained, found[0])
+    else:
+        labels = native_labels(found, affines, affine, shape, lambda own: combine(trained, own))
+    maps: dict[str, Tensor] = {}
+    if _cleans(trained):
+        wanted = {
+            head.name: found[0][head.name]
+            for head in trained.predictors[0].heads
+            if head.at_inference and head.kind != "scalar"
+        }
+        maps = maps_on_native(wanted, affines[0], affine, shape)
+    return replace(predicted, probabilities=(), labels=labels.cpu(), maps=maps)
+
+
+def _decide_prepared(trained: Trained, found: Mapping[str, Tensor]) -> Tensor:
+    """Labels on the grid of the primary head; in slabs where memory is a device's."""
+    shapes = {tuple(v.shape[1:]) for v in found.values()} - {(1, 1, 1)}
+    primary = found[trained.spec.primary.name]
+    if primary.device == HOST or len(shapes) != 1:
+        return decided_by(trained.architecture, trained.spec, found)
+    labels = torch.empty(primary.shape[1:], dtype=torch.uint8, device=primary.device)
+    for first, last in slabs(labels.shape):
+        piece = {n: v if v.shape[1:] == (1, 1, 1) else v[:, first:last] for n, v in found.items()}
+        labels[first:last] = decided_by(trained.architecture, trained.spec, piece)
+    return labels
 
 
 def combine(trained: Trained, found: list[dict[str, Tensor]]) -> Tensor:
@@ -168,7 +264,7 @@ def _vote(trained: Trained, found: list[dict[str, Tensor]]) -> Tensor:
     assert support is not None
     tied = votes == votes.amax(0, keepdim=True)
     best = torch.where(tied, support, torch.full_like(support, -1)).argmax(0)
-    return torch.tensor(values)[best].to(torch.uint8)
+    return torch.tensor(values, device=best.device)[best].to(torch.uint8)
 
 
 def label_probabilities(found: Mapping[str, Tensor], spec: Spec, values: Sequence[int]) -> Tensor:

@@ -31,7 +31,7 @@ def sample_native(
     Parameters
     ----------
     volume : Tensor
-        (C, z, y, x) on the prepared grid.
+        (C, z, y, x) on the prepared grid; it is sampled where it lies.
     to_prepared : ndarray
         4 x 4, native index -> prepared index (z, y, x).
     shape : sequence of int
@@ -54,11 +54,12 @@ def sample_native(
     if sorted(main) == [0, 1, 2] and (off_axis * np.max(shape) < 1e-3).all():
         return _separable(volume, linear, to_prepared[:3, 3], main, extents)
     # In double: an index times a matrix, and a difference of such, loses places in single.
-    axes = [torch.arange(e.start, e.stop, dtype=torch.float64) for e in extents]
+    kind, home = torch.float64, volume.device
+    axes = [torch.arange(e.start, e.stop, dtype=kind, device=home) for e in extents]
     voxels = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
-    matrix = torch.from_numpy(np.ascontiguousarray(to_prepared))
+    matrix = torch.from_numpy(np.ascontiguousarray(to_prepared)).to(home)
     index = voxels @ matrix[:3, :3].T + matrix[:3, 3]
-    edges = torch.tensor(volume.shape[1:], dtype=torch.float64)
+    edges = torch.tensor(volume.shape[1:], dtype=kind, device=home)
     unit = ((2 * index + 1) / edges - 1).flip(-1).float()
     return F.grid_sample(volume[None], unit[None], "bilinear", "border", align_corners=False)[0]
 
@@ -71,6 +72,10 @@ def _separable(
     extents: Sequence[range],
 ) -> Tensor:
     """Trilinear sampling where each prepared axis follows one native axis."""
+
+    def there(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(volume.device, non_blocking=True)
+
     # The slab axis first: it shrinks the volume before the others enlarge it.
     for axis in sorted(range(3), key=lambda a: main[a]):
         extent = extents[main[axis]]
@@ -80,11 +85,11 @@ def _separable(
         place = np.clip(place, 0, size - 1)
         # The last voxel is the right neighbour with weight 1, so that there is always a right one.
         low = np.minimum(np.floor(place).astype(np.int64), max(size - 2, 0))
-        part = torch.from_numpy((place - low).astype(np.float32))
+        part = there((place - low).astype(np.float32))
         view = [1, 1, 1, 1]
         view[axis + 1] = len(place)
-        below = volume.index_select(axis + 1, torch.from_numpy(low))
-        above = volume.index_select(axis + 1, torch.from_numpy(np.minimum(low + 1, size - 1)))
+        below = volume.index_select(axis + 1, there(low))
+        above = volume.index_select(axis + 1, there(np.minimum(low + 1, size - 1)))
         volume = torch.lerp(below, above, part.view(view))
     order = np.argsort(main)
     return volume.permute(0, *(int(a) + 1 for a in order))
@@ -99,10 +104,24 @@ def decide_native(
 ) -> np.ndarray:
     """Decide the label of every native voxel.
 
+    Parameters and result as of :func:`native_labels`; an array on the host.
+    """
+    return native_labels(members, affines, native_affine, shape, decide).cpu().numpy()
+
+
+def native_labels(
+    members: Sequence[Mapping[str, Tensor]],
+    affines: Sequence[Mapping[str, np.ndarray]],
+    native_affine: np.ndarray,
+    shape: Sequence[int],
+    decide: Callable[[list[dict[str, Tensor]]], Tensor],
+) -> Tensor:
+    """Decide the label of every native voxel, where the probabilities lie.
+
     Parameters
     ----------
     members : sequence of mapping
-        {head: (C, z, y, x)} of each network; one unless it is an ensemble.
+        {head: (C, z, y, x)} of each network, all on one device; one unless it is an ensemble.
     affines : sequence of mapping
         {head: affine of the grid that its probabilities lie on}, for each member.
     native_affine : ndarray
@@ -114,10 +133,11 @@ def decide_native(
 
     Returns
     -------
-    ndarray
+    Tensor
         Label map, uint8, in the axis order of the scan on disk.
     """
-    labels = np.empty(tuple(shape), dtype=np.uint8)
+    home = next(iter(members[0].values())).device
+    labels = torch.empty(tuple(shape), dtype=torch.uint8, device=home)
     maps = [
         {head: np.linalg.inv(affine) @ native_affine for head, affine in member.items()}
         for member in affines
@@ -133,19 +153,47 @@ def decide_native(
             }
             for index, member in enumerate(members)
         ]
-        labels[rows[0] : rows[1]] = decide(sampled).cpu().numpy()
+        labels[rows[0] : rows[1]] = decide(sampled)
     return labels
+
+
+def maps_on_native(
+    found: Mapping[str, Tensor],
+    affines: Mapping[str, np.ndarray],
+    native_affine: np.ndarray,
+    shape: Sequence[int],
+) -> dict[str, Tensor]:
+    """Probabilities of some heads on every native voxel, {head: (C, n0, n1, n2)}, on the CPU.
+
+    Parameters as of :func:`decide_native`, for one network.
+    """
+    maps = {}
+    for head, values in found.items():
+        to_prepared = np.linalg.inv(affines[head]) @ native_affine
+        maps[head] = torch.empty(values.shape[0], *shape)
+        for rows in slabs(shape):
+            maps[head][:, rows[0] : rows[1]] = sample_native(values, to_prepared, shape, rows)
+    return maps
 
 
 def nearest_native(labels: Tensor, to_prepared: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Label of the nearest prepared voxel for every native voxel; same arguments as above."""
     source = labels.cpu().numpy()
+    linear, shift = to_prepared[:3, :3], to_prepared[:3, 3]
     limits = np.array(source.shape) - 1
+    main = np.abs(linear).argmax(1)
+    if sorted(main) == [0, 1, 2] and np.count_nonzero(linear) == 3:
+        # Each prepared axis follows one native axis: a table each, instead of every voxel's place.
+        for axis, native in enumerate(main):
+            place = np.rint(linear[axis, native] * np.arange(shape[native]) + shift[axis])
+            index = np.clip(place.astype(np.int64), 0, limits[axis])
+            source = np.take(source, index, axis)
+        return np.ascontiguousarray(source.transpose(np.argsort(main)))
     result = np.empty(tuple(shape), dtype=np.uint8)
     for rows in slabs(shape):
         axes = [np.arange(*rows), np.arange(shape[1]), np.arange(shape[2])]
         voxels = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
-        index = np.rint(voxels @ to_prepared[:3, :3].T + to_prepared[:3, 3]).astype(np.int64)
+        index = np.rint(voxels @ linear.T + shift).astype(np.int64)
         # The prepared grid may end a fraction of a voxel before the scan does.
         index = np.clip(index, 0, limits)
         result[rows[0] : rows[1]] = source[index[..., 0], index[..., 1], index[..., 2]]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.recipe import Inference
 
 
@@ -44,12 +46,44 @@ def tile_corners(
 
 
 def tile_weight(tile: Sequence[int], rule: Inference) -> Tensor:
-    """Weight of each voxel of a tile, (z, y, x), at most 1 and never 0."""
-    if rule.blend == "uniform":
-        return torch.ones(tuple(tile))
+    """Weight of each voxel of a tile, (z, y, x), at most 1 and never 0.
+
+    It is kept for the next tile of that shape, so it must not be changed in place.
+    """
+    return torch.from_numpy(_weight(tuple(int(edge) for edge in tile), rule.blend, rule.sigma))
+
+
+@lru_cache(maxsize=8)
+def _weight(tile: tuple[int, ...], blend: str, sigma: float) -> np.ndarray:
+    if blend == "uniform":
+        return np.ones(tile, dtype=np.float32)
     curves = []
     for edge in tile:
         place = np.arange(edge) - (edge - 1) / 2
-        curves.append(np.exp(-0.5 * (place / max(rule.sigma * edge, 1e-3)) ** 2))
+        curves.append(np.exp(-0.5 * (place / max(sigma * edge, 1e-3)) ** 2))
     weight = np.einsum("i,j,k->ijk", *curves)
-    return torch.from_numpy(np.maximum(weight / weight.max(), 1e-6).astype(np.float32))
+    return np.maximum(weight / weight.max(), 1e-6).astype(np.float32)
+
+
+def place_on(case: PreparedCase, first: PreparedCase, centre: np.ndarray) -> np.ndarray:
+    """The point of a volume that a point of the first grid's volume is.
+
+    By the rule by which patches are cut, or probabilities would lie beside what they belong to.
+
+    Parameters
+    ----------
+    case, first : PreparedCase
+        The volume, and that of the first grid.
+    centre : ndarray (3,)
+        In voxels of ``first``, where k + 0.5 is the middle of voxel k.
+
+    Returns
+    -------
+    ndarray (3,)
+        In voxels of ``case``, counted alike.
+    """
+    if case is first:
+        return np.asarray(centre, dtype=float)
+    # Affines lead to the middle of voxel k from k, which is k + 0.5 here.
+    point = first.affine @ np.append(centre - 0.5, 1.0)
+    return np.asarray((np.linalg.inv(case.affine) @ point)[:3] + 0.5)

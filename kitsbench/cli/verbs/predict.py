@@ -75,7 +75,7 @@ def command(
         find_trials,
         open_trials,
         output_names,
-        predict_scan,
+        predict_scans,
         record_training,
         training_case,
     )
@@ -98,13 +98,17 @@ def command(
         tell(f"{chosen.unfinished} trials of {trial} did not finish and are left out.")
     failed = 0
     with counting("scans") as bar, prints_on_stderr():
+        done = predict_scans(trained, images, [out / name for name in names])
         for index, (image, name) in enumerate(zip(images, names, strict=True)):
             bar(index, len(images))
             seen = training_case(trained, image, chosen.folders[0].parent.parent)
             if seen:
                 tell(seen.sentence, "Warning", "yellow")
             try:
-                for finding in predict_scan(trained, image, out / name):
+                found = next(done)
+                if isinstance(found, DataError):
+                    raise found
+                for finding in found:
                     tell(finding, "Warning", "yellow")
                 record_training(trained, out / name, seen)
             except DataError as error:

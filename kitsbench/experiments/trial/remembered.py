@@ -64,10 +64,11 @@ class RememberingPredictor:
         with contextlib.suppress(OSError, SafetensorError), safe_open(file, "pt") as kept:
             if (kept.metadata() or {}).get("made_by") == self.made_by:
                 self.predictor.tick()
-                return {head.name: kept.get_tensor(head.name) for head in self.heads}
+                device = self.predictor.device
+                return {head.name: kept.get_tensor(head.name).to(device) for head in self.heads}
         found = self.predictor.probabilities(volumes)
         if sum(values.numel() * values.element_size() for values in found.values()) <= self.room:
-            whole = {name: values.contiguous() for name, values in found.items()}
+            whole = {name: values.cpu().contiguous() for name, values in found.items()}
             note = {"made_by": self.made_by}
             # On a full disk nothing is kept; the scores matter more.
             with contextlib.suppress(OSError, SafetensorError):

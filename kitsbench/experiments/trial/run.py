@@ -37,7 +37,7 @@ from kitsbench.experiments.trial.lease import Lease, LeaseTaken
 from kitsbench.experiments.trial.ranks import open_team
 from kitsbench.experiments.trial.remembered import remembering
 from kitsbench.experiments.trial.rescoring import score_again
-from kitsbench.experiments.trial.scoring import CaseReader, Report, score_held_out, score_trial
+from kitsbench.experiments.trial.scoring import CaseReader, Report, score_cases, score_trial
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import Beat, load_members, make_trained, plugin_of
 from kitsbench.experiments.trial.watchdog import Watchdog
@@ -290,8 +290,9 @@ def _train(
     def evaluate(network: nn.Module) -> dict[str, float]:
         trained = make_trained(task, network, device, beat)
         values: dict[str, list[float]] = {}
-        for case in task.trial.context.curve_cases:
-            for row in score_held_out(task, trained, cases, case, task.protocols[0])[0]:
+        curve_cases = task.trial.context.curve_cases
+        for rows in score_cases(task, trained, cases, curve_cases, task.protocols[:1]):
+            for row in rows:
                 if row["metric"] == "dice" and row["value"] is not None:
                     values.setdefault(f"{row['region']}:dice", []).append(row["value"])
         return {name: float(np.mean(found)) for name, found in values.items()}

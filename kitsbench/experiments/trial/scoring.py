@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
 from kitsbench.data.preparation.volumes import check_pair
@@ -20,7 +21,8 @@ from kitsbench.experiments.records import PartialScoresRecord, ScoreRow
 from kitsbench.experiments.tables import SCORES
 from kitsbench.experiments.trial.remembered import weights_of
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.inference.case import Trained, segment
+from kitsbench.inference.case import Predicted, Trained, label_map, predict
+from kitsbench.inference.pipeline import one_by_one
 from kitsbench.inference.sliding import NonFiniteOutput
 from kitsbench.scans.findings import Refused
 from kitsbench.scans.geometry import Axes
@@ -96,14 +98,94 @@ def score_held_out(
     task: TrialTask, trained: Trained, cases: CaseReader, case: str, *protocols: str
 ) -> tuple[list[dict[str, Any]], np.ndarray, dict[str, Any]]:
     """Predict one held-out case and score it: rows, the label map on disk axes, its geometry."""
+    found = predict_held_out(task, trained, case, prepared_volumes(task, cases, case))
+    return score_predicted(task, trained, cases, case, found, protocols)
+
+
+def score_cases(
+    task: TrialTask,
+    trained: Trained,
+    cases: CaseReader,
+    names: Sequence[str],
+    protocols: Sequence[str],
+    keep: bool = False,
+    overlap: bool | None = None,
+) -> Generator[list[dict[str, Any]]]:
+    """Predict and score held-out cases.
+
+    Parameters
+    ----------
+    task : TrialTask
+    trained : Trained
+    cases : CaseReader
+    names, protocols : sequence of str
+        The cases, and by which protocols they are scored.
+    keep : bool
+        Whether their label maps are written into the trial's folder.
+    overlap : bool, optional
+        Whether a case is read, and another scored and written, while the device predicts one; by
+        default wherever that is no CPU.
+
+    Yields
+    ------
+    list of dict
+        The rows of each case, in the order of ``names``.
+    """
+
+    def finish(case: str, found: Predicted) -> list[dict[str, Any]]:
+        rows, labels, native = score_predicted(task, trained, cases, case, found, protocols)
+        if keep:
+            file = task.folder.predictions / f"{case}.nii.gz"
+            write_label(file, task.names.write(labels), native)
+            name_labels(task.folder.path, task.names)
+        return rows
+
+    return one_by_one(
+        names,
+        lambda case: prepared_volumes(task, cases, case),
+        lambda case, volumes: predict_held_out(task, trained, case, volumes),
+        finish,
+        torch.device(task.device).type != "cpu" if overlap is None else overlap,
+    )
+
+
+def prepared_volumes(
+    task: TrialTask, cases: CaseReader, case: str
+) -> list[dict[str, PreparedCase]]:
+    """Prepared volumes of a case for each network of a trial."""
     sources = [member.stores for member in task.members] or [task.stores]
-    volumes = [cases.volumes(case, folders) for folders in sources]
+    return [cases.volumes(case, folders) for folders in sources]
+
+
+def predict_held_out(
+    task: TrialTask, trained: Trained, case: str, volumes: Sequence[dict[str, PreparedCase]]
+) -> Predicted:
+    """What the device does for a held-out case.
+
+    Raises
+    ------
+    TrialFailure
+        A hook raised, or what the network put out is not finite.
+    """
     with plugin_code("decode"):
         try:
-            labels = segment(trained, volumes)
+            return predict(trained, volumes)
         except NonFiniteOutput as error:
             raise TrialFailure("non-finite", f"{case}: {error}") from error
-    native = next(iter(volumes[0].values())).native
+
+
+def score_predicted(
+    task: TrialTask,
+    trained: Trained,
+    cases: CaseReader,
+    case: str,
+    found: Predicted,
+    protocols: Sequence[str],
+) -> tuple[list[dict[str, Any]], np.ndarray, dict[str, Any]]:
+    """What the host does for a held-out case; result as of :func:`score_held_out`."""
+    with plugin_code("decode"):
+        labels = label_map(trained, found)
+    native = dict(found.native)
     turned = Axes(tuple(native["order"]), tuple(native["flipped"])).to_zyx(labels)
     return score_map(task, cases, case, turned, protocols), labels, native
 
@@ -131,9 +213,24 @@ def _weights(task: TrialTask) -> tuple[str, ...]:
 
 
 def score_trial(
-    task: TrialTask, trained: Trained, cases: CaseReader, report: Report
+    task: TrialTask,
+    trained: Trained,
+    cases: CaseReader,
+    report: Report,
+    overlap: bool | None = None,
 ) -> pd.DataFrame:
-    """Score every held-out case; rows of a case that was scored before a kill are kept."""
+    """Score every held-out case; rows of a case that was scored before a kill are kept.
+
+    Parameters
+    ----------
+    task : TrialTask
+    trained : Trained
+    cases : CaseReader
+    report : callable
+        Called before each case.
+    overlap : bool, optional
+        As of :func:`score_cases`.
+    """
     part, weights = task.folder.partial_scores, _weights(task)
     kept = PartialScoresRecord(trial=task.id, weights=weights, protocols=task.protocols, scored={})
     scored: dict[str, list[dict[str, Any]]] = {}
@@ -145,16 +242,22 @@ def score_trial(
             scored = {
                 case: [row.model_dump() for row in rows] for case, rows in found.scored.items()
             }
+    there = {case for case in scored if _is_kept(task, case)}
+    missing = [case for case in task.test_cases if case not in there]
+    newly = score_cases(
+        task, trained, cases, missing, task.protocols, task.keep_predictions, overlap
+    )
     for index, case in enumerate(task.test_cases):
         report("score", index / len(task.test_cases))
-        prediction = task.folder.predictions / f"{case}.nii.gz"
-        if case in scored and (prediction.exists() or not task.keep_predictions):
+        if case in there:
             continue
-        scored[case], labels, native = score_held_out(task, trained, cases, case, *task.protocols)
-        if task.keep_predictions:
-            write_label(prediction, task.names.write(labels), native)
-            name_labels(task.folder.path, task.names)
+        scored[case] = next(newly)
         rows_of = {name: tuple(ScoreRow(**row) for row in own) for name, own in scored.items()}
         kept.model_copy(update={"scored": rows_of}).write(part)
     rows = [row for case in task.test_cases for row in scored[case]]
     return pd.DataFrame(rows, columns=list(SCORES))
+
+
+def _is_kept(task: TrialTask, case: str) -> bool:
+    """Whether the label map of a case lies where it is wanted, if it is."""
+    return not task.keep_predictions or (task.folder.predictions / f"{case}.nii.gz").exists()

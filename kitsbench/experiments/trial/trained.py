@@ -18,9 +18,14 @@ from kitsbench.inference.sliding import Predictor, Predicts
 from kitsbench.registry import load
 from kitsbench.spec import Spec
 from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
+from kitsbench.training.failures import is_out_of_memory
 from kitsbench.training.networks import build_network
 
 TILE_VOXELS = 2**18  # of the tiles that a CPU takes at once
+# Of those that a GPU takes at once, if it has so much memory; with less, in proportion. More do not
+# fill it better: four tiles of 128^3 do.
+DEVICE_VOXELS = 2**23
+DEVICE_MEMORY = 16 * 2**30
 
 Beat = Callable[[], None]
 
@@ -63,18 +68,23 @@ def make_trained(task: TrialTask, network: nn.Module, device: torch.device, beat
         task.trial.identity.precision,
         tiles=tiles_at_once(task.spec, device),
         tick=beat,
+        exhausted=is_out_of_memory,
     )
     return Trained(architecture, task.spec, (predictor,), ((architecture, task.spec),))
 
 
 def tiles_at_once(spec: Spec, device: torch.device) -> int:
-    """Tiles of one forward pass, by the patch alone: other parts would round otherwise.
+    """Tiles of one forward pass, by the patch and the device alone: other parts round otherwise.
 
-    So a prediction is the same on a machine with more memory, or with more of it free.
+    So a prediction is the same on a CPU with more memory, and on any device of one kind however
+    much of it is free.
     """
-    if device.type == "cuda":
-        return 4
     voxels = sum(math.prod(grid.shape) for grid in spec.grids)
+    if device.type == "cuda":
+        # All memory of the device, not what is free of it, which depends on who else is there.
+        memory = torch.cuda.get_device_properties(device).total_memory
+        room = int(DEVICE_VOXELS * min(memory / DEVICE_MEMORY, 1))
+        return min(max(room // max(voxels, 1), 1), 32)
     # Of small patches many, since much of a pass of few is overhead.
     return min(max(TILE_VOXELS // max(voxels, 1), 2), 8)
 

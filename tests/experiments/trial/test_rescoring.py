@@ -29,7 +29,9 @@ from kitsbench.experiments.trial.kept_scores import is_done, unscored
 from kitsbench.experiments.trial.run import run_trial
 from kitsbench.experiments.trial.scoring import CaseReader, _weights, score_trial
 from kitsbench.experiments.trial.trained import load_trained
+from kitsbench.inference.sliding import NonFiniteOutput
 from kitsbench.training.budget import Budget
+from kitsbench.training.failures import TrialFailure
 
 KEYS = ["protocol", "case", "region", "metric"]
 
@@ -251,3 +253,92 @@ def test_a_part_of_something_else_is_not_taken_for_what_was_scored_before_a_kill
     own.write(folder.partial_scores)
     table = score_trial(task, network, CaseReader(task), lambda stage, fraction: None)
     assert set(table["value"]) == {0.5}
+
+
+def spoilt(trained, fails_at, error):
+    """The same network, whose pass over one of the scans raises."""
+    (predictor,) = trained.predictors
+    scans = []
+
+    class Spoilt(torch.nn.Module):
+        def forward(self, inputs):
+            if len(scans) == fails_at + 1:
+                raise error
+            return predictor.network(inputs)
+
+    class Counting(type(predictor)):
+        def probabilities(self, volumes):
+            scans.append(1)
+            return super().probabilities(volumes)
+
+    own = {**vars(predictor), "network": Spoilt()}
+    return replace(trained, predictors=(Counting(**own),))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.glob("*")}
+
+
+def test_scores_do_not_depend_on_whether_cases_overlap(task):
+    network = load_trained(task, torch.device("cpu"))
+    folder, found = task.folder, []
+    for overlap in (False, True):
+        shutil.rmtree(folder.predictions)
+        folder.partial_scores.unlink(missing_ok=True)
+        told = []
+        table = score_trial(
+            task, network, CaseReader(task), lambda *event, told=told: told.append(event), overlap
+        )
+        found.append((table, files_of(folder.predictions), folder.partial_scores.read_bytes()))
+        count = len(task.test_cases)
+        assert told == [("score", index / count) for index in range(count)]
+    pd.testing.assert_frame_equal(found[0][0], found[1][0])
+    assert found[0][1:] == found[1][1:]
+    assert len(found[0][1]) == len(task.test_cases)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize("index", [0, 2])
+def test_a_case_that_fails_leaves_the_scores_of_those_before_it(task, overlap, index):
+    """And is named, with the same reason, whatever was under way."""
+    network = load_trained(task, torch.device("cpu"))
+    folder = task.folder
+    shutil.rmtree(folder.predictions)
+    before = list(task.test_cases[:index])
+    bad = spoilt(network, index, NonFiniteOutput("NaN."))
+    with pytest.raises(TrialFailure, match=rf"^{task.test_cases[index]}: NaN\.$") as caught:
+        score_trial(task, bad, CaseReader(task), lambda *event: None, overlap)
+    assert caught.value.reason == "non-finite"
+    assert sorted(files_of(folder.predictions)) == [f"{case}.nii.gz" for case in before]
+    if index:
+        assert list(PartialScoresRecord.read(folder.partial_scores).scored) == before
+    else:
+        assert not folder.partial_scores.exists()
+    # What was scored is not predicted again.
+    passes = []
+    again = replace(
+        network, predictors=[replace(network.predictors[0], tick=lambda: passes.append(1))]
+    )
+    table = score_trial(task, again, CaseReader(task), lambda *event: None, overlap)
+    tiles = len(passes) / (len(task.test_cases) - index)
+    assert tiles == int(tiles) > 0
+    assert list(table["case"].unique()) == list(task.test_cases)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_hook_that_fails_is_named_whatever_was_under_way(task, overlap):
+    class FailsLater(Smallest):
+        calls = 0
+
+        def postprocess(self, labels, maps, spacing, spec):
+            type(self).calls += 1
+            if self.calls == 2:
+                raise ValueError("spoilt")
+            return labels
+
+    network = replace(load_trained(task, torch.device("cpu")), architecture=FailsLater())
+    shutil.rmtree(task.folder.predictions)
+    with pytest.raises(TrialFailure, match=r"^decode\(\) raised ValueError: spoilt$") as caught:
+        score_trial(task, network, CaseReader(task), lambda *event: None, overlap)
+    assert caught.value.reason == "plugin error"
+    assert len(files_of(task.folder.predictions)) == 1

@@ -1,0 +1,110 @@
+"""Label maps of scans that lie in files of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kitsbench.data.preparation.store import PreparedCase
+from kitsbench.data.preparation.volumes import Loaded, load_case
+from kitsbench.errors import DataError
+from kitsbench.inference.case import Predicted, Trained, label_map, predict
+from kitsbench.inference.pipeline import one_by_one
+from kitsbench.scans.findings import Finding
+from kitsbench.scans.formats import stem_of
+from kitsbench.scans.label_names import LabelNames, name_labels
+from kitsbench.scans.writing import write_label
+
+Files = tuple[Path, Path]
+Spacing = tuple[float, float, float]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class ScanFile:
+    """A scan as each network wants it, and what was noticed on the way."""
+
+    volumes: Sequence[dict[str, PreparedCase]]
+    native: dict[str, Any]
+    findings: list[Finding]
+
+
+def segment_files(
+    trained: Trained,
+    spacings: Sequence[Mapping[str, Spacing]],
+    names: LabelNames,
+    files: Sequence[Files],
+    overlap: bool,
+) -> Generator[list[Finding] | DataError]:
+    """Segment scans and write label maps with their shape, affine and orientation.
+
+    Parameters
+    ----------
+    trained : Trained
+    spacings : sequence of mapping
+        For each predictor {grid: spacing in mm}.
+    names : LabelNames
+        The values that labels get in the files.
+    files : sequence of (Path, Path)
+        Each scan and its label map.
+    overlap : bool
+        As of :func:`~kitsbench.inference.pipeline.one_by_one`.
+
+    Yields
+    ------
+    list of Finding, or DataError
+        For each scan what is remarkable about it, or why it has no label map.
+    """
+
+    def load(pair: Files) -> ScanFile | DataError:
+        return _unless_refused(lambda: load_scan(pair[0], spacings))
+
+    def compute(pair: Files, scan: ScanFile | DataError) -> tuple[ScanFile, Predicted] | DataError:
+        if isinstance(scan, DataError):
+            return scan
+        # Its volumes are not needed any more, and those of two other scans are in memory.
+        rest = replace(scan, volumes=())
+        return _unless_refused(lambda: (rest, predict(trained, scan.volumes)))
+
+    def finish(
+        pair: Files, found: tuple[ScanFile, Predicted] | DataError
+    ) -> list[Finding] | DataError:
+        if isinstance(found, DataError):
+            return found
+        return _unless_refused(lambda: write(pair[1], *found))
+
+    def write(output: Path, scan: ScanFile, predicted: Predicted) -> list[Finding]:
+        write_label(output, names.write(label_map(trained, predicted)), scan.native)
+        name_labels(output.parent, names)
+        return scan.findings
+
+    return one_by_one(files, load, compute, finish, overlap)
+
+
+def load_scan(image: Path, spacings: Sequence[Mapping[str, Spacing]]) -> ScanFile:
+    """Read a scan and prepare it at every spacing that is asked for.
+
+    Raises
+    ------
+    DataError
+        The scan cannot be read or is no CT volume.
+    """
+    made: dict[Spacing, Loaded] = {}
+    volumes = []
+    for grids in spacings:
+        for spacing in grids.values():
+            if spacing not in made:
+                made[spacing] = load_case(stem_of(image), image, None, spacing)
+        volumes.append({name: made[spacing].case for name, spacing in grids.items()})
+    first = next(iter(made.values()))
+    return ScanFile(volumes, first.case.native, first.findings)
+
+
+def _unless_refused(work: Callable[[], Result]) -> Result | DataError:
+    """What is wrong with one scan is no reason to leave out the others."""
+    try:
+        return work()
+    except DataError as error:
+        return error
