@@ -38,6 +38,7 @@ def profile_entrants(
     """
     import torch
 
+    from kitsbench.devices.layout import layouts_of
     from kitsbench.experiments.machines.environment import describe_environment
     from kitsbench.experiments.records import ProfileRecord, profile_key
     from kitsbench.isolation import each_isolated
@@ -86,6 +87,8 @@ def profile_entrants(
             cases=task.train_cases[:8],
             window=task.window,
             compile=compile,
+            source=task.trial.identity.source_hash,
+            layouts=layouts_of(experiment.request.workdir),
             **(BRIEFLY if after_run else {}),
         )
         try:

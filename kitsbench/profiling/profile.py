@@ -21,6 +21,7 @@ from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.source import training_source
 from kitsbench.data.batches.upload import feed
 from kitsbench.data.preparation.store import PreparedStore
+from kitsbench.devices.layout import layout_of
 from kitsbench.devices.precision import autocast
 from kitsbench.devices.use import use_device
 from kitsbench.errors import KitsbenchError
@@ -28,10 +29,13 @@ from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
 from kitsbench.spec import Progress, Spec
+from kitsbench.training.compiling import compiled
 from kitsbench.training.energy import EnergyMeter
+from kitsbench.training.layouts import choose_layout
 from kitsbench.training.memory import peak_memory
 from kitsbench.training.meta import count_cost
 from kitsbench.training.networks import build_network
+from kitsbench.training.rehearsal import drawn_batch
 from kitsbench.training.stages import make_optimiser, training_mode
 from kitsbench.training.step import clip_gradient
 
@@ -61,6 +65,10 @@ class ProfileJob:
         Resolved intensity rule.
     compile : bool
         Measure the training step through torch.compile as well.
+    source : str
+        Hash of the plugin's source.
+    layouts : Path or None
+        Where the choices of a layout are kept.
     seconds : float
         About how long each of the three measurements may take.
     warm, least : int
@@ -78,6 +86,8 @@ class ProfileJob:
     cases: tuple[str, ...] = ()
     window: tuple[float, float, float, float] = (-200.0, 300.0, 50.0, 0.01)
     compile: bool = False
+    source: str = ""
+    layouts: Path | None = None
     seconds: float = 1.5
     warm: int = 2
     least: int = 5
@@ -119,30 +129,41 @@ def measure(job: ProfileJob) -> dict[str, Any]:
     use_device(device, job.threads)
     architecture = load(job.location).architecture
     cost = count_cost(architecture, job.spec)
-    network = build_network(architecture, job.spec, 0, 0, device)
+    batch = job.recipe.batch
+    layout = choose_layout(
+        architecture, job.spec, batch, device, job.precision, job.source, job.layouts
+    )
+    network = build_network(architecture, job.spec, 0, 0, device, layout)
     parameters = list(network.parameters())
     optimiser = make_optimiser(job.recipe.optimiser, parameters)
     training_mode(network)
+    model = network
     stage = job.spec.stages[-1].name
 
     def step(inputs: dict[str, torch.Tensor], labels: dict[str, torch.Tensor]) -> None:
         targets = architecture.targets(labels, job.spec)
         with autocast(device, job.precision):
-            outputs = network(inputs)
+            outputs = model(inputs)
             loss, _ = architecture.loss(outputs, targets, Progress(stage), job.spec)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         clip_gradient(parameters, job.recipe.clip_gradient)
         optimiser.step()
 
-    dummy = _dummy(job, device)
+    dummy = drawn_batch(job.spec, batch, device)
     meter = EnergyMeter(device)
     steps = _time(lambda: step(*dummy), device, job, meter)
-    batch = job.recipe.batch
     full = None
     if job.stores:
         batches = _batches(job, device)
         full = batch / float(np.median(_time(lambda: step(*next(batches)), device, job)))
+    peak = peak_memory(device)
+    through_compiler = None
+    if job.compile:
+        model, graphs = compiled(network)
+        seconds = float(np.median(_time(lambda: step(*dummy), device, job)))
+        graphs.check()
+        through_compiler, model = seconds * 1000, network
     network.eval()
     single = {name: values[:1] for name, values in dummy[0].items()}
 
@@ -168,7 +189,9 @@ def measure(job: ProfileJob) -> dict[str, Any]:
         "inference_ms": float(np.median(inference)) * 1000,
         "patches_per_s_compute": batch * 1000 / float(median),
         "patches_per_s_full": full,
-        "peak_memory_bytes": peak_memory(device),
+        "peak_memory_bytes": peak,
+        "layout": layout_of(network),
+        "train_step_ms_compiled": through_compiler,
         "energy_joules": None if meter.joules is None else meter.joules / len(steps),
     }
 
@@ -224,19 +247,6 @@ def _finish(device: torch.device) -> None:
     """Wait for what the device has been given to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _dummy(job: ProfileJob, device: torch.device) -> Inputs:
-    """Random inputs and labels of the right shape, on the device."""
-    source = torch.Generator().manual_seed(0)
-    values = [0, *(value for _, value in job.spec.labels)]
-    inputs, labels = {}, {}
-    for grid in job.spec.grids:
-        shape = (job.recipe.batch, *grid.shape)
-        inputs[grid.name] = torch.randn((shape[0], 1, *grid.shape), generator=source).to(device)
-        drawn = torch.randint(len(values), shape, generator=source)
-        labels[grid.name] = torch.tensor(values)[drawn].to(device)
-    return inputs, labels
 
 
 def _batches(job: ProfileJob, device: torch.device) -> Iterator[Inputs]:

@@ -48,6 +48,10 @@ class Job:
         Bytes that the process may take; batches go through the network in parts that fit.
     team : Team
         The processes that train together.
+    source : str
+        Hash of the plugin's source.
+    layouts : Path or None
+        Where the choices of a layout are kept.
     """
 
     architecture: Architecture
@@ -66,6 +70,8 @@ class Job:
     compile: bool = False
     max_memory: int | None = None
     team: Team = SOLO
+    source: str = ""
+    layouts: Path | None = None
 
 
 @dataclass

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from kitsbench.devices.layout import Layout
 from kitsbench.training.budget import Budget
 
 Ending = Literal["share", "until", "budget"]
@@ -142,9 +143,8 @@ class Ledger:
         not hold more.
     compiled : bool
         Whether compiled parts of the network have run.
-    layout : str
-        How weights lay in memory: ``contiguous`` or ``channels_last_3d``; empty where nothing
-        trained.
+    layout : {"contiguous", "channels_last_3d"} or None
+        How weights lay in memory; None where nothing trained.
     warm_up_s : float
         Time of the choice of a layout and of rehearsals on a GPU; no budget counts it.
     skipped_steps : int
@@ -177,7 +177,7 @@ class Ledger:
     resumed: int = 0
     accumulation: int = 1
     compiled: bool = False
-    layout: str = ""
+    layout: Layout | None = None
     warm_up_s: float = 0.0
     skipped_steps: int = 0
     patches_per_s: float = 0.0

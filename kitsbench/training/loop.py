@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,19 +17,23 @@ from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.prepared import Prepared
 from kitsbench.data.batches.source import training_source
 from kitsbench.data.batches.upload import feed
+from kitsbench.devices.layout import layout_of
 from kitsbench.spec import Progress
 from kitsbench.training.accumulation import Buffers, parts_within, saved_bytes, take_in_parts
 from kitsbench.training.average import WeightAverage
 from kitsbench.training.checkpoint_writer import CheckpointWriter
+from kitsbench.training.compiling import Graphs, compiled
 from kitsbench.training.curve import Curve, Reading
 from kitsbench.training.distributed import team_clock
 from kitsbench.training.energy import EnergyMeter
 from kitsbench.training.failures import TrialFailure, plugin_code
 from kitsbench.training.job import Job, Outcome
+from kitsbench.training.layouts import layout_for
 from kitsbench.training.ledger import Ledger, Price, StageRow
 from kitsbench.training.memory import peak_memory, reset_peaks
 from kitsbench.training.meta import count_step
-from kitsbench.training.networks import build_network, compiled, seed_everything
+from kitsbench.training.networks import build_network, seed_everything
+from kitsbench.training.rehearsal import is_rehearsed, rehearse
 from kitsbench.training.run_state import RunState
 from kitsbench.training.scaling import LossScale
 from kitsbench.training.stages import (
@@ -89,9 +94,10 @@ class _Run(RunState):
         self.job, self.report, self.evaluate = job, report, evaluate
         self.team = job.team
         self.model: nn.Module | None = None
+        layout, chosen_in = layout_for(job)
         # Every process draws the same weights from (seed, fold), so none has to send them.
         self.network = self.team.synchronise(
-            build_network(job.architecture, job.spec, job.seed, job.fold, job.device)
+            build_network(job.architecture, job.spec, job.seed, job.fold, job.device, layout)
         )
         self.source = training_source(
             job.stores,
@@ -121,6 +127,8 @@ class _Run(RunState):
         self.optimiser_state = None
         self.scale = LossScale(job.device, job.precision)
         self._resume()
+        self.ledger.layout = layout_of(self.network)
+        self.ledger.warm_up_s += chosen_in
         if not self.ledger.steps:  # else they are those of the checkpoint, bit for bit
             self._fit_memory()
         # The meters go on from the ledger, so they come after what has read it.
@@ -146,8 +154,8 @@ class _Run(RunState):
         training_mode(self.network)
         self.model = None  # the stage before lets go of the parameters
         self.model = self.team.wrap(self.network)
-        if self.job.compile:
-            self.model, self.ledger.compiled = compiled(self.model), True
+        self.graphs: Graphs | None = None
+        self.cold = is_rehearsed(self.job.device)
         # Other weights train, so another amount of memory is needed.
         self.settling = SETTLING
         self.buffers = Buffers(self.network)
@@ -226,6 +234,7 @@ class _Run(RunState):
                 waited = time.perf_counter()
                 batch = next(batches)
                 ledger.loader_wait_s += time.perf_counter() - waited
+                self._make_ready(batch, progress)
                 self._step(batch, progress)
                 ledger.wall_s = already + time.perf_counter() - began
                 self.report(ledger.fraction(job.budget), ledger)
@@ -277,18 +286,18 @@ class _Run(RunState):
 
     def _step(self, batch: Prepared, progress: float) -> None:
         job, ledger = self.job, self.ledger
-        stage = job.spec.stages[self.tracker.index]
-        within = self.tracker.fraction(progress, job.spec.stages)
+        where = self._where(progress)
         # Set anew in each step as a function of progress. A scheduler that counts steps would have
         # to know their number, which a budget in time does not tell beforehand.
-        lr = self._learning_rate(within)
+        lr = self._learning_rate(where.stage_fraction)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        where = Progress(stage.name, within, progress, ledger.steps)
         # The batch was waited for outside: loading is not charged, what becomes of it here is.
         self.clock.start()
         values = self._take(batch, where)
         self.whole = False  # also where a step was left out, in which no weight has moved
+        if self.graphs is not None:
+            ledger.compiled = self.graphs.check()
         if self.average is not None:
             self.average.update(self.network, ledger.steps)
         self.clock.stop()
@@ -307,7 +316,29 @@ class _Run(RunState):
         if job.device.type == "cpu":
             self._harvest()
 
-    def _take(self, batch: Prepared, where: Progress) -> dict[str, Tensor | float]:
+    def _make_ready(self, batch: Prepared, progress: float) -> None:
+        """Rehearse a stage's first step; then the compiler may begin, for which the budget pays."""
+        job = self.job
+        if self.cold:
+            self.cold = self.whole = False
+            self._note_peaks()  # before the search for convolutions, whose memory no step takes
+            take = partial(self._take, batch, self._where(progress), rehearsal=True)
+            self.ledger.warm_up_s += rehearse(take, self.network, job.device, self.energy)
+            self.buffers.drop()
+            self.whole = True
+        if job.compile and self.graphs is None:
+            assert self.model is not None
+            self.model, self.graphs = compiled(self.model)
+
+    def _where(self, progress: float) -> Progress:
+        """Where training stands, for the loss of a step."""
+        stages = self.job.spec.stages
+        within = self.tracker.fraction(progress, stages)
+        return Progress(stages[self.tracker.index].name, within, progress, self.ledger.steps)
+
+    def _take(
+        self, batch: Prepared, where: Progress, rehearsal: bool = False
+    ) -> dict[str, Tensor | float]:
         """Take the step, in more parts where memory runs out."""
         job, ledger, model = self.job, self.ledger, self.model
         assert model is not None
@@ -326,6 +357,7 @@ class _Run(RunState):
                 where,
                 parts,
                 self.scale.scaler,
+                rehearsal,
             )
 
         # Several processes would have to agree to try again while one of them hangs in the middle
@@ -335,7 +367,7 @@ class _Run(RunState):
                 take, self.network, self.buffers, len(batch.cases), ledger.accumulation
             )
             # A later try that fails clears the device's counter, so it is read before.
-            if self.settling:
+            if self.settling and not rehearsal:
                 self.settling -= 1
                 self._note_peaks()
             return values

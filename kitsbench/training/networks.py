@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from kitsbench.architecture import Architecture
 from kitsbench.data.batches.patches import generator
+from kitsbench.devices.layout import Layout, set_layout
 from kitsbench.spec import Spec
 from kitsbench.training.failures import TrialFailure, plugin_code
 
@@ -19,9 +20,18 @@ def seed_everything(*key: int) -> None:
 
 
 def build_network(
-    architecture: Architecture, spec: Spec, seed: int, fold: int, device: torch.device
+    architecture: Architecture,
+    spec: Spec,
+    seed: int,
+    fold: int,
+    device: torch.device,
+    layout: Layout | None = None,
 ) -> nn.Module:
-    """Build on a device, with initial weights that depend on (seed, fold) alone."""
+    """Build on a device, with initial weights that depend on (seed, fold) alone.
+
+    On a GPU they lie as ``layout`` says, contiguous if it says nothing; on a CPU as
+    :func:`lay_out_on_cpu` finds.
+    """
     seed_everything(seed, 4, fold)
     with plugin_code("build"):
         network = architecture.build(spec)
@@ -29,38 +39,27 @@ def build_network(
         raise TrialFailure(
             "plugin error", f"build() returned a {type(network).__name__}, and no torch.nn.Module."
         )
-    return lay_out(network.to(device), spec, device)
-
-
-def lay_out(network: nn.Module, spec: Spec, device: torch.device) -> nn.Module:
-    """Lay weights out channels-last, unless the network's code cannot cope with it.
-
-    Convolutions on a CPU and on tensor cores are faster that way; code that calls ``view`` on a
-    feature map fails. Tried on one patch, since the meta device does not show it.
-    """
-    network = network.to(memory_format=torch.channels_last_3d)
-    try:
-        with torch.no_grad():
-            network.eval()
-            network({g.name: torch.zeros(1, 1, *g.shape, device=device) for g in spec.grids})
-    except Exception:
-        network = network.to(memory_format=torch.contiguous_format)
+    network = network.to(device)
+    if device.type == "cpu":
+        lay_out_on_cpu(network, spec)
+    else:
+        set_layout(network, layout or "contiguous")
     return network.train()
 
 
-def compiled(network: nn.Module) -> nn.Module:
-    """The same network, compiled when it first runs.
+def lay_out_on_cpu(network: nn.Module, spec: Spec) -> None:
+    """Lay weights out channels-last, unless the network's code cannot cope with it.
 
-    What the compiler cannot take runs as it is. Nothing compiled earlier is taken from a cache:
-    every trial pays for its own.
+    Convolutions on a CPU are faster that way; code that calls ``view`` on a feature map fails.
+    Tried on one patch, since the meta device does not show it.
     """
-    import torch._dynamo
-    import torch._inductor.config
-
-    torch._dynamo.config.suppress_errors = True
-    torch._inductor.config.force_disable_caches = True
-    made: nn.Module = torch.compile(network)  # type: ignore[assignment]
-    return made
+    try:
+        set_layout(network, "channels_last_3d")
+        with torch.no_grad():
+            network.eval()
+            network({grid.name: torch.zeros(1, 1, *grid.shape) for grid in spec.grids})
+    except Exception:
+        set_layout(network, "contiguous")
 
 
 def check_outputs(outputs: Mapping[str, Tensor], spec: Spec, batch: int) -> None:

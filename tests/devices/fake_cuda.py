@@ -43,7 +43,9 @@ class FakeCuda:
             "set_device": set_device,
             "current_stream": current_stream,
             "is_available": lambda: True,
+            "device_count": lambda: 2,
             "get_device_capability": lambda device=None: capability,
             "get_device_name": lambda device=None: name,
+            "reset_peak_memory_stats": lambda device=None: None,
         }.items():
             monkeypatch.setattr(torch.cuda, key, value)

@@ -19,6 +19,7 @@ from kitsbench.experiments.machines.environment import (
     usable_cores,
 )
 from kitsbench.files.documents import Document
+from kitsbench.training.compiling import check_compiler
 
 LOCAL_CPU_JOBS = 4
 
@@ -67,10 +68,12 @@ def this_machine(request: Request) -> Machine:
     Raises
     ------
     UsageError
-        There are fewer GPUs than a trial asks for, or a time budget would be spent on a GPU that
-        two trials share.
+        There are fewer GPUs than a trial asks for, a time budget would be spent on a GPU that two
+        trials share, or there is nothing to compile with.
     """
     devices, ranks, cores = choose_devices(request.device), request.world_size, usable_cores()
+    if request.compile:
+        check_compiler(torch.device(devices[0]).type)
     if devices == ("cpu",):
         jobs = request.jobs or max(1, min(cores, LOCAL_CPU_JOBS) // ranks)
         # Several threads add up in an order of their own. On the phantom every machine shall show

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field
 
 import kitsbench
+from kitsbench.devices.layout import Layout
 from kitsbench.errors import DataError
 from kitsbench.experiments.records.parts import TRIAL_AGAIN, Shape
 from kitsbench.experiments.records.trial import TrialIdentity
@@ -51,7 +52,7 @@ class LedgerRecord(Document):
     accumulation: int = Field(ge=1)
     compiled: bool
     # Of ledgers that were written before there was a choice.
-    layout: str = ""
+    layout: Layout | None = None
     warm_up_s: float = Field(0.0, ge=0)
     skipped_steps: int = Field(0, ge=0)
     patches_per_s: float = Field(ge=0)
@@ -167,7 +168,7 @@ class ProfileRecord(Document):
         As of :func:`profile_key`: a profile of anything else is measured anew.
     train_step_ms_compiled : float or None
         Through torch.compile, where that was asked for and graphs ran.
-    layout : str
+    layout : {"contiguous", "channels_last_3d"} or None
         How the weights lay in memory, as of a trial's ledger.
     energy_joules : float or None
         Of a training step on data that lie on the device; None where the device does not tell.
@@ -195,7 +196,7 @@ class ProfileRecord(Document):
     patches_per_s_full: float | None = Field(ge=0)
     peak_memory_bytes: int = Field(ge=0)
     energy_joules: float | None = Field(ge=0)
-    layout: str = ""
+    layout: Layout | None = None
     train_step_ms_compiled: float | None = Field(default=None, ge=0)
     key: ProfileKey
 

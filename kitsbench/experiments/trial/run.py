@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from kitsbench.data.preparation.store import PreparedStore
+from kitsbench.devices.layout import layouts_of
 from kitsbench.devices.use import use_device
 from kitsbench.errors import ContractError, DataError, KitsbenchError, shorten, telling
 from kitsbench.experiments.machines.environment import (
@@ -346,4 +347,6 @@ def _make_job(task: TrialTask, device: torch.device, team: Team) -> Job:
         compile=task.trial.identity.compile,
         max_memory=task.max_memory,
         team=team,
+        source=task.trial.identity.source_hash,
+        layouts=layouts_of(task.workdir),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +12,9 @@ import torch
 from torch import nn
 
 from kitsbench.architecture import Architecture
+from kitsbench.devices.layout import Layout
 from kitsbench.errors import ContractError, DataError
+from kitsbench.experiments.records import LedgerRecord
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.inference.case import Trained
 from kitsbench.inference.sliding import Predictor, Predicts
@@ -114,7 +117,9 @@ def load_trained(task: TrialTask, device: torch.device, beat: Beat = lambda: Non
             "delete its folder and run the same command again."
         )
     trial = task.trial
-    network = build_network(plugin_of(task), task.spec, trial.seed, trial.fold, device)
+    network = build_network(
+        plugin_of(task), task.spec, trial.seed, trial.fold, device, _trained_layout(task, device)
+    )
     model, _, _ = load_checkpoint(found)
     prefix = "average." if any(name.startswith("average.") for name in model) else "model."
     network.load_state_dict(
@@ -122,6 +127,15 @@ def load_trained(task: TrialTask, device: torch.device, beat: Beat = lambda: Non
     )
     network.eval()
     return make_trained(task, network, device, beat)
+
+
+def _trained_layout(task: TrialTask, device: torch.device) -> Layout | None:
+    """The layout that was chosen for a trial on such a device, if it was trained on one."""
+    with contextlib.suppress(DataError):
+        ledger = LedgerRecord.read(task.folder.ledger)
+        if ledger.device == device.type and ledger.layout:
+            return ledger.layout
+    return None
 
 
 def load_members(task: TrialTask, device: torch.device, beat: Beat) -> Trained:

@@ -1,0 +1,181 @@
+"""Choose how a network's weights lie on a GPU, by timing steps in both layouts.
+
+Which one is faster depends on the network: convolutions on tensor cores want channels last, while
+instance normalisation makes its input contiguous again in every block. A layout that is forced on
+all would cost some of them a quarter of a time budget.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from kitsbench.architecture import Architecture
+from kitsbench.devices.layout import Layout, Seconds, kept_layout, layout_key, set_layout
+from kitsbench.devices.precision import autocast
+from kitsbench.spec import Progress, Spec
+from kitsbench.training.clock import DeviceClock
+from kitsbench.training.failures import is_out_of_memory, plugin_code
+from kitsbench.training.job import Job
+from kitsbench.training.memory import reset_peaks
+from kitsbench.training.networks import seed_everything
+from kitsbench.training.rehearsal import drawn_batch, same_randomness
+from kitsbench.training.stages import freeze, training_mode
+
+WARM, LEAST, MOST = 3, 5, 50  # steps that do not count, and of those that do
+LONGEST = 2.0  # device seconds of the steps that count, beyond the least of them
+
+
+def choose_layout(
+    architecture: Architecture,
+    spec: Spec,
+    batch: int,
+    device: torch.device,
+    precision: str,
+    source: str,
+    folder: Path | None,
+) -> Layout | None:
+    """The layout to train in; None on a CPU, where nothing is timed.
+
+    There a choice by timing would make scores depend on what else the machine does.
+
+    Parameters
+    ----------
+    architecture, spec : Architecture, Spec
+    batch : int
+        Patches that go through this device in a step.
+    device : torch.device
+    precision : {"float32", "bfloat16", "float16"}
+    source : str
+        Hash of the plugin's source.
+    folder : Path or None
+        Where choices are kept, so that all trials of one kind train alike.
+    """
+    if device.type != "cuda":
+        return None
+    key = layout_key(source, spec.digest(), batch, precision, device)
+    found = kept_layout(
+        key, folder, lambda: time_layouts(architecture, spec, batch, device, precision)
+    )
+    # The memory of the trial is counted from nothing.
+    reset_peaks(device)
+    return found.layout
+
+
+def layout_for(job: Job) -> tuple[Layout | None, float]:
+    """The layout of a training, and the seconds of its choice; None on a CPU.
+
+    It is the same in all processes of a team.
+    """
+    if job.device.type != "cuda":
+        return None, 0.0
+    began, found = time.perf_counter(), None
+    if job.team.leads:
+        found = choose_layout(
+            job.architecture,
+            job.spec,
+            len(job.team.samples(job.recipe.batch)),
+            job.device,
+            job.precision,
+            job.source,
+            job.layouts,
+        )
+    last = job.team.decide(found == "channels_last_3d")
+    return "channels_last_3d" if last else "contiguous", time.perf_counter() - began
+
+
+def time_layouts(
+    architecture: Architecture, spec: Spec, batch: int, device: torch.device, precision: str
+) -> tuple[Seconds, int]:
+    """Seconds of a step in each layout, and the patches of that step.
+
+    A layout in which the network's code fails has None. Where memory runs out, both are timed with
+    fewer patches at a time; where it does even for one, both have None.
+    """
+    layouts: tuple[Layout, Layout] = ("contiguous", "channels_last_3d")
+    for samples in (n for n in range(batch, 0, -1) if batch % n == 0):
+        try:
+            found: Seconds = {
+                layout: _time(architecture, spec, samples, device, precision, layout)
+                for layout in layouts
+            }
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            return found, samples
+        _free(device)
+    return dict.fromkeys(layouts), 1
+
+
+def _time(
+    architecture: Architecture,
+    spec: Spec,
+    batch: int,
+    device: torch.device,
+    precision: str,
+    layout: Layout,
+) -> float | None:
+    """Median seconds of a step; None where the plugin's code fails."""
+    try:
+        with same_randomness(device):
+            return _median(architecture, spec, batch, device, precision, layout)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return None  # if it fails in the other as well, training will say why
+    finally:
+        _free(device)
+
+
+def _median(
+    architecture: Architecture,
+    spec: Spec,
+    batch: int,
+    device: torch.device,
+    precision: str,
+    layout: Layout,
+) -> float:
+    seed_everything(0)
+    # The longest stage, since in another one other weights may train.
+    stage = max(spec.stages, key=lambda one: one.share)
+    with plugin_code("build"):
+        network = architecture.build(spec).to(device)
+    set_layout(network, layout)
+    freeze(network, stage)
+    training_mode(network)
+    inputs, labels = drawn_batch(spec, batch, device)
+    with plugin_code("targets"):
+        targets = architecture.targets(labels, spec)
+
+    def step() -> None:
+        with autocast(device, precision), plugin_code("forward"):
+            outputs = network(inputs)
+        with autocast(device, precision), plugin_code("loss"):
+            loss, _ = architecture.loss(outputs, targets, Progress(stage.name), spec)
+        with plugin_code("backward"):
+            loss.backward()
+        network.zero_grad(set_to_none=True)
+
+    for _ in range(WARM):
+        step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    clock, found = DeviceClock(device), list[float]()
+    while len(found) < LEAST or (clock.exact() < LONGEST and len(found) < MOST):
+        clock.start()
+        step()
+        clock.stop()
+        clock.exact()
+        found.append(clock.last_step)
+    return median(found)
+
+
+def _free(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
