@@ -31,6 +31,7 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
     shares: list[float] = []
     overshoots: list[float] = []
     energies: list[float | None] = []  # a column only where a device reports it
+    numbers: list[str] = []  # a column only where trials ran on GPUs, or did not in float32
     for name in analysis.names:
         done = [t for t in analysis.results.trials if _done(t, name)]
         ledgers = [t.ledger for t in done if t.ledger is not None]
@@ -46,9 +47,11 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
             blank = [words.DASH] * 8
             role = analysis.role(name) or "ensemble"
             energies.append(None)
+            numbers.append(words.DASH)
             rows.append([f"{name}\n{role}", str(len(done)), *blank, words.memory(memory)])
             continue
         energies.append(_mean(ledgers, "energy_joules"))
+        numbers.append(_numbers(ledgers))
         shares += _values(ledgers, "budget_spent_fraction")
         overshoots += _values(ledgers, "overshoot_steps")
         wall = _mean(ledgers, "wall_s")
@@ -87,6 +90,11 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
         head.append("Energy")
         for row, energy in zip(rows, energies, strict=True):
             row.append(words.big(energy, "J"))
+    trained = [t.ledger for t in analysis.results.trials if t.ledger is not None and t.trained]
+    if any(ledger.device != "cpu" or ledger.precision != "float32" for ledger in trained):
+        head.append("Precision, layout")
+        for row, own in zip(rows, numbers, strict=True):
+            row.append(own)
     caption = (
         "Means over the finished trials of each architecture; overshoot and memory are the "
         "largest. Device time counts everything the method does; below it is the wall time, which "
@@ -95,6 +103,15 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
         "Energy, where a device reports it, is that of the whole device while it trains."
     )
     return Table(head, rows, caption), _judgement(shares, overshoots, analysis)
+
+
+def _numbers(ledgers: Sequence[LedgerRecord]) -> str:
+    """What networks were computed in, how their weights lay, and what was compiled."""
+    precisions = ", ".join(dict.fromkeys(ledger.precision for ledger in ledgers))
+    names = {"contiguous": "contiguous", "channels_last_3d": "channels last", None: words.DASH}
+    layouts = ", ".join(dict.fromkeys(names[ledger.layout] for ledger in ledgers))
+    compiled = ", compiled" if any(ledger.compiled for ledger in ledgers) else ""
+    return f"{precisions}\n{layouts}{compiled}"
 
 
 def _judgement(shares: list[float], overshoots: list[float], analysis: Analysis) -> str:

@@ -92,6 +92,23 @@ def test_the_audit_judges_what_was_spent(analysis):
     )
 
 
+def test_precision_and_layout_are_a_column_where_trials_ran_on_gpus(analysis):
+    assert "Precision, layout" not in costs.audit(analysis)[0].head
+    on_gpu = {"device": "cuda", "precision": "bfloat16", "layout": "channels_last_3d"}
+    trials = [
+        dataclasses.replace(trial, ledger=trial.ledger.model_copy(update=on_gpu))
+        if trial.ledger
+        else trial
+        for trial in analysis.results.trials
+    ]
+    results = dataclasses.replace(analysis.results, trials=trials)
+    table, _ = costs.audit(dataclasses.replace(analysis, results=results))
+    assert table.head[-1] == "Precision, layout"
+    cells = {row[-1] for row in table.rows}
+    assert "bfloat16\nchannels last" in cells
+    assert all(len(row) == len(table.head) for row in table.rows)
+
+
 def test_energy_is_a_column_only_where_a_device_reports_it(analysis):
     assert "Energy" not in costs.audit(analysis)[0].head
     first = analysis.names[0]

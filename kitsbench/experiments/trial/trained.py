@@ -118,7 +118,7 @@ def load_trained(task: TrialTask, device: torch.device, beat: Beat = lambda: Non
         )
     trial = task.trial
     network = build_network(
-        plugin_of(task), task.spec, trial.seed, trial.fold, device, _trained_layout(task, device)
+        plugin_of(task), task.spec, trial.seed, trial.fold, device, trained_layout(task, device)
     )
     model, _, _ = load_checkpoint(found)
     prefix = "average." if any(name.startswith("average.") for name in model) else "model."
@@ -129,7 +129,7 @@ def load_trained(task: TrialTask, device: torch.device, beat: Beat = lambda: Non
     return make_trained(task, network, device, beat)
 
 
-def _trained_layout(task: TrialTask, device: torch.device) -> Layout | None:
+def trained_layout(task: TrialTask, device: torch.device) -> Layout | None:
     """The layout that was chosen for a trial on such a device, if it was trained on one."""
     with contextlib.suppress(DataError):
         ledger = LedgerRecord.read(task.folder.ledger)
