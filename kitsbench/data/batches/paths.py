@@ -9,7 +9,7 @@ voxel.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -128,7 +128,8 @@ class Path:
         if bend is not None:
             control = bend.control.numpy() * scale[..., None, None]
             bend = Bend(turned(control, np.float32), bend.along_y, bend.along_x)
-        return DevicePath(turned(by_z + shift), turned(by_y), turned(by_x, np.float32), bend)
+        last = turned(by_x, np.float32)
+        return DevicePath(turned(by_z + shift), turned(by_y), last, self.box, bend)
 
 
 @dataclass(frozen=True)
@@ -139,19 +140,32 @@ class DevicePath:
     ----------
     by_z, by_y, by_x : Tensor (n, 3)
         Terms of the affine part, float64 and the last one float32.
+    box : Box
+        Source voxels that are touched.
     bend : Bend or None
         Its control points (z, cy, cx, 3).
+    begins : Tensor (z, y) or None
+        Of voxels that come without the untouched part of each row of the box, see
+        :mod:`~kitsbench.data.batches.rows`.
     """
 
     by_z: Tensor
     by_y: Tensor
     by_x: Tensor
+    box: Box
     bend: Bend | None = None
+    begins: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> DevicePath:
         """Change each table."""
-        bend = self.bend and self.bend.map(change)
-        return DevicePath(change(self.by_z), change(self.by_y), change(self.by_x), bend)
+        return replace(
+            self,
+            by_z=change(self.by_z),
+            by_y=change(self.by_y),
+            by_x=change(self.by_x),
+            bend=self.bend and self.bend.map(change),
+            begins=None if self.begins is None else change(self.begins),
+        )
 
     def grid(self) -> Tensor:
         """Positions (z, y, x, 3), float32, by elementwise sums alone."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kitsbench.data.batches.intensity import Change
 from kitsbench.data.batches.paths import Box, DevicePath, Path
+from kitsbench.data.batches.rows import touched_rows
 
 ALIGNED = 64  # bytes; where a tensor begins in the buffer of a batch
 
@@ -49,7 +50,7 @@ class Sample:
     Attributes
     ----------
     image : Tensor (z, y, x)
-        HU of the course's box.
+        HU of the course's box; flat, where its path says that only the touched rows came.
     label : Tensor (z, y, x)
         uint8.
     course : Course
@@ -58,6 +59,18 @@ class Sample:
     image: Tensor
     label: Tensor
     course: Course
+
+    def for_device(self) -> Sample:
+        """As it is wanted by any device but a CPU, with no voxels that its path does not touch."""
+        path = self.course.path
+        if not isinstance(path, Path):
+            return self
+        there, image, label = path.on_device(), self.image, self.label
+        rows = touched_rows(path) if image.device.type == "cpu" else None
+        if rows is not None:
+            there = replace(there, begins=rows.begins())
+            image, label = rows.cut(image, label)
+        return Sample(image, label, replace(self.course, path=there))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Sample:
         """Change each tensor."""
@@ -132,15 +145,11 @@ class Prepared:
         return found
 
     def for_device(self) -> Prepared:
-        """With tables as they are wanted by any device but a CPU."""
-
-        def turned(sample: Sample) -> Sample:
-            path = sample.course.path
-            if not isinstance(path, Path):
-                return sample
-            return replace(sample, course=replace(sample.course, path=path.on_device()))
-
-        grids = {name: tuple(map(turned, samples)) for name, samples in self.grids.items()}
+        """With tables and voxels as they are wanted by any device but a CPU."""
+        grids = {
+            name: tuple(sample.for_device() for sample in samples)
+            for name, samples in self.grids.items()
+        }
         return replace(self, grids=grids)
 
     def pack(self, pin: bool = False) -> Prepared:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kitsbench.data.batches.paths import DevicePath, Path
+from kitsbench.data.batches.rows import put_back
 
 CHUNK = 65536  # voxels that a CPU resamples at a time
 
@@ -29,7 +30,7 @@ def resample(
     Parameters
     ----------
     image : Tensor (z, y, x)
-        HU, of the box that the path touches.
+        HU, of the box that the path touches; flat, where the path says that only its rows came.
     label : Tensor (z, y, x)
         uint8.
     path : Path or DevicePath
@@ -43,6 +44,8 @@ def resample(
     if isinstance(path, Path):
         _gather(image, label, path, *into, low, high)
         return
+    if path.begins is not None:
+        image, label = put_back(path.begins, path.box.shape[2], image, label)
     where = path.grid()[None]
     # It pads with 0, so HU are counted from the lower value: what lies outside gets that one. A
     # copy, since the image is int16 or somebody's; so clamping in place leaves the batch alone.

@@ -104,7 +104,7 @@ def exact_positions(motion, mesh, grid, source, offset):
         bspline_weights((axis + extent / 2) * elements / extent, int(elements))
         for axis, extent, elements in zip(axes, *mesh, strict=True)
     ]
-    points = points + np.einsum("cijk,zi,yj,xk->czyx", motion.control, *weights)
+    points = points + np.einsum("cijk,zi,yj,xk->czyx", motion.control, *weights, optimize=True)
     mm = np.einsum("ab,bzyx->azyx", motion.matrix, points) + motion.shift[:, None, None, None]
     middle = (np.array(source) - 1) / 2 + offset
     where = mm / np.array(SPACING)[:, None, None, None] + middle[:, None, None, None]
