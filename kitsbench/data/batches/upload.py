@@ -72,6 +72,9 @@ def feed(
     """
     threads = threads or loader_threads(device)
     cuda = device.type == "cuda"
+    if cuda and device.index is None:
+        # What is current here need not be what is current in a new thread.
+        device = torch.device("cuda", torch.cuda.current_device())
 
     def draw(step: int) -> Prepared:
         batch = source.prepared(step, planner)

@@ -99,7 +99,8 @@ class Cuda:
         monkeypatch.setattr(cuda, "Stream", lambda device: f"copying stream of {device}")
         monkeypatch.setattr(cuda, "Event", lambda: self)
         monkeypatch.setattr(cuda, "stream", lambda stream: nullcontext(self.note("on", stream)))
-        monkeypatch.setattr(cuda, "device", lambda device: nullcontext())
+        monkeypatch.setattr(cuda, "device", lambda device: nullcontext(self.note("in", device)))
+        monkeypatch.setattr(cuda, "current_device", lambda: 2)
         monkeypatch.setattr(cuda, "current_stream", lambda device: self)
         monkeypatch.setattr(
             torch.Tensor, "record_stream", lambda tensor, stream: self.note("kept for", stream)
@@ -159,6 +160,16 @@ def test_a_batch_for_which_there_is_no_memory_is_copied_within_the_step(pair, mo
     for one, other in zip(found, expected, strict=True):
         assert one.arrival is None
         assert same(one.to(device), other)
+
+
+def test_threads_pin_memory_for_the_device_that_is_current_where_batches_are_asked_for(
+    pair, monkeypatch
+):
+    cuda = Cuda(monkeypatch)
+    with closing(feed(*pair, torch.device("cuda"), threads=1)) as batches:
+        next(batches)
+    assert {words[1] for words in cuda.log if words[0] == "in"} == {torch.device("cuda", 2)}
+    assert any(words[0] == "room on cuda:2" for words in cuda.log)
 
 
 @pytest.mark.gpu
