@@ -164,7 +164,8 @@ class Architecture:
 
         The default is Dice + cross-entropy for each head that the stage names. Heads of several
         strides are weighted 1, 1/2, 1/4 ... by scale, the coarsest 0, and the weights add up to
-        one (Isensee et al. 2021).
+        one (Isensee et al. 2021). Parts are best left tensors: the harness reads them a step later,
+        where ``float(part)`` makes the host wait for a GPU.
         """
         return default_hooks.loss(outputs, targets, progress, spec)
 

@@ -59,6 +59,7 @@ FAULTS = [
     (broken.CleansInPlace, "postprocess keeps the shape", "work on a copy"),
     (broken.CropsAtTheEnd, "postprocess keeps the shape", "(15, 16, 16)"),
     (broken.GivesNanLater, "learns one volume", "nan"),
+    (broken.KeepsATensorOnTheCPU, "ready for a gpu", "of the type of the inputs"),
     (broken.NeverLearns, "learns one volume", "order of channels in decode()"),
 ]
 

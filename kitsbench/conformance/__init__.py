@@ -11,10 +11,12 @@ From the command line: ``kitsbench check my_net`` or ``kitsbench check plugin.py
     def test_contract(check):
         check()
 
+A check that passes may warn with a :class:`Hint`: that a step would make the host wait for a GPU.
+
 The checks run on the CPU with small patches and the size ``tiny`` where the architecture has one.
 """
 
-from kitsbench.conformance.outcome import Outcome, Report, Violation
+from kitsbench.conformance.outcome import Hint, Outcome, Report, Violation
 from kitsbench.conformance.runner import Check, check, checks
 
-__all__ = ["Check", "Outcome", "Report", "Violation", "check", "checks"]
+__all__ = ["Check", "Hint", "Outcome", "Report", "Violation", "check", "checks"]

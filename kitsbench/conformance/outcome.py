@@ -10,9 +10,13 @@ class Violation(AssertionError):
     """A broken rule of the contract: one sentence with what was found and the remedy."""
 
 
+class Hint(UserWarning):
+    """Something that the contract allows and an author will want to know."""
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """One check's result; the message is empty when it passed."""
+    """One check's result; the message of a check that passed is a hint, mostly empty."""
 
     name: str
     passed: bool

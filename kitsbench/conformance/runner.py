@@ -11,13 +11,13 @@ import torch
 
 from kitsbench import registry
 from kitsbench.architecture import Architecture, Setting
-from kitsbench.conformance import behaviour, description, learning, surroundings
-from kitsbench.conformance.outcome import Outcome, Report, Violation
+from kitsbench.conformance import behaviour, description, learning, surroundings, waits
+from kitsbench.conformance.outcome import Hint, Outcome, Report, Violation
 from kitsbench.conformance.subject import Subject
 from kitsbench.errors import ContractError, KitsbenchError
 from kitsbench.spec import Task
 
-Function = Callable[[Subject], None]
+Function = Callable[[Subject], str | None]  # may answer with a hint
 
 SPEC: tuple[Function, ...] = (description.spec_is_data,)
 NETWORK: tuple[Function, ...] = (
@@ -38,6 +38,7 @@ NETWORK: tuple[Function, ...] = (
     learning.decodes_voxel_by_voxel,
     learning.postprocess_keeps_the_shape,
     behaviour.leaves_the_process_alone,
+    waits.ready_for_a_gpu,
     learning.learns_one_volume,
 )
 ENSEMBLE: tuple[Function, ...] = (
@@ -68,14 +69,21 @@ class Check:
     ------
     Violation
         When called and the rule is broken.
+
+    Warns
+    -----
+    Hint
+        When called and there is something to know beside the rule.
     """
 
     name: str
-    run: Callable[[], None] = field(repr=False)
+    run: Callable[[], str | None] = field(repr=False)
 
     def __call__(self) -> None:
         """Run the check."""
-        self.run()
+        hint = self.run()
+        if hint:
+            warnings.warn(hint, Hint, stacklevel=2)
 
     def __str__(self) -> str:
         return self.name
@@ -117,11 +125,11 @@ def check(
         if progress is not None:
             progress(item.name)
         try:
-            item()
+            hint = item.run()
         except Violation as violation:
             outcomes.append(Outcome(item.name, False, str(violation)))
         else:
-            outcomes.append(Outcome(item.name, True))
+            outcomes.append(Outcome(item.name, True, hint or ""))
     return Report(_name(architecture), tuple(outcomes))
 
 
@@ -180,13 +188,13 @@ def _is_ensemble(subject: Subject) -> bool:
             return False
 
 
-def _guarded(name: str, function: Function, subject: Subject) -> Callable[[], None]:
-    def run() -> None:
+def _guarded(name: str, function: Function, subject: Subject) -> Callable[[], str | None]:
+    def run() -> str | None:
         with surroundings.preserved(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.set_num_threads(1)  # small patches gain nothing from more
             try:
-                function(subject)
+                return function(subject)
             except (Violation, KeyboardInterrupt):
                 raise
             except KitsbenchError as error:

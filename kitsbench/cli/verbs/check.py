@@ -35,7 +35,7 @@ def command(architecture: str, labels: str, as_json: bool) -> int:
     else:
         for outcome in report.checks:
             mark = "ok    " if outcome.passed else "FAILED"
-            say(f"{mark} {outcome.name}{': ' * (not outcome.passed)}{outcome.message}")
+            say(f"{mark} {outcome.name}{': ' * bool(outcome.message)}{outcome.message}")
         failed = sum(not outcome.passed for outcome in report.checks)
         total = len(report.checks)
         say(

@@ -17,17 +17,23 @@ class Own(Architecture):
         return Plain(nn.Sequential(*layers))
 """
 BAD = GOOD.replace("return Plain(nn.Sequential(*layers))", "return nn.Sequential(*layers)")
+WAITING = f"""{GOOD}
+    def loss(self, outputs, targets, progress, spec):
+        loss, parts = super().loss(outputs, targets, progress, spec)
+        return loss, {{name: float(part) for name, part in parts.items()}}
+"""
 
 
-def test_a_file_that_keeps_the_contract(tmp_path):
+def test_a_file_that_keeps_the_contract_and_what_its_author_will_want_to_know(tmp_path):
     path = tmp_path / "own.py"
-    path.write_text(GOOD)
-    done = call_kitsbench("check", path, "--json")
+    path.write_text(WAITING)
+    done = call_kitsbench("check", path)
     assert done.code == 0
-    document = done.json
-    assert document["architecture"] == "own"
-    assert document["passed"] is True
-    assert all(set(check) == {"name", "passed", "message"} for check in document["checks"])
+    text = " ".join(done.out.split())
+    assert "own keeps the contract: 21 checks passed." in text
+    line = len(WAITING.splitlines())
+    hint = f"makes the host wait for a GPU: `float()` at own.py:{line}; keep it a tensor."
+    assert f"ok ready for a gpu: loss() {hint}" in text
 
 
 def test_a_file_that_does_not_has_exit_code_1_and_a_sentence(tmp_path):
@@ -36,7 +42,9 @@ def test_a_file_that_does_not_has_exit_code_1_and_a_sentence(tmp_path):
     done = call_kitsbench("check", path, "--json")
     assert done.code == 1
     document = done.json
+    assert document["architecture"] == "own"
     assert document["passed"] is False
+    assert all(set(check) == {"name", "passed", "message"} for check in document["checks"])
     assert any("Plain" in c["message"] for c in document["checks"] if not c["passed"])
     done = call_kitsbench("check", path)
     assert done.code == 1
