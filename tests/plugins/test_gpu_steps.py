@@ -1,4 +1,7 @@
-"""No reference architecture makes the host wait for a GPU in a step, or mixes devices or types."""
+"""No reference architecture makes the host wait for a GPU in a step, or mixes devices or types.
+
+Nor does a loss lose precision where the logits have half of it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import pytest
 import torch
 
 from kitsbench import registry
-from kitsbench.architecture import KITS21, Task, configure
+from kitsbench.architecture import KITS21, Progress, Task, configure
 from kitsbench.conformance.waits import trace
 from kitsbench.training.recipes import MATCHED_GPU, at_size
+from kitsbench.training.stages import freeze, training_mode
+from kitsbench.training.step import clip_gradient
 
 NAMES = [entry.name for entry in registry.discover()]
 MATCHED = Task(KITS21, MATCHED_GPU.patch, MATCHED_GPU.spacing)
@@ -68,12 +73,77 @@ def test_every_installed_architecture_is_among_them():
 def test_targets_of_bytes_are_those_of_whole_numbers(name):
     for architecture, config in networks_of(name):
         spec = architecture.spec(config, replace(MATCHED, patch=(24, 24, 24), spacing=None))
-        generator = torch.Generator().manual_seed(0)
-        labels = {
-            grid.name: torch.randint(0, 4, (1, *grid.shape), generator=generator)
-            for grid in spec.grids
-        }
+        labels = labels_of(spec, 1)
         wide = architecture.targets(labels, spec)
         narrow = architecture.targets({k: v.to(torch.uint8) for k, v in labels.items()}, spec)
         assert {k: v.dtype for k, v in wide.items()} == {k: v.dtype for k, v in narrow.items()}
         assert all(torch.equal(target, narrow[head]) for head, target in wide.items())
+
+
+def outputs_of(spec, batch, device="cpu"):
+    """Logits of all heads, at random."""
+    generator = torch.Generator(device).manual_seed(0)
+    shapes = {
+        head.name: (len(head.channels), *(() if head.kind == "scalar" else head.shape))
+        for head in spec.heads
+    }
+    return {
+        name: 4 * torch.randn(batch, *shape, generator=generator, device=device)
+        for name, shape in shapes.items()
+    }
+
+
+def labels_of(spec, batch, device="cpu"):
+    generator = torch.Generator(device).manual_seed(1)
+    return {
+        grid.name: torch.randint(0, 4, (batch, *grid.shape), generator=generator, device=device)
+        for grid in spec.grids
+    }
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_of_half_precision_logits_is_that_of_the_same_numbers(name, dtype):
+    for architecture, config in networks_of(name):
+        spec = architecture.spec(config, replace(MATCHED, patch=(48, 48, 48), spacing=None))
+        targets = architecture.targets(labels_of(spec, 1), spec)
+        half = {head: logits.to(dtype) for head, logits in outputs_of(spec, 1).items()}
+        whole = {head: logits.float() for head, logits in half.items()}
+        where = Progress(spec.stages[-1].name, 0.5, 0.5, 1)
+        expected, _ = architecture.loss(whole, targets, where, spec)
+        with torch.autocast("cpu", dtype):
+            found, parts = architecture.loss(half, targets, where, spec)
+        assert found.dtype == torch.float32
+        assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+        assert all(torch.isfinite(torch.as_tensor(part)) for part in parts.values())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", NAMES)
+def test_torch_finds_no_wait_either_on_a_card(name):
+    """In its own mode of debugging, in which whatever waits raises."""
+    device = torch.device("cuda", torch.cuda.device_count() - 1)
+    torch.cuda.set_device(device)
+    for architecture, config in networks_of(name):
+        spec, batch = spec_and_batch(architecture, config, "matched")
+        network = architecture.build(spec).to(device)
+        images = {g.name: torch.randn(batch, 1, *g.shape, device=device) for g in spec.grids}
+        labels = labels_of(spec, batch, device)
+
+        def step(stage, network=network, images=images, labels=labels, spec=spec, at=architecture):
+            targets = at.targets(labels, spec)
+            with torch.autocast("cuda", torch.bfloat16):
+                outputs = network(images)
+                loss, _ = at.loss(outputs, targets, Progress(stage.name, 0.5, 0.5, 1), spec)
+            loss.backward()
+            clip_gradient([p for p in network.parameters() if p.requires_grad], 12.0)
+
+        for stage in spec.stages:
+            freeze(network, stage)
+            training_mode(network)
+            step(stage)
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                step(stage)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
