@@ -1,18 +1,15 @@
-"""One training on several devices, by torch's distributed data parallel.
+"""One training on several devices: who they are, and what they tell each other.
 
-Every process draws its part of the same batch, and every process computes the loss of the whole
-batch: outputs and labels are gathered before it. So a loss may couple the samples of a batch as it
-likes, as a Dice over the batch does, and the gradient is that of one process. What the devices
-spent is added up, and all processes see the same sum, so that they anneal and stop together.
+Every process draws its part of the same batch; how they take a step together stands in
+:mod:`kitsbench.training.shared_step`. What the devices spent is added up, and all processes see the
+same sum, so that they anneal and stop together.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
-import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,11 +17,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import nn
 
 from kitsbench.errors import UsageError, telling
 from kitsbench.training.clock import DeviceClock
+from kitsbench.training.failures import Elsewhere
+from kitsbench.training.whole_batch_norm import synchronised
 
 PATIENCE = timedelta(hours=6)  # others wait while the first process scores whole volumes
 
@@ -61,6 +59,8 @@ def is_lost_connection(error: BaseException | None) -> bool:
     It may have come up inside a hook of a plugin, and be the cause of the failure that names it.
     """
     while error is not None:
+        if isinstance(error, Elsewhere):
+            return True
         if isinstance(error, RuntimeError) and any(word in telling(error).lower() for word in LOST):
             return True
         error = error.__cause__
@@ -91,71 +91,11 @@ class Team:
         share = batch // self.size
         return range(self.rank * share, (self.rank + 1) * share)
 
-    def wrap(self, network: nn.Module) -> nn.Module:
-        """The network as training calls it: its gradients are averaged over the processes."""
-        if self.size == 1 or not any(p.requires_grad for p in network.parameters()):
-            return network
-        gc.collect()  # an older wrapper would take part in the next backward pass
-        wrapper = nn.parallel.DistributedDataParallel
-        # Buffers are alike in all processes already; torch has renamed what says so.
-        known = inspect.signature(wrapper).parameters
-        name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-        options: dict[str, Any] = {name: False}
-        # A branch that a step leaves out gets no gradient, for which torch would wait otherwise.
-        return wrapper(network, find_unused_parameters=True, **options)
-
     def synchronise(self, network: nn.Module) -> nn.Module:
         """Let batch normalisation see the whole batch."""
         if self.size == 1:
             return network
-        device = next(network.parameters()).device
-        if device.type == "cuda":
-            return nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        for name, module in list(network.named_modules()):
-            # Exchanged in place, so that optimisers, averages and checkpoints see the same names.
-            if isinstance(module, _BatchNorm) and not isinstance(module, WholeBatchNorm):
-                parent = network.get_submodule(name.rpartition(".")[0])
-                setattr(parent, name.rpartition(".")[2], WholeBatchNorm.of(module))
-        return network
-
-    def gather(self, values: Mapping[str, Tensor], keep_graph: bool = True) -> dict[str, Tensor]:
-        """Put the parts of all processes together along the first axis.
-
-        Parameters
-        ----------
-        values : mapping of str to Tensor
-            (B / size, ...), of equal shape in all processes.
-        keep_graph : bool
-            Whether this process's own part keeps its gradient; those of others have none.
-        """
-        if self.size == 1:
-            return dict(values)
-        found = {}
-        for name, value in values.items():
-            sent = value.detach().contiguous()
-            parts = [torch.empty_like(sent) for _ in range(self.size)]
-            dist.all_gather(parts, sent)
-            # What was sent has lost its graph. Put back, this process's own part has it, and with
-            # it the gradient of its own samples.
-            if keep_graph:
-                parts[self.rank] = value
-            found[name] = torch.cat(parts)
-        return found
-
-    def whole_loss(self, loss: Tensor, outputs: Mapping[str, Tensor]) -> Tensor:
-        """The loss that each process goes backward from.
-
-        It has the gradient of this process's samples alone, and the mean over the processes is
-        taken. Every output takes part, with a gradient of zero where the loss leaves it out, since
-        the others wait for it.
-        """
-        if self.size == 1:
-            return loss
-        rest = sum((value * 0).nan_to_num().sum() for value in outputs.values())
-        # Torch takes the mean over the processes, each of which has only its share of the gradient
-        # of one loss: without the factor it would be too small by their number. An output that is
-        # not finite times 0 is NaN, hence the clearing above.
-        return loss * self.size + rest
+        return synchronised(network)
 
     def total(self, *values: float) -> list[float]:
         """Sums over the processes."""
@@ -165,6 +105,21 @@ class Team:
         numbers = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(numbers, group=_control_group())
         return numbers.tolist()
+
+    def agree(
+        self, sums: Sequence[float], firsts: Sequence[float]
+    ) -> tuple[list[float], list[float]]:
+        """Sums over the processes, and numbers of the first one, in one exchange.
+
+        Parameters
+        ----------
+        sums, firsts : sequence of float
+            As many in all processes.
+        """
+        # The others add zeros, which leave a number what it is.
+        own = firsts if self.leads else [0.0] * len(firsts)
+        found = self.total(*sums, *own)
+        return found[: len(sums)], found[len(sums) :]
 
     def largest(self, value: float) -> float:
         """The maximum over the processes."""
@@ -185,15 +140,6 @@ class Team:
     def share(self, joules: float | None) -> float | None:
         """What one process goes on from where all together had spent so much."""
         return None if joules is None else joules / self.size
-
-    def same(self, numbers: dict[str, float]) -> dict[str, float]:
-        """The first process's numbers, so that a rounding error makes nobody leave early."""
-        if self.size == 1:
-            return numbers
-        # By place, so the names must be in one order everywhere; they come from the same code.
-        values = torch.tensor(list(numbers.values()), dtype=torch.float64)
-        dist.broadcast(values, 0, group=_control_group())
-        return dict(zip(numbers, values.tolist(), strict=True))
 
     def decide(self, value: bool) -> bool:
         """What the first process decides."""
@@ -266,9 +212,11 @@ class TeamClock:
     def __init__(self, clock: DeviceClock, team: Team):
         self._clock, self._team = clock, team
         self._last_step = self._known = 0.0
+        self._asked = False  # since it last ran
 
     def start(self) -> None:
         """Let this process's clock run."""
+        self._asked = False
         self._clock.start()
 
     def stop(self) -> None:
@@ -276,12 +224,12 @@ class TeamClock:
         self._clock.stop()
 
     def estimate(self) -> float:
-        """Seconds so far, without waiting for a device."""
-        return self._sum(self._clock.estimate())
+        """Seconds so far, without waiting for a device; while it stands still, without asking."""
+        return self._known if self._asked else self._sum(*self.own())
 
     def exact(self) -> float:
         """Seconds so far, after waiting for the devices."""
-        return self._sum(self._clock.exact())
+        return self._sum(self._clock.exact(), self._clock.last_step)
 
     def alone(self) -> float:
         """Seconds at the last time that all were asked: one that failed may never answer again."""
@@ -292,8 +240,16 @@ class TeamClock:
         """Seconds of the last step that is known, of all devices together."""
         return self._last_step
 
-    def _sum(self, own: float) -> float:
-        self._known, self._last_step = self._team.total(own, self._clock.last_step)
+    def own(self) -> tuple[float, float]:
+        """Seconds so far and of the last step, of this process alone."""
+        return self._clock.estimate(), self._clock.last_step
+
+    def tell(self, total: float, last_step: float) -> None:
+        """Take sums over the processes that were exchanged with other things."""
+        self._known, self._last_step, self._asked = total, last_step, True
+
+    def _sum(self, own: float, last_step: float) -> float:
+        self.tell(*self._team.total(own, last_step))
         return self._known
 
 
@@ -310,73 +266,3 @@ def team_clock(device: torch.device, seconds: float, team: Team) -> DeviceClock 
     # Each goes on from an equal share; only the sum means anything.
     clock = DeviceClock(device, seconds / team.size)
     return clock if team.size == 1 else TeamClock(clock, team)
-
-
-class _Sum(torch.autograd.Function):
-    """A sum over the processes whose gradient is summed over them too."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        total = value.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total
-
-
-class WholeBatchNorm(_BatchNorm):
-    """Batch normalisation over the parts of all processes, on the CPU.
-
-    Torch's own ``SyncBatchNorm`` does the same on GPUs only.
-    """
-
-    @classmethod
-    def of(cls, other: _BatchNorm) -> WholeBatchNorm:
-        """With the parameters and buffers of another, which are shared with it."""
-        made = cls(
-            other.num_features, other.eps, other.momentum, other.affine, other.track_running_stats
-        )
-        made._parameters, made._buffers = other._parameters, other._buffers
-        return made.train(other.training)
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        pass
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise (B, C, ...) by the mean and variance of the whole batch."""
-        if not self.training:
-            return super().forward(input)
-        axes = [0, *range(2, input.dim())]
-        # In float32 whatever autocast has made of the input: long sums of bfloat16 lose everything.
-        count = input.new_tensor(input.numel() / input.shape[1], dtype=torch.float32)
-        total = input.float().sum(axes)
-        sums = _Sum.apply(torch.cat([total, count[None]]))
-        # The mean first, then the squares of what is left. In one round, as mean of squares minus
-        # square of the mean, float32 would cancel where the mean is large.
-        mean, count = sums[:-1] / sums[-1], sums[-1].detach()
-        shape = (1, -1, *[1] * (input.dim() - 2))
-        centred = input.float() - mean.view(shape)
-        variance = _Sum.apply(centred.square().sum(axes)) / count
-        if self.track_running_stats:
-            # The batch is normalised by the variance over n, the running one is over n - 1; so has
-            # torch.
-            self._track(mean.detach(), variance.detach() * count / (count - 1))
-        found = centred * torch.rsqrt(variance + self.eps).view(shape)
-        if self.affine:
-            found = found * self.weight.view(shape) + self.bias.view(shape)
-        return found.to(input.dtype)
-
-    def _track(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked += 1
-        momentum = self.momentum
-        if momentum is None:
-            momentum = 1.0 / float(self.num_batches_tracked)
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
-        self.running_var.lerp_(variance.to(self.running_var.dtype), momentum)

@@ -102,6 +102,10 @@ class Suspected(TrialFailure):
     """A hook failed in a way that may come of too little memory; smaller parts may succeed."""
 
 
+class Elsewhere(Suspected):
+    """Memory ran out in another process of the training, which knows how."""
+
+
 def is_interruption(error: BaseException) -> bool:
     """Whether a user or the system stops this process; foreign code may raise the same classes."""
     if isinstance(error, KeyboardInterrupt):

@@ -139,8 +139,8 @@ class Ledger:
     resumed : int
         Times that it went on from a checkpoint.
     accumulation : int
-        Parts in which batches went through the network one after the other, because memory did
-        not hold more.
+        Parts into which batches were divided, because memory did not hold more; they went through
+        the network one after the other, on several devices as many at a time as there are.
     compiled : bool
         Whether compiled parts of the network have run.
     layout : {"contiguous", "channels_last_3d"} or None

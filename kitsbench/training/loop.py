@@ -36,6 +36,7 @@ from kitsbench.training.networks import build_network, seed_everything
 from kitsbench.training.rehearsal import is_rehearsed, rehearse
 from kitsbench.training.run_state import RunState
 from kitsbench.training.scaling import LossScale
+from kitsbench.training.shared_step import SharedStep
 from kitsbench.training.stages import (
     StageTracker,
     freeze,
@@ -93,7 +94,6 @@ class _Run(RunState):
     def __init__(self, job: Job, report: Any, evaluate: Any):
         self.job, self.report, self.evaluate = job, report, evaluate
         self.team = job.team
-        self.model: nn.Module | None = None
         layout, chosen_in = layout_for(job)
         # Every process draws the same weights from (seed, fold), so none has to send them.
         self.network = self.team.synchronise(
@@ -123,7 +123,7 @@ class _Run(RunState):
         # On CUDA alone: on a CPU the clock is the wall's, which a thread beside it would slow down.
         self.writer = CheckpointWriter(job.folder, aside=job.device.type == "cuda")
         self.saved_at, self.saved_share = time.perf_counter(), 0.0
-        self.whole = False
+        self.late = self.whole = False
         self.optimiser_state = None
         self.scale = LossScale(job.device, job.precision)
         self._resume()
@@ -152,8 +152,8 @@ class _Run(RunState):
             self.optimiser_state = None
         # After the parameters were frozen, since frozen normalisation layers are found by them.
         training_mode(self.network)
-        self.model = None  # the stage before lets go of the parameters
-        self.model = self.team.wrap(self.network)
+        self.shared = SharedStep(self.team, self.network, self.parameters)
+        self.model: nn.Module = self.network
         self.graphs: Graphs | None = None
         self.cold = is_rehearsed(self.job.device)
         # Other weights train, so another amount of memory is needed.
@@ -240,8 +240,7 @@ class _Run(RunState):
                 self.report(ledger.fraction(job.budget), ledger)
                 self._evaluate_if_due(ledger.fraction(job.budget))
                 self.writer.check()
-                # The clocks of processes differ; some would save, and wait for those that do not.
-                if self.team.decide(self._is_late()):
+                if self.late:
                     self._save()
         self._settle()
         progress = ledger.fraction(job.budget)
@@ -301,20 +300,18 @@ class _Run(RunState):
         if self.average is not None:
             self.average.update(self.network, ledger.steps)
         self.clock.stop()
-        ledger.device_seconds = self.clock.estimate()
         ledger.steps += 1
         ledger.patches += job.recipe.batch
         ledger.voxels += self.price.voxels
         ledger.flops += self.price.flops
-        # The step before is read only now: the device has this one to go on with.
-        self._harvest()
         # A loss that is not finite is blamed on the cases of the whole batch, as in one process.
         if self.team.size > 1:
             batch = replace(batch, cases=self.source.cases_of(batch.step))
-        self.waiting = Reading(batch, progress, lr, values, self.scale.scaler is not None)
-        # Here the numbers are there already, and a bad loss need not cost another step.
-        if job.device.type == "cpu":
-            self._harvest()
+        reading = Reading(batch, progress, lr, values, self.scale.scaler is not None)
+        # A device tells the step before only now: it has this one to go on with. On a CPU the
+        # numbers are there already, and a bad loss need not cost another step.
+        due, self.waiting = (reading, None) if job.device.type == "cpu" else (self.waiting, reading)
+        self._meet(due)
 
     def _make_ready(self, batch: Prepared, progress: float) -> None:
         """Rehearse a stage's first step; then the compiler may begin, for which the budget pays."""
@@ -327,7 +324,6 @@ class _Run(RunState):
             self.buffers.drop()
             self.whole = True
         if job.compile and self.graphs is None:
-            assert self.model is not None
             self.model, self.graphs = compiled(self.model)
 
     def _where(self, progress: float) -> Progress:
@@ -341,7 +337,6 @@ class _Run(RunState):
     ) -> dict[str, Tensor | float]:
         """Take the step, in more parts where memory runs out."""
         job, ledger, model = self.job, self.ledger, self.model
-        assert model is not None
 
         def take(parts: int) -> dict[str, Tensor | float]:
             # Dropout draws from here, so that it too depends on (seed, step) alone.
@@ -358,23 +353,21 @@ class _Run(RunState):
                 parts,
                 self.scale.scaler,
                 rehearsal,
+                self.shared,
             )
 
-        # Several processes would have to agree to try again while one of them hangs in the middle
-        # of a step.
-        if self.team.size == 1:
-            values, ledger.accumulation = take_in_parts(
-                take, self.network, self.buffers, len(batch.cases), ledger.accumulation
-            )
-            # A later try that fails clears the device's counter, so it is read before.
-            if self.settling and not rehearsal:
-                self.settling -= 1
-                self._note_peaks()
-            return values
         # One process may have begun what several go on with: each has a part of the batch.
-        own = len(batch.cases)
-        wanted = -(-ledger.accumulation // self.team.size)
-        return take(next(parts for parts in range(wanted, own + 1) if own % parts == 0))
+        own, size = len(batch.cases), self.team.size
+        wanted = -(-ledger.accumulation // size)
+        begun = next(parts for parts in range(wanted, own + 1) if own % parts == 0)
+        values, parts = take_in_parts(take, self.network, self.buffers, own, begun)
+        if parts > begun:
+            ledger.accumulation = parts * size
+        # A later try that fails clears the device's counter, so it is read before.
+        if self.settling and not rehearsal:
+            self.settling -= 1
+            self._note_peaks()
+        return values
 
     def _fit_memory(self) -> None:
         """On a CPU, where memory that is gone ends the process, choose the parts beforehand."""

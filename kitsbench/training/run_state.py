@@ -36,6 +36,8 @@ class RunState:
 
     Attributes
     ----------
+    late : bool
+        Whether the last checkpoint is old.
     whole : bool
         Whether what has been done so far makes up a checkpoint, if buffers are put back.
     """
@@ -60,6 +62,7 @@ class RunState:
     writer: CheckpointWriter
     saved_at: float
     saved_share: float
+    late: bool
     whole: bool
 
     def _resume(self) -> None:
@@ -157,11 +160,33 @@ class RunState:
 
     def _harvest(self) -> None:
         """Read the losses of the last step; stop if they are not finite."""
-        if self.waiting is None:
-            return
         reading, self.waiting = self.waiting, None
-        # Each has computed the loss of the whole batch, and rounding shall not part them.
-        numbers = self.team.same(reading.numbers())
+        if reading is not None:
+            # Each has computed the loss of the whole batch, and rounding shall not part them.
+            _, firsts = self.team.agree((), list((numbers := reading.numbers()).values()))
+            self._note(reading, dict(zip(numbers, firsts, strict=True)))
+
+    def _meet(self, reading: Reading | None) -> None:
+        """Read the clock and the losses of a step, and whether the last checkpoint is old.
+
+        In a team that is one exchange between the processes. The seconds are everybody's; losses
+        and decisions are the first one's, since clocks and rounding differ.
+        """
+        numbers = {} if reading is None else reading.numbers()
+        if isinstance(self.clock, TeamClock):
+            sums, firsts = self.team.agree(
+                self.clock.own(), [float(self._is_late()), *numbers.values()]
+            )
+            self.clock.tell(*sums)
+            self.late = bool(firsts[0])
+            numbers = dict(zip(numbers, firsts[1:], strict=True))
+        else:
+            self.late = self._is_late()
+        self.ledger.device_seconds = self.clock.estimate()
+        if reading is not None:
+            self._note(reading, numbers)
+
+    def _note(self, reading: Reading, numbers: dict[str, float]) -> None:
         self.ledger.skipped_steps += self.scale.left_out(numbers, reading.step)
         if self.tracker.observe(numbers, self.schedule, reading.progress):
             stage, factor = self.ledger.stages[-1].name, self.tracker.plateau["factor"]

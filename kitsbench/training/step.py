@@ -14,6 +14,7 @@ from kitsbench.data.batches.prepared import Prepared
 from kitsbench.devices.precision import autocast
 from kitsbench.spec import Progress
 from kitsbench.training.curve import GRADIENT
+from kitsbench.training.distributed import SOLO
 from kitsbench.training.failures import (
     TrialFailure,
     is_out_of_memory,
@@ -22,6 +23,7 @@ from kitsbench.training.failures import (
 )
 from kitsbench.training.job import Job
 from kitsbench.training.networks import check_outputs
+from kitsbench.training.shared_step import SharedStep
 
 
 def take_step(
@@ -35,6 +37,7 @@ def take_step(
     parts: int = 1,
     scaler: torch.amp.GradScaler | None = None,
     rehearsal: bool = False,
+    shared: SharedStep | None = None,
 ) -> dict[str, Tensor | float]:
     """Augment a batch, go forward and backward, and move the weights.
 
@@ -58,6 +61,8 @@ def take_step(
         In float16: the loss is scaled by it, and a step whose gradient is not finite is left out.
     rehearsal : bool
         Do everything but move the weights.
+    shared : SharedStep, optional
+        How several processes take it together, each with its part of the batch.
 
     Returns
     -------
@@ -71,28 +76,37 @@ def take_step(
         A hook of the plugin raised, or memory ran out while the weights moved. Where it runs out
         before that, the error is passed on and the step can be taken again.
     """
-    # Here and not in the loader: the augmentation is work that the device does for the method, so
-    # the clock that runs around this function charges it, and what the copy to the device takes
-    # longer than the step before.
-    inputs, labels = augment(batch.to(job.device))
-    optimiser.zero_grad(set_to_none=True)
+    shared = shared or SharedStep(SOLO, network, parameters)
+    inputs: dict[str, Tensor] = {}
+    labels: dict[str, Tensor] = {}
     share = len(batch.cases) // parts
     # Equal parts, so that the mean of their means is the mean over the batch. A loss that couples
     # samples, and batch normalisation, see one part at a time; so the ledger tells how many.
     found: list[dict[str, Tensor | float]] = []
     for first in range(0, len(batch.cases), share):
         part = slice(first, first + share)
-        found.append(
-            _backward(
-                job,
-                network,
-                {name: values[part] for name, values in inputs.items()},
-                {name: values[part] for name, values in labels.items()},
-                where,
-                parts,
-                scaler,
+        with shared.stretch():
+            if not first:
+                # Here and not in the loader: the augmentation is work that the device does for the
+                # method, so the clock that runs around this function charges it, and what the copy
+                # to the device takes longer than the step before.
+                inputs, labels = augment(batch.to(job.device))
+                optimiser.zero_grad(set_to_none=True)
+            own = {name: values[part] for name, values in labels.items()}
+            targets = _targets(job, own) if shared.alone else None
+            outputs = _forward(
+                job, network, {name: values[part] for name, values in inputs.items()}, where
             )
-        )
+            # Labels are sent as bytes, in which they lie on the disk.
+            sent = None if shared.alone else (shared.pack(own, torch.uint8), shared.pack(outputs))
+        if sent is not None:
+            shared.exchange(*sent)
+        with shared.stretch():
+            if sent is not None:
+                own, outputs = shared.unpack(sent[0], own), shared.unpack(sent[1], outputs)
+                targets = _targets(job, own)
+            found.append(_backward(job, outputs, targets, where, parts, scaler))
+    shared.sum_gradients()
     # The norm is that of the gradient, and what is clipped is the gradient, whatever the scale.
     if scaler is not None and not rehearsal:
         scaler.unscale_(optimiser)
@@ -119,33 +133,36 @@ def _move(optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None)
     scaler.update()
 
 
+def _targets(job: Job, labels: dict[str, Tensor]) -> Any:
+    # Outside of autocast: targets are data, and are not rounded to the precision of the network.
+    with plugin_code("targets"):
+        return job.architecture.targets(labels, job.spec)
+
+
+def _forward(
+    job: Job, network: nn.Module, inputs: dict[str, Tensor], where: Progress
+) -> dict[str, Tensor]:
+    with autocast(job.device, job.precision), plugin_code("forward"):
+        outputs: dict[str, Tensor] = network(inputs)
+    # Shapes do not change later on, and a resumed run has been looked at.
+    if where.step == 0:
+        check_outputs(outputs, job.spec, len(next(iter(inputs.values()))))
+    return outputs
+
+
 def _backward(
     job: Job,
-    network: nn.Module,
-    inputs: dict[str, Tensor],
-    labels: dict[str, Tensor],
+    outputs: dict[str, Tensor],
+    targets: Any,
     where: Progress,
     parts: int,
     scaler: torch.amp.GradScaler | None,
 ) -> dict[str, Tensor | float]:
     """Add the gradient of one of the parts of a batch; its loss and components."""
-    # Every process computes the loss of the whole batch, which may couple samples as it likes.
-    labels = job.team.gather(labels)
-    # Outside of autocast: targets are data, and are not rounded to the precision of the network.
-    with plugin_code("targets"):
-        targets = job.architecture.targets(labels, job.spec)
-    with autocast(job.device, job.precision):
-        with plugin_code("forward"):
-            outputs = job.team.gather(network(inputs))
-        # Shapes do not change later on, and a resumed run has been looked at.
-        if where.step == 0:
-            check_outputs(outputs, job.spec, job.recipe.batch // parts)
-        with plugin_code("loss"):
-            loss, components = checked_loss(
-                job.architecture.loss(outputs, targets, where, job.spec)
-            )
+    with autocast(job.device, job.precision), plugin_code("loss"):
+        loss, components = checked_loss(job.architecture.loss(outputs, targets, where, job.spec))
     with plugin_code("backward"):
-        whole = job.team.whole_loss(loss, outputs) / parts
+        whole = loss / parts
         (whole if scaler is None else scaler.scale(whole)).backward()
     return {"loss": loss.detach(), **components}
 
