@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
+import gpu_tables  # noqa: E402
 import metric_tables  # noqa: E402
 
 GENERATED = HERE / "_generated"
@@ -31,7 +32,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_click",
 ]
-INCLUDED = ("verbs", "claims", "metrics", "empty_and_missing")  # parts of pages
+INCLUDED = ("verbs", "claims", "metrics", "empty_and_missing", "gpu_costs")  # parts of pages
 exclude_patterns = ["_build", *(f"_generated/{name}.md" for name in INCLUDED)]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -74,6 +75,7 @@ def generate_pages() -> None:
     for name, table in (
         ("metrics", metric_tables.facts()),
         ("empty_and_missing", metric_tables.empty_and_missing()),
+        ("gpu_costs", gpu_tables.costs()),
     ):
         (GENERATED / f"{name}.md").write_text(table, encoding="utf-8")
     boards = sorted((ROOT / "leaderboards").glob("*.md"))

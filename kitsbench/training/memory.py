@@ -73,8 +73,10 @@ def cap_memory(device: torch.device, limit: int) -> None:
         Bytes.
     """
     if device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(limit / total, 1.0), device)
+        # torch wants a number here, and "cuda" has none.
+        index = torch.cuda.current_device() if device.index is None else device.index
+        total = torch.cuda.get_device_properties(index).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(limit / total, 1.0), index)
         return
     if sys.platform == "win32":  # who started the process has to watch it
         return

@@ -20,7 +20,8 @@ RULES = [
 
 def network(device="cpu"):
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv3d(1, 4, 3), nn.BatchNorm3d(4), nn.Conv3d(4, 2, 1)).to(device)
+    # No bias before the norm: its gradient is rounding alone, of which Adam makes whole steps.
+    return nn.Sequential(nn.Conv3d(1, 4, 3, bias=False), nn.BatchNorm3d(4), nn.Conv3d(4, 2, 1)).to(device)
 
 
 def steps(model, optimiser, count=3, first=0):
@@ -74,7 +75,8 @@ def test_the_state_of_a_fused_one_goes_on_by_the_kernels_that_are_there(rule):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_a_fused_one_moves_as_a_plain_one_does_and_takes_its_state(rule):
+def test_a_fused_one_moves_as_a_plain_one_does_and_takes_its_state(rule, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     plain, fused = network(), network("cuda")
     one = make_optimiser(rule, list(plain.parameters()))
     other = make_optimiser(rule, list(fused.parameters()))
