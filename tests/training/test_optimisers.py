@@ -21,7 +21,9 @@ RULES = [
 def network(device="cpu"):
     torch.manual_seed(0)
     # No bias before the norm: its gradient is rounding alone, of which Adam makes whole steps.
-    return nn.Sequential(nn.Conv3d(1, 4, 3, bias=False), nn.BatchNorm3d(4), nn.Conv3d(4, 2, 1)).to(device)
+    return nn.Sequential(nn.Conv3d(1, 4, 3, bias=False), nn.BatchNorm3d(4), nn.Conv3d(4, 2, 1)).to(
+        device
+    )
 
 
 def steps(model, optimiser, count=3, first=0):
