@@ -19,7 +19,7 @@ from kitsbench.devices.layout import Layout, Seconds, kept_layout, layout_key, s
 from kitsbench.devices.precision import autocast
 from kitsbench.spec import Progress, Spec
 from kitsbench.training.clock import DeviceClock
-from kitsbench.training.failures import is_out_of_memory, plugin_code
+from kitsbench.training.failures import can_be_smaller, plugin_code
 from kitsbench.training.job import Job
 from kitsbench.training.memory import reset_peaks
 from kitsbench.training.networks import seed_everything
@@ -93,23 +93,21 @@ def time_layouts(
 ) -> tuple[Seconds, int]:
     """Seconds of a step in each layout, and the patches of that step.
 
-    A layout in which the network's code fails has None. Where memory runs out, both are timed with
-    fewer patches at a time; where it does even for one, both have None.
+    A layout in which the network's code fails has None. Where memory runs out in one, both are
+    timed with fewer patches at a time, down to single ones.
     """
     layouts: tuple[Layout, Layout] = ("contiguous", "channels_last_3d")
-    for samples in (n for n in range(batch, 0, -1) if batch % n == 0):
+    samples, found = batch, Seconds()
+    while True:
         try:
-            found: Seconds = {
-                layout: _time(architecture, spec, samples, device, precision, layout)
-                for layout in layouts
-            }
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        else:
+            for layout in layouts:
+                found[layout] = _time(architecture, spec, samples, device, precision, layout)
             return found, samples
-        _free(device)
-    return dict.fromkeys(layouts), 1
+        except Exception as error:
+            if not can_be_smaller(error):
+                raise
+        _free(device)  # only here has the failed try let go of its tensors
+        samples = next(n for n in range(samples - 1, 0, -1) if batch % n == 0)
 
 
 def _time(
@@ -120,12 +118,12 @@ def _time(
     precision: str,
     layout: Layout,
 ) -> float | None:
-    """Median seconds of a step; None where the plugin's code fails."""
+    """Median seconds of a step; None where it fails, and with fewer patches would too."""
     try:
         with same_randomness(device):
             return _median(architecture, spec, batch, device, precision, layout)
     except Exception as error:
-        if is_out_of_memory(error):
+        if batch > 1 and can_be_smaller(error):
             raise
         return None  # if it fails in the other as well, training will say why
     finally:
