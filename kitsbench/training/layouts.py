@@ -26,8 +26,11 @@ from kitsbench.training.networks import seed_everything
 from kitsbench.training.rehearsal import drawn_batch, same_randomness
 from kitsbench.training.stages import freeze, training_mode
 
-WARM, LEAST, MOST = 3, 5, 50  # steps that do not count, and of those that do
-LONGEST = 2.0  # device seconds of the steps that count, beyond the least of them
+# Steps that do not count, at least, and device seconds for more of them: a GPU that was idle has
+# to find its clock rate, or the layout that is timed first would seem slower.
+WARM, SETTLING = 3, 0.5
+LEAST, LONGEST = 5, 2.0  # the same of those that count
+MOST = 50  # of either
 
 
 def choose_layout(
@@ -150,7 +153,10 @@ def _median(
     with plugin_code("targets"):
         targets = architecture.targets(labels, spec)
 
-    def step() -> None:
+    clock = DeviceClock(device)
+
+    def step() -> float:
+        clock.start()
         with autocast(device, precision), plugin_code("forward"):
             outputs = network(inputs)
         with autocast(device, precision), plugin_code("loss"):
@@ -158,19 +164,18 @@ def _median(
         with plugin_code("backward"):
             loss.backward()
         network.zero_grad(set_to_none=True)
-
-    for _ in range(WARM):
-        step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    clock, found = DeviceClock(device), list[float]()
-    while len(found) < LEAST or (clock.exact() < LONGEST and len(found) < MOST):
-        clock.start()
-        step()
         clock.stop()
         clock.exact()
-        found.append(clock.last_step)
-    return median(found)
+        return clock.last_step
+
+    def steps(least: int, longest: float) -> list[float]:
+        found = [step() for _ in range(least)]
+        while sum(found) < longest and len(found) < MOST:
+            found.append(step())
+        return found
+
+    steps(WARM, SETTLING)
+    return median(steps(LEAST, LONGEST))
 
 
 def _free(device: torch.device) -> None:

@@ -18,6 +18,7 @@ from kitsbench.data.batches.prepared import Prepared
 from kitsbench.data.batches.source import training_source
 from kitsbench.data.batches.upload import feed
 from kitsbench.devices.layout import layout_of
+from kitsbench.devices.use import use_device
 from kitsbench.spec import Progress
 from kitsbench.training.accumulation import Buffers, parts_within, saved_bytes, take_in_parts
 from kitsbench.training.average import WeightAverage
@@ -76,6 +77,7 @@ def train(
     TrialFailure
         Non-finite loss, or an error in a plugin's hook.
     """
+    use_device(job.device)
     run = _Run(job, report, evaluate)
     try:
         return run.finish()

@@ -54,15 +54,17 @@ def rehearse(
     buffers.keep()
     with same_randomness(device):
         try:
-            for _ in range(STEPS):
+            for number in range(STEPS):
                 take()
+                if number == 0 and device.type == "cuda":
+                    # The search for convolutions took memory that no step takes. What steps take
+                    # is asked for again by the next, so that the first that counts finds it ready.
+                    torch.cuda.empty_cache()
         finally:
             network.zero_grad(set_to_none=True)
             buffers.put_back()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-        # The search for convolutions takes memory that no step takes.
-        torch.cuda.empty_cache()
         reset_peaks(device)
     energy.start()
     return time.perf_counter() - began

@@ -61,7 +61,7 @@ class Flat(architectures.Smallest):
 
 @pytest.fixture(autouse=True)
 def briefly(monkeypatch):
-    for name, value in {"LONGEST": 0.0, "WARM": 1, "LEAST": 2}.items():
+    for name, value in {"SETTLING": 0.0, "LONGEST": 0.0, "WARM": 1, "LEAST": 2}.items():
         monkeypatch.setattr(layouts, name, value)
 
 
