@@ -10,6 +10,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter1d
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -48,7 +50,7 @@ def smooth_batch(transforms, step=0, offset=0.0) -> Batch:
     for grid in GRIDS:
         shape = tuple(int(n) for n in source_shape(grid.shape, needed_margin(transforms)))
         coarse = torch.randn(2, 1, 5, 5, 5, generator=source) * 150
-        image = torch.nn.functional.interpolate(coarse, size=shape, mode="trilinear")
+        image = F.interpolate(coarse, size=shape, mode="trilinear")
         images[grid.name] = image.to(torch.int16)
         labels[grid.name] = (image[:, 0] > 0).byte() + (image[:, 0] > 100).byte()
         offsets[grid.name] = torch.full((2, 3), offset if grid.name == "coarse" else 0.0)
@@ -149,11 +151,58 @@ def test_no_transform_depends_on_the_precision_of_products(name):
         assert torch.equal(plain[1]["image"], reduced[1]["image"])
 
 
+def reference(augment, batch, sample):
+    """Elastic deformation, blur and low resolution by their definition, in double precision."""
+    low, high, shift, scale = WINDOW
+    drawn, grid = augment.draw(batch.step, sample), GRIDS[0]
+    image = batch.images["image"][sample].double().clamp(low, high) - low
+    source = image.shape[1:]
+    where = exact_positions(drawn.motion, augment.mesh, grid, source, np.zeros(3))
+    edges = np.array(source)[:, None, None, None]
+    unit = torch.from_numpy(((where * 2 + 1) / edges - 1)[::-1].transpose(1, 2, 3, 0).copy())[None]
+    outside = {"padding_mode": "zeros", "align_corners": False}
+    moved = F.grid_sample(image[None], unit, **outside)[0, 0].numpy() + low
+    marks = batch.labels["image"][sample].double()[None, None]
+    nearest = F.grid_sample(marks, unit, mode="nearest", **outside)[0, 0]
+    values = (moved - shift) * scale
+    for change in drawn.changes:
+        for axis, length in enumerate(values.shape):
+            if change.transform.name == "blur":
+                values = gaussian_filter1d(values, change.value, axis)
+                continue
+            small = max(1, round(length * change.value))
+            down = np.take(values, (2 * np.arange(small) + 1) * length // (2 * small), axis)
+            place = (np.arange(length) + 0.5) * small / length - 0.5
+            up = [
+                np.interp(place, np.arange(small), row)
+                for row in np.moveaxis(down, axis, -1).reshape(-1, small)
+            ]
+            shape = np.moveaxis(down, axis, -1).shape[:2]
+            values = np.moveaxis(np.reshape(up, (*shape, length)), -1, axis)
+    return torch.from_numpy(values), nearest
+
+
+def test_what_it_computes_agrees_with_double_precision():
+    bend = Transform("elastic", 1.0, PARAMETERS["elastic"])
+    recipe = (
+        bend,
+        *(Transform(name, 0.5) for name in ("mirror", "rotation", "blur", "low_resolution")),
+    )
+    augment = augmenter(recipe)
+    for step in range(4):
+        batch = smooth_batch(recipe, step)
+        ready = augment.prepare(batch)
+        for images, labels in (augment.apply(ready), augment.apply(ready.for_device())):
+            for sample in range(2):
+                values, marks = reference(augment, batch, sample)
+                found = images["image"][sample, 0].double()
+                torch.testing.assert_close(found, values, atol=2e-4, rtol=0)
+                assert (labels["image"][sample] == marks).double().mean() > 0.9995
+
+
 @pytest.mark.parametrize("length", [1, 3, 20])
 @pytest.mark.parametrize("sigma", [0.2, 0.8, 2.0])
 def test_a_filter_is_the_product_with_its_matrix(length, sigma):
-    from scipy.ndimage import gaussian_filter1d
-
     rng = np.random.default_rng(0)
     for axis in range(3):
         shape = [5, 4, 6]
