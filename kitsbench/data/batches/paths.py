@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -100,19 +101,27 @@ class Path:
 
     def positions(self, planes: slice = slice(None)) -> Tensor:
         """Indices in the source for some z of the output, (3, z, y, x), float32, on a CPU."""
+        if self.bend is not None:
+            left, right = self._factors
+            return torch.from_numpy(left[:, planes] @ right)
         plane = (self.by_z[:, planes, None] + self.by_y[:, None]).float()
-        last = self.by_x.float()
-        if self.bend is None:
-            return plane[..., None] + last[:, None, None]
-        # By numpy, whose products know no reduced precision; for a CPU a product is much quicker
-        # than sums.
-        bent = self.bend.along_y.numpy() @ self.bend.control[:, planes].numpy()
-        one = np.ones((*plane.shape, 1), np.float32)
-        left = np.concatenate([bent, plane.numpy()[..., None], one], -1)
-        weights = np.broadcast_to(self.bend.along_x.numpy().T, (3, *self.bend.along_x.T.shape))
-        ones = np.ones((3, 1, len(last[0])), np.float32)
-        right = np.concatenate([weights, ones, last.numpy()[:, None]], 1)
-        return torch.from_numpy(left @ right[:, None])
+        return plane[..., None] + self.by_x.float()[:, None, None]
+
+    @cached_property
+    def _factors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of a bent patch as a product, (3, z, y, k) and (3, 1, k, x).
+
+        By numpy, whose products know no reduced precision; for a CPU one is much quicker than sums.
+        """
+        assert self.bend is not None
+        bent = self.bend.along_y.numpy() @ self.bend.control.numpy()
+        plane = (self.by_z[:, :, None] + self.by_y[:, None]).float().numpy()
+        weights, last = self.bend.along_x.numpy().T, self.by_x.float().numpy()
+        # The affine part goes with it: its terms in z and y times 1, and 1 times that in x.
+        left = np.concatenate([bent, np.stack([plane, np.ones_like(plane)], -1)], -1)
+        affine = np.stack([np.ones_like(last), last], 1)
+        right = np.concatenate([np.broadcast_to(weights, (3, *weights.shape)), affine], 1)
+        return left, right[:, None]
 
     def on_device(self) -> DevicePath:
         """The same for ``grid_sample`` on the box that is touched."""
