@@ -67,6 +67,9 @@ WAITS = [
     (lambda logits, target: torch.tensor([1.0, 2.0], device=logits.device).sum(), "`torch.tensor"),
     (lambda logits, target: logits.new_tensor([1.0, 2.0]).sum(), "`.new_tensor()`"),
     (lambda logits, target: logits[:, torch.tensor([0, 1])].mean(), "an index on the host"),
+    (lambda logits, target: torch.tensor([logits.mean(), logits.max()]).sum(), "`torch.tensor()`"),
+    (lambda logits, target: len(f"{logits.mean():.3f}"), "an f-string"),
+    (lambda logits, target: logits.detach().cpu().numpy().mean(), "`.cpu()`"),
     (lambda logits, target: torch.cuda.synchronize() or 0.0, "`torch.cuda.synchronize()`"),
 ]
 
@@ -91,6 +94,7 @@ def test_what_waits_is_told_with_its_line(term, what):
         lambda logits, target: kept_weights(logits.device).sum(),
         lambda logits, target: logits[:, [1, 2][0]].mean() * WEIGHTS[0],
         lambda logits, target: logits.mean() / max(1, logits.shape[0]),
+        lambda logits, target: logits.sum(torch.arange(2, logits.ndim).tolist()).mean(),
     ],
 )
 def test_what_does_not_wait_after_the_first_step_is_not_blamed(term):

@@ -10,6 +10,7 @@ In: an architecture and a spec. Out: the waits of a step after the first, and wh
 from __future__ import annotations
 
 import functools
+import logging
 import re
 import traceback
 import warnings
@@ -40,6 +41,13 @@ from kitsbench.training.step import checked_loss, clip_gradient
 
 LARGEST_NORM = 12.0
 TOLD = 3  # waits, in a message
+
+# What fake tensors cannot do, though others can: part of the message, of the line, and what it is.
+READS_THAT_FAIL = (
+    (".numpy()", "", ".numpy()"),
+    ("FakeTensor.__format__", "", "an f-string"),
+    ("NVIDIA", "tensor(", "torch.tensor()"),
+)
 
 T = TypeVar("T")
 
@@ -118,7 +126,7 @@ def _traced(
     found, watch = Trace(), Watch(architecture)
     with torch.device(built_on):
         network = architecture.build(spec)
-    with warnings.catch_warnings(), _mode(), watch, synchronising_is_seen(watch):
+    with warnings.catch_warnings(), _silence(), _mode(), watch, synchronising_is_seen(watch):
         warnings.simplefilter("ignore")  # of a driver that is not there
         _Tracer(architecture, spec, watch, found, precision).follow(network, batch)
     found.waits = watch.waits
@@ -209,10 +217,10 @@ class _Tracer:
         place, line = self.watch.line_of(stack[::-1])
         where = f" at {place}" if place else ""
         text = (str(error).strip().splitlines() or ["no message"])[0]
-        if ".numpy()" in text or ("NVIDIA" in text and "tensor(" in line):
-            what = ".numpy()" if ".numpy()" in text else "torch.tensor()"
-            self.watch.waits.append(Wait(hook, what, "keep it a tensor", place))
-            return
+        for sign, hint, what in READS_THAT_FAIL:
+            if sign in text and hint in line:
+                self.watch.waits.append(Wait(hook, what, "keep it a tensor", place))
+                return
         if _is_refused(error, text):
             found, told = self.found.refusals, f"{hook} fails on a GPU{where} ({text})"
         else:
@@ -231,7 +239,7 @@ def _is_refused(error: Exception, text: str) -> bool:
     if type(error).__name__ == "FakeTensorDeviceMismatchError":
         return True
     devices = re.search(r"(two|different) (different )?devices|same device", text)
-    types = re.search(r"same dtype|scalar type|should be the same|but found \w+ and \w+", text)
+    types = re.search(r"same dtype|dtypes match|scalar type|should be the same", text)
     return bool(devices or types)
 
 
@@ -241,6 +249,17 @@ def _mode() -> Any:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Torch logs the errors of fake tensors, which are told here."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from kitsbench import default_hooks
 
@@ -40,9 +41,9 @@ TO_HOST: Form = (
     (".cpu()", ".numpy()", ".copy_()", ".to()"),
     "it copies to the host, so leave it on the device",
 )
-AS_NUMBER = (".tolist()", "float()", "bool()", "int()", "round()", "range()", "any()", "if")
+AS_NUMBER = (".tolist()", "float()", "bool()", "int()", "round()", "range()", "any()")
 READ: Form = (
-    (".item()", *AS_NUMBER, ".item()"),
+    (".item()", *AS_NUMBER, "torch.tensor()", "if", ".item()"),
     "keep it a tensor",
 )
 READS: dict[Any, Form] = {
@@ -107,6 +108,10 @@ class Watch(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         from torch._subclasses import fake_tensor
 
+        self._fake, self._without_fakes = (
+            fake_tensor.FakeTensor,
+            fake_tensor.unset_fake_temporarily,
+        )
         self.no_value = (
             fake_tensor.DataDependentOutputException,
             fake_tensor.DynamicOutputShapeException,
@@ -127,6 +132,10 @@ class Watch(TorchDispatchMode):
         # Without a number it is the current device, which is that of the trial.
         if options.get("device") is not None and torch.device(options["device"]).type == "cuda":
             options["device"] = device()
+        elif self._is_real(args, options):
+            # What stays on the host is computed, so that its numbers may be used.
+            with self._without_fakes():
+                return func(*args, **options)
         packet = func.overloadpacket
         if packet in COPIES:
             self._see_copy(packet, args, options)
@@ -149,6 +158,12 @@ class Watch(TorchDispatchMode):
         found = Wait(self.hook, _as_written(line, forms), remedy, place)
         if found not in self.waits:
             self.waits.append(found)
+
+    def _is_real(self, args: Sequence[Any], options: Mapping[str, Any]) -> bool:
+        """Whether an operation has nothing to do with fake tensors."""
+        if args and isinstance(args[0], self._fake):
+            return False
+        return not any(isinstance(leaf, self._fake) for leaf in tree_leaves((args, options)))
 
     def _see_copy(self, packet: Any, args: Sequence[Any], options: Mapping[str, Any]) -> None:
         source = args[1] if packet is aten.copy_ else args[0]
