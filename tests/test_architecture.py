@@ -28,6 +28,7 @@ from kitsbench.architecture import (
 from kitsbench.conformance.subject import batch, outputs_of, trained_by
 from kitsbench.default_hooks import head_weights
 from kitsbench.errors import ContractError
+from kitsbench.training.networks import build_network
 
 
 def spec_of(kind, patch=None, labels=KITS19):
@@ -121,8 +122,7 @@ def test_plain_serves_one_grid_and_one_head():
 @pytest.mark.parametrize("kind", architectures.COVERAGE)
 def test_every_row_of_the_coverage_table_goes_from_scan_to_label_map(kind, labels):
     architecture, spec = spec_of(kind, (16, 16, 24), labels)
-    torch.manual_seed(0)
-    network = architecture.build(spec)
+    network = build_network(architecture, spec, 0, 0, torch.device("cpu"))
     inputs, truth = batch(spec)
     outputs = outputs_of(network, inputs, spec)
     targets = architecture.targets(truth, spec)

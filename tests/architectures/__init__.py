@@ -471,8 +471,36 @@ class CascadeNetwork(nn.Module):
         return {"segmentation": logits, "coarse": coarse, "presence": presence}
 
 
+class Slices(nn.Module):
+    """Convolutions within each slice, then one across them: weights of two and of three axes."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.within = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()
+        )
+        self.across = nn.Conv3d(8, classes, (3, 1, 1), padding=(1, 0, 0))
+
+    def forward(self, images):
+        batch, channels, depth = images.shape[:3]
+        slices = images.transpose(1, 2).reshape(batch * depth, channels, *images.shape[3:])
+        features = self.within(slices)
+        features = features.reshape(batch, depth, *features.shape[1:]).transpose(1, 2)
+        return self.across(features)
+
+
+class SliceBySlice(Architecture):
+    """A network of 2D convolutions, which memory formats of three axes do not fit."""
+
+    title = "Slice by slice"
+
+    def build(self, spec):
+        return Plain(Slices(spec.classes))
+
+
 COVERAGE = (
     Smallest,
+    SliceBySlice,
     Configured,
     Valid,
     Regions,
