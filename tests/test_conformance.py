@@ -121,6 +121,17 @@ def test_an_option_that_does_not_build_is_named():
     )
 
 
+def test_what_is_too_large_for_float16_only_is_a_hint():
+    class Large(broken._Changed):
+        @staticmethod
+        def change(network, logits):
+            return logits * 1e6 / 1e6
+
+    check = next(c for c in conformance.checks(Large) if c.name == "finite in bfloat16")
+    with pytest.warns(conformance.Hint, match=r"'segmentation' is not finite in float16, in which"):
+        check()
+
+
 def test_what_depends_on_a_failed_check_is_not_blamed_again():
     report = conformance.check(broken.RaisesInBuild)
     failed = [outcome for outcome in report.checks if not outcome.passed]

@@ -11,7 +11,8 @@ From the command line: ``kitsbench check my_net`` or ``kitsbench check plugin.py
     def test_contract(check):
         check()
 
-A check that passes may warn with a :class:`Hint`: that a step would make the host wait for a GPU.
+A check that passes may warn with a :class:`Hint`: that a step would make the host wait for a GPU,
+or that a number is too large for float16.
 
 The checks run on the CPU with small patches and the size ``tiny`` where the architecture has one.
 """

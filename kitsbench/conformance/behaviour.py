@@ -155,16 +155,24 @@ def leaves_the_process_alone(subject: Subject) -> None:
         )
 
 
-def finite_in_bfloat16(subject: Subject) -> None:
-    """Outputs stay finite under automatic mixed precision."""
+def finite_in_bfloat16(subject: Subject) -> str | None:
+    """Outputs stay finite under automatic mixed precision; a hint where they do not in float16."""
     network, spec = subject.network(), subject.spec
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        outputs = outputs_of(network, batch(spec, 1)[0], spec)
-    for name, value in outputs.items():
-        if not torch.isfinite(value.float()).all():
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.no_grad(), torch.autocast("cpu", dtype):
+            outputs = outputs_of(network, batch(spec, 1)[0], spec)
+        for name, value in outputs.items():
+            if torch.isfinite(value.float()).all():
+                continue
+            if dtype == torch.float16:  # it ends at 65504, where bfloat16 goes as far as float32
+                return (
+                    f"Head '{name}' is not finite in float16, in which GPUs of compute capability "
+                    "7.x train: keep sums and products of large numbers in float32."
+                )
             raise Violation(
                 f"head '{name}' is not finite in bfloat16: keep sums and exponentials in float32."
             )
+    return None
 
 
 def _evaluated(network: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
