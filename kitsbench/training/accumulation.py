@@ -108,17 +108,21 @@ class Buffers:
             for name, buffer in module._buffers.items()
             if buffer is not None
         ]
-        self._before: list[Tensor] = []
+        self._before: list[tuple[dict[str, Tensor | None], str, Tensor]] = []
         self._kept: list[Tensor] = []
         self._held = False
 
     def keep(self) -> None:
         """Copy them; the memory for it is asked for once."""
         # By their places and not by reference: a module may put a new tensor into an old one's.
-        before = [tensor for place, name in self._places if (tensor := place[name]) is not None]
+        self._before = [
+            (place, name, tensor)
+            for place, name in self._places
+            if (tensor := place[name]) is not None
+        ]
+        before = [tensor for _, _, tensor in self._before]
         if len(before) != len(self._kept) or not all(map(_alike, before, self._kept)):
             self._kept = [torch.empty_like(tensor) for tensor in before]
-        self._before = before
         copy_all(self._kept, before)
         self._held = True
 
@@ -126,9 +130,9 @@ class Buffers:
         """Undo what has become of them since, if they are kept."""
         if not self._held:
             return
-        for (place, name), tensor in zip(self._places, self._before, strict=True):
+        for place, name, tensor in self._before:
             place[name] = tensor
-        copy_all(self._before, self._kept)
+        copy_all([tensor for _, _, tensor in self._before], self._kept)
 
     def drop(self) -> None:
         """Take them as they are: the step is done."""

@@ -37,7 +37,7 @@ from kitsbench.training.networks import build_network, seed_everything
 from kitsbench.training.rehearsal import is_rehearsed, rehearse
 from kitsbench.training.run_state import RunState
 from kitsbench.training.scaling import LossScale
-from kitsbench.training.shared_step import SharedStep
+from kitsbench.training.shared_step import SharedStep, parts_alone
 from kitsbench.training.stages import (
     StageTracker,
     freeze,
@@ -340,7 +340,7 @@ class _Run(RunState):
         """Take the step, in more parts where memory runs out."""
         job, ledger, model = self.job, self.ledger, self.model
 
-        def take(parts: int) -> dict[str, Tensor | float]:
+        def take(parts: int, shared: SharedStep = self.shared) -> dict[str, Tensor | float]:
             # Dropout draws from here, so that it too depends on (seed, step) alone.
             others = (self.team.rank,) if self.team.rank else ()  # other samples, other masks
             seed_everything(job.seed, 5, ledger.steps, *others)
@@ -355,14 +355,17 @@ class _Run(RunState):
                 parts,
                 self.scale.scaler,
                 rehearsal,
-                self.shared,
+                shared,
             )
 
         # One process may have begun what several go on with: each has a part of the batch.
         own, size = len(batch.cases), self.team.size
         wanted = -(-ledger.accumulation // size)
         begun = next(parts for parts in range(wanted, own + 1) if own % parts == 0)
-        values, parts = take_in_parts(take, self.network, self.buffers, own, begun)
+        first = begun
+        if rehearsal and self.shared.waits:
+            first = parts_alone(self.shared, take, self.network, self.buffers, own, begun)
+        values, parts = take_in_parts(take, self.network, self.buffers, own, first)
         if parts > begun:
             ledger.accumulation = parts * size
         # A later try that fails clears the device's counter, so it is read before.

@@ -11,7 +11,7 @@ others would wait for it for ever, and all take the step again in more parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -20,10 +20,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from kitsbench.training.accumulation import Buffers, take_in_parts
 from kitsbench.training.distributed import Team
 from kitsbench.training.failures import Elsewhere, can_be_smaller
 from kitsbench.training.foreach import copy_all
-from kitsbench.training.whole_batch_norm import exchanges
+from kitsbench.training.whole_batch_norm import apart, exchanges
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class SharedStep:
     team : Team
     network : nn.Module
         In the mode in which it trains. If it asks the others in the middle of a pass, as batch
-        normalisation does, memory that runs out there ends the training.
+        normalisation does, memory that runs out there ends the training; so a step is tried alone
+        before, see :func:`parts_alone`.
     parameters : sequence of Parameter
         Those that train.
     """
@@ -58,7 +60,8 @@ class SharedStep:
     def __init__(self, team: Team, network: nn.Module, parameters: Sequence[nn.Parameter]):
         self.team, self.parameters = team, tuple(parameters)
         self.alone = team.size == 1
-        self.votes = not self.alone and not exchanges(network)
+        self.waits = not self.alone and exchanges(network)
+        self.votes = not self.alone and not self.waits
         self.missing = 0.0  # gradients, over all processes, at the end of the last stretch
         # Asked for now: memory that runs out in an exchange could not be told to anybody.
         self._sums: list[tuple[Tensor, list[Tensor]]] = []
@@ -159,6 +162,58 @@ class SharedStep:
 
     def _count_missing(self) -> float:
         return float(sum(parameter.grad is None for parameter in self._order))
+
+
+class _Alone(SharedStep):
+    """A step that takes as much memory as one of a team, and asks nobody."""
+
+    def _make_room(self) -> None:
+        self.votes = False  # and the room for sums is there already
+
+    def exchange(self, *parcels: Mapping[str, Parcel]) -> None:
+        """Take what would be sent for what would be received."""
+        for parcel in (one for several in parcels for one in several.values()):
+            for part in parcel.all.chunk(self.team.size):
+                part.copy_(parcel.own)
+
+    def sum_gradients(self) -> None:
+        """Leave them as they are."""
+
+
+def parts_alone(
+    shared: SharedStep,
+    take: Callable[[int, SharedStep], object],
+    network: nn.Module,
+    buffers: Buffers,
+    batch: int,
+    parts: int,
+) -> int:
+    """Parts in which a step fits into the memory of each process, tried by each alone.
+
+    Parameters
+    ----------
+    shared : SharedStep
+    take : callable
+        Takes a step that moves no weight, in a number of parts; buffers may be left moved.
+    network : nn.Module
+    buffers : Buffers
+    batch, parts : int
+        Samples of this process, and the parts to begin with.
+
+    Raises
+    ------
+    Exception
+        Memory runs out even for single samples.
+    """
+    with apart(network):
+        alone = _Alone(shared.team, network, shared.parameters)
+        try:
+            _, parts = take_in_parts(lambda n: take(n, alone), network, buffers, batch, parts)
+        except Exception as error:
+            # Whatever else is wrong alone, as statistics of a single value, may be right together.
+            if can_be_smaller(error):
+                raise
+    return int(shared.team.largest(parts))
 
 
 class Stretch:

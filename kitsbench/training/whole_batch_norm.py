@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -25,8 +27,28 @@ def synchronised(network: nn.Module) -> nn.Module:
 
 def exchanges(network: nn.Module) -> bool:
     """Whether the network asks other processes for something in the middle of a pass."""
-    kinds = (WholeBatchNorm, nn.SyncBatchNorm)
-    return any(isinstance(module, kinds) and module.training for module in network.modules())
+    return any(True for _ in _exchanging(network))
+
+
+@contextlib.contextmanager
+def apart(network: nn.Module) -> Iterator[None]:
+    """Let batch normalisation see the part of this process alone, and track nothing."""
+    layers = [(layer, layer.running_mean, layer.running_var) for layer in _exchanging(network)]
+    try:
+        for layer, _, _ in layers:
+            # Torch normalises by the batch where there are no statistics, and asks the others in
+            # training mode only.
+            layer.training, layer.running_mean, layer.running_var = False, None, None
+        yield
+    finally:
+        for layer, mean, variance in layers:
+            layer.training, layer.running_mean, layer.running_var = True, mean, variance
+
+
+def _exchanging(network: nn.Module) -> Iterator[_BatchNorm]:
+    for module in network.modules():
+        if isinstance(module, (WholeBatchNorm, nn.SyncBatchNorm)) and module.training:
+            yield module
 
 
 class _Sum(torch.autograd.Function):

@@ -14,6 +14,7 @@ from torch import nn
 
 from kitsbench.isolation import process_context
 from kitsbench.recipe import Optimiser
+from kitsbench.training import loop
 from kitsbench.training.budget import Budget
 from kitsbench.training.distributed import SOLO, is_lost_connection, join_team
 from kitsbench.training.loop import train
@@ -60,6 +61,15 @@ class Apart(architectures.Smallest):
         return total, parts
 
 
+class Normalised(architectures.Smallest):
+    """With batch normalisation, which waits for the other process; the second holds two samples."""
+
+    def loss(self, outputs, targets, progress, spec):
+        if second() and len(outputs["segmentation"]) > 2 * 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().loss(outputs, targets, progress, spec)
+
+
 class Branched(Apart):
     """One layer is used by the first process alone, one by nobody."""
 
@@ -79,9 +89,10 @@ class Branched(Apart):
         return network
 
 
-def rank(number, job, meeting, answers):
+def rank(number, job, meeting, answers, rehearsed):
     """Body of one process: train, and send what came of it and what was exchanged."""
     torch.set_num_threads(1)
+    loop.is_rehearsed = lambda device: rehearsed  # as on a GPU
     exchanged: list[tuple[str, str]] = []
     gather = next(n for n in ("all_gather_single", "all_gather_into_tensor") if hasattr(dist, n))
     for name in ("all_reduce", gather, "broadcast", "barrier"):
@@ -110,11 +121,11 @@ def rank(number, job, meeting, answers):
     answers.put((number, state, parts, steps, failure))
 
 
-def train_two(job, tmp_path):
+def train_two(job, tmp_path, rehearsed=False):
     context = process_context()
     answers = context.Queue()
     both = [
-        context.Process(target=rank, args=(number, job, tmp_path / "meeting", answers))
+        context.Process(target=rank, args=(number, job, tmp_path / "meeting", answers, rehearsed))
         for number in range(2)
     ]
     for process in both:
@@ -153,6 +164,18 @@ def test_memory_that_runs_out_for_one_is_answered_by_all(make_job, tmp_path):
             ("gather", "torch.float32"),
             ("gather", "torch.uint8"),
         ]
+
+
+def test_layers_that_wait_for_the_others_are_tried_alone_before(make_job, tmp_path):
+    """The parts are known before the first step, which moves every statistic once."""
+    recipe = replace(RECIPE, batch=8)
+    job = make_job(Normalised(), recipe=recipe, budget=Budget(2, "steps"), folder="alone")
+    first, other = train_two(replace(job, folder=tmp_path / "two"), tmp_path, rehearsed=True)
+    assert first[3] is other[3] is None
+    assert first[1] == other[1] == [4, 4]
+    assert all((first[0][name] == other[0][name]).all() for name in first[0])
+    counted = next(value for name, value in first[0].items() if "num_batches" in name)
+    assert counted == 2 * 2
 
 
 def test_who_cannot_take_single_samples_says_so_and_nobody_waits_for_it(make_job, tmp_path):
