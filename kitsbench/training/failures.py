@@ -33,6 +33,8 @@ Reason = Literal[
 OUT_OF_MEMORY = (
     "out of memory",  # torch's allocators on CUDA and MPS, CUDA itself, NCCL by the error below it
     "outofmemory",
+    "out_of_host_memory",  # SYCL and OpenCL, below Intel's devices
+    "out_of_device_memory",
     "can't allocate memory",  # torch on a CPU; the next is what it says on Windows
     "not enough memory",
     "cannot allocate",
@@ -49,7 +51,8 @@ AMBIGUOUS = (
     "unable to find an engine",  # cuDNN, where no plan's workspace could be had
     "no valid execution plans",
     "status_not_initialized",  # cuBLAS and cuDNN, whose handles take memory of their own
-    "cudnn_status_internal_error",
+    "status_internal_error",  # cuDNN, cuBLAS, cuSOLVER
+    "cudnn_status_execution_failed",
     "cufft_internal_error",
     "could not create a primitive",  # oneDNN
     "could not create a memory",

@@ -34,7 +34,7 @@ class Snapshot:
             memory. To be called before another one is taken.
         """
         found = [tensor for tensor in _tensors(content) if tensor.is_cuda]
-        block = self._room(sum(map(_padded, found)), pinned=True) if found else None
+        block = self._room(sum(map(_padded, found))) if found else None
         views = [] if block is None else views_of(block, found)
         for view, tensor in zip(views, found, strict=True):
             view.copy_(tensor.detach(), non_blocking=True)
@@ -56,11 +56,11 @@ class Snapshot:
 
         return get
 
-    def _room(self, size: int, pinned: bool) -> Tensor:
+    def _room(self, size: int) -> Tensor:
         if self._block is None or self._block.numel() < size:
             self._block = None  # before the next is asked for
             try:
-                self._block = torch.empty(size, dtype=torch.uint8, pin_memory=pinned)
+                self._block = torch.empty(size, dtype=torch.uint8, pin_memory=True)
             except RuntimeError:  # the system pins no more; the copy then waits for the device
                 self._block = torch.empty(size, dtype=torch.uint8)
         return self._block

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,43 +78,36 @@ def take_step(
         before that, the error is passed on and the step can be taken again.
     """
     shared = shared or SharedStep(SOLO, network, parameters)
-    inputs: dict[str, Tensor] = {}
-    labels: dict[str, Tensor] = {}
+    drawn: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
+
+    def draw(part: slice) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        if not drawn:
+            # Here and not in the loader: the augmentation is work that the device does for the
+            # method, so the clock that runs around this function charges it, and what the copy to
+            # the device takes longer than the step before.
+            drawn.append(augment(batch.to(job.device)))
+            optimiser.zero_grad(set_to_none=True)
+        inputs, labels = drawn[0]
+        return (
+            {name: values[part] for name, values in inputs.items()},
+            {name: values[part] for name, values in labels.items()},
+        )
+
     share = len(batch.cases) // parts
     # Equal parts, so that the mean of their means is the mean over the batch. A loss that couples
     # samples, and batch normalisation, see one part at a time; so the ledger tells how many.
-    found: list[dict[str, Tensor | float]] = []
-    for first in range(0, len(batch.cases), share):
-        part = slice(first, first + share)
-        with shared.stretch():
-            if not first:
-                # Here and not in the loader: the augmentation is work that the device does for the
-                # method, so the clock that runs around this function charges it, and what the copy
-                # to the device takes longer than the step before.
-                inputs, labels = augment(batch.to(job.device))
-                optimiser.zero_grad(set_to_none=True)
-            own = {name: values[part] for name, values in labels.items()}
-            targets = _targets(job, own) if shared.alone else None
-            outputs = _forward(
-                job, network, {name: values[part] for name, values in inputs.items()}, where
-            )
-            # Labels are sent as bytes, in which they lie on the disk.
-            sent = None if shared.alone else (shared.pack(own, torch.uint8), shared.pack(outputs))
-        if sent is not None:
-            shared.exchange(*sent)
-        with shared.stretch():
-            if sent is not None:
-                own, outputs = shared.unpack(sent[0], own), shared.unpack(sent[1], outputs)
-                targets = _targets(job, own)
-            found.append(_backward(job, outputs, targets, where, parts, scaler))
+    found = [
+        _take_part(job, network, shared, partial(draw, slice(k, k + share)), where, parts, scaler)
+        for k in range(0, len(batch.cases), share)
+    ]
     shared.sum_gradients()
-    # The norm is that of the gradient, and what is clipped is the gradient, whatever the scale.
-    if scaler is not None and not rehearsal:
-        scaler.unscale_(optimiser)
-    # It stays on the device. Whether it is finite is read with the losses, a step later: weights
-    # that a bad gradient has moved are lost with the trial, which ends there.
-    norm = clip_gradient(parameters, job.recipe.clip_gradient)
     try:
+        # The norm is that of the gradient, and what is clipped is the gradient, whatever the scale.
+        if scaler is not None and not rehearsal:
+            scaler.unscale_(optimiser)
+        # It stays on the device. Whether it is finite is read with the losses, a step later:
+        # weights that a bad gradient has moved are lost with the trial, which ends there.
+        norm = clip_gradient(parameters, job.recipe.clip_gradient)
         if not rehearsal:
             _move(optimiser, scaler)
     except Exception as error:
@@ -131,6 +125,35 @@ def _move(optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None)
         return
     scaler.step(optimiser)  # not where a gradient is infinite: the scale was too large
     scaler.update()
+
+
+def _take_part(
+    job: Job,
+    network: nn.Module,
+    shared: SharedStep,
+    draw: Callable[[], tuple[dict[str, Tensor], dict[str, Tensor]]],
+    where: Progress,
+    parts: int,
+    scaler: torch.amp.GradScaler | None,
+) -> dict[str, Tensor | float]:
+    """Add the gradient of one of the parts of a batch; its loss and components.
+
+    A function of its own, so that nothing of a part is held while the next one is taken.
+    """
+    with shared.stretch():
+        inputs, labels = draw()
+        targets = _targets(job, labels) if shared.alone else None
+        outputs = _forward(job, network, inputs, where)
+        # Labels are sent as bytes, in which they lie on the disk.
+        sent = None if shared.alone else (shared.pack(labels, torch.uint8), shared.pack(outputs))
+    if sent is not None:
+        shared.exchange(*sent)
+    with shared.stretch():
+        # Every process computes the loss of the whole batch, which may couple samples as it likes.
+        if sent is not None:
+            labels, outputs = shared.unpack(sent[0], labels), shared.unpack(sent[1], outputs)
+            targets = _targets(job, labels)
+        return _backward(job, outputs, targets, where, parts, scaler)
 
 
 def _targets(job: Job, labels: dict[str, Tensor]) -> Any:
@@ -158,7 +181,6 @@ def _backward(
     parts: int,
     scaler: torch.amp.GradScaler | None,
 ) -> dict[str, Tensor | float]:
-    """Add the gradient of one of the parts of a batch; its loss and components."""
     with autocast(job.device, job.precision), plugin_code("loss"):
         loss, components = checked_loss(job.architecture.loss(outputs, targets, where, job.spec))
     with plugin_code("backward"):

@@ -90,6 +90,8 @@ Cuda failure 2 'out of memory'"""
         "MPS backend out of memory (MPS allocated: 8.89 GB, max allowed: 9.07 GB).",
         "[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
         "Triton Error [CUDA]: out of memory",
+        "hipErrorOutOfMemory",
+        "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)",
         NCCL,
     ],
 )
@@ -116,6 +118,8 @@ MANY_CAUSES = [
     "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
     "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
     "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+    "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+    "CUDA error: CUBLAS_STATUS_INTERNAL_ERROR when calling `cublasSgemm`",
     "could not create a primitive",
     "could not create a memory object",
 ]
@@ -268,3 +272,21 @@ except RuntimeError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(128 * 2**18), "True"]
+
+
+@pytest.mark.gpu
+def test_an_index_beyond_the_end_is_a_fault_of_the_plugin_with_its_hint():
+    """In a process of its own, since the device answers nothing afterwards."""
+    code = """
+import torch
+from kitsbench.experiments.trial.run import explain
+values = torch.zeros(4, device="cuda")
+try:
+    values[torch.tensor([9], device="cuda")]
+    torch.cuda.synchronize()
+except RuntimeError as error:
+    print(*explain(error))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("plugin error"), done.stderr
+    assert "CUDA_LAUNCH_BLOCKING=1" in done.stdout

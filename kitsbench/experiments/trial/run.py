@@ -47,17 +47,19 @@ from kitsbench.registry.module_search import INSTALLED, STANDARD
 from kitsbench.training.device_speed import device_speed
 from kitsbench.training.distributed import Team
 from kitsbench.training.failures import (
+    ROOM,
     Reason,
     TrialFailure,
     device_trouble,
     is_interruption,
     is_out_of_memory,
+    may_be_memory,
     memory_trouble,
 )
 from kitsbench.training.job import Job, Outcome
 from kitsbench.training.ledger import Ledger
 from kitsbench.training.loop import train
-from kitsbench.training.memory import cap_memory, peak_memory, reset_peaks
+from kitsbench.training.memory import cap_memory, memory_left, peak_memory, reset_peaks
 
 
 def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) -> str:
@@ -187,7 +189,7 @@ def explain(error: BaseException) -> tuple[Reason, str]:
 def _explain(error: BaseException) -> tuple[Reason, str]:
     if isinstance(error, TrialFailure):
         return error.reason, str(error)
-    if is_out_of_memory(error):
+    if is_out_of_memory(error) or (may_be_memory(error) and memory_left() < ROOM):
         return "out-of-memory", memory_trouble(error)
     if isinstance(error, ContractError):
         return "plugin error", str(error)

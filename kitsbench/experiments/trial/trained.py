@@ -21,7 +21,7 @@ from kitsbench.inference.sliding import Predictor, Predicts
 from kitsbench.registry import load
 from kitsbench.spec import Spec
 from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
-from kitsbench.training.failures import is_out_of_memory
+from kitsbench.training.failures import can_be_smaller, may_be_memory
 from kitsbench.training.networks import build_network
 
 TILE_VOXELS = 2**18  # of the tiles that a CPU takes at once
@@ -71,9 +71,14 @@ def make_trained(task: TrialTask, network: nn.Module, device: torch.device, beat
         task.trial.identity.precision,
         tiles=tiles_at_once(task.spec, device),
         tick=beat,
-        exhausted=is_out_of_memory,
+        exhausted=_exhausted,
     )
     return Trained(architecture, task.spec, (predictor,), ((architecture, task.spec),))
+
+
+def _exhausted(error: BaseException) -> bool:
+    """Whether less at once may do: also where a library says it in words of many meanings."""
+    return can_be_smaller(error) or may_be_memory(error)
 
 
 def tiles_at_once(spec: Spec, device: torch.device) -> int:
