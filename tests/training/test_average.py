@@ -7,7 +7,10 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from kitsbench.training.accumulation import Buffers
 from kitsbench.training.average import WeightAverage
 
 
@@ -72,3 +75,32 @@ def test_it_follows_tensors_that_a_module_exchanges():
     average.update(network, 0)
     assert average.state["running_mean"].tolist() == [5, 5]
     assert average.state["weight"].tolist() == [7, 7]
+
+
+class Launches(TorchDispatchMode):
+    """Names of the operations that write, and of those that make the host wait."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        name = str(function.overloadpacket).removeprefix("aten.")
+        if name.endswith("_") or name == "_local_scalar_dense":
+            self.seen.append(name)
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
+def test_on_a_device_it_takes_one_launch_for_each_type_and_no_wait():
+    """On fake tensors of a GPU: what a GPU would be asked to do, and no more."""
+    with FakeTensorMode(), torch.device("cuda"):
+        layers = [nn.Sequential(nn.Conv3d(4, 4, 3), nn.BatchNorm3d(4)) for _ in range(8)]
+        network = nn.Sequential(*layers)
+        average, buffers = WeightAverage(network, 0.9), Buffers(network)
+        buffers.keep()  # asks for its memory
+        for act in (lambda: average.update(network, 3), buffers.keep, buffers.put_back):
+            with Launches() as launches:
+                act()
+            assert len(launches.seen) == 2  # floating point, and the counters
+            assert set(launches.seen) <= {"_foreach_copy_", "_foreach_lerp_"}
