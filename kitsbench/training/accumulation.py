@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import operator
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from kitsbench.spec import Spec
 from kitsbench.training.failures import can_be_smaller
-from kitsbench.training.foreach import copy_all
+from kitsbench.training.foreach import Pair, by_type
 from kitsbench.training.memory import reset_peaks
 
 Result = TypeVar("Result")
@@ -108,39 +109,37 @@ class Buffers:
             for name, buffer in module._buffers.items()
             if buffer is not None
         ]
-        self._before: list[tuple[dict[str, Tensor | None], str, Tensor]] = []
-        self._kept: list[Tensor] = []
+        # What stood in which place, and the copies beside it, by type.
+        self._before: list[Tensor | None] = []
+        self._pairs: list[Pair] = []
         self._held = False
 
+    @torch.no_grad()
     def keep(self) -> None:
         """Copy them; the memory for it is asked for once."""
         # By their places and not by reference: a module may put a new tensor into an old one's.
-        self._before = [
-            (place, name, tensor)
-            for place, name in self._places
-            if (tensor := place[name]) is not None
-        ]
-        before = [tensor for _, _, tensor in self._before]
-        if len(before) != len(self._kept) or not all(map(_alike, before, self._kept)):
-            self._kept = [torch.empty_like(tensor) for tensor in before]
-        copy_all(self._kept, before)
+        before = [place[name] for place, name in self._places]
+        if len(before) != len(self._before) or not all(map(operator.is_, before, self._before)):
+            there = [tensor for tensor in before if tensor is not None]
+            self._pairs = list(by_type([torch.empty_like(tensor) for tensor in there], there))
+            self._before = before
+        for copies, originals in self._pairs:
+            torch._foreach_copy_(copies, originals)
         self._held = True
 
+    @torch.no_grad()
     def put_back(self) -> None:
         """Undo what has become of them since, if they are kept."""
         if not self._held:
             return
-        for place, name, tensor in self._before:
+        for (place, name), tensor in zip(self._places, self._before, strict=True):
             place[name] = tensor
-        copy_all([tensor for _, _, tensor in self._before], self._kept)
+        for copies, originals in self._pairs:
+            torch._foreach_copy_(originals, copies)
 
     def drop(self) -> None:
         """Take them as they are: the step is done."""
         self._held = False
-
-
-def _alike(one: Tensor, other: Tensor) -> bool:
-    return (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
 
 
 def take_in_parts(
