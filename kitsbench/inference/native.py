@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kitsbench.inference.landing import fetch
+
 SLAB_VOXELS = 4_000_000
 
 
@@ -106,7 +108,7 @@ def decide_native(
 
     Parameters and result as of :func:`native_labels`; an array on the host.
     """
-    return native_labels(members, affines, native_affine, shape, decide).cpu().numpy()
+    return fetch(native_labels(members, affines, native_affine, shape, decide)).numpy()
 
 
 def native_labels(

@@ -15,6 +15,7 @@ from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.devices.precision import autocast
 from kitsbench.errors import KitsbenchError
 from kitsbench.inference.cutting import DeviceScan
+from kitsbench.inference.landing import Landing
 from kitsbench.inference.memory import HOST, first_that_fits, ran_out, release, ways
 from kitsbench.inference.sums import Sums
 from kitsbench.inference.tiles import place_on, tile_corners
@@ -124,14 +125,17 @@ class Predictor:
         finite = torch.ones((), dtype=torch.bool, device=self.device)
         corners = tile_corners(first.image.shape, output, self.rule.overlap)
         # Passes of nearly equal size, because a single tile is slow on a CPU.
+        landing = Landing(home)
         for chunk in np.array_split(corners, -(-len(corners) // tiles)):
             centres = [np.array(corner) + np.array(output) / 2 for corner in chunk]
             found, sound = self._forward(scan.tiles(centres))
             finite &= sound
-            for head in self.heads:
-                for centre, values in zip(centres, found[head.name].to(home), strict=True):
-                    sums[head.name].add(values, place_on(volumes[head.grid], first, centre))
+            for landed in landing.swap((centres, found)):
+                self._add(sums, volumes, *landed)
+            del found
             self.tick()
+        for landed in landing.swap(None):
+            self._add(sums, volumes, *landed)
         # Asked once at the end, since to ask a GPU is to wait for it.
         if not finite:
             raise NonFiniteOutput(
@@ -139,6 +143,19 @@ class Predictor:
                 "label. Its weights, or statistics used only then, are not finite."
             )
         return {name: own.mean() for name, own in sums.items()}
+
+    def _add(
+        self,
+        sums: Mapping[str, Sums],
+        volumes: Mapping[str, PreparedCase],
+        centres: Sequence[np.ndarray],
+        found: Mapping[str, Tensor],
+    ) -> None:
+        """Add the tiles of one pass, {head: (B, C, z, y, x)}, to the sums."""
+        first = volumes[self.spec.grids[0].name]
+        for head in self.heads:
+            for centre, values in zip(centres, found[head.name], strict=True):
+                sums[head.name].add(values, place_on(volumes[head.grid], first, centre))
 
     def _forward(self, inputs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """Probabilities of some tiles, {head: (B, C, z, y, x)}, and whether all was finite."""
@@ -152,15 +169,17 @@ class Predictor:
         finite = torch.ones((), dtype=torch.bool, device=self.device)
         for axes in flips:
             dims = [axis + 2 for axis in axes]
+            # Turned along no axis it would be a copy.
+            turned = {name: x.flip(dims) if dims else x for name, x in inputs.items()}
             with autocast(self.device, self.precision):
-                outputs = self.network({name: x.flip(dims) for name, x in inputs.items()})
+                outputs = self.network(turned)
             for head in self.heads:
                 # Probabilities are averaged, not logits: a mean of logits would let one sure pass
                 # outvote the others.
                 values = activate(outputs[head.name], head)
                 # Before the activation, which turns an infinity into a probability.
                 finite &= torch.isfinite(outputs[head.name]).all()
-                if head.kind != "scalar":
+                if dims and head.kind != "scalar":
                     values = values.flip(dims)
                 # Summed as it goes, so that one pass is in memory and not eight.
                 share = values.div_(len(flips))

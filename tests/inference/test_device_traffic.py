@@ -138,4 +138,5 @@ def test_sums_on_the_host_take_probabilities_there(traffic):
         found = predictor.probabilities({"image": case})
     assert found["segmentation"].device.type == "cpu"
     tiles = 3 * 2 * 2
+    # The values of a pass are waited for while the next is computed.
     assert traffic.down == tiles * 4 * 3 * 16**3
