@@ -85,6 +85,12 @@ def _separable(
         size = volume.shape[axis + 1]
         # Beyond the grid its nearest voxel counts, as for grid_sample's border.
         place = np.clip(place, 0, size - 1)
+        if (place == np.rint(place)).all():
+            # On whole voxels there is nothing between two of them, as where no resampling was done.
+            index = place.astype(np.int64)
+            if not np.array_equal(index, np.arange(size)):
+                volume = volume.index_select(axis + 1, there(index))
+            continue
         # The last voxel is the right neighbour with weight 1, so that there is always a right one.
         low = np.minimum(np.floor(place).astype(np.int64), max(size - 2, 0))
         part = there((place - low).astype(np.float32))
