@@ -45,7 +45,7 @@ from kitsbench.errors import UsageError
     type=click.Choice(["all", "large"]),
     default="all",
     show_default=True,
-    help="With volumes of all of KiTS19, or of 47 to 235 ml as in the default run.",
+    help="With volumes of all of KiTS19, or of 89 to 310 ml as in the default run.",
 )
 @jobs_option()
 def phantom(

@@ -21,9 +21,9 @@ TUMOUR_ML = (
     *((0.0, 0.82), (0.05, 2.6), (0.1, 4.0), (0.25, 7.9), (0.5, 30.1)),
     *((0.75, 93.0), (0.9, 373.0), (0.95, 614.0), (1.0, 1100.0)),
 )
-# Which of these tumours are drawn, as probabilities: all of KiTS19, or those of 47 to 235 ml. They
-# are 45 to 77 mm wide, so voxels of 8 mm show them and a patch of 128 mm what lies around them.
-TUMOURS = {"all": (0.0, 1.0), "large": (0.6, 0.85)}
+# Which of these tumours are drawn, as probabilities: all of KiTS19, or those of 89 to 310 ml. They
+# are 55 to 84 mm wide, so voxels of 8 mm show them and a patch of 128 mm what lies around them.
+TUMOURS = {"all": (0.0, 1.0), "large": (0.74, 0.88)}
 CYST_ML = (
     (0.0, 0.06),
     (0.05, 0.21),
@@ -317,7 +317,7 @@ def draw_patient(rng: np.random.Generator, tumors: str = "all") -> Patient:
     ----------
     rng : numpy.random.Generator
     tumors : {"all", "large"}
-        Whether volumes are drawn from all of KiTS19's or from its large ones, 47 to 235 ml.
+        Whether volumes are drawn from all of KiTS19's or from its large ones, 89 to 310 ml.
     """
     contrast = draw_contrast(rng)
     body = draw_body(rng)

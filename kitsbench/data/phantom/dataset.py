@@ -107,7 +107,7 @@ def write_phantom(
     spacing : tuple of float, optional
         With ``anatomy``: resample the masks to this (z, y, x) spacing in mm first.
     tumors : {"all", "large"}
-        ``all``: with the volumes of KiTS19. ``large``: of its large ones, 47 to 235 ml.
+        ``all``: with the volumes of KiTS19. ``large``: of its large ones, 89 to 310 ml.
 
     Returns
     -------

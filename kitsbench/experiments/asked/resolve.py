@@ -54,7 +54,7 @@ PHANTOM = Defaults(
     split="4",
     folds=(0,),
     seeds=1,
-    budget={"cpu": Budget.parse("500steps"), "cuda": Budget.parse("100steps")},
+    budget={"cpu": Budget.parse("700steps"), "cuda": Budget.parse("100steps")},
     curve_cases=1,
 )
 # A real run shall be able to say something: five folds test every case once, and three seeds tell
