@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Middles of some tiles in the first grid's volume, and their values {head: (B, C, z, y, x)}.
 Pass = tuple[Sequence[np.ndarray], dict[str, Tensor]]
 
 

@@ -15,7 +15,7 @@ from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.devices.precision import autocast
 from kitsbench.errors import KitsbenchError
 from kitsbench.inference.cutting import DeviceScan
-from kitsbench.inference.landing import Landing
+from kitsbench.inference.landing import Landing, Pass
 from kitsbench.inference.memory import HOST, first_that_fits, ran_out, release, ways
 from kitsbench.inference.sums import Sums
 from kitsbench.inference.tiles import place_on, tile_corners
@@ -130,12 +130,10 @@ class Predictor:
             centres = [np.array(corner) + np.array(output) / 2 for corner in chunk]
             found, sound = self._forward(scan.tiles(centres))
             finite &= sound
-            for landed in landing.swap((centres, found)):
-                self._add(sums, volumes, *landed)
-            del found
+            self._add(sums, volumes, landing.swap((centres, found)))
+            del found  # or it would be there beside what the next pass needs
             self.tick()
-        for landed in landing.swap(None):
-            self._add(sums, volumes, *landed)
+        self._add(sums, volumes, landing.swap(None))
         # Asked once at the end, since to ask a GPU is to wait for it.
         if not finite:
             raise NonFiniteOutput(
@@ -148,14 +146,14 @@ class Predictor:
         self,
         sums: Mapping[str, Sums],
         volumes: Mapping[str, PreparedCase],
-        centres: Sequence[np.ndarray],
-        found: Mapping[str, Tensor],
+        landed: Sequence[Pass],
     ) -> None:
-        """Add the tiles of one pass, {head: (B, C, z, y, x)}, to the sums."""
+        """Add the tiles of passes to the sums."""
         first = volumes[self.spec.grids[0].name]
-        for head in self.heads:
-            for centre, values in zip(centres, found[head.name], strict=True):
-                sums[head.name].add(values, place_on(volumes[head.grid], first, centre))
+        for centres, found in landed:
+            for head in self.heads:
+                for centre, values in zip(centres, found[head.name], strict=True):
+                    sums[head.name].add(values, place_on(volumes[head.grid], first, centre))
 
     def _forward(self, inputs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """Probabilities of some tiles, {head: (B, C, z, y, x)}, and whether all was finite."""
@@ -169,10 +167,10 @@ class Predictor:
         finite = torch.ones((), dtype=torch.bool, device=self.device)
         for axes in flips:
             dims = [axis + 2 for axis in axes]
-            # Turned along no axis it would be a copy.
-            turned = {name: x.flip(dims) if dims else x for name, x in inputs.items()}
+            # A copy also where no axis is turned, since a network may change what it is given.
+            own = {n: x.flip(dims) if len(flips) > 1 else x for n, x in inputs.items()}
             with autocast(self.device, self.precision):
-                outputs = self.network(turned)
+                outputs = self.network(own)
             for head in self.heads:
                 # Probabilities are averaged, not logits: a mean of logits would let one sure pass
                 # outvote the others.

@@ -41,7 +41,7 @@ class Sums:
         Parameters
         ----------
         values : Tensor (C, z, y, x)
-            Probabilities, where the sums lie; used up.
+            Probabilities, where the sums lie.
         place : ndarray (3,)
             Middle of the tile in voxels of the volume, where k + 0.5 is the middle of voxel k.
         """
@@ -66,8 +66,9 @@ class Sums:
             inside.append(slice(low, high))
             source.append(slice(low - start, high - start))
         weight = self._weight[None]
-        self._total[tuple(inside)] += values[tuple(source)] * weight[tuple(source)]
-        self._weights[tuple(inside)] += weight[tuple(source)]
+        here, part = tuple(inside), weight[tuple(source)]
+        self._total[here].add_(values[tuple(source)] * part)
+        self._weights[here].add_(part)
 
     def mean(self) -> Tensor:
         """Weighted mean, (C, z, y, x), float32; it takes the place of the sums.

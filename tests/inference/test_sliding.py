@@ -186,3 +186,23 @@ def test_members_of_a_mean_may_have_spacings_of_their_own():
         assert labels.shape == (12, 16, 24)
         assert (labels[..., :11] == 2).all()
         assert (labels[..., 13:] == 1).all()
+
+
+@pytest.mark.parametrize("mirror", [(), (0,), (0, 1, 2)])
+def test_a_network_may_change_what_it_is_given(mirror):
+    """Each pass over a tile gets it as it was cut."""
+
+    class Spoils(Pointwise):
+        def forward(self, x):
+            found = super().forward(x)
+            x.fill_(7)
+            return found
+
+    architecture = PointwiseArchitecture()
+    image = np.random.default_rng(5).integers(-100, 100, (9, 10, 11))
+    plain = predictor_of(architecture, (8, 8, 8), Inference(mirror=mirror))
+    spoiling = replace(plain, network=Plain(Spoils()))
+    found, expected = (
+        p.probabilities({"image": case_of(image)})["segmentation"] for p in (spoiling, plain)
+    )
+    assert torch.equal(found, expected)
