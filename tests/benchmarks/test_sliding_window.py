@@ -17,6 +17,7 @@ from torch.nn import functional
 from kitsbench.architecture import Task, configure
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.devices.precision import autocast, best_precision
+from kitsbench.devices.use import use_device
 from kitsbench.experiments.trial.trained import tiles_at_once
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import Predictor
@@ -33,10 +34,7 @@ SIGMA = 0.125
 
 
 def case_of(shape: tuple[int, int, int]) -> PreparedCase:
-    """A scan of noise, of 512 x 512 x 300 voxels on disk, prepared to another size or to its own.
-
-    On disk x comes first, as in KiTS' files from another scanner; the last axis is z.
-    """
+    """A scan of noise with ``NATIVE`` voxels on disk, x first, prepared to some shape (z, y, x)."""
     rng = np.random.default_rng(0)
     image = rng.integers(-200, 400, shape, dtype=np.int16)
     spacing = [n / m for n, m in zip(NATIVE[::-1], shape, strict=True)]
@@ -56,7 +54,8 @@ def case_of(shape: tuple[int, int, int]) -> PreparedCase:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("architecture", ["nnunet_plain", "residual_unet"])
 @pytest.mark.parametrize("grid", ["coarse", "native"])
-def test_a_scan_beside_monai(benchmark, grid, architecture):
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last_3d"] if CUDA else [None])
+def test_a_scan_beside_monai(benchmark, layout, grid, architecture):
     """Prepared at coarser voxels, whose probabilities are brought back to the scan's, or as is."""
     inferers = pytest.importorskip("monai.inferers")
     if architecture.startswith("nnunet"):
@@ -64,7 +63,8 @@ def test_a_scan_beside_monai(benchmark, grid, architecture):
     plugin = load(architecture).architecture
     size = "paper" if CUDA else "tiny"
     spec = plugin.spec(configure(plugin, {"size": size}), Task(patch=PATCH))
-    network = build_network(plugin, spec, 0, 0, DEVICE).eval()
+    use_device(DEVICE)
+    network = build_network(plugin, spec, 0, 0, DEVICE, layout).eval()
     precision, tiles = best_precision(DEVICE), tiles_at_once(spec, DEVICE)
     shape = NATIVE[::-1]
     if grid == "coarse":
@@ -96,7 +96,7 @@ def test_a_scan_beside_monai(benchmark, grid, architecture):
 
     peaks, agree = {}, {}
     for name, work in (("ours", ours), ("MONAI", peer)):
-        agree[name] = work()
+        agree[name] = work()  # the search for the fastest convolutions takes memory of its own
         if CUDA:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
