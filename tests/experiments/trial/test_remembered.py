@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import architectures
 import numpy as np
@@ -82,3 +83,16 @@ def test_what_is_anothers_or_damaged_is_predicted_again(
 def test_tiles_at_once_follow_from_the_patch_alone(predictor, edge, tiles):
     grids = tuple(replace(grid, shape=(edge,) * 3) for grid in predictor.spec.grids)
     assert tiles_at_once(replace(predictor.spec, grids=grids), CPU) == tiles
+
+
+@pytest.mark.parametrize(
+    ("edge", "gibibytes", "tiles"),
+    [(128, 80, 4), (128, 16, 4), (128, 8, 2), (128, 2, 1), (192, 80, 1), (32, 80, 32)],
+)
+def test_a_gpu_takes_tiles_by_its_memory_whatever_is_free_of_it(
+    predictor, monkeypatch, edge, gibibytes, tiles
+):
+    card = SimpleNamespace(total_memory=gibibytes * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    grids = tuple(replace(grid, shape=(edge,) * 3) for grid in predictor.spec.grids)
+    assert tiles_at_once(replace(predictor.spec, grids=grids), torch.device("cuda:1")) == tiles
