@@ -37,7 +37,7 @@ CUDA = torch.cuda.is_available()
 SPACING = (2.0, 2.0, 2.0) if CUDA else (6.0, 6.0, 6.0)
 PATCH = (128, 128, 128) if CUDA else (32, 32, 32)
 SIZE = "paper" if CUDA else "tiny"
-STEPS, ROUNDS, WARM = (30, 5, 10) if CUDA else (8, 3, 2)
+STEPS, ROUNDS, WARM = (30, 3, 10) if CUDA else (8, 3, 2)
 PATHS = "nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"
 
 
