@@ -28,7 +28,7 @@ from kitsbench.architecture import (
 from kitsbench.conformance.subject import batch, outputs_of, trained_by
 from kitsbench.default_hooks import head_weights
 from kitsbench.errors import ContractError
-from kitsbench.training.networks import build_network
+from kitsbench.training.networks.build import build_network
 
 
 def spec_of(kind, patch=None, labels=KITS19):

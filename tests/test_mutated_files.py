@@ -198,7 +198,7 @@ def test_another_thing_in_place_of_a_file(place, kind, what):
 def checkpoint(folder: Path) -> Path:
     import torch
 
-    from kitsbench.training.checkpoint import save_checkpoint
+    from kitsbench.training.checkpoints.checkpoint import save_checkpoint
 
     model = {"model.weight": torch.ones(3, 4), "model.bias": torch.zeros(3)}
     return save_checkpoint(folder, 3, model, {"state": [1, 2]}, {"step": 3, "losses": [0.5]})
@@ -206,7 +206,7 @@ def checkpoint(folder: Path) -> Path:
 
 def refusal(folder: Path) -> str:
     """What is said about a checkpoint; empty where it is read."""
-    from kitsbench.training.checkpoint import load_checkpoint
+    from kitsbench.training.checkpoints.checkpoint import load_checkpoint
 
     try:
         load_checkpoint(folder)
@@ -237,7 +237,7 @@ def test_weights_whose_checksum_holds(tmp_path, name, count):
 
 
 def test_a_checkpoint_whose_checksums_are_mutated_is_not_whole(tmp_path):
-    from kitsbench.training.checkpoint import is_whole
+    from kitsbench.training.checkpoints.checkpoint import is_whole
 
     folder = checkpoint(tmp_path)
     sums = folder / "SHA256.json"

@@ -36,7 +36,7 @@ from kitsbench.conformance.watching import (
 )
 from kitsbench.recipe import Stage
 from kitsbench.spec import Progress, Spec
-from kitsbench.training.stages import freeze, training_mode
+from kitsbench.training.optimisation.stages import freeze, training_mode
 from kitsbench.training.step import checked_loss, clip_gradient
 
 LARGEST_NORM = 12.0

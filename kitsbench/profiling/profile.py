@@ -29,14 +29,14 @@ from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
 from kitsbench.spec import Progress, Spec
-from kitsbench.training.compiling import compiled
-from kitsbench.training.energy import EnergyMeter
-from kitsbench.training.layouts import choose_layout
-from kitsbench.training.memory import peak_memory
-from kitsbench.training.meta import count_cost
-from kitsbench.training.networks import build_network
-from kitsbench.training.rehearsal import drawn_batch
-from kitsbench.training.stages import make_optimiser, training_mode
+from kitsbench.training.meters.energy import EnergyMeter
+from kitsbench.training.meters.memory import peak_memory
+from kitsbench.training.networks.build import build_network
+from kitsbench.training.networks.compiling import compiled
+from kitsbench.training.networks.layouts import choose_layout
+from kitsbench.training.networks.meta import count_cost
+from kitsbench.training.networks.rehearsal import drawn_batch
+from kitsbench.training.optimisation.stages import make_optimiser, training_mode
 from kitsbench.training.step import clip_gradient
 
 MOST = 200  # repetitions

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from kitsbench.errors import ContractError, Terminated, shorten, telling
-from kitsbench.training.memory import memory_left
+from kitsbench.training.meters.memory import memory_left
 
 Reason = Literal[
     "out-of-memory",

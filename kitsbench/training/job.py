@@ -15,8 +15,8 @@ from kitsbench.data.preparation.store import PreparedStore
 from kitsbench.recipe import Recipe
 from kitsbench.spec import Spec
 from kitsbench.training.budget import Budget
-from kitsbench.training.distributed import SOLO, Team
 from kitsbench.training.ledger import Ledger
+from kitsbench.training.teams.distributed import SOLO, Team
 
 
 @dataclass(frozen=True)

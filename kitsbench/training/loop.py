@@ -20,25 +20,27 @@ from kitsbench.data.batches.upload import feed
 from kitsbench.devices.layout import layout_of
 from kitsbench.devices.use import use_device
 from kitsbench.spec import Progress
-from kitsbench.training.accumulation import Buffers, parts_within, saved_bytes, take_in_parts
-from kitsbench.training.average import WeightAverage
-from kitsbench.training.checkpoint_writer import CheckpointWriter
-from kitsbench.training.compiling import Graphs, compiled
+from kitsbench.training.checkpoints.writer import CheckpointWriter
 from kitsbench.training.curve import Curve, Reading
-from kitsbench.training.distributed import team_clock
-from kitsbench.training.energy import EnergyMeter
 from kitsbench.training.failures import TrialFailure, plugin_code
 from kitsbench.training.job import Job, Outcome
-from kitsbench.training.layouts import layout_for
 from kitsbench.training.ledger import Ledger, Price, StageRow
-from kitsbench.training.memory import peak_memory, reset_peaks
-from kitsbench.training.meta import count_step
-from kitsbench.training.networks import build_network, seed_everything
-from kitsbench.training.rehearsal import is_rehearsed, rehearse
-from kitsbench.training.run_state import RunState
-from kitsbench.training.scaling import LossScale
-from kitsbench.training.shared_step import SharedStep, parts_alone
-from kitsbench.training.stages import (
+from kitsbench.training.meters.energy import EnergyMeter
+from kitsbench.training.meters.memory import peak_memory, reset_peaks
+from kitsbench.training.networks.build import build_network, seed_everything
+from kitsbench.training.networks.compiling import Graphs, compiled
+from kitsbench.training.networks.layouts import layout_for
+from kitsbench.training.networks.meta import count_step
+from kitsbench.training.networks.rehearsal import is_rehearsed, rehearse
+from kitsbench.training.optimisation.accumulation import (
+    Buffers,
+    parts_within,
+    saved_bytes,
+    take_in_parts,
+)
+from kitsbench.training.optimisation.average import WeightAverage
+from kitsbench.training.optimisation.scaling import LossScale
+from kitsbench.training.optimisation.stages import (
     StageTracker,
     freeze,
     load_optimiser,
@@ -46,7 +48,10 @@ from kitsbench.training.stages import (
     rules_of,
     training_mode,
 )
+from kitsbench.training.run_state import RunState
 from kitsbench.training.step import take_step
+from kitsbench.training.teams.distributed import team_clock
+from kitsbench.training.teams.shared_step import SharedStep, parts_alone
 
 EVALUATE_AT = (0.25, 0.5, 0.75)  # progress at which the held-out cases are scored for the curve
 SETTLING = 3  # steps of a stage after which its peak memory has been seen

@@ -12,20 +12,24 @@ from torch import nn
 
 from kitsbench.errors import telling
 from kitsbench.recipe import Schedule
-from kitsbench.training.accumulation import Buffers
-from kitsbench.training.average import WeightAverage
-from kitsbench.training.checkpoint import drop_damaged, latest_checkpoint, load_checkpoint
-from kitsbench.training.checkpoint_writer import CheckpointWriter
-from kitsbench.training.clock import DeviceClock
+from kitsbench.training.checkpoints.checkpoint import (
+    drop_damaged,
+    latest_checkpoint,
+    load_checkpoint,
+)
+from kitsbench.training.checkpoints.writer import CheckpointWriter
 from kitsbench.training.curve import Curve, Reading
-from kitsbench.training.distributed import Team, TeamClock
-from kitsbench.training.energy import EnergyMeter
 from kitsbench.training.failures import is_interruption
 from kitsbench.training.job import Job
 from kitsbench.training.ledger import Ending, Ledger, Price, Reduction
-from kitsbench.training.memory import peak_memory, peak_reserved
-from kitsbench.training.scaling import LossScale
-from kitsbench.training.stages import StageTracker
+from kitsbench.training.meters.clock import DeviceClock
+from kitsbench.training.meters.energy import EnergyMeter
+from kitsbench.training.meters.memory import peak_memory, peak_reserved
+from kitsbench.training.optimisation.accumulation import Buffers
+from kitsbench.training.optimisation.average import WeightAverage
+from kitsbench.training.optimisation.scaling import LossScale
+from kitsbench.training.optimisation.stages import StageTracker
+from kitsbench.training.teams.distributed import Team, TeamClock
 
 CHECKPOINTS = 600.0, 0.02  # seconds and share of the budget between two of them, by default
 PARTING = 60.0  # seconds since the last one, after which who is told to end writes another

@@ -15,7 +15,6 @@ from kitsbench.data.batches.prepared import Prepared
 from kitsbench.devices.precision import autocast
 from kitsbench.spec import Progress
 from kitsbench.training.curve import GRADIENT
-from kitsbench.training.distributed import SOLO
 from kitsbench.training.failures import (
     TrialFailure,
     is_out_of_memory,
@@ -23,8 +22,9 @@ from kitsbench.training.failures import (
     plugin_code,
 )
 from kitsbench.training.job import Job
-from kitsbench.training.networks import check_outputs
-from kitsbench.training.shared_step import SharedStep
+from kitsbench.training.networks.build import check_outputs
+from kitsbench.training.teams.distributed import SOLO
+from kitsbench.training.teams.shared_step import SharedStep
 
 
 def take_step(

@@ -24,9 +24,9 @@ from kitsbench.registry import load
 from kitsbench.training.budget import Budget
 from kitsbench.training.job import Job
 from kitsbench.training.loop import train
-from kitsbench.training.networks import build_network, seed_everything
+from kitsbench.training.networks.build import build_network, seed_everything
+from kitsbench.training.optimisation.stages import make_optimiser
 from kitsbench.training.recipes import MATCHED_CPU
-from kitsbench.training.stages import make_optimiser
 
 STEPS, ROUNDS = 12, 7
 

@@ -29,8 +29,8 @@ from kitsbench.registry import load
 from kitsbench.training.budget import Budget
 from kitsbench.training.job import Job
 from kitsbench.training.loop import train
-from kitsbench.training.networks import build_network
-from kitsbench.training.stages import make_optimiser
+from kitsbench.training.networks.build import build_network
+from kitsbench.training.optimisation.stages import make_optimiser
 from kitsbench.training.step import take_step
 
 CUDA = torch.cuda.is_available()

@@ -23,7 +23,7 @@ from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import Predictor
 from kitsbench.recipe import Inference
 from kitsbench.registry import load
-from kitsbench.training.networks import build_network
+from kitsbench.training.networks.build import build_network
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")

@@ -30,7 +30,7 @@ from kitsbench.experiments.records import (
 from kitsbench.experiments.tables import CURVE, SCORES, read_table, write_table
 from kitsbench.files import digest
 from kitsbench.recipe import Intensity, Optimiser, Transform
-from kitsbench.training.device_speed import DeviceSpeed
+from kitsbench.training.meters.device_speed import DeviceSpeed
 
 RECORDS = {
     "experiments/[0-9a-f]*.json": ExperimentRecord,

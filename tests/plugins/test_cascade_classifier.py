@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kitsbench import registry
 from kitsbench.architecture import KITS19, KITS21, Progress, Task, configure
-from kitsbench.training.stages import freeze, training_mode
+from kitsbench.training.optimisation.stages import freeze, training_mode
 
 architecture = registry.load("cascade_classifier").architecture
 # Of the preset, what makes the networks small; what it leaves out of the method is there.

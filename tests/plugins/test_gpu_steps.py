@@ -14,8 +14,8 @@ import torch
 from kitsbench import registry
 from kitsbench.architecture import KITS21, Progress, Task, configure
 from kitsbench.conformance.waits import trace
+from kitsbench.training.optimisation.stages import freeze, training_mode
 from kitsbench.training.recipes import MATCHED_GPU, at_size
-from kitsbench.training.stages import freeze, training_mode
 from kitsbench.training.step import clip_gradient
 
 NAMES = [entry.name for entry in registry.discover()]

@@ -9,8 +9,8 @@ from command_line import run_kitsbench
 from torch import nn
 
 from kitsbench.architecture import Architecture, Plain, SizeRule, Task, configure, softmax_spec
-from kitsbench.training.meta import count_cost
-from kitsbench.training.networks import build_network
+from kitsbench.training.networks.build import build_network
+from kitsbench.training.networks.meta import count_cost
 
 
 class OneConvolution(Architecture):

@@ -39,8 +39,8 @@ from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.files import digest
 from kitsbench.numerics import NUMERICS
 from kitsbench.recipe import Recipe
-from kitsbench.training.device_speed import WORKLOAD, DeviceSpeed
 from kitsbench.training.ledger import StageRow
+from kitsbench.training.meters.device_speed import WORKLOAD, DeviceSpeed
 
 REGIONS = {
     "kits19": {"kits19": ["kidney_and_tumor", "tumor"], "labels": ["kidney", "tumor"]},

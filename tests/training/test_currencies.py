@@ -9,11 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kitsbench.architecture import Progress
 from kitsbench.training.budget import Budget
-from kitsbench.training.energy import EnergyMeter
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.loop import train
-from kitsbench.training.meta import count_step
-from kitsbench.training.stages import freeze, training_mode
+from kitsbench.training.meters.energy import EnergyMeter
+from kitsbench.training.networks.meta import count_step
+from kitsbench.training.optimisation.stages import freeze, training_mode
 
 
 def flops_of_a_real_step(architecture, spec, stage, batch):

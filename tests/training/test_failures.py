@@ -28,7 +28,7 @@ from kitsbench.training.failures import (
     plugin_code,
 )
 from kitsbench.training.loop import train
-from kitsbench.training.memory import memory_left
+from kitsbench.training.meters.memory import memory_left
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_a_process_with_a_limit_gets_that_much_and_no_more():
     code = """
 import torch
 from kitsbench.training.failures import is_out_of_memory
-from kitsbench.training.memory import cap_memory
+from kitsbench.training.meters.memory import cap_memory
 cap_memory(torch.device("cpu"), 256 * 2**20)
 held = torch.ones(128 * 2**18)
 print(held.numel())

@@ -13,7 +13,7 @@ from kitsbench.errors import Terminated
 from kitsbench.recipe import Schedule
 from kitsbench.training import loop, run_state
 from kitsbench.training.budget import Budget
-from kitsbench.training.checkpoint import latest_checkpoint
+from kitsbench.training.checkpoints.checkpoint import latest_checkpoint
 from kitsbench.training.loop import train
 from kitsbench.training.recipes import MATCHED_CPU
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from kitsbench.recipe import Optimiser, Schedule, Transform
 from kitsbench.training.budget import Budget
-from kitsbench.training.checkpoint import latest_checkpoint
+from kitsbench.training.checkpoints.checkpoint import latest_checkpoint
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.loop import train
-from kitsbench.training.networks import build_network
+from kitsbench.training.networks.build import build_network
+from kitsbench.training.optimisation.stages import StageTracker
 from kitsbench.training.recipes import MATCHED_CPU
-from kitsbench.training.stages import StageTracker
 
 RECIPE = replace(MATCHED_CPU, patch=architectures.PATCH)
 

@@ -35,8 +35,8 @@ from kitsbench.isolation import IsolatedFailure, call_isolated, exit_text
 from kitsbench.isolation.keeper import speak_plainly
 from kitsbench.isolation.kept import Kept, start_kept
 from kitsbench.isolation.messages import Outbox, from_json, to_json
-from kitsbench.training.device_speed import device_speed
 from kitsbench.training.failures import Reason
+from kitsbench.training.meters.device_speed import device_speed
 
 REPORT_EVERY = 0.2  # seconds between two reports of a trial
 LOOK_EVERY = 1.0  # seconds between two looks at what a trial is up to

@@ -19,7 +19,7 @@ from kitsbench.experiments.machines.environment import (
     usable_cores,
 )
 from kitsbench.files.documents import Document
-from kitsbench.training.compiling import check_compiler
+from kitsbench.training.networks.compiling import check_compiler
 
 LOCAL_CPU_JOBS = 4
 

@@ -29,7 +29,7 @@ from kitsbench.files import digest
 from kitsbench.isolation import IsolatedFailure, call_isolated, each_isolated
 from kitsbench.registry import load
 from kitsbench.spec import Spec, Task
-from kitsbench.training.meta import count_cost
+from kitsbench.training.networks.meta import count_cost
 
 COST_VERSION = 1  # raised whenever costs are counted in another way
 COST_TIMEOUT = 60.0  # seconds; on a busy machine the first process alone takes ten to start

@@ -16,8 +16,8 @@ from kitsbench.recipe import Recipe
 from kitsbench.registry import RegisteredArchitecture, discover, name_with, parse_request
 from kitsbench.registry.plugins_apart import AT_ONCE, asked, check_spec, introduce, introduce_each
 from kitsbench.spec import Labels, Spec, Task
-from kitsbench.training.distributed import check_batch
 from kitsbench.training.recipes import at_size
+from kitsbench.training.teams.distributed import check_batch
 
 Spacing = tuple[float, float, float]
 Known = dict[str, RegisteredArchitecture]  # {what was asked for: what its plugin declares}

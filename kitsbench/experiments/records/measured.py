@@ -16,8 +16,8 @@ from kitsbench.experiments.records.parts import TRIAL_AGAIN, Shape
 from kitsbench.experiments.records.trial import TrialIdentity
 from kitsbench.files import digest
 from kitsbench.files.documents import Document
-from kitsbench.training.device_speed import DeviceSpeed
 from kitsbench.training.ledger import Reduction, StageRow
+from kitsbench.training.meters.device_speed import DeviceSpeed
 
 
 class LedgerRecord(Document):

@@ -17,7 +17,7 @@ from kitsbench.experiments.records import TrialRecord, Unscored
 from kitsbench.experiments.tables import SCORES, read_table
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.training.checkpoint import latest_checkpoint
+from kitsbench.training.checkpoints.checkpoint import latest_checkpoint
 
 
 def missing_protocols(folder: TrialFolder, protocols: Sequence[str]) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from kitsbench.isolation import die_with_parent, exit_text, process_context
-from kitsbench.training.distributed import SOLO, Team, is_lost_connection, join_team
 from kitsbench.training.failures import Reason, TrialFailure
+from kitsbench.training.teams.distributed import SOLO, Team, is_lost_connection, join_team
 
 LAST_WORDS = 5.0  # seconds in which another process may say why it ended
 

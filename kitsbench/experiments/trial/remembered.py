@@ -23,7 +23,7 @@ from kitsbench.inference.case import Trained
 from kitsbench.inference.sliding import Predictor
 from kitsbench.recipe import Inference
 from kitsbench.spec import Head
-from kitsbench.training.checkpoint import latest_checkpoint
+from kitsbench.training.checkpoints.checkpoint import latest_checkpoint
 
 ROOM = 2**30  # bytes that one trial may keep; whole scans at fine voxels are predicted again
 

@@ -44,8 +44,6 @@ from kitsbench.experiments.trial.trained import Beat, load_members, make_trained
 from kitsbench.experiments.trial.watchdog import Watchdog
 from kitsbench.files import disk_trouble
 from kitsbench.registry.module_search import INSTALLED, STANDARD
-from kitsbench.training.device_speed import device_speed
-from kitsbench.training.distributed import Team
 from kitsbench.training.failures import (
     ROOM,
     Reason,
@@ -59,7 +57,9 @@ from kitsbench.training.failures import (
 from kitsbench.training.job import Job, Outcome
 from kitsbench.training.ledger import Ledger
 from kitsbench.training.loop import train
-from kitsbench.training.memory import cap_memory, memory_left, peak_memory, reset_peaks
+from kitsbench.training.meters.device_speed import device_speed
+from kitsbench.training.meters.memory import cap_memory, memory_left, peak_memory, reset_peaks
+from kitsbench.training.teams.distributed import Team
 
 
 def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) -> str:

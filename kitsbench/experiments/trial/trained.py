@@ -20,9 +20,9 @@ from kitsbench.inference.case import Trained
 from kitsbench.inference.sliding import Predictor, Predicts
 from kitsbench.registry import load
 from kitsbench.spec import Spec
-from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
+from kitsbench.training.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
 from kitsbench.training.failures import can_be_smaller, may_be_memory
-from kitsbench.training.networks import build_network
+from kitsbench.training.networks.build import build_network
 
 TILE_VOXELS = 2**18  # of the tiles that a CPU takes at once
 # Of those that a GPU takes at once, if it has so much memory; with less, in proportion. More do not

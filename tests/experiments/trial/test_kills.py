@@ -30,7 +30,7 @@ from kitsbench.experiments.trial.run import run_trial
 from kitsbench.files import read_json, write_json
 from kitsbench.isolation import process_context
 from kitsbench.training.budget import Budget
-from kitsbench.training.checkpoint import latest_checkpoint, load_checkpoint
+from kitsbench.training.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
 
 # Two stages, a plateau rule in one of them, averaged weights, and dropout: whatever has a state.
 PLUGIN = """

@@ -18,13 +18,13 @@ from kitsbench.architecture import Architecture
 from kitsbench.devices.layout import Layout, Seconds, kept_layout, layout_key, set_layout
 from kitsbench.devices.precision import autocast
 from kitsbench.spec import Progress, Spec
-from kitsbench.training.clock import DeviceClock
 from kitsbench.training.failures import can_be_smaller, plugin_code
 from kitsbench.training.job import Job
-from kitsbench.training.memory import reset_peaks
-from kitsbench.training.networks import seed_everything
-from kitsbench.training.rehearsal import drawn_batch, same_randomness
-from kitsbench.training.stages import freeze, training_mode
+from kitsbench.training.meters.clock import DeviceClock
+from kitsbench.training.meters.memory import reset_peaks
+from kitsbench.training.networks.build import seed_everything
+from kitsbench.training.networks.rehearsal import drawn_batch, same_randomness
+from kitsbench.training.optimisation.stages import freeze, training_mode
 
 # Steps that do not count, at least, and device seconds for more of them: a GPU that was idle has
 # to find its clock rate, or the layout that is timed first would seem slower.

@@ -14,10 +14,10 @@ from torch import nn
 from kitsbench.errors import UsageError
 from kitsbench.training import loop
 from kitsbench.training.budget import Budget
-from kitsbench.training.compiling import check_compiler, compiled
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.loop import train
-from kitsbench.training.rehearsal import STEPS
+from kitsbench.training.networks.compiling import check_compiler, compiled
+from kitsbench.training.networks.rehearsal import STEPS
 
 BUDGET = Budget(2, "steps")
 

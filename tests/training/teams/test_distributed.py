@@ -13,8 +13,8 @@ from kitsbench.data.batches.source import training_source
 from kitsbench.errors import UsageError
 from kitsbench.isolation import process_context
 from kitsbench.training.budget import Budget
-from kitsbench.training.distributed import check_batch, join_team
 from kitsbench.training.loop import train
+from kitsbench.training.teams.distributed import check_batch, join_team
 
 
 class InDouble(nn.Module):

@@ -16,11 +16,11 @@ from kitsbench.isolation import process_context
 from kitsbench.recipe import Optimiser
 from kitsbench.training import loop
 from kitsbench.training.budget import Budget
-from kitsbench.training.distributed import SOLO, is_lost_connection, join_team
 from kitsbench.training.loop import train
-from kitsbench.training.networks import build_network
+from kitsbench.training.networks.build import build_network
 from kitsbench.training.recipes import MATCHED_CPU
-from kitsbench.training.shared_step import SharedStep
+from kitsbench.training.teams.distributed import SOLO, is_lost_connection, join_team
+from kitsbench.training.teams.shared_step import SharedStep
 
 RECIPE = replace(
     MATCHED_CPU, patch=PATCH, batch=4, augmentation=(), optimiser=Optimiser("sgd", lr=0.1)

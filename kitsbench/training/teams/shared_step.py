@@ -20,11 +20,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from kitsbench.training.accumulation import Buffers, take_in_parts
-from kitsbench.training.distributed import Team
 from kitsbench.training.failures import Elsewhere, can_be_smaller
-from kitsbench.training.foreach import copy_all
-from kitsbench.training.whole_batch_norm import apart, exchanges
+from kitsbench.training.optimisation.accumulation import Buffers, take_in_parts
+from kitsbench.training.optimisation.foreach import copy_all
+from kitsbench.training.teams.distributed import Team
+from kitsbench.training.teams.whole_batch_norm import apart, exchanges
 
 
 @dataclass(frozen=True)

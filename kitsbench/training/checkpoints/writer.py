@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kitsbench.training.checkpoint import save_checkpoint
-from kitsbench.training.snapshot import Snapshot
+from kitsbench.training.checkpoints.checkpoint import save_checkpoint
+from kitsbench.training.checkpoints.snapshot import Snapshot
 
 
 class CheckpointWriter:
@@ -30,7 +30,7 @@ class CheckpointWriter:
         self._error: BaseException | None = None
 
     def save(self, step: int, model: dict[str, Any], optimiser: Any, state: dict[str, Any]) -> None:
-        """Write a checkpoint, see :func:`~kitsbench.training.checkpoint.save_checkpoint`.
+        """Write a checkpoint, as :mod:`kitsbench.training.checkpoints.checkpoint` does.
 
         Aside, it returns when the copies are asked for: the weights may move on. The plain data
         must not change any more.

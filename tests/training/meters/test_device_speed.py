@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-import kitsbench.training.device_speed as module
-from kitsbench.training.device_speed import VARIABLE, device_speed, measure
+import kitsbench.training.meters.device_speed as module
+from kitsbench.training.meters.device_speed import VARIABLE, device_speed, measure
 
 CPU = torch.device("cpu")
 

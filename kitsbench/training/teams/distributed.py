@@ -1,8 +1,8 @@
 """One training on several devices: who they are, and what they tell each other.
 
 Every process draws its part of the same batch; how they take a step together stands in
-:mod:`kitsbench.training.shared_step`. What the devices spent is added up, and all processes see the
-same sum, so that they anneal and stop together.
+:mod:`kitsbench.training.teams.shared_step`. What the devices spent is added up, and all processes
+see the same sum, so that they anneal and stop together.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import torch.distributed as dist
 from torch import nn
 
 from kitsbench.errors import UsageError, telling
-from kitsbench.training.clock import DeviceClock
 from kitsbench.training.failures import Elsewhere
-from kitsbench.training.whole_batch_norm import synchronised
+from kitsbench.training.meters.clock import DeviceClock
+from kitsbench.training.teams.whole_batch_norm import synchronised
 
 PATIENCE = timedelta(hours=6)  # others wait while the first process scores whole volumes
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kitsbench.errors import DataError
-from kitsbench.training.checkpoint import (
+from kitsbench.training.checkpoints.checkpoint import (
     drop_damaged,
     latest_checkpoint,
     load_checkpoint,

@@ -11,17 +11,18 @@ import torch
 from torch import nn
 
 from kitsbench.recipe import Optimiser, Transform
-from kitsbench.training import accumulation, loop, run_state
-from kitsbench.training.accumulation import (
+from kitsbench.training import loop, run_state
+from kitsbench.training.budget import Budget
+from kitsbench.training.failures import TrialFailure
+from kitsbench.training.loop import train
+from kitsbench.training.optimisation import accumulation
+from kitsbench.training.optimisation.accumulation import (
     Buffers,
     more_parts,
     parts_within,
     saved_bytes,
     take_in_parts,
 )
-from kitsbench.training.budget import Budget
-from kitsbench.training.failures import TrialFailure
-from kitsbench.training.loop import train
 from kitsbench.training.recipes import MATCHED_CPU
 
 RECIPE = replace(MATCHED_CPU, patch=architectures.PATCH, batch=4)

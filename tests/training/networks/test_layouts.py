@@ -12,10 +12,10 @@ from torch import nn
 
 from kitsbench.architecture import Plain
 from kitsbench.devices.layout import LayoutRecord, faster, layout_of
-from kitsbench.training import layouts
 from kitsbench.training.budget import Budget
-from kitsbench.training.layouts import choose_layout, time_layouts
 from kitsbench.training.loop import train
+from kitsbench.training.networks import layouts
+from kitsbench.training.networks.layouts import choose_layout, time_layouts
 
 CPU = torch.device("cpu")
 

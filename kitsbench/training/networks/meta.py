@@ -10,7 +10,7 @@ from torch import nn
 
 from kitsbench.architecture import Architecture, Stage
 from kitsbench.spec import Spec
-from kitsbench.training.stages import freeze, training_mode
+from kitsbench.training.optimisation.stages import freeze, training_mode
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import PatchSource
 from kitsbench.data.batches.prepared import Prepared
-from kitsbench.training import checkpoint_writer
 from kitsbench.training.budget import Budget
-from kitsbench.training.clock import DeviceClock
+from kitsbench.training.checkpoints import writer as checkpoint_writer
 from kitsbench.training.curve import Reading
 from kitsbench.training.loop import train
+from kitsbench.training.meters.clock import DeviceClock
 
 NAP, STEPS = 0.04, 3
 

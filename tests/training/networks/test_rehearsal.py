@@ -16,10 +16,10 @@ from torch import nn
 from kitsbench.recipe import Stage
 from kitsbench.training import loop
 from kitsbench.training.budget import Budget
-from kitsbench.training.energy import EnergyMeter
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.loop import train
-from kitsbench.training.rehearsal import STEPS, rehearse
+from kitsbench.training.meters.energy import EnergyMeter
+from kitsbench.training.networks.rehearsal import STEPS, rehearse
 
 CPU = torch.device("cpu")
 NAP = 0.3

@@ -13,8 +13,8 @@ from kitsbench.training.budget import Budget
 from kitsbench.training.curve import GRADIENT
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.loop import train
-from kitsbench.training.networks import build_network
-from kitsbench.training.scaling import HALVINGS, LossScale
+from kitsbench.training.networks.build import build_network
+from kitsbench.training.optimisation.scaling import HALVINGS, LossScale
 
 CPU = torch.device("cpu")
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from kitsbench.spec import Spec
-from kitsbench.training.accumulation import Buffers
-from kitsbench.training.energy import EnergyMeter
-from kitsbench.training.memory import reset_peaks
+from kitsbench.training.meters.energy import EnergyMeter
+from kitsbench.training.meters.memory import reset_peaks
+from kitsbench.training.optimisation.accumulation import Buffers
 
 STEPS = 2  # the second finds whatever the first one has set up
 

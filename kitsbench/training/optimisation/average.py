@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from kitsbench.training.foreach import by_type
+from kitsbench.training.optimisation.foreach import by_type
 
 
 class WeightAverage:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from kitsbench.spec import Spec
 from kitsbench.training.failures import can_be_smaller
-from kitsbench.training.foreach import Pair, by_type
-from kitsbench.training.memory import reset_peaks
+from kitsbench.training.meters.memory import reset_peaks
+from kitsbench.training.optimisation.foreach import Pair, by_type
 
 Result = TypeVar("Result")
 

@@ -10,8 +10,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kitsbench.training.accumulation import Buffers
-from kitsbench.training.average import WeightAverage
+from kitsbench.training.optimisation.accumulation import Buffers
+from kitsbench.training.optimisation.average import WeightAverage
 
 
 class Telling(nn.Module):

@@ -14,12 +14,14 @@ from torch import nn
 
 from kitsbench.experiments.trial.run import explain
 from kitsbench.isolation import process_context
-from kitsbench.training import checkpoint, checkpoint_writer, loop
+from kitsbench.training import loop
 from kitsbench.training.budget import Budget
-from kitsbench.training.checkpoint import is_whole, latest_checkpoint, load_checkpoint
-from kitsbench.training.checkpoint_writer import CheckpointWriter
+from kitsbench.training.checkpoints import checkpoint
+from kitsbench.training.checkpoints import writer as checkpoint_writer
+from kitsbench.training.checkpoints.checkpoint import is_whole, latest_checkpoint, load_checkpoint
+from kitsbench.training.checkpoints.snapshot import Snapshot, views_of
+from kitsbench.training.checkpoints.writer import CheckpointWriter
 from kitsbench.training.loop import train
-from kitsbench.training.snapshot import Snapshot, views_of
 
 
 def network():
