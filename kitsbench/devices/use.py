@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from kitsbench.devices.norms import norm_kernels
+
 MATMUL = "highest"  # float32 products are float32, on every card
 
 
@@ -40,10 +42,12 @@ def settings(device: torch.device) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``matmul_precision``; on CUDA also ``cudnn_benchmark`` and ``cudnn_tf32``.
+        ``matmul_precision``; on CUDA also ``cudnn_benchmark``, ``cudnn_tf32`` and
+        ``instance_norm``, the kernels of instance norms: ``triton`` or ``torch``.
     """
     found: dict[str, Any] = {"matmul_precision": torch.get_float32_matmul_precision()}
     if device.type == "cuda":
         found["cudnn_benchmark"] = torch.backends.cudnn.benchmark
         found["cudnn_tf32"] = torch.backends.cudnn.allow_tf32
+        found["instance_norm"] = norm_kernels(device)
     return found

@@ -28,6 +28,7 @@ from kitsbench.data.preparation.prepare import prepare
 from kitsbench.registry import load
 from kitsbench.training.budget import Budget
 from kitsbench.training.job import Job
+from kitsbench.training.layouts import layout_for
 from kitsbench.training.loop import train
 from kitsbench.training.networks.build import build_network
 from kitsbench.training.optimisation.stages import make_optimiser
@@ -94,7 +95,8 @@ def trainer(store, job, tmp_path, monkeypatch):
     planned, *_ = job.architecture._parts(job.spec)
     own |= {"patch_size": list(PATCH), "batch_size": job.recipe.batch}
     own["architecture"]["arch_kwargs"]["strides"] = [[1, 1, 1], *map(list, planned.strides)]
-    network = build_network(job.architecture, job.spec, 0, 0, job.device).network
+    # As nnU-Net has it: torch's own norms, contiguous, none of what the harness does to a network.
+    network = job.architecture.build(job.spec).network
 
     class Trainer(nnUNetTrainer):
         @staticmethod
@@ -130,7 +132,8 @@ def harness_seconds(job: Job, folder) -> list[float]:
 
 def fixed_step(job: Job) -> Callable[[], object]:
     """A step of the harness on a batch that lies there already, unaugmented."""
-    network = build_network(job.architecture, job.spec, 0, 0, job.device)
+    layout, _ = layout_for(job)
+    network = build_network(job.architecture, job.spec, 0, 0, job.device, layout)
     optimiser = make_optimiser(job.recipe.optimiser, list(network.parameters()))
     source = training_source(job.stores, job.cases, job.spec, job.recipe, job.window, 0)
     augment = Augmenter(job.spec.grids, job.stores["image"].spacing, (), job.window, 0)

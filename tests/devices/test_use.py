@@ -39,6 +39,7 @@ def test_the_second_gpu_becomes_the_current_one_and_cudnn_searches(monkeypatch):
     use_device(torch.device("cuda:1"), 1)
     assert cuda.current == 1
     assert settings(torch.device("cuda:1"))["cudnn_benchmark"] is True
+    assert settings(torch.device("cuda:1"))["instance_norm"] in ("triton", "torch")
 
 
 def test_a_gpu_without_a_number_is_the_current_one(monkeypatch):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from kitsbench.architecture import Architecture
 from kitsbench.data.batches.patches import generator
 from kitsbench.devices.layout import Layout, set_layout
+from kitsbench.devices.norms import fast_norms
 from kitsbench.spec import Spec
 from kitsbench.training.failures import TrialFailure, plugin_code
 
@@ -30,7 +31,8 @@ def build_network(
     """Build on a device, with initial weights that depend on (seed, fold) alone.
 
     On a GPU they lie as ``layout`` says, contiguous if it says nothing; on a CPU as
-    :func:`lay_out_on_cpu` finds.
+    :func:`lay_out_on_cpu` finds. On CUDA, instance norms run in kernels of
+    :mod:`kitsbench.devices.norms`.
     """
     seed_everything(seed, 4, fold)
     with plugin_code("build"):
@@ -43,6 +45,7 @@ def build_network(
     if device.type == "cpu":
         lay_out_on_cpu(network, spec)
     else:
+        fast_norms(network, device)
         set_layout(network, layout or "contiguous")
     return network.train()
 
