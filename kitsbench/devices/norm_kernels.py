@@ -124,10 +124,14 @@ def _partial(n, chunk, channels, C, chunks, LAST: tl.constexpr):
 
 @triton.jit(do_not_specialize=["chunks", "tiles"])
 def _statistics(
-    x, means, squares, C, S, chunks, tiles,
+    x, means, squares, C, S, chunks, tiles, eps,
+    ALONE: tl.constexpr,
     LAST: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    """Mean and sum of squared differences from it of each channel of a chunk (Welford, Chan)."""
+    """Mean and sum of squared differences from it of each channel of a chunk (Welford, Chan).
+
+    Where a chunk is ``ALONE``, the reciprocal standard deviation in place of the sum.
+    """
     n, chunk, channels, base, offsets, lane, left = _where(
         C, S, chunks, tiles, LAST, BLOCK_S, BLOCK_C
     )
@@ -149,6 +153,8 @@ def _statistics(
     total = tl.sum(mean * count, axis=0) / left.to(tl.float32)
     apart = mean - total[None, :]
     square = tl.sum(tl.where(count > 0, square + count * apart * apart, 0.0), axis=0)
+    if ALONE:
+        square = 1.0 / tl.sqrt_rn(square / left.to(tl.float32) + eps)
     to = _partial(n, chunk, channels, C, chunks, LAST)
     tl.store(means + to, total, mask=channels < C)
     tl.store(squares + to, square, mask=channels < C)
@@ -334,16 +340,20 @@ def normalise(
         float32, ``[N, C]``.
     """
     cut = plan(x, last)
-    means, squares = x.new_empty((2, cut.samples * cut.channels * cut.chunks), dtype=torch.float32)
     mean, rstd = x.new_empty((2, cut.samples, cut.channels), dtype=torch.float32)
     y = torch.empty_like(x)
     # Triton launches on the current device, which need not be the tensor's.
     with torch.cuda.device_of(x):
-        _statistics[(cut.programs,)](x, means, squares, **cut.launch())
-        _combine_statistics[(cut.samples * triton.cdiv(cut.channels, COMBINED_C),)](
-            means, squares, mean, rstd, cut.channels, cut.places, cut.chunks,
-            cut.tiles * cut.block_s, eps, LAST=last, BLOCK_S=COMBINED_S, BLOCK_C=COMBINED_C,
-        )  # fmt: skip
+        if cut.chunks == 1:
+            _statistics[(cut.programs,)](x, mean, rstd, eps=eps, ALONE=True, **cut.launch())
+        else:
+            partial = cut.samples * cut.channels * cut.chunks
+            means, squares = x.new_empty((2, partial), dtype=torch.float32)
+            _statistics[(cut.programs,)](x, means, squares, eps=eps, ALONE=False, **cut.launch())
+            _combine_statistics[(cut.samples * triton.cdiv(cut.channels, COMBINED_C),)](
+                means, squares, mean, rstd, cut.channels, cut.places, cut.chunks,
+                cut.tiles * cut.block_s, eps, LAST=last, BLOCK_S=COMBINED_S, BLOCK_C=COMBINED_C,
+            )  # fmt: skip
         _apply[(cut.programs,)](
             x, y, mean, rstd, _given(weight, x), _given(bias, x),
             WEIGHT=weight is not None, BIAS=bias is not None, **cut.launch(),
