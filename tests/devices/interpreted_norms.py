@@ -82,7 +82,7 @@ def off(found: torch.Tensor, right: torch.Tensor) -> float:
 
 
 def others() -> dict[str, object]:
-    """Gradients that are not all wanted, and gradients of gradients."""
+    """Gradients that are not all wanted, of gradients, and of what was laid out anew."""
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, 4, 4, 4, generator=draw, requires_grad=True)
     weight = torch.randn(3, generator=draw, requires_grad=True)
@@ -97,7 +97,15 @@ def others() -> dict[str, object]:
     theirs = penalty(lambda x, w, b: instance_norm(x, None, None, w, b))
     right = torch.autograd.grad(instance_norm(x, None, None, weight, bias), weight, dy)
     _Normalise.apply(x.detach(), weight, bias.detach(), 1e-5).backward(dy)
+    # What keeps tensors elsewhere meanwhile may bring them back in another layout.
+    last = x.detach().contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda kept: kept, lambda kept: kept.clone(memory_format=torch.contiguous_format)
+    ):
+        moved = torch.autograd.grad(_Normalise.apply(last, weight, bias, 1e-5), (last, weight), dy)
+    usual = torch.autograd.grad(instance_norm(x, None, None, weight, bias), (x, weight), dy)
     return {
+        "moved meanwhile": [off(*pair) for pair in zip(moved, usual, strict=True)],
         "penalty": [off(*pair) for pair in zip(ours, theirs, strict=True)],
         "weight alone": off(weight.grad, right[0]),
         "others are left": x.grad is None and bias.grad is None,
