@@ -28,9 +28,9 @@ from kitsbench.data.preparation.prepare import prepare
 from kitsbench.registry import load
 from kitsbench.training.budget import Budget
 from kitsbench.training.job import Job
-from kitsbench.training.networks.layouts import layout_for
 from kitsbench.training.loop import train
 from kitsbench.training.networks.build import build_network
+from kitsbench.training.networks.layouts import layout_for
 from kitsbench.training.optimisation.stages import make_optimiser
 from kitsbench.training.step import take_step
 

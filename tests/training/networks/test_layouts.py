@@ -14,7 +14,7 @@ from kitsbench.architecture import Plain
 from kitsbench.devices.layout import LayoutRecord, faster, layout_of
 from kitsbench.training.budget import Budget
 from kitsbench.training.loop import train
-from kitsbench.training.networks.build import layouts
+from kitsbench.training.networks import layouts
 from kitsbench.training.networks.layouts import choose_layout, time_layouts
 
 CPU = torch.device("cpu")
