@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from kitsbench.devices.norms import norm_kernels
 from kitsbench.errors import DataError
 from kitsbench.files import digest
 from kitsbench.files.documents import Document, Part
@@ -62,6 +63,8 @@ class LayoutKey(Part):
         Name of the GPU.
     torch, cudnn : str
         Versions.
+    norms : {"triton", "torch"}
+        Whose kernels instance norms run in; torch's copy what lies channels-last.
     """
 
     source: str
@@ -71,6 +74,7 @@ class LayoutKey(Part):
     device: str
     torch: str
     cudnn: str
+    norms: Literal["triton", "torch"]
 
 
 def layout_key(
@@ -85,6 +89,7 @@ def layout_key(
         device=torch.cuda.get_device_name(device),
         torch=str(torch.__version__),
         cudnn=str(torch.backends.cudnn.version()),
+        norms=norm_kernels(device),
     )
 
 

@@ -19,7 +19,14 @@ from kitsbench.devices.layout import (
 )
 
 KEY = LayoutKey(
-    source="s", spec="p", batch=2, precision="bfloat16", device="A card", torch="2.9", cudnn="91002"
+    source="s",
+    spec="p",
+    batch=2,
+    precision="bfloat16",
+    device="A card",
+    torch="2.9",
+    cudnn="91002",
+    norms="triton",
 )
 FAST_LAST = ({"contiguous": 2.0, "channels_last_3d": 1.0}, 2)
 FAST_PLAIN = ({"contiguous": 1.0, "channels_last_3d": 2.0}, 2)
