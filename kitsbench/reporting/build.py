@@ -19,12 +19,12 @@ from kitsbench.experiments.results import Results, load_results
 from kitsbench.files import write_atomic, write_json, write_text
 from kitsbench.reporting import costs, scores, words
 from kitsbench.reporting.analysis import Analysis, analyse
-from kitsbench.reporting.answer import details
 from kitsbench.reporting.figures import Picture, standalone
-from kitsbench.reporting.first_screen import first_screen
+from kitsbench.reporting.first_screen.answer import details
+from kitsbench.reporting.first_screen.screen import first_screen
+from kitsbench.reporting.first_screen.standing_plot import draw
 from kitsbench.reporting.link import lead_to
 from kitsbench.reporting.sections import Section, pictures, sections
-from kitsbench.reporting.standing_plot import draw
 from kitsbench.text import csv_table, html, markdown, visible
 
 _PAIR_COLUMNS = ["a", "b", "region", "metric", "difference", "ci_low", "ci_high", "p_value"]

@@ -8,9 +8,9 @@ from typing import Any
 from kitsbench.metrics import METRICS, TRUTH_EMPTY
 from kitsbench.reporting import costs, plots, scores, setup, words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.answer import versions
-from kitsbench.reporting.curves import with_end
 from kitsbench.reporting.figures import Picture
+from kitsbench.reporting.first_screen.answer import versions
+from kitsbench.reporting.first_screen.curves import with_end
 from kitsbench.reporting.overlays import draw_overlays
 from kitsbench.reporting.tables import Table
 from kitsbench.reporting.tuning import tuning_table

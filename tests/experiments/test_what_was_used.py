@@ -13,7 +13,7 @@ from scans import case, ct, kidneys, save
 from kitsbench.experiments.results import load_results
 from kitsbench.leaderboard.entries import make_entries
 from kitsbench.reporting.analysis import analyse
-from kitsbench.reporting.answer import headline
+from kitsbench.reporting.first_screen.answer import headline
 from kitsbench.reporting.terminal import terminal_table
 
 SMALL = ("--spacing", "3", "--patch", "16", "--split", "2", "--folds", "0", "--seeds", "1",

@@ -10,7 +10,7 @@ import pytest
 
 from kitsbench.experiments.records import TrialRecord
 from kitsbench.reporting import costs, scores, words
-from kitsbench.reporting.curves import with_end
+from kitsbench.reporting.first_screen.curves import with_end
 from kitsbench.reporting.tables import Table
 
 

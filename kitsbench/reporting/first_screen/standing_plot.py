@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from kitsbench.reporting import words
 from kitsbench.reporting.figures import INK, Picture, picture, style
-from kitsbench.reporting.standing import Standing, State
+from kitsbench.reporting.first_screen.standing import Standing, State
 
 _COLOURS: dict[State, str] = {
     "first": "#0072B2",

@@ -11,11 +11,11 @@ from stored_files import replan
 
 from kitsbench.experiments.results import load_results
 from kitsbench.reporting.analysis import analyse
-from kitsbench.reporting.answer import leaders
-from kitsbench.reporting.curves import still_rising
-from kitsbench.reporting.first_screen import first_screen
-from kitsbench.reporting.next_steps import next_steps
-from kitsbench.reporting.standing import standing
+from kitsbench.reporting.first_screen.answer import leaders
+from kitsbench.reporting.first_screen.curves import still_rising
+from kitsbench.reporting.first_screen.next_steps import next_steps
+from kitsbench.reporting.first_screen.screen import first_screen
+from kitsbench.reporting.first_screen.standing import standing
 
 GAPS = {"a": 0.1, "b": 0.099, "c": -0.1, "d": -2.0}
 

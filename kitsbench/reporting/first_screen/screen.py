@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from kitsbench.metrics import find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.answer import amiss, headline, learned, scope
-from kitsbench.reporting.curves import still_rising, watched
-from kitsbench.reporting.next_steps import Step, next_steps
-from kitsbench.reporting.standing import Standing, standing
+from kitsbench.reporting.first_screen.answer import amiss, headline, learned, scope
+from kitsbench.reporting.first_screen.curves import still_rising, watched
+from kitsbench.reporting.first_screen.next_steps import Step, next_steps
+from kitsbench.reporting.first_screen.standing import Standing, standing
 
 MOST_STEPS = 3
 _OVERLAP = "overlap with the truth: 0 none, 1 perfect"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from kitsbench.experiments.results import StoredTrial
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.answer import leaders
-from kitsbench.reporting.curves import still_rising
+from kitsbench.reporting.first_screen.answer import leaders
+from kitsbench.reporting.first_screen.curves import still_rising
 from kitsbench.statistics.design.scope import allows_verdict, seeds_for_a_verdict
 from kitsbench.training.budget import Budget
 

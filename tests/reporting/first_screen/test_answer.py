@@ -11,8 +11,8 @@ from reporting.workdirs import Plan, write_workdir
 from kitsbench.experiments.records import PENDING
 from kitsbench.experiments.results import load_results
 from kitsbench.reporting.analysis import analyse
-from kitsbench.reporting.answer import details, headline, leaders, scope
-from kitsbench.reporting.first_screen import first_screen
+from kitsbench.reporting.first_screen.answer import details, headline, leaders, scope
+from kitsbench.reporting.first_screen.screen import first_screen
 
 
 def answer(analysis):

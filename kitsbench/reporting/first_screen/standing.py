@@ -9,8 +9,8 @@ from typing import Any, Literal
 from kitsbench.metrics import find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.answer import leaders, unjudged
-from kitsbench.reporting.curves import still_rising
+from kitsbench.reporting.first_screen.answer import leaders, unjudged
+from kitsbench.reporting.first_screen.curves import still_rising
 from kitsbench.statistics.table.endpoints import cut
 
 MOST_ROWS = 20
