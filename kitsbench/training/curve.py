@@ -44,9 +44,14 @@ class Reading:
         self._free = GRADIENT if scaled else None
         self.step, self.cases, self.progress, self.lr = batch.step, batch.cases, progress, lr
         self.names = tuple(values)
-        scalars = [torch.as_tensor(v).detach().double().reshape(()) for v in values.values()]
-        device = scalars[0].device
-        stacked = torch.stack([scalar.to(device) for scalar in scalars])
+        scalars = {n: torch.as_tensor(v).detach().double().reshape(()) for n, v in values.items()}
+        device = next(iter(scalars.values())).device
+        there = {name: scalar for name, scalar in scalars.items() if scalar.device == device}
+        self._there = tuple(there)
+        # What a hook gave as a plain number stays here: to send it to the others would wait for
+        # them.
+        self._here = {name: float(scalars[name]) for name in scalars if name not in there}
+        stacked = torch.stack(list(there.values()))
         self._arrived: torch.cuda.Event | None = None
         if device.type == "cuda":
             # Reading a value directly would wait for whatever was queued after it as well.
@@ -68,7 +73,8 @@ class Reading:
         """
         if self._arrived is not None:
             self._arrived.synchronize()
-        numbers = dict(zip(self.names, self._host.tolist(), strict=True))
+        known = self._here | dict(zip(self._there, self._host.tolist(), strict=True))
+        numbers = {name: known[name] for name in self.names}
         for name, value in numbers.items():
             if not math.isfinite(value) and name != self._free:
                 raise TrialFailure(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from fake_cuda import FakeCuda
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import PatchSource
@@ -167,6 +168,30 @@ def test_losses_of_a_gpu_have_arrived_when_that_gpu_says_so(monkeypatch):
         loss = torch.zeros((), device="cuda:1")
         Reading(batch, 0.0, 0.1, {"loss": loss})
     assert cuda.recorded == [1]
+
+
+def test_numbers_that_a_hook_gives_as_such_are_not_sent_to_a_gpu(monkeypatch):
+    FakeCuda(monkeypatch)
+    batch, devices = SimpleNamespace(step=0, cases=("a",)), []
+
+    class Copies(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            devices.append(str((kwargs or {}).get("device")))
+            return func(*args, **(kwargs or {}))
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        loss = torch.zeros((), device="cuda:1")
+        with Copies():
+            Reading(batch, 0.0, 0.1, {"loss": loss, "weight": 0.5})
+    assert devices
+    assert "cuda:1" not in devices
+
+
+def test_numbers_and_tensors_are_read_in_the_order_of_the_loss():
+    batch = SimpleNamespace(step=0, cases=("a",))
+    values = {"loss": torch.tensor(1.0), "weight": 0.5, "rate": torch.tensor([2.0])}
+    numbers = Reading(batch, 0.0, 0.1, values).numbers()
+    assert list(numbers.items()) == [("loss", 1.0), ("weight", 0.5), ("rate", 2.0)]
 
 
 @pytest.mark.gpu
