@@ -130,7 +130,7 @@ def faster(seconds: Mapping[Layout, float | None]) -> Layout:
 def kept_layout(
     key: LayoutKey, folder: Path | None, measure: Callable[[], tuple[Seconds, int]]
 ) -> LayoutRecord:
-    """The layout for a kind of trial, measured once and kept.
+    """The layout for a kind of trial, measured once and kept if a step could be taken.
 
     Parameters
     ----------
@@ -147,7 +147,9 @@ def kept_layout(
             return LayoutRecord.read(file)
     seconds, samples = measure()
     made = LayoutRecord(key=key, layout=faster(seconds), seconds=seconds, samples=samples)
-    return made if file is None else _keep(made, file)
+    # Where neither ran there was no choice: memory may have been another process's at that time.
+    chosen = any(one is not None for one in seconds.values())
+    return made if file is None or not chosen else _keep(made, file)
 
 
 def _keep(made: LayoutRecord, file: Path) -> LayoutRecord:

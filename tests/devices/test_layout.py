@@ -121,6 +121,13 @@ def test_of_two_trials_that_measure_at_once_the_first_decides(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_where_no_step_could_be_taken_the_next_trial_tries_again(tmp_path):
+    neither = {"contiguous": None, "channels_last_3d": None}
+    assert kept_layout(KEY, tmp_path, lambda: (neither, 1)).layout == "contiguous"
+    assert not list(tmp_path.iterdir())
+    assert kept_layout(KEY, tmp_path, lambda: FAST_LAST).layout == "channels_last_3d"
+
+
 def test_without_a_folder_nothing_is_kept(tmp_path):
     assert kept_layout(KEY, None, lambda: FAST_LAST).layout == "channels_last_3d"
     assert kept_layout(KEY, None, lambda: FAST_PLAIN).layout == "contiguous"
