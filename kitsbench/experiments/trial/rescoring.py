@@ -16,6 +16,7 @@ from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import Beat, load_trained
 from kitsbench.inference.case import Trained
 from kitsbench.scans.findings import Refused
+from kitsbench.scans.label_names import name_labels
 from kitsbench.scans.writing import write_label
 from kitsbench.training.failures import TrialFailure
 
@@ -47,7 +48,8 @@ def score_again(task: TrialTask, device: torch.device, report: Report, beat: Bea
             found, labels, native = score_held_out(task, trained, cases, case, *missing)
             rows += found
             if task.keep_predictions:
-                write_label(file, labels, native)
+                write_label(file, task.names.write(labels), native)
+                name_labels(folder.path, task.names)
         else:
             rows += score_map(task, cases, case, kept, missing)
         beat()

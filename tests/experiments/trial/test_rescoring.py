@@ -30,6 +30,7 @@ from kitsbench.experiments.trial.run import run_trial
 from kitsbench.experiments.trial.scoring import CaseReader, _weights, score_trial
 from kitsbench.experiments.trial.trained import load_trained
 from kitsbench.inference.sliding import NonFiniteOutput
+from kitsbench.scans.label_names import read_label_names
 from kitsbench.training.budget import Budget
 from kitsbench.training.failures import TrialFailure
 
@@ -126,6 +127,23 @@ def test_lost_scores_are_made_again_bit_for_bit(task, trained, lost):
     assert maps[0].keys() == maps[1].keys()
     assert ending(task).kind == "finished"
     assert [t.state for t in load_results(task.workdir).trials] == ["finished"]
+
+
+def test_a_label_map_that_is_made_again_has_the_values_of_the_dataset(task, trained):
+    """Here those of kidney and tumour are exchanged in its files."""
+    context = task.trial.context.model_copy(update={"on_disk": ((1, 2), (2, 1))})
+    other = replace(task, trial=task.trial.model_copy(update={"context": context}))
+    shutil.rmtree(task.folder.predictions)
+    for file in (task.folder.scores, task.folder.path / "dataset.json"):
+        file.unlink()
+    assert run_trial(other) == "finished"
+    for case in task.test_cases:
+        found, expected = (
+            reader.label_map(one.folder.predictions / f"{case}.nii.gz", case)
+            for one, reader in ((other, CaseReader(other)), (trained, CaseReader(trained)))
+        )
+        np.testing.assert_array_equal(found, expected)
+    assert read_label_names(task.folder.path / "dataset.json").written() == other.names.written()
 
 
 def test_another_protocol_is_scored_beside_what_is_there(task, phantom):
