@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Generic, TypeVar
 
+import torch
+
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
 Predicted = TypeVar("Predicted")
@@ -88,11 +90,16 @@ class Job(Generic[Value]):
         self._work, self._arguments = work, arguments
         self._value: Value
         self._error: BaseException | None = None
+        # Whatever is called without a device means that of who asks. A new thread would take the
+        # first GPU, and open a context there.
+        self._gpu = torch.cuda.current_device() if torch.cuda.is_initialized() else None
         self._thread = threading.Thread(target=self._run, name="kitsbench-case", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
+            if self._gpu is not None:
+                torch.cuda.set_device(self._gpu)
             self._value = self._work(*self._arguments)
         except BaseException as error:  # also sys.exit() in a plugin's hook
             self._error = error

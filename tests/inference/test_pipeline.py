@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+import torch
 
 from kitsbench.errors import Terminated
 from kitsbench.inference.pipeline import one_by_one
@@ -132,3 +133,18 @@ def test_who_interrupts_does_not_wait_for_the_threads(kind):
         assert time.monotonic() - began < 30
     finally:
         free.set()
+
+
+def test_threads_mean_the_gpu_of_who_asks(monkeypatch):
+    current = threading.local()  # as CUDA has it: a device for each thread, at first the first
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: getattr(current, "device", 0))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: setattr(current, "device", device))
+    torch.cuda.set_device(3)
+    seen = []
+
+    def note(*_):
+        seen.append(torch.cuda.current_device())
+
+    assert len(list(one_by_one(NAMES, note, note, note, True))) == len(NAMES)
+    assert seen == [3] * (3 * len(NAMES))
