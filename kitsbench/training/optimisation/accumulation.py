@@ -120,7 +120,8 @@ class Buffers:
         # By their places and not by reference: a module may put a new tensor into an old one's.
         before = [place[name] for place, name in self._places]
         if len(before) != len(self._before) or not all(map(operator.is_, before, self._before)):
-            there = [tensor for tensor in before if tensor is not None]
+            # What is spread over one place of memory, as by expand(), nobody can write into.
+            there = [t for t in before if t is not None and not _is_spread(t)]
             self._pairs = list(by_type([torch.empty_like(tensor) for tensor in there], there))
             self._before = before
         for copies, originals in self._pairs:
@@ -140,6 +141,10 @@ class Buffers:
     def drop(self) -> None:
         """Take them as they are: the step is done."""
         self._held = False
+
+
+def _is_spread(tensor: Tensor) -> bool:
+    return any(n > 1 and step == 0 for n, step in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def take_in_parts(

@@ -176,6 +176,7 @@ def test_buffers_are_put_back_whatever_a_module_did_with_them():
             self.register_buffer("inside", torch.zeros(3))
             self.register_buffer("exchanged", torch.zeros((), dtype=torch.int64))
             self.register_buffer("absent", None)
+            self.register_buffer("spread", torch.arange(3.0).expand(2, 3), persistent=False)
 
     network = nn.Sequential(nn.BatchNorm3d(2), Counting(), nn.BatchNorm3d(3))
     buffers = Buffers(network)
