@@ -96,7 +96,17 @@ def this_machine(request: Request) -> Machine:
             )
         threads = max(1, cores // (jobs * ranks))
         slots = [groups[index % len(groups)] for index in range(jobs)]
+    if is_timed(request):
+        _check_equal({device_class(torch.device(name), threads) for name in devices})
     return _machine(devices, threads, jobs, slots, request.precision)
+
+
+def _check_equal(found: set[str]) -> None:
+    if len(found) > 1:
+        raise UsageError(
+            f"The GPUs differ ({'; '.join(sorted(found))}), so a second on one is not a second on "
+            "another. Choose equal ones, for example --device cuda:0."
+        )
 
 
 def _machine(
@@ -107,11 +117,7 @@ def _machine(
     precision: str,
 ) -> Machine:
     names = {device_name(torch.device(name)) for name in devices}
-    if len(names) > 1:
-        raise UsageError(
-            f"The GPUs differ ({', '.join(sorted(names))}), so a second on one is not a second on "
-            "another. Choose equal ones, for example --device cuda:0."
-        )
+    _check_equal(names)
     first = torch.device(devices[0])
     return Machine(
         first.type,

@@ -342,6 +342,19 @@ def test_unequal_devices_do_not_share_an_experiment(base, monkeypatch):
         this_machine(replace(base, device="cuda"))
 
 
+def test_devices_of_unequal_power_share_no_time(base, monkeypatch):
+    gpus(monkeypatch, "A", "A")
+    monkeypatch.setattr(
+        "kitsbench.experiments.machines.machine.device_class",
+        lambda device, threads: f"cuda: A, {300 + 100 * device.index} W",
+    )
+    timed = replace(base, device="cuda", budget=Budget(60, "seconds"))
+    with pytest.raises(UsageError, match=r"differ \(cuda: A, 300 W; cuda: A, 400 W\)"):
+        this_machine(timed)
+    assert this_machine(replace(timed, device="cuda:1")).device_class == "cuda: A, 400 W"
+    assert len(this_machine(replace(timed, budget=Budget(9, "steps"))).slots) == 2
+
+
 def test_options_of_executors_are_checked():
     assert read_options("ray", {"cpus": "4", "memory": "2GiB"}) == RayOptions(cpus=4, memory="2GiB")
     assert read_options("slurm", {"time": "2h", "partition": "gpu"}).minutes == 120
