@@ -11,6 +11,7 @@ from kitsbench.architecture import Progress
 from kitsbench.training.budget import Budget
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.loop import train
+from kitsbench.training.meters import energy
 from kitsbench.training.meters.energy import EnergyMeter
 from kitsbench.training.networks.meta import count_step
 from kitsbench.training.optimisation.stages import freeze, training_mode
@@ -99,6 +100,21 @@ def test_a_cpu_reports_no_energy(make_job):
     meter.stop()
     assert meter.joules is None
     assert train(make_job(budget=Budget(2, "steps"))).ledger.energy_joules is None
+
+
+def test_a_counter_of_energy_that_stops_to_answer_ends_no_training(monkeypatch):
+    answers = iter([5.0, 9.0, 10.0])  # and then nothing
+
+    monkeypatch.setattr(energy, "_counter", lambda device: lambda: next(answers))
+    meter = EnergyMeter(torch.device("cuda:1"), 1.0)
+    meter.start()
+    meter.stop()
+    assert meter.joules == 5.0
+    meter.start()
+    meter.stop()
+    meter.start()
+    meter.stop()
+    assert meter.joules is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

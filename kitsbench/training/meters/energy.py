@@ -30,13 +30,24 @@ class EnergyMeter:
 
     def start(self) -> None:
         """Begin a stretch; the device shall have nothing left to do from before."""
-        self._begin = None if self._read is None else self._read()
+        self._begin = self._now()
 
     def stop(self) -> None:
         """End a stretch; the device shall have finished its work."""
-        if self._read is not None and self._begin is not None:
-            self._known = (self._known or 0.0) + self._read() - self._begin
-        self._begin = None
+        began, self._begin = self._begin, None
+        if began is not None and (now := self._now()) is not None:
+            self._known = (self._known or 0.0) + now - began
+
+    def _now(self) -> float | None:
+        if self._read is None:
+            return None
+        try:
+            return self._read()
+        except Exception:
+            # A counter that no longer answers ends no training. What it has told until then is no
+            # energy of the whole, so nothing is.
+            self._read = self._known = None
+            return None
 
     @property
     def joules(self) -> float | None:
