@@ -30,7 +30,7 @@ from kitsbench.recipe import Recipe
 from kitsbench.registry import load
 from kitsbench.spec import Progress, Spec
 from kitsbench.training.meters.energy import EnergyMeter
-from kitsbench.training.meters.memory import peak_memory
+from kitsbench.training.meters.memory import peak_memory, reset_peaks
 from kitsbench.training.networks.build import build_network
 from kitsbench.training.networks.compiling import compiled
 from kitsbench.training.networks.layouts import choose_layout
@@ -206,6 +206,8 @@ def _time(
     for _ in range(job.warm):
         work()
     _finish(device)
+    # Without the search for convolutions, whose memory no step of training takes.
+    reset_peaks(device)
     if meter is not None:
         meter.start()
     found = _on_device(work, device, job) if device.type == "cuda" else _on_host(work, job)

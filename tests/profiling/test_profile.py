@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from types import SimpleNamespace
+
 import pytest
 import torch
 from architectures import PATCH, Smallest, broken
@@ -119,3 +122,13 @@ def test_size_rule_rounds_to_what_is_asked():
     spec = softmax_spec({}, Task(patch=(30, 33, 20)), SizeRule((8, 8, 8)), PATCH)
     assert spec.grids[0].shape == (32, 32, 24)
     assert torch.Size(spec.heads[0].shape) == (32, 32, 24)
+
+
+def test_the_search_for_convolutions_is_in_no_peak(monkeypatch):
+    """It is made in the repetitions that do not count."""
+    done = []
+    profile = importlib.import_module("kitsbench.profiling.profile")  # its function has that name
+    monkeypatch.setattr(profile, "reset_peaks", lambda device: done.append("reset"))
+    job = SimpleNamespace(warm=2, least=3, seconds=0.0)
+    profile._time(lambda: done.append("step"), torch.device("cpu"), job)
+    assert done == ["step", "step", "reset", "step", "step", "step"]
