@@ -39,7 +39,7 @@ def profile_entrants(
     import torch
 
     from kitsbench.devices.layout import layouts_of
-    from kitsbench.experiments.machines.environment import describe_environment
+    from kitsbench.experiments.machines.environment import libraries
     from kitsbench.experiments.records import ProfileRecord, profile_key
     from kitsbench.isolation import each_isolated
     from kitsbench.profiling import ProfileJob, profile
@@ -54,7 +54,9 @@ def profile_entrants(
         if tasks and (not after_run or (finished and name in asked)):
             chosen[name] = (finished or tasks)[0]
 
-    versions = describe_environment(experiment.device, experiment.threads)
+    # What runs on a GPU does so in the process that measures: this one would keep a context on the
+    # first.
+    versions = libraries(experiment.device)
 
     def measure(name: str) -> dict[str, Any]:
         task = chosen[name]
@@ -67,8 +69,7 @@ def profile_entrants(
             task.trial.identity,
             experiment.machine.name,
             experiment.threads,
-            versions["packages"]["torch"],
-            versions["cudnn"],
+            *versions,
         )
         with contextlib.suppress(DataError):  # damaged, or of before: measured anew
             known = ProfileRecord.find(experiment.request.workdir, name, key)

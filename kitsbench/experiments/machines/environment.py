@@ -66,20 +66,26 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
+def libraries(device: torch.device) -> tuple[str | None, str | None]:
+    """Versions of torch and, of a GPU, of cuDNN; nothing runs on the device for it."""
+    return _installed("torch"), _cudnn() if device.type == "cuda" else None
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
     """Machine and software, as plain data."""
     cuda = device.type == "cuda"
-    packages: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = None
     return {
         "kitsbench": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": packages,
+        "packages": {name: _installed(name) for name in PACKAGES},
         "device": device.type,
         "device_name": device_name(device),
         "cpu_name": device_name(torch.device("cpu")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -10,10 +11,12 @@ import torch
 from fake_cuda import FakeCuda
 
 from kitsbench.devices.nvml import power_cap
+from kitsbench.experiments.machines import environment
 from kitsbench.experiments.machines.environment import (
     describe_environment,
     device_class,
     device_name,
+    libraries,
 )
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
@@ -90,3 +93,9 @@ def test_a_cpu_has_none_of_that():
     found = describe_environment(CPU, 2)
     assert [found[key] for key in ("cuda", "cudnn", "driver", "power_cap_w")] == [None] * 4
     assert found["cpu_name"] == found["device_name"]
+
+
+def test_to_name_the_libraries_nothing_runs_on_a_gpu(card, monkeypatch):
+    monkeypatch.setattr(environment, "settings", lambda device: pytest.fail("runs kernels"))
+    assert libraries(GPU) == (version("torch"), "9.10.2")
+    assert libraries(CPU) == (version("torch"), None)
