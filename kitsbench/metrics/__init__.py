@@ -15,6 +15,8 @@ could be counted; a comparison, which must not reward a crash, takes the largest
 Means of precision, recall and lesion sensitivity run over the cases whose truth holds the region.
 The precision of 0 of a failed case without the region is therefore in every table of scores, but
 in no mean.
+
+In: a metric's name. Out: its facts.
 """
 
 from kitsbench.metrics.facts import (

@@ -28,17 +28,22 @@ from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import load_trained
 from kitsbench.files import read_json, write_json
 from kitsbench.numerics import NUMERICS
-from kitsbench.recipe import Optimiser, Sampling
+from kitsbench.recipe import Optimiser, Sampling, Transform
 from kitsbench.training.budget import Budget
+from kitsbench.training.recipes import INTENSITY_AND_SHAPE
 
 STORED = Path(__file__).with_name("numerics.json")
 CASES = 6
 # Adam divides a gradient by its size, so a weight that has none, such as a bias before a norm,
 # moves by what rounding makes of zero. Without that division rounding stays small.
 SGD = Optimiser("sgd", lr=1e-2, momentum=0.9)
-# Batch and sampling of the shared recipe are fixed here, and the settings of tiny presets: that
-# somebody tunes them makes another trial, and no other numerics.
-SHARED = {"batch": 2, "sampling": Sampling("foreground", fraction=0.5)}
+# Batch, sampling and augmentation of the shared recipe are fixed here, and the settings of tiny
+# presets: that somebody tunes them makes another trial, and no other numerics.
+SHARED = {
+    "batch": 2,
+    "sampling": Sampling("foreground", fraction=0.5),
+    "augmentation": (Transform("mirror", 0.5, (("axes", (2,)),)), *INTENSITY_AND_SHAPE),
+}
 # Name with settings, recipe, edge of the patch, optimiser (None for the recipe's), and by how much
 # a loss, a probability or a Dice may differ. Measured: without oneDNN's kernels, or with two
 # threads, the largest difference is 1e-6, 9e-5 and 4e-4; with a learning rate that is 1 % higher

@@ -9,11 +9,18 @@ import torch
 from architectures import PATCH, Smallest
 
 from kitsbench.architecture import Task, configure
+from kitsbench.recipe import Sampling, Transform
 from kitsbench.training.budget import Budget
 from kitsbench.training.job import Job
-from kitsbench.training.recipes import MATCHED_CPU
+from kitsbench.training.recipes import INTENSITY_AND_SHAPE, MATCHED_CPU
 
-RECIPE = replace(MATCHED_CPU, patch=PATCH)
+# Augmented, which the shared recipe is on a GPU alone.
+RECIPE = replace(
+    MATCHED_CPU,
+    patch=PATCH,
+    sampling=Sampling("mixture", weights=(("tumor", 0.3), ("kidney", 0.2), ("background", 0.5))),
+    augmentation=(Transform("mirror", 0.5, (("axes", (2,)),)), *INTENSITY_AND_SHAPE),
+)
 
 
 @pytest.fixture

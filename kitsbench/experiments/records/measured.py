@@ -29,7 +29,7 @@ class LedgerRecord(Document):
 
     remedy: ClassVar[str] = TRIAL_AGAIN
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     trial: str
     device_seconds: float = Field(ge=0)
     steps: int = Field(ge=0)
@@ -40,8 +40,8 @@ class LedgerRecord(Document):
     overshoot_steps: float
     overshoot_seconds: float
     peak_memory_bytes: int = Field(ge=0)
-    peak_reserved_bytes: int | None = Field(default=None, ge=0)
-    inference_peak_memory_bytes: int | None = Field(default=None, ge=0)
+    peak_reserved_bytes: int | None = Field(ge=0)
+    inference_peak_memory_bytes: int | None = Field(ge=0)
     energy_joules: float | None
     loader_wait_s: float
     evaluation_s: float
@@ -51,10 +51,9 @@ class LedgerRecord(Document):
     resumed: int = Field(ge=0)
     accumulation: int = Field(ge=1)
     compiled: bool
-    # Of ledgers that were written before there was a choice.
-    layout: Layout | None = None
-    warm_up_s: float = Field(0.0, ge=0)
-    skipped_steps: int = Field(0, ge=0)
+    layout: Layout | None  # None of an ensemble, which has no weights of its own
+    warm_up_s: float = Field(ge=0)
+    skipped_steps: int = Field(ge=0)
     patches_per_s: float = Field(ge=0)
     stages: tuple[StageRow, ...]
     lr_reductions: tuple[Reduction, ...]
@@ -80,7 +79,7 @@ class EnvironmentRecord(Document):
         between an interruption and the resumption.
     packages : dict of str to (str or None)
         Versions; None for what is not installed.
-    cpu_name : str or None
+    cpu_name : str
         The processor, which on a GPU draws the batches.
     cuda : str or None
         Version of CUDA that torch was built for.
@@ -94,7 +93,7 @@ class EnvironmentRecord(Document):
 
     remedy: ClassVar[str] = TRIAL_AGAIN
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     trial: str
     kitsbench: tuple[str, ...] = Field(min_length=1)
     python: str
@@ -103,12 +102,11 @@ class EnvironmentRecord(Document):
     device: str
     device_name: str
     cuda: str | None
-    # Not in records of before: nobody wrote them down.
-    cpu_name: str | None = None
-    cudnn: str | None = None
-    driver: str | None = None
-    power_cap_w: int | None = None
-    settings: dict[str, str | bool] = Field(default_factory=dict)
+    cpu_name: str
+    cudnn: str | None
+    driver: str | None
+    power_cap_w: int | None
+    settings: dict[str, str | bool]
     cores: int = Field(ge=1)
     threads: int = Field(ge=1)
     speed: DeviceSpeed
