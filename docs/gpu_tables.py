@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+NOTHING = "–"
 MEASURED = Path(__file__).resolve().parent / "measured"
 
 HEAD = (
@@ -35,12 +36,16 @@ def _card(file: Path) -> str:
     rows = json.loads(file.read_text(encoding="utf-8"))
     good = [row for row in rows if "error" not in row]
     first = good[0]
+    # A column that nothing was measured for says nothing.
+    cells = [_cells(row) for row in good]
+    shown = [k for k in range(len(HEAD)) if any(row[k] != NOTHING for row in cells)]
+    names = [HEAD[k] for k in shown]
     lines = [
         f"**{first['device_name']}**, {file.stem[-10:]}, {first['key'][5]}, "
         f"{first['threads']} CPU threads, {first['precision']}, batch {first['batch']}:\n",
-        "| " + " | ".join(HEAD) + " |",
-        "|---|" + "---:|" * (len(HEAD) - 3) + "---|---:|",
-        *("| " + " | ".join(_cells(row)) + " |" for row in good),
+        "| " + " | ".join(names) + " |",
+        "|" + "".join("---|" if name in ("architecture", "layout") else "---:|" for name in names),
+        *("| " + " | ".join(row[k] for k in shown) + " |" for row in cells),
     ]
     patches = sorted({tuple(row["patch"]) for row in good})
     shapes = " or ".join("×".join(map(str, patch)) for patch in patches)
@@ -51,7 +56,7 @@ def _card(file: Path) -> str:
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     def number(key: str, digits: int, scale: float = 1.0) -> str:
         value = row.get(key)
-        return "–" if value is None else f"{value / scale:.{digits}f}"
+        return NOTHING if value is None else f"{value / scale:.{digits}f}"
 
     return (
         f"`{row['architecture']}`",
@@ -61,6 +66,6 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         number("inference_ms", 1),
         number("peak_memory_bytes", 1, 2**30),
         number("energy_joules", 1),
-        row.get("layout") or "–",
+        row.get("layout") or NOTHING,
         number("train_step_ms_compiled", 1),
     )
