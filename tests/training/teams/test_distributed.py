@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 from architectures import DeepSupervision, Regions, Smallest, Staged
+from in_processes import answers_by_rank
 from torch import nn
 
 from kitsbench.data.batches.source import training_source
 from kitsbench.errors import UsageError
-from kitsbench.isolation import process_context
 from kitsbench.training.budget import Budget
 from kitsbench.training.loop import train
 from kitsbench.training.teams.distributed import check_batch, join_team
@@ -50,18 +50,7 @@ def rank(number, size, job, meeting, answers):
 
 def train_together(job, size, tmp_path, name="meeting"):
     """Train with several processes; returns [(state, ledger, curve)] by rank."""
-    context = process_context()
-    answers = context.Queue()
-    others = [
-        context.Process(target=rank, args=(number, size, job, tmp_path / name, answers))
-        for number in range(size)
-    ]
-    for process in others:
-        process.start()
-    found = sorted((answers.get(timeout=120) for _ in others), key=lambda one: one[0])
-    for process in others:
-        process.join()
-    return [one[1:] for one in found]
+    return answers_by_rank(rank, [(number, size, job, tmp_path / name) for number in range(size)])
 
 
 def assert_close(state, expected):

@@ -10,9 +10,9 @@ import pytest
 import torch
 import torch.distributed as dist
 from architectures import PATCH, Plain
+from in_processes import answers_by_rank
 from torch import nn
 
-from kitsbench.isolation import process_context
 from kitsbench.recipe import Optimiser
 from kitsbench.training import loop
 from kitsbench.training.budget import Budget
@@ -89,7 +89,7 @@ class Branched(Apart):
         return network
 
 
-def rank(number, job, meeting, answers, rehearsed):
+def rank(number, job, meeting, rehearsed, answers):
     """Body of one process: train, and send what came of it and what was exchanged."""
     torch.set_num_threads(1)
     loop.is_rehearsed = lambda device: rehearsed  # as on a GPU
@@ -122,18 +122,8 @@ def rank(number, job, meeting, answers, rehearsed):
 
 
 def train_two(job, tmp_path, rehearsed=False):
-    context = process_context()
-    answers = context.Queue()
-    both = [
-        context.Process(target=rank, args=(number, job, tmp_path / "meeting", answers, rehearsed))
-        for number in range(2)
-    ]
-    for process in both:
-        process.start()
-    found = sorted((answers.get(timeout=120) for _ in both), key=lambda one: one[0])
-    for process in both:
-        process.join()
-    return [one[1:] for one in found]
+    meeting = tmp_path / "meeting"
+    return answers_by_rank(rank, [(number, job, meeting, rehearsed) for number in range(2)])
 
 
 def assert_close(state, outcome):
