@@ -49,6 +49,7 @@ from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.remembered import forget
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import write_json, write_out_halves
+from kitsbench.registry import answers
 from kitsbench.spec import Labels
 from kitsbench.training.budget import Budget
 
@@ -138,6 +139,7 @@ def plan_experiment(
         The request cannot be carried out.
     """
     check_place(request.workdir)
+    answers.keep_in(request.workdir / "answers")
     known: Known = {}
     read_names(request, known)  # so that a typing error is told before any data are made
     machine = choose_machine(request, tell)

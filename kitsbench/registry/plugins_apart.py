@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import math
 import os
-import pickle
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 from kitsbench.errors import ContractError, KitsbenchError, UsageError, shorten
 from kitsbench.isolation import IsolatedFailure, call_isolated, each_isolated
+from kitsbench.registry import answers
 from kitsbench.registry.plugins import (
     RegisteredArchitecture,
     discover,
@@ -30,9 +30,6 @@ from kitsbench.spec import Declared, Spec
 
 AT_ONCE = 4  # plugins that are asked at the same time
 LIMIT = "KITSBENCH_PLUGIN_SECONDS"
-# What this process has asked, by the source that answered.
-_introduced: dict[tuple[str, str], RegisteredArchitecture] = {}
-_answered: dict[bytes, Any] = {}
 COARSEST, FINEST = 64.0, 0.25  # voxel sizes of grids relative to the first one's
 
 
@@ -70,7 +67,8 @@ def introduce(name: str) -> RegisteredArchitecture:
     if entry.status == "broken":
         return entry
     source = _readable_hash(name)
-    known = _introduced.get((entry.location, source))
+    key = answers.key_of(entry, source)
+    known: RegisteredArchitecture | None = answers.recall(key)
     if known is not None:
         return known
     try:
@@ -79,7 +77,7 @@ def introduce(name: str) -> RegisteredArchitecture:
         return replace(entry, status="broken", error=f"while it was imported {error}")
     # Only where the files that were read are all that it stands for.
     if found.status == "ok" and source and found.source_hash == source:
-        _introduced[entry.location, source] = found
+        answers.remember(key, found)
     return found
 
 
@@ -164,12 +162,14 @@ def asked(location: str, source_hash: str, question: Callable[..., Any], *argume
         It raised, ended its process, took too long, or its source has changed.
     """
     # Hooks are functions of their arguments, so what was answered once is not asked again.
-    key = pickle.dumps((location, source_hash, question, arguments))
-    if key not in _answered:
-        _answered[key] = call_isolated(
+    key = answers.key_of(location, source_hash, question, arguments)
+    answer = answers.recall(key)
+    if answer is None:
+        answer = call_isolated(
             _ask, location, source_hash, question, arguments, timeout=time_limit()
         )
-    return _answered[key]
+        answers.remember(key, answer)
+    return answer
 
 
 def _ask(
