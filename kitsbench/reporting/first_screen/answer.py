@@ -7,6 +7,7 @@ from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.scores import interval_of_mean
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
+from kitsbench.statistics.table.runs import equal_runs
 
 
 def details(analysis: Analysis) -> list[str]:
@@ -142,6 +143,29 @@ def learned(analysis: Analysis) -> str:
     return (
         f"{number - len(lost)} of {words.plural(number, 'architecture')} {has} learned to find the "
         f"{region}; no better than an empty prediction: {words.listing(lost, most=4)}."
+    )
+
+
+def one_network(analysis: Analysis) -> str:
+    """Name entrants that have equal scores in every case; empty where there are none.
+
+    By one shared recipe two configurations may be the same network, as two resolutions are.
+    """
+    runs: dict[str, set[tuple[int, int]]] = {}
+    for trial in analysis.results.trials:
+        runs.setdefault(trial.name, set()).add((trial.fold, trial.seed))
+    alike: dict[tuple[str, ...], set[tuple[int, int]]] = {}
+    for group in equal_runs(analysis.results.scores):
+        names = tuple(
+            name for name in analysis.scored if name in {run.architecture for run in group}
+        )
+        if len(names) > 1:
+            alike.setdefault(names, set()).update((run.fold, run.seed) for run in group)
+    found = [names for names, where in alike.items() if all(where == runs[n] for n in names)]
+    return " ".join(
+        f"{words.listing(names)} have equal scores in every case: they are one network under this "
+        f"recipe, with {len(names)} names and one place in the ranking."
+        for names in found
     )
 
 

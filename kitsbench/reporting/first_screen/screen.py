@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from kitsbench.metrics import find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.first_screen.answer import amiss, headline, learned, scope
+from kitsbench.reporting.first_screen.answer import (
+    amiss,
+    headline,
+    learned,
+    one_network,
+    scope,
+)
 from kitsbench.reporting.first_screen.curves import still_rising, watched
 from kitsbench.reporting.first_screen.next_steps import Step, next_steps
 from kitsbench.reporting.first_screen.standing import Standing, standing
@@ -50,7 +56,7 @@ def first_screen(analysis: Analysis) -> FirstScreen:
     """
     remarks = [amiss(analysis)]
     if analysis.comparison:
-        remarks += [learned(analysis), scope(analysis)]
+        remarks += [learned(analysis), one_network(analysis), scope(analysis)]
     remarks.append(rising(analysis))
     return FirstScreen(
         headline=headline(analysis),

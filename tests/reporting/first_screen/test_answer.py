@@ -5,13 +5,20 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import pandas as pd
 import pytest
 from reporting.workdirs import Plan, write_workdir
 
 from kitsbench.experiments.records import PENDING
 from kitsbench.experiments.results import load_results
 from kitsbench.reporting.analysis import analyse
-from kitsbench.reporting.first_screen.answer import details, headline, leaders, scope
+from kitsbench.reporting.first_screen.answer import (
+    details,
+    headline,
+    leaders,
+    one_network,
+    scope,
+)
 from kitsbench.reporting.first_screen.screen import first_screen
 
 
@@ -128,3 +135,21 @@ def test_the_interval_of_a_single_architecture_ends_where_the_metric_does(tmp_pa
     assert "alone reaches a mean tumour Dice of" in text
     low, high = map(float, re.search(r"\[(.*?), (.*?)\]", text).groups())
     assert 0 < low < high == 1
+
+
+def test_entrants_that_are_one_network_are_named_once(analysis):
+    assert one_network(analysis) == ""
+    results = analysis.results
+    first, second = analysis.scored[:2]
+    scores = results.scores
+    twin = scores[scores["architecture"] == first].assign(architecture=second)
+    scores = pd.concat([scores[scores["architecture"] != second], twin])
+    same = dataclasses.replace(analysis, results=dataclasses.replace(results, scores=scores))
+    text = one_network(same)
+    assert text.startswith(f"{first} and {second} have equal scores in every case: they are one")
+    assert text in first_screen(same).remarks
+    # Only some of their runs: chance, or a copied file, which another sentence tells of.
+    some = scores["architecture"].eq(second) & scores["fold"].eq(0)
+    scores = scores.assign(value=scores["value"].where(~some, scores["value"] * 0.9))
+    other = dataclasses.replace(analysis, results=dataclasses.replace(results, scores=scores))
+    assert one_network(other) == ""
