@@ -152,7 +152,9 @@ class SharedStep:
             copy_all([gradient for _, gradient in pairs], [view for view, _ in pairs])
             for number, (view, gradient) in enumerate(zip(views, own, strict=True)):
                 if gradient is None and not leave[number]:
-                    self._order[begin + number].grad = view.clone()
+                    # The room for sums itself: memory that ran out for a copy here could not be
+                    # told to the others. It is filled anew after gradients are set to None.
+                    self._order[begin + number].grad = view
             begin += len(views)
 
     def vote(self, failed: bool) -> float:
