@@ -7,14 +7,13 @@ lengths are mm, intensities HU.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kitsbench.errors import ContractError
-from kitsbench.files import digest
+from kitsbench.files import digest, plain
 from kitsbench.transforms import TRANSFORMS, Transform, Value
 
 __all__ = [
@@ -319,7 +318,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
-        return dataclasses.asdict(self)
+        return dict(plain(self))
 
     def mirror_axes(self) -> tuple[int, ...]:
         """Axes along which mirroring at test time shows a network what it was trained on.

@@ -7,13 +7,12 @@ lengths are mm.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kitsbench.configuration import Key, Setting
-from kitsbench.files import digest
+from kitsbench.files import digest, plain
 from kitsbench.recipe import Recipe, Stage
 
 Shape = tuple[int, int, int]
@@ -196,7 +195,7 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
-        return dataclasses.asdict(self)
+        return dict(plain(self))
 
     def digest(self) -> str:
         """Hash of the data."""

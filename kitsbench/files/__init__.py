@@ -6,6 +6,7 @@ what is wrong with it; a file that is whole or absent. What outlives a run is a 
 """
 
 from kitsbench.files.foreign import decode_text, parse_json, read_json, read_text
+from kitsbench.files.plain import added, plain
 from kitsbench.files.whole import (
     as_json,
     canonical_json,
@@ -21,6 +22,7 @@ from kitsbench.files.whole import (
 )
 
 __all__ = [
+    "added",
     "as_json",
     "canonical_json",
     "decode_text",
@@ -29,6 +31,7 @@ __all__ = [
     "file_digest",
     "parse_json",
     "path_trouble",
+    "plain",
     "read_json",
     "read_text",
     "write_atomic",

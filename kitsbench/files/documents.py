@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from kitsbench.errors import DataError, KitsbenchError
 from kitsbench.files.foreign import brief, read_json
+from kitsbench.files.plain import is_added
 from kitsbench.files.whole import write_json, write_out_halves
 
 VERSION_KEY = "schema_version"
@@ -194,8 +195,8 @@ def _as_written(made: Any, plain: Any, key: str = "", exact: bool = False) -> An
     Raises
     ------
     ValueError
-        The file lacks a key of a recipe or a version, and the default was taken; or an integer
-        needs more than 64 bits. The sentence names the key.
+        The file lacks a key of a recipe (but for a word that came later) or a version, and the
+        default was taken; or an integer needs more than 64 bits. The sentence names the key.
     """
 
     def part(name: str, value: Any, within: bool = False) -> Any:
@@ -209,7 +210,7 @@ def _as_written(made: Any, plain: Any, key: str = "", exact: bool = False) -> An
         own = [n for n in type(made).model_fields if n in plain or n == VERSION_KEY]
         return made.model_copy(update={name: part(name, getattr(made, name)) for name in own})
     if is_dataclass(made) and not isinstance(made, type):
-        own = [field.name for field in fields(made)]
+        own = [f.name for f in fields(made) if f.name in plain or not is_added(f)]
         return replace(made, **{name: part(name, getattr(made, name), True) for name in own})
     if isinstance(made, dict):
         return {name: part(name, value) for name, value in made.items()}
