@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised by one whenever the same trial would give other numbers than before.
 
 It is part of every trial's identity, so that trials of before and after never share an id. A change

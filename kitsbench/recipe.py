@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kitsbench.errors import ContractError
-from kitsbench.files import digest, plain
+from kitsbench.files import added, digest, plain
 from kitsbench.transforms import TRANSFORMS, Transform, Value
 
 __all__ = [
@@ -160,15 +160,22 @@ class Schedule:
     ----------
     rule : {"constant", "polynomial", "cosine", "steps", "exponential", "plateau"}
         ``polynomial``: (1-p)^power. ``steps``: factor^floor(p*count). ``exponential``:
-        factor^(p*count). ``plateau``: times ``factor`` whenever the moving average of the training
-        loss has not improved for ``patience`` of the budget (and 3 steps).
+        factor^(p*count). ``plateau``: times ``factor`` whenever the training loss falls by less
+        within ``patience`` of the budget than the noise of its moving average is in a schedule of
+        ``full`` steps, as a rule that waits for a new minimum of that average does there; not
+        before 0.3 of the budget.
     power, factor, count, patience : float
         See ``rule``.
     memory : float
-        Share of the budget after which a value weighs 1/e in the moving averages that plateaus
-        and :class:`Stage` look at; however short the budget, they remember 3 steps.
+        Share of the budget after which a value weighs 1/e in the moving averages that
+        :class:`Stage` looks at, at least 10 steps; and in those whose noise a plateau takes.
     warmup : float
         Share of progress in which the factor rises linearly from 0.
+    full : int
+        Steps of the schedule for which a plateau's ``patience`` and ``memory`` were written; 0 is
+        the run's own length.
+    least : float
+        Below this factor a plateau lowers no rate.
     """
 
     rule: Literal["constant", "polynomial", "cosine", "steps", "exponential", "plateau"] = (
@@ -180,6 +187,8 @@ class Schedule:
     patience: float = 0.03
     memory: float = 0.014
     warmup: float = 0.0
+    full: int = added(0)
+    least: float = added(0.0)
 
     def __post_init__(self) -> None:
         known = ("constant", "polynomial", "cosine", "steps", "exponential", "plateau")
@@ -190,6 +199,11 @@ class Schedule:
         if not (self.factor > 0 and self.memory > 0):
             raise ContractError(
                 f"a schedule with factor={self.factor}, memory={self.memory} wants both positive."
+            )
+        if self.full < 0 or not 0 <= self.least <= 1:
+            raise ContractError(
+                f"a schedule of full={self.full} steps whose least={self.least}: give a number of "
+                "steps, or 0, and a factor in [0, 1]."
             )
         if not (0 <= self.patience <= 1 and 0 <= self.warmup <= 1):
             raise ContractError(
@@ -259,6 +273,8 @@ class Stage:
     until : (str, float), optional
         Loss component and threshold: the stage ends early when the moving average of the
         component reaches the threshold, and what is left of its share goes to the next stage.
+        ``"overlap/volume"`` is the ratio of the averages of two components, such as a Dice of
+        pooled counts, to which batches without foreground add nothing.
     optimiser, schedule : optional
         Replace the recipe's, in mode ``paper`` only.
     """

@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kitsbench import registry
 from kitsbench.architecture import KITS19, KITS21, Progress, Task, configure
-from kitsbench.training.optimisation.stages import freeze, training_mode
+from kitsbench.recipe import Schedule
+from kitsbench.training.optimisation.stages import StageTracker, freeze, training_mode
 
 architecture = registry.load("cascade_classifier").architecture
 # Of the preset, what makes the networks small; what it leaves out of the method is there.
@@ -219,7 +220,7 @@ def test_the_second_stage_trains_exactly_what_is_meant(tail, patterns):
         training_mode(network)
         modes = {m.training for m in network.low.encoders.modules() if hasattr(m, "momentum")}
         assert modes == {False}
-    assert first.until == ("lo_dice", 0.9)
+    assert first.until == ("lo_overlap/lo_volume", 0.9)
     assert (first.share, second.share) == (0.3, 0.7)
     assert first.heads == ("lo",)
 
@@ -283,7 +284,7 @@ def test_the_loss_is_the_papers_sum():
     error = (outputs["cls"].sigmoid() - targets["cls"]).square().mean()
     assert total == pytest.approx(float(2 * fine + 2 * error + coarse), abs=1e-5)
     assert loss_of(spec, "low")[0] == pytest.approx(float(coarse), abs=1e-6)
-    assert set(parts) == {"lo", "lo_dice", "hi.dice", "hi.cross_entropy", "cls"}
+    assert set(parts) == {"lo", "lo_overlap", "lo_volume", "hi.dice", "hi.cross_entropy", "cls"}
 
 
 def test_mining_keeps_the_largest_losses():
@@ -345,16 +346,41 @@ def test_targets_of_presence_and_union():
     assert targets["lo"].flatten(1).sum(1).tolist() == [3, 0, 0]
 
 
-def test_the_dice_that_ends_the_first_stage_is_the_batchs():
+def test_the_dice_that_ends_the_first_stage_is_of_pooled_counts():
     spec = spec_of((22, 22, 22), **TINY)
     empty = torch.zeros(2, 22, 22, 22, dtype=torch.int64)
-    assert loss_of(spec, "low", lo=empty)[1]["lo_dice"] == 0
+    assert loss_of(spec, "low", lo=empty)[1]["lo_overlap"] == 0
     labels = empty.clone()
     labels[0, 8:14, 8:14, 8:14] = 1
     _, parts, outputs, targets = loss_of(spec, "low", lo=labels)
     found = outputs["lo"] > 0
     expected = 2 * (found * targets["lo"]).sum() / (found.sum() + targets["lo"].sum())
-    assert parts["lo_dice"] == pytest.approx(float(expected), abs=1e-5)
+    assert parts["lo_overlap"] / parts["lo_volume"] == pytest.approx(float(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize("steps", [300, 3000, 30000])
+def test_a_fifth_of_empty_batches_neither_keeps_nor_ends_the_first_stage(steps):
+    spec, rng = spec_of((22, 22, 22), **TINY), np.random.default_rng(0)
+    empty = rng.random(int(0.3 * steps)) < 0.2
+
+    def last(dice, spread):
+        """Step at which a coarse network of this Dice ends its stage by the rule, or None."""
+        tracker = StageTracker()
+        for step, nothing in enumerate(empty):
+            volume = 0.0 if nothing else float(rng.uniform(200, 2000))
+            own = float(np.clip(rng.normal(dice, spread), 0, 1))
+            parts = {"loss": 1.0, "lo_overlap": own * volume, "lo_volume": volume}
+            tracker.observe(parts, Schedule(), step / steps)
+            over = tracker.is_over((step + 1) / steps, spec.stages)
+            if over is not None:
+                return step if over[0] == "until" else None
+        return None
+
+    perfect = last(1.0, 0.0)
+    assert perfect is not None
+    assert perfect <= max(12, 0.016 * steps)
+    assert last(0.8, 0.12) is None
+    assert last(0.93, 0.05) is not None
 
 
 @pytest.mark.parametrize("labels", [KITS19, KITS21])

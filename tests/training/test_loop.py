@@ -198,10 +198,10 @@ class Decided(architectures.Staged):
 
 
 def test_a_stage_that_reached_its_aim_leaves_its_share_to_the_next(make_job):
-    rough, fine = train(make_job(Decided(), budget=Budget(10, "steps"))).ledger.stages
-    assert (rough.steps, rough.ended_by) == (1, "until")
+    rough, fine = train(make_job(Decided(), budget=Budget(30, "steps"))).ledger.stages
+    assert (rough.steps, rough.ended_by) == (11, "until")
     assert "rough.accuracy" in rough.ended_because
-    assert (fine.steps, fine.ended_by) == (9, "budget")
+    assert (fine.steps, fine.ended_by) == (19, "budget")
 
 
 class Stuck(architectures.Smallest):
@@ -213,15 +213,15 @@ class Stuck(architectures.Smallest):
 
 
 def test_a_plateau_lowers_the_learning_rate_and_the_ledger_says_when(make_job):
-    recipe = replace(RECIPE, schedule=Schedule("plateau", patience=0.3, factor=0.2))
-    outcome = train(make_job(Stuck(), recipe=recipe, budget=Budget(10, "steps")))
+    recipe = replace(RECIPE, schedule=Schedule("plateau", patience=0.1, factor=0.2, least=0.03))
+    outcome = train(make_job(Stuck(), recipe=recipe, budget=Budget(20, "steps")))
     reductions = outcome.ledger.lr_reductions
-    # The first loss is the best; more than 3 of 10 steps later the rate falls, and so on.
-    assert [row.step for row in reductions] == [4, 8]
-    assert [row.factor for row in reductions] == pytest.approx([0.2, 0.04])
+    # After 0.3 of the budget, again after two patiences, and not below the least.
+    assert [row.step for row in reductions] == [6, 11, 16]
+    assert [row.factor for row in reductions] == pytest.approx([0.2, 0.04, 0.03])
     assert {row.stage for row in reductions} == {"train"}
     rates = [row["value"] for row in outcome.curve if row["kind"] == "lr"]
-    assert rates[-1] == pytest.approx(0.04 * rates[0])
+    assert rates[-1] == pytest.approx(0.03 * rates[0])
 
 
 @pytest.mark.parametrize("steps", [400, 4000])
@@ -232,23 +232,37 @@ def test_moving_averages_remember_a_share_of_the_budget_however_many_steps(steps
         if progress < 0.3:
             tracker.observe({"loss": 1 - 3 * progress}, rule, progress)
     # A ramp is followed with a lag of the memory.
-    assert tracker.averages["loss"] == pytest.approx(1 - 3 * (0.3 - 0.05), abs=0.04)
+    assert tracker.average("loss") == pytest.approx(1 - 3 * (0.3 - 0.05), abs=0.04)
 
 
-def test_moving_averages_remember_three_steps_however_short_the_budget():
+def test_moving_averages_remember_ten_steps_however_short_the_budget():
+    rule, tracker = Schedule("plateau", memory=0.001), StageTracker()
+    for step in range(10):
+        assert tracker.average("loss") == -math.inf  # a few lucky batches are no average
+        tracker.observe({"loss": 1.0}, rule, (step + 1) / 11)
+    assert tracker.average("loss") == pytest.approx(1.0)
+    tracker.observe({"loss": 0.0}, rule, 1.0)
+    kept = math.exp(-1 / 10)
+    assert tracker.average("loss") == pytest.approx(kept * (1 - math.exp(-1)) / (1 - kept**11))
+
+
+def test_a_ratio_is_that_of_the_averages_and_batches_without_either_add_nothing():
     tracker = StageTracker()
-    for step, value in enumerate((1.0, 0.0)):
-        tracker.observe({"loss": value}, Schedule("plateau", memory=0.001), step / 5)
-    assert tracker.averages["loss"] == pytest.approx(math.exp(-1 / 3))
+    for step in range(40):
+        part = {"hits": 3.0, "all": 4.0} if step % 2 else {"hits": 0.0, "all": 0.0}
+        tracker.observe({"loss": 1.0, **part}, Schedule(), step / 40)
+    assert tracker.average("hits/all") == pytest.approx(0.75)
+    assert tracker.average("hits") < 2
+    assert tracker.average("none/all") == tracker.average("hits/none") == -math.inf
 
 
 def test_stages_and_plateaus_survive_a_kill(make_job):
     recipe = replace(RECIPE, schedule=Schedule("plateau", patience=0.1, factor=0.5))
     architecture = StuckInStages()
-    fields = {"recipe": recipe, "budget": Budget(12, "steps"), "checkpoint_every": 0.0}
+    fields = {"recipe": recipe, "budget": Budget(32, "steps"), "checkpoint_every": 0.0}
     whole = train(make_job(architecture, folder="whole", **fields))
 
-    for step in (3, 5, 9):
+    for step in (3, 11, 25):
 
         def die(fraction, ledger, step=step):
             if ledger.steps == step:

@@ -15,10 +15,11 @@ from torch.nn.modules.batchnorm import _NormBase
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Optimiser, Recipe, Schedule, Stage
 from kitsbench.training.ledger import Ending
+from kitsbench.training.optimisation.plateau import Plateau
 
-# However short the budget, fewer steps than these without a better loss are no plateau, and a
-# moving average remembers as many.
-LEAST_STEPS = 3
+# However short the budget, a moving average remembers as many steps, and a rule waits for them: a
+# few lucky batches end no stage.
+LEAST_STEPS = 10
 
 
 def make_optimiser(rule: Optimiser, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -93,19 +94,21 @@ class StageTracker:
     begun : float
         Progress at which it began.
     averages : dict of str to float
-        Moving averages of the loss components, for stop and plateau rules.
+        Moving sums of the loss components, for stop rules.
+    weight : float
+        What the moving sums are divided by; it tends to 1.
     observed : float
         Progress at the last step that is in the averages.
     plateau : dict
-        Learning-rate factor, best average, where it was reached, and the steps since, for plateau
-        schedules.
+        State of the :class:`~kitsbench.training.optimisation.plateau.Plateau` rule.
     """
 
     index: int = 0
     begun: float = 0.0
     averages: dict[str, float] = field(default_factory=dict)
+    weight: float = 0.0
     observed: float = 0.0
-    plateau: dict[str, float] = field(default_factory=dict)
+    plateau: dict[str, Any] = field(default_factory=dict)
 
     def end(self, stages: Sequence[Stage]) -> float:
         """Progress at which the current stage ends; unspent shares pass to the later ones."""
@@ -129,12 +132,27 @@ class StageTracker:
         if self.index == len(stages) - 1:
             return None
         until = stages[self.index].until
-        # Before the first step of a stage there is no average, and nothing has been reached.
-        if until is not None and self.averages.get(until[0], float("-inf")) >= until[1]:
+        if until is not None and self.average(until[0]) >= until[1]:
             return "until", f"{until[0]} reached {until[1]:g}"
         if progress >= self.end(stages):
             return "share", "its share of the budget was spent"
         return None
+
+    def average(self, name: str) -> float:
+        """Moving average of a loss component, or the ratio of two; minus infinity until it is one.
+
+        Parameters
+        ----------
+        name : str
+            As of :attr:`kitsbench.recipe.Stage.until`.
+        """
+        # Within one memory the weight rises to this.
+        if self.weight < 1 - math.exp(-1) - 1e-9:
+            return -math.inf
+        top, _, bottom = name.partition("/")
+        if top not in self.averages or (bottom and not self.averages.get(bottom)):
+            return -math.inf
+        return self.averages[top] / (self.averages[bottom] if bottom else self.weight)
 
     def observe(self, parts: dict[str, float], schedule: Schedule, progress: float) -> bool:
         """Update the moving averages and the plateau rule with the losses of one step.
@@ -150,33 +168,20 @@ class StageTracker:
         # Under a short one a single step may exceed it, and the average would be the last loss
         # alone.
         decay = math.exp(-min(passed / schedule.memory, 1 / LEAST_STEPS))
+        # Begun with 0 and divided by the weight: all steps count by their age alone, the first too.
+        self.weight = decay * self.weight + 1 - decay
         for name, value in parts.items():
-            # Begun with the first value: a start from 0 would be a loss that no step has had.
-            old = self.averages.get(name, value)
-            self.averages[name] = decay * old + (1 - decay) * value
+            self.averages[name] = decay * self.averages.get(name, 0.0) + (1 - decay) * value
         if schedule.rule != "plateau":
             return False
-        begin = {"factor": 1.0, "best": float("inf"), "since": progress, "waited": 0}
-        state = self.plateau or begin
-        state["waited"] += 1
-        reduced = False
-        if self.averages["loss"] < state["best"] - 3e-7:
-            state["best"], state["since"], state["waited"] = self.averages["loss"], progress, 0
-        # Enough of the budget and enough steps: a step that spends more than the patience on its
-        # own proves nothing.
-        elif progress - state["since"] > schedule.patience and state["waited"] >= LEAST_STEPS:
-            state["factor"] *= schedule.factor
-            state["since"], state["waited"] = progress, 0
-            reduced = True
-        self.plateau = state
-        return reduced
+        return Plateau(self.plateau, self.begun).observe(parts["loss"], schedule, progress)
 
     def next(self, progress: float) -> None:
         """Enter the next stage."""
         self.index += 1
         self.begun = progress
         # Losses of the next stage are on another scale and would be compared with these.
-        self.averages, self.plateau = {}, {}
+        self.averages, self.weight, self.plateau = {}, 0.0, {}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""

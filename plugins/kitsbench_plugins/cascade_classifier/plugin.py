@@ -121,15 +121,18 @@ class CascadeClassifier(Architecture):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """2 hi + 2 cls + lo (section 2.3.4); the first stage has lo alone.
 
-        The part ``lo_dice`` is the Dice coefficient of the thresholded coarse output in the
-        batch, 0 where no label is there, so that the first stage never ends on empty patches.
+        The parts ``lo_overlap`` and ``lo_volume`` are twice the intersection of the thresholded
+        coarse output and its target, and their sum, as shares of the voxels: their ratio over many
+        steps is a Dice of pooled counts, to which a patch without foreground adds nothing unless
+        something is found there.
         """
         top_k = spec["top_k"]
         coarse = losses.binary_cross_entropy(outputs["lo"], targets["lo"], top_k=top_k)
-        found = (outputs["lo"] > 0).float()
+        found, there = (outputs["lo"] > 0).float(), targets["lo"].float()
         parts = {
             "lo": coarse.detach(),
-            "lo_dice": 1 - losses.soft_dice(found, targets["lo"], batch=True).detach(),
+            "lo_overlap": 2 * (found * there).mean(),
+            "lo_volume": (found + there).mean(),
         }
         if progress.stage == "low":
             return coarse, parts
@@ -222,7 +225,7 @@ def _stages(config: Mapping[str, Setting], steps: int) -> tuple[Stage, ...]:
     if config["staging"] == "off":
         return (Stage("all"),)
     share = float(config["stage_share"])  # type: ignore[arg-type]
-    until = ("lo_dice", float(config["stage_dice"]))  # type: ignore[arg-type]
+    until = ("lo_overlap/lo_volume", float(config["stage_dice"]))  # type: ignore[arg-type]
     tail = tuple(name.format(last=steps - 1) for name in TAILS[str(config["lo_trainable_tail"])])
     return (
         Stage("low", share, ("low.*",), ("lo",), until),
