@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, Protocol, Self
 
 from kitsbench.errors import ContractError, UsageError
-from kitsbench.files.foreign import brief
+from kitsbench.files import file_digest
+from kitsbench.files.foreign import brief, check_file
 
 Setting = str | int | float | tuple[int, ...]
 SIZES = ("tiny", "small", "paper")
+CONTENT = re.compile(r"sha256:[0-9a-f]{64}")
+"""Value of a key of the kind ``file``: what is in the file, wherever it lies."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,9 @@ class Key:
         Bounds of a number.
     help : str
         One line.
+    kind : {"value", "file"}
+        ``file``: who runs the architecture gives a path, or nothing. The value is the SHA-256 of
+        the file (``sha256:...``), or empty: where it lies changes nothing. See :meth:`file`.
     """
 
     default: Setting
@@ -38,9 +47,24 @@ class Key:
     low: float | None = None
     high: float | None = None
     help: str = ""
+    kind: Literal["value", "file"] = "value"
+
+    def __post_init__(self) -> None:
+        if self.kind == "file" and self.default != "":
+            raise ContractError(
+                f"a key of the kind file has the default {brief(self.default)}: leave it empty, "
+                "since whoever runs the architecture names the file"
+            )
+
+    @classmethod
+    def file(cls, provenance: str = "CHOICE", help: str = "") -> Self:
+        """Make a key that names a file, such as one of initial weights; none by default."""
+        return cls("", provenance, help=help, kind="file")
 
     def parse(self, name: str, value: Setting) -> Setting:
         """Turn text from a command line into a value of the key's type, or say what is wrong."""
+        if self.kind == "file":
+            return _content(name, value)
         try:
             parsed = self._converted(value)
         except (TypeError, ValueError, OverflowError):
@@ -125,5 +149,52 @@ def configure(
     preset = architecture.sizes.get(size, {})
     if unknown := set(preset) - set(keys):
         raise ContractError(f"sizes['{size}'] sets {sorted(unknown)}: declare these in keys.")
+    if named := [name for name in preset if keys[name].kind == "file"]:
+        raise ContractError(f"sizes['{size}'] sets {named[0]}: only who runs it names a file.")
     values = {name: key.default for name, key in keys.items()} | {**preset, **given}
     return {name: keys[name].parse(name, value) for name, value in values.items()}
+
+
+def files_of(
+    architecture: Configurable, given: Mapping[str, Setting] | None = None
+) -> dict[str, Path]:
+    """Where the files lie that keys of the kind ``file`` name, absolute, by the key.
+
+    Parameters
+    ----------
+    architecture : Architecture, or what declares its keys
+    given : mapping, optional
+        Settings that :func:`configure` takes. A file that is given by its hash is left out.
+    """
+    keys = all_keys(architecture)
+    return {
+        name: Path(value).expanduser().absolute()
+        for name, value in (given or {}).items()
+        if isinstance(value, str)
+        and value
+        and keys[name].kind == "file"
+        and not CONTENT.fullmatch(value)
+    }
+
+
+def _content(name: str, value: Setting) -> str:
+    """What a file holds, as the value of its key; empty where none is named."""
+    if isinstance(value, str) and (not value or CONTENT.fullmatch(value)):
+        return value
+    path = Path(str(value)).expanduser()
+    try:
+        known = check_file(path)
+        return f"sha256:{_hash(path.absolute(), known.st_size, known.st_mtime_ns)}"
+    except OSError as error:
+        why = "there is no such file"
+        if not isinstance(error, FileNotFoundError):
+            why = f"it cannot be read ({error.strerror or error})"
+        raise UsageError(
+            f"{name}={brief(str(value), 200)} is wrong: {why}. Give the path of a file, or leave "
+            f"{name} out."
+        ) from None
+
+
+@lru_cache(maxsize=64)  # settings are read many times, and files of weights are large
+def _hash(path: Path, size: int, changed: int) -> str:
+    return file_digest(path)

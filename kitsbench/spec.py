@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kitsbench.configuration import Key, Setting
-from kitsbench.files import digest, plain
+from kitsbench.files import added, digest, plain
 from kitsbench.recipe import Recipe, Stage
 
 Shape = tuple[int, int, int]
@@ -166,6 +166,9 @@ class Spec:
         Sentences for the report, e.g. that the pools follow the patch.
     spacing : (float, float, float), optional
         Voxel size in mm of the first grid, only where the network's layers follow it.
+    pretrained_on : str
+        What data its initial weights were trained on, e.g. ``BTCV and MSD Spleen``; reports and
+        boards say it. Empty where training begins from what ``build`` draws.
     """
 
     config: tuple[tuple[str, Setting], ...] = ()
@@ -179,6 +182,7 @@ class Spec:
     paper: Recipe | None = None
     notes: tuple[str, ...] = ()
     spacing: tuple[float, float, float] | None = None
+    pretrained_on: str = added("")
 
     def __getitem__(self, key: str) -> Any:
         return dict(self.config)[key]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from typing import ClassVar
+
 import pytest
 from architectures import Configured
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kitsbench.architecture import Architecture
-from kitsbench.configuration import WIDTH, Key, all_keys, configure
+from kitsbench.configuration import WIDTH, Key, all_keys, configure, files_of
 from kitsbench.errors import ContractError, UsageError
 
 EVERYTHING = {"size": "paper", "width": 1.0, "blocks": 2, "act": "relu", "kernel": (3, 3, 3)}
@@ -77,3 +81,52 @@ def test_numbers_survive_their_text(width):
 
 def test_a_key_without_bounds_takes_any_number():
     assert Key(3).parse("n", "-7") == -7
+
+
+class Filed(Architecture):
+    keys: ClassVar = {"weights": Key.file(), "blocks": Key(2)}
+
+
+def test_a_file_is_known_by_what_it_holds_wherever_it_lies(tmp_path):
+    one, other = tmp_path / "one.pt", tmp_path / "other.pt"
+    one.write_bytes(b"weights")
+    other.write_bytes(b"weights")
+    content = f"sha256:{hashlib.sha256(b'weights').hexdigest()}"
+    assert configure(Filed)["weights"] == ""
+    assert configure(Filed, {"weights": str(one)}) == configure(Filed, {"weights": str(other)})
+    assert configure(Filed, {"weights": str(one)})["weights"] == content
+    # A value is read again as it is, without the file.
+    assert configure(Filed, {"weights": content})["weights"] == content
+    assert files_of(Filed, {"weights": str(one), "blocks": 3}) == {"weights": one}
+    assert files_of(Filed, {"weights": content}) == files_of(Filed, {"weights": ""}) == {}
+    one.write_bytes(b"others, longer")
+    assert configure(Filed, {"weights": str(one)})["weights"] != content
+
+
+def test_a_file_that_cannot_be_read_is_one_clear_sentence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for value, why in (
+        ("none.pt", "there is no such file"),
+        ("folder", "a folder; a file belongs there"),
+        ("pipe", "a file belongs there"),
+        ("a\0b", "no file can have this name"),
+        ("sha256:abc", "there is no such file"),
+        (3, "there is no such file"),
+    ):
+        with pytest.raises(UsageError, match=r"^weights=") as error:
+            configure(Filed, {"weights": value})
+        assert why in str(error.value)
+        assert "or leave weights out" in str(error.value)
+
+
+def test_only_who_runs_an_architecture_names_a_file():
+    with pytest.raises(ContractError, match="leave it empty"):
+        Key("w.pt", kind="file")
+
+    class Sized(Filed):
+        sizes: ClassVar = {"tiny": {"weights": "w.pt"}}
+
+    with pytest.raises(ContractError, match="only who runs it names a file"):
+        configure(Sized, {"size": "tiny"})

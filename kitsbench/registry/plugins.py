@@ -11,8 +11,8 @@ import importlib.metadata
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from kitsbench.errors import ContractError, Terminated, UsageError, shorten, telling
 from kitsbench.isolation import is_worker, prints_on_stderr
 from kitsbench.registry.module_search import Search
+from kitsbench.registry.packages import packages_of
 from kitsbench.registry.plugin_import import BESIDE, check_imported, import_file
 from kitsbench.registry.source_hash import (
     SourceFile,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 GROUP = "kitsbench.architectures"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 NAME_RULE = "lower-case letters, digits and underscores, a letter first"
+HASH_SHOWN = len("sha256:") + 12
 
 
 _Finder = Callable[[], tuple[object, list[SourceFile]]]
@@ -62,6 +64,9 @@ class RegisteredArchitecture:
     source_hash : str
         Hash of the plugin's source and of what it imports that is not installed; empty until it
         is loaded.
+    packages : mapping of str to str
+        Versions of the distributions that it imports or requires, see
+        :func:`kitsbench.registry.packages.packages_of`; empty until it is loaded.
     location : str
         What :func:`load` finds it by: the name, or the file's absolute path.
     instance : Architecture or None
@@ -78,6 +83,7 @@ class RegisteredArchitecture:
     status: Status = "available"
     error: str | None = None
     source_hash: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
     location: str = ""
     instance: Architecture | None = None
     declared: Declared | None = None
@@ -203,7 +209,8 @@ def load(name: str) -> RegisteredArchitecture:
         found = point.load()
         return found, module_source(sys.modules[point.module])
 
-    return _loaded(entry, own, imported)
+    requires = (point.dist.requires if point.dist else None) or ()
+    return _loaded(entry, own, imported, requires)
 
 
 def load_all() -> list[RegisteredArchitecture]:
@@ -368,14 +375,21 @@ def _single_architecture(module: ModuleType) -> type[Architecture]:
     return leaves[0]
 
 
-def _loaded(entry: RegisteredArchitecture, own: str, find: _Finder) -> RegisteredArchitecture:
-    """Run ``find`` and turn whatever happens into an entry."""
+def _loaded(
+    entry: RegisteredArchitecture, own: str, find: _Finder, requires: Sequence[str] | None = None
+) -> RegisteredArchitecture:
+    """Run ``find`` and turn whatever happens into an entry; a file has no ``requires``."""
     try:
         # What a plugin prints must not end up in a JSON document on stdout.
         with prints_on_stderr():
             found, files = find()
             check_imported(files, entry.location)
             instance = _instance(found)
+            if requires is None:
+                packages = packages_of(files)
+            else:
+                folders = getattr(sys.modules.get(own), "__path__", ())
+                packages = packages_of(files, own, requires, folders)
     except Terminated:
         raise
     except ImportError as error:
@@ -398,6 +412,7 @@ def _loaded(entry: RegisteredArchitecture, own: str, find: _Finder) -> Registere
         paper=instance.paper,
         status="ok",
         source_hash=source_digest(files),
+        packages=packages,
         instance=instance,
     )
 
@@ -432,7 +447,11 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 def setting_text(value: Setting) -> str:
-    """A setting as names show it."""
+    """A setting as names show it; of a file the beginning of its hash."""
+    from kitsbench.configuration import CONTENT
+
     if isinstance(value, tuple):
         return "x".join(map(str, value))
+    if isinstance(value, str) and CONTENT.fullmatch(value):
+        return value[:HASH_SHOWN]
     return f"{value:.10g}" if isinstance(value, float) else str(value)

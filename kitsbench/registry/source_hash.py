@@ -161,7 +161,7 @@ def _closure(start: list[SourceFile], names: list[str], search: Search) -> list[
         file = queue.pop()
         if file.key not in files:
             files[file.key] = file
-            follow(_imported(file))
+            follow(imported_names(file))
     return [files[key] for key in sorted(files)]
 
 
@@ -228,8 +228,8 @@ def _does_something(file: SourceFile) -> bool:
 
 
 @lru_cache(maxsize=1024)  # a plugin is loaded several times a run
-def _imported(file: SourceFile) -> tuple[str, ...]:
-    """Names that the file's import statements may mean; some are no modules."""
+def imported_names(file: SourceFile) -> tuple[str, ...]:
+    """Dotted names that a file's import statements may mean; some are no modules."""
     tree = _parse(file.content)
     return () if tree is None else tuple(dict.fromkeys(_named(tree, file)))
 

@@ -67,4 +67,6 @@ def identify(
         numerics=NUMERICS,
         compile=compile,
         tta=entrant.tta,
+        packages=dict(registered.packages),
+        pretrained_on=spec.pretrained_on,
     )

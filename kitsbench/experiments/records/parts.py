@@ -28,6 +28,11 @@ TRIAL_AGAIN = (
 )
 
 
+def without_unused(content: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Leave out keys that say nothing: files of whoever does not use a word do not know it."""
+    return {k: v for k, v in content.items() if k not in keys or v not in (None, "", {})}
+
+
 class BudgetNote(Part):
     """What one training run could spend: as it was written, and as an amount of a currency."""
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from kitsbench.configuration import Setting
 from kitsbench.devices.precision import Precision
@@ -15,6 +20,7 @@ from kitsbench.experiments.records.parts import (
     State,
     StoredRecipe,
     Triple,
+    without_unused,
 )
 from kitsbench.files import digest
 from kitsbench.files.documents import Document, Part
@@ -31,7 +37,8 @@ class TrialIdentity(Part):
     Attributes
     ----------
     architecture, config, version, source_hash, spec : str, dict, str, str, str
-        The configured plugin; ``spec`` is a hash.
+        The configured plugin; ``spec`` is a hash. Of a file that a key names, ``config`` has the
+        hash.
     dataset, preparation, split : str, dict of str to str, str
         Hashes of files, prepared stores by grid, and folds.
     recipe : str
@@ -50,6 +57,10 @@ class TrialIdentity(Part):
         Whether the network is compiled, which changes speed and the last digits.
     tta : tuple of tuple of int, or None
         Mirror axes at test time where they are not the recipes'.
+    packages : dict of str to str
+        Versions of the distributions that the plugin imports or requires.
+    pretrained_on : str
+        What the initial weights were trained on; empty for none.
     """
 
     architecture: str
@@ -70,6 +81,13 @@ class TrialIdentity(Part):
     numerics: int = Field(ge=1)
     compile: bool
     tta: tuple[tuple[int, ...], ...] | None
+    packages: dict[str, str] = Field(default_factory=dict)
+    pretrained_on: str = ""
+
+    @model_serializer(mode="wrap")
+    def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is not there: who uses no new word has the file and the id of before."""
+        return without_unused(whole(self), "packages", "pretrained_on")
 
     def hashed(self) -> dict[str, Any]:
         """What the trial's id is the hash of, as plain data."""
