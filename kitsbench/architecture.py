@@ -1,6 +1,6 @@
 """The contract between kitsbench and an architecture. The one file a plugin's author reads.
 
-An architecture is a class with six hooks, of which a plain softmax network overrides one::
+An architecture is a class with seven hooks, of which a plain softmax network overrides one::
 
     from kitsbench.architecture import Architecture, Plain
 
@@ -23,6 +23,7 @@ targets     labels on the grids -> what each head learns   labels, regions, crop
 loss        what is minimised, and its parts by name       Dice + cross-entropy for each head
 decode      probabilities -> label map, voxel by voxel     argmax; regions overwrite in order
 postprocess the label map of a whole case, cleaned         unchanged
+weights     initial weights, loaded when training begins   of files that keys name; else build's
 =========== ============================================== =======================================
 
 The harness owns everything else: data, resampling, tiling, activations, augmentation, mixed
@@ -33,11 +34,12 @@ and read none. Axis order is (z, y, x) everywhere; a batch is (B, C, z, y, x).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from kitsbench import default_hooks
+from kitsbench import default_hooks, pretrained
 from kitsbench.configuration import SIZES, WIDTH, Key, Setting, configure
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Stage
@@ -204,3 +206,28 @@ class Architecture:
             mm, (z, y, x).
         """
         return labels
+
+    def weights(
+        self, network: nn.Module, files: Mapping[str, Path], spec: Spec
+    ) -> Mapping[str, Tensor] | None:
+        """Hook 7: the weights that training begins with, where they are not what ``build`` drew.
+
+        Asked once, before the first step; never to resume, predict, score or report. Say what they
+        were trained on in ``Spec.pretrained_on``.
+
+        Parameters
+        ----------
+        network : nn.Module
+            As it was built, on the CPU.
+        files : mapping
+            {key: path} of the keys made by ``Key.file()`` for which a file was given.
+
+        Returns
+        -------
+        mapping or None
+            {name in ``network.state_dict()``: tensor}, which the harness loads as far as names and
+            shapes fit; None where the hook itself has loaded them into ``network``. By default what
+            :func:`kitsbench.pretrained.read_weights` finds in the files, under the names that
+            fit best (``module.`` of the file and ``network.`` of :class:`Plain` may differ).
+        """
+        return pretrained.default_weights(network, files)

@@ -156,6 +156,8 @@ def plan_experiment(
     split, folds = choose_split(resolved.split, resolved.folds, dataset, stores, count)
     planner = Planner(request, resolved, machine, dataset, stores, split)
     tasks = planner.tasks(entrants, folds)
+    for task in tasks:
+        task.check_files()
     rows = describe_entrants(entrants, request.workdir / "costs", machine.jobs or 1, count)
     write_json(request.workdir / "splits" / f"{split.id}.json", split.to_dict())
     return Experiment(

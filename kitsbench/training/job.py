@@ -52,6 +52,8 @@ class Job:
         Hash of the plugin's source.
     layouts : Path or None
         Where the choices of a layout are kept.
+    files : mapping of str to Path
+        Where the files lie that keys of the configuration name.
     """
 
     architecture: Architecture
@@ -72,6 +74,7 @@ class Job:
     team: Team = SOLO
     source: str = ""
     layouts: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass

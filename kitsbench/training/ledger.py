@@ -108,6 +108,35 @@ class Reduction:
 
 
 @dataclass
+class InitialWeights:
+    """What training began with instead of what ``build`` drew; counted in tensors.
+
+    Attributes
+    ----------
+    files : list of str
+        Keys that named a file.
+    loaded : int
+    share : float
+        Of all numbers of the network, in [0, 1].
+    missing, unexpected, misshapen : list of str
+        The first names of the network's tensors that were not loaded, and of given ones that it
+        does not have, or has in another shape.
+    n_missing, n_unexpected, n_misshapen : int
+        How many.
+    """
+
+    files: list[str]
+    loaded: int
+    share: float
+    missing: list[str]
+    n_missing: int
+    unexpected: list[str]
+    n_unexpected: int
+    misshapen: list[str]
+    n_misshapen: int
+
+
+@dataclass
 class Ledger:
     """What a training run spent, in every currency.
 
@@ -155,6 +184,8 @@ class Ledger:
         Each stage that was entered.
     lr_reductions : list of Reduction
         Each time that a plateau rule lowered the learning rate.
+    initial : InitialWeights or None
+        None where the network began with what ``build`` drew.
     """
 
     device_seconds: float = 0.0
@@ -183,6 +214,7 @@ class Ledger:
     patches_per_s: float = 0.0
     stages: list[StageRow] = field(default_factory=list)
     lr_reductions: list[Reduction] = field(default_factory=list)
+    initial: InitialWeights | None = None
 
     def spent(self, unit: str) -> float:
         """Amount spent in a budget's unit."""
@@ -220,9 +252,11 @@ class Ledger:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Ledger:
         """Read what :meth:`to_dict` gave."""
+        initial = content.get("initial")  # of no checkpoint that an earlier kitsbench wrote
         return cls(
             **{
                 **content,
+                "initial": initial and InitialWeights(**initial),
                 "stages": [StageRow(**row) for row in content["stages"]],
                 "lr_reductions": [Reduction(**row) for row in content["lr_reductions"]],
             }

@@ -29,6 +29,7 @@ from kitsbench.training.meters.energy import EnergyMeter
 from kitsbench.training.meters.memory import peak_memory, reset_peaks
 from kitsbench.training.networks.build import build_network, seed_everything
 from kitsbench.training.networks.compiling import Graphs, compiled
+from kitsbench.training.networks.initial import Initialiser
 from kitsbench.training.networks.layouts import layout_for
 from kitsbench.training.networks.meta import count_step
 from kitsbench.training.networks.rehearsal import is_rehearsed, rehearse
@@ -102,9 +103,12 @@ class _Run(RunState):
         self.job, self.report, self.evaluate = job, report, evaluate
         self.team = job.team
         layout, chosen_in = layout_for(job)
+        initial = Initialiser(job)
         # Every process draws the same weights from (seed, fold), so none has to send them.
         self.network = self.team.synchronise(
-            build_network(job.architecture, job.spec, job.seed, job.fold, job.device, layout)
+            build_network(
+                job.architecture, job.spec, job.seed, job.fold, job.device, layout, initial
+            )
         )
         self.source = training_source(
             job.stores,
@@ -120,7 +124,8 @@ class _Run(RunState):
             job.spec.grids, spacing, job.recipe.augmentation, job.window, job.seed
         )
         self.price = Price(float(math.prod(job.spec.grids[0].shape) * job.recipe.batch))
-        self.tracker, self.ledger, self.curve = StageTracker(), Ledger(), Curve()
+        self.tracker, self.curve = StageTracker(), Curve()
+        self.ledger = Ledger(initial=initial.found)
         self.average = None
         # Before a checkpoint is read, which holds the average as well.
         if job.recipe.average is not None:

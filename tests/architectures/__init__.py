@@ -60,6 +60,17 @@ class Smallest(Architecture):
         return Plain(nn.Sequential(unit(1, 8), nn.Conv3d(8, spec.classes, 1)))
 
 
+class Pretrained(Smallest):
+    """Begins with the weights of a file, where one is given, and says what they come from."""
+
+    title = "Pretrained"
+    keys = {"weights": Key.file(help="state dict of initial weights")}  # noqa: RUF012
+
+    def spec(self, config, task):
+        data = "thirty livers" if config["weights"] else ""
+        return replace(super().spec(config, task), pretrained_on=data)
+
+
 class Configured(Smallest):
     """Keys of every type, sizes, a paper's recipe, and a note."""
 

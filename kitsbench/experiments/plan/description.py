@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,7 +59,7 @@ def describe_experiment(
     return ExperimentRecord.of(
         version=__version__,
         created=now(),
-        command=request.command,
+        command=_without_paths(request.command, tasks),
         dataset=_note_dataset(planner),
         protocol=resolved.protocol,
         protocols=resolved.protocols,
@@ -81,6 +83,27 @@ def describe_experiment(
         showcase=tuple(shown[: resolved.showcases]),
         tuning=None if request.tuning is None else describe_tuning(request.tuning, ()),
     )
+
+
+def _without_paths(command: str, tasks: Sequence[TrialTask]) -> str:
+    """A command with the hashes of the files in place of their paths, which are nobody's business.
+
+    It still does what it did where all is trained, or where one gives the paths again.
+    """
+    hashes = {
+        (key, file): f"{key}={dict(task.spec.config)[key]}"
+        for task in tasks
+        for key, file in task.files.items()
+    }
+    if not hashes:
+        return command
+
+    def hashed(setting: re.Match[str]) -> str:
+        path = Path(setting["path"].strip()).expanduser().resolve()
+        return hashes.get((setting["key"], path), setting[0])
+
+    words = shlex.split(command)
+    return shlex.join(re.sub(r"(?<=[:,])(?P<key>\w+)=(?P<path>[^,]+)", hashed, w) for w in words)
 
 
 def planned(tasks: Sequence[TrialTask]) -> tuple[PlannedTrial, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from kitsbench.recipe import Recipe
 from kitsbench.registry import RegisteredArchitecture
@@ -33,6 +34,8 @@ class Entrant:
     tta : tuple of tuple of int, or None
         Axes along which each member's network is mirrored at test time; None for the axes of
         their recipes.
+    files : dict of str to Path
+        Where the files lie that its settings name.
     """
 
     name: str
@@ -44,3 +47,4 @@ class Entrant:
     members: tuple[str, ...] = ()
     asked: bool = True
     tta: tuple[tuple[int, ...], ...] | None = None
+    files: dict[str, Path] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kitsbench.architecture import Architecture, Setting, configure
+from kitsbench.configuration import files_of
 from kitsbench.errors import ContractError, UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import Resolved
@@ -107,12 +108,27 @@ def choose_entrants(
     ]
     for found in each_isolated(plan.configured, members, AT_ONCE):
         entrants.setdefault(found.name, replace(found, asked=False))
+    _share_files(entrants)
     if request.tta is not None:
         for entrant in list(entrants.values()):
             other = _with_tta(entrant, entrants, request.tta) if entrant.asked else None
             if other is not None:
                 entrants[other.name] = other
     return list(entrants.values())
+
+
+def _share_files(entrants: dict[str, Entrant]) -> None:
+    """Find the files of those whose settings have a hash alone, as members of ensembles have."""
+    known = {
+        dict(entrant.spec.config)[key]: file
+        for entrant in entrants.values()
+        for key, file in entrant.files.items()
+        if entrant.spec is not None
+    }
+    for name, entrant in entrants.items():
+        if known and entrant.spec is not None:
+            files = {key: known[value] for key, value in entrant.spec.config if value in known}
+            entrants[name] = replace(entrant, files=files)
 
 
 def _with_tta(entrant: Entrant, entrants: Mapping[str, Entrant], tta: str) -> Entrant | None:
@@ -177,7 +193,8 @@ class _Plan:
                 self.labels,
                 self.median,
             )
-            entrant = Entrant(shown, registered, check_spec(spec), recipe, notes=notes)
+            files = files_of(registered.configurable, settings)
+            entrant = Entrant(shown, registered, check_spec(spec), recipe, notes=notes, files=files)
             own_size = settings.get("size")
             entrant = entrant if own_size is None else _size_members(entrant, own_size)
             return replace(entrant, members=self._named_members(entrant))

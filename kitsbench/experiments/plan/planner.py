@@ -178,6 +178,7 @@ class Planner:
             stall=self.request.stall,
             checkpoint_every=self.request.checkpoint_every,
             members=tuple(members),
+            files=entrant.files,
         ).absolute()
 
     def _foreground(self, entrant: Entrant, fold: int) -> dict[str, float]:

@@ -7,16 +7,16 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 import kitsbench
 from kitsbench.devices.layout import Layout
 from kitsbench.errors import DataError
-from kitsbench.experiments.records.parts import TRIAL_AGAIN, Shape
+from kitsbench.experiments.records.parts import TRIAL_AGAIN, Shape, without_unused
 from kitsbench.experiments.records.trial import TrialIdentity
 from kitsbench.files import digest
 from kitsbench.files.documents import Document
-from kitsbench.training.ledger import Reduction, StageRow
+from kitsbench.training.ledger import InitialWeights, Reduction, StageRow
 from kitsbench.training.meters.device_speed import DeviceSpeed
 
 
@@ -57,10 +57,16 @@ class LedgerRecord(Document):
     patches_per_s: float = Field(ge=0)
     stages: tuple[StageRow, ...]
     lr_reductions: tuple[Reduction, ...]
+    initial: InitialWeights | None = None
     device: str
     device_name: str
     precision: str
     threads: int = Field(ge=1)
+
+    @model_serializer(mode="wrap")
+    def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is not there: ledgers of before are written as they were."""
+        return without_unused(whole(self), "initial")
 
     def plain(self) -> dict[str, Any]:
         """Plain data for tables and for ``kitsbench run --json``."""

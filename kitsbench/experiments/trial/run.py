@@ -351,4 +351,5 @@ def _make_job(task: TrialTask, device: torch.device, team: Team) -> Job:
         team=team,
         source=task.trial.identity.source_hash,
         layouts=layouts_of(task.workdir),
+        files=task.files,
     )

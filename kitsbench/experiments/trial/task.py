@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+from kitsbench.configuration import CONTENT
 from kitsbench.data.datasets.dataset import Case
+from kitsbench.errors import UsageError
 from kitsbench.experiments.records import TrialRecord
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.recipe import Recipe
@@ -52,6 +54,8 @@ class TrialTask:
         Seconds without progress after which it is stopped.
     checkpoint_every : float or None
         Seconds between two checkpoints, see :class:`~kitsbench.training.job.Job`.
+    files : dict of str to Path
+        Where the files lie that keys of the configuration name, which has their hashes alone.
     """
 
     workdir: Path
@@ -75,6 +79,7 @@ class TrialTask:
     keep_probabilities: bool = False
     stall: float = 1800.0
     checkpoint_every: float | None = None
+    files: dict[str, Path] = field(default_factory=dict)
 
     def absolute(self) -> Self:
         """The task with paths that mean the same in any folder, wherever a plugin goes."""
@@ -87,7 +92,26 @@ class TrialTask:
                 for name, case in self.cases.items()
             },
             members=tuple(member.absolute() for member in self.members),
+            files={key: file.resolve() for key, file in self.files.items()},
         )
+
+    def check_files(self) -> None:
+        """See that a training that is still to begin has the files of its settings.
+
+        Raises
+        ------
+        UsageError
+            Only its hash names one.
+        """
+        begun = next(self.folder.checkpoints.glob("step-*"), None) is not None
+        if self.members or begun or self.folder.read_status().status == "finished":
+            return
+        for key, value in self.spec.config:
+            if isinstance(value, str) and CONTENT.fullmatch(value) and key not in self.files:
+                raise UsageError(
+                    f"{key}={value} names the file of {self.name} by its hash alone, but its trial "
+                    f"{self.id[:10]} is still to be trained: give the path of the file."
+                )
 
     @property
     def id(self) -> str:

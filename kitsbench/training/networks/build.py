@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,11 @@ def build_network(
     fold: int,
     device: torch.device,
     layout: Layout | None = None,
+    initialise: Callable[[nn.Module], object] | None = None,
 ) -> nn.Module:
     """Build on a device, with initial weights that depend on (seed, fold) alone.
+
+    ``initialise`` may load others into the network as it was built, before anything of it is moved.
 
     On a GPU they lie as ``layout`` says, contiguous if it says nothing; on a CPU as
     :func:`lay_out_on_cpu` finds. On CUDA, instance norms run in kernels of
@@ -41,6 +44,8 @@ def build_network(
         raise TrialFailure(
             "plugin error", f"build() returned a {type(network).__name__}, and no torch.nn.Module."
         )
+    if initialise is not None:
+        initialise(network)
     network = network.to(device)
     if device.type == "cpu":
         lay_out_on_cpu(network, spec)

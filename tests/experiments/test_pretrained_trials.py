@@ -1,0 +1,110 @@
+"""Trials that begin with the weights of a file: named by what it holds, and free of it later."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from command_line import call_kitsbench
+from documented import example
+
+from kitsbench.architecture import Task, configure
+from kitsbench.errors import UsageError
+from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.experiment import plan_experiment, run_experiment
+from kitsbench.experiments.records import LedgerRecord, TrialRecord
+from kitsbench.experiments.trial.run import run_trial
+from kitsbench.registry import load
+from kitsbench.training.budget import Budget
+
+
+class Here:
+    """An executor that runs trials in this process."""
+
+    def execute(self, tasks, notify):
+        for task in tasks:
+            assert run_trial(task) == "finished", task.folder.read_status()
+
+
+def save(file, seed):
+    """Weights of the network of the plugin beside a file."""
+    torch.manual_seed(seed)
+    architecture = load(str(file.with_name("gamma.py"))).architecture
+    spec = architecture.spec(configure(architecture), Task(patch=(16, 16, 16)))
+    torch.save(architecture.build(spec).state_dict(), file)
+
+
+@pytest.fixture(scope="module")
+def run(phantom, tmp_path_factory):
+    """A finished trial of the documented plugin whose file is gone, and its request."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    (folder / "gamma.py").write_text(example("Initial weights"), encoding="utf-8")
+    file = folder / "liver net.pt"
+    save(file, 1)
+    request = Request(
+        workdir=folder / "work",
+        architectures=(f"{folder / 'gamma.py'}:weights={file}",),
+        dataset=str(phantom),
+        spacing=(9.0, 9.0, 9.0),
+        patch=(16, 16, 16),
+        split="2",
+        folds=(0,),
+        seeds=1,
+        device="cpu",
+        budget=Budget(2, "steps"),
+        command=f"kitsbench run 'gamma.py:weights={file}' --seeds 1",
+    )
+    experiment = plan_experiment(request)
+    (task,) = experiment.tasks
+    save(file, 2)
+    (other,) = plan_experiment(request).tasks
+    save(file, 1)
+    run_experiment(experiment, Here(), lambda event: None)
+    file.unlink()
+    return request, task, other, file
+
+
+def test_the_trial_holds_the_hash_of_the_file_and_not_its_path(run):
+    request, task, other, file = run
+    assert other.id != task.id  # another file of the same name
+    record = TrialRecord.read(task.folder.trial)
+    content = record.identity.config["weights"]
+    assert content.startswith("sha256:")
+    assert record.name == f"gamma:weights={content[:19]}"
+    assert record.identity.pretrained_on == "BTCV and MSD Spleen"
+    for stored in [*request.workdir.rglob("*.json"), task.folder.ledger]:
+        text = stored.read_text()
+        assert file.name not in text, stored
+        assert str(file.parent / file.stem) not in text, stored
+    (experiment,) = (
+        f for f in request.workdir.glob("experiments/*.json") if "latest" not in f.name
+    )
+    assert f"weights={content}" in json.loads(experiment.read_text())["command"]
+    begun = LedgerRecord.read(task.folder.ledger).initial
+    assert (begun.files, begun.n_missing, begun.share) == (["weights"], 0, 1.0)
+
+
+def test_prediction_and_report_do_without_the_file(run, phantom, tmp_path):
+    request, task, _, file = run
+    scan = next(phantom.rglob("case_00000/imaging.nii.gz"))
+    own = ("--workdir", request.workdir)
+    code = file.with_name("gamma.py")
+    done = call_kitsbench("predict", task.id, scan, "-o", tmp_path, *own, "--plugin", code)
+    assert done.code == 0, done.err
+    assert (tmp_path / "case_00000.nii.gz").is_file()
+    done = call_kitsbench("report", request.workdir, "-o", tmp_path / "report")
+    assert done.code == 0, done.err
+
+
+def test_who_runs_it_again_gives_the_hash_in_place_of_the_file(run):
+    request, task, _, file = run
+    with pytest.raises(UsageError, match="there is no such file"):
+        plan_experiment(request)
+    content = task.trial.identity.config["weights"]
+    again = replace(request, architectures=(f"{file.with_name('gamma.py')}:weights={content}",))
+    (found,) = plan_experiment(again).tasks
+    assert (found.id, found.name) == (task.id, task.name)
+    with pytest.raises(UsageError, match=r"by its hash alone, but its trial .* is still to be"):
+        plan_experiment(replace(again, budget=Budget(3, "steps")))
