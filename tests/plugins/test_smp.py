@@ -11,9 +11,10 @@ from kitsbench_plugins.smp import network as parts
 from kitsbench_plugins.smp.plugin import ENCODERS
 
 from kitsbench import registry
-from kitsbench.architecture import KITS19, Task, configure
+from kitsbench.architecture import KITS19, Plain, Task, configure
 from kitsbench.conformance import surroundings
-from kitsbench.errors import ContractError
+from kitsbench.training.failures import TrialFailure
+from kitsbench.training.networks.initial import load_initial
 
 DECODERS = {
     "unet": "Unet",
@@ -30,6 +31,12 @@ def made(decoder, patch, **config):
     architecture = registry.load(f"smp_{decoder}").architecture
     spec = architecture.spec(configure(architecture, config), Task(KITS19, patch))
     return architecture.build(spec).network, spec
+
+
+def begin(decoder, network, spec):
+    """Load the initial weights of a training."""
+    architecture = registry.load(f"smp_{decoder}").architecture
+    return load_initial(architecture, Plain(network), {}, spec, aloud=False)
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -154,9 +161,13 @@ def test_imagenet_weights_are_spread_along_the_new_axis(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     torch.save(flat, folder / url.rsplit("/", 1)[1])
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    network, spec = made("linknet", (16, 16, 16), size="small", encoder_weights="imagenet")
     with surroundings.without_network() as asked:
-        network, _ = made("linknet", (16, 16, 16), size="small", encoder_weights="imagenet")
+        found = begin("linknet", network, spec)
     assert asked == []
+    assert spec.pretrained_on == "ImageNet"
+    assert (found.n_unexpected, found.n_misshapen) == (0, 0)
+    assert not any(name.startswith("network.encoder.") for name in found.missing)
     weight = network.encoder.layer1[0].conv1.weight
     torch.testing.assert_close(weight.sum(-1), flat["layer1.0.conv1.weight"])
     assert torch.equal(weight[..., 0], weight[..., 2])
@@ -167,10 +178,12 @@ def test_imagenet_weights_are_spread_along_the_new_axis(tmp_path, monkeypatch):
 
 def test_weights_that_cannot_be_downloaded_are_told(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with surroundings.without_network(), pytest.raises(ContractError, match="encoder_weights=none"):
-        made("linknet", (16, 16, 16), size="tiny", encoder_weights="imagenet")
-    with torch.device("meta"):  # counting downloads nothing
-        made("linknet", (16, 16, 16), size="tiny", encoder_weights="imagenet")
+    with surroundings.without_network() as asked:
+        # Neither building nor predicting downloads anything.
+        network, spec = made("linknet", (16, 16, 16), size="tiny", encoder_weights="imagenet")
+        assert asked == []
+        with pytest.raises(TrialFailure, match="encoder_weights=none"):
+            begin("linknet", network, spec)
 
 
 def test_loading_imports_no_package_that_only_building_needs():

@@ -51,7 +51,7 @@ class EncoderDecoder(nn.Module):
         return crop_to(self.head(self.decoder(*features)), images.shape[2:])
 
 
-def encoder(name: str, depth: int, weights: str) -> nn.Module:
+def encoder(name: str, depth: int, weights: str = "none") -> nn.Module:
     """Encoder for one input channel, without the stages that ``depth`` leaves out.
 
     Parameters
@@ -73,8 +73,7 @@ def encoder(name: str, depth: int, weights: str) -> nn.Module:
         warnings.simplefilter("ignore", FutureWarning)
         from segmentation_models_pytorch_3d.encoders import get_encoder
 
-    # On the meta device nothing is computed, so nothing needs to be fetched.
-    wanted = None if weights == "none" or torch.empty(0).is_meta else weights
+    wanted = None if weights == "none" else weights
     halving = ((2, 2, 2),) * STAGES
     try:
         made = get_encoder(name, in_channels=1, depth=depth, weights=wanted, strides=halving)
@@ -155,7 +154,6 @@ def assemble(
     classes: int,
     *,
     kernel: int,
-    weights: str = "none",
     momentum: float = 0.1,
 ) -> EncoderDecoder:
     """Put a network together.
@@ -164,7 +162,7 @@ def assemble(
     ----------
     decoder : callable
         One of this module's, e.g. :func:`unet`.
-    encoder_name, weights : str
+    encoder_name : str
         See :func:`encoder`.
     depth : int
         Halvings.
@@ -177,7 +175,7 @@ def assemble(
     momentum : float
         Of the running statistics of batch normalisation.
     """
-    down = encoder(encoder_name, depth, weights)
+    down = encoder(encoder_name, depth)
     up, head = decoder(tuple(down.out_channels), depth, width, classes, kernel)  # type: ignore[arg-type]
     network = EncoderDecoder(down, up, head, depth)
     for module in network.modules():

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from kitsbench.architecture import (
     WIDTH,
@@ -23,6 +24,7 @@ from kitsbench_plugins.blocks import BN_MOMENTUM, Shape
 from kitsbench_plugins.recipes import NNUNET
 from kitsbench_plugins.requirements import require
 from kitsbench_plugins.smp import network
+from kitsbench_plugins.smp.network import encoder
 
 require("segmentation_models_pytorch_3d", "pip install segmentation-models-pytorch-3d")
 
@@ -108,6 +110,7 @@ class SmpUnet(Architecture):
             self.paper_patch,
             paper=replace(NNUNET, sources=(*NNUNET.sources, RECIPE_SOURCE)),
             notes=_notes(depth, int(config["depth"]), patch),
+            pretrained_on="ImageNet" if config["encoder_weights"] == "imagenet" else "",
         )
 
     def build(self, spec: Spec) -> nn.Module:
@@ -120,10 +123,19 @@ class SmpUnet(Architecture):
                 spec["width"],
                 spec.classes,
                 kernel=int(spec["head_kernel"]),
-                weights=spec["encoder_weights"],
                 momentum=spec["bn_momentum"],
             )
         )
+
+    def weights(
+        self, network: nn.Module, files: Mapping[str, Path], spec: Spec
+    ) -> dict[str, Tensor] | None:
+        """Download the encoder's weights, where they are asked for."""
+        if spec["encoder_weights"] == "none":
+            return None
+        depth = self.depth(dict(spec.config), spec.grids[0].shape)
+        found = encoder(spec["encoder"], depth, spec["encoder_weights"]).state_dict()
+        return {f"network.encoder.{name}": tensor for name, tensor in found.items()}
 
     def depth(self, config: Mapping[str, Setting], patch: Shape) -> int:
         """Halvings that a patch allows, those that are asked for at most."""
