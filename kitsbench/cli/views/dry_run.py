@@ -27,6 +27,7 @@ BASES = {
 def print_plan(experiment: Experiment, as_json: bool) -> None:
     """Print the plan as a table, or as one JSON document."""
     from kitsbench.experiments.experiment import check_stored, forecast, tuned
+    from kitsbench.experiments.plan.changes import changes
     from kitsbench.experiments.plan.estimate import estimate
 
     found = tuned(experiment, None, lambda event: None)
@@ -53,6 +54,7 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
         for task, state in zip(experiment.tasks, states, strict=True)
     ]
     left = forecast(experiment)
+    told = changes(experiment.tasks, experiment.request.workdir) if found else []
     if as_json:
         entrants = experiment.record.entrants
         document = {
@@ -63,6 +65,7 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
             "tuning": searching,
             "estimate": left.to_dict(),
             "notes": {e.name: list(e.notes) for e in entrants if e.notes},
+            "changed": told,
             "broken": [{"architecture": e.name, "error": e.error} for e in entrants if e.error],
         }
         print_json(document)
@@ -70,6 +73,8 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
         if aside := experiment.record.dataset.set_aside():
             say(aside)
         _print_table(experiment, rows, left)
+        for line in told:
+            say(line)
         if searching:
             say(
                 f"Before that, {searching['open_trials']} of {searching['trials']} trials of the "

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def announce(experiment: Experiment) -> None:
     """Say what is going to happen, in a few lines that a newcomer understands."""
+    from kitsbench.experiments.plan.changes import changes
     from kitsbench.experiments.trial.kept_scores import is_done
 
     names = [e.name for e in experiment.entrants if e.error is None]
@@ -41,6 +42,8 @@ def announce(experiment: Experiment) -> None:
             f"Tuning before: {tuning.trials} settings for each of {len(names)} architectures in "
             f"each fold, over {', '.join(tuning.space)}.",
         )
+    if not experiment.studies:  # a search decides what the trials are
+        lines += changes(experiment.tasks, experiment.request.workdir)
     for line in lines:
         tell(line)
     for entrant in experiment.entrants:
