@@ -26,7 +26,7 @@ from kitsbench.experiments.records import (
 )
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.experiments.trial.trained import load_trained, mirrored
+from kitsbench.experiments.trial.trained import load_trained, mirrored, other_packages
 from kitsbench.files import file_digest
 from kitsbench.inference.case import Trained
 from kitsbench.inference.files import segment_files
@@ -71,12 +71,15 @@ class OpenTrial:
         ``trial.json`` of each trial.
     device : torch.device
         Where the networks are.
+    remarks : list of str
+        What a user should know of them, such as that they were trained with other packages.
     """
 
     trained: Trained
     spacings: Sequence[dict[str, tuple[float, float, float]]]
     trials: Sequence[TrialRecord]
     device: torch.device
+    remarks: Sequence[str] = ()
 
     @property
     def names(self) -> LabelNames:
@@ -237,7 +240,9 @@ def open_trials(
         The trials differ in more than fold and seed, or their plugin is a file that was not given.
     """
     use_device(device)
-    files = {path.stem: path for path in plugins}
+    files: dict[str, list[Path]] = {}
+    for path in plugins:
+        files.setdefault(path.stem, []).append(path)
     tasks = [_task(folder, files) for folder in folders]
     task = tasks[0]
     for other in tasks[1:]:
@@ -255,7 +260,13 @@ def open_trials(
     for network in networks:
         first = network.trial.context.spacing
         spacings.append({grid.name: scaled(first, grid.ratio) for grid in network.spec.grids})
-    return OpenTrial(trained, spacings, [one.trial for one in tasks], device)
+    remarks = dict.fromkeys(
+        f"Since {network.name} was trained, packages of its plugin have changed "
+        f"({', '.join(changed)}), so its label maps may differ from those of then."
+        for network in networks
+        if (changed := other_packages(network))
+    )
+    return OpenTrial(trained, spacings, [one.trial for one in tasks], device, list(remarks))
 
 
 @cache
@@ -391,7 +402,7 @@ def predict_scans(
     return segment_files(trial.trained, trial.spacings, trial.names, files, overlap)
 
 
-def _find_plugin(trial: TrialRecord, files: Mapping[str, Path]) -> str:
+def _find_plugin(trial: TrialRecord, files: Mapping[str, Sequence[Path]]) -> str:
     """What the registry finds a trial's plugin by; a path only where the user has given it.
 
     Whoever can write a trial's folder could name any file in it, and importing is running.
@@ -399,7 +410,10 @@ def _find_plugin(trial: TrialRecord, files: Mapping[str, Path]) -> str:
     identity, context = trial.identity, trial.context
     name = identity.architecture
     if name in files:
-        location = str(files[name])
+        # Several may be called plugin.py; what is in them tells which is meant.
+        places = [str(path) for path in files[name]]
+        meant = (p for p in places if read_source_hash(p) == identity.source_hash)
+        location = next(meant, places[0])
     elif context.location.endswith(".py"):
         raise UsageError(
             f"Trial {trial.id} was trained with the plugin file {Path(context.location).name}. A "
@@ -417,7 +431,7 @@ def _find_plugin(trial: TrialRecord, files: Mapping[str, Path]) -> str:
     return location
 
 
-def _task(folder: Path, files: Mapping[str, Path]) -> TrialTask:
+def _task(folder: Path, files: Mapping[str, Sequence[Path]]) -> TrialTask:
     """Rebuild what running the trial needed from its ``trial.json``."""
     trial = TrialRecord.read(folder / "trial.json")
     identity, context = trial.identity, trial.context

@@ -89,9 +89,11 @@ def _name_faults(entry: Entry, file: Path) -> Iterator[str]:
     if identity is None:
         return
     ending = "" if identity.tta is None else "+mirror" if any(identity.tta) else "+unmirrored"
-    shown = entry.name.removesuffix(ending)
+    folders, slash, _ = entry.name.partition(":")[0].rpartition("/")  # of files of one name
+    whole = entry.name.removeprefix(folders + slash)
+    shown = whole.removesuffix(ending)
     settings = shown.removeprefix(identity.architecture)
-    if shown + ending != entry.name or not shown.startswith(identity.architecture):
+    if shown + ending != whole or not shown.startswith(identity.architecture):
         right = f"{identity.architecture}[:settings]{ending}"
         yield f"the key name is {short(entry.name)}; identity makes it {right}"
     elif settings and not settings.startswith(":"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from kitsbench.architecture import Task, configure
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
+from kitsbench.experiments.predict import open_trials
 from kitsbench.experiments.records import LedgerRecord, TrialRecord
 from kitsbench.experiments.trial.run import run_trial
 from kitsbench.registry import load
@@ -108,3 +110,22 @@ def test_who_runs_it_again_gives_the_hash_in_place_of_the_file(run):
     assert (found.id, found.name) == (task.id, task.name)
     with pytest.raises(UsageError, match=r"by its hash alone, but its trial .* is still to be"):
         plan_experiment(replace(again, budget=Budget(3, "steps")))
+
+
+def test_other_packages_end_a_training_and_are_told_to_who_predicts(run, tmp_path):
+    _, task, _, file = run
+    identity = task.trial.identity.model_copy(update={"packages": {"monai": "1.6.1"}})
+    trial = TrialRecord.of(identity, task.trial.context)
+    other = replace(task, trial=trial, workdir=tmp_path)
+    assert run_trial(other) == "failed"
+    status = other.folder.read_status()
+    assert status.reason == "plugin error"
+    assert "(monai 1.6.1 -> none): install the same ones everywhere" in status.message
+    shutil.copytree(task.folder.checkpoints, other.folder.checkpoints, dirs_exist_ok=True)
+    # Another file of the same name is given as well; what is in them tells which is meant.
+    (tmp_path / "gamma.py").write_text(file.with_name("gamma.py").read_text() + "# another\n")
+    plugins = [tmp_path / "gamma.py", file.with_name("gamma.py")]
+    opened = open_trials([other.folder.path], torch.device("cpu"), plugins=plugins)
+    (remark,) = opened.remarks
+    assert "have changed (monai 1.6.1 -> none), so its label maps may differ" in remark
+    assert open_trials([task.folder.path], torch.device("cpu"), plugins=plugins).remarks == []

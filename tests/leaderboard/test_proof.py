@@ -92,3 +92,17 @@ def test_a_trial_that_was_lost_before_it_said_anything_can_be_published(entry):
     )
     assert faults(sealed(silent)) == []
     assert "identity is null" in faults(sealed(entry.model_copy(update={"identity": None})))[0]
+
+
+def test_an_entry_of_a_file_may_have_its_folders_in_its_name(entry):
+    assert faults(with_runs(entry, {}, "mine/of/a")) == []
+    assert "the key name" in faults(with_runs(entry, {}, "mine/of/b"))[0]
+
+
+def test_pretraining_and_packages_cannot_be_left_out_unnoticed(entry):
+    right = with_runs(entry, {}, pretrained_on="BTCV", packages={"monai": "1.6.1"})
+    assert faults(right) == []
+    for key, value in (("pretrained_on", ""), ("packages", {}), ("packages", {"monai": "1.7.0"})):
+        identity = right.identity.model_copy(update={key: value})
+        forged = sealed(right.model_copy(update={"identity": identity}))
+        assert "trials.runs.0.id" in faults(forged)[0]

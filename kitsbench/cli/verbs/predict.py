@@ -89,6 +89,8 @@ def command(
     if there and not overwrite:
         raise UsageError(f"{out / there[0]} exists already; choose another folder, or --overwrite.")
     trained = open_trials(chosen.folders, choose_device(device), tta, plugins)
+    for remark in trained.remarks:
+        tell(remark, "Warning", "yellow")
     check_named(out, trained.names)
     if chosen.experiment is not None:
         number = len(chosen.folders)

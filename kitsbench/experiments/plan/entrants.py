@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from kitsbench.architecture import Architecture, Setting, configure
@@ -40,8 +41,7 @@ def read_names(
     Raises
     ------
     UsageError
-        An architecture is unknown, two have one name, a setting is wrong, or nothing was asked
-        for.
+        An architecture is unknown, a setting is wrong, or nothing was asked for.
     """
     named = [parse_request(text) for text in request.architectures]
     if request.all_installed:
@@ -52,21 +52,34 @@ def read_names(
             "No architecture was named. Name some (see `kitsbench list`), such as unet3d "
             "residual_unet, or say --all for every installed one."
         )
-    locations: dict[str, str] = {}
     known = {} if known is None else known
     missing = list(dict.fromkeys(name for name, _ in named if name not in known))
     known.update(zip(missing, introduce_each(missing), strict=True))
     for name, settings in named:
-        registered = known[name]
-        other = locations.setdefault(registered.name, registered.location)
-        if other != registered.location:
-            raise UsageError(
-                f"{other} and {registered.location} would both be called '{registered.name}'; give "
-                "one of the files another name."
-            )
-        if registered.configurable is not None:
-            configure(registered.configurable, settings)
+        plugin = known[name].configurable
+        if plugin is not None:
+            configure(plugin, settings)
     return [(name, dict(settings)) for name, settings in named]
+
+
+def told_apart(plugins: Iterable[RegisteredArchitecture]) -> dict[str, str]:
+    """Names for tables, by location, of files that would be called like another plugin.
+
+    Every scaffold's file is ``plugin.py``. Such ones are shown with as many of their folders as
+    tell them apart; what a trial is called in its identity does not depend on its company.
+    """
+    groups: dict[str, set[str]] = {}
+    for plugin in plugins:
+        groups.setdefault(plugin.name, set()).add(plugin.location)
+    names: dict[str, str] = {}
+    for group in groups.values():
+        files = {place: Path(place).with_suffix("").parts for place in group if place[-3:] == ".py"}
+        for depth in range(2, 1 + max(map(len, files.values()), default=0) * (len(group) > 1)):
+            shown = {place: "/".join(parts[-depth:]) for place, parts in files.items()}
+            if len(set(shown.values())) == len(files):
+                names |= shown
+                break
+    return names
 
 
 def choose_entrants(
@@ -97,9 +110,11 @@ def choose_entrants(
         An architecture is unknown, a setting is wrong, or nothing was asked for.
     """
     known = {} if known is None else known
-    plan = _Plan(request, resolved, labels, median, known)
+    named = read_names(request, known)
+    names = told_apart(known[name] for name, _ in named)
+    plan = _Plan(request, resolved, labels, median, known, names)
     entrants: dict[str, Entrant] = {}
-    for entrant in each_isolated(plan.configured, read_names(request, known), AT_ONCE):
+    for entrant in each_isolated(plan.configured, named, AT_ONCE):
         entrants.setdefault(entrant.name, entrant)
     members = [
         (member.architecture, dict(member.config))
@@ -169,16 +184,18 @@ class _Plan:
     labels: Labels
     median: Spacing | None
     known: Known
+    names: Mapping[str, str]
 
     def configured(self, asked_for: tuple[str, dict[str, Setting]]) -> Entrant:
         """Configure an architecture; one whose plugin fails is an entrant with an error."""
         name, settings = asked_for
         registered = self._introduced(name)
         if registered.configurable is None:
-            return Entrant(registered.name, registered, error=_row(registered))
+            shown = self.names.get(registered.location, registered.name)
+            return Entrant(shown, registered, error=_row(registered))
         size = self.resolved.size
         # What the size sets anyway is no part of a name, what differs from it is.
-        shown = name_with(registered, settings, size)
+        shown = self._shown(registered, settings)
         config = configure(registered.configurable, {"size": size, **settings})
         try:
             spec, recipe, notes = asked(
@@ -213,8 +230,14 @@ class _Plan:
         names = []
         for member in entrant.spec.members if entrant.spec else ():
             registered, config = self._introduced(member.architecture), dict(member.config)
-            names.append(name_with(registered, config, self.resolved.size))
+            names.append(self._shown(registered, config))
         return tuple(names)
+
+    def _shown(self, registered: RegisteredArchitecture, settings: Mapping[str, Setting]) -> str:
+        """Display name of a configured architecture in this experiment."""
+        name = name_with(registered, settings, self.resolved.size)
+        first = self.names.get(registered.location, registered.name)
+        return first + name.removeprefix(registered.name)
 
     def _introduced(self, name: str) -> RegisteredArchitecture:
         if name not in self.known:

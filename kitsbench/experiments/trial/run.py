@@ -40,7 +40,13 @@ from kitsbench.experiments.trial.remembered import remembering
 from kitsbench.experiments.trial.rescoring import score_again
 from kitsbench.experiments.trial.scoring import CaseReader, Report, score_cases, score_trial
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.experiments.trial.trained import Beat, load_members, make_trained, plugin_of
+from kitsbench.experiments.trial.trained import (
+    Beat,
+    check_packages,
+    load_members,
+    make_trained,
+    plugin_of,
+)
 from kitsbench.experiments.trial.watchdog import Watchdog
 from kitsbench.files import disk_trouble
 from kitsbench.registry.module_search import INSTALLED, STANDARD
@@ -332,6 +338,7 @@ def _train_beside(task: TrialTask, rank: int, team: Team) -> None:
 
 
 def _make_job(task: TrialTask, device: torch.device, team: Team) -> Job:
+    check_packages(task)
     return Job(
         architecture=plugin_of(task),
         spec=task.spec,
@@ -349,7 +356,7 @@ def _make_job(task: TrialTask, device: torch.device, team: Team) -> Job:
         compile=task.trial.identity.compile,
         max_memory=task.max_memory,
         team=team,
-        source=task.trial.identity.source_hash,
+        source=task.trial.identity.code,
         layouts=layouts_of(task.workdir),
         files=task.files,
     )

@@ -18,7 +18,8 @@ from kitsbench.experiments.records import LedgerRecord
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.inference.case import Trained
 from kitsbench.inference.sliding import Predictor, Predicts
-from kitsbench.registry import load
+from kitsbench.registry import RegisteredArchitecture, load
+from kitsbench.registry.packages import version_changes
 from kitsbench.spec import Spec
 from kitsbench.training.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
 from kitsbench.training.failures import can_be_smaller, may_be_memory
@@ -42,13 +43,38 @@ def plugin_of(task: TrialTask) -> Architecture:
         It cannot be loaded, or its source is another one by now, or on this machine.
     """
     identity = task.trial.identity
-    return _plugin(task.location, identity.architecture, identity.source_hash)
+    return _plugin(task.location, identity.architecture, identity.source_hash).architecture
+
+
+def check_packages(task: TrialTask) -> None:
+    """See that a trial is trained with the packages that it is named by.
+
+    Who only predicts is not held to that: a later version may well do.
+
+    Raises
+    ------
+    ContractError
+        This machine has others.
+    """
+    if changed := other_packages(task):
+        raise ContractError(
+            f"the plugin '{task.trial.identity.architecture}' finds other packages than this trial "
+            f"was planned with ({', '.join(changed)}): install the same ones everywhere, or run "
+            "the same command again for trials with those of now."
+        )
+
+
+def other_packages(task: TrialTask) -> list[str]:
+    """Packages of a trial's plugin of which this machine has another version, in words."""
+    identity = task.trial.identity
+    found = _plugin(task.location, identity.architecture, identity.source_hash).packages
+    return version_changes(identity.packages, found)
 
 
 @cache  # who edits a plugin while it trains changes the next trials, not the rest of this one
-def _plugin(location: str, name: str, source_hash: str) -> Architecture:
+def _plugin(location: str, name: str, source_hash: str) -> RegisteredArchitecture:
     registered = load(location)
-    architecture = registered.architecture
+    _ = registered.architecture  # raises where it is not usable
     if registered.source_hash != source_hash:
         raise ContractError(
             f"the source of the plugin '{name}' is not the one that this trial was planned with "
@@ -56,7 +82,7 @@ def _plugin(location: str, name: str, source_hash: str) -> Architecture:
             "this machine. Run the same command again with the source that you mean, the same "
             "one everywhere."
         )
-    return architecture
+    return registered
 
 
 def make_trained(task: TrialTask, network: nn.Module, device: torch.device, beat: Beat) -> Trained:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from kitsbench import registry
 from kitsbench.architecture import KITS21
-from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import resolve
 from kitsbench.experiments.plan.description import describe_entrant
-from kitsbench.experiments.plan.entrants import choose_entrants, read_names
+from kitsbench.experiments.plan.entrants import choose_entrants, told_apart
 
 
 def choose(request, median=None):
@@ -80,12 +80,30 @@ def test_a_setting_that_differs_from_the_sizes_preset_is_another_architecture():
     assert [dict(entrant.spec.config)["width"] for entrant in entrants] == [0.25, 1]
 
 
-def test_two_files_of_one_name_are_refused(plugin, tmp_path):
-    path = plugin("same", "Smallest")
-    other = tmp_path / "same.py"
-    other.write_text(path.read_text())
-    request = Request(Path("none"), (str(path), str(other)))
-    with pytest.raises(UsageError, match=r"would both be called 'same'; give one"):
-        read_names(request)
-    twice = Request(Path("none"), (str(path), str(path)))
-    assert len(read_names(twice)) == 2
+def test_files_of_one_name_take_part_side_by_side(tmp_path):
+    """Every scaffold's file is called plugin.py."""
+    base = "from architectures import {} as Base\n\n\nclass Net(Base):\n    pass\n"
+    for folder, name in (("a/net", "Smallest"), ("b/net", "Configured")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "plugin.py").write_text(base.format(name))
+    first, second = (str(tmp_path / f / "plugin.py") for f in ("a/net", "b/net"))
+    asked = (first, f"{second}:width=0.5", f"{tmp_path}/b/../a/net/plugin.py")
+    entrants = choose(Request(Path("none"), asked, size="paper"))
+    assert [entrant.name for entrant in entrants] == ["a/net/plugin", "b/net/plugin:width=0.5"]
+    assert [entrant.registered.location for entrant in entrants] == [first, second]
+    # What a trial is does not depend on its company.
+    assert {entrant.registered.name for entrant in entrants} == {"plugin"}
+
+
+def test_a_file_is_shown_with_as_many_folders_as_tell_it_apart(tmp_path):
+    def named(*places):
+        for place in places:
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+            Path(place).touch()
+        return told_apart(registry.find(str(place)) for place in places)
+
+    one, two, unet = (tmp_path / name for name in ("one/net.py", "two/net.py", "mine/unet3d.py"))
+    assert named(one) == named(one, unet) == named(one, one) == {}
+    assert named(one, two, unet) == {str(one): "one/net", str(two): "two/net"}
+    both = told_apart([registry.find(str(unet)), registry.find("unet3d")])
+    assert both == {str(unet): "mine/unet3d"}
