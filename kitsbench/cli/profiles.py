@@ -88,7 +88,7 @@ def profile_entrants(
             cases=task.train_cases[:8],
             window=task.window,
             compile=compile,
-            source=task.trial.identity.source_hash,
+            source=task.trial.identity.code,
             layouts=layouts_of(experiment.request.workdir),
             **(BRIEFLY if after_run else {}),
         )

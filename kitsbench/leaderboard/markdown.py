@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kitsbench.configuration import CONTENT
 from kitsbench.errors import DataError
 from kitsbench.files import canonical_json, write_text
 from kitsbench.leaderboard.board import boards, check_boards, read_board
@@ -188,7 +189,9 @@ def _provenance(ordered: list[Entry]) -> str:
     for entry in ordered:
         made = entry.provenance
         failed = ", ".join(f"{count} × {reason}" for reason, count in entry.trials.reasons.items())
-        origin = markdown(f"{made.distribution} {made.version}")
+        packages = entry.identity.packages if entry.identity else {}
+        built = ", ".join(f"{name} {version}" for name, version in packages.items())
+        origin = markdown(f"{made.distribution} {made.version}" + f" with {built}" * bool(built))
         trained = markdown(f"kitsbench {made.kitsbench}, {made.created[:10]}")
         lines.append(
             f"- {markdown_code(entry.name)}: {origin}, source "
@@ -220,8 +223,19 @@ def _other_endpoints(ordered: list[Entry]) -> list[Score]:
 
 
 def _name(entry: Entry) -> str:
-    text = markdown_code(entry.name)
-    return f"{text} {markdown(entry.title)}" if entry.title else text
+    text = " ".join(filter(None, [markdown_code(entry.name), markdown(entry.title)]))
+    return f"{text} ({markdown(pretrained)})" if (pretrained := _pretrained(entry)) else text
+
+
+def _pretrained(entry: Entry) -> str:
+    """What its training began with, where that was trained elsewhere."""
+    identity = entry.identity
+    if identity is None:
+        return ""
+    if identity.pretrained_on:
+        return f"pretrained on {identity.pretrained_on}"
+    files = [v for v in identity.config.values() if isinstance(v, str) and CONTENT.fullmatch(v)]
+    return "begins with the weights of a file" if files else ""
 
 
 def _with_interval(score: Score | None) -> str:

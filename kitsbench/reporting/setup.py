@@ -90,7 +90,8 @@ def architectures(analysis: Analysis) -> Table:
             [
                 f"{entrant.name}\n{entrant.title}".rstrip("\n"),
                 entrant.paper or words.DASH,
-                f"{entrant.distribution or words.DASH} {entrant.version}".strip(),
+                f"{entrant.distribution or words.DASH} {entrant.version}".strip()
+                + _packages(analysis, entrant.name),
                 entrant.source_hash or words.DASH,
                 config or "defaults",
                 "; ".join(entrant.notes) or words.DASH,
@@ -98,6 +99,15 @@ def architectures(analysis: Analysis) -> Table:
         )
     head = ["Architecture", "Paper", "Distribution", "Source", "Configuration", "Notes"]
     return Table(head, rows, "Source: hash of the plugin's own source code.", text_columns=6)
+
+
+def _packages(analysis: Analysis, name: str) -> str:
+    """Versions of what an entrant's plugin is made from, in lines of their own."""
+    found: dict[tuple[str, str], None] = {}
+    for trial in analysis.results.trials:
+        if trial.name == name and trial.record is not None:
+            found |= dict.fromkeys(trial.record.identity.packages.items())
+    return "".join(f"\n{package} {version}" for package, version in found)
 
 
 def provenance(analysis: Analysis) -> Table:

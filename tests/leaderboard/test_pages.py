@@ -137,3 +137,21 @@ def test_no_half_of_an_experiment_is_left(boards, tmp_path):
     assert done.code == 2
     assert "but 'b' stays, which was ranked with it" in done.err
     assert call_kitsbench("leaderboard", "check", boards).code == 0
+
+
+def test_a_page_says_what_networks_began_with_and_are_made_from(boards):
+    first, second = read_board(boards / "phantom")
+    weights = f"sha256:{'1' * 64}"
+
+    def other(entry, **fields):
+        identity = entry.identity.model_copy(update=fields)
+        return entry.model_copy(update={"identity": identity})
+
+    declared = other(first, pretrained_on="BTCV | MSD", packages={"monai": "1.6.1"})
+    silent = other(second, config={**second.identity.config, "weights": weights})
+    page = render_board("phantom", [declared, silent])
+    ((named,), (filed,)) = ([r for r in tables(page)[0] if f"`{n}`" in r] for n in "ab")
+    assert "(pretrained on BTCV \\| MSD) |" in named
+    assert "(begins with the weights of a file) |" in filed
+    assert "with monai 1.6.1" in page
+    assert "pretrained" not in render_board("phantom", [first, second])

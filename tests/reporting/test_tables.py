@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kitsbench.experiments.records import TrialRecord
-from kitsbench.reporting import costs, scores, words
+from kitsbench.reporting import costs, scores, setup, words
 from kitsbench.reporting.first_screen.curves import with_end
 from kitsbench.reporting.tables import Table
 
@@ -164,3 +164,18 @@ def test_the_cost_table_compares_with_the_paper(analysis):
     rows = {row[0]: row for row in costs.cost(analysis).rows}
     size = "tiny, width 0.25\npatch 16×64×64"
     assert rows["unet3d"][1:4] == [size, "100 k", "0.62 %"]
+
+
+def test_an_architecture_is_told_with_the_versions_that_it_is_made_from(analysis):
+    first = analysis.names[0]
+
+    def made(trial):
+        identity = trial.record.identity.model_copy(update={"packages": {"monai": "1.6.1"}})
+        return dataclasses.replace(trial, record=TrialRecord.of(identity, trial.record.context))
+
+    trials = [made(t) if t.name == first else t for t in analysis.results.trials]
+    results = dataclasses.replace(analysis.results, trials=trials)
+    rows = setup.architectures(dataclasses.replace(analysis, results=results)).rows
+    told = {row[0].splitlines()[0]: row[2] for row in rows}
+    assert told[first].splitlines()[1:] == ["monai 1.6.1"]
+    assert all(len(text.splitlines()) == 1 for name, text in told.items() if name != first)

@@ -198,7 +198,8 @@ def _costs(entrant: Entrant, spec: Spec, folder: Path) -> CostsRecord:
     """Parameters and FLOPs, counted once and kept."""
     registered = entrant.registered
     # The name, because several architectures of one source may have equal specs.
-    key = digest([registered.name, registered.source_hash, spec.digest(), COST_VERSION])
+    known = [registered.name, registered.source_hash, spec.digest(), COST_VERSION]
+    key = digest([*known, *registered.packages.items()])
     file = folder / f"{key}.json"
     with contextlib.suppress(DataError):  # missing or damaged: it is counted again
         return CostsRecord.read(file)

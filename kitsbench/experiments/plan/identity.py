@@ -23,6 +23,7 @@ def identify(
     device_class: str,
     members: Sequence[str],
     compile: bool = False,
+    pretrained_on: Sequence[str] = (),
 ) -> TrialIdentity:
     """Everything that changes the result of a trial.
 
@@ -44,6 +45,8 @@ def identify(
         Trials that an ensemble combines.
     compile : bool
         Whether the network is compiled, which changes speed and the last digits.
+    pretrained_on : sequence of str
+        What the networks that an ensemble combines began with.
     """
     spec, recipe, registered = entrant.spec, entrant.recipe, entrant.registered
     assert spec is not None
@@ -68,5 +71,5 @@ def identify(
         compile=compile,
         tta=entrant.tta,
         packages=dict(registered.packages),
-        pretrained_on=spec.pretrained_on,
+        pretrained_on="; ".join(dict.fromkeys(filter(None, [spec.pretrained_on, *pretrained_on]))),
     )

@@ -133,6 +133,7 @@ class Planner:
             self.machine.device_class,
             [member.id for member in members],
             self.request.compile and not members,
+            [member.trial.identity.pretrained_on for member in members],
         )
         train, test = self.split.train(held_out), self.split.test(held_out)
         window = (0.0, 1.0, 0.0, 1.0)

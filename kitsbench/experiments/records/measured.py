@@ -130,7 +130,7 @@ class EnvironmentRecord(Document):
 
 
 ProfileKey = tuple[str, str, str, str, str, str, int]
-"""Hashes of spec, recipe and plugin's source, precision, device, libraries, threads."""
+"""Hashes of spec, recipe and plugin's code, precision, device, libraries, threads."""
 
 
 def profile_key(
@@ -153,7 +153,7 @@ def profile_key(
     return (
         identity.spec,
         identity.recipe,
-        identity.source_hash,
+        identity.code,
         identity.precision,
         device,
         libraries,

@@ -89,6 +89,13 @@ class TrialIdentity(Part):
         """Without what is not there: who uses no new word has the file and the id of before."""
         return without_unused(whole(self), "packages", "pretrained_on")
 
+    @property
+    def code(self) -> str:
+        """Hash of the code that runs: of the plugin's source, with its packages' versions."""
+        if not self.packages:
+            return self.source_hash
+        return digest([self.source_hash, self.packages])
+
     def hashed(self) -> dict[str, Any]:
         """What the trial's id is the hash of, as plain data."""
         content = self.model_dump(mode="json")
