@@ -30,6 +30,7 @@ VERBS = {
     "plan": ("plan", "The smallest gap a design can detect, and the seeds it needs."),
     "calibrate": ("calibrate", "Error rates of the tests, measured where the truth is known."),
     "profile": ("profile", "Parameters, FLOPs, latency, throughput and memory."),
+    "trials": ("trials", "List, log, retry, delete and merge the trials of a working directory."),
     "report": ("report", "Rebuild the report from stored trials."),
     "claims": ("claims", "What the papers claim, and what an experiment says about it."),
     "leaderboard": ("leaderboard", "Add, check and render published entries."),

@@ -11,6 +11,7 @@ import torch
 from kitsbench.data.datasets.dataset import Dataset
 from kitsbench.data.splits.split import Split
 from kitsbench.errors import UsageError
+from kitsbench.experiments.asked.again import keep_request
 from kitsbench.experiments.asked.request import Count, Request, Tell
 from kitsbench.experiments.asked.resolve import Resolved, own_labels, resolve
 from kitsbench.experiments.executors.carry_out import carry_out
@@ -27,6 +28,7 @@ from kitsbench.experiments.plan.entrants import (
     Known,
     check_batches,
     choose_entrants,
+    named_in,
     read_names,
 )
 from kitsbench.experiments.plan.estimate import Forecast, foresee
@@ -43,6 +45,7 @@ from kitsbench.experiments.records import (
     experiment_file,
     keep_experiment,
     make_latest,
+    request_file,
 )
 from kitsbench.experiments.results import StoredTrial
 from kitsbench.experiments.trial.kept_scores import is_done
@@ -258,6 +261,7 @@ def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -
     whatever a kill leaves behind.
     """
     workdir = experiment.request.workdir
+    _keep_request(experiment)
     if experiment.studies:
         # What an earlier call found stays until this one has found the same again.
         if not experiment_file(workdir, experiment.record.id).is_file():
@@ -284,3 +288,9 @@ def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -
     carry_out(ready, executor, notify)
     forget(experiment.tasks)
     return experiment
+
+
+def _keep_request(experiment: Experiment) -> None:
+    """Write down what was asked for, so that more can be added to it."""
+    request, own = experiment.request, experiment.record.id
+    keep_request(request_file(request.workdir, own), own, request, named_in(request))

@@ -27,6 +27,7 @@ OF_THEIR_OWN = {
     ("data fetch", "--jobs"),  # not more than a server bears
     ("evaluate", "--out"),  # files
     ("check", "--labels"),  # a paper has its own labels, which only `show` may take
+    ("run", "--yes"),  # asks before it spends hours, not before it removes
 }  # fmt: skip
 # What they are for differs from verb to verb, and a help says it.
 MEANING = {
@@ -244,6 +245,10 @@ def works(place, phantom):
         "compare": (place / "scores.csv",),
         "plan": ("--cases", "12", "--folds", "2", "--seeds", "2"),
         "claims": (place / "finished",),
+        "trials list": (place / "finished",),
+        "trials experiments": (place / "finished",),
+        "trials log": (next((place / "finished" / "trials").iterdir()),
+                       "--workdir", place / "finished"),
         "leaderboard check": (place / "boards",),
         "doctor": ("--workdir", place / "work"),
     }  # fmt: skip

@@ -106,6 +106,56 @@ def test_jobs_and_order_do_not_change_identities(finished):
     assert {t["id"] for t in plan["trials"]} == {t["id"] for t in first.json["trials"]}
 
 
+@pytest.mark.parametrize(
+    ("more", "whole"),
+    [
+        (["--seeds", "3"], {"--seeds": "3"}),
+        (["--budget", "9steps"], {"--budget": "9steps"}),
+        (["gamma"], {"gamma": None}),
+    ],
+)
+def test_adding_is_asking_for_everything_at_once(finished, plugin, monkeypatch, more, whole):
+    arguments, workdir, first = finished
+    gamma = plugin("gamma", "Smallest")
+    monkeypatch.chdir(gamma.parent)  # names of files mean the same in any folder
+    everything = [*arguments, *(f"{gamma}" for key in whole if key == "gamma")]
+    for option, value in whole.items():
+        if option in everything:
+            everything[everything.index(option) + 1] = value
+        elif option != "gamma":
+            everything += [option, value]
+    plan = call_kitsbench(*everything, "--dry-run").json
+    more = ["gamma.py" if word == "gamma" else word for word in more]
+    added = call_kitsbench("run", "--add", *more, "--workdir", workdir, "--dry-run", "--json")
+    assert added.code == 0, added.err
+    assert added.json["trials"] == plan["trials"]
+    assert added.json["experiment"] == plan["experiment"]
+    assert added.json["adds_to"] == first.json["experiment"]
+    assert f"Experiment {plan['experiment']} is {first.json['experiment']} of " in added.err
+
+
+def test_an_experiment_goes_on_by_its_id_alone(finished):
+    _, workdir, first = finished
+    own = first.json["experiment"]
+    words = ("run", "--workdir", workdir, "--dry-run", "--json")
+    again = call_kitsbench(*words, "--experiment", own[:6], "--jobs", "1")
+    assert again.code == 0, again.err
+    assert (again.json["experiment"], again.json["adds_to"]) == (own, own)
+    assert {t["id"] for t in again.json["trials"]} == {t["id"] for t in first.json["trials"]}
+    assert f"Experiment {own} of " in again.err
+    for more, said in (
+        (["--experiment", own, "--seeds", "3"], "--seeds was given besides. Say --add"),
+        (["--add"], f"`kitsbench run --experiment {own}` does what is left of it"),
+        (["--add", "--seeds", "1"], "has 2 seeds, and --add --seeds 1 would take some away"),
+        (["--add", "--jobs", "2"], "and nothing to add"),
+        (["--experiment", "nothing"], "has no experiment 'nothing'; it has:"),
+    ):
+        refused = call_kitsbench(*words, *more)
+        assert refused.code == 2
+        assert said in " ".join(refused.err.split())
+        assert "Traceback" not in refused.err
+
+
 @pytest.mark.slow
 def test_a_run_killed_with_sigkill_gives_the_same_scores(finished, tmp_path):
     arguments, whole, _ = finished

@@ -18,6 +18,7 @@ from kitsbench.cli.options import (
     dataset_option,
     device_option,
     endpoint_option,
+    experiment_option,
     folds_option,
     jobs_option,
     json_option,
@@ -35,7 +36,6 @@ from kitsbench.cli.options import (
 )
 from kitsbench.cli.output import tell
 from kitsbench.cli.values import Interval, Memory, Seconds, Spend, Whole
-from kitsbench.errors import UsageError
 
 if TYPE_CHECKING:
     from kitsbench.experiments.asked.request import Request
@@ -129,6 +129,13 @@ if TYPE_CHECKING:
 )
 @strict_option("A damaged case is an error, not set aside.")
 @workdir_option("Where data, trials and the report are kept.")
+@click.option(
+    "--add",
+    is_flag=True,
+    help="Add to an experiment: architectures, --folds, --seeds (how many in all) or another "
+    "--budget. What is not said stays as it was.",
+)
+@experiment_option
 @click.option("--dry-run", is_flag=True, help="Prepare the data, print the plan, train nothing.")
 @click.option(
     "--yes", is_flag=True, help="Do not ask, whatever it takes; asked beyond 24 device hours."
@@ -139,14 +146,16 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
     """Train, score and compare architectures under one budget, and write the report.
 
     ARCH is a name from `kitsbench list` or a plugin's FILE.py. Run the same command again and
-    finished trials are kept: only what is missing is done. Exit code 0 if all is fine, 1 if some
-    trials failed, 2 for wrong usage or input.
+    finished trials are kept: only what is missing is done. --add asks for what an experiment has
+    and more, --experiment alone for the same again. Exit code 0 if all is fine, 1 if some trials
+    failed, 2 for wrong usage or input.
     """
     from kitsbench.cli.progress import CountBar, TrialBars, working
     from kitsbench.isolation.kept import begin_early
 
     with working("Starting ..."):  # importing torch takes a few seconds
         begin_early()
+        from kitsbench.cli.views.added import ask_again, told
         from kitsbench.cli.views.run_cost import go_on
         from kitsbench.cli.views.run_view import announce, conclude
         from kitsbench.experiments.executors.choose import choose_executor
@@ -160,17 +169,22 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
         from kitsbench.experiments.trial.kept_scores import is_done
         from kitsbench.isolation import Stopped, stops_at_signals
 
-    request = _request(options)
+    add, name = options.pop("add"), options.pop("experiment")
+    request, before = _request(options), None
+    if add or name is not None:
+        request, before = ask_again(request, name, add)
     try:
         with stops_at_signals():
             with CountBar() as count:
                 experiment = plan_experiment(request, tell, count)
+            for line in told(before, experiment.record):
+                tell(line)
             if not experiment.studies:  # a search decides what the trials are
                 check_stored(experiment)
             if dry_run:
                 from kitsbench.cli.views.dry_run import print_plan
 
-                print_plan(experiment, as_json)
+                print_plan(experiment, as_json, before)
                 return 0
             announce(experiment)
             if not go_on(forecast(experiment), yes):
@@ -191,17 +205,13 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
 
 def _request(options: dict[str, Any]) -> Request:
     from kitsbench.experiments.asked.request import Request
-    from kitsbench.experiments.asked.search_space import read_tuning
+    from kitsbench.experiments.asked.search_space import check_shared, read_tuning
     from kitsbench.experiments.executors.options import split_pairs
 
     executor_section, tune_section = sections()
     pairs = split_pairs(options.pop("executor_option"))
     tuning = read_tuning(options.pop("tune"), tune_section)
-    if tuning is not None and options["recipe"] != "matched":
-        raise UsageError(
-            "--tune searches around the shared recipe, since a space is equal only there; use "
-            "--recipe matched, or leave --tune out."
-        )
+    check_shared(tuning, options["recipe"])
     return Request(
         executor_options={**executor_section, **pairs},
         tuning=tuning,

@@ -12,6 +12,7 @@ from kitsbench.text.screen import make_table
 if TYPE_CHECKING:
     from kitsbench.experiments.experiment import Experiment
     from kitsbench.experiments.plan.estimate import Forecast
+    from kitsbench.experiments.records import ExperimentRecord
     from kitsbench.experiments.trial.task import TrialTask
 
 BASES = {
@@ -24,8 +25,18 @@ BASES = {
 }
 
 
-def print_plan(experiment: Experiment, as_json: bool) -> None:
-    """Print the plan as a table, or as one JSON document."""
+def print_plan(
+    experiment: Experiment, as_json: bool, before: ExperimentRecord | None = None
+) -> None:
+    """Print the plan as a table, or as one JSON document.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    as_json : bool
+    before : ExperimentRecord, optional
+        What it was added to.
+    """
     from kitsbench.experiments.experiment import check_stored, forecast, tuned
     from kitsbench.experiments.plan.changes import changes
     from kitsbench.experiments.plan.estimate import estimate
@@ -59,6 +70,8 @@ def print_plan(experiment: Experiment, as_json: bool) -> None:
         entrants = experiment.record.entrants
         document = {
             "workdir": str(experiment.request.workdir),
+            "experiment": experiment.record.id,
+            "adds_to": None if before is None else before.id,
             "executor": experiment.request.executor,
             "dataset": dataset_content(experiment.record),
             "trials": rows,

@@ -104,3 +104,18 @@ def read_tuning(trials: int | None, given: Mapping[str, Any]) -> Tuning | None:
     if not space:
         raise UsageError("The space of [tune] is empty; leave a parameter in it.")
     return Tuning(count, space, None if budget is None else Budget.parse(str(budget)))
+
+
+def check_shared(tuning: Tuning | None, recipe: str) -> None:
+    """See that what is tuned is the recipe that all share.
+
+    Raises
+    ------
+    UsageError
+        Each architecture has a recipe of its own.
+    """
+    if tuning is not None and recipe != "matched":
+        raise UsageError(
+            "--tune searches around the shared recipe, since a space is equal only there; use "
+            "--recipe matched, or leave --tune out."
+        )

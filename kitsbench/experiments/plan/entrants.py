@@ -43,10 +43,7 @@ def read_names(
     UsageError
         An architecture is unknown, a setting is wrong, or nothing was asked for.
     """
-    named = [parse_request(text) for text in request.architectures]
-    if request.all_installed:
-        others = {name for name, _ in named}
-        named += [(entry.name, {}) for entry in discover() if entry.name not in others]
+    named = named_in(request)
     if not named:
         raise UsageError(
             "No architecture was named. Name some (see `kitsbench list`), such as unet3d "
@@ -80,6 +77,21 @@ def told_apart(plugins: Iterable[RegisteredArchitecture]) -> dict[str, str]:
                 names |= shown
                 break
     return names
+
+
+def named_in(request: Request) -> list[tuple[str, dict[str, str]]]:
+    """Names and settings that were asked for as they are written, with all that are installed.
+
+    Raises
+    ------
+    UsageError
+        A text is no name with settings.
+    """
+    named = [parse_request(text) for text in request.architectures]
+    if request.all_installed:
+        others = {name for name, _ in named}
+        named += [(entry.name, {}) for entry in discover() if entry.name not in others]
+    return named
 
 
 def choose_entrants(

@@ -21,7 +21,8 @@ file in the workdir       class                      says
 ========================= ========================== ===========================================
 
 Every key is there or the file is refused: a default would be a second opinion of what was meant.
-The tables beside them are in :mod:`kitsbench.experiments.tables`.
+The tables beside them are in :mod:`kitsbench.experiments.tables`; the request that led to an
+experiment, ``experiments/ID/request.json``, is in :mod:`kitsbench.experiments.asked.again`.
 """
 
 from kitsbench.experiments.records.experiment import (
@@ -41,8 +42,12 @@ from kitsbench.experiments.records.kept import (
     find_experiment,
     has_experiments,
     keep_experiment,
+    known_experiments,
+    latest_file,
     make_latest,
     report_folder,
+    request_file,
+    try_experiment,
 )
 from kitsbench.experiments.records.measured import (
     CostsRecord,
@@ -112,8 +117,12 @@ __all__ = [
     "find_experiment",
     "has_experiments",
     "keep_experiment",
+    "known_experiments",
+    "latest_file",
     "make_latest",
     "note",
     "profile_key",
     "report_folder",
+    "request_file",
+    "try_experiment",
 ]

@@ -27,6 +27,11 @@ def report_folder(workdir: Path, experiment: str) -> Path:
     return Path(workdir) / FOLDER / experiment / "report"
 
 
+def request_file(workdir: Path, experiment: str) -> Path:
+    """``WORKDIR/experiments/<id>/request.json``."""
+    return Path(workdir) / FOLDER / experiment / "request.json"
+
+
 def latest_file(workdir: Path) -> Path:
     """``WORKDIR/experiments/latest.json``."""
     return Path(workdir) / FOLDER / "latest.json"
@@ -45,7 +50,7 @@ def make_latest(workdir: Path, experiment: str) -> None:
 
 def has_experiments(workdir: Path) -> bool:
     """Whether an experiment was ever begun in a folder, by this kitsbench or an earlier one."""
-    return bool(_known(workdir)) or any(
+    return bool(known_experiments(workdir)) or any(
         os.path.lexists(file) for file in (latest_file(workdir), Path(workdir) / BEFORE)
     )
 
@@ -67,7 +72,7 @@ def find_experiment(workdir: Path, name: str | None = None) -> ExperimentRecord:
         The folder holds no experiment, or a file is damaged.
     """
     workdir = Path(workdir)
-    known = _known(workdir)
+    known = known_experiments(workdir)
     if not known and not os.path.lexists(latest_file(workdir)):
         raise _no_workdir(workdir)
     if name is not None:
@@ -87,15 +92,15 @@ def find_experiment(workdir: Path, name: str | None = None) -> ExperimentRecord:
 def experiments_of(workdir: Path, trial: str) -> list[ExperimentRecord]:
     """Every experiment that plans a trial; files that cannot be read are left out."""
     found = []
-    for name in _known(workdir):
-        record, _ = _try(workdir, name)
+    for name in known_experiments(workdir):
+        record, _ = try_experiment(workdir, name)
         if record is not None and any(planned.id == trial for planned in record.trials):
             found.append(record)
     return found
 
 
-def _known(workdir: Path) -> list[str]:
-    """Ids of the experiments whose files are there."""
+def known_experiments(workdir: Path) -> list[str]:
+    """Ids of the experiments whose files are there, sorted."""
     return sorted(
         file.stem for file in (Path(workdir) / FOLDER).glob("*.json") if file.name != "latest.json"
     )
@@ -112,7 +117,8 @@ def _read(workdir: Path, experiment: str) -> ExperimentRecord:
     return record
 
 
-def _try(workdir: Path, experiment: str) -> tuple[ExperimentRecord | None, str]:
+def try_experiment(workdir: Path, experiment: str) -> tuple[ExperimentRecord | None, str]:
+    """Read an experiment; None, and what is wrong with its file, where it cannot be read."""
     try:
         return _read(workdir, experiment), ""
     except DataError as error:
@@ -123,7 +129,7 @@ def _listed(workdir: Path, known: list[str]) -> str:
     """A line for each experiment, so that one can be told from the others."""
     lines = []
     for name in known:
-        record, fault = _try(workdir, name)
+        record, fault = try_experiment(workdir, name)
         if record is None:
             lines.append(f"{name}: {str(fault).rstrip('.')}")
             continue

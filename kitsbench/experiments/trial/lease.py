@@ -14,7 +14,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,73 @@ def living_holder(file: Path, before: bytes | None) -> tuple[bytes | None, Lease
     here = known["machine"] == machine()
     alive = _is_alive(file, found or b"") if here else before is not None and found != before
     return found, LeaseRecord(**known) if alive else None
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease.
+
+    Attributes
+    ----------
+    record : LeaseRecord or None
+        None where the file cannot be read, as while it is written.
+    sure : bool
+        Whether it is known to live: one of this machine, or one that was seen to renew its lease.
+    """
+
+    record: LeaseRecord | None
+    sure: bool
+
+    def __str__(self) -> str:
+        if self.record is None:
+            return "somebody whose lease.json cannot be read"
+        return f"process {self.record.pid} on {self.record.host}"
+
+
+def holders(files: Iterable[Path], patience: float = 0.0) -> dict[Path, Holder]:
+    """Who holds leases, and who may hold them: those known to be gone are left out.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        Leases that need not be there.
+    patience : float
+        Seconds in which holders on other machines may renew their leases; those that do not are
+        gone. With none, nobody waits, and they are told of as perhaps there.
+    """
+    found: dict[Path, Holder] = {}
+    elsewhere: dict[Path, bytes] = {}
+    for file in files:
+        try:
+            content = _read(file)
+        except NotADirectoryError:
+            continue
+        except OSError:  # not ours to read, or no file: nothing tells that nobody holds it
+            found[file] = Holder(None, False)
+            continue
+        if content is None:
+            continue
+        known = _parse(content)
+        record = None if known is None else LeaseRecord(**known)
+        if record is None or record.machine != machine():
+            elsewhere[file] = content
+        elif _is_alive(file, content):
+            found[file] = Holder(record, True)
+    end = time.monotonic() + patience
+    while patience and elsewhere and time.monotonic() < end:
+        time.sleep(min(1.0, patience / 10))
+        for file, before in list(elsewhere.items()):
+            now = _read(file)
+            if now == before:
+                continue
+            del elsewhere[file]
+            known = _parse(now)
+            if now is not None:  # a beat or a new holder
+                found[file] = Holder(None if known is None else LeaseRecord(**known), True)
+    for file, content in elsewhere.items() if not patience else ():
+        known = _parse(content)
+        found[file] = Holder(None if known is None else LeaseRecord(**known), False)
+    return found
 
 
 def remove_dead(file: Path) -> None:

@@ -1,0 +1,133 @@
+"""``kitsbench trials``: what a working directory holds, and what shall become of it."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kitsbench.cli.options import WORKDIR, experiment_option, json_option, workdir_option
+from kitsbench.cli.output import print_json, say
+from kitsbench.cli.values import PATH, Whole
+
+STATES = ("pending", "running", "interrupted", "finished", "unscored", "failed", "damaged")
+
+
+class _Trials(click.Group):
+    """Lists where no other of its verbs is named: ``kitsbench trials WORKDIR``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        asks = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        if not asks:
+            first = args[0] if args else ""
+            close = difflib.get_close_matches(first, self.commands, n=1)
+            if close and not Path(first).exists():
+                raise click.UsageError(
+                    f"There is no command '{first}' and no folder of that name. Did you mean "
+                    f"'{close[0]}'?",
+                    ctx,
+                )
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("trials", cls=_Trials)
+def command() -> None:
+    """List, log, retry, delete and merge trials and experiments of a working directory.
+
+    `kitsbench trials WORKDIR` is short for `kitsbench trials list WORKDIR`.
+    """
+
+
+@command.command("list")
+@click.argument("workdir", default=WORKDIR, type=PATH)
+@click.option("--state", type=click.Choice(STATES), help="Only trials of this state.")
+@experiment_option
+@json_option
+def list_(workdir: Path, state: str | None, experiment: str | None, as_json: bool) -> None:
+    """List the trials and experiments in WORKDIR (default: kitsbench-work).
+
+    Of each trial its size on disk, its state and why it failed, its age, and the experiments that
+    use it; of each experiment when it was planned, what it asks and how far it is. A damaged trial
+    is a row, too, and below stands what is wrong and what to do. With --experiment only the trials
+    of that one are listed.
+    """
+    from kitsbench.cli.views import kept_trials as views
+    from kitsbench.experiments.records import find_experiment
+    from kitsbench.experiments.workdir.inventory import take_inventory
+
+    inventory = take_inventory(workdir)
+    only = None if experiment is None else find_experiment(workdir, experiment).id
+    trials = [
+        trial
+        for trial in inventory.trials
+        if state in (None, trial.state) and (only is None or only in trial.experiments)
+    ]
+    if as_json:
+        print_json(views.inventory_content(inventory, trials))
+        return
+    if trials:
+        views.show_trials(trials)
+    say(views.summary(trials))
+    if inventory.experiments:
+        say("")
+        views.show_experiments(inventory.experiments)
+
+
+@command.command()
+@click.argument("workdir", default=WORKDIR, type=PATH)
+@json_option
+def experiments(workdir: Path, as_json: bool) -> None:
+    """List the experiments in WORKDIR (default: kitsbench-work): date, question and state.
+
+    `run`, `report`, `compare`, `claims`, `predict` and `leaderboard add` take one of them by
+    --experiment with the first letters of its id.
+    """
+    from kitsbench.cli.views import kept_trials as views
+    from kitsbench.experiments.workdir.inventory import take_inventory
+
+    found = take_inventory(workdir).experiments
+    if as_json:
+        print_json([views.experiment_content(one) for one in found])
+    elif found:
+        views.show_experiments(found)
+    else:
+        say(f"{workdir} holds no experiment.")
+
+
+@command.command()
+@click.argument("trial")
+@workdir_option("Where TRIAL is looked for.")
+@click.option(
+    "--tail", type=Whole(1), metavar="N", help="Only the last N lines of what it printed."
+)
+@json_option
+def log(trial: str, workdir: Path, tail: int | None, as_json: bool) -> None:
+    """Show what TRIAL printed while it ran, and why it failed, in full.
+
+    TRIAL is an id, the first letters of it, or the path of its folder.
+    """
+    from kitsbench.cli.views import kept_trials as views
+    from kitsbench.experiments.workdir.choose import find_trial
+    from kitsbench.experiments.workdir.inventory import take_inventory
+
+    found = find_trial(take_inventory(workdir), trial)
+    texts: dict[str, Any] = {
+        "log": _text(found.folder.log, tail),
+        "hang": _text(found.folder.hang, None),
+    }
+    if as_json:
+        print_json({**views.trial_content(found), **texts})
+        return
+    views.show_log(found, texts["log"], texts["hang"])
+
+
+def _text(file: Path, tail: int | None) -> str | None:
+    """What foreign code has printed into a file; None where there is none."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text if tail is None else "".join(text.splitlines(keepends=True)[-tail:])

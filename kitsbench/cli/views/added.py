@@ -1,0 +1,169 @@
+"""What ``kitsbench run --add`` and ``--experiment`` ask for, and what comes of it, in words."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kitsbench.errors import DataError
+
+if TYPE_CHECKING:
+    from kitsbench.experiments.asked.request import Request
+    from kitsbench.experiments.records import ExperimentRecord
+
+
+def ask_again(request: Request, name: str | None, add: bool) -> tuple[Request, ExperimentRecord]:
+    """What an experiment asked for, with what this call says.
+
+    Parameters
+    ----------
+    request : Request
+        By this call alone.
+    name : str or None
+        The experiment's id or the first letters of it; None for the latest.
+    add : bool
+        Whether more is asked for.
+
+    Returns
+    -------
+    Request, ExperimentRecord
+        What is asked for now, and the experiment that it starts from.
+
+    Raises
+    ------
+    UsageError
+        There is no such experiment, or what this call says does not fit to it.
+    DataError
+        What it asked for was not kept, or cannot be read.
+    """
+    from kitsbench.experiments.asked.again import Design, add_to, go_on_with, read_request
+    from kitsbench.experiments.records import find_experiment, request_file
+    from kitsbench.training.budget import Budget
+
+    record = find_experiment(request.workdir, name)
+    file = request_file(request.workdir, record.id)
+    if not os.path.lexists(file):
+        raise DataError(
+            f"{file} is missing, which says what experiment {record.id} asked for: an earlier "
+            f"kitsbench planned it. Its command was: {record.command}\nRepeat that once, with what "
+            "is to be added; finished trials are kept."
+        )
+    before = read_request(file, request.workdir)
+    budget = Budget(record.budget.amount, record.budget.unit)
+    design = Design(record.id, record.folds.used, record.seeds, budget)
+    found = (add_to if add else go_on_with)(before, _said(request), design)
+    return replace(found, command=whole_command(found) or request.command), record
+
+
+def _said(request: Request) -> dict[str, Any]:
+    """What the running call says of a request, here or in a configuration file."""
+    context = click.get_current_context()
+    own = {param.name for param in context.command.params}
+    said = {}
+    for field in fields(request):
+        value = getattr(request, field.name)
+        if field.name not in own:  # made of several options: what was left out is as it was
+            default = field.default_factory() if callable(field.default_factory) else field.default
+            given = value != default
+        else:
+            source = context.get_parameter_source(field.name)
+            given = source is not click.core.ParameterSource.DEFAULT and value not in ((), None)
+        if given and field.name not in ("workdir", "command"):
+            said[field.name] = value
+    return said
+
+
+def whole_command(request: Request) -> str | None:
+    """The command that asks for all of a request at once; None where a file has to say a part."""
+    from kitsbench.experiments.asked.search_space import SPACE, Tuning
+
+    tuning = request.tuning
+    if tuning is not None and tuning != Tuning(tuning.trials, dict(SPACE)):
+        return None
+    words = ["kitsbench", "run"]
+    for param in click.get_current_context().command.params:
+        name = str(param.name)
+        value = getattr(request, {"executor_option": "executor_options"}.get(name, name), None)
+        if name == "tune":
+            value = None if tuning is None else tuning.trials
+        if value is None or value == param.default:
+            continue
+        if isinstance(param, click.Argument):
+            words += value
+        elif isinstance(value, bool):
+            words += [param.opts[0]] * value
+        elif isinstance(value, dict):
+            pairs = (f"{key}={one}" for key, one in value.items())
+            words += [word for pair in pairs for word in (param.opts[0], pair)]
+        else:
+            words += [param.opts[0], _written(value)]
+    return shlex.join(words)
+
+
+def _written(value: Any) -> str:
+    from kitsbench.training.budget import Budget
+
+    if isinstance(value, Budget):
+        short = str(value)
+        return short if Budget.parse(short) == value else f"{value.amount!r}{value.unit}"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def told(before: ExperimentRecord | None, now: ExperimentRecord) -> list[str]:
+    """What an experiment is beside the one that it starts from, in sentences.
+
+    Parameters
+    ----------
+    before : ExperimentRecord or None
+        None where it starts from none.
+    now : ExperimentRecord
+    """
+    if before is None:
+        return []
+    if now.id == before.id:
+        return [f"Experiment {before.id} of {before.created[:10]} goes on; nothing in it is new."]
+    kept = len({trial.id for trial in before.trials} & {trial.id for trial in now.trials})
+    lines = [
+        f"Experiment {now.id} is {before.id} of {before.created[:10]} with "
+        f"{differences(before, now)}.",
+        f"It has {len(now.trials)} trials, and {kept} of the {len(before.trials)} of {before.id} "
+        "are among them.",
+    ]
+    if kept < len(before.trials) and before.tuning is None:
+        lines.append("The others differ in what is named above, so they are trials of their own.")
+    return lines
+
+
+def differences(before: ExperimentRecord, now: ExperimentRecord) -> str:
+    """What tells an experiment from another, in a few words."""
+    found = []
+    old, new = ({e.name: e for e in one.entrants if e.asked} for one in (before, now))
+    if added := [name for name in new if name not in old]:
+        found.append(f"{', '.join(added)} added")
+    for name in old.keys() & new.keys():
+        if (old[name].version, old[name].source_hash) != (new[name].version, new[name].source_hash):
+            found.append(f"another source of {name}")
+    if before.folds.split_id != now.folds.split_id:
+        found.append("another split of its cases")
+    elif before.folds.used != now.folds.used:
+        found.append(f"folds {', '.join(map(str, now.folds.used))}")
+    if before.seeds != now.seeds:
+        found.append(f"{now.seeds} seeds instead of {before.seeds}")
+    for what, first, second in (
+        ("budget", before.budget.text, now.budget.text),
+        ("recipe", before.recipe_name, now.recipe_name),
+        ("protocol", before.protocol, now.protocol),
+        ("endpoint", before.endpoint, now.endpoint),
+        ("device", before.device.kind, now.device.kind),
+    ):
+        if first != second:
+            found.append(f"{what} {second} instead of {first}")
+    if before.dataset.fingerprint != now.dataset.fingerprint:
+        found.append("other data")
+    return "; ".join(found) or "other settings"
