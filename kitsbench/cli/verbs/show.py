@@ -1,4 +1,4 @@
-"""``kitsbench show``: one architecture with its configuration, heads and size."""
+"""``kitsbench show``: one architecture with its configuration, heads, size and recipe."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kitsbench.cli.options import (
     patch_option,
 )
 from kitsbench.cli.output import print_json, print_table, say
+from kitsbench.cli.views.recipe_view import recipe_rows
 
 
 @click.command("show")
@@ -27,10 +28,11 @@ from kitsbench.cli.output import print_json, print_table, say
 def command(
     architecture: str, labels: str, patch: tuple[int, int, int] | None, as_json: bool
 ) -> None:
-    """Show an architecture: configuration with provenance, parameters, grids, heads.
+    """Show an architecture: configuration with provenance, parameters, grids, heads, recipe.
 
     ARCH is a name from `kitsbench list` or a plugin's FILE.py. Parameters are counted at paper
-    size unless a width or a size is given, e.g. `kitsbench show unet3d:width=0.5`.
+    size unless a width or a size is given, e.g. `kitsbench show unet3d:width=0.5`. The recipe of
+    its paper stands beside the matched ones, by which all are trained on a GPU and on a CPU.
     """
     from kitsbench.isolation import call_isolated
     from kitsbench.registry import find, parse_request
@@ -51,6 +53,7 @@ def describe(request: str, labels: str, patch: tuple[int, int, int] | None) -> d
     from kitsbench import registry
     from kitsbench.architecture import configure
     from kitsbench.spec import KITS19, KITS21
+    from kitsbench.training.recipes import matched
 
     name, settings = registry.parse_request(request)
     entry = registry.load(name)
@@ -82,6 +85,7 @@ def describe(request: str, labels: str, patch: tuple[int, int, int] | None) -> d
         "combine": spec.combine if spec.members else None,
         "notes": list(spec.notes),
         "recipe": spec.paper.to_dict() if spec.paper else None,
+        "matched": {kind: matched(kind).to_dict() for kind in ("cuda", "cpu")},
     }
 
 
@@ -148,6 +152,27 @@ def _print(document: dict[str, Any]) -> None:
                 for head in document["heads"]
             ],
         )
+    _print_recipes(document)
+
+
+def _print_recipes(document: dict[str, Any]) -> None:
+    """The matched recipes, and the paper's where it has one."""
+    own = document["recipe"]
+    shown = {
+        "matched, on a GPU": document["matched"]["cuda"],
+        "matched, on a CPU": document["matched"]["cpu"],
+        **({f"{own['name']} (--recipe paper)": own} if own else {}),
+    }
+    say("")
+    print_table(("recipe", *shown), recipe_rows(shown))
+    if document["members"]:
+        say("With --recipe paper each member is trained by its own.")
+    elif own is None:
+        say("It has no recipe of its paper: --recipe paper is refused.")
+    elif not own["patch"]:
+        say("The patch of the paper's recipe is that of the first grid above.")
+    for name, source in own["sources"] if own else ():
+        say(f"Source of {name}: {source}")
 
 
 def _edges(values: Any) -> str:

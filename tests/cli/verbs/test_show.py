@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from command_line import call_kitsbench
+
+from kitsbench.training.recipes import matched
 
 
 def shown(*arguments):
@@ -69,6 +73,40 @@ def test_for_people_it_prints_the_same():
     assert done.code == 0
     for text in ("3D U-Net", "19,073,795 parameters", "padding", "valid", "segmentation", "Cicek"):
         assert text in done.out
+
+
+def test_the_matched_recipes_and_the_papers_are_printed():
+    document = shown("scau_unet")
+    assert document["matched"]["cuda"] == json.loads(json.dumps(matched("cuda").to_dict()))
+    assert document["matched"]["cpu"]["optimiser"]["lr"] == matched("cpu").optimiser.lr
+    assert document["recipe"]["optimiser"]["lr"] == 1e-4
+    out = " ".join(call_kitsbench("show", "scau_unet").out.split())
+    for row in (
+        "recipe matched, on a GPU matched, on a CPU scau (--recipe paper)",
+        "batch 2 4 8",
+        "intensity.clip - - -80, 305",
+        "sampling.weights - tumor 0.4, kidney 0.2, background 0.4 foreground 0.5, background 0.5",
+        "optimiser.lr 0.001 0.005 0.0001",
+        "schedule.rule polynomial polynomial constant",
+    ):
+        assert row in out
+    assert "mirror, probability 0.5 - elastic, probability 0.5, spacing_mm" in out
+    assert "Source of optimiser: train.py" in out
+
+
+def test_without_a_papers_recipe_it_says_so(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from torch import nn\n"
+        "from kitsbench.architecture import Architecture, Plain\n"
+        "class Own(Architecture):\n"
+        "    def build(self, spec):\n"
+        "        return Plain(nn.Conv3d(1, spec.classes, 1))\n"
+    )
+    done = call_kitsbench("show", path)
+    assert "no recipe of its paper" in done.out
+    assert "clip_gradient 12 12" in " ".join(done.out.split())
+    assert "each member is trained by its own" in call_kitsbench("show", "msan_vote").out
 
 
 @pytest.mark.parametrize(
