@@ -125,6 +125,8 @@ def plan_experiment(
     request: Request,
     tell: Tell = lambda text: None,
     count: Count = lambda what, done, total: None,
+    *,
+    costs: bool = True,
 ) -> Experiment:
     """Prepare data and plan the trials; nothing is trained.
 
@@ -135,6 +137,9 @@ def plan_experiment(
         Gets a line for the user now and then.
     count : callable
         Gets (what, done, total) while data are made or prepared.
+    costs : bool
+        Whether the record shall say what the networks cost. Each is counted in a process of its
+        own that imports what the network is made of, so who keeps no record does without.
 
     Raises
     ------
@@ -161,7 +166,8 @@ def plan_experiment(
     tasks = planner.tasks(entrants, folds)
     for task in tasks:
         task.check_files()
-    rows = describe_entrants(entrants, request.workdir / "costs", machine.jobs or 1, count)
+    folder = request.workdir / "costs" if costs else None
+    rows = describe_entrants(entrants, folder, machine.jobs or 1, count)
     write_json(request.workdir / "splits" / f"{split.id}.json", split.to_dict())
     return Experiment(
         request,

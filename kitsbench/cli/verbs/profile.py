@@ -49,7 +49,7 @@ def command(as_json: bool, compile: bool, **options: Any) -> int:
 
     request = Request(seeds=1, split="2", folds=(0,), **options)
     with CountBar() as count:
-        experiment = plan_experiment(request, tell, count)
+        experiment = plan_experiment(request, tell, count, costs=False)
     with working("Measuring ..."):
         rows = profile_entrants(experiment, compile=compile)
     rows += [{"architecture": e.name, "error": e.error} for e in experiment.entrants if e.error]

@@ -176,7 +176,7 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
     try:
         with stops_at_signals():
             with CountBar() as count:
-                experiment = plan_experiment(request, tell, count)
+                experiment = plan_experiment(request, tell, count, costs=not dry_run)
             for line in told(before, experiment.record):
                 tell(line)
             if not experiment.studies:  # a search decides what the trials are

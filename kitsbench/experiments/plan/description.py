@@ -134,15 +134,15 @@ def _note_dataset(planner: Planner) -> DatasetNote:
 
 
 def describe_entrants(
-    entrants: Sequence[Entrant], folder: Path, jobs: int, count: Count
+    entrants: Sequence[Entrant], folder: Path | None, jobs: int, count: Count
 ) -> tuple[EntrantRecord, ...]:
     """Rows of an experiment's file: provenance, size and cost of every entrant.
 
     Parameters
     ----------
     entrants : sequence of Entrant
-    folder : Path
-        Where costs that were counted once are kept.
+    folder : Path or None
+        Where costs that were counted once are kept; None where nobody asks for costs.
     jobs : int
         Networks that are counted at a time, each in a process of its own.
     count : callable
@@ -155,13 +155,13 @@ def describe_entrants(
     return _with_members(rows)
 
 
-def describe_entrant(entrant: Entrant, folder: Path) -> EntrantRecord:
+def describe_entrant(entrant: Entrant, folder: Path | None) -> EntrantRecord:
     """Provenance, size and cost of one entrant; an ensemble's are not known yet."""
     registered, spec = entrant.registered, entrant.spec
     # What holds for the networks of another row is said there.
     notes = [*(spec.notes if spec and entrant.tta is None else ()), *entrant.notes]
     costs: CostsRecord | None = None
-    if spec is not None and not spec.members:
+    if spec is not None and not spec.members and folder is not None:
         try:
             costs = _costs(entrant, spec, folder)
         except IsolatedFailure as error:
@@ -237,7 +237,7 @@ def count_costs(location: str, spec: Spec) -> CostsRecord:
     settings = {key: value for key, value in spec.config if key not in scaled}
     task = Task(spec.labels, architecture.paper_patch)
     paper = architecture.spec(configure(architecture, settings), task)
-    at_paper_size = count_cost(architecture, paper)
+    at_paper_size = cost if paper == spec else count_cost(architecture, paper)
     return CostsRecord(
         parameters=cost.parameters,
         flops=cost.flops_forward,

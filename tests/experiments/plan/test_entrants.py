@@ -72,6 +72,14 @@ def test_costs_of_two_architectures_with_equal_specs_are_their_own(tmp_path):
     assert [row.parameters for row in rows] == expected
 
 
+def test_where_nobody_asks_for_costs_none_are_counted(tmp_path):
+    entrant = entrant_of("scau_unet")
+    counted, bare = describe_entrant(entrant, tmp_path), describe_entrant(entrant, None)
+    costs = ("parameters", "flops", "paper_parameters", "paper_flops", "paper_patch")
+    assert all(getattr(counted, name) for name in costs)
+    assert bare == counted.model_copy(update=dict.fromkeys(costs))
+
+
 def test_a_setting_that_differs_from_the_sizes_preset_is_another_architecture():
     """At size tiny the paper's own width is a setting like any other."""
     asked = ("unet3d", "unet3d:width=1", "unet3d:width=0.25", "unet3d:size=tiny")
