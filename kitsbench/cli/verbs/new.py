@@ -1,11 +1,13 @@
-"""``kitsbench new``: the skeleton of a plugin package."""
+"""``kitsbench new``: the skeleton of a plugin package, empty or like one of the cookbook."""
 
 from __future__ import annotations
 
+import ast
 import importlib.resources
 import keyword
 import re
 import sys
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import click
@@ -21,11 +23,20 @@ FILES = {
     "gitignore.in": ".gitignore",
     "workflow.yml.in": ".github/workflows/test.yml",
     "init.py.in": "@package@/__init__.py",
-    "plugin.py.in": "@package@/plugin.py",
     "test_plugin.py.in": "tests/test_plugin.py",
 }
+PLUGIN = "@package@/plugin.py"
+PLAIN = "plugin.py.in"  # the template where no other is asked for
+NEEDED = ("kitsbench", "torch", "monai")  # what the templates import beside Python's own
 VALID = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 TAKEN = {"kitsbench", "kitsbench_plugins", "torch", "numpy", "test", "tests", "pytest"}
+
+
+def cookbook() -> dict[str, Traversable]:
+    """The plugins of the cookbook by the names that ``--like`` takes."""
+    folder = importlib.resources.files("kitsbench.cli") / "templates" / "cookbook"
+    found = {file.name: file for file in folder.iterdir() if file.name.endswith(".py")}
+    return {name[:-3].replace("_", "-"): file for name, file in sorted(found.items())}
 
 
 @click.command("new")
@@ -37,24 +48,37 @@ TAKEN = {"kitsbench", "kitsbench_plugins", "torch", "numpy", "test", "tests", "p
     default=Path(),
     help="Folder in which the package's folder NAME is made; by default the current one.",
 )
-def command(name: str, parent: Path) -> None:
+@click.option(
+    "--like",
+    type=click.Choice(list(cookbook())),
+    help="A plugin of the cookbook to begin with; by default two convolutions.",
+)
+def command(name: str, parent: Path, like: str | None) -> None:
     """Write the skeleton of a plugin package called NAME, such as my-net.
 
-    It holds an architecture of 12 lines that trains, its entry point, a test that runs the
-    conformance checks, and a workflow that runs the test.
+    It holds an architecture that trains, by default one of 12 lines, its entry point, a test that
+    runs the conformance checks, and a workflow that runs the test.
     """
-    folder = write_package(name, parent)
+    folder = write_package(name, parent, like)
     package = name.replace("-", "_")
     say(folder)
-    tell(f"Wrote {len(FILES)} files. Next:")
+    tell(f"Wrote {len(FILES) + 1} files. Next:")
     for step in (f"pip install -e {folder}", f"kitsbench check {package}"):
         tell(f"  {step}")
     tell(f"  kitsbench run {package} unet3d")
     tell(f"The network is in {folder / package / 'plugin.py'}.")
 
 
-def write_package(name: str, parent: Path) -> Path:
+def write_package(name: str, parent: Path, like: str | None = None) -> Path:
     """Write the package and return its folder.
+
+    Parameters
+    ----------
+    name : str
+    parent : Path
+        Folder that the package's folder is made in.
+    like : str, optional
+        A name of :func:`cookbook`.
 
     Raises
     ------
@@ -73,15 +97,20 @@ def write_package(name: str, parent: Path) -> Path:
     folder = parent / name
     if folder.exists():
         raise UsageError(f"{folder} exists and is left as it is: choose another name or --dir.")
+    templates = importlib.resources.files("kitsbench.cli") / "templates" / "plugin"
+    source = templates / PLAIN if like is None else cookbook()[like]
+    title = package.replace("_", " ").capitalize()
+    named = "".join(part.capitalize() for part in package.split("_"))
+    named, plugin = _plugin(source.read_text(encoding="utf-8"), named, title)
     tokens = {
         "@name@": name,
         "@package@": package,
-        "@title@": package.replace("_", " ").capitalize(),
-        "@class@": "".join(part.capitalize() for part in package.split("_")),
+        "@title@": title,
+        "@class@": named,
+        "@requirements@": "\n    ".join(_requirements(plugin)),
     }
-    templates = importlib.resources.files("kitsbench.cli") / "templates" / "plugin"
-    for template, target in FILES.items():
-        text = (templates / template).read_text(encoding="utf-8")
+    texts = {FILES[file]: (templates / file).read_text(encoding="utf-8") for file in FILES}
+    for target, text in {**texts, PLUGIN: plugin}.items():
         path = folder / _filled(target, tokens)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +120,28 @@ def write_package(name: str, parent: Path) -> Path:
                 f"{path} cannot be written ({error.strerror}): choose another --dir."
             ) from error
     return folder
+
+
+def _plugin(text: str, name: str, title: str) -> tuple[str, str]:
+    """Give a plugin's file another class and title; the class's name comes first.
+
+    Its paper goes, since what is made of the network is not what the paper has.
+    """
+    (own,) = re.findall(r"^class (\S+)\(Architecture\):", text, re.MULTILINE)
+    others = set(re.findall(r"[A-Za-z_]\w*", text)) - {own}
+    while name in others:  # such as Plain, which the file imports
+        name += "Architecture"
+    text = text.replace(f"class {own}(Architecture):", f"class {name}(Architecture):")
+    text = re.sub(r'^(    title = )".*"$', rf'\1"{title}"', text, flags=re.MULTILINE)
+    return name, re.sub(r'^    paper = ".*"\n', "", text, flags=re.MULTILINE)
+
+
+def _requirements(text: str) -> list[str]:
+    """Distributions that a plugin's file imports from."""
+    nodes = list(ast.walk(ast.parse(text)))
+    names = {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return [name for name in NEEDED if name in {found.split(".")[0] for found in names}]
 
 
 def _refuse_registered(package: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import importlib.util
 import os
@@ -11,11 +12,12 @@ import sys
 import pytest
 from command_line import call_kitsbench, run_kitsbench
 
-from kitsbench import conformance
+from kitsbench import conformance, registry
+from kitsbench.cli.verbs.new import cookbook
 
 
-def written(tmp_path, name="my-net"):
-    assert call_kitsbench("new", name, "--dir", tmp_path).code == 0
+def written(tmp_path, name="my-net", *options):
+    assert call_kitsbench("new", name, "--dir", tmp_path, *options).code == 0
     return tmp_path / name
 
 
@@ -45,11 +47,56 @@ def test_the_plugin_has_at_most_12_lines_and_keeps_the_contract(tmp_path):
     assert conformance.check(path).passed
 
 
-def test_the_entry_point_names_the_class(tmp_path):
+def setup_of(folder):
     config = configparser.ConfigParser()
-    config.read(written(tmp_path, "tiny_kidney-net2") / "setup.cfg")
+    config.read(folder / "setup.cfg")
+    return config
+
+
+def test_the_entry_point_names_the_class(tmp_path):
+    config = setup_of(written(tmp_path, "tiny_kidney-net2"))
     points = config["options.entry_points"]["kitsbench.architectures"].strip()
     assert points == "tiny_kidney_net2 = tiny_kidney_net2.plugin:TinyKidneyNet2"
+    assert config["options"]["install_requires"].split() == ["kitsbench", "torch"]
+
+
+@pytest.mark.parametrize("like", [None, *cookbook()])
+@pytest.mark.parametrize("name", ["my-net", "plain", "network"])
+def test_the_entry_point_leads_to_a_class_with_a_name_of_its_own(like, name, tmp_path):
+    folder = written(tmp_path, name, *(["--like", like] if like else []))
+    text = (folder / name.replace("-", "_") / "plugin.py").read_text()
+    own = setup_of(folder)["options.entry_points"]["kitsbench.architectures"].rpartition(":")[2]
+    tree = ast.parse(text)
+    names = [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    imported = [
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert [*names, *imported].count(own) == 1
+    assert f'title = "{name.replace("-", " ").capitalize()}"' in text
+    assert "paper = " not in text
+
+
+def test_it_begins_like_a_plugin_of_the_cookbook(tmp_path):
+    path = written(tmp_path, "my-net", "--like", "two-grids") / "my_net" / "plugin.py"
+    assert conformance.check(path).passed
+    assert registry.load(str(path)).title == "My net"
+
+
+def test_what_the_network_is_made_of_is_a_requirement(tmp_path):
+    config = setup_of(written(tmp_path, "my-net", "--like", "segresnet"))
+    assert "monai" in config["options"]["install_requires"].split()
+
+
+def test_what_is_asked_for_can_be_begun_with(tmp_path):
+    asked = {"segresnet", "deep-supervision", "regions", "two-grids"}
+    assert asked <= set(cookbook())
+    done = call_kitsbench("new", "my-net", "--dir", tmp_path, "--like", "three-grids")
+    assert done.code == 2
+    assert all(name in done.err for name in asked)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_installed_it_is_listed_loads_and_passes_its_own_test(tmp_path):

@@ -1,0 +1,108 @@
+"""The cookbook: every plugin keeps the contract, learns, and stands on its page."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import SMALL, call_kitsbench, run_kitsbench
+
+from kitsbench import conformance, registry
+from kitsbench.architecture import KITS21, Progress, Task, configure
+from kitsbench.cli.verbs.new import cookbook
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "cookbook.md"
+BOOK = {name: Path(str(file)) for name, file in cookbook().items()}
+# What tells most for its time; the exhaustive test runs all checks.
+CORE = {"spec is data", "grids and heads fit", "builds", "targets fit", "loss is finite"}
+
+
+def needs_what_it_imports(path):
+    if "monai" in path.read_text(encoding="utf-8") and not importlib.util.find_spec("monai"):
+        pytest.skip("needs MONAI")
+
+
+@pytest.fixture(params=list(BOOK))
+def plugin_file(request):
+    path = BOOK[request.param]
+    needs_what_it_imports(path)
+    return path
+
+
+def test_the_page_shows_each_plugin_once():
+    shown = re.findall(
+        r"^```\{literalinclude\} (\S+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(BOOK.values()) == sorted((PAGE.parent / path).resolve() for path in shown)
+
+
+def test_it_keeps_the_core_of_the_contract(plugin_file):
+    found = [check for check in conformance.checks(plugin_file) if check.name in CORE]
+    assert len(found) == len(CORE)
+    for check in found:
+        check()
+
+
+def test_two_steps_change_what_it_gives(plugin_file):
+    plugin = registry.load(str(plugin_file)).architecture
+    spec = plugin.spec(configure(plugin, {"size": "tiny"}), Task(KITS21, (16, 16, 16)))
+    torch.manual_seed(0)
+    network = plugin.build(spec)
+    shapes = {grid.name: grid.shape for grid in spec.grids}
+    inputs = {name: torch.randn(2, 1, *shape) for name, shape in shapes.items()}
+    truth = {name: torch.randint(0, 4, (2, *s)) for name, s in shapes.items()}
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
+    values = []
+    for step in range(2):
+        optimiser.zero_grad()
+        targets = plugin.targets(truth, spec)
+        loss, parts = plugin.loss(network(inputs), targets, Progress(step=step), spec)
+        loss.backward()
+        optimiser.step()
+        values.append(loss.item())
+        assert parts
+    assert values[0] != values[1]
+    with torch.no_grad():
+        logits = network.eval()(inputs)[spec.primary.name][0]
+    decoded = plugin.decode({spec.primary.name: logits.softmax(0)}, spec)
+    assert tuple(decoded.shape) == spec.primary.shape
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+def test_it_goes_the_whole_way(plugin_file, tmp_path):
+    """Check, run, profile, predict and report, by the command line and without a workaround."""
+    checked = run_kitsbench("check", plugin_file, "--json")
+    assert checked.code == 0, checked.json
+    scans, work = tmp_path / "scans", tmp_path / "work"
+    assert call_kitsbench("data", "phantom", scans, "--cases", "4").code == 0
+    asked = ["--dataset", scans, "--workdir", work, *SMALL]
+    paper = "paper=" in plugin_file.read_text(encoding="utf-8")
+    run = run_kitsbench(
+        "run", plugin_file, *asked, "--budget", "3steps", "--folds", "0", "--seeds", "1",
+        *(["--recipe", "paper"] if paper else []), "--json",
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    assert [trial["status"] for trial in run.json["trials"]] == ["finished"]
+    sizes = ["--spacing", "9", "--patch", "16", "--device", "cpu", "--size", "tiny"]
+    profiled = run_kitsbench(
+        "profile", plugin_file, "--dataset", scans, "--workdir", work, *sizes, "--json"
+    )
+    assert profiled.code == 0, profiled.err
+    assert profiled.json[0]["flops_step"] > profiled.json[0]["flops_forward"] > 0
+    image = next((scans / "data").glob("case_*/imaging.nii.gz"))
+    out = tmp_path / "segmented"
+    trial = run.json["trials"][0]["id"]
+    predicted = run_kitsbench(
+        "predict", trial, image, "-o", out, "--workdir", work, "--plugin", plugin_file
+    )
+    assert predicted.code == 0, predicted.err
+    assert len(list(out.glob("*.nii.gz"))) == 1
+    reported = run_kitsbench("report", work, "-o", tmp_path / "report")
+    assert reported.code == 0, reported.err
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert plugin_file.stem in page.replace("<wbr>", "")
