@@ -163,8 +163,8 @@ def one_network(analysis: Analysis) -> str:
             alike.setdefault(names, set()).update((run.fold, run.seed) for run in group)
     found = [names for names, where in alike.items() if all(where == runs[n] for n in names)]
     return " ".join(
-        f"{words.listing(list(names))} have equal scores in every case: they are one network under this "
-        f"recipe, with {len(names)} names and one place in the ranking."
+        f"{words.listing(list(names))} have equal scores in every case: they are one network under "
+        f"this recipe, with {len(names)} names and one place in the ranking."
         for names in found
     )
 
