@@ -24,14 +24,15 @@ def _read(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
         raise UsageError(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise UsageError(f"The configuration {path} is no TOML: {error}.") from error
-    hidden = (param.name, "executor_option", None)
+    # What they set, the section [executor] does.
+    hidden = (param.name, "executor_option", "slurm", "ray", None)
     known = {p.name: p for p in ctx.command.params if p.name not in hidden}
     defaults: dict[str, Any] = {}
     for key, setting in content.items():
         name = {"all": "all_installed", "json": "as_json"}.get(key, key).replace("-", "_")
         if name == "executor" and isinstance(setting, dict):
             # A section: the executor's name, and its options.
-            ctx.meta[EXECUTOR_SECTION] = {k: v for k, v in setting.items() if k != "name"}
+            ctx.meta[EXECUTOR_SECTION] = setting
             if "name" not in setting:
                 raise UsageError(f'{path}: the section [executor] has no name = "...".')
             setting = setting["name"]
@@ -85,7 +86,12 @@ config_option = click.option(
 )
 
 
-def sections() -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the sections ``[executor]`` and ``[tune]`` of the file hold, for the running verb."""
+def sections(executor: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the sections ``[executor]`` and ``[tune]`` of the file hold, for the running verb.
+
+    Options of an executor are none of another one that the command line has put in its place.
+    """
     meta = click.get_current_context().meta
-    return meta.get(EXECUTOR_SECTION, {}), meta.get(TUNE_SECTION, {})
+    section = meta.get(EXECUTOR_SECTION, {})
+    own = {key: value for key, value in section.items() if key != "name"}
+    return own if section.get("name") == executor else {}, meta.get(TUNE_SECTION, {})

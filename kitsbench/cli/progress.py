@@ -203,6 +203,11 @@ class TrialBars(Bars):
         elif event.kind == "retried":
             self._remove(key)
             tell(event.message, f"{name} lost its worker and starts again", "yellow")
+        elif event.kind == "cut":
+            self._remove(key)
+            tell(event.message, name, "yellow")
+        elif event.kind == "told":
+            tell(event.message, name)
         elif event.kind in ("finished", "failed", "taken"):
             self._remove(key)
             self._show_all()

@@ -49,6 +49,7 @@ from kitsbench.training.optimisation.stages import (
     rules_of,
     training_mode,
 )
+from kitsbench.training.parting import leave, leaving_between_steps
 from kitsbench.training.run_state import RunState
 from kitsbench.training.step import take_step
 from kitsbench.training.teams.distributed import team_clock
@@ -235,7 +236,7 @@ class _Run(RunState):
         # A batch depends on (seed, step) alone, so to resume is to begin counting at another step.
         batches = feed(self.source, self.augment, job.device, ledger.steps)
         # Whatever ends training, the loader's threads end with it.
-        with contextlib.closing(batches):
+        with contextlib.closing(batches), leaving_between_steps():
             # Where the last run was told to end while it was scored.
             self._evaluate_if_due(self.saved_share)
             while not self._is_spent():
@@ -254,6 +255,7 @@ class _Run(RunState):
                 self.writer.check()
                 if self.late:
                     self._save()
+                    leave()
         self._settle()
         progress = ledger.fraction(job.budget)
         rate = self._learning_rate(self.tracker.fraction(progress, job.spec.stages))

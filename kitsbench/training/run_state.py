@@ -29,6 +29,7 @@ from kitsbench.training.optimisation.accumulation import Buffers
 from kitsbench.training.optimisation.average import WeightAverage
 from kitsbench.training.optimisation.scaling import LossScale
 from kitsbench.training.optimisation.stages import StageTracker
+from kitsbench.training.parting import is_asked
 from kitsbench.training.teams.distributed import Team, TeamClock
 
 CHECKPOINTS = 600.0, 0.02  # seconds and share of the budget between two of them, by default
@@ -121,7 +122,9 @@ class RunState:
         self.writer.save(self.ledger.steps, model, self.optimiser.state_dict(), state)
 
     def _is_late(self) -> bool:
-        """Whether the last checkpoint is old enough for another one."""
+        """Whether the last checkpoint is old enough for another one, or this is the last chance."""
+        if is_asked():
+            return True
         every, passed = self.job.checkpoint_every, time.perf_counter() - self.saved_at
         if every is not None:
             return passed > every

@@ -18,7 +18,8 @@ def read(tmp_path):
         (tmp_path / "run.toml").write_text(text)
         context = command.make_context("run", ["--config", str(tmp_path / "run.toml"), *arguments])
         with context:
-            return context.params | dict(zip(("executor_", "tune_"), sections(), strict=True))
+            found = sections(context.params["executor"])
+            return context.params | dict(zip(("executor_", "tune_"), found, strict=True))
 
     return read
 
@@ -72,6 +73,9 @@ def test_sections_are_kept_for_those_who_read_them(read):
     assert found["executor_"] == {"partition": "gpu"}
     assert (found["tune"], found["tune_"]) == (None, {"trials": 4})
     assert read("")["executor_"] == {}
+    # Another executor has other options.
+    found = read('[executor]\nname = "slurm"\npartition = "gpu"', "--executor", "local")
+    assert (found["executor"], found["executor_"]) == ("local", {})
 
 
 @pytest.mark.parametrize(

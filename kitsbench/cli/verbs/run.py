@@ -80,6 +80,20 @@ if TYPE_CHECKING:
     help="What a trial asks of the cluster, e.g. partition=gpu; may be given several times.",
 )
 @click.option(
+    "--slurm",
+    multiple=True,
+    metavar="KEY[=VALUE]",
+    help="Any option of sbatch, e.g. gres=gpu:1 or exclusive; also time=4h, setup='module load "
+    "cuda', container='apptainer exec --nv image.sif'. May be given several times.",
+)
+@click.option(
+    "--ray",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="address=HOST:PORT of a Ray cluster, and what a trial takes of a node: num_cpus, "
+    "num_gpus, memory, or a resource of your own. May be given several times.",
+)
+@click.option(
     "--world-size",
     type=Whole(1, 4096),
     default=1,
@@ -199,21 +213,23 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
                 return conclude(experiment, as_json)
     except KeyboardInterrupt as error:
         by = f" by {error}" if isinstance(error, Stopped) else ""
-        tell(f"Stopped{by}. The same command goes on from here.")
+        jobs = " Its jobs go on without it." if by and request.lasting else ""
+        tell(f"Stopped{by}.{jobs} The same command goes on from here.")
         return 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)
 
 
 def _request(options: dict[str, Any]) -> Request:
     from kitsbench.experiments.asked.request import Request
     from kitsbench.experiments.asked.search_space import check_shared, read_tuning
-    from kitsbench.experiments.executors.options import split_pairs
+    from kitsbench.experiments.executors.options import joined, read_cluster_words, split_pairs
 
-    executor_section, tune_section = sections()
+    executor_section, tune_section = sections(options["executor"])
     pairs = split_pairs(options.pop("executor_option"))
+    words = read_cluster_words(options["executor"], options.pop("slurm"), options.pop("ray"))
     tuning = read_tuning(options.pop("tune"), tune_section)
     check_shared(tuning, options["recipe"])
     return Request(
-        executor_options={**executor_section, **pairs},
+        executor_options=joined(executor_section, pairs, words),
         tuning=tuning,
         command=shlex.join(["kitsbench", *sys.argv[1:]]),
         **options,

@@ -114,6 +114,11 @@ class Request:
         return self.dataset in (None, "phantom")
 
     @property
+    def lasting(self) -> bool:
+        """Whether its trials go on when the process that asked for them ends."""
+        return self.executor == "slurm" and self.executor_options.get("cluster") != "local"
+
+    @property
     def overrides(self) -> dict[str, Any]:
         """Fields of a recipe that the request replaces, whatever the recipe says."""
         given = {"spacing": self.spacing, "patch": self.patch, "batch": self.batch}

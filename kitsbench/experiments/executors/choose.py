@@ -11,14 +11,12 @@ from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.asked.request import Request, Tell
 from kitsbench.experiments.asked.resolve import is_timed
 from kitsbench.experiments.executors.cluster import Backend, ClusterExecutor
+from kitsbench.experiments.executors.cluster_options import ClusterOptions
 from kitsbench.experiments.executors.events import Executor
 from kitsbench.experiments.executors.local import LocalExecutor
-from kitsbench.experiments.executors.options import (
-    ClusterOptions,
-    RayOptions,
-    SlurmOptions,
-    read_options,
-)
+from kitsbench.experiments.executors.options import RayOptions, read_options
+from kitsbench.experiments.executors.slurm_options import SlurmOptions
+from kitsbench.experiments.executors.work import Terms
 from kitsbench.experiments.machines.environment import usable_cores
 from kitsbench.experiments.machines.machine import Machine, Node, look_around, this_machine
 from kitsbench.files import digest
@@ -67,7 +65,8 @@ def choose_machine(request: Request, tell: Tell) -> Machine:
     if kind == "cuda" and found.kind != "cuda":
         raise UsageError(
             f"A worker of {request.executor} finds no CUDA device; ask for GPUs with "
-            "--executor-option gpus=1 (and a partition that has them), or use --device cpu."
+            "--executor-option gpus=1 (or --slurm gres=gpu:1, and a partition that has them), or "
+            "use --device cpu."
         )
     name, bound = (
         (found.cpu_name, found.cpu_class) if kind == "cpu" else (found.name, found.device_class)
@@ -84,10 +83,11 @@ def _probed(request: Request, options: ClusterOptions, tell: Tell) -> Node:
         return Node.read(file)
     tell(f"Looking at a node of {request.executor} ...")
     kind = "cpu" if request.device == "cpu" else "cuda" if options.gpus != 0 else "cpu"
-    if request.device == "auto" and options.gpus is None:
+    elsewhere = isinstance(options, SlurmOptions) and options.gpus_elsewhere
+    if request.device == "auto" and options.gpus is None and not elsewhere:
         kind = "cpu"  # whoever wants GPUs of a cluster says how many, or --device cuda
     backend = open_backend(request, options, kind)
-    (handle,) = backend.submit([Probe(options.cpus)])
+    (handle,) = backend.submit([Probe(options.cpus)], ())
     try:
         while (ended := backend.poll(handle)) is None:
             time.sleep(0.3)
@@ -114,7 +114,10 @@ def open_backend(request: Request, options: ClusterOptions, kind: str) -> Backen
     assert isinstance(options, SlurmOptions)
     from kitsbench.experiments.executors.on_slurm import SlurmBackend
 
-    return SlurmBackend(options, request.workdir / "jobs", cpus, gpus)
+    if options.gpus_elsewhere:
+        gpus = 0
+    throttle = request.jobs if options.cluster == "slurm" else None
+    return SlurmBackend(options, request.workdir / "jobs", cpus, gpus, throttle)
 
 
 def choose_executor(request: Request, machine: Machine) -> Executor:
@@ -128,9 +131,13 @@ def choose_executor(request: Request, machine: Machine) -> Executor:
     if request.executor == "local":
         return LocalExecutor(machine.slots, machine.threads, request.timeout)
     options = read_options(request.executor, request.executor_options)
-    jobs = request.jobs
-    if jobs is None and isinstance(options, SlurmOptions) and options.cluster == "local":
-        jobs = usable_cores()  # nothing else would hold the processes back
+    jobs, terms = request.jobs, None
+    if isinstance(options, SlurmOptions):
+        terms = Terms(options.seconds, options.warning_seconds, options.requeues)
+        if options.cluster == "slurm":
+            jobs = None  # Slurm gets all and holds them back, so that they need nobody here
+        elif jobs is None:
+            jobs = usable_cores()  # nothing else would hold the processes back
     return ClusterExecutor(
         open_backend(request, options, machine.kind),
         machine.kind,
@@ -139,4 +146,5 @@ def choose_executor(request: Request, machine: Machine) -> Executor:
         jobs,
         options.retries,
         request.timeout,
+        terms,
     )

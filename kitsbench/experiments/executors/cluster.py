@@ -1,129 +1,83 @@
-"""Trials on other machines: what a worker does, and how the driver watches over it.
+"""Trials on other machines, as the process sees them that watches over them.
 
-A worker runs a trial as this machine would, in a process of its own under the local executor, so
-that files, limits and failures are the same everywhere. All machines see the working directory.
+It may end at any time: on Slurm the jobs go on without it, and the next one adopts them.
 """
 
 from __future__ import annotations
 
-import os
-import socket
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
-from kitsbench.devices.choose import choose_devices
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.executors.events import Event, Notify, ending, mark_killed
-from kitsbench.experiments.executors.local import LocalExecutor
-from kitsbench.experiments.machines.environment import device_class
-from kitsbench.experiments.records import TrialProgress
-from kitsbench.experiments.trial.lease import STALE_AFTER
+from kitsbench.experiments.executors.work import (
+    Mark,
+    Terms,
+    Work,
+    how_far,
+    in_words,
+    kept_text,
+    progress_file,
+    read_stops,
+)
+from kitsbench.experiments.records import Stop, TrialProgress
 from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.isolation import Stopped
 
-PROGRESS_EVERY = 2.0  # seconds between two reports of a worker
 LOOK_EVERY = 0.3  # seconds between two looks at the trials
-
-
-@dataclass(frozen=True)
-class Work:
-    """A trial as a worker gets it.
-
-    Parameters
-    ----------
-    task : TrialTask
-        Its paths are absolute.
-    kind : {"cpu", "cuda"}
-    world_size : int
-        Processes that train.
-    timeout : float or None
-        Seconds of wall time.
-    again : bool
-        Whether a worker before this one vanished, whose lease may take a while to expire.
-    path : tuple of str
-        Folders that Python imports from besides the worker's own.
-    """
-
-    task: TrialTask
-    kind: str
-    world_size: int = 1
-    timeout: float | None = None
-    again: bool = False
-    path: tuple[str, ...] = ()
-
-    def __call__(self) -> tuple[str, str]:
-        """Run the trial; returns the kind of its last event and a message."""
-        sys.path.extend(folder for folder in self.path if folder not in sys.path)
-        host = socket.gethostname()
-        if not (self.task.workdir / "experiments").is_dir():
-            return "unshared", (
-                f"The node {host} does not see {self.task.workdir}. Put --workdir and --dataset on "
-                "a file system that all nodes share, under the same path."
-            )
-        devices = choose_devices(self.kind)[: self.world_size]
-        if self.kind == "cpu":
-            devices = ("cpu",) * self.world_size
-        if len(devices) < self.world_size:
-            return "unfit", f"The node {host} gave {len(devices)} GPUs; {self.world_size} are used."
-        here = device_class(torch.device(devices[0]), self.task.threads)
-        bound = self.task.trial.identity.device_class
-        trained = bool(self.task.members) or self.task.folder.read_status().status == "finished"
-        if bound not in (None, here) and not trained:
-            return "unfit", (
-                f"The node {host} is '{here}', and the time budget of the trial is bound to "
-                f"'{bound}'. Choose equal nodes, or a budget in steps, voxels or FLOPs."
-            )
-        # Slurm starts a job again by itself when its node is gone.
-        again = self.again or os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
-        patience = time.monotonic() + (1.5 * STALE_AFTER if again else 0.0)
-        last = self._run(devices)
-        while last.kind == "taken" and time.monotonic() < patience:
-            time.sleep(2.0)
-            last = self._run(devices)
-        return last.kind, last.message
-
-    def _run(self, devices: tuple[str, ...]) -> Event:
-        last, told = Event(self.task, "failed", message="It never began."), 0.0
-        file = progress_file(self.task)
-
-        def notify(event: Event) -> None:
-            nonlocal last, told
-            if event.kind != "progress":
-                last = event
-            elif time.monotonic() - told > PROGRESS_EVERY:
-                told = time.monotonic()
-                TrialProgress(stage=event.stage, fraction=event.fraction).write(file)  # type: ignore[arg-type]
-
-        executor = LocalExecutor([devices], self.task.threads, self.timeout)
-        executor.execute([self.task], notify)
-        if last.kind != "taken":
-            file.unlink(missing_ok=True)
-        return last
-
-
-def progress_file(task: TrialTask) -> Path:
-    """Where a worker leaves how far a trial is, for the driver's bars."""
-    return task.folder.path / "progress.json"
+TRY_AGAIN = 15.0  # seconds until a cluster that does not answer is asked again
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a piece of work ended: what it returned, or None and why it did not."""
+    """How a piece of work ended.
+
+    Parameters
+    ----------
+    result : object
+        What it returned, or None.
+    why : str
+        Why it returned nothing.
+    state : str
+        By which the cluster names its end, such as ``TIMEOUT``; empty where it has no name.
+    """
 
     result: Any
     why: str = ""
+    state: str = ""
+
+
+class Unanswered(Exception):
+    """The cluster does not answer, so nobody knows what it has got; nothing was submitted."""
 
 
 class Backend(Protocol):
-    """A cluster: takes work and tells what became of it."""
+    """A cluster: takes work and tells what became of it.
 
-    def submit(self, work: Sequence[Any]) -> list[Any]:
-        """Queue callables without arguments; returns a handle each."""
+    Attributes
+    ----------
+    lasting : bool
+        Whether work goes on when this process ends, and can be found again by its trial.
+    """
+
+    lasting: bool
+
+    def submit(self, work: Sequence[Any], trials: Sequence[str]) -> list[Any]:
+        """Queue callables without arguments; returns a handle each.
+
+        What works on a trial already is not submitted once more: its handle is returned.
+
+        Raises
+        ------
+        Unanswered
+            The cluster does not answer.
+        UsageError
+            It does not take the work.
+        """
 
     def poll(self, handle: Any) -> Ended | None:
         """How the work ended, or None while it waits or runs."""
@@ -131,12 +85,24 @@ class Backend(Protocol):
     def cancel(self, handle: Any) -> None:
         """Stop work wherever it is."""
 
+    def forget(self, handle: Any) -> None:
+        """Work whose end has been told needs not be found again."""
+
+
+@dataclass
+class _Waiting:
+    task: TrialTask
+    losses: int = 0  # in a row, without getting any further in between
+    again: bool = False
+
 
 @dataclass
 class _Submitted:
     task: TrialTask
     handle: Any
-    attempt: int
+    losses: int
+    before: Mark
+    told: tuple[Stop, ...]
     started: bool = False
 
 
@@ -154,19 +120,23 @@ class ClusterExecutor:
     jobs : int or None
         Trials in the cluster's hands at the same time; None for all.
     retries : int
-        How often a trial is started again whose worker vanished.
+        How often in a row a trial is started again that has got no further in between.
     timeout : float or None
-        Seconds of wall time of a trial.
+        Seconds of wall time after which a worker stops its trial.
+    terms : Terms or None
+        Of the cluster's jobs.
     """
 
     backend: Backend
-    kind: str
+    kind: str = "cpu"
     threads: int = 1
     world_size: int = 1
     jobs: int | None = None
     retries: int = 2
     timeout: float | None = None
+    terms: Terms | None = None
     _running: list[_Submitted] = field(default_factory=list)
+    _not_before: float = 0.0
 
     def execute(self, tasks: Sequence[TrialTask], notify: Notify) -> None:
         """Run all trials; a failing one does not stop the others.
@@ -176,41 +146,60 @@ class ClusterExecutor:
         UsageError
             A node does not see the working directory.
         KeyboardInterrupt
-            The user stopped; what was queued or ran is cancelled and can be resumed.
+            The user stopped; what was queued or ran is cancelled and can be resumed. Where work
+            goes on without this process, that holds for Ctrl-C alone, and not for other signals.
         """
-        waiting = [(replace(task, threads=self.threads).absolute(), 1) for task in tasks]
+        waiting = [_Waiting(replace(task, threads=self.threads).absolute()) for task in tasks]
         try:
             while waiting or self._running:
                 free = len(waiting) if self.jobs is None else self.jobs - len(self._running)
-                self._submit(waiting[: max(free, 0)])
-                del waiting[: max(free, 0)]
+                if self._submit(waiting[: max(free, 0)], notify):
+                    del waiting[: max(free, 0)]
                 for one in list(self._running):
                     waiting += self._look(one, notify)
                 time.sleep(LOOK_EVERY)
-        except BaseException:
-            self._cancel_all()
+        except BaseException as error:
+            if not (self.backend.lasting and isinstance(error, Stopped)):
+                self._cancel_all()
+            self._running.clear()
             raise
 
-    def _submit(self, chosen: Sequence[tuple[TrialTask, int]]) -> None:
-        if not chosen:
-            return
+    def _submit(self, chosen: Sequence[_Waiting], notify: Notify) -> bool:
+        """Submit trials; False where the cluster has to be asked again later."""
+        if not chosen or time.monotonic() < self._not_before:
+            return False
         path = tuple(folder for folder in sys.path if folder)
         work = [
-            Work(task, self.kind, self.world_size, self.timeout, attempt > 1, path)
-            for task, attempt in chosen
+            Work(one.task, self.kind, self.world_size, self.timeout, one.again, path, self.terms)
+            for one in chosen
         ]
-        for (task, attempt), handle in zip(chosen, self.backend.submit(work), strict=True):
-            self._running.append(_Submitted(task, handle, attempt))
+        try:
+            handles = self.backend.submit(work, [one.task.id for one in chosen])
+        except Unanswered as error:
+            if not self._not_before:  # said once, and again after it has answered
+                message = f"{error}; nothing is submitted until it answers."
+                notify(Event(chosen[0].task, "told", message=message))
+            self._not_before = time.monotonic() + TRY_AGAIN
+            return False
+        self._not_before = 0.0
+        for one, handle in zip(chosen, handles, strict=True):
+            known = (how_far(one.task), read_stops(one.task))
+            self._running.append(_Submitted(one.task, handle, one.losses, *known))
+        return True
 
-    def _look(self, one: _Submitted, notify: Notify) -> list[tuple[TrialTask, int]]:
+    def _look(self, one: _Submitted, notify: Notify) -> list[_Waiting]:
         """Tell what is new about a trial; returns it if it has to be started again."""
         ended = self.backend.poll(one.handle)
         if ended is None:
             self._tell_progress(one, notify)
             return []
         self._running.remove(one)
+        self.backend.forget(one.handle)
+        return self._after(one, ended, notify)
+
+    def _after(self, one: _Submitted, ended: Ended, notify: Notify) -> list[_Waiting]:
         if ended.result is None:
-            return self._after_loss(one, ended.why, notify)
+            return self._after_loss(one, *_reason(ended, self.terms), notify)
         kind, message = ended.result
         if kind == "unshared":
             raise UsageError(message)
@@ -218,13 +207,22 @@ class ClusterExecutor:
             one.task.trial.write(one.task.folder.trial)
             one.task.folder.failing()("wrong device", message)
             kind, message = "failed", f"wrong device: {message}"
+        if kind == "cut":
+            return self._after_loss(one, "cut", message, notify)
         if kind == "failed" and one.task.folder.read_status().reason == "killed":
-            # Time limits, preemption and drained nodes tell a trial to end before they take it.
-            return self._after_loss(one, message, notify)
+            # Drained nodes tell a trial to end before they take it.
+            return self._after_loss(one, "retried", message, notify)
         notify(Event(one.task, kind, message=message))
         return []
 
     def _tell_progress(self, one: _Submitted, notify: Notify) -> None:
+        # What a job tells when it goes on by itself; who asks may have slept meanwhile.
+        if (stops := read_stops(one.task)) != one.told:
+            new = [stop for stop in stops if stop not in one.told]
+            one.told, one.losses, one.started = stops, 0, False
+            for stop in new:
+                goes_on = kept_text((stop.step, stop.scored))
+                notify(Event(one.task, "cut", message=f"{stop.why}; {goes_on}"))
         try:
             found = TrialProgress.read(progress_file(one.task))
         except DataError:  # none yet, or half of one on a file system that is slow to tell
@@ -234,21 +232,33 @@ class ClusterExecutor:
             notify(Event(one.task, "started"))
         notify(Event(one.task, "progress", found.stage, found.fraction))
 
-    def _after_loss(self, one: _Submitted, why: str, notify: Notify) -> list[tuple[TrialTask, int]]:
+    def _after_loss(self, one: _Submitted, kind: str, why: str, notify: Notify) -> list[_Waiting]:
         """What to do when a worker is gone: the trial may have ended, else it goes on elsewhere."""
         known = ending(one.task)
         if known is not None and known.kind == "finished":
             notify(known)
             return []
-        if one.attempt <= self.retries:
-            notify(Event(one.task, "retried", message=why))
-            return [(one.task, one.attempt + 1)]
+        now = how_far(one.task)
+        # What gets further each time comes to an end; only what does not is given up.
+        losses = 0 if now > one.before else one.losses + 1
+        if losses <= self.retries and kind != "cancelled":
+            message = f"{why}; {kept_text(now)}" if kind == "cut" else why
+            notify(Event(one.task, kind, message=message))
+            return [_Waiting(one.task, losses, again=True)]
         if one.task.folder.read_status().status == "finished":  # trained; not to be spoilt
             notify(known or Event(one.task, "failed", message=f"scores are missing: {why}"))
             return []
-        times = "once" if one.attempt == 1 else f"{one.attempt} times"
+        times = "once" if losses == 1 else f"{losses} times"
+        text = f"Its worker vanished {times}: {why}"
+        if kind == "cancelled":
+            text = f"{why}; the same command goes on from there."
+        elif kind == "cut":
+            text = (
+                f"It {why}, {times} in a row without getting any further. Give a job more time, or "
+                "let --checkpoint-every be less."
+            )
         one.task.trial.write(one.task.folder.trial)
-        one.task.folder.set_status("failed", "killed", f"Its worker vanished {times}: {why}")
+        one.task.folder.set_status("failed", "killed", text)
         notify(ending(one.task) or Event(one.task, "failed"))
         return []
 
@@ -258,4 +268,20 @@ class ClusterExecutor:
         for one in self._running:
             if one.task.folder.read_status().status == "running":
                 mark_killed(one.task, "It was interrupted; the same command goes on from there.")
-        self._running.clear()
+            with contextlib.suppress(OSError):
+                self.backend.forget(one.handle)
+
+
+def _reason(ended: Ended, terms: Terms | None) -> tuple[str, str]:
+    """Which event tells of work that returned nothing, and why it did not, in words."""
+    limit = terms.limit if terms is not None else None
+    if ended.state == "TIMEOUT":
+        length = "" if limit is None else f" ({in_words(limit)})"
+        return "cut", f"hit the time limit of its job{length}"
+    if ended.state == "PREEMPTED":
+        return "cut", "was preempted"
+    if ended.state == "CANCELLED":
+        return "cancelled", f"{ended.why}: somebody has cancelled it"
+    if ended.state == "OUT_OF_MEMORY":
+        return "retried", f"{ended.why}: the job needs more memory than it asked for"
+    return "retried", ended.why

@@ -22,7 +22,9 @@ class Event:
     Parameters
     ----------
     task : TrialTask
-    kind : {"started", "progress", "retried", "finished", "failed", "taken", "lost"}
+    kind : {"started", "progress", "retried", "cut", "told", "finished", "failed", "taken", "lost"}
+        ``retried`` after a loss that counts; ``cut`` when its job was cut short and it goes on;
+        ``told`` is no more than a message.
     stage : str
         ``train`` or ``score``, for progress.
     fraction : float

@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -32,17 +33,20 @@ from kitsbench.experiments.trial.run import run_trial
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.watchdog import stalled
 from kitsbench.isolation import IsolatedFailure, call_isolated, exit_text
-from kitsbench.isolation.keeper import speak_plainly
+from kitsbench.isolation.keeper import Body, speak_plainly
 from kitsbench.isolation.kept import Kept, start_kept
 from kitsbench.isolation.messages import Outbox, from_json, to_json
 from kitsbench.training.failures import Reason
 from kitsbench.training.meters.device_speed import device_speed
+from kitsbench.training.parting import ask_to_leave
 
 REPORT_EVERY = 0.2  # seconds between two reports of a trial
 LOOK_EVERY = 1.0  # seconds between two looks at what a trial is up to
 STOPPED_FOR = 10.0  # seconds after which a suspended trial is ended
 LINGER = 5.0  # seconds that a trial may take after its last word
 TAKE_LEAVE = 5.0  # seconds in which a trial that is told to end may say so
+FINISH_STEP = 15.0  # seconds of a longer leave in which it may finish its step
+ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @dataclass
@@ -74,11 +78,18 @@ class LocalExecutor:
         CPU threads of each process.
     timeout : float or None
         Seconds of wall time after which a trial is stopped.
+    parting : float
+        Seconds in which a trial that is told to end may say so; with more than the usual ones it
+        ends after its step, with a checkpoint.
+    look : callable
+        Called several times a second; what it raises stops the trials.
     """
 
     slots: Sequence[Sequence[str]] = (("cpu",),)
     threads: int = 1
     timeout: float | None = None
+    parting: float = TAKE_LEAVE
+    look: Callable[[], None] = lambda: None
     _running: list[_Running] = field(default_factory=list)
 
     def execute(self, tasks: Sequence[TrialTask], notify: Notify) -> None:
@@ -93,6 +104,7 @@ class LocalExecutor:
         self._calibrate(waiting)
         try:
             while waiting or self._running:
+                self.look()
                 while waiting and len(self._running) < len(self.slots):
                     self._start(waiting.pop(0), notify)
                 self._listen(notify)
@@ -116,8 +128,11 @@ class LocalExecutor:
         devices = tuple(self.slots[slot])
         task = replace(task, device=devices[0], devices=devices, threads=self.threads)
         fail = task.folder.failing()
+        body: Body = _child
+        if self.parting > TAKE_LEAVE:
+            body = partial(_child, patience=FINISH_STEP)
         # No daemon: a trial on several devices starts processes of its own.
-        kept = start_kept(_child, task)
+        kept = start_kept(body, task)
         deadline = None if self.timeout is None else time.monotonic() + self.timeout
         self._running.append(_Running(task, kept, slot, deadline, fail))
         notify(Event(task, "started"))
@@ -174,10 +189,10 @@ class LocalExecutor:
             )
 
     def _stop_all(self) -> None:
-        # All at once, so that they take their leave in the same five seconds.
+        # All at once, so that they take their leave in the same seconds.
         for running in self._running:
             running.kept.terminate()
-        end = time.monotonic() + TAKE_LEAVE
+        end = time.monotonic() + self.parting
         for running in self._running:
             while not running.kept.ended() and time.monotonic() < end:
                 list(running.kept.inbox.take())  # a full pipe would make it wait
@@ -254,14 +269,12 @@ def _last_line(task: TrialTask) -> str:
     return lines[-1] if lines else ""
 
 
-def _child(outbox: Outbox, task: TrialTask) -> None:
-    """Body of a trial's process."""
+def _child(outbox: Outbox, task: TrialTask, patience: float = 0.0) -> None:
+    """Body of a trial's process; told to end, it may finish its step within some seconds."""
     # Ctrl-C reaches the whole group; the parent decides what becomes of the trials.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # As an exception, so that the trial says how it ended and gives its lease up.
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _terminate)
+    for number in ENDINGS:
+        signal.signal(number, partial(_terminate, patience=patience))
     folder: TrialFolder = task.folder
     # Without a log, on a full disk or in a folder that is not ours, the trial still says why.
     with contextlib.suppress(OSError):
@@ -282,5 +295,11 @@ def _child(outbox: Outbox, task: TrialTask) -> None:
     outbox.send(to_json(end=run_trial(task, report)))
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise Terminated
+def _terminate(number: int, frame: object, patience: float = 0.0) -> None:
+    # A cluster tells all processes of a job, and the keeper passes on what it hears. The next one
+    # would break off what the first has begun: a checkpoint, and a word on how the trial ended.
+    for other in ENDINGS:
+        signal.signal(other, signal.SIG_IGN)
+    if not patience or not ask_to_leave(patience):
+        # As an exception, so that the trial says how it ended and gives its lease up.
+        raise Terminated

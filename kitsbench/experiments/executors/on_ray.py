@@ -34,6 +34,8 @@ class RayBackend:
         trial.
     """
 
+    lasting = False  # Ray ends the tasks of a driver that is gone
+
     def __init__(self, options: RayOptions, cpus: int, gpus: int):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         self.ray = require("ray", "ray")
@@ -44,11 +46,13 @@ class RayBackend:
         wanted = {"CPU": float(cpus), "GPU": float(gpus)}
         if options.memory_bytes is not None:
             wanted["memory"] = float(options.memory_bytes)
+        wanted |= options.resources
         self._check(wanted)
         self._body = self.ray.remote(
             num_cpus=cpus,
             num_gpus=gpus,
             memory=options.memory_bytes,
+            resources=options.resources or None,
             max_calls=1,  # the process ends with the trial, and frees the GPU
             max_retries=0,  # the driver counts the attempts
         )(call)
@@ -79,10 +83,11 @@ class RayBackend:
         asked = ", ".join(f"{amount:g} {key}" for key, amount in wanted.items() if amount)
         raise UsageError(
             f"A trial wants {asked}, and none of the {len(nodes)} nodes of the Ray cluster has "
-            "that. Add a node, or ask for less with --executor-option cpus=, gpus= or memory=."
+            "that. Add a node (resources of your own: ray start --resources), or ask for less "
+            "with --ray num_cpus=, num_gpus=, memory= or the resource's name."
         )
 
-    def submit(self, work: Sequence[Any]) -> list[Any]:
+    def submit(self, work: Sequence[Any], trials: Sequence[str] = ()) -> list[Any]:
         """Queue callables; returns Ray's references."""
         return [self._body.remote(one) for one in work]
 
@@ -100,3 +105,6 @@ class RayBackend:
     def cancel(self, handle: Any) -> None:
         """Stop work wherever it is."""
         self.ray.cancel(handle, force=True)
+
+    def forget(self, handle: Any) -> None:
+        """Nothing of it is kept."""

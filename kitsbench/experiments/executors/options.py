@@ -1,51 +1,21 @@
-"""Options of the executors that run trials on other machines (``--executor-option``)."""
+"""Options of the executors that run trials on other machines.
+
+``--slurm`` and ``--ray`` take the words of their cluster, ``--executor-option`` those that are
+kitsbench's own, and the section ``[executor]`` of a configuration file takes either.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from kitsbench.errors import UsageError
-from kitsbench.experiments.asked.quantities import parse_memory
+from kitsbench.experiments.executors.cluster_options import ClusterOptions
+from kitsbench.experiments.executors.slurm_options import SlurmOptions, read_slurm_words
 from kitsbench.files.foreign import brief
-from kitsbench.training.budget import Budget
-
-
-class ClusterOptions(BaseModel):
-    """What a trial asks of a cluster.
-
-    Attributes
-    ----------
-    cpus : int
-        Cores of a process, which are its threads; part of the device class on a CPU.
-    gpus : int or None
-        GPUs of a trial; by default as many as it has processes when it trains on GPUs.
-    memory : str or None
-        Memory of a trial, such as ``16GiB``.
-    retries : int
-        How often a trial is started again whose worker vanished.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cpus: int = Field(1, ge=1, le=65536)
-    gpus: int | None = Field(None, ge=0, le=65536)
-    memory: str | None = None
-    retries: int = Field(2, ge=0, le=1000)
-
-    @field_validator("memory")
-    @classmethod
-    def _is_memory(cls, text: str | None) -> str | None:
-        if text is not None:
-            parse_memory(text)
-        return text
-
-    @property
-    def memory_bytes(self) -> int | None:
-        """The memory in bytes."""
-        return None if self.memory is None else parse_memory(self.memory)
 
 
 class RayOptions(ClusterOptions):
@@ -56,47 +26,22 @@ class RayOptions(ClusterOptions):
     address : str or None
         Of a running cluster, such as ``10.0.0.1:6379`` or ``auto``; by default what
         ``RAY_ADDRESS`` says, or a cluster of this machine alone that is started for the run.
+    resources : dict of str to float
+        Resources of a trial that nodes were started with (``ray start --resources``), by name.
     """
 
     address: str | None = None
+    resources: dict[str, float] = Field(default_factory=dict)
 
-
-class SlurmOptions(ClusterOptions):
-    """Options of ``--executor slurm``.
-
-    Attributes
-    ----------
-    cluster : {"slurm", "local"}
-        ``local`` runs the jobs as processes of this machine, to try things out.
-    partition, account, qos, constraint, nodelist, exclude : str or None
-        As of ``sbatch``.
-    time : str
-        Wall time of a job, such as ``4h``; a trial that is cut short goes on in another job.
-    setup : str or None
-        A shell command that a job runs first, such as ``module load cuda``.
-    """
-
-    cluster: Literal["slurm", "local"] = "slurm"
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    nodelist: str | None = None
-    exclude: str | None = None
-    time: str = "24h"
-    setup: str | None = None
-
-    @field_validator("time")
+    @field_validator("resources")
     @classmethod
-    def _is_time(cls, text: str) -> str:
-        if Budget.parse(text).unit != "seconds":
-            raise UsageError(f"The time '{text}' of a job must be a time, such as 4h.")
-        return text
-
-    @property
-    def minutes(self) -> int:
-        """Wall time of a job in minutes, at least one."""
-        return max(1, round(Budget.parse(self.time).amount / 60))
+    def _are_amounts(cls, given: dict[str, float]) -> dict[str, float]:
+        for name, amount in given.items():
+            if not 0 < amount < math.inf:
+                raise ValueError(f"the amount of {name} must be above 0")
+            if name in ("CPU", "GPU", "memory"):
+                raise ValueError(f"{name} has an option of its own: num_cpus, num_gpus, memory")
+        return given
 
 
 KINDS: dict[str, type[ClusterOptions]] = {"ray": RayOptions, "slurm": SlurmOptions}
@@ -128,14 +73,59 @@ def read_options(executor: str, given: Mapping[str, Any]) -> ClusterOptions:
             raise UsageError(
                 f"The executor '{executor}' has no option '{brief(key)}'; it has {known}."
             ) from None
+        rule = first["msg"].removeprefix("Value error, ")
+        if not key:  # of several options together
+            raise UsageError(f"The options of executor '{executor}' do not fit: {rule}.") from None
         raise UsageError(
             f"The option {brief(key)}={brief(first['input'])} of executor '{executor}' is wrong: "
-            f"{first['msg']}."
+            f"{rule}."
         ) from None
 
 
-def split_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Read ``key=value`` texts.
+def read_cluster_words(
+    executor: str, slurm: tuple[str, ...], ray: tuple[str, ...]
+) -> dict[str, Any]:
+    """Read what ``--slurm`` and ``--ray`` were given into options of the executor.
+
+    Raises
+    ------
+    UsageError
+        They are for another executor, or a word cannot be read.
+    """
+    for name, words in (("slurm", slurm), ("ray", ray)):
+        if words and executor != name:
+            raise UsageError(
+                f"--{name} {brief(words[0])} is for --executor {name}; the executor is {executor}."
+            )
+    return read_slurm_words(slurm) if slurm else _ray_words(ray)
+
+
+def joined(*given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options from several places; a later one goes before, in tables for each of its keys."""
+    found: dict[str, Any] = {}
+    for options in given:
+        for key, value in options.items():
+            both = isinstance(value, dict) and isinstance(found.get(key), dict)
+            found[key] = {**found[key], **value} if both else value
+    return found
+
+
+RAY_NAMES = {"num_cpus": "cpus", "num_gpus": "gpus"}
+
+
+def _ray_words(words: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in split_pairs(words, plain=False).items():
+        name = RAY_NAMES.get(key, key)
+        if name in RayOptions.model_fields and name != "resources":
+            found[name] = value
+        else:
+            found.setdefault("resources", {})[key] = value
+    return found
+
+
+def split_pairs(pairs: tuple[str, ...], plain: bool = True) -> dict[str, str]:
+    """Read ``key=value`` texts; ``-`` in a key becomes ``_`` where it is one of our words.
 
     Raises
     ------
@@ -147,5 +137,5 @@ def split_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
         key, sign, value = pair.partition("=")
         if not sign or not key.strip():
             raise UsageError(f"'{brief(pair)}' is no option of an executor; write key=value.")
-        found[key.strip().replace("-", "_")] = value
+        found[key.strip().replace("-", "_") if plain else key.strip()] = value
     return found

@@ -14,8 +14,10 @@ file in the workdir       class                      says
 ``.../unscored.json``     :class:`Unscored`          why it could not be scored once more
 ``.../scores.partial.json`` :class:`PartialScoresRecord` cases that were scored before a kill
 ``.../progress.json``     :class:`TrialProgress`     how far a worker of a cluster is
+``.../stops.json``        :class:`StopsRecord`       when its job was cut short and went on
 ``.../lease.json``        :class:`LeaseRecord`       who works on it
 ``running/*.json``        :class:`LeaseRecord`       who runs an experiment there
+``jobs/ID.json``          :class:`JobRecord`         which job of a cluster works on a trial
 ``profiles/*.json``       :class:`ProfileRecord`     speed and memory of an entrant's network
 ``costs/HASH.json``       :class:`CostsRecord`       parameters and FLOPs of a network
 ========================= ========================== ===========================================
@@ -36,6 +38,7 @@ from kitsbench.experiments.records.experiment import (
     TriedSettings,
     TuningRecord,
 )
+from kitsbench.experiments.records.jobs import JobRecord, Stop, StopsRecord
 from kitsbench.experiments.records.kept import (
     experiment_file,
     experiments_of,
@@ -91,6 +94,7 @@ __all__ = [
     "EnvironmentRecord",
     "ExperimentRecord",
     "FoldsNote",
+    "JobRecord",
     "LatestRecord",
     "LeaseRecord",
     "LedgerRecord",
@@ -102,6 +106,8 @@ __all__ = [
     "Spent",
     "State",
     "Status",
+    "Stop",
+    "StopsRecord",
     "StudyRecord",
     "TrialContext",
     "TrialIdentity",

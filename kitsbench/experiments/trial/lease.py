@@ -60,7 +60,7 @@ class Lease:
             # watched under it never beats and is taken for dead.
             if found is not None and _is_alive(self.file, found):
                 raise LeaseTaken(self.file.parent.name)
-            with _alone(self.file.parent):
+            with alone(self.file.parent):
                 # Somebody else may have seen the same and taken it over by now.
                 if found is not None and _read(self.file) == found:
                     self.file.unlink(missing_ok=True)
@@ -81,7 +81,7 @@ class Lease:
         bool
             Whether it was called.
         """
-        with _alone(self.file.parent):
+        with alone(self.file.parent):
             ours = self._is_ours()
             if ours:
                 call()
@@ -130,7 +130,7 @@ class Lease:
         return own.model_dump_json().encode() + b"\n"
 
     def _create(self) -> bool:
-        with _alone(self.file.parent):
+        with alone(self.file.parent):
             try:
                 # Even without locks only one process can create a file that must not exist.
                 handle = os.open(self.file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -328,13 +328,13 @@ def remove_dead(file: Path) -> None:
     known = _parse(found)
     if known is None or known["machine"] != machine() or _is_alive(file, found or b""):
         return
-    with contextlib.suppress(OSError), _alone(file.parent):
+    with contextlib.suppress(OSError), alone(file.parent):
         if _read(file) == found:
             file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Let one process at a time create or take over a lease, where the system can do that."""
     handle = None
     try:

@@ -14,19 +14,14 @@ from command_line import TESTS, call_kitsbench
 
 from kitsbench.devices.choose import choose_devices
 from kitsbench.errors import UsageError
-from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.search_space import read_tuning
 from kitsbench.experiments.executors import carry_out as carrying
 from kitsbench.experiments.executors import local
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.executors.cluster import ClusterExecutor, Ended
 from kitsbench.experiments.executors.events import Event
-from kitsbench.experiments.executors.options import (
-    RayOptions,
-    SlurmOptions,
-    read_options,
-    split_pairs,
-)
+from kitsbench.experiments.executors.options import RayOptions, read_options, split_pairs
+from kitsbench.experiments.executors.slurm_options import SlurmOptions
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.machines.machine import Node, this_machine
 from kitsbench.experiments.records import LedgerRecord, TrialRecord, Unscored
@@ -34,22 +29,6 @@ from kitsbench.experiments.trial.log import keep_short
 from kitsbench.experiments.trial.run import run_trial
 from kitsbench.isolation.messages import to_json
 from kitsbench.training.budget import Budget
-
-
-@pytest.fixture(scope="module")
-def base(plugin, phantom):
-    """A request of four trials, without a working directory."""
-    return Request(
-        workdir=phantom,  # replaced by every test
-        architectures=(str(plugin("alpha", "Smallest")),),
-        dataset=str(phantom),
-        spacing=(9.0, 9.0, 9.0),
-        patch=(16, 16, 16),
-        split="2",
-        seeds=1,
-        device="cpu",
-        budget=Budget(4, "steps"),
-    )
 
 
 def carry_out(request):
@@ -89,10 +68,12 @@ def test_half_of_an_experiment_runs_here_and_the_rest_as_jobs(base, tmp_path, mo
 class Unreliable:
     """A backend whose first workers vanish without a word, or after they were told to end."""
 
+    lasting = False
+
     def __init__(self, losses, told=False):
         self.losses, self.told, self.submitted = losses, told, []
 
-    def submit(self, work):
+    def submit(self, work, trials):
         self.submitted += work
         return list(work)
 
@@ -105,6 +86,9 @@ class Unreliable:
         return Ended(work())
 
     def cancel(self, work):
+        pass
+
+    def forget(self, work):
         pass
 
 
