@@ -138,5 +138,6 @@ def test_trials_that_have_little_in_common_are_not_compared(planned):
     changed = {"dataset": "0", "split": "1", "source_hash": "2", "version": "3"}
     workdir, tasks = planned(**changed, packages={"x": "1"}, precision="float16")
     assert changes(tasks, workdir) == []
-    workdir, tasks = planned(context={"dataset_name": "another"}, dataset="0")
-    assert changes(tasks, workdir) == []
+    for context in ({"dataset_name": "another"}, {"location": "/elsewhere/a.py"}):
+        workdir, tasks = planned(context=context, dataset="0")
+        assert changes(tasks, workdir) == []
