@@ -39,6 +39,7 @@ from kitsbench.experiments.plan.materials import (
     prepare_all,
 )
 from kitsbench.experiments.plan.planner import Planner
+from kitsbench.experiments.plan.pretraining import say_pretraining
 from kitsbench.experiments.plan.tuning import Study, describe_tuning, make_studies, tune
 from kitsbench.experiments.records import (
     ExperimentRecord,
@@ -162,6 +163,8 @@ def plan_experiment(
     if remark := nobody_has(resolved, dataset, stores):
         tell(remark)
     split, folds = choose_split(resolved.split, resolved.folds, dataset, stores, count)
+    tested = [case for fold in folds for case in split.test(fold)]
+    entrants = [say_pretraining(entrant, dataset, tested, tell) for entrant in entrants]
     planner = Planner(request, resolved, machine, dataset, stores, split)
     tasks = planner.tasks(entrants, folds)
     for task in tasks:
