@@ -13,11 +13,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
 from command_line import call_kitsbench, environment
 
+from kitsbench.cli.views.run_cost import cost_of
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.executors.cluster import ClusterExecutor, Ended, Unanswered
 from kitsbench.experiments.executors.on_slurm import SlurmBackend
@@ -25,6 +27,7 @@ from kitsbench.experiments.executors.options import joined, read_cluster_words, 
 from kitsbench.experiments.executors.slurm_options import slurm_seconds
 from kitsbench.experiments.executors.work import Terms, Work, how_far, in_words, progress_file
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
+from kitsbench.experiments.plan.estimate import foresee
 from kitsbench.experiments.records import JobRecord
 from kitsbench.training.budget import Budget
 
@@ -323,3 +326,12 @@ def test_a_job_that_is_told_to_end_keeps_its_steps(base, tmp_path, number, says,
     assert out.startswith(says)
     assert how_far(task)[0] > 0
     assert task.folder.read_status().reason == "killed"
+
+
+def test_the_walk_through_names_the_cost_that_a_plan_tells(base, tmp_path):
+    experiment = plan_experiment(replace(base, workdir=tmp_path / "work", folds=(0,)))
+    two_hours = Budget.parse("2h")
+    tasks = [replace(experiment.tasks[0], budget=two_hours)] * (12 * 5 * 3)
+    (line,) = cost_of(foresee(tasks, [], two_hours, world_size=1, jobs=8))
+    page = Path(__file__).parents[3] / "docs" / "clusters.md"
+    assert f"180 of 180 trials would run.\n{line}\n" in page.read_text(encoding="utf-8")
