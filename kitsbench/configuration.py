@@ -18,6 +18,7 @@ Setting = str | int | float | tuple[int, ...]
 SIZES = ("tiny", "small", "paper")
 CONTENT = re.compile(r"sha256:[0-9a-f]{64}")
 """Value of a key of the kind ``file``: what is in the file, wherever it lies."""
+HASH_SHOWN = len("sha256:") + 12
 
 
 @dataclass(frozen=True)
@@ -198,3 +199,12 @@ def _content(name: str, value: Setting) -> str:
 @lru_cache(maxsize=64)  # settings are read many times, and files of weights are large
 def _hash(path: Path, size: int, changed: int) -> str:
     return file_digest(path)
+
+
+def setting_text(value: Setting) -> str:
+    """A setting as names show it; of a file the beginning of its hash."""
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    if isinstance(value, str) and CONTENT.fullmatch(value):
+        return value[:HASH_SHOWN]
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -29,13 +28,12 @@ from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import load_trained, mirrored, other_packages
 from kitsbench.files import file_digest
 from kitsbench.inference.case import Trained
-from kitsbench.inference.files import segment_files
+from kitsbench.inference.files import output_name, segment_files
 from kitsbench.inference.sliding import MeanPredictor
 from kitsbench.registry import load, read_source_hash
 from kitsbench.scans.findings import Finding
-from kitsbench.scans.formats import stem_of
 from kitsbench.scans.label_names import LabelNames
-from kitsbench.scans.names import TRUTHS, case_of_scan, folded, match_names, nifti_stem
+from kitsbench.scans.names import match_names
 from kitsbench.training.budget import Budget
 
 
@@ -171,46 +169,6 @@ def _of_architecture(
             "it to the end first."
         )
     return Chosen(tuple(done), len(found) - len(done), experiment.id)
-
-
-def output_name(image: Path) -> str:
-    """File name of an image's label map: its case, as NIfTI, so that `evaluate` finds its truth.
-
-    An image that is called as scans are in the folder of one case has that folder's name; nnU-Net's
-    ``_0000`` is left out.
-    """
-    folder = Path(os.path.abspath(image)).parent  # by its name, also where it is "." or a link
-    return f"{case_of_scan(stem_of(image), folder, _of_one_case(folder))}.nii.gz"
-
-
-def _of_one_case(folder: Path) -> bool:
-    """Whether a folder holds a label map that is called as in the folder of one case."""
-    try:
-        stems = [nifti_stem(name) for name in os.listdir(folder)]
-    except OSError:  # whoever reads the scan reports it
-        return False
-    known = set(map(folded, TRUTHS))
-    return any(stem is not None and folded(stem) in known for stem in stems)
-
-
-def output_names(images: Sequence[Path]) -> list[str]:
-    """File name of every image's label map; see :func:`output_name`.
-
-    Raises
-    ------
-    UsageError
-        Two label maps would be one file, if only where capitals do not count.
-    """
-    names = [output_name(image) for image in images]
-    seen: dict[str, Path] = {}
-    for image, name in zip(images, names, strict=True):
-        other = seen.setdefault(folded(name), image)
-        if other is not image:
-            raise UsageError(
-                f"The label maps of {other} and {image} would be one file, {name}. Predict them "
-                "into different folders, or give each scan the name of its case."
-            )
-    return names
 
 
 def open_trials(

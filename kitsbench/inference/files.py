@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any, TypeVar
 
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.data.preparation.volumes import Loaded, load_case
-from kitsbench.errors import DataError
+from kitsbench.errors import DataError, UsageError
 from kitsbench.inference.case import Predicted, Trained, label_map, predict
 from kitsbench.inference.pipeline import one_by_one
 from kitsbench.scans.findings import Finding
 from kitsbench.scans.formats import stem_of
 from kitsbench.scans.label_names import LabelNames, name_labels
+from kitsbench.scans.names import TRUTHS, case_of_scan, folded, nifti_stem
 from kitsbench.scans.writing import write_label
 
 Files = tuple[Path, Path]
@@ -108,3 +110,43 @@ def _unless_refused(work: Callable[[], Result]) -> Result | DataError:
         return work()
     except DataError as error:
         return error
+
+
+def output_name(image: Path) -> str:
+    """File name of an image's label map: its case, as NIfTI, so that `evaluate` finds its truth.
+
+    An image that is called as scans are in the folder of one case has that folder's name; nnU-Net's
+    ``_0000`` is left out.
+    """
+    folder = Path(os.path.abspath(image)).parent  # by its name, also where it is "." or a link
+    return f"{case_of_scan(stem_of(image), folder, _of_one_case(folder))}.nii.gz"
+
+
+def _of_one_case(folder: Path) -> bool:
+    """Whether a folder holds a label map that is called as in the folder of one case."""
+    try:
+        stems = [nifti_stem(name) for name in os.listdir(folder)]
+    except OSError:  # whoever reads the scan reports it
+        return False
+    known = set(map(folded, TRUTHS))
+    return any(stem is not None and folded(stem) in known for stem in stems)
+
+
+def output_names(images: Sequence[Path]) -> list[str]:
+    """File name of every image's label map; see :func:`output_name`.
+
+    Raises
+    ------
+    UsageError
+        Two label maps would be one file, if only where capitals do not count.
+    """
+    names = [output_name(image) for image in images]
+    seen: dict[str, Path] = {}
+    for image, name in zip(images, names, strict=True):
+        other = seen.setdefault(folded(name), image)
+        if other is not image:
+            raise UsageError(
+                f"The label maps of {other} and {image} would be one file, {name}. Predict them "
+                "into different folders, or give each scan the name of its case."
+            )
+    return names

@@ -5,6 +5,7 @@ distribution, version and hash of source; a faulty plugin is a row, never a cras
 says of itself without being imported here is in :mod:`kitsbench.registry.plugins_apart`.
 """
 
+from kitsbench.configuration import setting_text
 from kitsbench.registry.plugins import (
     GROUP,
     NAME,
@@ -20,7 +21,6 @@ from kitsbench.registry.plugins import (
     paper_task,
     parse_request,
     read_source_hash,
-    setting_text,
 )
 
 __all__ = [

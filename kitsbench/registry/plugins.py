@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 GROUP = "kitsbench.architectures"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 NAME_RULE = "lower-case letters, digits and underscores, a letter first"
-HASH_SHOWN = len("sha256:") + 12
 
 
 _Finder = Callable[[], tuple[object, list[SourceFile]]]
@@ -271,7 +270,7 @@ def name_with(
     size: Setting | None = None,
 ) -> str:
     """As :func:`display_name`, of an architecture that this or another process has imported."""
-    from kitsbench.configuration import configure
+    from kitsbench.configuration import configure, setting_text
 
     given = dict(settings or {})
     base = {} if size is None else {"size": size}
@@ -444,14 +443,3 @@ def _unknown(name: str, known: list[str]) -> str:
         return f"there is no architecture '{name}'. Did you mean '{close[0]}'?"
     listed = ", ".join(known) or "none; install kitsbench-plugins for the reference ones"
     return f"there is no architecture '{name}'; installed are {listed}."
-
-
-def setting_text(value: Setting) -> str:
-    """A setting as names show it; of a file the beginning of its hash."""
-    from kitsbench.configuration import CONTENT
-
-    if isinstance(value, tuple):
-        return "x".join(map(str, value))
-    if isinstance(value, str) and CONTENT.fullmatch(value):
-        return value[:HASH_SHOWN]
-    return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -74,11 +74,11 @@ def command(
     from kitsbench.experiments.predict import (
         find_trials,
         open_trials,
-        output_names,
         predict_scans,
         record_training,
         training_case,
     )
+    from kitsbench.inference.files import output_names
     from kitsbench.isolation import prints_on_stderr
     from kitsbench.scans.label_names import check_named
 
