@@ -79,10 +79,13 @@ def _finished(
 def _alike(old: TrialRecord, new: TrialRecord) -> bool:
     """Whether two trials could be taken for each other."""
     keys = ("architecture", "fold", "seed", "members")
-    same = all(getattr(old.identity, key) == getattr(new.identity, key) for key in keys)
-    return (
-        same and old.context.tuning is None and old.context.dataset_name == new.context.dataset_name
-    )
+    same = [getattr(old.identity, key) == getattr(new.identity, key) for key in keys]
+    same += [
+        old.context.dataset_name == new.context.dataset_name,
+        old.context.location == new.context.location,  # many files are called plugin.py
+        old.context.tuning is None,
+    ]
+    return all(same)
 
 
 def differences(old: TrialRecord, task: TrialTask) -> list[str]:
