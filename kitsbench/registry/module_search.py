@@ -60,6 +60,22 @@ def find_on(name: str, path: Iterable[str]) -> ModuleSpec | None:
     return _folders(name, portions) if portions else None
 
 
+def package_of(file: Path) -> tuple[str, Path] | None:
+    """Dotted name of the package that a file lies in, and the folder that holds it.
+
+    Returns
+    -------
+    (str, Path) or None
+        None for a file whose folder has no ``__init__.py``.
+    """
+    names: list[str] = []
+    folder = file.parent
+    while folder.name.isidentifier() and (folder / "__init__.py").is_file():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return (".".join(names), folder) if names else None
+
+
 def find_top(name: str, beside: Path | None = None) -> ModuleSpec | None:
     """Find a top-level module or package.
 
@@ -67,7 +83,8 @@ def find_top(name: str, beside: Path | None = None) -> ModuleSpec | None:
     ----------
     name : str
     beside : Path, optional
-        A plugin's file, whose folder comes before everything that is not installed.
+        A plugin's file, whose folder comes before everything that is not installed, and whose own
+        package before that, too.
 
     Raises
     ------
@@ -77,6 +94,9 @@ def find_top(name: str, beside: Path | None = None) -> ModuleSpec | None:
     found = _find_elsewhere(name)
     if beside is None or name in HARNESS or name in sys.stdlib_module_names:
         return found
+    package = package_of(beside)
+    if package is not None and package[0].split(".")[0] == name:
+        return find_on(name, [str(package[1])])
     near = find_on(name, [str(beside.parent)])
     if near is None:
         return found

@@ -11,7 +11,7 @@ from types import ModuleType
 
 from kitsbench.errors import ContractError
 from kitsbench.files import digest
-from kitsbench.registry.module_search import BesideFinder, Search
+from kitsbench.registry.module_search import BesideFinder, Search, package_of
 from kitsbench.registry.source_hash import SourceFile, file_source
 
 BESIDE = BesideFinder()
@@ -26,8 +26,8 @@ _ADDED: dict[Path, list[str]] = {}
 def import_file(path: Path) -> tuple[ModuleType, list[SourceFile]]:
     """Run a plugin's file, anew at each call, and list what it stands for.
 
-    It may import modules and packages that lie beside it, or in folders that it puts on
-    ``sys.path``. Those are taken off again, so that no plugin depends on which others were loaded
+    It may import modules and packages that lie beside it, its own package where it lies in one,
+    also by relative imports, and what lies in folders that it puts on ``sys.path``. Those are taken off again, so that no plugin depends on which others were loaded
     before; the names in its import statements, also those inside functions, are found as long as
     the process lives.
 
@@ -44,9 +44,13 @@ def import_file(path: Path) -> tuple[ModuleType, list[SourceFile]]:
     """
     search = Search(beside=path)
     files = file_source(path, search)
-    BESIDE.admit(path, search.lying_in([str(path.parent)]))
+    package, root = package_of(path) or ("", path.parent)
+    near = [str(path.parent), str(root)]
+    BESIDE.admit(path, search.lying_in(near))
     check_imported(files, str(path))
     name = f"kitsbench_file_{path.stem}_{digest(str(path), 8)}"
+    # A module of that package, so that a leading dot means it.
+    name = f"{package}.{name}" if package else name
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ContractError(f"{path} cannot be imported")
@@ -61,7 +65,14 @@ def import_file(path: Path) -> tuple[ModuleType, list[SourceFile]]:
         _ADDED[path] = added
         search = Search(beside=path)
         files = file_source(path, search)
-        BESIDE.admit(path, search.lying_in([str(path.parent), *added]))
+        BESIDE.admit(path, search.lying_in([*near, *added]))
+    except ImportError as error:
+        if "no known parent package" in str(error):
+            raise ContractError(
+                f"{path} imports by a leading dot, but {path.parent} has no __init__.py and so is "
+                "no package: put one there, or import what lies beside the file by its plain name"
+            ) from error
+        raise
     finally:
         sys.path[:] = before
     return module, files

@@ -102,9 +102,12 @@ class RegisteredArchitecture:
             It is not usable; the message carries the reason.
         """
         if self.instance is None:
+            origin = " ".join(filter(None, (self.distribution, self.version)))
+            remedy = "Repair or update that distribution."
+            if self.location.endswith(".py"):
+                remedy = f"Repair {self.location}."
             raise ContractError(
-                f"architecture '{self.name}' ({self.distribution} {self.version}) is "
-                f"{self.status}: {self.error}. Repair or update that distribution."
+                f"architecture '{self.name}' ({origin}) is {self.status}: {self.error}. {remedy}"
             )
         return self.instance
 

@@ -20,7 +20,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path, PurePath
 from types import ModuleType
 
-from kitsbench.registry.module_search import Search, is_installed
+from kitsbench.registry.module_search import Search, is_installed, package_of
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,15 @@ class SourceFile:
     path : str
         Where it is; for a module in a zip archive a path inside it.
     content : bytes
+    package : str
+        Dotted name of the package that a plugin's file lies in; empty for all else.
     """
 
     key: str
     module: str
     path: str
     content: bytes
+    package: str = ""
 
 
 def file_source(path: Path, search: Search) -> list[SourceFile]:
@@ -69,7 +72,9 @@ def file_source(path: Path, search: Search) -> list[SourceFile]:
     ContractError
         A module beside the file has the name of an installed package.
     """
-    return _closure([SourceFile(path.name, "", str(path), path.read_bytes())], [], search)
+    package, _ = package_of(path) or ("", path)
+    own = SourceFile(path.name, "", str(path), path.read_bytes(), package)
+    return _closure([own], [], search)
 
 
 def module_source(module: ModuleType) -> list[SourceFile]:
@@ -238,7 +243,7 @@ def _named(tree: ast.Module, file: SourceFile) -> Iterator[str]:
     package = file.module.split(".") if file.module else []
     is_package = PurePath(file.key).stem == "__init__"
     if not is_package:
-        package = package[:-1]
+        package = file.package.split(".") if file.package else package[:-1]
     functions = _import_functions(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

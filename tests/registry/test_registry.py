@@ -281,6 +281,40 @@ def test_a_file_imports_what_lies_beside_it_whenever_it_does(plugin_file):
     assert late(entry) == 4
 
 
+@pytest.mark.parametrize("statement", ["from .parts", "from mine.parts", "from ..mine.parts"])
+def test_a_file_in_a_package_imports_from_it_by_name_and_by_dots(plugin_file, statement):
+    body = HELPED.replace("from parts", statement)
+    outer = "above/" if statement.startswith("from ..") else ""
+    files = {f"{outer}mine/net.py": body, f"{outer}mine/parts.py": "WIDTH = 3"}
+    files |= {f"{folder}__init__.py": "" for folder in (outer, f"{outer}mine/") if folder}
+    path = plugin_file("plugin.py", files)
+    entry = registry.load(str(Path(path).parent / f"{outer}mine" / "net.py"))
+    assert entry.status == "ok", entry.error
+    assert late(entry) == 3
+    # What is imported is part of what the plugin is, found without importing it, too.
+    assert registry.read_source_hash(entry.location) == entry.source_hash
+    (Path(path).parent / f"{outer}mine" / "parts.py").write_text("WIDTH = 4")
+    assert registry.read_source_hash(entry.location) != entry.source_hash
+
+
+def test_a_dot_in_a_folder_that_is_no_package_is_explained(plugin_file):
+    body = HELPED.replace("from parts", "from .parts")
+    path = plugin_file("here/net.py", {"net.py": body, "parts.py": "WIDTH = 3"})
+    entry = registry.load(path)
+    assert entry.status == "broken"
+    assert "has no __init__.py" in entry.error
+    assert "by its plain name" in entry.error
+
+
+def test_a_faulty_file_is_what_is_to_be_repaired(plugin_file):
+    path = plugin_file("net.py", {"net.py": "x = 1"})
+    with pytest.raises(ContractError) as refused:
+        _ = registry.load(path).architecture
+    message = str(refused.value)
+    assert message.startswith("architecture 'net' (net.py) is broken: ")
+    assert message.endswith(f" Repair {path}.")
+
+
 def test_files_in_two_folders_never_get_each_others_helpers(plugin_file, new_process):
     first = plugin_file("a/first.py", {"first.py": HELPED, "parts.py": "WIDTH = 1"})
     second = plugin_file("b/second.py", {"second.py": HELPED, "parts.py": "WIDTH = 2"})
