@@ -72,6 +72,31 @@ def test_two_steps_change_what_it_gives(plugin_file):
     assert tuple(decoded.shape) == spec.primary.shape
 
 
+def segresnet_file(folder):
+    """Weights of MONAI's SegResNet as size tiny has it, as somebody else may have stored them."""
+    from monai.networks import nets
+
+    file = folder / "segresnet.pt"
+    torch.save(nets.SegResNet(init_filters=8, out_channels=8).state_dict(), file)
+    return file
+
+
+def test_pretrained_weights_find_their_places(tmp_path):
+    needs_what_it_imports(BOOK["pretrained"])
+    plugin = registry.load(str(BOOK["pretrained"])).architecture
+    file = segresnet_file(tmp_path)
+    config = configure(plugin, {"size": "tiny", "weights": str(file)})
+    spec = plugin.spec(config, Task())
+    network = plugin.build(spec)
+    found = plugin.weights(network, {"weights": file}, spec)
+    own = network.state_dict()
+    assert {name: value.shape for name, value in found.items()} == {
+        name: value.shape for name, value in own.items() if "features" in name
+    }
+    assert plugin.weights(network, {}, plugin.spec(configure(plugin), Task())) is None
+    assert spec.pretrained_on
+
+
 @pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
 def test_it_goes_the_whole_way(plugin_file, tmp_path):
@@ -82,8 +107,10 @@ def test_it_goes_the_whole_way(plugin_file, tmp_path):
     assert call_kitsbench("data", "phantom", scans, "--cases", "4").code == 0
     asked = ["--dataset", scans, "--workdir", work, *SMALL]
     paper = "paper=" in plugin_file.read_text(encoding="utf-8")
+    weights = segresnet_file(tmp_path) if plugin_file.stem == "pretrained" else None
+    entrant = plugin_file if weights is None else f"{plugin_file}:weights={weights}"
     run = run_kitsbench(
-        "run", plugin_file, *asked, "--budget", "3steps", "--folds", "0", "--seeds", "1",
+        "run", entrant, *asked, "--budget", "3steps", "--folds", "0", "--seeds", "1",
         *(["--recipe", "paper"] if paper else []), "--json",
     )  # fmt: skip
     assert run.code == 0, run.err
@@ -94,6 +121,8 @@ def test_it_goes_the_whole_way(plugin_file, tmp_path):
     )
     assert profiled.code == 0, profiled.err
     assert profiled.json[0]["flops_step"] > profiled.json[0]["flops_forward"] > 0
+    if weights is not None:
+        weights.unlink()  # nobody needs it once the training has begun
     image = next((scans / "data").glob("case_*/imaging.nii.gz"))
     out = tmp_path / "segmented"
     trial = run.json["trials"][0]["id"]

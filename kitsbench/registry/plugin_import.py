@@ -27,9 +27,9 @@ def import_file(path: Path) -> tuple[ModuleType, list[SourceFile]]:
     """Run a plugin's file, anew at each call, and list what it stands for.
 
     It may import modules and packages that lie beside it, its own package where it lies in one,
-    also by relative imports, and what lies in folders that it puts on ``sys.path``. Those are taken off again, so that no plugin depends on which others were loaded
-    before; the names in its import statements, also those inside functions, are found as long as
-    the process lives.
+    also by relative imports, and what lies in folders that it puts on ``sys.path``. Those are taken
+    off again, so that no plugin depends on which others were loaded before; the names in its import
+    statements, also those inside functions, are found as long as the process lives.
 
     Parameters
     ----------
