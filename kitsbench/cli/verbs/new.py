@@ -27,7 +27,8 @@ FILES = {
 }
 PLUGIN = "@package@/plugin.py"
 PLAIN = "plugin.py.in"  # the template where no other is asked for
-NEEDED = ("kitsbench", "torch", "monai")  # what the templates import beside Python's own
+# What the templates import beside Python's own.
+NEEDED = ("kitsbench", "torch", "numpy", "scipy", "monai")
 VALID = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 TAKEN = {"kitsbench", "kitsbench_plugins", "torch", "numpy", "test", "tests", "pytest"}
 
@@ -127,11 +128,11 @@ def _plugin(text: str, name: str, title: str) -> tuple[str, str]:
 
     Its paper goes, since what is made of the network is not what the paper has.
     """
-    (own,) = re.findall(r"^class (\S+)\(Architecture\):", text, re.MULTILINE)
+    ((own, base),) = re.findall(r"^class (\S+)\((Architecture|System)\):", text, re.MULTILINE)
     others = set(re.findall(r"[A-Za-z_]\w*", text)) - {own}
     while name in others:  # such as Plain, which the file imports
         name += "Architecture"
-    text = text.replace(f"class {own}(Architecture):", f"class {name}(Architecture):")
+    text = text.replace(f"class {own}({base}):", f"class {name}({base}):")
     text = re.sub(r'^(    title = )".*"$', rf'\1"{title}"', text, flags=re.MULTILINE)
     return name, re.sub(r'^    paper = ".*"\n', "", text, flags=re.MULTILINE)
 
