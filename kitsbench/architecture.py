@@ -107,6 +107,9 @@ class Architecture:
     paper_labels, paper_patch : tuple
         The paper's task, used to count parameters at paper size. A patch of None leaves it to
         ``spec``, for an architecture whose configuration chooses among patches.
+    expected_failures : mapping of str to str
+        Checks of ``kitsbench check`` that fail, by name, each with the reason for which that is
+        accepted.
     """
 
     title: ClassVar[str] = ""
@@ -115,6 +118,7 @@ class Architecture:
     sizes: ClassVar[Mapping[str, Mapping[str, Setting]]] = {}
     paper_labels: ClassVar[Labels] = KITS19
     paper_patch: ClassVar[Shape | None] = (128, 128, 128)
+    expected_failures: ClassVar[Mapping[str, str]] = {}
 
     # --- hooks ------------------------------------------------------------------------------
 
@@ -133,10 +137,9 @@ class Architecture:
     def build(self, spec: Spec) -> nn.Module:
         """Hook 2: make the network.
 
-        Its ``forward`` maps {grid name: (B, 1, z, y, x)} to {head name: logits}, and must work on
-        torch's meta device. Random initial weights come from torch's global generator, which the
-        harness seeds. In evaluation mode it may leave out auxiliary heads that nobody asks for
-        ``at_inference``.
+        Its ``forward`` maps {grid name: (B, 1, z, y, x)} to {head name: logits}. Random initial
+        weights come from torch's global generator, which the harness seeds. In evaluation mode it
+        may leave out auxiliary heads that nobody asks for ``at_inference``.
         """
         raise ContractError(f"{type(self).__name__} does not define build(self, spec).")
 

@@ -12,12 +12,22 @@ From the command line: ``kitsbench check my_net`` or ``kitsbench check plugin.py
         check()
 
 A check that passes may warn with a :class:`Hint`: that a step would make the host wait for a GPU,
-or that a number is too large for float16.
+or that a number is too large for float16. One that fails as the plugin's ``expected_failures`` say
+warns with an :class:`ExpectedFailure`.
 
 The checks run on the CPU with small patches and the size ``tiny`` where the architecture has one.
 """
 
-from kitsbench.conformance.outcome import Hint, Outcome, Report, Violation
+from kitsbench.conformance.outcome import ExpectedFailure, Hint, Outcome, Report, Violation
 from kitsbench.conformance.runner import Check, check, checks
 
-__all__ = ["Check", "Hint", "Outcome", "Report", "Violation", "check", "checks"]
+__all__ = [
+    "Check",
+    "ExpectedFailure",
+    "Hint",
+    "Outcome",
+    "Report",
+    "Violation",
+    "check",
+    "checks",
+]

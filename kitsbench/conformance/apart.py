@@ -13,12 +13,16 @@ from kitsbench.registry import find
 from kitsbench.registry.plugins_apart import time_limit
 from kitsbench.spec import Task
 
+COMPILING = 600.0  # seconds
+
 
 def check_apart(
     name: str,
     settings: Mapping[str, Setting],
     task: Task,
     progress: Callable[[str], object] = lambda what: None,
+    *,
+    compile: bool = False,
 ) -> Report:
     """Run all checks on one architecture, in another process.
 
@@ -30,6 +34,8 @@ def check_apart(
     task : Task
     progress : callable
         Called with each check's name before it runs.
+    compile : bool
+        Train through ``torch.compile`` as well.
 
     Returns
     -------
@@ -49,7 +55,9 @@ def check_apart(
         progress(what)
 
     try:
-        found = call_isolated(_check, name, settings, task, timeout=time_limit(), hear=hear)
+        # A compiler takes its time, and no plugin's code runs meanwhile.
+        limit = max(time_limit(), COMPILING) if compile else time_limit()
+        found = call_isolated(_check, name, settings, task, compile, timeout=limit, hear=hear)
     except IsolatedFailure as error:
         return Report(find(name).name, (Outcome(current, False, f"meanwhile {error}"),))
     if isinstance(found, str):
@@ -59,9 +67,13 @@ def check_apart(
 
 
 def _check(
-    say: Callable[[str], None], name: str, settings: Mapping[str, Setting], task: Task
+    say: Callable[[str], None],
+    name: str,
+    settings: Mapping[str, Setting],
+    task: Task,
+    compile: bool,
 ) -> Report | str:
     try:
-        return check(name, settings, task, progress=say)
+        return check(name, settings, task, compile=compile, progress=say)
     except UsageError as error:
         return str(error)

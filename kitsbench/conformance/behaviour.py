@@ -7,18 +7,19 @@ import io
 import torch
 from torch import Tensor, nn
 
-from kitsbench.conformance import surroundings
-from kitsbench.conformance.outcome import Violation
+from kitsbench.conformance import explain, patches, surroundings
+from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.subject import SMALL, Subject, batch, outputs_of
 from kitsbench.spec import Head, Progress, Shape, Spec
 
 
+@looks_at("build")
 def builds(subject: Subject) -> None:
-    """build() gives a module on the meta device, and runs there."""
-    network = subject.network(device="meta")
+    """build() gives a module with parameters on the CPU, which runs on a batch of two."""
+    network = subject.network()
     if not isinstance(network, nn.Module):
         raise Violation(f"build() returned a {type(network).__name__}: return a torch module.")
-    strays = [name for name, p in network.named_parameters() if p.device.type != "meta"]
+    strays = [name for name, p in network.named_parameters() if p.device.type != "cpu"]
     if strays:
         raise Violation(
             f"parameter '{strays[0]}' was put on a device by build(): leave the device to the "
@@ -26,17 +27,35 @@ def builds(subject: Subject) -> None:
         )
     if not any(True for _ in network.parameters()):
         raise Violation("the network has no parameters: register its layers as submodules.")
-    inputs = {name: image.to("meta") for name, image in batch(subject.spec)[0].items()}
-    outputs_of(network, inputs, subject.spec)
+    try:
+        with torch.no_grad():
+            outputs_of(network, batch(subject.spec)[0], subject.spec)
+    except Violation as violation:
+        rule = patches.missing_rule(subject, subject.spec)
+        if rule is None:
+            raise
+        raise Violation(f"{str(violation).rstrip('.')}; {rule}.", at=violation.at) from violation
+    except Exception as error:
+        rule = patches.missing_rule(subject, subject.spec)
+        if rule is None:
+            raise
+        said = explain.failure(error, subject).removesuffix(": repair it.")
+        raise Violation(f"{said}: {rule}.", at="") from error
 
 
+@looks_at("forward")
 def shapes(subject: Subject) -> None:
-    """Outputs are finite and shaped as the spec says: cubic, anisotropic, batch 1, both modes."""
+    """Outputs are finite and shaped as the spec says, in both modes; anisotropic, batch 1."""
     anisotropic: Shape = (SMALL[0], SMALL[1] * 3 // 2, SMALL[2] * 2)
-    for patch, size in ((subject.task.patch or SMALL, 2), (anisotropic, 1)):
+    # One sample only for evaluation: batch normalisation over a single value cannot be trained,
+    # and no training asks for it.
+    for patch, size, modes in (
+        (subject.task.patch or SMALL, 2, (True, False)),
+        (anisotropic, 1, (False,)),
+    ):
         spec = subject.spec_for(patch)
         network = subject.network(spec)
-        for training in (True, False):
+        for training in modes:
             network.train(training)
             with torch.no_grad():
                 outputs = outputs_of(network, batch(spec, size)[0], spec)
@@ -48,6 +67,7 @@ def shapes(subject: Subject) -> None:
                     )
 
 
+@looks_at("forward")
 def gives_logits(subject: Subject) -> None:
     """The outputs are logits: the harness applies softmax and sigmoid."""
     for head in subject.spec.heads:
@@ -68,6 +88,7 @@ def gives_logits(subject: Subject) -> None:
             )
 
 
+@looks_at("build")
 def weights_follow_the_seed(subject: Subject) -> None:
     """Equal seeds give equal weights, different seeds different ones."""
     first, again, other = (subject.network(seed=s).state_dict() for s in (0, 0, 1))
@@ -83,9 +104,16 @@ def weights_follow_the_seed(subject: Subject) -> None:
         )
 
 
+@looks_at("forward")
 def state_round_trips(subject: Subject) -> None:
     """The state dict carries everything that evaluation needs."""
     source, target = subject.network(seed=0), subject.network(seed=1)
+    for name, value in source.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise Violation(
+                f"the state dict holds '{name}', a {type(value).__name__}: a checkpoint keeps "
+                "tensors only, so register what the network remembers as buffers."
+            )
     inputs = batch(subject.spec)[0]
     with torch.no_grad():
         source.train()(inputs)  # moves running statistics
@@ -106,6 +134,7 @@ def state_round_trips(subject: Subject) -> None:
             )
 
 
+@looks_at("forward")
 def evaluation_is_deterministic(subject: Subject) -> None:
     """In evaluation mode a sample's output depends on that sample only."""
     network, inputs = subject.network(), batch(subject.spec)[0]
@@ -124,16 +153,19 @@ def evaluation_is_deterministic(subject: Subject) -> None:
             )
 
 
+@looks_at("class")
 def leaves_the_process_alone(subject: Subject) -> None:
     """No hook changes global state or uses the network."""
     inputs, labels = batch(subject.spec)
+    with surroundings.preserved():
+        # Not of evaluation, in which heads may be left out that the loss wants.
+        trained = _in_training(subject.network(), inputs)
 
     def call_hooks(network: nn.Module) -> None:
-        outputs = _evaluated(network, inputs)
         architecture, spec = subject.architecture, subject.spec
         targets = architecture.targets(labels, spec)
-        architecture.loss(outputs, targets, Progress(spec.stages[0].name), spec)
-        architecture.decode(decodable(outputs, spec, 0), spec)
+        architecture.loss(trained, targets, Progress(spec.stages[0].name), spec)
+        architecture.decode(decodable(_evaluated(network, inputs), spec, 0), spec)
 
     with surroundings.preserved():
         call_hooks(subject.network())  # torch imports some of its parts at their first use
@@ -155,6 +187,26 @@ def leaves_the_process_alone(subject: Subject) -> None:
         )
 
 
+def _in_training(network: nn.Module, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Outputs in training mode, which may draw from torch's generator and may not seed it."""
+    states = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        with torch.no_grad():
+            outputs = dict(network.train()(inputs))
+        states.append((before, torch.get_rng_state()))
+    (first, drawn), (_, again) = states
+    if torch.equal(drawn, again) and not torch.equal(first, drawn):
+        raise Violation(
+            "in training mode the network seeds torch's random generator: leave it to the harness, "
+            "which seeds it for each step.",
+            at="forward",
+        )
+    return outputs
+
+
+@looks_at("forward")
 def finite_in_bfloat16(subject: Subject) -> str | None:
     """Outputs stay finite under automatic mixed precision; a hint where they do not in float16."""
     network, spec = subject.network(), subject.spec

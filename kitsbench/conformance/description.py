@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from kitsbench import registry
-from kitsbench.architecture import Setting
-from kitsbench.configuration import SIZES, configure
-from kitsbench.conformance.outcome import Violation
+from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.subject import Subject, trained_by
 from kitsbench.spec import Shape, Spec
 
 SHAPES: tuple[Shape, ...] = ((16, 16, 16), (32, 32, 32), (12, 32, 40), (128, 128, 128))
 
 
+@looks_at("spec")
 def spec_is_data(subject: Subject) -> None:
     """The spec can be hashed, printed, and comes out the same twice."""
     spec = subject.spec
@@ -43,6 +40,7 @@ def spec_is_data(subject: Subject) -> None:
         raise Violation("spec() gave two results for equal arguments: let it depend on them alone.")
 
 
+@looks_at("spec")
 def grids_and_heads_fit(subject: Subject) -> None:
     """One primary head, on the first grid; heads are centred in their grids."""
     spec = subject.spec
@@ -86,6 +84,7 @@ def grids_and_heads_fit(subject: Subject) -> None:
                 )
 
 
+@looks_at("spec")
 def sizes_are_admissible(subject: Subject) -> None:
     """Whatever patch is asked for, the spec's own rule admits the answer."""
     for shape in SHAPES:
@@ -110,6 +109,7 @@ def sizes_are_admissible(subject: Subject) -> None:
             )
 
 
+@looks_at("spec")
 def stages_fit(subject: Subject) -> None:
     """Stages have names, shares that add up to 1, heads that exist, and something to train."""
     stages, heads = subject.spec.stages, {head.name for head in subject.spec.heads}
@@ -128,7 +128,7 @@ def stages_fit(subject: Subject) -> None:
             )
     if subject.spec.members:
         return
-    network = subject.network(device="meta")
+    network = subject.weightless()
     for stage in stages:
         if not trained_by(stage, network):
             raise Violation(
@@ -137,32 +137,7 @@ def stages_fit(subject: Subject) -> None:
             )
 
 
-def configurations_build(subject: Subject) -> None:
-    """Every size and every option of every key gives a network (on the meta device)."""
-    architecture = subject.architecture
-    for size in architecture.sizes:
-        if size not in SIZES:
-            raise Violation(f"'{size}' in sizes is no size: use {', '.join(SIZES)}.")
-    if "size" in architecture.keys:
-        raise Violation("'size' is a key of every architecture: give yours another name.")
-    variants: list[dict[str, Setting]] = [{"size": size} for size in SIZES]
-    for name, key in architecture.keys.items():
-        variants += [{name: option} for option in key.options or ()]
-    patch = architecture.paper_patch
-    for variant in variants:
-        listed = ",".join(f"{k}={v}" for k, v in variant.items())
-        try:
-            spec = subject.spec_for(patch, configure(architecture, variant))
-            if not spec.members:
-                with torch.device("meta"):
-                    architecture.build(spec)
-        except Exception as error:
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise Violation(
-                f"with {listed} it does not build ({text}): repair or drop it."
-            ) from error
-
-
+@looks_at("spec")
 def members_fit(subject: Subject) -> None:
     """An ensemble has members that load, are no ensembles, and decide the same channels."""
     spec = subject.spec

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 from kitsbench.architecture import Stage
 from kitsbench.conformance.behaviour import decodable
-from kitsbench.conformance.outcome import Violation
+from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.subject import Subject, batch, outputs_of, trained_by
 from kitsbench.spec import Head, Progress, Spec
 
 STEPS, SECONDS, DICE = 200, 60.0, 0.75
+NAMED = 3  # parameters, in a hint
 
 
+@looks_at("targets")
 def targets_fit(subject: Subject) -> None:
     """Each head has a target of its shape and range; labels are not changed."""
     spec, (_, labels) = subject.spec, batch(subject.spec)
@@ -51,6 +53,7 @@ def _check_target(target: Tensor, head: Head) -> None:
         )
 
 
+@looks_at("loss")
 def loss_is_finite(subject: Subject) -> None:
     """Scalar, finite, with named parts, in every stage; for patches of background too."""
     spec, network = subject.spec, subject.network()
@@ -79,14 +82,18 @@ def loss_is_finite(subject: Subject) -> None:
             )
 
 
-def every_parameter_learns(subject: Subject) -> None:
-    """Each parameter gets a finite gradient in some stage that trains it."""
+@looks_at("loss")
+def every_parameter_learns(subject: Subject) -> str:
+    """Gradients are finite, each stage has some; a hint names parameters that never get one."""
     spec, network = subject.spec, subject.network()
     inputs, labels = batch(spec)
     reached: set[str] = set()
+    trained_somewhere: set[str] = set()
     for stage in spec.stages:
         trained = trained_by(stage, network)
+        trained_somewhere |= set(trained)
         _freeze(network, trained)
+        here: set[str] = set()
         for fraction in (0.0, 0.5):
             network.zero_grad(set_to_none=True)
             _loss(subject, network, inputs, labels, stage, fraction)[0].backward()
@@ -98,15 +105,33 @@ def every_parameter_learns(subject: Subject) -> None:
                         f"the gradient of '{name}' is not finite in stage '{stage.name}': look "
                         "for a division or a logarithm without a small constant."
                     )
-                reached.add(name)
-    missing = [name for name, _ in network.named_parameters() if name not in reached]
-    if missing:
-        raise Violation(
-            f"{len(missing)} parameter(s) get no gradient in any stage, e.g. '{missing[0]}': "
-            "remove what is not used, or let a stage train it."
+                here.add(name)
+        if not here:
+            raise Violation(
+                f"no parameter gets a gradient in stage '{stage.name}', which trains "
+                f"{', '.join(stage.train)}: let its loss depend on one of them."
+            )
+        reached |= here
+    names = [name for name, _ in network.named_parameters()]
+    frozen = [name for name in names if name not in trained_somewhere]
+    unused = [name for name in names if name in trained_somewhere and name not in reached]
+    return " ".join(
+        f"{len(found)} parameter{'s' * (len(found) > 1)} {what}: {_some(found)}."
+        for found, what in (
+            (frozen, "are trained by no stage" if len(frozen) > 1 else "is trained by no stage"),
+            (unused, "get no gradient in any stage" if len(unused) > 1 else "gets no gradient"),
         )
+        if found
+    )
 
 
+def _some(names: list[str]) -> str:
+    """A few of several names."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+@looks_at("decode")
 def decodes_voxel_by_voxel(subject: Subject) -> None:
     """Labels of the task as uint8, each voxel decided by its own probabilities."""
     spec, values = subject.spec, {0, *(v for _, v in subject.task.labels)}
@@ -126,6 +151,7 @@ def decodes_voxel_by_voxel(subject: Subject) -> None:
         )
 
 
+@looks_at("postprocess")
 def postprocess_keeps_the_shape(subject: Subject) -> None:
     """A label map of the same voxels, with labels of the task; nothing is changed in place."""
     spec, values = subject.spec, {0, *(v for _, v in subject.task.labels)}
@@ -143,6 +169,7 @@ def postprocess_keeps_the_shape(subject: Subject) -> None:
             raise Violation("postprocess() changed the label map it was given: work on a copy.")
 
 
+@looks_at("class")
 def learns_one_volume(subject: Subject) -> None:
     """A few steps on one easy patch reproduce its labels."""
     best, steps = 0.0, 0

@@ -12,24 +12,41 @@ from torch import Tensor, nn
 
 from kitsbench.architecture import Architecture, Setting, Stage, configure
 from kitsbench.conformance.outcome import Violation
-from kitsbench.spec import Grid, Head, Shape, Spec, Task
+from kitsbench.registry.weightless import build_weightless
+from kitsbench.spec import Grid, Head, Labels, Shape, Spec, Task
+from kitsbench.training.networks.build import misfit
 
 SMALL: Shape = (16, 16, 16)
 
 
 @dataclass
 class Subject:
-    """One configured architecture under test."""
+    """One configured architecture under test.
+
+    Attributes
+    ----------
+    architecture : Architecture
+    settings : mapping
+    task : Task
+    built : object
+        What ``build`` returned last, of which messages name the class.
+    """
 
     architecture: Architecture
     settings: Mapping[str, Setting] = field(default_factory=dict)
     task: Task = field(default_factory=Task)
+    built: object = field(default=None, repr=False)
 
     @cached_property
     def config(self) -> dict[str, Setting]:
         """Configuration; the size ``tiny`` where there is one and nothing else was asked for."""
+        return configure(self.architecture, self.settings_with_size)
+
+    @property
+    def settings_with_size(self) -> dict[str, Setting]:
+        """What was asked for, and the size that is taken."""
         tiny = {"size": "tiny"} if "tiny" in self.architecture.sizes else {}
-        return configure(self.architecture, {**tiny, **self.settings})
+        return {**tiny, **self.settings}
 
     @cached_property
     def spec(self) -> Spec:
@@ -41,11 +58,20 @@ class Subject:
         task = replace(self.task, patch=patch)
         return self.architecture.spec(dict(config or self.config), task)
 
-    def network(self, spec: Spec | None = None, *, seed: int = 0, device: str = "cpu") -> nn.Module:
+    def network(self, spec: Spec | None = None, *, seed: int = 0) -> nn.Module:
         """Network with the initial weights of a seed."""
         torch.manual_seed(seed)
-        with torch.device(device):
-            return self.architecture.build(spec or self.spec)
+        network = self.architecture.build(spec or self.spec)
+        self.built = network
+        return network
+
+    def weightless(self, spec: Spec | None = None) -> nn.Module:
+        """Network without values, for its names and shapes."""
+        return build_weightless(self.architecture, spec or self.spec)
+
+    def for_labels(self, labels: Labels) -> Subject:
+        """The same for a task of other labels."""
+        return Subject(self.architecture, self.settings, replace(self.task, labels=labels))
 
 
 def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> dict[str, Tensor]:
@@ -57,27 +83,13 @@ def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> 
             raise
         raise Violation(
             "forward does not take {grid name: tensor}: wrap a network from tensor to tensor in "
-            "Plain."
+            "Plain.",
+            at="build",
         ) from error
-    names = [head.name for head in spec.heads]
-    wanted_now = {h.name for h in spec.heads if network.training or decided_from(h)}
-    if not isinstance(outputs, Mapping) or not wanted_now <= set(outputs) <= set(names):
-        found = sorted(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
-        raise Violation(
-            f"forward returned {found} but the spec's heads are {names}: return "
-            "{head name: logits}, for one grid and one head by wrapping the network in Plain."
-        )
-    size = next(iter(inputs.values())).shape[0]
-    for head in (h for h in spec.heads if h.name in outputs):
-        space = () if head.kind == "scalar" else head.shape
-        wanted = (size, len(head.channels), *space)
-        if tuple(outputs[head.name].shape) != wanted:
-            grids = {name: tuple(grid.shape) for name, grid in inputs.items()}
-            raise Violation(
-                f"head '{head.name}' has shape {tuple(outputs[head.name].shape)} for inputs "
-                f"{grids}, but its spec says {wanted}: correct the network, the head's shape or "
-                "the size rule."
-            )
+    wanted = [head.name for head in spec.heads if network.training or decided_from(head)]
+    told = misfit(outputs, spec, next(iter(inputs.values())).shape[0], wanted)
+    if told:
+        raise Violation(told, at="forward")
     return dict(outputs)
 
 

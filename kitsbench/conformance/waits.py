@@ -24,7 +24,7 @@ from torch import nn
 
 from kitsbench.architecture import Architecture
 from kitsbench.conformance.gradient import backward
-from kitsbench.conformance.outcome import Violation
+from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.subject import Subject
 from kitsbench.conformance.watching import (
     NoAnswer,
@@ -35,6 +35,7 @@ from kitsbench.conformance.watching import (
     synchronising_is_seen,
 )
 from kitsbench.recipe import Stage
+from kitsbench.registry.weightless import build_weightless
 from kitsbench.spec import Progress, Spec
 from kitsbench.training.optimisation.stages import freeze, training_mode
 from kitsbench.training.step import checked_loss, clip_gradient
@@ -72,6 +73,7 @@ class Trace:
     unseen: list[str] = field(default_factory=list)
 
 
+@looks_at("class")
 def ready_for_a_gpu(subject: Subject) -> str:
     """Nothing mixes devices or types on a GPU; where the host would wait for it, say so.
 
@@ -80,7 +82,7 @@ def ready_for_a_gpu(subject: Subject) -> str:
     found = trace(subject.architecture, subject.spec)
     if found.refusals:
         raise Violation(
-            f"{found.refusals[0]}: make tensors on the device and of the type of the inputs."
+            f"{found.refusals[0]}: make tensors on the device and of the type of the inputs.", at=""
         )
     told = [f"{wait}." for wait in found.waits[:TOLD]]
     more = len(found.waits) - TOLD
@@ -112,20 +114,23 @@ def trace(
     # Without initial values it is built much faster. But what the network keeps beside parameters
     # and buffers, and may forget to move to the device, shows in the ordinary way only.
     try:
-        found = _traced(architecture, spec, batch, precision, "meta")
+        found = _traced(architecture, spec, batch, precision, weightless=True)
         if found.refusals or found.unseen:
-            found = _traced(architecture, spec, batch, precision, "cpu")
+            found = _traced(architecture, spec, batch, precision, weightless=False)
     finally:
         forget(architecture)
     return found
 
 
 def _traced(
-    architecture: Architecture, spec: Spec, batch: int, precision: torch.dtype | None, built_on: str
+    architecture: Architecture,
+    spec: Spec,
+    batch: int,
+    precision: torch.dtype | None,
+    weightless: bool,
 ) -> Trace:
     found, watch = Trace(), Watch(architecture)
-    with torch.device(built_on):
-        network = architecture.build(spec)
+    network = build_weightless(architecture, spec) if weightless else architecture.build(spec)
     with warnings.catch_warnings(), _silence(), _mode(), watch, synchronising_is_seen(watch):
         warnings.simplefilter("ignore")  # of a driver that is not there
         _Tracer(architecture, spec, watch, found, precision).follow(network, batch)

@@ -6,7 +6,6 @@ A mode for fake CUDA tensors, which have shapes and devices but no values.
 from __future__ import annotations
 
 import functools
-import inspect
 import linecache
 import re
 import sys
@@ -14,7 +13,6 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from kitsbench import default_hooks
+from kitsbench.conformance.places import folder_of, line_of, shown
 
 aten = torch.ops.aten
 
@@ -118,7 +117,7 @@ class Watch(TorchDispatchMode):
         )
         self.hook, self.counting, self.noted = "", False, 0
         self.waits: list[Wait] = []
-        self._own = _folder_of(architecture)
+        self._own = folder_of(architecture)
 
     def __torch_dispatch__(
         self,
@@ -218,16 +217,10 @@ class Watch(TorchDispatchMode):
         (str, str)
             File with line number, and the line; both empty where torch alone is on the stack.
         """
-        own = [line for line in stack if _is_within(line[0], self._own)]
-        # A loss that a library computes: the line that calls the library.
-        rest = [line for line in stack if not _is_foreign(line[0])]
-        for file, number in own[:1] or rest[:1]:
-            path = Path(file)
-            name = (
-                str(path.relative_to(self._own.parent)) if own and path != self._own else path.name
-            )
-            return f"{name}:{number}", linecache.getline(file, number).strip()
-        return "", ""
+        found = line_of(stack, self._own)
+        if found is None:
+            return "", ""
+        return shown(found, self._own), linecache.getline(*found).strip()
 
 
 def forget(architecture: object) -> None:
@@ -306,29 +299,3 @@ def _as_written(line: str, forms: Sequence[str]) -> str:
         elif re.search((r"(?<![\w.])" if form[0] != "." else "") + re.escape(form[:-1]), line):
             return form
     return forms[-1]
-
-
-def _folder_of(architecture: object) -> Path:
-    """Folder of the package that defines a plugin, or its file if that is all there is."""
-    kind = type(architecture)
-    top = sys.modules.get(kind.__module__.split(".")[0])
-    listed = list(getattr(top, "__path__", []))
-    if listed:
-        return Path(listed[0])
-    try:
-        return Path(inspect.getfile(kind))
-    except (OSError, TypeError):
-        return Path(__file__).parent
-
-
-def _is_foreign(file: str) -> bool:
-    """Whether a file is part of torch, of this package, or of Python itself."""
-    packages = Path(torch.__file__).parent, Path(__file__).parents[1]
-    if any(_is_within(file, folder) for folder in packages) or file.startswith("<"):
-        return True
-    return _is_within(file, Path(inspect.__file__).parent) and "site-packages" not in file
-
-
-def _is_within(file: str, folder: Path) -> bool:
-    path = Path(file)
-    return path == folder or folder in path.parents

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from kitsbench.architecture import Architecture
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.source import training_source
 from kitsbench.data.batches.upload import feed
@@ -29,6 +30,7 @@ from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
 from kitsbench.spec import Progress, Spec
+from kitsbench.training.failures import TrialFailure
 from kitsbench.training.meters.energy import EnergyMeter
 from kitsbench.training.meters.memory import peak_memory, reset_peaks
 from kitsbench.training.networks.build import build_network
@@ -36,6 +38,7 @@ from kitsbench.training.networks.compiling import compiled
 from kitsbench.training.networks.layouts import choose_layout
 from kitsbench.training.networks.meta import count_cost
 from kitsbench.training.networks.rehearsal import drawn_batch
+from kitsbench.training.networks.sizes import size_rule_is_told
 from kitsbench.training.optimisation.stages import make_optimiser, training_mode
 from kitsbench.training.step import clip_gradient
 
@@ -128,6 +131,14 @@ def measure(job: ProfileJob) -> dict[str, Any]:
     device = torch.device(job.device)
     use_device(device, job.threads)
     architecture = load(job.location).architecture
+    try:
+        with size_rule_is_told(architecture, job.spec):
+            return _measured(job, architecture, device)
+    except TrialFailure as failure:
+        raise KitsbenchError(str(failure)) from failure
+
+
+def _measured(job: ProfileJob, architecture: Architecture, device: torch.device) -> dict[str, Any]:
     cost = count_cost(architecture, job.spec)
     batch = job.recipe.batch
     layout = choose_layout(

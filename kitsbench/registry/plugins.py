@@ -300,7 +300,7 @@ def count_parameters(
     settings: Mapping[str, Setting] | None = None,
     task: Task | None = None,
 ) -> int:
-    """Number of parameters, counted on torch's meta device; an ensemble's members add up.
+    """Number of parameters, counted without their values; an ensemble's members add up.
 
     Parameters
     ----------
@@ -310,9 +310,8 @@ def count_parameters(
     task : Task, optional
         The paper's unless given.
     """
-    import torch
-
     from kitsbench.configuration import configure
+    from kitsbench.registry.weightless import build_weightless  # imports torch
 
     task = task or paper_task(architecture)
     config = configure(architecture, settings)
@@ -326,8 +325,7 @@ def count_parameters(
             )
             for member in spec.members
         )
-    with torch.device("meta"):
-        network = architecture.build(spec)
+    network = build_weightless(architecture, spec)
     return sum(parameter.numel() for parameter in network.parameters())
 
 

@@ -33,6 +33,7 @@ from kitsbench.training.networks.initial import Initialiser
 from kitsbench.training.networks.layouts import layout_for
 from kitsbench.training.networks.meta import count_step
 from kitsbench.training.networks.rehearsal import is_rehearsed, rehearse
+from kitsbench.training.networks.sizes import size_rule_is_told
 from kitsbench.training.optimisation.accumulation import (
     Buffers,
     parts_within,
@@ -85,16 +86,20 @@ def train(
         Non-finite loss, or an error in a plugin's hook.
     """
     use_device(job.device)
-    run = _Run(job, report, evaluate)
-    try:
-        return run.finish()
-    # Ctrl-C and a termination count too: what was spent until then belongs into the audit.
-    except BaseException as error:
+    begun: list[_Run] = []
+    with size_rule_is_told(
+        job.architecture, job.spec, lambda: not any(r.ledger.steps for r in begun)
+    ):
+        begun.append(run := _Run(job, report, evaluate))
         try:
-            cut_short(error, run.spent(), run.curve.rows)
-        finally:
-            run.leave(error)
-        raise
+            return run.finish()
+        # Ctrl-C and a termination count too: what was spent until then belongs into the audit.
+        except BaseException as error:
+            try:
+                cut_short(error, run.spent(), run.curve.rows)
+            finally:
+                run.leave(error)
+            raise
 
 
 class _Run(RunState):
@@ -207,8 +212,8 @@ class _Run(RunState):
         if not flops and job.budget.unit == "flops":
             raise TrialFailure(
                 "plugin error",
-                "its FLOPs cannot be counted, since it does not run on torch's meta device; "
-                "use a budget in time, steps or voxels.",
+                "its FLOPs cannot be counted, since its forward pass needs the values of tensors "
+                "(.item() or such); use a budget in time, steps or voxels.",
             )
         return float(flops or 0)
 

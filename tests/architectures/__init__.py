@@ -89,7 +89,7 @@ class Configured(Smallest):
         return softmax_spec(config, task, SizeRule(), PATCH, paper=recipe, notes=notes)
 
     def build(self, spec):
-        channels = int(8 * spec["width"])
+        channels = max(int(8 * spec["width"]), 1)
         act = nn.ReLU() if spec["act"] == "relu" else nn.GELU()
         edges = spec["kernel"]
         layers = [nn.Conv3d(1, channels, edges, padding=[e // 2 for e in edges]), act]

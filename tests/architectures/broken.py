@@ -17,7 +17,7 @@ from torch import nn
 
 from architectures import PATCH, Presence, Shared, Smallest, Staged, unit
 from kitsbench import default_hooks
-from kitsbench.architecture import Plain, SizeRule, Stage, softmax_spec
+from kitsbench.architecture import Key, Plain, SizeRule, Stage, softmax_spec
 
 
 class Faulty(nn.Module):
@@ -360,3 +360,211 @@ class KeepsATensorOnTheCPU(Smallest):
     def loss(self, outputs, targets, progress, spec):
         total, parts = super().loss(outputs, targets, progress, spec)
         return total + 0 * (outputs["segmentation"].mean((0, 2, 3, 4)) * self.WEIGHT).sum(), parts
+
+
+class Halving(nn.Module):
+    """Pools three times and goes up again by skip connections, so that edges are multiples of 8."""
+
+    def __init__(self, classes, steps=((2, 2, 2),) * 3, norm=nn.Identity):
+        super().__init__()
+        self.first = nn.Conv3d(1, 4, 3, padding=1)
+        self.down = nn.ModuleList(nn.Conv3d(4, 4, step, step) for step in steps)
+        self.up = nn.ModuleList(nn.ConvTranspose3d(4, 4, step, step) for step in steps[::-1])
+        self.norm, self.last = norm(4), nn.Conv3d(4, classes, 1)
+
+    def forward(self, images):
+        features, kept = self.first(images), []
+        for down in self.down:
+            kept.append(features)
+            features = down(features).relu()
+        features = self.norm(features)
+        for up in self.up:
+            features = up(features).relu() + kept.pop()
+        return self.last(features)
+
+
+class StatesNoSizeRule(Smallest):
+    """Needs multiples of 8 and says nothing."""
+
+    def build(self, spec):
+        return Plain(Halving(spec.classes))
+
+
+class StatesNoLargeSizeRule(Smallest):
+    """Needs multiples of 32, so that it does not run with the smallest patch of the checks."""
+
+    def build(self, spec):
+        return Plain(Halving(spec.classes, steps=((2, 2, 2),) * 5))
+
+
+class StatesHalfOfItsSizeRule(StatesNoSizeRule):
+    def spec(self, config, task):
+        return softmax_spec(config, task, SizeRule(multiple=(4, 4, 4)), PATCH)
+
+
+class PoolsWithinSlices(Smallest):
+    def build(self, spec):
+        return Plain(Halving(spec.classes, steps=((1, 2, 2),) * 2))
+
+
+class StatesNoMinimum(Smallest):
+    """At its smallest patch an instance norm sees a single voxel."""
+
+    def spec(self, config, task):
+        return softmax_spec(config, task, SizeRule(multiple=(8, 8, 8)), PATCH)
+
+    def build(self, spec):
+        return Plain(Halving(spec.classes, norm=nn.InstanceNorm3d))
+
+
+class StatesNoShrink(Smallest):
+    """Convolutions without padding cut four voxels."""
+
+    def build(self, spec):
+        return Plain(nn.Sequential(nn.Conv3d(1, 4, 3), nn.ReLU(), nn.Conv3d(4, spec.classes, 3)))
+
+
+class ReturnsAList(_Changed):
+    """As published networks with deep supervision do."""
+
+    @staticmethod
+    def change(network, logits):
+        return [logits, logits[..., ::2, ::2, ::2]]
+
+
+class ReturnsATuple(Smallest):
+    def build(self, spec):
+        network = Shared(spec)
+        network.forward = lambda inputs: tuple(Shared.forward(network, inputs).values())
+        return network
+
+
+class ReturnsNothing(_Changed):
+    @staticmethod
+    def change(network, logits):
+        network.kept = logits
+
+
+class ThreeClassesAlways(Smallest):
+    """As many channels as its paper's task has labels."""
+
+    def build(self, spec):
+        return Plain(nn.Conv3d(1, 3, 3, padding=1))
+
+
+class ForgetsTheBackground(Smallest):
+    def build(self, spec):
+        return Plain(nn.Conv3d(1, len(spec.labels), 3, padding=1))
+
+
+class AsksForAHeadThatIsNotThere(Smallest):
+    def loss(self, outputs, targets, progress, spec):
+        return outputs["scale1"].mean(), {}
+
+
+class CountsCallsInLoss(Smallest):
+    """A weight that grows with each call, where it could follow progress."""
+
+    calls = 0
+
+    def loss(self, outputs, targets, progress, spec):
+        self.calls += 1
+        total, parts = super().loss(outputs, targets, progress, spec)
+        return total * (1 + self.calls / 10), parts
+
+
+class KeepsAGenerator(Smallest):
+    """Draws from a generator of its own, so that what is drawn depends on who drew before."""
+
+    generator = random.Random(0)
+
+    def targets(self, labels, spec):
+        shift = self.generator.randrange(1, 4)
+        return {n: t.roll(shift, 1) for n, t in super().targets(labels, spec).items()}
+
+
+class DropsByAGenerator(_Changed):
+    def modules(self, spec):
+        return {"seeds": _Seeds()}
+
+    @staticmethod
+    def change(network, logits):
+        if not network.training:
+            return logits
+        return logits + torch.randn(logits.shape, generator=network.seeds.generator)
+
+
+class _Seeds(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __deepcopy__(self, memo):
+        return _Seeds()
+
+
+class SeedsInTraining(_Changed):
+    @staticmethod
+    def change(network, logits):
+        if network.training:
+            torch.manual_seed(3)
+            return logits + torch.rand_like(logits)
+        return logits
+
+
+class CountsSteps(_Changed):
+    """Warms up by a number of its own, which no checkpoint keeps."""
+
+    @staticmethod
+    def change(network, logits):
+        network.steps = getattr(network, "steps", 0) + network.training
+        return logits * (1 + network.steps)
+
+
+class KeepsAnExtraState(_Changed):
+    def modules(self, spec):
+        return {"extra": _Extra()}
+
+
+class _Extra(nn.Module):
+    def get_extra_state(self):
+        return {"steps": 3}
+
+    def set_extra_state(self, state):
+        pass
+
+
+class DividesByItsNorm(Smallest):
+    """The square root of nothing has an infinite slope."""
+
+    def loss(self, outputs, targets, progress, spec):
+        total, parts = super().loss(outputs, targets, progress, spec)
+        zeros = outputs["segmentation"] * 0
+        return total + zeros.square().sum().sqrt(), parts
+
+
+class EndsTooLate(Smallest):
+    """A key allows what the network cannot do."""
+
+    keys = {"depth": Key(2, low=1, high=9)}  # noqa: RUF012
+
+    def build(self, spec):
+        if spec["depth"] > 4:
+            raise IndexError("list index out of range")
+        return super().build(spec)
+
+
+class RefusesSingleSamples(_Changed):
+    """Fails where gradients are accumulated over single samples in half precision."""
+
+    @staticmethod
+    def change(network, logits):
+        if network.training and len(logits) == 1:
+            raise ValueError("a batch of one")
+        return logits
+
+
+class ReadsANumberInLoss(Smallest):
+    def loss(self, outputs, targets, progress, spec):
+        total, parts = super().loss(outputs, targets, progress, spec)
+        return total, {"total": total.item(), **parts}

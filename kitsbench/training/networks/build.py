@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -78,17 +78,63 @@ def check_outputs(outputs: Mapping[str, Tensor], spec: Spec, batch: int) -> None
     TrialFailure
         A head is missing or has another shape.
     """
+    told = misfit(outputs, spec, batch, [head.name for head in spec.heads])
+    if told:
+        raise TrialFailure("plugin error", told)
+
+
+def misfit(outputs: object, spec: Spec, batch: int, wanted: Collection[str]) -> str:
+    """What is wrong with a network's outputs, in a sentence; empty where nothing is.
+
+    Parameters
+    ----------
+    outputs : object
+        What ``forward`` returned.
+    spec : Spec
+    batch : int
+        Samples that it was given.
+    wanted : collection of str
+        Heads that must be there; others may be.
+    """
+    names = [head.name for head in spec.heads]
+    remedy = (
+        "return {head name: logits}, for one grid and one head by wrapping the network in Plain"
+    )
     if not isinstance(outputs, Mapping):
-        raise TrialFailure("plugin error", "forward() returned no {head name: logits}.")
-    for head in spec.heads:
-        wanted = (batch, len(head.channels), *(() if head.kind == "scalar" else head.shape))
-        if head.name not in outputs:
-            raise TrialFailure("plugin error", f"forward() returned no head '{head.name}'.")
-        if not isinstance(outputs[head.name], Tensor):
-            raise TrialFailure("plugin error", f"forward() returned no tensor for '{head.name}'.")
-        if tuple(outputs[head.name].shape) != wanted:
-            raise TrialFailure(
-                "plugin error",
-                f"forward() returned head '{head.name}' of shape "
-                f"{tuple(outputs[head.name].shape)}; its spec says {wanted}.",
+        return f"forward() returned {_kind(outputs)}, and the spec's heads are {names}: {remedy}."
+    if not set(wanted) <= set(outputs) <= set(names):
+        found = sorted(map(str, outputs))
+        return f"forward() returned {found} but the spec's heads are {names}: {remedy}."
+    for head in (head for head in spec.heads if head.name in outputs):
+        value = outputs[head.name]
+        if not isinstance(value, Tensor):
+            return (
+                f"forward() returned {_kind(value)} for head '{head.name}', where logits are one "
+                "tensor: take the one of full size, and for deep supervision give each of the "
+                "others a head of its own with its stride."
             )
+        shape = (batch, len(head.channels), *(() if head.kind == "scalar" else head.shape))
+        if tuple(value.shape) == shape:
+            continue
+        told = (
+            f"forward() returned head '{head.name}' of shape {tuple(value.shape)} for a patch of "
+            f"{spec.grids[0].shape}; its spec says {shape}"
+        )
+        if value.ndim == len(shape) and value.shape[1] != shape[1]:
+            return (
+                f"{told}, a channel for each of {head.channels}: make {shape[1]} output channels "
+                "by spec.classes or by the head's channels, and none by a number of your own."
+            )
+        return f"{told}: correct the network, the head's shape or the size rule."
+    return ""
+
+
+def _kind(value: object) -> str:
+    """What something is, for people."""
+    if isinstance(value, (list, tuple)):
+        inside = {type(item).__name__ for item in value}
+        name = {"Tensor": "tensor"}.get(*inside, *inside) if len(inside) == 1 else "value"
+        return f"a {type(value).__name__} of {len(value)} {name}{'s' * (len(value) != 1)}"
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return "None" if value is None else f"a {type(value).__name__}"

@@ -1,14 +1,17 @@
-"""What can be told about a network on the meta device: parameters and FLOPs."""
+"""What can be told about a network without its values: parameters and FLOPs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kitsbench.architecture import Architecture, Stage
+from kitsbench.registry.weightless import build_weightless
 from kitsbench.spec import Spec
 from kitsbench.training.optimisation.stages import freeze, training_mode
 
@@ -35,13 +38,12 @@ def count_cost(architecture: Architecture, spec: Spec) -> Cost:
 
     All parameters train and all heads are learned, as in the last stage of most architectures.
     """
-    network = _build(architecture, spec)
+    network = build_weightless(architecture, spec)
     parameters = sum(p.numel() for p in network.parameters())
-    try:
-        forward, backward = _count(network, spec, [head.name for head in spec.heads], 1)
-    except Exception:  # counting must not fail a plugin; training will say what is wrong
+    found = _counted(network, spec, [head.name for head in spec.heads], 1)
+    if found is None:
         return Cost(parameters, None, None)
-    return Cost(parameters, forward, forward + backward)
+    return Cost(parameters, found[0], sum(found))
 
 
 def count_step(architecture: Architecture, spec: Spec, stage: Stage, batch: int) -> int | None:
@@ -54,30 +56,56 @@ def count_step(architecture: Architecture, spec: Spec, stage: Stage, batch: int)
     Returns
     -------
     int or None
-        None where the network cannot be run on the meta device.
+        None where the network cannot be followed without values.
     """
-    network = _build(architecture, spec)
+    network = build_weightless(architecture, spec)
     freeze(network, stage)
     training_mode(network)
     names = [h.name for h in spec.heads if stage.heads is None or h.name in stage.heads]
+    found = _counted(network, spec, names, batch)
+    return None if found is None else sum(found)
+
+
+@contextlib.contextmanager
+def fake_values() -> Iterator[None]:
+    """What is computed inside has shapes, types and the CPU as its device, and no values.
+
+    Tensors from outside may take part. Torch logs the errors of such tensors, which whoever tries
+    something does not want to see.
+    """
+    # Not above: it brings much of torch's compiler.
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
     try:
-        return sum(_count(network, spec, names, batch))
-    except Exception:  # as above
-        return None
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            yield
+    finally:
+        logger.disabled = before
 
 
-def _build(architecture: Architecture, spec: Spec) -> nn.Module:
-    with torch.device("meta"):
-        return architecture.build(spec)
+def _counted(
+    network: nn.Module, spec: Spec, heads: Sequence[str], batch: int
+) -> tuple[int, int] | None:
+    """FLOPs forward, and backward from the sum of some heads; None where nothing can follow."""
+    # Counting must not fail a plugin: training will say what is wrong.
+    with contextlib.suppress(Exception):
+        with torch.device("meta"):
+            inputs = {grid.name: torch.zeros(batch, 1, *grid.shape) for grid in spec.grids}
+        return _count(network, inputs, heads)
+    # Tables that a network keeps beside its buffers lie on the CPU, as nothing on meta may.
+    with contextlib.suppress(Exception), fake_values():
+        network.to_empty(device="cpu")
+        inputs = {grid.name: torch.zeros(batch, 1, *grid.shape) for grid in spec.grids}
+        return _count(network, inputs, heads)
+    return None
 
 
-def _count(network: nn.Module, spec: Spec, heads: Sequence[str], batch: int) -> tuple[int, int]:
-    """FLOPs forward, and backward from the sum of some heads."""
+def _count(network: nn.Module, inputs: dict[str, Tensor], heads: Sequence[str]) -> tuple[int, int]:
     # Not above: it brings triton, which who only plans does without.
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.device("meta"):
-        inputs = {grid.name: torch.zeros(batch, 1, *grid.shape) for grid in spec.grids}
     with FlopCounterMode(display=False) as forward:
         outputs = network(inputs)
     total = torch.stack([outputs[name].float().sum() for name in heads]).sum()

@@ -1,0 +1,157 @@
+"""Checks of configurations: every size, option and end of a key, and tasks of other labels."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from kitsbench.architecture import KITS21, Setting
+from kitsbench.configuration import SIZES, Key, configure
+from kitsbench.conformance.learning import decodes_voxel_by_voxel, loss_is_finite, targets_fit
+from kitsbench.conformance.outcome import Violation, looks_at
+from kitsbench.conformance.subject import SMALL, Subject, batch, outputs_of
+from kitsbench.errors import KitsbenchError, telling
+from kitsbench.registry.weightless import NeedsValues, build_weightless
+from kitsbench.spec import Labels
+from kitsbench.training.networks.sizes import try_patch
+
+ONE_LABEL: Labels = (("tumor", 1),)
+SECONDS = 20.0  # of CPU time for the ends of keys
+AFFORDABLE = 2_000_000, 2**15  # parameters and voxels with which a forward pass is computed
+
+
+@looks_at("build")
+def configurations_build(subject: Subject) -> None:
+    """Every size and every option of every key gives a network, built without its values."""
+    architecture = subject.architecture
+    for size in architecture.sizes:
+        if size not in SIZES:
+            raise Violation(f"'{size}' in sizes is no size: use {', '.join(SIZES)}.", at="class")
+    if "size" in architecture.keys:
+        raise Violation(
+            "'size' is a key of every architecture: give yours another name.", at="class"
+        )
+    variants: list[dict[str, Setting]] = [{"size": size} for size in SIZES]
+    for name, key in architecture.keys.items():
+        variants += [{name: option} for option in key.options or ()]
+    for variant in variants:
+        try:
+            spec = subject.spec_for(architecture.paper_patch, configure(architecture, variant))
+            if not spec.members:
+                build_weightless(architecture, spec)
+        except Exception as error:
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise Violation(
+                f"with {_listed(variant)} it does not build ({text}): repair or drop it."
+            ) from error
+
+
+@looks_at("build")
+def ends_of_keys_work(subject: Subject) -> str:
+    """With each key of a number at its least and its largest value the network runs.
+
+    Where a network is small enough for it, numbers are computed too.
+    """
+    refused: list[str] = []
+    skipped: list[str] = []
+    end = time.process_time() + SECONDS
+    for variant in _ends(subject.architecture.keys):
+        listed = _listed(variant)
+        if time.process_time() > end:
+            skipped.append(listed)
+            continue
+        try:
+            config = configure(subject.architecture, {**subject.settings_with_size, **variant})
+            spec = subject.spec_for(SMALL, config)
+            network = build_weightless(subject.architecture, spec, values=False)
+        except KitsbenchError as error:
+            refused.append(f"{listed} ({str(error).rstrip('.')})")
+            continue
+        except Exception as failure:
+            if isinstance(failure, NeedsValues) and _needs_values(subject):
+                skipped.append(listed)
+                continue
+            cause = failure.__cause__ if isinstance(failure, NeedsValues) else failure
+            assert cause is not None
+            raise Violation(
+                f"with {listed}, which its key allows, it does not build ({telling(cause)}): "
+                "repair it, or let the key end earlier."
+            ) from failure
+        told = try_patch(subject.architecture, spec).trouble
+        if not told and _is_small(network, spec.grids[0].shape):
+            torch.manual_seed(0)
+            with torch.no_grad():
+                outputs = outputs_of(subject.network(spec), batch(spec)[0], spec)
+            wrong = [name for name, value in outputs.items() if not torch.isfinite(value).all()]
+            told = f"head '{wrong[0]}' is not finite" if wrong else ""
+        if told:
+            raise Violation(
+                f"with {listed}, which its key allows, it does not run ({told.rstrip('.')}): "
+                "repair it, or let the key end earlier."
+            )
+    hints = [f"Refused, though a key allows it: {', '.join(refused)}."] if refused else []
+    if skipped:
+        hints.append(f"Not tried, since it cannot be built without values: {', '.join(skipped)}.")
+    return " ".join(hints)
+
+
+def _needs_values(subject: Subject) -> bool:
+    """Whether the network cannot be built without values, whatever its configuration."""
+    try:
+        build_weightless(subject.architecture, subject.spec, values=False)
+    except NeedsValues:
+        return True
+    return False
+
+
+def _ends(keys: Mapping[str, Key]) -> list[dict[str, Setting]]:
+    found: list[dict[str, Setting]] = []
+    for name, key in keys.items():
+        if not isinstance(key.default, (int, float)) or key.options is not None:
+            continue
+        for bound in (key.low, key.high):
+            if bound is not None and math.isfinite(bound) and bound != key.default:
+                found.append({name: type(key.default)(bound)})
+    return found
+
+
+def _is_small(network: nn.Module, patch: tuple[int, ...]) -> bool:
+    parameters, voxels = AFFORDABLE
+    return sum(p.numel() for p in network.parameters()) <= parameters and math.prod(patch) <= voxels
+
+
+def _listed(variant: Mapping[str, Setting]) -> str:
+    return ",".join(f"{k}={v}" for k, v in variant.items())
+
+
+@looks_at("build")
+def other_labels_work(subject: Subject) -> str:
+    """A task of one label and one of three: outputs, targets, loss and decision fit them."""
+    hints = []
+    for labels in (ONE_LABEL, KITS21):
+        if labels == subject.task.labels:
+            continue
+        other = subject.for_labels(labels)
+        named = f"{len(labels)} label{'s' * (len(labels) > 1)}"
+        try:
+            spec = other.spec
+        except KitsbenchError as error:
+            hints.append(f"It refuses a task of {named}: {str(error).rstrip('.')}.")
+            continue
+        try:
+            if spec.labels != labels:
+                raise Violation(f"spec.labels is {spec.labels}: pass task.labels.", at="spec")
+            with torch.no_grad():
+                outputs_of(other.network(), batch(spec)[0], spec)
+            for check in (targets_fit, loss_is_finite, decodes_voxel_by_voxel):
+                check(other)
+        except Violation as violation:
+            raise Violation(
+                f"for a task of {named} ({', '.join(n for n, _ in labels)}) {violation}",
+                at=violation.at,
+            ) from violation
+    return " ".join(hints)

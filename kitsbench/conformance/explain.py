@@ -1,0 +1,70 @@
+"""What a hook raised, in a sentence: which hook, which line, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import kitsbench
+from kitsbench.conformance import places
+from kitsbench.conformance.subject import Subject
+from kitsbench.errors import KitsbenchError, telling
+from kitsbench.training.failures import TrialFailure
+
+HOOKS = ("spec", "build", "targets", "loss", "decode", "postprocess", "forward", "__init__")
+PACKAGE = Path(kitsbench.__file__).parent
+HERE = Path(__file__).parent
+
+
+def failure(error: Exception, subject: Subject) -> str:
+    """What went wrong in a hook or in a training, where, and what to do."""
+    if isinstance(error, TrialFailure):
+        return _of_training(error, subject)
+    if isinstance(error, KitsbenchError):
+        return str(error)
+    hook = hook_of(error.__traceback__, subject.architecture)
+    place = places.of_error(error, subject.architecture)
+    who = f"{hook}()" if hook else "a hook"
+    return f"{who} raised {telling(error)}{' ' * bool(place)}{place}: {remedy(error, subject)}."
+
+
+def _of_training(error: TrialFailure, subject: Subject) -> str:
+    """A failure by the code of a run, which names the hook and not the line."""
+    cause: BaseException | None = error
+    while isinstance(cause, TrialFailure):
+        cause = cause.__cause__
+    place = places.of_error(cause, subject.architecture) if cause is not None else ""
+    said = str(error).rstrip(".")
+    hint = remedy(cause, subject) if isinstance(cause, Exception) else "repair it"
+    told = f"{said}: {hint}" if ":" not in said or isinstance(cause, Exception) else said
+    where = f" ({place})" if place else ""
+    return f"training by the code of `kitsbench run` fails{where}, {error.reason}: {told}."
+
+
+def hook_of(trace: TracebackType | None, architecture: object) -> str:
+    """Name of the outermost hook on a stack: the plugin's, or its default."""
+    own = places.folder_of(architecture)
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        file = code.co_filename
+        # A check may be called like a hook, and this package holds the defaults of some.
+        ours = places.is_within(file, own) or places.is_within(file, PACKAGE)
+        if code.co_name in HOOKS and ours and not places.is_within(file, HERE):
+            return "build" if code.co_name == "__init__" else code.co_name
+        trace = trace.tb_next
+    return ""
+
+
+def remedy(error: Exception, subject: Subject) -> str:
+    """What to do about an exception."""
+    if isinstance(error, KeyError):
+        try:
+            heads = ", ".join(head.name for head in subject.spec.heads)
+            grids = ", ".join(grid.name for grid in subject.spec.grids)
+        except Exception:
+            return "ask for names that are there"
+        return (
+            f"outputs, targets and probabilities have the names of the spec's heads ({heads}; "
+            f"evaluation may leave auxiliary ones out), inputs and labels of its grids ({grids})"
+        )
+    return "repair it"

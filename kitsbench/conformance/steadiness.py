@@ -1,0 +1,86 @@
+"""Checks that nothing depends on what was called before: hooks and networks keep no state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from kitsbench.conformance.behaviour import decodable
+from kitsbench.conformance.outcome import Place, Violation, looks_at
+from kitsbench.conformance.subject import Subject, batch, outputs_of
+from kitsbench.spec import Progress
+from kitsbench.training.optimisation.accumulation import Buffers
+
+REMEDY = (
+    "keep no state outside parameters and buffers, and draw random numbers from torch's global "
+    "generator, which the harness seeds for each step"
+)
+
+
+@looks_at("forward")
+def forward_repeats(subject: Subject) -> None:
+    """In training mode equal weights, buffers, inputs and seeds give equal outputs."""
+    spec, network = subject.spec, subject.network()
+    inputs, others = batch(spec)[0], batch(spec, seed=1)[0]
+    buffers, found = Buffers(network), []
+    buffers.keep()
+    for seed, given in ((7, inputs), (8, others), (7, inputs)):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            found.append(outputs_of(network, {k: v.clone() for k, v in given.items()}, spec))
+        buffers.put_back()
+    for name, value in found[0].items():
+        if not torch.equal(value, found[2][name]):
+            raise Violation(
+                f"in training mode head '{name}' differs between two calls with equal weights, "
+                f"buffers, inputs and seed: {REMEDY}."
+            )
+
+
+@looks_at("class")
+def hooks_keep_no_state(subject: Subject) -> None:
+    """Equal arguments give equal targets, losses and labels, whatever came between."""
+    spec, architecture = subject.spec, subject.architecture
+    network = subject.network()
+    stage = spec.stages[0].name
+    asked: list[tuple[Any, Any]] = []
+    for seed in (0, 1):
+        inputs, labels = batch(spec, seed=seed)
+        with torch.no_grad():
+            outputs = outputs_of(network.train(), inputs, spec)
+            decided = decodable(network.eval()(inputs), spec, 0)
+        asked.append(((outputs, labels), decided))
+
+    def answers(which: int) -> dict[Place, Any]:
+        (outputs, labels), decided = asked[which]
+        torch.manual_seed(which)
+        targets = architecture.targets({k: v.clone() for k, v in labels.items()}, spec)
+        where = Progress(stage, which * 0.5, which * 0.5, which * 10)
+        own = {k: v.clone().requires_grad_() for k, v in outputs.items()}
+        loss = architecture.loss(own, dict(targets), where, spec)
+        given = {k: v.clone() for k, v in decided.items()}
+        return {
+            "targets": targets,
+            "loss": loss,
+            "decode": architecture.decode(given, spec),
+        }
+
+    first, _, again = answers(0), answers(1), answers(0)
+    for hook, value in first.items():
+        if not _same(value, again[hook]):
+            raise Violation(
+                f"{hook}() answers equal arguments differently once it was asked something else: "
+                f"{REMEDY}; what changes in training stands in progress.",
+                at=hook,
+            )
+
+
+def _same(one: Any, other: Any) -> bool:
+    pairs = zip(tree_leaves(one), tree_leaves(other), strict=False)
+    return all(
+        torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else a == b
+        for a, b in pairs
+    )

@@ -1,0 +1,286 @@
+"""Which patches a network takes, found by trying: to say what its size rule should be.
+
+Networks are run without values, so a large patch costs no more than a small one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from kitsbench.architecture import Architecture
+from kitsbench.errors import telling
+from kitsbench.registry.weightless import build_weightless
+from kitsbench.spec import Shape, SizeRule, Spec, Task
+from kitsbench.training.failures import TrialFailure, can_be_smaller
+from kitsbench.training.networks.build import check_outputs
+from kitsbench.training.networks.meta import fake_values
+
+Way = Literal["meta", "fake"]
+WAYS: tuple[Way, ...] = ("meta", "fake")
+
+# Edges that most networks take, so that one is known from which to look for others.
+FRIENDLY = (64, 96, 128, 32, 48, 160, 192)
+# Some take none of these: those that cut their borders and pool in between.
+NEIGHBOURS = range(40, 73)
+# Powers of two first: they are what pooling makes, and none but the smallest is looked for.
+MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 3, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 20, 24, 28, 48, 96)
+APART = (1, 3, 5)  # so many multiples beyond an edge that is taken
+BATCH = 2
+SECONDS = 20.0  # of CPU time, so that a busy machine finds no less
+MOST_MINIMA = 64
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of a patch.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+    cut : (int, int, int) or None
+        By how much the output is smaller, in voxels of the first grid; None where there is none.
+    trouble : str
+        Empty where the outputs are what the spec says.
+    error : Exception or None
+        What the network raised.
+    """
+
+    shape: Shape
+    cut: Shape | None
+    trouble: str
+    error: Exception | None = None
+
+
+def spec_of(architecture: Architecture, spec: Spec, shape: Shape | None) -> Spec:
+    """The spec of the same configured architecture for another patch."""
+    return architecture.spec(dict(spec.config), Task(spec.labels, shape, spec.spacing))
+
+
+def try_patch(architecture: Architecture, spec: Spec, ways: Sequence[Way] = WAYS) -> Tried:
+    """Run a network forward in training mode, on a batch of two, without values.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    spec : Spec
+    ways : sequence of str
+        In which way; the next is for networks that cannot do the one before.
+    """
+    shape = spec.grids[0].shape
+    answer: Tried | None = None
+    for way in ways:
+        try:
+            network = build_weightless(architecture, spec).train()
+            with fake_values() if way == "fake" else contextlib.nullcontext():
+                device = "cpu" if way == "fake" else "meta"
+                network.to_empty(device=device)
+                inputs = {
+                    g.name: torch.zeros(BATCH, 1, *g.shape, device=device) for g in spec.grids
+                }
+                outputs = network(inputs)
+        except Exception as error:
+            answer = answer or Tried(shape, None, telling(error), error)  # the first one's counts
+            continue
+        return Tried(shape, _cut(outputs, spec), _misfit(outputs, spec))
+    assert answer is not None
+    return answer
+
+
+def _cut(outputs: Any, spec: Spec) -> Shape | None:
+    head = spec.primary
+    found = outputs.get(head.name) if isinstance(outputs, dict) else None
+    if not isinstance(found, Tensor) or found.ndim != 5:
+        return None
+    edges = zip(spec.grids[0].shape, found.shape[2:], head.stride, strict=True)
+    z, y, x = (edge - have * step for edge, have, step in edges)
+    return z, y, x
+
+
+def _misfit(outputs: Any, spec: Spec) -> str:
+    try:
+        check_outputs(outputs, spec, BATCH)
+    except TrialFailure as failure:
+        return str(failure)
+    return ""
+
+
+def seems_to_need(architecture: Architecture, spec: Spec) -> SizeRule | None:
+    """The size rule that a network keeps by what it takes, or None where none was found.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    spec : Spec
+        For any patch. Its own rule is not asked.
+    """
+    return _Search(architecture, spec).rule()
+
+
+def in_words(rule: SizeRule) -> str:
+    """What a network that keeps a rule needs, and the rule as one writes it."""
+    needs = []
+    if rule.multiple != (1, 1, 1):
+        needs.append(f"multiples of {_edges(rule.multiple)}")
+        if rule.offset != (0, 0, 0):
+            needs[-1] += f" and {_edges(rule.offset)} more"
+    if rule.minimum != (1, 1, 1):
+        needs.append(f"at least {_edges(rule.minimum)} voxels an edge")
+    said = f"it seems to need {' and '.join(needs)}" if needs else ""
+    if rule.shrink != (0, 0, 0):
+        said += f"{', and' if said else 'it seems'} to cut {_edges(rule.shrink)} voxels off"
+    given = [
+        f"{field.name}={getattr(rule, field.name)}"
+        for field in fields(rule)
+        if getattr(rule, field.name) != field.default
+    ]
+    return f"{said or 'it seems to take every patch'}: SizeRule({', '.join(given)})"
+
+
+def _edges(shape: Sequence[int]) -> str:
+    return str(shape[0]) if len(set(shape)) == 1 else "x".join(map(str, shape))
+
+
+def rule_told(architecture: Architecture, spec: Spec) -> str | None:
+    """What to do where a network does not take the patch of its spec; None if that is not why."""
+    if not try_patch(architecture, spec).trouble:
+        return None
+    rule = seems_to_need(architecture, spec)
+    if rule is None:
+        return None
+    patch, output = rule.nearest(spec.grids[0].shape)
+    if rule == spec.size_rule or min(output) < 1:
+        return None
+    remedy = f"{in_words(rule)}, which its spec should state"
+    if patch == spec.grids[0].shape:
+        return f"{remedy}."
+    return f"{remedy}; until then ask for --patch {','.join(map(str, patch))}."
+
+
+@contextlib.contextmanager
+def size_rule_is_told(
+    architecture: Architecture, spec: Spec, first: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
+    """Add to the failure of a first step what patches the network takes, if that is why.
+
+    Parameters
+    ----------
+    architecture, spec : Architecture, Spec
+    first : callable
+        Whether no step has been done; after one, its patch is not what is wrong.
+
+    Raises
+    ------
+    TrialFailure
+        What was raised, with a sentence more.
+    """
+    try:
+        yield
+    except Exception as error:
+        known = isinstance(error, TrialFailure)
+        elsewhere = isinstance(error, TrialFailure) and error.reason != "plugin error"
+        if elsewhere or can_be_smaller(error) or not first():
+            raise
+        told = None
+        with contextlib.suppress(Exception):  # the failure itself is told in any case
+            told = rule_told(architecture, spec)
+        if told is None:
+            raise
+        said = (str(error) if known else telling(error)).rstrip(".")
+        patch = "x".join(map(str, spec.grids[0].shape))
+        raise TrialFailure(
+            "plugin error", f"{said}. With a patch of {patch} it does not run: {told}"
+        ) from error
+
+
+class _Search:
+    """Tries patches, each once, until it is sure or has no time left."""
+
+    def __init__(self, architecture: Architecture, spec: Spec):
+        self.architecture, self.spec = architecture, spec
+        self.end = time.process_time() + SECONDS
+        self.way: Way = "meta"
+        self.known: dict[Shape, Tried] = {}
+
+    def rule(self) -> SizeRule | None:
+        """The rule, or None where none was found in time."""
+        with contextlib.suppress(TimeoutError):
+            start = self._start()
+            if start is None:
+                return None
+            base = self.cut(start)
+            if base is None or min(base) < 0:
+                return None  # an output larger than its input is no matter of sizes
+            common = self._multiple(start, (0, 1, 2))
+            if common is None:
+                return None
+            z, y, x = (self._multiple(start, (axis,), common) or common for axis in range(3))
+            offset = start[0] % z, start[1] % y, start[2] % x
+            return self._with_minimum(SizeRule((z, y, x), offset, base))
+        return None
+
+    def cut(self, shape: Shape) -> Shape | None:
+        """By how much the output for a patch is smaller; None where the network fails."""
+        if shape not in self.known:
+            if time.process_time() > self.end:
+                raise TimeoutError
+            self.known[shape] = self._try(shape)
+        return self.known[shape].cut
+
+    def _try(self, shape: Shape) -> Tried:
+        spec = spec_of(self.architecture, self.spec, shape)
+        before = spec.grids[0].shape
+        if before != shape:
+            # A rule that is wrong must not keep its own mistakes from being seen.
+            grids = (replace(g, shape=shape) if g.shape == before else g for g in spec.grids)
+            spec = replace(spec, grids=tuple(grids))
+        return try_patch(self.architecture, spec, (self.way,))
+
+    def _start(self) -> Shape | None:
+        """Some patch that the network takes, in the first way in which it takes any."""
+        paper = self.architecture.paper_patch
+        known = [*((edge, edge, edge) for edge in FRIENDLY), *([paper] if paper else [])]
+        more = [(edge, edge, edge) for edge in NEIGHBOURS]
+        for way, shapes in ((way, shapes) for shapes in (known, more) for way in WAYS):
+            self.way = way
+            self.known.clear()
+            for shape in shapes:
+                if self.cut(shape) is not None:
+                    return shape
+            # What is wrong with every patch in the same words is no matter of its size.
+            if way == WAYS[-1] and len({tried.trouble for tried in self.known.values()}) == 1:
+                return None
+        return None
+
+    def _multiple(self, start: Shape, axes: Sequence[int], within: int = 0) -> int | None:
+        """The smallest step by which edges may grow, the others staying as they are."""
+        base = self.cut(start)
+        steps = [m for m in MULTIPLES if not within or within % m == 0]
+        for step in steps:
+            larger = (_grown(start, step * apart, axes) for apart in APART)
+            if all(self.cut(shape) == base for shape in larger):
+                return step
+        return None
+
+    def _with_minimum(self, rule: SizeRule) -> SizeRule | None:
+        """The rule with the smallest patch from which on the network takes them."""
+        least, _ = rule.nearest((1, 1, 1))
+        shape = least
+        for _ in range(MOST_MINIMA):
+            z, y, x = (edge + step for edge, step in zip(shape, rule.multiple, strict=True))
+            left = min(edge - cut for edge, cut in zip(shape, rule.shrink, strict=True))
+            if left > 0 and self.cut(shape) == self.cut((z, y, x)) == rule.shrink:
+                return rule if shape == least else replace(rule, minimum=shape)
+            shape = z, y, x
+        return None
+
+
+def _grown(shape: Shape, by: int, axes: Sequence[int]) -> Shape:
+    z, y, x = (edge + by * (axis in axes) for axis, edge in enumerate(shape))
+    return z, y, x

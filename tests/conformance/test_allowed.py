@@ -1,0 +1,153 @@
+"""What the contract allows is not blamed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from architectures import DeepSupervision, Pyramid, Smallest, broken, unit
+from torch import nn
+
+from kitsbench import conformance
+from kitsbench.architecture import Plain, SizeRule, Stage, softmax_spec
+from kitsbench.configuration import Key
+
+
+def outcomes(kind, *names):
+    """Those of some checks, or of all but the last, which takes longest."""
+    checks = conformance.checks(kind)[:-1]
+    return {c.name: c.outcome() for c in checks if not names or c.name in names}
+
+
+def assert_kept(kind, hints=None, names=()):
+    found = outcomes(kind, *names)
+    assert [outcome for outcome in found.values() if not outcome.passed] == []
+    assert {name: o.message for name, o in found.items() if o.message} == (hints or {})
+
+
+class HeadsInTrainingOnly(DeepSupervision):
+    """Deep supervision as MONAI's DynUNet and MedNeXt have it."""
+
+    def build(self, spec):
+        return _OnlyInTraining(spec.classes)
+
+
+class _OnlyInTraining(Pyramid):
+    def forward(self, inputs):
+        outputs = super().forward(inputs)
+        return outputs if self.training else {"segmentation": outputs["segmentation"]}
+
+
+def test_auxiliary_heads_that_evaluation_leaves_out():
+    assert_kept(HeadsInTrainingOnly)
+
+
+class Frozen(Smallest):
+    """One layer is trained by no stage, and one by no loss."""
+
+    def spec(self, config, task):
+        stages = (Stage(train=("network.*.0.*", "network.*unused*")),)
+        return replace(super().spec(config, task), stages=stages)
+
+    def build(self, spec):
+        return Plain(broken.Faulty(spec.classes, lambda n, logits: logits, unused=nn.Linear(2, 2)))
+
+
+def test_parameters_that_never_learn_are_named_in_a_hint():
+    found = outcomes(Frozen, "every parameter learns")["every parameter learns"]
+    assert found.passed
+    assert found.message == (
+        "2 parameters are trained by no stage: network.body.1.weight, network.body.1.bias. "
+        "2 parameters get no gradient in any stage: network.unused.weight, network.unused.bias."
+    )
+
+
+class BatchNormAtTheBottom(Smallest):
+    """With the smallest patch its batch norm sees one value of each sample."""
+
+    def spec(self, config, task):
+        return softmax_spec(config, task, SizeRule(multiple=(8, 8, 8)), (16, 16, 16))
+
+    def build(self, spec):
+        return Plain(broken.Halving(spec.classes, norm=nn.BatchNorm3d))
+
+
+class PooledBatchNorm(Smallest):
+    """Batch norm over the mean of each sample, which cannot be trained sample by sample."""
+
+    def build(self, spec):
+        return Plain(_Pooled(spec.classes))
+
+
+class _Pooled(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.first, self.norm = unit(1, 8), nn.BatchNorm3d(8)
+        self.last = nn.Conv3d(8, classes, 1)
+
+    def forward(self, images):
+        features = self.first(images)
+        return self.last(features + self.norm(features.mean((2, 3, 4), keepdim=True)))
+
+
+def test_batch_norm_over_one_value_a_sample():
+    assert_kept(BatchNormAtTheBottom, names=("shapes", "takes every patch"))
+    hint = outcomes(PooledBatchNorm, "takes every patch")["takes every patch"]
+    assert hint.passed
+    assert "can be trained in batches and not as single samples" in hint.message
+
+
+class ReadsANumberWhileItIsBuilt(Smallest):
+    """As timm's and MONAI's transformers do for the rates of stochastic depth."""
+
+    keys = {"channels": Key(4, low=2, high=8)}  # noqa: RUF012
+
+    def build(self, spec):
+        rates = [rate.item() for rate in torch.linspace(0, 0.1, 3)]
+        channels = spec["channels"]
+        layers = [nn.Conv3d(1, channels, 3, padding=1), nn.Dropout(rates[1]), nn.ReLU()]
+        return Plain(nn.Sequential(*layers, nn.Conv3d(channels, spec.classes, 1)))
+
+
+def test_constructors_that_read_numbers():
+    assert_kept(ReadsANumberWhileItIsBuilt)
+
+
+class NormalisesSmallPatches(Smallest):
+    """States no size rule, and takes every patch but those of a single voxel."""
+
+    def build(self, spec):
+        layers = [nn.Conv3d(1, 8, 3, padding=1), nn.InstanceNorm3d(8), nn.ReLU()]
+        return Plain(nn.Sequential(*layers, nn.Conv3d(8, spec.classes, 1)))
+
+
+def test_patches_too_small_for_anybody_are_a_hint_where_no_rule_is_stated():
+    found = outcomes(NormalisesSmallPatches, "takes every patch")["takes every patch"]
+    assert found.passed
+    assert found.message == (
+        "It does not take a patch of 1x1x1; it seems to need at least 2 voxels an edge: "
+        "SizeRule(minimum=(2, 2, 2))."
+    )
+
+
+class RefusesOneLabel(Smallest):
+    def spec(self, config, task):
+        from kitsbench.errors import ContractError
+
+        if len(task.labels) < 2:
+            raise ContractError("its cascade needs an organ and a tumour")
+        return super().spec(config, task)
+
+
+def test_labels_that_a_plugin_refuses_in_words_are_a_hint():
+    found = outcomes(RefusesOneLabel, "other labels work")["other labels work"]
+    assert found.passed
+    assert "refuses a task of 1 label: its cascade needs an organ and a tumour." in found.message
+
+
+def test_a_number_that_is_read_in_a_loss_is_a_hint_with_its_line():
+    found = outcomes(broken.ReadsANumberInLoss, "ready for a gpu")["ready for a gpu"]
+    assert found.passed
+    assert "loss() makes the host wait for a GPU: `.item()` at architectures/broken.py:" in (
+        found.message
+    )
