@@ -81,7 +81,7 @@ def ends_of_keys_work(subject: Subject) -> str:
                 f"with {listed}, which its key allows, it does not build ({telling(cause)}): "
                 "repair it, or let the key end earlier."
             ) from failure
-        told = try_patch(subject.architecture, spec).trouble
+        told = try_patch(subject.architecture, spec, network=network).trouble
         if not told and _is_small(network, spec.grids[0].shape):
             torch.manual_seed(0)
             with torch.no_grad():

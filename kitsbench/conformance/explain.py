@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
+from typing import cast, get_args
 
 import kitsbench
 from kitsbench.conformance import places
+from kitsbench.conformance.outcome import Place
 from kitsbench.conformance.subject import Subject
 from kitsbench.errors import KitsbenchError, telling
 from kitsbench.training.failures import TrialFailure
@@ -21,11 +23,21 @@ def failure(error: Exception, subject: Subject) -> str:
     if isinstance(error, TrialFailure):
         return _of_training(error, subject)
     if isinstance(error, KitsbenchError):
-        return str(error)
+        return _of_kitsbench(error, subject)
     hook = hook_of(error.__traceback__, subject.architecture)
     place = places.of_error(error, subject.architecture)
     who = f"{hook}()" if hook else "a hook"
     return f"{who} raised {telling(error)}{' ' * bool(place)}{place}: {remedy(error, subject)}."
+
+
+def _of_kitsbench(error: Exception, subject: Subject) -> str:
+    """A rule that was broken, with the hook that its sentence begins with."""
+    said = str(error)
+    hook = said.partition("()")[0]
+    if hook not in get_args(Place):
+        return said
+    where = places.of_hook(cast(Place, hook), subject.architecture, subject.built)
+    return f"{said} See {where}." if where else said
 
 
 def _of_training(error: TrialFailure, subject: Subject) -> str:
@@ -33,12 +45,11 @@ def _of_training(error: TrialFailure, subject: Subject) -> str:
     cause: BaseException | None = error
     while isinstance(cause, TrialFailure):
         cause = cause.__cause__
-    place = places.of_error(cause, subject.architecture) if cause is not None else ""
     said = str(error).rstrip(".")
-    hint = remedy(cause, subject) if isinstance(cause, Exception) else "repair it"
-    told = f"{said}: {hint}" if ":" not in said or isinstance(cause, Exception) else said
-    where = f" ({place})" if place else ""
-    return f"training by the code of `kitsbench run` fails{where}, {error.reason}: {told}."
+    if isinstance(cause, Exception):
+        place = places.of_error(cause, subject.architecture)
+        said += f"{' ' * bool(place)}{place}: {remedy(cause, subject)}"
+    return f"training by the code of `kitsbench run` fails ({error.reason}): {said}."
 
 
 def hook_of(trace: TracebackType | None, architecture: object) -> str:

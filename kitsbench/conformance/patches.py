@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+from kitsbench.conformance.explain import failure as failure_told
 from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.places import of_error
 from kitsbench.conformance.road import take_steps
@@ -15,6 +18,7 @@ from kitsbench.training.networks.sizes import Tried, in_words, seems_to_need, tr
 
 LARGE_ODD: Shape = (101, 85, 117)
 AFFORDABLE = 2**17  # voxels of a patch that steps are taken with
+STEPPED = ("the smallest", "the next")
 ONE_VALUE = ("more than 1 value per channel", "more than 1 spatial element")
 
 
@@ -33,23 +37,24 @@ def patches_of(rule: SizeRule) -> dict[str, Shape]:
 
 @looks_at("spec")
 def takes_every_patch(subject: Subject) -> str:
-    """The network takes the smallest patch of its size rule, the next, others, and large ones.
+    """The network takes whatever its size rule admits: small, anisotropic, large and odd patches.
 
-    Nothing is computed for it, so that a large patch costs no more than a small one; the two
-    smallest are then trained with, the second in half precision and as single samples.
+    The large ones are tried without values, where they cost no more than small ones. The two
+    smallest are trained with, the second in half precision and sample by sample.
     """
-    hints = []
     spec = subject.spec
-    for which, shape in patches_of(spec.size_rule).items():
-        tried = _tried(subject, shape)
-        if not tried.trouble:
+    patches = patches_of(spec.size_rule)
+    for which in reversed(patches):
+        # What is trained with needs no other try.
+        if which in STEPPED and _is_affordable(patches):
             continue
-        told = _told(subject, spec, which, tried)
-        if told is not None:
-            raise Violation(told, at="" if tried.error else None)
-        hints = [_may_be_small(subject, spec, which, tried)]
-        break
-    return " ".join(filter(None, [*hints, _trained(subject, spec, bool(hints))]))
+        tried = _tried(subject, patches[which])
+        if tried.trouble:
+            return _told(subject, spec, which, tried)
+    if not _is_affordable(patches):
+        edges = _edges(patches[STEPPED[-1]])
+        return f"No step was taken with a patch of {edges}, which is large for a CPU."
+    return _trained(subject, spec, patches)
 
 
 def missing_rule(subject: Subject, spec: Spec) -> str | None:
@@ -66,51 +71,58 @@ def _tried(subject: Subject, shape: Shape) -> Tried:
     return try_patch(subject.architecture, spec)
 
 
-def _told(subject: Subject, spec: Spec, which: str, tried: Tried) -> str | None:
-    """What is wrong, and the rule that fits; None where it is small patches of no stated rule."""
+def _told(subject: Subject, spec: Spec, which: str, tried: Tried) -> str:
+    """A hint where small patches of no stated rule fail, which nobody trains with.
+
+    Raises
+    ------
+    Violation
+        With what is wrong, and the rule that fits.
+    """
     rule = seems_to_need(subject.architecture, spec)
-    if rule is not None and spec.size_rule == SizeRule() and _small(rule):
-        return None
+    if rule is not None and spec.size_rule == SizeRule() and _is_small(rule):
+        return f"It does not take a patch of {_edges(tried.shape)}; {in_words(rule)}."
     place = of_error(tried.error, subject.architecture) if tried.error else ""
     what = f"raised {tried.trouble}" if tried.error else f"is wrong: {tried.trouble.rstrip('.')}"
     said = f"with {which} patch that the size rule admits, {_edges(tried.shape)}, forward() {what}"
     if place:
         said += f" {place}"
-    if rule is None or rule == spec.size_rule:
-        return f"{said}: state the patches that the network takes as the spec's size_rule."
-    return f"{said}: {in_words(rule)}."
+    remedy = "state the patches that the network takes as the spec's size_rule"
+    if rule is not None and rule != spec.size_rule:
+        remedy = in_words(rule)
+    raise Violation(f"{said}: {remedy}.", at="" if tried.error else None)
 
 
-def _small(rule: SizeRule) -> bool:
+def _is_small(rule: SizeRule) -> bool:
     """Whether a rule differs from none by patches that nobody trains with."""
     return replace(rule, minimum=(1, 1, 1)) == SizeRule() and max(rule.minimum) <= SMALL[0]
 
 
-def _may_be_small(subject: Subject, spec: Spec, which: str, tried: Tried) -> str:
-    rule = seems_to_need(subject.architecture, spec)
-    assert rule is not None
-    return f"It does not take a patch of {_edges(tried.shape)}; {in_words(rule)}."
+def _is_affordable(patches: Mapping[str, Shape]) -> bool:
+    return math.prod(patches[STEPPED[-1]]) <= AFFORDABLE
 
 
-def _trained(subject: Subject, spec: Spec, small_fail: bool) -> str:
-    """Take a step with the smallest patches, as they are and in half precision and parts."""
-    patches = patches_of(spec.size_rule)
-    least, following = patches["the smallest"], patches["the next"]
-    if small_fail:
-        least, following = SMALL, (SMALL[0] + 1, SMALL[1] + 1, SMALL[2] + 1)
-    if math.prod(following) > AFFORDABLE:
-        return f"No step was taken with a patch of {_edges(following)}, which is large for a CPU."
-    take_steps(subject, subject.spec_for(least))
-    try:
-        # With so little memory a batch is taken in single samples.
-        take_steps(subject, subject.spec_for(following), precision="bfloat16", max_memory=1)
-    except TrialFailure as failure:
-        if not any(text in str(failure) for text in ONE_VALUE):
-            raise
-        return (
-            f"A patch of {_edges(following)} can be trained in batches and not as single samples, "
-            "as where memory is short, since batch normalisation then sees one value a channel."
-        )
+def _trained(subject: Subject, spec: Spec, patches: Mapping[str, Shape]) -> str:
+    """Take a step with each of the smallest patches."""
+    # So little memory that a batch is taken in single samples.
+    ways: tuple[dict[str, Any], ...] = ({}, {"precision": "bfloat16", "max_memory": 1})
+    for which, fields in zip(STEPPED, ways, strict=True):
+        shape = patches[which]
+        try:
+            take_steps(subject, subject.spec_for(shape), **fields)
+        except TrialFailure as failure:
+            # What is wrong with the size shows in a batch too, and then in other words.
+            tried = _tried(subject, shape)
+            if tried.trouble:
+                return _told(subject, spec, which, tried)
+            if not any(text in str(failure) for text in ONE_VALUE):
+                how = ", sample by sample and in bfloat16," if fields else ","
+                told = failure_told(failure, subject)
+                raise Violation(f"with a patch of {_edges(shape)}{how} {told}", at="") from failure
+            return (
+                f"A patch of {_edges(shape)} can be trained in batches and not as single samples, "
+                "as where memory is short, since batch normalisation then sees one value a channel."
+            )
     return ""
 
 

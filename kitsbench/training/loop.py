@@ -212,8 +212,8 @@ class _Run(RunState):
         if not flops and job.budget.unit == "flops":
             raise TrialFailure(
                 "plugin error",
-                "its FLOPs cannot be counted, since its forward pass needs the values of tensors "
-                "(.item() or such); use a budget in time, steps or voxels.",
+                "its FLOPs cannot be counted, since it does not run without values, for which "
+                ".item() asks in a forward pass; use a budget in time, steps or voxels.",
             )
         return float(flops or 0)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kitsbench.architecture import Architecture
 from kitsbench.errors import telling
@@ -63,7 +63,12 @@ def spec_of(architecture: Architecture, spec: Spec, shape: Shape | None) -> Spec
     return architecture.spec(dict(spec.config), Task(spec.labels, shape, spec.spacing))
 
 
-def try_patch(architecture: Architecture, spec: Spec, ways: Sequence[Way] = WAYS) -> Tried:
+def try_patch(
+    architecture: Architecture,
+    spec: Spec,
+    ways: Sequence[Way] = WAYS,
+    network: nn.Module | None = None,
+) -> Tried:
     """Run a network forward in training mode, on a batch of two, without values.
 
     Parameters
@@ -72,12 +77,16 @@ def try_patch(architecture: Architecture, spec: Spec, ways: Sequence[Way] = WAYS
     spec : Spec
     ways : sequence of str
         In which way; the next is for networks that cannot do the one before.
+    network : nn.Module, optional
+        As of :func:`~kitsbench.registry.weightless.build_weightless`, where it is built already.
     """
     shape = spec.grids[0].shape
     answer: Tried | None = None
     for way in ways:
         try:
-            network = build_weightless(architecture, spec).train()
+            if network is None:
+                network = build_weightless(architecture, spec)
+            network.train()
             with fake_values() if way == "fake" else contextlib.nullcontext():
                 device = "cpu" if way == "fake" else "meta"
                 network.to_empty(device=device)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import architectures
 import pytest
+import torch
+import torch._dynamo
+import torch._inductor.compile_fx
 from command_line import call_kitsbench
 
 from kitsbench import conformance
@@ -73,3 +77,22 @@ def test_what_is_not_there_is_a_usage_error(name):
     done = call_kitsbench("check", name)
     assert done.code == 2
     assert done.err.startswith("Error: ")
+
+
+def test_compiling_is_checked_on_request(monkeypatch):
+    torch._dynamo.reset()
+    try:
+        for takes, passed in ((lambda module, inputs: module.forward, True), (_refuse, False)):
+            monkeypatch.setattr(torch._inductor.compile_fx, "compile_fx", takes)
+            check = conformance.checks(architectures.Smallest, compile=True)[-1]
+            found = check.outcome()
+            assert (found.name, found.passed) == ("compiles", passed)
+        assert "nothing of the network ran compiled" in found.message
+        assert "Leave --compile out" in found.message
+    finally:
+        torch._dynamo.reset()
+    assert "compiles" not in [str(check) for check in conformance.checks(architectures.Smallest)]
+
+
+def _refuse(module, inputs):
+    raise RuntimeError("no such kernel")
