@@ -1,6 +1,6 @@
 """The contract between kitsbench and an architecture. The one file a plugin's author reads.
 
-An architecture is a class with seven hooks, of which a plain softmax network overrides one::
+An architecture is a class with eight hooks, of which a plain softmax network overrides one::
 
     from kitsbench.architecture import Architecture, Plain
 
@@ -24,6 +24,7 @@ loss        what is minimised, and its parts by name       Dice + cross-entropy 
 decode      probabilities -> label map, voxel by voxel     argmax; regions overwrite in order
 postprocess the label map of a whole case, cleaned         unchanged
 weights     initial weights, loaded when training begins   of files that keys name; else build's
+step        a training step, under a recipe of one's own   gradient of the loss, optimiser
 =========== ============================================== =======================================
 
 The harness owns everything else: data, resampling, tiling, activations, augmentation, mixed
@@ -33,10 +34,11 @@ and read none. Axis order is (z, y, x) everywhere; a batch is (B, C, z, y, x).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
+import numpy as np
 from torch import Tensor, nn
 
 from kitsbench import default_hooks, pretrained
@@ -75,9 +77,12 @@ __all__ = [
     "Spec",
     "Stage",
     "Task",
+    "Training",
     "configure",
     "softmax_spec",
 ]
+
+Maps = Mapping[str, Tensor]
 
 
 class Plain(nn.Module):
@@ -91,6 +96,42 @@ class Plain(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Map {grid: (B, 1, z, y, x)} to {head: logits (B, C, z, y, x)}."""
         return {self.head: self.network(inputs[self.grid])}
+
+
+class Training(Protocol):
+    """What ``step`` is given: a batch on the device, and the harness's ways to learn from it.
+
+    ``parameters`` are those of ``network`` that train in this stage; the batch is augmented,
+    {grid: (B, C, z, y, x)} and {grid: (B, z, y, x), int64}; ``random`` draws on the host and
+    depends, as torch's own generator does, on (seed, step) alone.
+    """
+
+    network: nn.Module
+    parameters: Sequence[nn.Parameter]
+    inputs: dict[str, Tensor]
+    labels: dict[str, Tensor]
+    random: np.random.Generator
+
+    def forward(self, inputs: Maps, network: nn.Module | None = None) -> dict[str, Tensor]:
+        """Logits in the precision of the trial, of what trains or of a module that is kept."""
+
+    def loss(self, outputs: Maps, labels: Maps) -> tuple[Tensor, dict[str, Any]]:
+        """Loss and its parts, by the hooks ``targets`` and ``loss``."""
+
+    def gradient(
+        self, losses: Callable[..., Any] | None = None, *batches: Tensor | Maps, add: bool = False
+    ) -> None:
+        """Put the gradient of ``losses(*batches) -> (loss, {part: value})`` into ``.grad``.
+
+        By default ``loss(forward(inputs), labels)``. Where memory is short it is called with equal
+        parts of the batches, one after the other. ``add`` adds to the gradient that is there.
+        """
+
+    def optimise(self) -> None:
+        """Clip the gradient and move the weights: once in a step, after its last gradient."""
+
+    def keep(self, name: str, make: Callable[[], Any]) -> Any:
+        """A module or tensor, made once and then the same in every step, also after a resume."""
 
 
 class Architecture:
@@ -234,3 +275,16 @@ class Architecture:
             fit best (``module.`` of the file and ``network.`` of :class:`Plain` may differ).
         """
         return pretrained.default_weights(network, files)
+
+    def step(self, training: Training, progress: Progress, spec: Spec) -> None:
+        """Hook 8: a step of training, where the recipe is not the shared one.
+
+        Whatever it asks ``training`` for is charged to the budget and counted in the ledger.
+        """
+        training.gradient()
+        training.optimise()
+
+
+def has_own_step(architecture: Architecture) -> bool:
+    """Whether a plugin overrides ``step``."""
+    return type(architecture).step is not Architecture.step

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kitsbench.errors import ContractError
-from kitsbench.files import added, digest, plain
-from kitsbench.transforms import TRANSFORMS, Transform, Value
+from kitsbench.files import digest, plain
+from kitsbench.named import Value
+from kitsbench.optimisers import Group, Optimiser, Schedule
+from kitsbench.transforms import TRANSFORMS, Transform
 
 __all__ = [
     "TRANSFORMS",
+    "Group",
     "Inference",
     "Intensity",
     "Optimiser",
@@ -120,110 +123,6 @@ class Sampling:
             raise ContractError(f"mixture weights {self.weights} do not add up to 1.")
         if not 0 <= self.fraction <= 1 or self.stride < 1 or self.per_volume < 1:
             raise ContractError("sampling wants 0 <= fraction <= 1, stride >= 1, per_volume >= 1.")
-
-
-@dataclass(frozen=True)
-class Optimiser:
-    """Optimiser by name, with torch's parameter names.
-
-    Parameters
-    ----------
-    name : {"sgd", "adam", "adamw"}
-        ``adam`` adds weight decay to the gradient (L2), ``adamw`` decouples it.
-    lr : float
-        Learning rate at the start of the schedule.
-    weight_decay, momentum : float
-        As torch names them; ``momentum`` only for SGD.
-    nesterov, amsgrad : bool
-        As torch names them.
-    """
-
-    name: Literal["sgd", "adam", "adamw"] = "adamw"
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    nesterov: bool = False
-    amsgrad: bool = False
-
-    def __post_init__(self) -> None:
-        if self.name not in ("sgd", "adam", "adamw"):
-            raise ContractError(f"optimiser '{self.name}' is not known; use sgd, adam or adamw.")
-        if not self.lr > 0:
-            raise ContractError(f"lr={self.lr} must be positive.")
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Learning-rate factor as a function of progress in [0, 1].
-
-    Parameters
-    ----------
-    rule : {"constant", "polynomial", "cosine", "steps", "exponential", "plateau"}
-        ``polynomial``: (1-p)^power. ``steps``: factor^floor(p*count). ``exponential``:
-        factor^(p*count). ``plateau``: times ``factor`` whenever the training loss falls by less
-        within ``patience`` of the budget than the noise of its moving average is in a schedule of
-        ``full`` steps, as a rule that waits for a new minimum of that average does there; not
-        before 0.3 of the budget.
-    power, factor, count, patience : float
-        See ``rule``.
-    memory : float
-        Share of the budget after which a value weighs 1/e in the moving averages that
-        :class:`Stage` looks at, at least 10 steps; and in those whose noise a plateau takes.
-    warmup : float
-        Share of progress in which the factor rises linearly from 0.
-    full : int
-        Steps of the schedule for which a plateau's ``patience`` and ``memory`` were written; 0 is
-        the run's own length.
-    least : float
-        Below this factor a plateau lowers no rate.
-    """
-
-    rule: Literal["constant", "polynomial", "cosine", "steps", "exponential", "plateau"] = (
-        "polynomial"
-    )
-    power: float = 0.9
-    factor: float = 0.1
-    count: float = 1.0
-    patience: float = 0.03
-    memory: float = 0.014
-    warmup: float = 0.0
-    full: int = added(0)
-    least: float = added(0.0)
-
-    def __post_init__(self) -> None:
-        known = ("constant", "polynomial", "cosine", "steps", "exponential", "plateau")
-        if self.rule not in known:
-            raise ContractError(
-                f"schedule rule '{self.rule}' is not known; use {', '.join(known)}."
-            )
-        if not (self.factor > 0 and self.memory > 0):
-            raise ContractError(
-                f"a schedule with factor={self.factor}, memory={self.memory} wants both positive."
-            )
-        if self.full < 0 or not 0 <= self.least <= 1:
-            raise ContractError(
-                f"a schedule of full={self.full} steps whose least={self.least}: give a number of "
-                "steps, or 0, and a factor in [0, 1]."
-            )
-        if not (0 <= self.patience <= 1 and 0 <= self.warmup <= 1):
-            raise ContractError(
-                f"patience={self.patience} and warmup={self.warmup} are shares of the budget; "
-                "they must lie in [0, 1]."
-            )
-
-    def at(self, progress: float) -> float:
-        """Factor at ``progress``; 1 for ``plateau``, whose factor is a state of the training."""
-        p = min(max(progress, 0.0), 1.0)
-        warm = min(p / self.warmup, 1.0) if self.warmup > 0 else 1.0
-        if self.rule == "polynomial":
-            return warm * (1 - p) ** self.power
-        if self.rule == "cosine":
-            return warm * 0.5 * (1 + math.cos(math.pi * p))
-        if self.rule == "steps":
-            return warm * self.factor ** math.floor(p * self.count)
-        if self.rule == "exponential":
-            return warm * self.factor ** (p * self.count)
-        return warm
 
 
 @dataclass(frozen=True)

@@ -214,12 +214,15 @@ class Declared:
     ----------
     keys, sizes, paper_labels, paper_patch
         As of :class:`kitsbench.architecture.Architecture`.
+    own_step : bool
+        Whether it has a training step of its own.
     """
 
     keys: Mapping[str, Key]
     sizes: Mapping[str, Mapping[str, Setting]]
     paper_labels: Labels
     paper_patch: Shape | None
+    own_step: bool = False
 
 
 @dataclass(frozen=True)

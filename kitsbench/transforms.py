@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kitsbench.errors import ContractError
-
-Value = float | int | str | bool | tuple[float, ...]
+from kitsbench.named import Value
 
 # Every transform that runs on the device, with its parameters and their defaults. Ranges are
 # (low, high), drawn uniformly for each sample; triples are per axis (z, y, x).

@@ -39,7 +39,8 @@ from kitsbench.training.networks.layouts import choose_layout
 from kitsbench.training.networks.meta import count_cost
 from kitsbench.training.networks.rehearsal import drawn_batch
 from kitsbench.training.networks.sizes import size_rule_is_told
-from kitsbench.training.optimisation.stages import make_optimiser, training_mode
+from kitsbench.training.optimisation.optimisers import make_optimiser
+from kitsbench.training.optimisation.stages import training_mode
 from kitsbench.training.step import clip_gradient
 
 MOST = 200  # repetitions
@@ -146,7 +147,7 @@ def _measured(job: ProfileJob, architecture: Architecture, device: torch.device)
     )
     network = build_network(architecture, job.spec, 0, 0, device, layout)
     parameters = list(network.parameters())
-    optimiser = make_optimiser(job.recipe.optimiser, parameters)
+    optimiser = make_optimiser(job.recipe.optimiser, parameters, network, architecture)
     training_mode(network)
     model = network
     stage = job.spec.stages[-1].name

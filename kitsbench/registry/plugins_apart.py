@@ -103,6 +103,8 @@ def introduce_all() -> list[RegisteredArchitecture]:
 
 def introduced(name: str) -> RegisteredArchitecture:
     """Import an architecture in this process, and keep of it what is plain data."""
+    from kitsbench.architecture import has_own_step
+
     with stays_in_place():
         entry = load(name)
     if entry.instance is None:
@@ -119,6 +121,7 @@ def introduced(name: str) -> RegisteredArchitecture:
             {size: dict(preset) for size, preset in plugin.sizes.items()},
             tuple(plugin.paper_labels),
             None if patch is None else tuple(patch),  # type: ignore[arg-type]
+            has_own_step(plugin),
         ),
     )
 

@@ -41,15 +41,10 @@ from kitsbench.training.optimisation.accumulation import (
     take_in_parts,
 )
 from kitsbench.training.optimisation.average import WeightAverage
+from kitsbench.training.optimisation.optimisers import load_optimiser, make_optimiser, set_rate
 from kitsbench.training.optimisation.scaling import LossScale
-from kitsbench.training.optimisation.stages import (
-    StageTracker,
-    freeze,
-    load_optimiser,
-    make_optimiser,
-    rules_of,
-    training_mode,
-)
+from kitsbench.training.optimisation.stages import StageTracker, freeze, rules_of, training_mode
+from kitsbench.training.own_step import own_steps
 from kitsbench.training.parting import leave, leaving_between_steps
 from kitsbench.training.run_state import RunState
 from kitsbench.training.step import take_step
@@ -116,6 +111,7 @@ class _Run(RunState):
                 job.architecture, job.spec, job.seed, job.fold, job.device, layout, initial
             )
         )
+        self.own = own_steps(job, self.network)
         self.source = training_source(
             job.stores,
             job.cases,
@@ -158,12 +154,12 @@ class _Run(RunState):
 
     def _enter_stage(self) -> None:
         stage = self.job.spec.stages[self.tracker.index]
-        self.parameters = freeze(self.network, stage)
         rule, self.schedule = rules_of(stage, self.job.recipe)
-        self.base_lr = rule.lr
+        self.rule = rule
+        self.parameters = freeze(self.network, stage, rule)
         # A stage has an optimiser of its own: averages of gradients of another loss, or of weights
         # that did not train, would misguide its first steps.
-        self.optimiser = make_optimiser(rule, self.parameters)
+        self.optimiser = make_optimiser(rule, self.parameters, self.network, self.job.architecture)
         # A checkpoint's state fits the stage in which it was written, and no later one.
         if self.optimiser_state is not None:
             load_optimiser(self.optimiser, self.optimiser_state)
@@ -173,10 +169,11 @@ class _Run(RunState):
         self.shared = SharedStep(self.team, self.network, self.parameters)
         self.model: nn.Module = self.network
         self.graphs: Graphs | None = None
-        self.cold = is_rehearsed(self.job.device)
+        # What a step of a plugin's own costs is counted in a rehearsal.
+        self.cold = is_rehearsed(self.job.device) or self.own is not None
         # Other weights train, so another amount of memory is needed.
         self.settling = SETTLING
-        self.buffers = Buffers(self.network)
+        self.buffers = Buffers(self.network) if self.own is None else self.own.undo()
         self.optimiser.register_step_pre_hook(self._weights_move)
         self.price.flops = self._count_flops(stage)
         stages = self.ledger.stages
@@ -208,7 +205,9 @@ class _Run(RunState):
 
     def _count_flops(self, stage: Stage) -> float:
         job = self.job
-        flops = count_step(job.architecture, job.spec, stage, job.recipe.batch)
+        if self.own is not None:
+            return 0.0  # until it is rehearsed
+        flops = count_step(job.architecture, job.spec, stage, job.recipe.batch, self.rule)
         if not flops and job.budget.unit == "flops":
             raise TrialFailure(
                 "plugin error",
@@ -300,7 +299,9 @@ class _Run(RunState):
 
     def _learning_rate(self, within: float) -> float:
         """Learning rate at a share of the current stage."""
-        return self.base_lr * self.schedule.at(within) * self.tracker.plateau.get("factor", 1.0)
+        done = self.ledger.steps - self.ledger.stages[-1].from_step
+        factor = self.schedule.at(within, done)
+        return self.rule.lr * factor * self.tracker.plateau.get("factor", 1.0)
 
     def _step(self, batch: Prepared, progress: float) -> None:
         job, ledger = self.job, self.ledger
@@ -308,11 +309,11 @@ class _Run(RunState):
         # Set anew in each step as a function of progress. A scheduler that counts steps would have
         # to know their number, which a budget in time does not tell beforehand.
         lr = self._learning_rate(where.stage_fraction)
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
+        set_rate(self.optimiser, lr)
         # The batch was waited for outside: loading is not charged, what becomes of it here is.
         self.clock.start()
         values = self._take(batch, where)
+        self._price_own_step()
         self.whole = False  # also where a step was left out, in which no weight has moved
         if self.graphs is not None:
             ledger.compiled = self.graphs.check()
@@ -339,11 +340,25 @@ class _Run(RunState):
             self.cold = self.whole = False
             self._note_peaks()  # before the search for convolutions, whose memory no step takes
             take = partial(self._take, batch, self._where(progress), rehearsal=True)
-            self.ledger.warm_up_s += rehearse(take, self.network, job.device, self.energy)
+            undo = None if self.own is None else self.own.undo()
+            self.ledger.warm_up_s += rehearse(take, self.network, job.device, self.energy, undo)
+            self._price_own_step()
             self.buffers.drop()
             self.whole = True
         if job.compile and self.graphs is None:
             self.model, self.graphs = compiled(self.model)
+
+    def _price_own_step(self) -> None:
+        """Note what the last step of a plugin's own has spent; the next need not spend the same."""
+        if self.own is None:
+            return
+        self.price.voxels, self.price.flops = self.own.voxels, float(self.own.meter.spent)
+        if not self.price.flops and self.job.budget.unit == "flops":
+            raise TrialFailure(
+                "plugin error",
+                "its training step has no FLOPs that can be counted; use a budget in time, steps "
+                "or voxels.",
+            )
 
     def _where(self, progress: float) -> Progress:
         """Where training stands, for the loss of a step."""
@@ -361,7 +376,8 @@ class _Run(RunState):
             # Dropout draws from here, so that it too depends on (seed, step) alone.
             others = (self.team.rank,) if self.team.rank else ()  # other samples, other masks
             seed_everything(job.seed, 5, ledger.steps, *others)
-            return take_step(
+            step = take_step if self.own is None else self.own.take
+            return step(
                 job,
                 model,
                 self.optimiser,

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kitsbench.errors import telling
-from kitsbench.recipe import Schedule
+from kitsbench.recipe import Optimiser, Schedule
 from kitsbench.training.checkpoints.checkpoint import (
     drop_damaged,
     latest_checkpoint,
@@ -27,8 +27,10 @@ from kitsbench.training.meters.energy import EnergyMeter
 from kitsbench.training.meters.memory import peak_memory, peak_reserved
 from kitsbench.training.optimisation.accumulation import Buffers
 from kitsbench.training.optimisation.average import WeightAverage
+from kitsbench.training.optimisation.optimisers import check_state
 from kitsbench.training.optimisation.scaling import LossScale
 from kitsbench.training.optimisation.stages import StageTracker
+from kitsbench.training.own_step import OwnSteps
 from kitsbench.training.parting import is_asked
 from kitsbench.training.teams.distributed import Team, TeamClock
 
@@ -51,11 +53,13 @@ class RunState:
     team: Team
     network: nn.Module
     average: WeightAverage | None
+    own: OwnSteps | None
     optimiser: torch.optim.Optimizer
     optimiser_state: Any
     scale: LossScale
     buffers: Buffers
     tracker: StageTracker
+    rule: Optimiser
     schedule: Schedule
     ledger: Ledger
     curve: Curve
@@ -83,6 +87,8 @@ class RunState:
         self.network.load_state_dict({k[6:]: v for k, v in model.items() if k[:6] == "model."})
         if self.average is not None:
             self.average.load({k[8:]: v for k, v in model.items() if k[:8] == "average."})
+        if self.own is not None:
+            self.own.kept.saved = {k[4:]: v for k, v in model.items() if k[:4] == "own."}
         self.tracker = StageTracker(**state["stage"])
         self.ledger = Ledger.from_dict(state["ledger"])
         self.ledger.resumed += 1
@@ -111,6 +117,8 @@ class RunState:
         model = {f"model.{k}": v for k, v in self.network.state_dict().items()}
         if self.average is not None:
             model |= {f"average.{k}": v for k, v in self.average.state.items()}
+        if self.own is not None:
+            model |= {f"own.{k}": v for k, v in self.own.kept.state().items()}
         state = {
             "stage": self.tracker.to_dict(),
             "ledger": self.ledger.to_dict(),
@@ -119,7 +127,9 @@ class RunState:
             "price": asdict(self.price),
             "scale": self.scale.state,
         }
-        self.writer.save(self.ledger.steps, model, self.optimiser.state_dict(), state)
+        moved = self.optimiser.state_dict()
+        check_state(self.rule, moved)
+        self.writer.save(self.ledger.steps, model, moved, state)
 
     def _is_late(self) -> bool:
         """Whether the last checkpoint is old enough for another one, or this is the last chance."""
@@ -204,6 +214,9 @@ class RunState:
         """Write down what the current stage has spent so far, and why it ended if it did."""
         row = self.ledger.stages[-1]
         row.spend(self.ledger.steps, self.ledger.device_seconds)
+        if self.own is not None:  # whose steps need not cost the same
+            row.flops = self.ledger.flops - sum(one.flops for one in self.ledger.stages[:-1])
+            row.flops_per_step = row.flops / row.steps if row.steps else self.price.flops
         if by is not None:
             row.ended_by, row.ended_because = by, because
 

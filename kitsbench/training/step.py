@@ -16,6 +16,7 @@ from kitsbench.devices.precision import autocast
 from kitsbench.spec import Progress
 from kitsbench.training.curve import GRADIENT
 from kitsbench.training.failures import (
+    Suspected,
     TrialFailure,
     is_out_of_memory,
     memory_trouble,
@@ -109,7 +110,7 @@ def take_step(
         # weights that a bad gradient has moved are lost with the trial, which ends there.
         norm = clip_gradient(parameters, job.recipe.clip_gradient)
         if not rehearsal:
-            _move(optimiser, scaler)
+            move(optimiser, scaler)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -119,12 +120,23 @@ def take_step(
     return {**mean, GRADIENT: norm}
 
 
-def _move(optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None) -> None:
-    if scaler is None:
-        optimiser.step()
-        return
-    scaler.step(optimiser)  # not where a gradient is infinite: the scale was too large
-    scaler.update()
+def move(optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None) -> None:
+    """Move the weights.
+
+    Raises
+    ------
+    TrialFailure
+        The optimiser raised; memory that ran out is passed on.
+    """
+    try:
+        with plugin_code("optimiser"):
+            if scaler is None:
+                optimiser.step()
+                return
+            scaler.step(optimiser)  # not where a gradient is infinite: the scale was too large
+            scaler.update()
+    except Suspected as error:  # no step that has moved weights can be taken again
+        raise TrialFailure(error.reason, str(error)) from error
 
 
 def _take_part(

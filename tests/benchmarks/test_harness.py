@@ -25,7 +25,7 @@ from kitsbench.training.budget import Budget
 from kitsbench.training.job import Job
 from kitsbench.training.loop import train
 from kitsbench.training.networks.build import build_network, seed_everything
-from kitsbench.training.optimisation.stages import make_optimiser
+from kitsbench.training.optimisation.optimisers import make_optimiser
 from kitsbench.training.recipes import MATCHED_CPU
 
 STEPS, ROUNDS = 12, 7

@@ -31,7 +31,7 @@ from kitsbench.training.job import Job
 from kitsbench.training.loop import train
 from kitsbench.training.networks.build import build_network
 from kitsbench.training.networks.layouts import layout_for
-from kitsbench.training.optimisation.stages import make_optimiser
+from kitsbench.training.optimisation.optimisers import make_optimiser
 from kitsbench.training.step import take_step
 
 CUDA = torch.cuda.is_available()

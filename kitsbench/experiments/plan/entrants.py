@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kitsbench.architecture import Architecture, Setting, configure
+from kitsbench.architecture import Architecture, Setting, configure, has_own_step
 from kitsbench.configuration import files_of
 from kitsbench.errors import ContractError, UsageError
 from kitsbench.experiments.asked.request import Request
@@ -20,6 +20,10 @@ from kitsbench.registry.plugins_apart import AT_ONCE, asked, check_spec, introdu
 from kitsbench.spec import Labels, Spec, Task
 from kitsbench.training.recipes import at_size
 from kitsbench.training.teams.distributed import check_batch
+
+OWN_STEP_LEFT_OUT = (
+    "Its own training step is left out: under the shared recipe the harness takes every step."
+)
 
 Spacing = tuple[float, float, float]
 Known = dict[str, RegisteredArchitecture]  # {what was asked for: what its plugin declares}
@@ -309,7 +313,7 @@ def propose(
     """
     spec = check_spec(architecture.spec(config, task_of(shared, labels)))
     if not paper:
-        return spec, shared, ()
+        return spec, shared, (OWN_STEP_LEFT_OUT,) * has_own_step(architecture)
     own = check_spec(architecture.spec(config, Task(labels)))
     if spec.members:
         # What its members were trained by stands in their own recipes.
@@ -341,8 +345,19 @@ def check_batches(entrants: Sequence[Entrant], world_size: int) -> None:
         They cannot.
     """
     for entrant in entrants:
-        if entrant.recipe is not None and not entrant.members:
-            check_batch(entrant.recipe.batch, world_size, entrant.name)
+        if entrant.recipe is None or entrant.members:
+            continue
+        check_batch(entrant.recipe.batch, world_size, entrant.name)
+        if world_size > 1 and entrant.recipe.name != "matched" and _has_own_step(entrant):
+            raise UsageError(
+                f"{entrant.name} has a training step of its own, which one process takes: run it "
+                "with --world-size 1, or all by --recipe matched."
+            )
+
+
+def _has_own_step(entrant: Entrant) -> bool:
+    declared = entrant.registered.declared
+    return declared is not None and declared.own_step
 
 
 def task_of(recipe: Recipe, labels: Labels) -> Task:

@@ -57,10 +57,13 @@ def with_settings(recipe: Recipe, parameters: Mapping[str, float]) -> Recipe:
     if "lr_factor" in parameters:
         # Rounded, so that a learning rate has a name that one can say.
         lr = float(f"{lr * parameters['lr_factor']:.6g}")
+    schedule = recipe.schedule
+    if "warmup" in parameters:  # instead of whatever the recipe says
+        schedule = replace(schedule, warmup=values["warmup"], warmup_steps=0)
     return replace(
         recipe,
         optimiser=replace(optimiser, lr=lr, weight_decay=values["weight_decay"]),
-        schedule=replace(recipe.schedule, warmup=values["warmup"]),
+        schedule=schedule,
         sampling=replace(recipe.sampling, fraction=values["foreground"]),
         clip_gradient=values["clip_gradient"],
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from kitsbench.architecture import Architecture, Stage
+from kitsbench.recipe import Optimiser
 from kitsbench.registry.weightless import build_weightless
 from kitsbench.spec import Spec
 from kitsbench.training.optimisation.stages import freeze, training_mode
@@ -46,7 +47,13 @@ def count_cost(architecture: Architecture, spec: Spec) -> Cost:
     return Cost(parameters, found[0], sum(found))
 
 
-def count_step(architecture: Architecture, spec: Spec, stage: Stage, batch: int) -> int | None:
+def count_step(
+    architecture: Architecture,
+    spec: Spec,
+    stage: Stage,
+    batch: int,
+    rule: Optimiser | None = None,
+) -> int | None:
     """FLOPs of a training step in a stage: forward and backward, a multiply-add counts as two.
 
     Counted are the operations that :mod:`torch.utils.flop_counter` knows: convolutions, matrix
@@ -59,7 +66,7 @@ def count_step(architecture: Architecture, spec: Spec, stage: Stage, batch: int)
         None where the network cannot be followed without values.
     """
     network = build_weightless(architecture, spec)
-    freeze(network, stage)
+    freeze(network, stage, rule)
     training_mode(network)
     names = [h.name for h in spec.heads if stage.heads is None or h.name in stage.heads]
     found = _counted(network, spec, names, batch)

@@ -33,7 +33,11 @@ def is_rehearsed(device: torch.device) -> bool:
 
 
 def rehearse(
-    take: Callable[[], object], network: nn.Module, device: torch.device, energy: EnergyMeter
+    take: Callable[[], object],
+    network: nn.Module,
+    device: torch.device,
+    energy: EnergyMeter,
+    undo: Buffers | None = None,
 ) -> float:
     """Take some steps that move no weight, put back what else they have moved; seconds it took.
 
@@ -47,14 +51,16 @@ def rehearse(
         Has nothing left to do afterwards.
     energy : EnergyMeter
         Runs, and stands still meanwhile.
+    undo : Buffers, optional
+        What is put back where that is more than the network's buffers.
     """
     energy.stop()
     began = time.perf_counter()
-    buffers = Buffers(network)
+    buffers = undo or Buffers(network)
     buffers.keep()
     with same_randomness(device):
         try:
-            for number in range(STEPS):
+            for number in range(STEPS if device.type == "cuda" else 1):
                 take()
                 if number == 0 and device.type == "cuda":
                     # The search for convolutions took memory that no step takes. What steps take

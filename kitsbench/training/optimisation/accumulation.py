@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import operator
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import torch
@@ -94,20 +94,23 @@ def parts_within(limit: int, batch: int, sample: int, weights: int) -> int:
 
 
 class Buffers:
-    """The buffers of a network as they were before a step, which may have to be taken again.
+    """The buffers of networks as they were before a step, which may have to be taken again.
 
     Parameters
     ----------
-    network : nn.Module
-        Its buffers may be written into, exchanged and moved between steps.
+    *networks : nn.Module
+        Their buffers may be written into, exchanged and moved between steps.
+    weights : bool
+        Of the weights, too.
     """
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, *networks: nn.Module, weights: bool = False):
+        places: list[dict[str, Any]] = []
+        for network in networks:
+            for module in network.modules():
+                places += [module._buffers, module._parameters] if weights else [module._buffers]
         self._places = [
-            (module._buffers, name)
-            for module in network.modules()
-            for name, buffer in module._buffers.items()
-            if buffer is not None
+            (place, name) for place in places for name, own in place.items() if own is not None
         ]
         # What stood in which place, and the copies beside it, by type.
         self._before: list[Tensor | None] = []

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Optimiser, Recipe, Schedule, Stage
 from kitsbench.training.ledger import Ending
+from kitsbench.training.optimisation.optimisers import frozen_by
 from kitsbench.training.optimisation.plateau import Plateau
 
 # However short the budget, a moving average remembers as many steps, and a rule waits for them: a
@@ -22,52 +22,25 @@ from kitsbench.training.optimisation.plateau import Plateau
 LEAST_STEPS = 10
 
 
-def make_optimiser(rule: Optimiser, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """Torch's optimiser for a recipe's; on CUDA all weights move in one kernel."""
-    # On a CPU torch's default, by whose numbers trials are compared.
-    fused = all(p.is_cuda and p.is_floating_point() for p in parameters) or None
-    if rule.name == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            rule.lr,
-            rule.momentum,
-            weight_decay=rule.weight_decay,
-            nesterov=rule.nesterov,
-            fused=fused,
-        )
-    kind = torch.optim.Adam if rule.name == "adam" else torch.optim.AdamW
-    return kind(
-        parameters, rule.lr, weight_decay=rule.weight_decay, amsgrad=rule.amsgrad, fused=fused
-    )
-
-
-def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Go on from a saved state, by the kernels of this device and not of that which saved it."""
-    own = ("fused", "foreach")
-    groups = [
-        {**saved, **{key: group[key] for key in own if key in group}}
-        for saved, group in zip(state["param_groups"], optimiser.param_groups, strict=True)
-    ]
-    optimiser.load_state_dict({**state, "param_groups": groups})
-
-
-def freeze(network: nn.Module, stage: Stage) -> list[nn.Parameter]:
-    """Let only the stage's parameters train, and return them.
+def freeze(network: nn.Module, stage: Stage, rule: Optimiser | None = None) -> list[nn.Parameter]:
+    """Let only the stage's parameters train that the optimiser freezes not, and return them.
 
     Raises
     ------
     ContractError
-        No parameter matches the stage's patterns.
+        No parameter matches the stage's patterns, or none of them trains.
     """
-    chosen = []
+    chosen, held = [], frozen_by(rule, network) if rule is not None else set()
     for name, parameter in network.named_parameters():
         trains = any(fnmatch.fnmatchcase(name, pattern) for pattern in stage.train)
+        trains = trains and parameter not in held
         parameter.requires_grad_(trains)
         if trains:
             chosen.append(parameter)
     if not chosen:
         raise ContractError(
-            f"stage '{stage.name}' trains {', '.join(stage.train)}, which matches no parameter."
+            f"stage '{stage.name}' trains {', '.join(stage.train)}, which matches no parameter"
+            f"{' that the groups of the optimiser leave unfrozen' * bool(held)}."
         )
     return chosen
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kitsbench.recipe import Optimiser
-from kitsbench.training.optimisation.stages import load_optimiser, make_optimiser
+from kitsbench.training.optimisation.optimisers import load_optimiser, make_optimiser
 
 RULES = [
     Optimiser("sgd", lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),

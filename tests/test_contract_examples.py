@@ -1,0 +1,91 @@
+"""The examples of docs/contract.md run as they stand there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from architectures.own_steps import RECIPE, OwnRecipe
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "contract.md"
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+
+
+def example(name: str) -> dict:
+    """What the example of the page defines that has this name."""
+    (code,) = [code for code in BLOCK.findall(PAGE.read_text("utf-8")) if name in code]
+    found: dict = {"__name__": "example"}
+    exec(compile(code, str(PAGE), "exec"), found)
+    return found
+
+
+@pytest.fixture
+def job(coarse_store, tmp_path):
+    """A training of five steps on the coarse phantom."""
+    import torch
+
+    from kitsbench.architecture import Task, configure
+    from kitsbench.training.budget import Budget
+    from kitsbench.training.job import Job
+
+    def make(architecture, recipe):
+        spec = architecture.spec(configure(architecture), Task(patch=RECIPE.patch))
+        cases = coarse_store.cases[:4]
+        window = recipe.intensity.resolve(coarse_store.intensity(cases)["foreground"])
+        return Job(
+            architecture=architecture,
+            spec=spec,
+            stores={grid.name: coarse_store for grid in spec.grids},
+            cases=cases,
+            recipe=recipe,
+            window=window,
+            budget=Budget(5, "steps"),
+            seed=0,
+            fold=0,
+            device=torch.device("cpu"),
+            precision="float32",
+            folder=tmp_path / "run",
+        )
+
+    return make
+
+
+def test_the_step_trains(job):
+    from kitsbench.training.loop import train
+
+    step = example("class MyStep")["MyStep"].step
+    architecture = type("Example", (OwnRecipe,), {"step": step})()
+    outcome = train(job(architecture, RECIPE))
+    assert {"loss", "agreement"} <= {row["name"] for row in outcome.curve}
+    assert outcome.ledger.voxels == 2 * 5 * 4 * 16**3
+
+
+def test_the_recipe_trains(job):
+    from torch import nn
+
+    from kitsbench.training.loop import train
+
+    class Example(OwnRecipe):
+        def build(self, spec):
+            network = super().build(spec)
+            convolution, norm, activation = network.network[0]
+            encoder = nn.Sequential(nn.Conv3d(8, 8, 1), nn.GroupNorm(2, 8))
+            parts = {
+                "stem": convolution,
+                "norm": norm,
+                "activation": activation,
+                "encoder": encoder,
+                "head": network.network[1],
+            }
+            network.network = nn.Sequential()
+            for name, part in parts.items():
+                network.network.add_module(name, part)
+            return network
+
+    recipe = replace(example("RECIPE = Recipe(")["RECIPE"], patch=RECIPE.patch)
+    outcome = train(job(Example(), recipe))
+    (row,) = outcome.ledger.stages
+    assert row.optimiser == "NAdam"
+    assert row.frozen_parameters == 8 * 27
