@@ -75,8 +75,8 @@ def check_arguments(whose: str, arguments: Arguments, taken: Iterable[str] = ())
 
 def package_of(name: str) -> str | None:
     """The package that must be installed for a name; None where the plugin has it."""
-    module = name.partition(":")[0]
-    return None if module == PLUGIN else module.split(".")[0]
+    first = name.partition(":")[0].split(".")[0]
+    return None if first == PLUGIN else first
 
 
 def is_installed(package: str) -> bool:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kitsbench.errors import ContractError
-from kitsbench.files import digest, plain
-from kitsbench.named import Value
+from kitsbench.files import added, digest, plain
+from kitsbench.named import Arguments, Value, check_arguments, check_name, is_named
 from kitsbench.optimisers import Group, Optimiser, Schedule
 from kitsbench.transforms import TRANSFORMS, Transform
 
@@ -91,12 +91,14 @@ class Sampling:
 
     Parameters
     ----------
-    rule : {"uniform", "foreground", "mixture", "lattice"}
+    rule : {"uniform", "foreground", "mixture", "lattice"} or str
         ``uniform``: anywhere. ``foreground``: ``fraction`` of each batch, rounded to at least one
         sample, has a foreground voxel near its centre, label drawn uniformly among those present.
         ``mixture``: each centre is drawn on a voxel of a kind, by ``weights``. ``lattice``: output
         tiles on a lattice of ``stride`` voxels, ``fraction`` of them with a foreground voxel in
-        the output region.
+        the output region. Or a function of the plugin (``plugin:NAME``) or of an installed package
+        (``package.module:NAME``), called as ``f(draw, **arguments)`` with a
+        :class:`~kitsbench.data.batches.own_sampler.Draw`.
     fraction : float
         See ``rule``.
     weights : tuple of (str, float)
@@ -105,20 +107,28 @@ class Sampling:
         For ``lattice``, in voxels of the first grid.
     per_volume : int
         Patches of a batch that come from the same volume.
+    arguments : tuple of (str, value)
+        Of a function.
     """
 
-    rule: Literal["uniform", "foreground", "mixture", "lattice"] = "foreground"
+    rule: str = "foreground"
     fraction: float = 0.5
     weights: tuple[tuple[str, float], ...] = ()
     stride: int = 1
     per_volume: int = 1
+    arguments: Arguments = added(())
 
     def __post_init__(self) -> None:
-        if self.rule not in ("uniform", "foreground", "mixture", "lattice"):
+        if is_named(self.rule):
+            check_name(self.rule)
+            check_arguments(self.rule, self.arguments)
+        elif self.rule not in ("uniform", "foreground", "mixture", "lattice"):
             raise ContractError(
-                f"sampling rule '{self.rule}' is not known; "
-                "use uniform, foreground, mixture or lattice."
+                f"sampling rule '{self.rule}' is not known; use uniform, foreground, mixture or "
+                "lattice, or name a function: plugin:NAME or package.module:NAME."
             )
+        elif self.arguments:
+            raise ContractError(f"sampling rule '{self.rule}' takes no arguments.")
         if self.rule == "mixture" and not math.isclose(sum(w for _, w in self.weights), 1.0):
             raise ContractError(f"mixture weights {self.weights} do not add up to 1.")
         if not 0 <= self.fraction <= 1 or self.stride < 1 or self.per_volume < 1:
@@ -234,6 +244,20 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         return dict(plain(self))
+
+    def foreign(self, stages: tuple[Stage, ...] = ()) -> tuple[str, ...]:
+        """Names of what it brings from outside of the vocabulary, each once.
+
+        Parameters
+        ----------
+        stages : tuple of Stage
+            Whose optimisers count, too.
+        """
+        rules = [self.optimiser, *(stage.optimiser for stage in stages if stage.optimiser)]
+        names = [rule.name for rule in rules] + [self.sampling.rule]
+        found = [name for name in names if is_named(name)]
+        found += [transform.name for transform in self.augmentation if transform.is_foreign]
+        return tuple(dict.fromkeys(found))
 
     def mirror_axes(self) -> tuple[int, ...]:
         """Axes along which mirroring at test time shows a network what it was trained on.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kitsbench.errors import ContractError
-from kitsbench.named import Value
+from kitsbench.named import Value, check_arguments, check_name, is_named
 
 # Every transform that runs on the device, with its parameters and their defaults. Ranges are
 # (low, high), drawn uniformly for each sample; triples are per axis (z, y, x).
@@ -27,7 +27,7 @@ TRANSFORMS: dict[str, dict[str, Value]] = {
     "shift": {"range": (-0.1, 0.1)},  # added, in network input units
     "low_resolution": {"zoom": (0.5, 1.0)},  # sampled down, then up again
 }
-TORCHIO = "torchio."  # before the name of a transform that torchio does in the loader
+LIBRARIES = ("torchio", "monai")  # before the name of a transform that one does in the loader
 
 # What a value may be: (how many numbers, smallest, whether it may be the smallest itself).
 _LIMITS: dict[str, tuple[tuple[int, ...], float, bool]] = {
@@ -49,17 +49,22 @@ _LIMITS: dict[str, tuple[tuple[int, ...], float, bool]] = {
 
 @dataclass(frozen=True)
 class Transform:
-    """One augmentation out of the vocabulary :data:`TRANSFORMS`, or one of torchio's.
+    """One augmentation out of the vocabulary :data:`TRANSFORMS`, or one from outside.
+
+    Those from outside change whole patches in HU on the CPU, in the loader and in their order,
+    before any of the vocabulary. Each sample is seeded by (seed, step, place in the batch).
 
     Parameters
     ----------
     name : str
-        A key of :data:`TRANSFORMS`; or ``torchio.`` and the name of a transform of torchio, such
-        as ``torchio.RandomBiasField``, which the loader then applies on the CPU.
+        A key of :data:`TRANSFORMS`; a transform of torchio, such as ``torchio.RandomBiasField``; a
+        transform of dictionaries of MONAI, such as ``monai.RandGaussianNoised``; or a function of
+        the plugin (``plugin:NAME``) or of an installed package (``package.module:NAME``), called as
+        ``f(images, labels, spacing, rng, **parameters)``.
     probability : float
         Chance that it is applied to a sample.
     parameters : tuple of (str, value)
-        What differs from the defaults; for torchio the arguments of the transform.
+        What differs from the defaults; for others the arguments of the transform.
 
     Raises
     ------
@@ -76,17 +81,14 @@ class Transform:
             raise ContractError(
                 f"{self.name} has probability {self.probability}; it must lie in [0, 1]."
             )
-        if self.is_torchio:
-            if not self.name.removeprefix(TORCHIO).isidentifier():
-                raise ContractError(
-                    f"'{self.name}' names no transform of torchio; "
-                    "write for example torchio.RandomBiasField."
-                )
+        if self.is_foreign:
+            self._check_foreign()
             return
         if self.name not in TRANSFORMS:
             raise ContractError(
                 f"transform '{self.name}' is not known; choose from {', '.join(TRANSFORMS)}, or "
-                f"name one of torchio, such as {TORCHIO}RandomBiasField."
+                "name one of torchio or MONAI, such as torchio.RandomBiasField or "
+                "monai.RandGaussianNoised, or a function: plugin:NAME or package.module:NAME."
             )
         for key, value in self.parameters:
             if key not in TRANSFORMS[self.name]:
@@ -116,10 +118,32 @@ class Transform:
         if counts == (2,) and numbers[0] > numbers[-1]:  # type: ignore[operator]
             raise ContractError(f"{self.name}.{key}={value} is no range; give (low, high).")
 
+    def _check_foreign(self) -> None:
+        library = self.library
+        if library is None:
+            check_name(self.name)
+        elif not all(part.isidentifier() for part in _parts(self.name)):
+            example = "torchio.RandomBiasField" if library == "torchio" else "monai.RandFlipd"
+            raise ContractError(
+                f"'{self.name}' names no transform of {library}; write for example {example}."
+            )
+        check_arguments(self.name, self.parameters)
+
     @property
-    def is_torchio(self) -> bool:
-        """Whether torchio does it, on the CPU in the loader."""
-        return self.name.startswith(TORCHIO)
+    def library(self) -> str | None:
+        """``torchio`` or ``monai``, where one of them does it."""
+        first = _parts(self.name)[0]
+        return first if first in LIBRARIES and first != self.name else None
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is none of the vocabulary, and so done on the CPU in the loader."""
+        return self.library is not None or is_named(self.name)
+
+    @property
+    def class_name(self) -> str:
+        """What a library calls it."""
+        return _parts(self.name)[-1]
 
     def arguments(self) -> Mapping[str, Value]:
         """All parameters: those given, and the defaults of the others."""
@@ -127,6 +151,10 @@ class Transform:
 
     def __getitem__(self, key: str) -> Any:
         return self.arguments()[key]
+
+
+def _parts(name: str) -> list[str]:
+    return name.replace(":", ".").split(".")
 
 
 def _is_number(value: object) -> bool:

@@ -89,3 +89,28 @@ def test_the_recipe_trains(job):
     (row,) = outcome.ledger.stages
     assert row.optimiser == "NAdam"
     assert row.frozen_parameters == 8 * 27
+
+
+def test_the_sampler_and_the_transforms_make_batches(coarse_store):
+    pytest.importorskip("monai")
+    from kitsbench.architecture import Task, configure
+    from kitsbench.data.batches.foreign_source import ForeignSource, change_batch
+    from kitsbench.data.batches.source import training_source
+
+    found = example("def hardest_first")
+    names = {name: staticmethod(found[name]) for name in ("hardest_first", "cutout")}
+    architecture = type("Example", (OwnRecipe,), names)()
+    recipe = found["SAMPLED"]
+    assert recipe.mirror_axes() == (0, 1, 2)
+    spec = architecture.spec(configure(architecture), Task(patch=(8, 8, 8)))
+    stores = {grid.name: coarse_store for grid in spec.grids}
+    window = (-100.0, 300.0, 0.0, 0.01)
+    source = training_source(
+        stores, coarse_store.cases, spec, recipe, window, 0, plugin=architecture
+    )
+    batch = super(ForeignSource, source).batch(3)
+    # By the libraries in this process, as in theirs.
+    changed = change_batch(batch, source.setting, (1, 2))
+    assert changed.images["image"].shape == batch.images["image"].shape
+    drawn = source.sampler(3)
+    assert [name for name, _ in drawn] == list(batch.cases)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,14 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kitsbench.errors import ContractError
+from kitsbench.experiments.records.parts import StoredRecipe
+from kitsbench.files.documents import Document
+from kitsbench.named import package_of
 from kitsbench.recipe import (
     TRANSFORMS,
+    Group,
     Inference,
     Intensity,
     Optimiser,
     Recipe,
     Sampling,
     Schedule,
+    Stage,
     Transform,
 )
 
@@ -74,6 +80,23 @@ def test_a_constant_foreground_does_not_divide_by_zero():
         (lambda: Transform("elastic", parameters=(("spacing_mm", (1.0, 2.0)),)), "1 or 3 number"),
         (lambda: Transform("mirror", parameters=(("axes", (3,)),)), "among 0, 1, 2"),
         (lambda: Transform("torchio.", 1.0), "names no transform"),
+        (lambda: Transform("monai.", 1.0), "names no transform of monai"),
+        (lambda: Transform("plugin:"), "write plugin:NAME"),
+        (lambda: Transform("plugin:noise", parameters=("sd", 1.0)), "must be pairs"),
+        (lambda: Sampling("plugin:a b"), "write plugin:NAME"),
+        (lambda: Sampling("uniform", arguments=(("edge", 3),)), "takes no arguments"),
+        (lambda: Optimiser("plugin:a-b"), "write plugin:NAME"),
+        (lambda: Optimiser(arguments=(("lr", 0.1),)), "word of its own for 'lr'"),
+        (lambda: Optimiser(arguments=(("eps", 1e-3), ("eps", 1e-4))), "give one twice"),
+        (lambda: Optimiser(groups=("*.bias",)), "tuple of Group"),
+        (lambda: Group(), "has no pattern"),
+        (lambda: Group("*.bias"), "tuple of patterns"),
+        (lambda: Group(("*.bias",), lr_factor=0.0), "say frozen=True"),
+        (lambda: Group(("*.bias",), weight_decay=-1.0), "negative"),
+        (lambda: Group(("*.bias",), frozen=True, lr_factor=2.0), "drop one"),
+        (lambda: Schedule(warmup=0.1, warmup_steps=3), "drop one of the two"),
+        (lambda: Schedule(warmup_steps=0.5), "whole number"),
+        (lambda: Schedule(warmup_from=2.0), r"\[0, 1\]"),
         (lambda: Recipe(augmentation=(Transform("elastic"), Transform("elastic"))), "once"),
         (lambda: Optimiser("lion"), "sgd, adam or adamw"),
         (lambda: Optimiser(lr=0), "positive"),
@@ -151,3 +174,51 @@ def test_a_recipe_is_plain_data_and_its_hash_knows_every_value_but_the_prose():
         {"inference": Inference(mirror=(2,))},
     ):
         assert replace(recipe, **change).digest() != recipe.digest()
+
+
+class Stored(Document):
+    """A file with a recipe."""
+
+    schema_version: Literal[1] = 1
+    recipe: StoredRecipe
+
+
+EVERY_WORD = Recipe(
+    "own",
+    sampling=Sampling("plugin:centres", arguments=(("edge", 3), ("far", (0.5, 1.0)))),
+    augmentation=(
+        Transform("monai.RandFlipd", 0.5, (("spatial_axis", 0),)),
+        Transform("scipy.ndimage:rotate", parameters=(("angle", 3),)),
+    ),
+    optimiser=Optimiser(
+        "plugin:Lion",
+        arguments=(("betas", (0.9, 0.99)), ("name", "x"), ("flag", True)),
+        groups=(Group(("*.bias",), ("*Norm*",), 0.5, 0.0), Group(("stem.*",), frozen=True)),
+    ),
+    schedule=Schedule(warmup_steps=10, warmup_from=0.25),
+)
+
+
+def test_every_word_goes_to_a_file_and_back(tmp_path):
+    file = tmp_path / "stored.json"
+    Stored(recipe=EVERY_WORD).write(file)
+    found = Stored.read(file).recipe
+    assert found == EVERY_WORD
+    assert found.digest() == EVERY_WORD.digest()
+    without = replace(EVERY_WORD, schedule=Schedule())
+    assert found.digest() != without.digest()
+    assert "warmup_steps" not in without.to_dict()["schedule"]
+
+
+def test_what_comes_from_outside_is_listed_once():
+    stage = Stage(optimiser=Optimiser("lion_pytorch:Lion"))
+    assert EVERY_WORD.foreign((stage, stage)) == (
+        "plugin:Lion",
+        "lion_pytorch:Lion",
+        "plugin:centres",
+        "monai.RandFlipd",
+        "scipy.ndimage:rotate",
+    )
+    packages = [package_of(name) for name in EVERY_WORD.foreign()]
+    assert packages == [None, None, "monai", "scipy"]
+    assert Recipe(augmentation=(Transform("noise"),)).foreign() == ()

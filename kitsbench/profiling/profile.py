@@ -167,7 +167,7 @@ def _measured(job: ProfileJob, architecture: Architecture, device: torch.device)
     steps = _time(lambda: step(*dummy), device, job, meter)
     full = None
     if job.stores:
-        batches = _batches(job, device)
+        batches = _batches(job, device, architecture)
         full = batch / float(np.median(_time(lambda: step(*next(batches)), device, job)))
     peak = peak_memory(device)
     through_compiler = None
@@ -263,10 +263,10 @@ def _finish(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _batches(job: ProfileJob, device: torch.device) -> Iterator[Inputs]:
+def _batches(job: ProfileJob, device: torch.device, plugin: Architecture) -> Iterator[Inputs]:
     """Augmented batches as training sees them."""
     stores = {grid: PreparedStore.open(path) for grid, path in job.stores.items()}
-    source = training_source(stores, job.cases, job.spec, job.recipe, job.window, 0)
+    source = training_source(stores, job.cases, job.spec, job.recipe, job.window, 0, plugin=plugin)
     spacing = stores[job.spec.grids[0].name].spacing
     augment = Augmenter(job.spec.grids, spacing, job.recipe.augmentation, job.window, 0)
     for batch in feed(source, augment, device):

@@ -120,6 +120,7 @@ class _Run(RunState):
             job.window,
             job.seed,
             self.team.samples(job.recipe.batch),
+            job.architecture,
         )
         spacing = next(iter(job.stores.values())).spacing
         self.augment = Augmenter(

@@ -25,7 +25,8 @@ from kitsbench.spec import Spec
 def generator(*key: int) -> np.random.Generator:
     """Random numbers that depend on the key alone (Philox, Salmon et al. 2011)."""
     # The key's second word says what is drawn: 1 the order of cases, 2 where a patch lies, 3 the
-    # augmentation, 4 initial weights, 5 dropout. One word for two would tie them together.
+    # augmentation, 4 initial weights, 5 dropout, 6 to 8 what a plugin's own step, sampler and
+    # transforms draw. One word for two would tie them together.
     words = np.random.SeedSequence(key).generate_state(2, np.uint64)
     return np.random.Generator(np.random.Philox(key=words))
 
@@ -81,6 +82,13 @@ class Planner(Protocol):
 
     def prepare(self, batch: Batch) -> Prepared:
         """The same for a batch that was cut already."""
+
+
+class Sampler(Protocol):
+    """A plugin's rule for where patches lie."""
+
+    def __call__(self, step: int) -> Sequence[tuple[str, np.ndarray]]:
+        """Case of every sample of a step, and the centre of its patch."""
 
 
 def crop(
@@ -172,6 +180,7 @@ class PatchSource:
         self.batch_size, self.sampling, self.seed = recipe.batch, recipe.sampling, seed
         self.margin, self.fill = margin, fill
         self.samples = samples or range(recipe.batch)
+        self.sampler: Sampler | None = None
         # Opening a mapped file takes longer than a patch of it.
         self._opened: dict[tuple[str, str], PreparedCase] = {}
 
@@ -255,6 +264,11 @@ class PatchSource:
         return self._opened[grid, name]
 
     def _case_name(self, step: int, sample: int) -> str:
+        if self.sampler is not None:
+            return self.sampler(step)[sample][0]
+        return self.name_in_turn(step, sample)
+
+    def name_in_turn(self, step: int, sample: int) -> str:
         """Case of a sample: each case comes once a round, in an order drawn for that round."""
         per_volume = self.sampling.per_volume
         volumes = -(-self.batch_size // per_volume)
@@ -264,6 +278,8 @@ class PatchSource:
 
     def _centre(self, name: str, step: int, sample: int) -> np.ndarray:
         """Patch centre in voxels of the first grid, where k + 0.5 is the middle of voxel k."""
+        if self.sampler is not None:
+            return self._on_voxels(self.sampler(step)[sample][1])
         rng = generator(self.seed, 2, step, sample)
         case = self._case(self.spec.grids[0].name, name)
         output = np.array(self.spec.primary.shape)
@@ -275,6 +291,9 @@ class PatchSource:
             centre = voxel + 0.5 + rng.uniform(-output / 4, output / 4)
         else:
             centre = voxel + 0.5
+        return self._on_voxels(centre)
+
+    def _on_voxels(self, centre: np.ndarray) -> np.ndarray:
         # On whole voxels the first grid needs no interpolation.
         patch = np.array(self.spec.grids[0].shape)
         return np.round(centre - patch / 2) + patch / 2

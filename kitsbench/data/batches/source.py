@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from kitsbench.data.batches.augmentation import needed_margin
+from kitsbench.data.batches.foreign_source import ForeignSource
+from kitsbench.data.batches.own_sampler import OwnSampler
 from kitsbench.data.batches.patches import PatchSource
-from kitsbench.data.batches.torchio_source import TorchioSource
 from kitsbench.data.preparation.store import PreparedStore
+from kitsbench.named import is_named
 from kitsbench.recipe import Recipe
 from kitsbench.spec import Spec
 
@@ -21,6 +23,7 @@ def training_source(
     window: tuple[float, float, float, float],
     seed: int,
     samples: range | None = None,
+    plugin: object = None,
 ) -> PatchSource:
     """Batches for a recipe, with the margin that its augmentation needs.
 
@@ -36,15 +39,20 @@ def training_source(
     seed : int
     samples : range, optional
         The part of each batch that is drawn; by default all of it.
+    plugin : object, optional
+        The architecture, for a sampler and transforms of its own.
 
     Raises
     ------
     ContractError
-        The recipe names a transform of torchio that cannot be made.
+        The recipe names a transform or a sampler that cannot be made.
     """
     margin, fill = needed_margin(recipe.augmentation), math.floor(window[0])
-    if any(transform.is_torchio for transform in recipe.augmentation):
-        return TorchioSource(
-            stores, cases, spec, recipe, seed, margin, fill, samples, transforms=recipe.augmentation
-        )
-    return PatchSource(stores, cases, spec, recipe, seed, margin, fill, samples)
+    given = stores, cases, spec, recipe, seed, margin, fill, samples
+    if any(transform.is_foreign for transform in recipe.augmentation):
+        source: PatchSource = ForeignSource(*given, transforms=recipe.augmentation, plugin=plugin)
+    else:
+        source = PatchSource(*given)
+    if is_named(recipe.sampling.rule):
+        source.sampler = OwnSampler(recipe.sampling.rule, recipe.sampling.arguments, source, plugin)
+    return source

@@ -14,6 +14,7 @@ from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import Resolved
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.isolation import IsolatedFailure, each_isolated
+from kitsbench.named import is_installed, package_of, resolve
 from kitsbench.recipe import Recipe
 from kitsbench.registry import RegisteredArchitecture, discover, name_with, parse_request
 from kitsbench.registry.plugins_apart import AT_ONCE, asked, check_spec, introduce, introduce_each
@@ -226,6 +227,8 @@ class _Plan:
                 self.labels,
                 self.median,
             )
+            if (missing := _missing(recipe, spec)) is not None:
+                return Entrant(shown, registered, error=missing)
             files = files_of(registered.configurable, settings)
             entrant = Entrant(shown, registered, check_spec(spec), recipe, notes=notes, files=files)
             own_size = settings.get("size")
@@ -259,6 +262,18 @@ class _Plan:
         if name not in self.known:
             self.known[name] = introduce(name)
         return self.known[name]
+
+
+def _missing(recipe: Recipe, spec: Spec) -> str | None:
+    """What a recipe names and is not installed, under the words that tables use."""
+    for name in recipe.foreign(spec.stages):
+        package = package_of(name)
+        if package is not None and not is_installed(package):
+            return (
+                f"missing dependency: its recipe names {name}, and {package} is not installed; "
+                f"run `pip install {package}`"
+            )
+    return None
 
 
 def _row(registered: RegisteredArchitecture) -> str:
@@ -309,7 +324,7 @@ def propose(
     Raises
     ------
     ContractError
-        It has no recipe of its paper, or its spec is none.
+        It has no recipe of its paper, its spec is none, or its module lacks what the recipe names.
     """
     spec = check_spec(architecture.spec(config, task_of(shared, labels)))
     if not paper:
@@ -333,6 +348,9 @@ def propose(
     notes += [note] if note else []
     # Patch and spacing decide how deep a network can be, so the one that is trained is described.
     spec = check_spec(architecture.spec(config, task_of(recipe, labels)))
+    for name in recipe.foreign(spec.stages):
+        if package_of(name) is None:
+            resolve(name, architecture)
     return spec, recipe, tuple(notes)
 
 

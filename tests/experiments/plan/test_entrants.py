@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from kitsbench import registry
 from kitsbench.architecture import KITS21
+from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import resolve
 from kitsbench.experiments.plan.description import describe_entrant
-from kitsbench.experiments.plan.entrants import choose_entrants, told_apart
+from kitsbench.experiments.plan.entrants import check_batches, choose_entrants, told_apart
 
 
 def choose(request, median=None):
@@ -115,3 +117,65 @@ def test_a_file_is_shown_with_as_many_folders_as_tell_it_apart(tmp_path):
     assert named(one, two, unet) == {str(one): "one/net", str(two): "two/net"}
     both = told_apart([registry.find(str(unet)), registry.find("unet3d")])
     assert both == {str(unet): "mine/unet3d"}
+
+
+OWN_RULES = """
+from kitsbench.architecture import SizeRule, softmax_spec
+from kitsbench.recipe import Optimiser, Recipe, Sampling, Transform
+
+from architectures.own_steps import SharpnessAware
+
+
+class OwnRules(SharpnessAware):
+    def spec(self, config, task):
+        recipe = Recipe("own", patch=(16, 16, 16), {words})
+        return softmax_spec(config, task, SizeRule(), (16, 16, 16), paper=recipe)
+
+
+def centres(draw):
+    return []
+"""
+
+
+@pytest.fixture
+def own_rules(tmp_path):
+    """A file whose recipe has these words."""
+
+    def write(words):
+        file = tmp_path / "own_rules.py"
+        file.write_text(OWN_RULES.replace("{words}", words))
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("sampling=Sampling('plugin:centres')", None),
+        ("sampling=Sampling('plugin:center')", "plugin error: .*has it"),
+        (
+            "augmentation=(Transform('no_such_package.noise:rician'),)",
+            r"^missing dependency: .*no_such_package.* run `pip install no_such_package`$",
+        ),
+        ("optimiser=Optimiser('no_such_package:Lion')", "^missing dependency: "),
+    ],
+)
+def test_what_a_recipe_names_is_looked_for_before_anything_runs(own_rules, words, error):
+    entrant = entrant_of(own_rules(words))
+    if error is None:
+        assert entrant.error is None
+        assert entrant.recipe.foreign() == ("plugin:centres",)
+    else:
+        assert re.search(error, entrant.error)
+
+
+def test_a_step_of_ones_own_is_for_one_process_and_not_for_the_shared_recipe(own_rules):
+    file = own_rules("batch=4")
+    own = entrant_of(file)
+    check_batches([own], 1)
+    with pytest.raises(UsageError, match=r"own_rules has a training step of its own.*world-size 1"):
+        check_batches([own], 2)
+    (shared,) = choose(Request(Path("none"), (str(file),)))
+    check_batches([shared], 2)
+    assert "training step is left out" in " ".join(shared.notes)

@@ -13,8 +13,8 @@ from architectures import PATCH, Smallest, TwoGrids
 
 from kitsbench.architecture import Task, configure
 from kitsbench.data.batches.augmentation import Augmenter
+from kitsbench.data.batches.foreign_source import ForeignSource, change_batch
 from kitsbench.data.batches.source import training_source
-from kitsbench.data.batches.torchio_source import TorchioSource, change_batch
 from kitsbench.data.batches.upload import feed
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Recipe, Transform
@@ -36,7 +36,7 @@ def source_of(store, *transforms, architecture=None, seed=0):
 
 def plain(source):
     """The batches before torchio."""
-    return lambda step: super(TorchioSource, source).batch(step)
+    return lambda step: super(ForeignSource, source).batch(step)
 
 
 def test_batches_through_the_process_depend_on_seed_and_step_alone(coarse_store):
@@ -146,4 +146,4 @@ def test_what_goes_wrong_on_a_patch_is_told(coarse_store, transform, message):
 
 
 def test_a_recipe_without_torchio_needs_no_process(coarse_store):
-    assert not isinstance(source_of(coarse_store, Transform("noise")), TorchioSource)
+    assert not isinstance(source_of(coarse_store, Transform("noise")), ForeignSource)

@@ -1,12 +1,14 @@
-"""Transforms of torchio in the loader, for recipes that need what the vocabulary does not have.
+"""Transforms from outside in the loader, for recipes that need what the vocabulary does not have.
 
-torchio draws its parameters from torch's global generator, which training uses as well. So its
-transforms run in a process of their own, where every sample is seeded by (seed, step, sample): a
-batch stays a pure function of them, and the device does not wait.
+Libraries draw their parameters from torch's and NumPy's global generators, which training uses as
+well. So their transforms run in a process of their own, where every sample is seeded by (seed,
+step, sample): a batch stays a pure function of them, and the device does not wait. Functions get a
+generator of their own, and run in the loader's threads.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import subprocess
@@ -19,10 +21,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from kitsbench.data.batches.foreign_transforms import (
+    IMAGES,
+    LABELS,
+    apply_transform,
+    call_function,
+    make_transform,
+)
 from kitsbench.data.batches.patches import Batch, PatchSource, Planner, generator
 from kitsbench.data.batches.prepared import Prepared
 from kitsbench.errors import ContractError
-from kitsbench.transforms import TORCHIO, Transform
+from kitsbench.named import resolve
+from kitsbench.transforms import Transform
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,7 @@ class Setting:
     Parameters
     ----------
     transforms : tuple of Transform
-        Those of torchio, in order.
+        Those from outside, in order.
     spacing : dict of str to tuple of float
         {grid: mm, (z, y, x)}.
     seed : int
@@ -43,8 +53,8 @@ class Setting:
     seed: int
 
 
-class TorchioSource(PatchSource):
-    """A source of batches whose patches torchio has changed.
+class ForeignSource(PatchSource):
+    """A source of batches whose patches libraries or functions have changed.
 
     Images are float32 in HU, labels stay labels. Voxel axes are (z, y, x) and the affine of a
     patch says where they point (head, front, right), so that world axes mean to torchio what they
@@ -55,21 +65,37 @@ class TorchioSource(PatchSource):
     *arguments, **keywords
         Those of :class:`~kitsbench.data.batches.patches.PatchSource`.
     transforms : sequence of Transform
-        Those that are not torchio's are left out.
+        Those of the vocabulary are left out.
+    plugin : object, optional
+        The architecture, for functions of its own.
 
     Raises
     ------
     ContractError
-        torchio is not installed, has no such transform, or refuses its arguments.
+        A library is not installed, has no such transform, or refuses its arguments; or there is no
+        such function.
     """
 
     _worker: subprocess.Popen[bytes] | None = None
 
-    def __init__(self, *arguments: Any, transforms: Sequence[Transform], **keywords: Any):
+    def __init__(
+        self,
+        *arguments: Any,
+        transforms: Sequence[Transform],
+        plugin: object = None,
+        **keywords: Any,
+    ):
         super().__init__(*arguments, **keywords)
-        chosen = tuple(transform for transform in transforms if transform.is_torchio)
-        for transform in chosen:
-            make_transform(transform)
+        chosen = tuple(transform for transform in transforms if transform.is_foreign)
+        self._functions = {}
+        for number, transform in enumerate(chosen):
+            if transform.library is None:
+                self._functions[number] = resolve(transform.name, plugin)
+            else:
+                make_transform(transform, len(self.spec.grids))
+        # In their order, those of libraries that follow each other together.
+        runs = itertools.groupby(range(len(chosen)), key=lambda n: chosen[n].library is None)
+        self._runs = [(own, tuple(numbers)) for own, numbers in runs]
         spacing = {name: tuple(store.spacing) for name, store in self.stores.items()}
         self.setting = Setting(chosen, spacing, self.seed)
         # A batch may be asked for while a thread draws another; questions and answers of the two
@@ -78,11 +104,41 @@ class TorchioSource(PatchSource):
 
     def batch(self, step: int) -> Batch:
         """Draw the batch of a step; drawing it twice gives the same."""
-        return self._through_worker(super().batch(step))
+        batch = super().batch(step)
+        for own, numbers in self._runs:
+            batch = self._own(batch, numbers) if own else self._through_worker(batch, numbers)
+        return batch
+
+    def _own(self, batch: Batch, numbers: Sequence[int]) -> Batch:
+        """Apply functions to every sample."""
+        values = frozenset((0, *(value for _, value in self.spec.labels)))
+        images = {name: image.float() for name, image in batch.images.items()}
+        labels = {name: label.clone() for name, label in batch.labels.items()}
+        for sample in range(len(batch.cases)):
+            for number in numbers:
+                transform = self.setting.transforms[number]
+                rng = generator(self.seed, 8, batch.step, batch.first + sample, number)
+                if rng.random() >= transform.probability:
+                    continue
+                seen = {name: image[sample, 0].numpy().copy() for name, image in images.items()}
+                marks = {name: label[sample].numpy().copy() for name, label in labels.items()}
+                changed = call_function(
+                    transform,
+                    self._functions[number],
+                    seen,
+                    marks,
+                    self.setting.spacing,
+                    values,
+                    rng,
+                )
+                for name in images:
+                    images[name][sample, 0] = torch.from_numpy(changed[0][name])
+                    labels[name][sample] = torch.from_numpy(changed[1][name])
+        return replace(batch, images=images, labels=labels)
 
     def prepared(self, step: int, planner: Planner) -> Prepared:
         """The batch of a step with the host half of its augmentation."""
-        # torchio sees whole patches; what the augmentation takes is cut out of what it makes.
+        # They see whole patches; what the augmentation takes is cut out of what they make.
         return planner.prepare(self.batch(step))
 
     def close(self) -> None:
@@ -95,7 +151,7 @@ class TorchioSource(PatchSource):
     def __del__(self) -> None:
         self.close()
 
-    def _through_worker(self, batch: Batch) -> Batch:
+    def _through_worker(self, batch: Batch, numbers: Sequence[int]) -> Batch:
         try:
             with self._one_at_a_time:
                 if self._worker is None:
@@ -106,11 +162,11 @@ class TorchioSource(PatchSource):
                         env={**os.environ, "OMP_NUM_THREADS": "1"},
                     )
                     _send(self._worker.stdin, self.setting)
-                _send(self._worker.stdin, batch)
+                _send(self._worker.stdin, (batch, numbers))
                 answer = pickle.load(self._worker.stdout)  # type: ignore[arg-type]
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             raise ContractError(
-                "The process that applies torchio's transforms died; "
+                "The process that applies the transforms of libraries died; "
                 "the log of the trial shows what it wrote."
             ) from error
         if isinstance(answer, str):
@@ -118,64 +174,42 @@ class TorchioSource(PatchSource):
         return answer
 
 
-def make_transform(transform: Transform) -> Any:
-    """Make torchio's transform that a recipe names, always applied.
+def change_batch(batch: Batch, setting: Setting, numbers: Sequence[int] | None = None) -> Batch:
+    """Apply transforms of libraries to every sample, each seeded by (seed, step, sample).
 
-    Raises
-    ------
-    ContractError
-        torchio is not installed, has no such transform, or refuses its arguments.
-    """
-    try:
-        import torchio
-    except ImportError as error:
-        raise ContractError(
-            f"The recipe names {transform.name}, but torchio is not installed; "
-            "run `pip install torchio`, or leave the transform out."
-        ) from error
-    made = getattr(torchio, transform.name.removeprefix(TORCHIO), None)
-    if not (isinstance(made, type) and issubclass(made, torchio.Transform)):
-        raise ContractError(f"torchio {torchio.__version__} has no transform '{transform.name}'.")
-    try:
-        arguments: dict[str, Any] = dict(transform.parameters)
-        return made(**arguments)
-    except Exception as error:
-        raise ContractError(f"torchio refuses {transform.name}: {_last_line(error)}") from error
-
-
-def change_batch(batch: Batch, setting: Setting) -> Batch:
-    """Apply the transforms to every sample, each seeded by (seed, step, sample).
+    Parameters
+    ----------
+    batch : Batch
+    setting : Setting
+    numbers : sequence of int, optional
+        Which of the setting's; by default all.
 
     Raises
     ------
     ContractError
         A transform fails, or changes the shape of a patch.
     """
-    made = [(transform, make_transform(transform)) for transform in setting.transforms]
+    chosen = range(len(setting.transforms)) if numbers is None else numbers
+    made = {n: make_transform(setting.transforms[n], len(batch.images)) for n in chosen}
     images = {name: image.float() for name, image in batch.images.items()}
     labels = {name: label.clone() for name, label in batch.labels.items()}
     for sample in range(len(batch.cases)):
         rng = generator(setting.seed, 3, batch.step, batch.first + sample, 2)
         subject = _subject(batch, setting, sample)
-        for transform, apply in made:
+        for number, transform in enumerate(setting.transforms):
+            # Drawn for those that are applied elsewhere, too: none depends on another.
             chance, seed = rng.random(), int(rng.integers(2**31))
-            if chance >= transform.probability:
-                continue
-            torch.manual_seed(seed)
-            np.random.seed(seed)  # noqa: NPY002 - some transforms of torchio draw from it
-            try:
-                subject = apply(subject)
-            except Exception as error:
-                raise ContractError(f"{transform.name} failed: {_last_line(error)}") from error
+            if number in made and chance < transform.probability:
+                subject = apply_transform(transform, made[number], subject, seed)
         for index, name in enumerate(images):
-            image = subject[f"image_{index}"].data[0]
+            image = subject[f"{IMAGES}_{index}"].data[0]
             if image.shape != images[name].shape[2:]:
                 raise ContractError(
-                    f"The transforms of torchio turn a patch of {tuple(images[name].shape[2:])} "
+                    f"The transforms of the recipe turn a patch of {tuple(images[name].shape[2:])} "
                     f"voxels into {tuple(image.shape)}; only those that keep its shape fit."
                 )
             images[name][sample, 0] = image
-            labels[name][sample] = subject[f"label_{index}"].data[0].round()
+            labels[name][sample] = subject[f"{LABELS}_{index}"].data[0].round()
     return replace(batch, images=images, labels=labels)
 
 
@@ -191,13 +225,9 @@ def _subject(batch: Batch, setting: Setting, sample: int) -> Any:
         affine[0, 2], affine[1, 1], affine[2, 0], affine[3, 3] = x, y, z, 1
         middle = (np.array(image.shape[1:]) - 1) / 2 + batch.offsets[name][sample].numpy()
         affine[:3, 3] = -(middle * spacing)[::-1]
-        parts[f"image_{index}"] = torchio.ScalarImage(tensor=image.float(), affine=affine)
-        parts[f"label_{index}"] = torchio.LabelMap(tensor=label[None], affine=affine)
+        parts[f"{IMAGES}_{index}"] = torchio.ScalarImage(tensor=image.float(), affine=affine)
+        parts[f"{LABELS}_{index}"] = torchio.LabelMap(tensor=label[None], affine=affine)
     return torchio.Subject(**parts)
-
-
-def _last_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _send(pipe: Any, value: Any) -> None:
@@ -221,11 +251,11 @@ def answer_questions(answers: int) -> None:
     setting = pickle.load(source)
     while True:
         try:
-            batch = pickle.load(source)
+            batch, numbers = pickle.load(source)
         except EOFError:  # whoever asked is gone
             return
         try:
-            answer: Batch | str = change_batch(batch, setting)
+            answer: Batch | str = change_batch(batch, setting, numbers)
         except ContractError as error:
             answer = str(error)
         _send(sink, answer)
@@ -236,6 +266,6 @@ _WORKER = """
 import os
 answers = os.dup(1)
 os.dup2(2, 1)
-from kitsbench.data.batches.torchio_source import answer_questions
+from kitsbench.data.batches.foreign_source import answer_questions
 answer_questions(answers)
 """
