@@ -41,6 +41,7 @@ from kitsbench.training.networks.rehearsal import drawn_batch
 from kitsbench.training.networks.sizes import size_rule_is_told
 from kitsbench.training.optimisation.optimisers import make_optimiser
 from kitsbench.training.optimisation.stages import training_mode
+from kitsbench.training.own_step import StepSetting, own_steps
 from kitsbench.training.step import clip_gradient
 
 MOST = 200  # repetitions
@@ -151,8 +152,13 @@ def _measured(job: ProfileJob, architecture: Architecture, device: torch.device)
     training_mode(network)
     model = network
     stage = job.spec.stages[-1].name
+    setting = StepSetting(architecture, job.spec, job.recipe, 0, device, job.precision)
+    own = own_steps(setting, network)
 
     def step(inputs: dict[str, torch.Tensor], labels: dict[str, torch.Tensor]) -> None:
+        if own is not None:
+            own.go(model, optimiser, parameters, inputs, labels, Progress(stage))
+            return
         targets = architecture.targets(labels, job.spec)
         with autocast(device, job.precision):
             outputs = model(inputs)
@@ -188,7 +194,7 @@ def _measured(job: ProfileJob, architecture: Architecture, device: torch.device)
     return {
         "parameters": cost.parameters,
         "flops_forward": cost.flops_forward,
-        "flops_step": cost.flops_step,
+        "flops_step": cost.flops_step if own is None else own.meter.spent // batch,
         "patch": job.spec.grids[0].shape,
         "voxels": math.prod(job.spec.grids[0].shape),
         "batch": batch,

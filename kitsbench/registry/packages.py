@@ -15,6 +15,8 @@ from functools import lru_cache
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+from kitsbench.named import package_of
+from kitsbench.recipe import Recipe, Stage
 from kitsbench.registry.module_search import HARNESS
 from kitsbench.registry.source_hash import SourceFile, imported_names
 
@@ -62,6 +64,20 @@ def packages_of(
             if not _imported_in(folders, _modules_of(dist)):
                 found[canonical(dist.name)] = dist.version
     return dict(sorted(found.items()))
+
+
+def packages_of_recipe(recipe: Recipe, stages: tuple[Stage, ...] = ()) -> dict[str, str]:
+    """Versions of what a recipe names without any import statement, as transforms of MONAI.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    stages : tuple of Stage
+        Whose optimisers count, but for the shared recipe, which has one for all.
+    """
+    names = recipe.foreign(() if recipe.name == "matched" else stages)
+    tops = {package for name in names if (package := package_of(name)) is not None}
+    return dict(_providing(frozenset(tops - HARNESS - sys.stdlib_module_names), tuple(sys.path)))
 
 
 def canonical(name: str) -> str:

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kitsbench.architecture import has_own_step
+from kitsbench.architecture import Architecture, has_own_step
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch, generator
 from kitsbench.data.batches.prepared import Prepared
 from kitsbench.devices.precision import autocast
 from kitsbench.errors import shorten
-from kitsbench.spec import Progress
+from kitsbench.recipe import Recipe
+from kitsbench.spec import Progress, Spec
 from kitsbench.training.curve import GRADIENT
 from kitsbench.training.failures import (
     TrialFailure,
@@ -35,12 +37,13 @@ from kitsbench.training.kept import Kept, Made, Undo
 from kitsbench.training.meters.flops import FlopMeter
 from kitsbench.training.networks.build import check_outputs
 from kitsbench.training.step import checked_loss, clip_gradient, move
+from kitsbench.training.teams.distributed import SOLO, Team
 from kitsbench.training.teams.shared_step import SharedStep
 
 Losses = Callable[..., tuple[Tensor, Mapping[str, Tensor | float]]]
 
 
-def own_steps(job: Job, network: nn.Module) -> OwnSteps | None:
+def own_steps(job: Job | StepSetting, network: nn.Module) -> OwnSteps | None:
     """How a plugin takes the steps of a training; None where the harness does.
 
     Under the shared recipe the harness always does: what is compared is the network.
@@ -61,8 +64,33 @@ def own_steps(job: Job, network: nn.Module) -> OwnSteps | None:
     return OwnSteps(job, network)
 
 
+@dataclass(frozen=True)
+class StepSetting:
+    """What a step has to know of a training, in the words of its job.
+
+    Attributes
+    ----------
+    architecture, spec, recipe, seed, device, precision
+        As of :class:`~kitsbench.training.job.Job`.
+    team : Team
+    """
+
+    architecture: Architecture
+    spec: Spec
+    recipe: Recipe
+    seed: int
+    device: torch.device
+    precision: str
+    team: Team = SOLO
+
+
 class OwnSteps:
     """What a plugin's own steps need beyond one of them.
+
+    Parameters
+    ----------
+    job : Job or StepSetting
+    network : nn.Module
 
     Attributes
     ----------
@@ -73,7 +101,7 @@ class OwnSteps:
         Voxels of the first grid that went through a network in it.
     """
 
-    def __init__(self, job: Job, network: nn.Module):
+    def __init__(self, job: Job | StepSetting, network: nn.Module):
         self.job, self.network = job, network
         self.kept, self.meter, self.voxels = Kept(job.device), FlopMeter(), 0.0
 
@@ -96,14 +124,29 @@ class OwnSteps:
         shared: SharedStep | None = None,
     ) -> dict[str, Tensor | float]:
         """Take a step, as :func:`kitsbench.training.step.take_step` does; nobody shares it."""
-        inputs, labels = augment(batch.to(job.device))
+        on_device = augment(batch.to(job.device))
+        return self.go(model, optimiser, parameters, *on_device, where, parts, scaler, rehearsal)
+
+    def go(
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        parameters: Sequence[nn.Parameter],
+        inputs: dict[str, Tensor],
+        labels: dict[str, Tensor],
+        where: Progress,
+        parts: int = 1,
+        scaler: torch.amp.GradScaler | None = None,
+        rehearsal: bool = False,
+    ) -> dict[str, Tensor | float]:
+        """Take a step with a batch that is augmented and on the device."""
         optimiser.zero_grad(set_to_none=True)
         self.meter.reset()
         step = OwnStep(self, model, optimiser, parameters, inputs, labels, where, parts, scaler)
         step.rehearsal = rehearsal
         try:
             with plugin_code("step"):
-                job.architecture.step(step, where, job.spec)
+                self.job.architecture.step(step, where, self.job.spec)
         except Exception as error:
             if step.norm is None or not can_be_smaller(error):
                 raise

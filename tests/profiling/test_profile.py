@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from architectures import PATCH, Smallest, broken
+from architectures.own_steps import SharpnessAware
 from command_line import run_kitsbench
 from torch import nn
 
 from kitsbench.architecture import Architecture, Plain, SizeRule, Task, configure, softmax_spec
+from kitsbench.profiling.profile import ProfileJob, measure
 from kitsbench.training.networks.build import build_network
 from kitsbench.training.networks.meta import count_cost
 
@@ -132,3 +135,19 @@ def test_the_search_for_convolutions_is_in_no_peak(monkeypatch):
     job = SimpleNamespace(warm=2, least=3, seconds=0.0)
     profile._time(lambda: done.append("step"), torch.device("cpu"), job)
     assert done == ["step", "step", "reset", "step", "step", "step"]
+
+
+def test_a_step_of_a_plugins_own_is_measured_under_its_own_recipe(tmp_path):
+    file = tmp_path / "sharp.py"
+    file.write_text(
+        "from architectures.own_steps import SharpnessAware as Base\n\n\n"
+        "class Plugin(Base):\n    pass\n"
+    )
+    spec = spec_of(SharpnessAware())
+    known = {"name": "sharp", "location": str(file), "spec": spec}
+    quick = {"seconds": 0.0, "warm": 1, "least": 1}
+    own, shared = (
+        measure(ProfileJob(**known, recipe=recipe, **quick))
+        for recipe in (spec.paper, replace(spec.paper, name="matched"))
+    )
+    assert own["flops_step"] == 2 * shared["flops_step"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 
 import pytest
 
 from kitsbench import registry
+from kitsbench.recipe import Optimiser, Recipe, Stage, Transform
+from kitsbench.registry.packages import packages_of_recipe
 
 PLUGIN = """
 from kitsbench.architecture import Architecture
@@ -133,3 +136,19 @@ def test_the_reference_plugins_count_what_they_are_made_from_and_nothing_else():
         elif name.startswith("nnunet_"):
             expected = {"dynamic-network-architectures"}
         assert packages == expected, name
+
+
+def test_what_a_recipe_names_counts_though_no_statement_imports_it():
+    field = Transform("pydantic.fields:Field")
+    found = packages_of_recipe(Recipe("own", augmentation=(field,)))
+    assert found == {"pydantic": version("pydantic")}
+    # A plugin's own is in its source, what kitsbench stands on in each trial's environment.
+    others = Recipe(
+        "own",
+        optimiser=Optimiser("plugin:Lion"),
+        augmentation=(Transform("torchio.RandomFlip"), Transform("noise")),
+    )
+    assert packages_of_recipe(others) == {}
+    stages = (Stage(optimiser=Optimiser("rich.console:Console")),)
+    assert packages_of_recipe(Recipe("own"), stages) == {"rich": version("rich")}
+    assert packages_of_recipe(Recipe("matched"), stages) == {}

@@ -8,6 +8,7 @@ from kitsbench.devices.precision import Precision
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.experiments.records import TrialIdentity
 from kitsbench.numerics import NUMERICS
+from kitsbench.registry.packages import packages_of_recipe
 from kitsbench.training.budget import Budget
 
 
@@ -70,6 +71,6 @@ def identify(
         numerics=NUMERICS,
         compile=compile,
         tta=entrant.tta,
-        packages=dict(registered.packages),
+        packages={**registered.packages, **packages_of_recipe(recipe, spec.stages)},
         pretrained_on="; ".join(dict.fromkeys(filter(None, [spec.pretrained_on, *pretrained_on]))),
     )

@@ -19,7 +19,7 @@ from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.inference.case import Trained
 from kitsbench.inference.sliding import Predictor, Predicts
 from kitsbench.registry import RegisteredArchitecture, load
-from kitsbench.registry.packages import version_changes
+from kitsbench.registry.packages import packages_of_recipe, version_changes
 from kitsbench.spec import Spec
 from kitsbench.training.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
 from kitsbench.training.failures import can_be_smaller, may_be_memory
@@ -68,7 +68,8 @@ def other_packages(task: TrialTask) -> list[str]:
     """Packages of a trial's plugin of which this machine has another version, in words."""
     identity = task.trial.identity
     found = _plugin(task.location, identity.architecture, identity.source_hash).packages
-    return version_changes(identity.packages, found)
+    named = packages_of_recipe(task.recipe, task.spec.stages)
+    return version_changes(identity.packages, {**found, **named})
 
 
 @cache  # who edits a plugin while it trains changes the next trials, not the rest of this one
