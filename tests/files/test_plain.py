@@ -13,8 +13,9 @@ from pydantic import PlainSerializer
 from kitsbench.errors import DataError
 from kitsbench.files import added, digest, plain, read_json, write_json
 from kitsbench.files.documents import Document
-from kitsbench.recipe import Recipe
+from kitsbench.recipe import Inference, Intensity, Recipe
 from kitsbench.spec import Spec
+from kitsbench.training.recipes import MATCHED_CPU, MATCHED_GPU
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,23 @@ class Kept(Document):
     whole: Annotated[Whole, PlainSerializer(plain)]
 
 
-@pytest.mark.parametrize("value", [Recipe(), Spec(paper=Recipe("own"))])
-def test_without_later_words_it_is_what_dataclasses_gives(value):
-    assert plain(value) == dataclasses.asdict(value) == value.to_dict()
+@pytest.mark.parametrize(
+    ("value", "before"),
+    [
+        (Recipe(), "1ddd04fcaad54360"),
+        (MATCHED_CPU, "fb90793734e24a90"),
+        (MATCHED_GPU, "5158e1da434af595"),
+        (Spec(), "9de8e980cbdceab7"),
+        (Spec(paper=Recipe("own")), "3dc60bf84d4f8f4c"),
+    ],
+)
+def test_who_uses_no_later_word_has_the_hash_of_before_there_were_any(value, before):
+    assert value.digest() == before
+
+
+def test_without_later_words_it_is_what_dataclasses_gives():
+    value = {"parts": [Intensity(), Inference()]}
+    assert plain(value) == {"parts": [dataclasses.asdict(part) for part in value["parts"]]}
 
 
 def test_a_later_word_is_written_where_it_is_used_and_nowhere_else():
