@@ -249,6 +249,23 @@ seed_option = click.option(
 )
 
 
+# -- trials that are there ------------------------------------------------------------------
+
+state_option = click.option(
+    "--state",
+    type=click.Choice(
+        ["pending", "running", "interrupted", "finished", "unscored", "failed", "damaged"]
+    ),
+    help="Only trials of this state.",
+)
+reason_option = click.option(
+    "--reason", metavar="REASON", help="Only trials that failed for this reason: out-of-memory, ..."
+)
+yes_option = click.option(
+    "--yes", is_flag=True, help="Do it; without it is only told what would be done."
+)
+
+
 # -- scores and tests -----------------------------------------------------------------------
 
 

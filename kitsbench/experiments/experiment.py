@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -263,11 +264,24 @@ def forecast(experiment: Experiment) -> Forecast:
     )
 
 
-def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -> Experiment:
+def run_experiment(
+    experiment: Experiment,
+    executor: Executor,
+    notify: Notify,
+    only: Container[str] | None = None,
+) -> Experiment:
     """Run the trials that are not finished, ensembles after their members; tuning goes before.
 
     The experiment's file is written before the first trial begins, so that a report can be made of
     whatever a kill leaves behind.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    executor : Executor
+    notify : callable
+    only : container of str, optional
+        Ids of the trials that are run; by default all.
     """
     workdir = experiment.request.workdir
     _keep_request(experiment)
@@ -281,7 +295,8 @@ def run_experiment(experiment: Experiment, executor: Executor, notify: Notify) -
         experiment = found
     check_stored(experiment)
     keep_experiment(workdir, experiment.record)
-    open_tasks = [task for task in experiment.tasks if not is_done(task)]
+    chosen = [task for task in experiment.tasks if only is None or task.id in only]
+    open_tasks = [task for task in chosen if not is_done(task)]
     carry_out([t for t in open_tasks if not t.members], executor, notify)
     ready = []
     for task in open_tasks:

@@ -28,6 +28,8 @@ OF_THEIR_OWN = {
     ("evaluate", "--out"),  # files
     ("check", "--labels"),  # a paper has its own labels, which only `show` may take
     ("run", "--yes"),  # asks before it spends hours, not before it removes
+    # of trials, not of architectures; and instead of what was asked for before
+    ("trials retry", "--all"), ("trials retry", "--timeout"), ("trials retry", "--max-memory"),
 }  # fmt: skip
 # What they are for differs from verb to verb, and a help says it.
 MEANING = {
@@ -199,7 +201,7 @@ class Talker(Architecture):
 """
 TALKING = {"run", "show"}
 # Tests of their own, since they fetch, measure or take long.
-ELSEWHERE = {"data fetch", "profile", "calibrate", "check"}
+ELSEWHERE = {"data fetch", "profile", "calibrate", "check", "trials retry"}
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +249,8 @@ def works(place, phantom):
         "claims": (place / "finished",),
         "trials list": (place / "finished",),
         "trials experiments": (place / "finished",),
+        "trials delete": ("--unused", "--workdir", place / "finished"),
+        "trials merge": (place / "finished", "--workdir", place / "merged"),
         "trials log": (next((place / "finished" / "trials").iterdir()),
                        "--workdir", place / "finished"),
         "leaderboard check": (place / "boards",),

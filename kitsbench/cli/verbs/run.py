@@ -219,9 +219,9 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
 
 
 def _request(options: dict[str, Any]) -> Request:
-    from kitsbench.experiments.asked.request import Request
+    from kitsbench.experiments.asked.request import Request, joined
     from kitsbench.experiments.asked.search_space import check_shared, read_tuning
-    from kitsbench.experiments.executors.options import joined, read_cluster_words, split_pairs
+    from kitsbench.experiments.executors.options import read_cluster_words, split_pairs
 
     executor_section, tune_section = sections(options["executor"])
     pairs = split_pairs(options.pop("executor_option"))

@@ -8,11 +8,17 @@ from typing import Any
 
 import click
 
-from kitsbench.cli.options import WORKDIR, experiment_option, json_option, workdir_option
+from kitsbench.cli.options import (
+    WORKDIR,
+    experiment_option,
+    json_option,
+    state_option,
+    workdir_option,
+    yes_option,
+)
 from kitsbench.cli.output import print_json, say
 from kitsbench.cli.values import PATH, Whole
-
-STATES = ("pending", "running", "interrupted", "finished", "unscored", "failed", "damaged")
+from kitsbench.cli.verbs.trials_changes import delete, merge, retry, take_away
 
 
 class _Trials(click.Group):
@@ -41,12 +47,32 @@ def command() -> None:
     """
 
 
+for verb in (retry, delete, merge):
+    command.add_command(verb)
+
+
 @command.command("list")
 @click.argument("workdir", default=WORKDIR, type=PATH)
-@click.option("--state", type=click.Choice(STATES), help="Only trials of this state.")
+@state_option
 @experiment_option
+@click.option(
+    "--prune",
+    type=click.Choice(["unused", "failed", "interrupted", "damaged"]),
+    help="Instead of listing, delete these, as `kitsbench trials delete` does: told only, unless "
+    "--yes is given.",
+)
+@yes_option
 @json_option
-def list_(workdir: Path, state: str | None, experiment: str | None, as_json: bool) -> None:
+@click.pass_context
+def list_(
+    context: click.Context,
+    workdir: Path,
+    state: str | None,
+    experiment: str | None,
+    prune: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """List the trials and experiments in WORKDIR (default: kitsbench-work).
 
     Of each trial its size on disk, its state and why it failed, its age, and the experiments that
@@ -58,6 +84,9 @@ def list_(workdir: Path, state: str | None, experiment: str | None, as_json: boo
     from kitsbench.experiments.records import find_experiment
     from kitsbench.experiments.workdir.inventory import take_inventory
 
+    if prune is not None:
+        unused = prune == "unused"
+        context.exit(take_away(workdir, (), None if unused else prune, None, unused, yes, as_json))
     inventory = take_inventory(workdir)
     only = None if experiment is None else find_experiment(workdir, experiment).id
     trials = [

@@ -12,6 +12,9 @@ import click
 from kitsbench.errors import DataError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kitsbench.experiments.asked.again import Design
     from kitsbench.experiments.asked.request import Request
     from kitsbench.experiments.records import ExperimentRecord
 
@@ -40,23 +43,38 @@ def ask_again(request: Request, name: str | None, add: bool) -> tuple[Request, E
     DataError
         What it asked for was not kept, or cannot be read.
     """
-    from kitsbench.experiments.asked.again import Design, add_to, go_on_with, read_request
+    from kitsbench.experiments.asked.again import add_to, go_on_with
+
+    before, design, record = kept_request(request.workdir, name)
+    found = (add_to if add else go_on_with)(before, _said(request), design)
+    return replace(found, command=whole_command(found) or request.command), record
+
+
+def kept_request(workdir: Path, name: str | None) -> tuple[Request, Design, ExperimentRecord]:
+    """What an experiment asked for, and what it came to.
+
+    Raises
+    ------
+    UsageError
+        There is no such experiment.
+    DataError
+        What it asked for was not kept, or cannot be read.
+    """
+    from kitsbench.experiments.asked.again import Design, read_request
     from kitsbench.experiments.records import find_experiment, request_file
     from kitsbench.training.budget import Budget
 
-    record = find_experiment(request.workdir, name)
-    file = request_file(request.workdir, record.id)
+    record = find_experiment(workdir, name)
+    file = request_file(workdir, record.id)
     if not os.path.lexists(file):
         raise DataError(
             f"{file} is missing, which says what experiment {record.id} asked for: an earlier "
             f"kitsbench planned it. Its command was: {record.command}\nRepeat that once, with what "
             "is to be added; finished trials are kept."
         )
-    before = read_request(file, request.workdir)
     budget = Budget(record.budget.amount, record.budget.unit)
     design = Design(record.id, record.folds.used, record.seeds, budget)
-    found = (add_to if add else go_on_with)(before, _said(request), design)
-    return replace(found, command=whole_command(found) or request.command), record
+    return read_request(file, workdir), design, record
 
 
 def _said(request: Request) -> dict[str, Any]:
@@ -83,6 +101,9 @@ def whole_command(request: Request) -> str | None:
 
     tuning = request.tuning
     if tuning is not None and tuning != Tuning(tuning.trials, dict(SPACE)):
+        return None
+    plain = (str, int, float)
+    if not all(isinstance(one, plain) for one in request.executor_options.values()):
         return None
     words = ["kitsbench", "run"]
     for param in click.get_current_context().command.params:

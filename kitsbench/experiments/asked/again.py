@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from kitsbench.data.splits.rules import FILES as SPLIT_FILES
 from kitsbench.errors import DataError, UsageError
-from kitsbench.experiments.asked.request import Folds, Request
+from kitsbench.experiments.asked.request import Folds, Request, joined
 from kitsbench.experiments.asked.search_space import check_shared
 from kitsbench.files import as_json
 from kitsbench.files.documents import Document
@@ -207,7 +207,7 @@ def _with(before: Request, given: Mapping[str, Any]) -> Request:
     options = dict(given)
     same = options.get("executor", before.executor) == before.executor
     if same and "executor_options" in options:
-        options["executor_options"] = {**before.executor_options, **options["executor_options"]}
+        options["executor_options"] = joined(before.executor_options, options["executor_options"])
     elif not same:  # what one cluster understands says nothing to another
         options.setdefault("executor_options", {})
     found = replace(before, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -123,3 +123,13 @@ class Request:
         """Fields of a recipe that the request replaces, whatever the recipe says."""
         given = {"spacing": self.spacing, "patch": self.patch, "batch": self.batch}
         return {key: value for key, value in given.items() if value is not None}
+
+
+def joined(*given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options from several places; a later one goes before, in tables for each of its keys."""
+    found: dict[str, Any] = {}
+    for options in given:
+        for key, value in options.items():
+            both = isinstance(value, dict) and isinstance(found.get(key), dict)
+            found[key] = {**found[key], **value} if both else value
+    return found

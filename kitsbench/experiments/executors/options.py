@@ -100,16 +100,6 @@ def read_cluster_words(
     return read_slurm_words(slurm) if slurm else _ray_words(ray)
 
 
-def joined(*given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options from several places; a later one goes before, in tables for each of its keys."""
-    found: dict[str, Any] = {}
-    for options in given:
-        for key, value in options.items():
-            both = isinstance(value, dict) and isinstance(found.get(key), dict)
-            found[key] = {**found[key], **value} if both else value
-    return found
-
-
 RAY_NAMES = {"num_cpus": "cpus", "num_gpus": "gpus"}
 
 

@@ -32,9 +32,9 @@ from kitsbench.experiments.tables import SCORES, read_table
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.kept_scores import unscored
 from kitsbench.experiments.trial.lease import Holder, holders
+from kitsbench.experiments.workdir.places import LEASE
 
 State = Literal["pending", "running", "interrupted", "finished", "unscored", "failed", "damaged"]
-LEASE = "lease.json"
 RUNNING = "running"  # folder of the leases of whole runs
 NO_TRIAL = (
     "no trial has this name, so no run of kitsbench has made it.\nMove it elsewhere, or remove it "

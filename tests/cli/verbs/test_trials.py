@@ -192,3 +192,25 @@ def test_letters_that_fit_several_are_told(work):
         (work / "trials" / f"zz{number}").mkdir()
     done = call_kitsbench("trials", "log", "zz", "--workdir", work)
     assert (done.code, "fits 2 trials" in done.err) == (2, True)
+
+
+def test_what_cannot_be_run_again_is_told(work):
+    """Of an experiment of an earlier kitsbench nobody knows what was asked for."""
+    own = find_experiment(work)
+    done = call_kitsbench("trials", "retry", "--workdir", work)
+    assert (done.code, "or say --reason REASON or --all" in done.err) == (2, True)
+    for words in (
+        ("trials", "retry", "--all", "--workdir", work),
+        ("run", "--add", "--seeds", "2", "--workdir", work),
+        ("run", "--experiment", own.id, "--workdir", work),
+    ):
+        done = call_kitsbench(*words)
+        assert done.code == 2
+        assert "request.json is missing" in done.err
+        assert f"Its command was: {own.command}" in done.err
+        assert "Traceback" not in done.err
+    replan(work, trials=own.trials[:1])
+    rest = [trial.id for trial in own.trials]
+    experiment_file(work, own.id).unlink()
+    done = call_kitsbench("trials", "retry", *rest, "--workdir", work)
+    assert (done.code, "No experiment plans all 4 of these trials" in done.err) == (2, True)

@@ -124,9 +124,12 @@ def test_what_was_left_open_stays_what_it_came_to():
 
 
 def test_options_of_an_executor_go_with_it():
-    before = replace(BEFORE, executor="slurm", executor_options={"partition": "gpu", "time": "4h"})
-    same = go_on_with(before, {"executor_options": {"time": "8h"}}, DESIGN)
-    assert same.executor_options == {"partition": "gpu", "time": "8h"}
+    own = {"cpus": 2, "time": "4h", "sbatch": {"partition": "gpu", "gres": "gpu:1"}}
+    before = replace(BEFORE, executor="slurm", executor_options=own)
+    more = {"time": "8h", "sbatch": {"gres": "gpu:2"}}
+    assert go_on_with(before, {"executor_options": more}, DESIGN).executor_options == {
+        "cpus": 2, "time": "8h", "sbatch": {"partition": "gpu", "gres": "gpu:2"},
+    }  # fmt: skip
     assert go_on_with(before, {"executor": "local"}, DESIGN).executor_options == {}
 
 

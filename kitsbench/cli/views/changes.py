@@ -1,0 +1,132 @@
+"""What ``kitsbench trials delete`` and ``merge`` say: what would be, and what was done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from kitsbench.cli.output import print_json, print_rich, say
+from kitsbench.cli.views.kept_trials import LETTERS, much, show_trials, trial_content
+from kitsbench.text.screen import Column, make_table
+
+if TYPE_CHECKING:
+    from kitsbench.experiments.workdir.delete import Deletion
+    from kitsbench.experiments.workdir.inventory import KeptTrial
+    from kitsbench.experiments.workdir.merge import Coming, Merge
+
+
+def show_deletion(
+    plan: Deletion, faults: Sequence[tuple[KeptTrial, str]], done: bool, as_json: bool
+) -> None:
+    """Print what goes or went, who misses it, and what stays.
+
+    Parameters
+    ----------
+    plan : Deletion
+    faults : sequence of (KeptTrial, str)
+        What could not be removed, and why.
+    done : bool
+        Whether it was carried out.
+    as_json : bool
+    """
+    stayed = {trial.id for trial, _ in faults}
+    gone = [trial for trial in plan.trials if trial.id not in stayed]
+    size = sum(trial.size for trial in gone)
+    kept = [*plan.kept, *faults]
+    if as_json:
+        document: dict[str, Any] = {
+            "workdir": str(plan.inventory.workdir),
+            "deleted": done,
+            "bytes": size,
+            "trials": [trial_content(trial) for trial in gone],
+            "kept": [{"id": trial.id, "why": why} for trial, why in kept],
+            "experiments": [
+                {"id": one.id, "loses": count, "of": len(one.record.trials) if one.record else 0}
+                for one, count in plan.losses
+            ],
+            "ensembles": plan.ensembles,
+        }
+        print_json(document)
+        return
+    if gone and not done:
+        show_trials(gone)
+    will = "are deleted" if done else "would be deleted"
+    say(f"{_trials(len(gone))} {will}: {size:,} bytes ({much(size)}).")
+    for one, count in plan.losses:
+        if one.record is not None:
+            which = f"Experiment {one.id} of {one.record.created[:10]}"
+            say(f"{which} {'lost' if done else 'would lose'} {count} of its {_of(one.record)}.")
+    for name in plan.ensembles:
+        say(f"Ensemble {name} {'stays' if done else 'would stay'} without networks of its own.")
+    for trial, why in kept:
+        say(f"{why}.", f"{trial.id} stays")
+    if gone and not done:
+        say("Nothing was deleted. Say --yes to do it; the next run trains what it needs again.")
+
+
+def show_merge(
+    plan: Merge, faults: Sequence[tuple[Coming, str]], done: bool, as_json: bool
+) -> None:
+    """Print what comes or came, and what stays as it is or is left out.
+
+    Parameters
+    ----------
+    plan : Merge
+    faults : sequence of (Coming, str)
+        What could not be taken over, and why.
+    done : bool
+        Whether it was carried out.
+    as_json : bool
+    """
+    failed = {coming.id: why for coming, why in faults}
+    came = [one for one in plan.trials if one.taken and one.id not in failed]
+    size = sum(one.trial.size for one in came if one.trial)
+    if as_json:
+        document: dict[str, Any] = {
+            "workdir": str(plan.workdir),
+            "other": str(plan.other),
+            "merged": done,
+            "bytes": size,
+            "trials": [_content(one, failed.get(one.id)) for one in plan.trials],
+            "experiments": [_content(one, None) for one in plan.experiments],
+            "files": [str(path) for path in plan.beside],
+        }
+        print_json(document)
+        return
+    columns = [Column("trial", whole=True), Column("architecture"), Column("what", whole=True)]
+    rows = [
+        (
+            one.id[:LETTERS],
+            (one.trial.name or "") if one.trial else "",
+            "failed" if one.id in failed else one.what,
+            failed.get(one.id, one.why),
+        )
+        for one in plan.trials
+    ]
+    if rows:
+        print_rich(make_table([*columns, Column("why")], rows, frame=False))
+    for one in plan.experiments:
+        say(f"{one.what}{': ' if one.why else ''}{one.why}", f"Experiment {one.id}")
+    counts = Counter(one.what for one in plan.trials)
+    told = ", ".join(f"{count} {what}" for what, count in counts.items())
+    will = "have come" if done else "would come"
+    say(f"{_trials(len(came))} {will}: {size:,} bytes ({much(size)}). There: {told or 'none'}.")
+    if done:
+        say("Prepared data do not come along: the next run prepares what it lacks.")
+    else:
+        say("Nothing was copied. Say --yes to do it.")
+
+
+def _content(one: Coming, fault: str | None) -> dict[str, Any]:
+    name = one.trial.name if one.trial else None
+    content = {"id": one.id, "what": "failed" if fault else one.what, "why": fault or one.why}
+    return content if one.trial is None else {**content, "architecture": name}
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'s' * (count != 1)}"
+
+
+def _of(record: Any) -> str:
+    return _trials(len(record.trials))

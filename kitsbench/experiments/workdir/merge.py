@@ -1,0 +1,312 @@
+"""What another working directory has comes into this one, if it is what its name says.
+
+A trial's id is worked out again from what it is, and what it measured must be its own. Nothing
+that has finished here is ever replaced: where both have trained the same, what is here stays, and
+whether the scores agree is told.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kitsbench.errors import DataError, UsageError
+from kitsbench.experiments.asked.again import RequestRecord
+from kitsbench.experiments.records import (
+    experiment_file,
+    latest_file,
+    make_latest,
+    request_file,
+)
+from kitsbench.experiments.tables import SCORES, read_table
+from kitsbench.experiments.trial.folder import TrialFolder
+from kitsbench.experiments.trial.lease import LeaseTaken, holders
+from kitsbench.experiments.workdir.inventory import (
+    Inventory,
+    KeptExperiment,
+    KeptTrial,
+    check_measured,
+    read_trial,
+    take_inventory,
+)
+from kitsbench.experiments.workdir.places import (
+    LEASE,
+    alone,
+    copy_aside,
+    find_link,
+    move_aside,
+    remove_tree,
+)
+from kitsbench.files import write_atomic
+from kitsbench.training.checkpoints.checkpoint import latest_checkpoint
+
+What = Literal["new", "replaces", "same", "conflict", "left out"]
+DONE = ("finished", "unscored")
+BESIDE = ("splits", "profiles")  # folders of small files that experiments and trials refer to
+MOVING = (LEASE, "progress.json")  # of whoever works on a trial at a moment
+ROOM = 2**26  # bytes that are left free
+
+
+@dataclass(frozen=True)
+class Coming:
+    """What becomes of a trial or an experiment of the other working directory.
+
+    Attributes
+    ----------
+    id : str
+    what : str
+        ``new`` and ``replaces`` (of one that has not finished here) are taken over; ``same`` is
+        here already; of a ``conflict`` what is here stays; ``left out`` could not be taken.
+    why : str
+        In words, empty for a new one.
+    trial : KeptTrial or None
+        There; None of an experiment.
+    """
+
+    id: str
+    what: What
+    why: str = ""
+    trial: KeptTrial | None = None
+
+    @property
+    def taken(self) -> bool:
+        """Whether it is taken over."""
+        return self.what in ("new", "replaces")
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What would come from another working directory.
+
+    Attributes
+    ----------
+    workdir, other : Path
+        Where to, and from where.
+    trials, experiments : list of Coming
+    beside : list of Path
+        Small files, by their paths in the working directory.
+    """
+
+    workdir: Path
+    other: Path
+    trials: list[Coming]
+    experiments: list[Coming]
+    beside: list[Path]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the trials that would be copied."""
+        return sum(one.trial.size for one in self.trials if one.taken and one.trial)
+
+
+def plan_merge(workdir: Path, other: Path, patience: float = 0.0) -> Merge:
+    """Say what would come; nothing is changed.
+
+    Parameters
+    ----------
+    workdir : Path
+        It need not be there.
+    other : Path
+    patience : float
+        Seconds in which holders on other machines may show that they live.
+
+    Raises
+    ------
+    UsageError
+        Both are one folder.
+    DataError
+        The other is no working directory.
+    """
+    workdir, other = Path(workdir), Path(other)
+    if os.path.realpath(workdir) == os.path.realpath(other):
+        raise UsageError(
+            f"{other} is the working directory itself. Name the one whose trials shall come, and "
+            "with --workdir the one that they shall come to."
+        )
+    theirs = take_inventory(other, patience)
+    ours = Inventory(workdir, [], [], (), ())
+    if (workdir / "trials").is_dir() or (workdir / "experiments").is_dir():
+        ours = take_inventory(workdir, patience)
+    here = {trial.id: trial for trial in ours.trials}
+    known = {one.id: one for one in ours.experiments}
+    return Merge(
+        workdir,
+        other,
+        [_of_trial(trial, here.get(trial.id)) for trial in theirs.trials],
+        [_of_experiment(other, one, known.get(one.id)) for one in theirs.experiments],
+        list(_beside(other, workdir)),
+    )
+
+
+def _of_trial(their: KeptTrial, our: KeptTrial | None) -> Coming:
+    what, why = _compared(their, our)
+    return Coming(their.id, what, why, their)
+
+
+def _compared(their: KeptTrial, our: KeptTrial | None) -> tuple[What, str]:
+    if their.state == "damaged":
+        return "left out", their.message.splitlines()[0].rstrip(".")
+    if their.holder is not None:
+        return "left out", f"{their.holder} works on it there"
+    if their.record is None:
+        return "left out", "it was never begun there"
+    if link := find_link(their.folder.path):
+        return "left out", f"{link} is no file but a link or a device, which is not followed"
+    if our is None:
+        return "new", ""
+    if our.state in DONE:
+        if their.state not in DONE:
+            return "same", f"it is {their.state} there, and finished here"
+        return _agreement(their, our)
+    if our.holder is not None:
+        return "conflict", f"{our.holder} works on it here"
+    if their.state in DONE:
+        reason = f": {our.reason}" * bool(our.reason)
+        return "replaces", f"it is {our.state}{reason} here, and finished there"
+    return "same", f"it is {their.state} there and {our.state} here"
+
+
+def _agreement(their: KeptTrial, our: KeptTrial) -> tuple[What, str]:
+    """Whether two trainings of one trial came to the same scores."""
+    if "unscored" in (their.state, our.state):
+        return "same", "it is trained here too"
+    keys = ["protocol", "case", "region", "metric"]
+    there, here = (read_table(one.folder.scores, SCORES) for one in (their, our))
+    both = there.merge(here, on=keys, suffixes=("_there", "_here"))
+    differ = (both["value_there"] - both["value_here"]).abs()
+    count = int((differ > 0).sum() + (both["status_there"] != both["status_here"]).sum())
+    if not count:
+        return "same", "it has the same scores here"
+    most = f", by up to {differ.max():.3g}" if (differ > 0).any() else ""
+    return "conflict", (
+        f"it was trained here as well, and {count} of {len(both)} scores differ{most}; what is "
+        "here stays"
+    )
+
+
+def _of_experiment(other: Path, their: KeptExperiment, our: KeptExperiment | None) -> Coming:
+    if their.record is None:
+        return Coming(their.id, "left out", their.problem.splitlines()[0].rstrip("."))
+    file = request_file(other, their.id)
+    if os.path.lexists(file):
+        try:
+            RequestRecord.read(file)
+        except DataError as error:
+            return Coming(their.id, "left out", str(error).splitlines()[0].rstrip("."))
+    if our is None:
+        return Coming(their.id, "new")
+    if our.record is None:
+        return Coming(their.id, "replaces", "its file is damaged here")
+    return Coming(their.id, "same")
+
+
+def _beside(other: Path, workdir: Path) -> Iterator[Path]:
+    for name in BESIDE:
+        for file in sorted((other / name).glob("*.json")):
+            own = file.relative_to(other)
+            if file.is_file() and not file.is_symlink() and not os.path.lexists(workdir / own):
+                yield own
+
+
+def merge(
+    plan: Merge, done: Callable[[Coming], None] = lambda coming: None
+) -> list[tuple[Coming, str]]:
+    """Take over what was planned.
+
+    Parameters
+    ----------
+    plan : Merge
+    done : callable
+        Called with each trial that has come.
+
+    Returns
+    -------
+    list of (Coming, str)
+        Trials that could not be taken over, and why.
+
+    Raises
+    ------
+    UsageError
+        There is no room for all, or another process removes or merges trials here.
+    """
+    plan.workdir.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(plan.workdir).free
+    if plan.size + ROOM > free:
+        raise UsageError(
+            f"The trials take {plan.size:,} bytes, and {plan.workdir} has room for {free:,}. Make "
+            "room, such as with `kitsbench trials delete --unused`."
+        )
+    faults = []
+    with alone(plan.workdir):
+        for coming in plan.trials:
+            if not coming.taken or coming.trial is None:
+                continue
+            try:
+                _take(coming.trial.folder, TrialFolder(plan.workdir, coming.id))
+                done(coming)
+            except LeaseTaken:
+                faults.append((coming, "a process has begun to work on it"))
+            except DataError as error:
+                faults.append((coming, str(error).splitlines()[0]))
+            except OSError as error:
+                why = error.strerror or str(error)
+                faults.append((coming, f"{error.filename or coming.id}: {why}"))
+        for own in plan.beside:
+            _copy(plan.other / own, plan.workdir / own)
+        for one in plan.experiments:
+            if one.taken:  # its request first: the experiment's file says that it is there
+                for place in (request_file, experiment_file):
+                    if place(plan.other, one.id).is_file():
+                        _copy(place(plan.other, one.id), place(plan.workdir, one.id))
+        taken = [one.id for one in plan.experiments if one.taken]
+        if taken and not os.path.lexists(latest_file(plan.workdir)):
+            make_latest(plan.workdir, taken[-1])
+    return faults
+
+
+def _take(there: TrialFolder, here: TrialFolder) -> None:
+    """Copy a trial, see that the copy is whole and is the trial, and put it in its place."""
+    if any(holder.sure for holder in holders([there.path / LEASE]).values()):
+        raise LeaseTaken(there.path.name)
+    before = _lease(there)  # of somebody who was seen to be gone, if there is one
+    copy = copy_aside(there.path, here.path.parent, MOVING)
+    try:
+        if _lease(there) != before:
+            raise LeaseTaken(there.path.name)
+        _check_copy(there, copy)
+        aside = move_aside(here.path) if here.path.is_dir() else None
+        copy.rename(here.path)
+    except BaseException:
+        remove_tree(copy)
+        raise
+    if aside is not None:
+        remove_tree(aside)
+
+
+def _check_copy(there: TrialFolder, copy: Path) -> None:
+    """See that nobody has changed the trial meanwhile, and that its weights are whole."""
+    read_trial(there)
+    check_measured(there, there.read_status())
+    for file in sorted(there.path.glob("*.*")):
+        own = copy / file.name
+        same = own.is_file() and own.read_bytes() == file.read_bytes()
+        if file.name not in MOVING and not same:
+            raise DataError(f"{file} has changed while it was copied.")
+    steps = [path for path in (copy / "checkpoint").glob("step-*") if path.is_dir()]
+    if steps and latest_checkpoint(copy / "checkpoint") is None:
+        raise DataError(f"{there.checkpoints} has no whole checkpoint.")
+
+
+def _lease(folder: TrialFolder) -> bytes | None:
+    try:
+        return (folder.path / LEASE).read_bytes()
+    except OSError:
+        return None
+
+
+def _copy(source: Path, target: Path) -> None:
+    write_atomic(target, lambda temporary: shutil.copyfile(source, temporary))
