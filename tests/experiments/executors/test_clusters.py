@@ -17,7 +17,7 @@ import pytest
 from command_line import SMALL, environment, heed_interrupts, run_kitsbench, start_kitsbench
 
 from kitsbench.errors import DataError
-from kitsbench.experiments.records import Status
+from kitsbench.experiments.records import LedgerRecord, Status, StopsRecord
 from kitsbench.files import read_json
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(1800)]
@@ -149,9 +149,45 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 ReturnToService=2
 MailProg=/bin/true
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1000
-PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes={host} MaxTime=INFINITE State=UP PriorityTier=9
 """
+
+
+class Daemons:
+    """The programs of a Slurm of this machine."""
+
+    def __init__(self, folder, programs):
+        self.folder, self.programs, self.started = folder, programs, {}
+
+    def start(self, name):
+        """Start one of them."""
+        with open(self.folder / "daemons.log", "a") as log:
+            command = [self.programs[name], "-D", "-f", str(self.folder / "slurm.conf")]
+            self.started[name] = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def kill(self, name):
+        """End one of them without a word."""
+        self.started[name].kill()
+        self.started[name].wait(30)
+
+    def wait_until_idle(self):
+        """Wait until the node can be used."""
+        deadline = time.monotonic() + 60
+        while "idle" not in sinfo():
+            over = any(process.poll() is not None for process in self.started.values())
+            if time.monotonic() > deadline or over:
+                pytest.skip(f"Slurm does not start: {(self.folder / 'daemons.log').read_text()}")
+            time.sleep(0.5)
+
+    def stop(self):
+        """End all of them."""
+        for process in reversed(self.started.values()):
+            process.terminate()
+            process.wait(30)
 
 
 @pytest.fixture
@@ -176,24 +212,15 @@ def slurm(tmp_path, monkeypatch):
         )
     )
     monkeypatch.setenv("SLURM_CONF", str(file))
-    started = []
+    daemons = Daemons(folder, dict(zip(DAEMONS, programs, strict=True)))
     try:
-        for program in programs:
-            with open(folder / "daemons.log", "a") as log:
-                started.append(
-                    subprocess.Popen([program, "-D", "-f", str(file)], stdout=log, stderr=log)
-                )
+        for name in DAEMONS:
+            daemons.start(name)
             time.sleep(1)
-        deadline = time.monotonic() + 60
-        while "idle" not in sinfo():
-            if time.monotonic() > deadline or any(p.poll() is not None for p in started):
-                pytest.skip(f"Slurm does not start here: {(folder / 'daemons.log').read_text()}")
-            time.sleep(0.5)
-        yield folder
+        daemons.wait_until_idle()
+        yield daemons
     finally:
-        for process in reversed(started):
-            process.terminate()
-            process.wait(30)
+        daemons.stop()
 
 
 DAEMONS = ("slurmctld", "slurmd")
@@ -267,3 +294,109 @@ def test_ctrl_c_cancels_the_jobs(slurm, plugin, phantom, tmp_path):
             break
         time.sleep(0.5)
     assert left == ""
+
+
+def submitted(workdir):
+    """Numbers of the jobs that were ever submitted."""
+    return {file.parent.name for file in workdir.glob("jobs/*/*_submitted.pkl")}
+
+
+def wait_for(condition, process, seconds=900):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.2)
+    return found
+
+
+def steps_kept(workdir):
+    """Steps of the newest checkpoint of any trial."""
+    names = [file.name for file in workdir.glob("trials/*/checkpoint/step-*")]
+    return max((int(name.split("-")[1]) for name in names), default=0)
+
+
+def test_a_command_that_is_killed_and_started_again_adopts_its_jobs(
+    slurm, plugin, phantom, tmp_path
+):
+    workdir = tmp_path / "work"
+    ends = FirstEnds(workdir)
+    ends.start()
+    command = arguments(plugin, phantom, workdir, 2, "--budget", "2000steps", "--executor", "slurm")
+    first = start_kitsbench(*command)
+    wait_for(lambda: any(read_status(f) == "running" for f in workdir.glob("trials/*")), first)
+    first.kill()
+    first.communicate()
+    second = start_kitsbench(*command)
+    # Slurm's controller goes too, for longer than a job without news would be waited for.
+    time.sleep(20)
+    slurm.kill("slurmctld")
+    time.sleep(15)
+    slurm.start("slurmctld")
+    _, err = second.communicate(timeout=1500)
+    ends.over.set()
+    assert second.returncode == 0, err
+    assert "lost its worker" not in err
+    assert len(submitted(workdir)) == 4
+    statuses = {f.parent.name: Status.read(f) for f in workdir.glob("trials/*/status.json")}
+    assert Counter(s.status for s in statuses.values()) == {"finished": 4}
+    for name, finished in ends.seen.items():
+        assert statuses[name].finished == finished
+    for log in workdir.glob("trials/*/log.txt"):
+        assert "Traceback" not in log.read_text()
+    # What the second one has watched to its end needs not be found again.
+    assert len(list(workdir.glob("jobs/*.json"))) < 4
+
+
+def test_three_time_limits_do_not_end_a_trial_that_gets_further(slurm, plugin, phantom, tmp_path):
+    workdir = tmp_path / "work"
+    command = [
+        *arguments(plugin, phantom, workdir, 1, "--budget", "300s", "--folds", "0"),
+        *("--executor", "slurm", "--slurm", "time=2", "--executor-option", "retries=1"),
+    ]
+    process = start_kitsbench(*command)
+    while process.poll() is None:
+        # Slurm lets a job that asks to be started again wait for two minutes.
+        for job in queue("--states=pending"):
+            update = ["scontrol", "update", f"JobId={job}", "StartTime=now"]
+            subprocess.run(update, capture_output=True, check=False)
+        time.sleep(1)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert err.count("hit the time limit of its job (2 min); goes on from its checkpoint") >= 3
+    (file,) = workdir.glob("trials/*/stops.json")
+    steps = [stop.step for stop in StopsRecord.read(file).stops]
+    assert len(steps) >= 3
+    assert steps == sorted(set(steps))
+    assert read_status(file.parent) == "finished"
+    assert LedgerRecord.read(file.parent / "ledger.json").resumed >= 3
+
+
+def test_three_preemptions_do_not_end_a_trial(slurm, plugin, phantom, tmp_path):
+    workdir = tmp_path / "work"
+    command = [
+        *arguments(plugin, phantom, workdir, 1, "--budget", "60s", "--folds", "0"),
+        *("--checkpoint-every", "1", "--executor", "slurm", "--executor-option", "retries=0"),
+    ]
+    process = start_kitsbench(*command)
+    for _ in range(3):
+        before = steps_kept(workdir)
+        wait_for(lambda before=before: steps_kept(workdir) > before, process)
+        urgent = ["sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null"]
+        subprocess.run([*urgent, "--wrap=true"], check=True, capture_output=True)
+        wait_for(lambda: queue("--states=running", "--partition=main") == [], process)
+        for job in wait_for(lambda: queue("--states=pending", "--partition=main"), process):
+            subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], check=False)
+    _, err = process.communicate(timeout=1200)
+    assert process.returncode == 0, err
+    assert "has started it again; goes on from its checkpoint at step" in err
+    assert len(submitted(workdir)) == 2  # one of them looked at the node
+    (file,) = workdir.glob("trials/*/stops.json")
+    assert len(StopsRecord.read(file).stops) == 3
+    assert read_status(file.parent) == "finished"
+
+
+def queue(*options):
+    """Numbers of this user's jobs."""
+    command = ["squeue", "--me", "-h", "-r", "-o", "%i", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
