@@ -25,6 +25,7 @@ decode      probabilities -> label map, voxel by voxel     argmax; regions overw
 postprocess the label map of a whole case, cleaned         unchanged
 weights     initial weights, loaded when training begins   of files that keys name; else build's
 step        a training step, under a recipe of one's own   gradient of the loss, optimiser
+derive      channels and numbers that follow from a scan   (only where ``spec`` names some)
 =========== ============================================== =======================================
 
 The harness owns everything else: data, resampling, tiling, activations, augmentation, mixed
@@ -42,6 +43,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from kitsbench import default_hooks, pretrained
+from kitsbench.channels import Channel, Input, Scan, coordinates
 from kitsbench.configuration import SIZES, WIDTH, Key, Setting, configure
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Stage
@@ -51,6 +53,7 @@ from kitsbench.spec import (
     Grid,
     Head,
     Labels,
+    Map,
     Member,
     Progress,
     Shape,
@@ -66,12 +69,16 @@ __all__ = [
     "SIZES",
     "WIDTH",
     "Architecture",
+    "Channel",
     "Grid",
     "Head",
+    "Input",
     "Key",
+    "Map",
     "Member",
     "Plain",
     "Progress",
+    "Scan",
     "Setting",
     "SizeRule",
     "Spec",
@@ -79,6 +86,7 @@ __all__ = [
     "Task",
     "Training",
     "configure",
+    "coordinates",
     "softmax_spec",
 ]
 
@@ -94,7 +102,7 @@ class Plain(nn.Module):
         self.grid, self.head = grid, head
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Map {grid: (B, 1, z, y, x)} to {head: logits (B, C, z, y, x)}."""
+        """Map {grid: (B, C, z, y, x)} to {head: logits (B, C, z, y, x)}."""
         return {self.head: self.network(inputs[self.grid])}
 
 
@@ -178,9 +186,10 @@ class Architecture:
     def build(self, spec: Spec) -> nn.Module:
         """Hook 2: make the network.
 
-        Its ``forward`` maps {grid name: (B, 1, z, y, x)} to {head name: logits}. Random initial
-        weights come from torch's global generator, which the harness seeds. In evaluation mode it
-        may leave out auxiliary heads that nobody asks for ``at_inference``.
+        Its ``forward`` maps {grid name: (B, C, z, y, x)}, one channel unless the grid names others,
+        and {input name: (B, size)} to {head name: logits}. Random initial weights come from torch's
+        global generator, which the harness seeds. In evaluation mode it may leave out auxiliary
+        heads that nobody asks for ``at_inference``.
         """
         raise ContractError(f"{type(self).__name__} does not define build(self, spec).")
 
@@ -275,6 +284,29 @@ class Architecture:
             fit best (``module.`` of the file and ``network.`` of :class:`Plain` may differ).
         """
         return pretrained.default_weights(network, files)
+
+    def derive(self, name: str, scan: Scan, spec: Spec) -> np.ndarray:
+        """Hook 9: a channel or an input whose source is ``function``.
+
+        A pure function of the whole scan, called once for each scan and grid, before training and
+        before prediction; its voxels then go through tiling and augmentation as the scan's do.
+
+        Parameters
+        ----------
+        name : str
+            Of the :class:`Channel` or :class:`Input`.
+        scan : Scan
+            On the voxels of its grid.
+
+        Returns
+        -------
+        ndarray
+            Finite numbers: (z, y, x) of the scan for a channel, (size,) for an input.
+        """
+        raise ContractError(
+            f"{type(self).__name__} names '{name}' a function of the scan but does not define "
+            "derive(self, name, scan, spec)."
+        )
 
     def step(self, training: Training, progress: Progress, spec: Spec) -> None:
         """Hook 8: a step of training, where the recipe is not the shared one.

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kitsbench.channels import CT, Channel, Input
 from kitsbench.configuration import Key, Setting
 from kitsbench.files import added, digest, plain
 from kitsbench.recipe import Recipe, Stage
@@ -88,11 +89,19 @@ class Grid:
         Voxels.
     ratio : (float, float, float)
         Voxel size relative to the first grid's, whose spacing is the recipe's.
+    channels : tuple of Channel
+        In the order of the tensor that ``forward`` gets; the CT alone unless others are named.
+    whole : bool
+        Show the whole scan at once, in a spec of one grid. A scan that has more voxels than the
+        output is resampled to larger ones, alike along all axes, until it fits; a smaller one lies
+        in the middle. The sampling rule of the recipe has no part in it.
     """
 
     name: str
     shape: Shape
     ratio: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    channels: tuple[Channel, ...] = added(CT)
+    whole: bool = added(False)
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,31 @@ class Head:
     stride: Shape = (1, 1, 1)
     role: Literal["primary", "auxiliary"] = "primary"
     at_inference: bool = False
+
+
+@dataclass(frozen=True)
+class Map:
+    """Something that a network shows of its inside in evaluation mode, such as attention.
+
+    ``forward`` returns it among the heads as (B, 1, z, y, x), any finite numbers; in training mode
+    it may be left out. It is learned by no loss and decides nothing: the report shows it.
+
+    Parameters
+    ----------
+    name : str
+        Unlike that of any head.
+    shape : (int, int, int)
+        Voxels.
+    grid : str or None
+        Grid whose middle it covers; None for the first.
+    stride : (int, int, int)
+        Voxels of the grid for one of the map.
+    """
+
+    name: str
+    shape: Shape
+    grid: str | None = None
+    stride: Shape = (1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -169,6 +203,10 @@ class Spec:
     pretrained_on : str
         What data its initial weights were trained on, e.g. ``BTCV and MSD Spleen``; reports and
         boards say it. Empty where training begins from what ``build`` draws.
+    inputs : tuple of Input
+        Numbers that ``forward`` gets beside the grids.
+    maps : tuple of Map
+        What the report shows of the network's inside.
     """
 
     config: tuple[tuple[str, Setting], ...] = ()
@@ -183,6 +221,8 @@ class Spec:
     notes: tuple[str, ...] = ()
     spacing: tuple[float, float, float] | None = None
     pretrained_on: str = added("")
+    inputs: tuple[Input, ...] = added(())
+    maps: tuple[Map, ...] = added(())
 
     def __getitem__(self, key: str) -> Any:
         return dict(self.config)[key]
@@ -196,6 +236,20 @@ class Spec:
     def primary(self) -> Head:
         """The head that is decoded."""
         return next(head for head in self.heads if head.role == "primary")
+
+    @property
+    def fit(self) -> Shape | None:
+        """Voxels into which a scan is fitted that is shown as a whole; None where it is not."""
+        if not any(grid.whole for grid in self.grids):
+            return None
+        return self.primary.shape
+
+    def input_shapes(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
+        """What ``forward`` gets: {grid: (B, C, z, y, x)}, then {input: (B, size)}."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for grid in self.grids:
+            shapes[grid.name] = (batch, len(grid.channels), *grid.shape)
+        return shapes | {entry.name: (batch, entry.size) for entry in self.inputs}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""

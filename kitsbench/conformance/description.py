@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from kitsbench import registry
+from kitsbench.channels import naming_fault
 from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.subject import Subject, trained_by
 from kitsbench.spec import Shape, Spec
@@ -53,6 +54,9 @@ def grids_and_heads_fit(subject: Subject) -> None:
     ):
         if len(set(names)) != len(names):
             raise Violation(f"the {kind} names {names} repeat: give each its own.")
+    fault = naming_fault({grid.name: grid.channels for grid in spec.grids}, spec.inputs)
+    if fault is not None:
+        raise Violation(f"{fault}.")
     if spec.primary.grid != spec.grids[0].name or spec.primary.kind == "scalar":
         raise Violation(
             f"the primary head '{spec.primary.name}' ({spec.primary.kind}) lies on grid "

@@ -16,6 +16,7 @@ from kitsbench.architecture import Architecture, Setting
 from kitsbench.conformance import (
     behaviour,
     configurations,
+    derived,
     description,
     explain,
     learning,
@@ -204,6 +205,8 @@ def checks(
         functions = [*SPEC, *(ENSEMBLE if _is_ensemble(subject) else NETWORK)]
         if compile and NETWORK[0] in functions:
             functions += ON_REQUEST
+        if _derives(subject):
+            functions.insert(functions.index(behaviour.builds), derived.derives_from_the_scan)
         expected = _expected(subject.architecture)
     except Violation as violation:
         return [Check("loads", _raising(violation))]
@@ -214,7 +217,9 @@ def checks(
 def _expected(architecture: Architecture) -> dict[str, str]:
     """What a plugin says of its own failures, if it is reasons by the names of checks."""
     declared = architecture.expected_failures
-    known = [_title(f) for f in (*SPEC, *NETWORK, *ON_REQUEST, *ENSEMBLE)]
+    known = [
+        _title(f) for f in (*SPEC, *NETWORK, *ON_REQUEST, *ENSEMBLE, derived.derives_from_the_scan)
+    ]
     if not isinstance(declared, Mapping):
         raise Violation(
             f"expected_failures is a {type(declared).__name__}: give {{name of a check: reason}}."
@@ -261,6 +266,14 @@ def _is_ensemble(subject: Subject) -> bool:
         try:
             return bool(subject.spec.members)
         except Exception:  # the check of the spec will tell
+            return False
+
+
+def _derives(subject: Subject) -> bool:
+    with surroundings.preserved():
+        try:
+            return derived.needs_functions(subject)
+        except Exception:  # as above
             return False
 
 

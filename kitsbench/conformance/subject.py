@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from kitsbench.architecture import Architecture, Setting, Stage, configure
+from kitsbench.channels import Channel
 from kitsbench.conformance.outcome import Violation
+from kitsbench.data.channels.places import place_values
 from kitsbench.registry.weightless import build_weightless
 from kitsbench.spec import Grid, Head, Labels, Shape, Spec, Task
 from kitsbench.training.networks.build import misfit
@@ -87,10 +89,12 @@ def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> 
             at="build",
         ) from error
     wanted = [head.name for head in spec.heads if network.training or decided_from(head)]
+    shown = {own.name for own in spec.maps}
+    wanted += [] if network.training else sorted(shown)
     told = misfit(outputs, spec, next(iter(inputs.values())).shape[0], wanted)
     if told:
         raise Violation(told, at="forward")
-    return dict(outputs)
+    return {name: values for name, values in outputs.items() if name not in shown}
 
 
 def decided_from(head: Head) -> bool:
@@ -104,7 +108,7 @@ def batch(spec: Spec, size: int = 2, seed: int = 0) -> tuple[dict[str, Tensor], 
     Returns
     -------
     inputs : dict
-        {grid name: (B, 1, z, y, x)}.
+        {grid name: (B, C, z, y, x)} and {input name: (B, size)}.
     labels : dict
         {grid name: label values (B, z, y, x), int64}.
     """
@@ -116,9 +120,25 @@ def batch(spec: Spec, size: int = 2, seed: int = 0) -> tuple[dict[str, Tensor], 
         for rank, (_, value) in enumerate(spec.labels, start=1):
             ranks[scene == value] = rank
         noise = torch.randn(scene.shape, generator=generator)
-        inputs[grid.name] = (1.5 * ranks - 1 + 0.1 * noise).unsqueeze(1)
+        image = 1.5 * ranks - 1 + 0.1 * noise
+        inputs[grid.name] = torch.stack([_shown(image, c, generator) for c in grid.channels], 1)
         labels[grid.name] = scene
+    for entry in spec.inputs:
+        inputs[entry.name] = torch.rand((size, entry.size), generator=generator) + 0.5
     return inputs, labels
+
+
+def _shown(image: Tensor, channel: Channel, generator: torch.Generator) -> Tensor:
+    """What a channel shows of a batch of images (B, z, y, x), whose patch is the whole scan."""
+    if channel.is_ct:
+        return image
+    if channel.source == "image":
+        return image + 0.1 * torch.randn(image.shape, generator=generator)
+    if channel.source == "function":
+        return 2 * torch.rand(image.shape, generator=generator) - 1
+    lines = [torch.arange(edge, dtype=torch.float32) for edge in image.shape[1:]]
+    index = torch.meshgrid(*lines, indexing="ij")
+    return place_values(channel, index, image.shape[1:], (1.0, 1.0, 1.0)).expand_as(image)
 
 
 def _scene(grid: Grid, spec: Spec, *, mirrored: bool) -> Tensor:

@@ -169,7 +169,7 @@ class _Tracer:
         parameters = freeze(network, stage)
         training_mode(network)
         where = Progress(stage.name, 0.5, 0.5, 1)
-        images = {g.name: torch.zeros(batch, 1, *g.shape, device=device()) for g in spec.grids}
+        images = {n: torch.zeros(s, device=device()) for n, s in spec.input_shapes(batch).items()}
         labels = {
             g.name: torch.zeros(batch, *g.shape, dtype=torch.int64, device=device())
             for g in spec.grids

@@ -38,6 +38,7 @@ from kitsbench.experiments.plan.materials import (
     find_dataset,
     nobody_has,
     prepare_all,
+    with_its_channels,
 )
 from kitsbench.experiments.plan.planner import Planner
 from kitsbench.experiments.plan.pretraining import say_pretraining
@@ -159,6 +160,7 @@ def plan_experiment(
         tell(remark)
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
     entrants = choose_entrants(request, resolved, labels, dataset.median_spacing(), known)
+    entrants = [with_its_channels(entrant, dataset) for entrant in entrants]
     check_batches(entrants, request.world_size)
     stores = prepare_all(request, entrants, dataset, count)
     if remark := nobody_has(resolved, dataset, stores):

@@ -18,14 +18,19 @@ from kitsbench.experiments.records import (
     TRIAL_AGAIN,
     ExperimentRecord,
     TrialRecord,
-    Triple,
     experiments_of,
     find_experiment,
     has_experiments,
 )
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.experiments.trial.trained import load_trained, mirrored, other_packages
+from kitsbench.experiments.trial.trained import (
+    ScanChannels,
+    load_trained,
+    mirrored,
+    other_packages,
+    scaled,
+)
 from kitsbench.files import file_digest
 from kitsbench.inference.case import Trained
 from kitsbench.inference.files import output_name, segment_files
@@ -69,6 +74,8 @@ class OpenTrial:
         ``trial.json`` of each trial.
     device : torch.device
         Where the networks are.
+    channels : ScanChannels
+        What the networks are shown beside the CT.
     remarks : list of str
         What a user should know of them, such as that they were trained with other packages.
     """
@@ -77,6 +84,7 @@ class OpenTrial:
     spacings: Sequence[dict[str, tuple[float, float, float]]]
     trials: Sequence[TrialRecord]
     device: torch.device
+    channels: ScanChannels
     remarks: Sequence[str] = ()
 
     @property
@@ -224,7 +232,9 @@ def open_trials(
         for network in networks
         if (changed := other_packages(network))
     )
-    return OpenTrial(trained, spacings, [one.trial for one in tasks], device, list(remarks))
+    channels = ScanChannels(networks, spacings)
+    trials = [one.trial for one in tasks]
+    return OpenTrial(trained, spacings, trials, device, channels, list(remarks))
 
 
 @cache
@@ -232,12 +242,6 @@ def _images(path: str, layout: str) -> dict[str, Path]:
     """Scans of a dataset by their case."""
     cases = open_dataset(Path(path), layout).cases
     return {case.id: case.image for case in cases if case.image is not None}
-
-
-def scaled(spacing: Triple, ratio: Triple) -> Triple:
-    """Spacing of a grid whose ratio to the first one's is known, mm."""
-    z, y, x = (round(s * r, 4) for s, r in zip(spacing, ratio, strict=True))
-    return z, y, x
 
 
 def _same_but_for_fold_and_seed(a: TrialRecord, b: TrialRecord) -> None:
@@ -357,7 +361,8 @@ def predict_scans(
     if overlap is None:
         overlap = trial.device.type != "cpu"
     files = list(zip(images, outputs, strict=True))
-    return segment_files(trial.trained, trial.spacings, trial.names, files, overlap)
+    complete = trial.channels.complete
+    return segment_files(trial.trained, trial.spacings, trial.names, files, overlap, complete)
 
 
 def _find_plugin(trial: TrialRecord, files: Mapping[str, Sequence[Path]]) -> str:

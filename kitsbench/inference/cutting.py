@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kitsbench.channels import CT, Channel, Input
+from kitsbench.data.channels.derived import number_at, outside_of
+from kitsbench.data.channels.places import place_values
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.inference.native import slabs
 from kitsbench.inference.tiles import place_on
@@ -33,6 +36,8 @@ class DeviceScan:
     window : (float, float, float, float)
         ``low, high, shift, scale``: HU are clipped to the first two; then ``(HU - shift) * scale``.
     device : torch.device
+    inputs : sequence of Input
+        Numbers that the network wants beside.
     """
 
     def __init__(
@@ -41,17 +46,22 @@ class DeviceScan:
         grids: Sequence[Grid],
         window: tuple[float, float, float, float],
         device: torch.device,
+        inputs: Sequence[Input] = (),
     ):
         self.volumes, self.grids, self.window, self.device = volumes, grids, window, device
-        self.first = volumes[grids[0].name]
+        self.first, self.inputs = volumes[grids[0].name], inputs
         # Grids of equal spacing share one volume.
         shared: dict[int, Tensor] = {}
-        self._images: dict[str, Tensor] = {}
+        self._stored: dict[tuple[str, str], Tensor] = {}
         for grid in grids:
             case = volumes[grid.name]
-            if id(case) not in shared:
-                shared[id(case)] = _upload(case.image, device)
-            self._images[grid.name] = shared[id(case)]
+            for channel in grid.channels:
+                if not channel.is_stored:
+                    continue
+                voxels = case.image if channel.is_ct else case.channels[channel.name]
+                if id(voxels) not in shared:
+                    shared[id(voxels)] = _upload(voxels, device)
+                self._stored[grid.name, channel.name] = shared[id(voxels)]
 
     def tiles(self, centres: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """Network inputs around some points.
@@ -64,26 +74,60 @@ class DeviceScan:
         Returns
         -------
         dict of str to Tensor
-            {grid: (B, 1, z, y, x), float32, on the device}, equal to what the same patches are in
-            training without augmentation. Outside the scan lies the lower end of the window.
+            {grid: (B, C, z, y, x)} and {input: (B, size)}, float32, on the device, equal to what
+            the same patches are in training without augmentation. Outside the scan lies the lower
+            end of the window.
         """
-        low, high, shift, scale = self.window
+        _, _, shift, scale = self.window
         inputs = {}
         for grid in self.grids:
-            image, shape = self._images[grid.name], np.array(grid.shape)
-            found = torch.full((len(centres), 1, *grid.shape), low, device=self.device)
-            for tile, centre in zip(found[:, 0], centres, strict=True):
+            shape, count = np.array(grid.shape), len(grid.channels)
+            found = torch.empty((len(centres), count, *grid.shape), device=self.device)
+            for tile, centre in zip(found, centres, strict=True):
                 corner = place_on(self.volumes[grid.name], self.first, centre) - shape / 2
                 # A fraction that comes from rounding would have every tile resampled.
                 start = np.floor(corner + ROUNDING).astype(int)
-                _copy_box(image, start, tile)
-                tile.clamp_(low, high)
-                part = corner - start
-                for axis in (2, 1, 0):
-                    if abs(part[axis]) >= ROUNDING:
-                        _move(tile, axis, float(part[axis]), low)
-            inputs[grid.name] = found.sub_(shift).mul_(scale)
+                part = np.where(np.abs(corner - start) >= ROUNDING, corner - start, 0.0)
+                for channel, voxels in zip(grid.channels, tile, strict=True):
+                    self._fill(grid, channel, start, part, voxels)
+            if grid.channels == CT:
+                found.sub_(shift).mul_(scale)
+            inputs[grid.name] = found
+        for entry in self.inputs:
+            values = np.stack([self._number(entry, centre) for centre in centres])
+            inputs[entry.name] = torch.from_numpy(values).to(self.device)
         return inputs
+
+    def _fill(
+        self, grid: Grid, channel: Channel, start: np.ndarray, part: np.ndarray, voxels: Tensor
+    ) -> None:
+        """One channel of a tile that begins ``part`` of a voxel behind voxel ``start``."""
+        low, high, shift, scale = self.window
+        case = self.volumes[grid.name]
+        if not channel.is_stored:
+            index = []
+            for axis, edge in enumerate(grid.shape):
+                line = torch.arange(edge, dtype=torch.float32, device=self.device)
+                line = line + float(start[axis] + part[axis])
+                index.append(line.view([-1 if other == axis else 1 for other in range(3)]))
+            voxels.copy_(place_values(channel, index, case.image.shape, case.spacing))
+            return
+        fill = outside_of(channel, low)
+        voxels.fill_(fill)
+        _copy_box(self._stored[grid.name, channel.name], start, voxels)
+        if channel.source == "image":
+            voxels.clamp_(low, high)
+        for axis in (2, 1, 0):
+            if part[axis]:
+                _move(voxels, axis, float(part[axis]), fill)
+        if channel.source == "image" and grid.channels != CT:
+            voxels.sub_(shift).mul_(scale)
+
+    def _number(self, entry: Input, centre: np.ndarray) -> np.ndarray:
+        """Values of an input for the tile around a point."""
+        case = self.volumes[entry.grid or self.grids[0].name]
+        # Points count from the face of the first voxel, an input from its middle.
+        return number_at(entry, case, case.spacing, place_on(case, self.first, centre) - 0.5)
 
 
 def _upload(image: np.ndarray, device: torch.device) -> Tensor:

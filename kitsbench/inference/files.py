@@ -18,9 +18,13 @@ from kitsbench.scans.formats import stem_of
 from kitsbench.scans.label_names import LabelNames, name_labels
 from kitsbench.scans.names import TRUTHS, case_of_scan, folded, nifti_stem
 from kitsbench.scans.writing import write_label
+from kitsbench.spec import Shape
 
 Files = tuple[Path, Path]
 Spacing = tuple[float, float, float]
+Volumes = dict[str, PreparedCase]
+# Adds the channels of a scan to the volumes of one of the networks, by its place among them.
+Complete = Callable[[Path, int, Volumes], Volumes]
 Result = TypeVar("Result")
 
 
@@ -28,7 +32,7 @@ Result = TypeVar("Result")
 class ScanFile:
     """A scan as each network wants it, and what was noticed on the way."""
 
-    volumes: Sequence[dict[str, PreparedCase]]
+    volumes: Sequence[Volumes]
     native: dict[str, Any]
     findings: list[Finding]
 
@@ -39,6 +43,7 @@ def segment_files(
     names: LabelNames,
     files: Sequence[Files],
     overlap: bool,
+    complete: Complete = lambda image, place, volumes: volumes,
 ) -> Generator[list[Finding] | DataError]:
     """Segment scans and write label maps with their shape, affine and orientation.
 
@@ -46,22 +51,25 @@ def segment_files(
     ----------
     trained : Trained
     spacings : sequence of mapping
-        For each predictor {grid: spacing in mm}.
+        For each predictor {grid: spacing in mm}; a scan is fitted as the spec of its decider says.
     names : LabelNames
         The values that labels get in the files.
     files : sequence of (Path, Path)
         Each scan and its label map.
     overlap : bool
         As of :func:`~kitsbench.inference.pipeline.one_by_one`.
+    complete : callable
+        Adds to the volumes of a network what its grids show beside the CT.
 
     Yields
     ------
     list of Finding, or DataError
         For each scan what is remarkable about it, or why it has no label map.
     """
+    fits = [spec.fit for _, spec in trained.deciders]
 
     def load(pair: Files) -> ScanFile | DataError:
-        return _unless_refused(lambda: load_scan(pair[0], spacings))
+        return _unless_refused(lambda: load_scan(pair[0], spacings, complete, fits))
 
     def compute(pair: Files, scan: ScanFile | DataError) -> tuple[ScanFile, Predicted] | DataError:
         if isinstance(scan, DataError):
@@ -85,7 +93,12 @@ def segment_files(
     return one_by_one(files, load, compute, finish, overlap)
 
 
-def load_scan(image: Path, spacings: Sequence[Mapping[str, Spacing]]) -> ScanFile:
+def load_scan(
+    image: Path,
+    spacings: Sequence[Mapping[str, Spacing]],
+    complete: Complete = lambda image, place, volumes: volumes,
+    fits: Sequence[Shape | None] = (),
+) -> ScanFile:
     """Read a scan and prepare it at every spacing that is asked for.
 
     Raises
@@ -93,13 +106,15 @@ def load_scan(image: Path, spacings: Sequence[Mapping[str, Spacing]]) -> ScanFil
     DataError
         The scan cannot be read or is no CT volume.
     """
-    made: dict[Spacing, Loaded] = {}
+    made: dict[tuple[Spacing, Shape | None], Loaded] = {}
     volumes = []
-    for grids in spacings:
+    for place, grids in enumerate(spacings):
+        fit = fits[place] if fits else None
         for spacing in grids.values():
-            if spacing not in made:
-                made[spacing] = load_case(stem_of(image), image, None, spacing)
-        volumes.append({name: made[spacing].case for name, spacing in grids.items()})
+            if (spacing, fit) not in made:
+                made[spacing, fit] = load_case(stem_of(image), image, None, spacing, fit=fit)
+        own = {name: made[spacing, fit].case for name, spacing in grids.items()}
+        volumes.append(complete(image, place, own))
     first = next(iter(made.values()))
     return ScanFile(volumes, first.case.native, first.findings)
 

@@ -117,7 +117,7 @@ class Predictor:
         """Probabilities by passes of so many tiles, summed on the device or on the host."""
         first = volumes[self.spec.grids[0].name]
         output = self.spec.primary.shape
-        scan = DeviceScan(volumes, self.spec.grids, self.window, self.device)
+        scan = DeviceScan(volumes, self.spec.grids, self.window, self.device, self.spec.inputs)
         sums = {
             head.name: Sums(head, volumes[head.grid].image.shape, self.rule, home)
             for head in self.heads
@@ -168,7 +168,11 @@ class Predictor:
         for axes in flips:
             dims = [axis + 2 for axis in axes]
             # A copy also where no axis is turned, since a network may change what it is given.
-            own = {n: x.flip(dims) if len(flips) > 1 else x for n, x in inputs.items()}
+            # Numbers beside the grids are those of the scan, however it is turned.
+            own = {
+                n: x if len(flips) == 1 else x.flip(dims) if x.ndim == 5 else x.clone()
+                for n, x in inputs.items()
+            }
             with autocast(self.device, self.precision):
                 outputs = self.network(own)
             for head in self.heads:

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from kitsbench.architecture import Architecture
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.source import training_source
 from kitsbench.data.batches.upload import feed
-from kitsbench.data.preparation.store import PreparedStore
+from kitsbench.data.channels.stores import grid_stores
 from kitsbench.devices.layout import layout_of
 from kitsbench.devices.precision import autocast
 from kitsbench.devices.use import use_device
@@ -271,7 +272,11 @@ def _finish(device: torch.device) -> None:
 
 def _batches(job: ProfileJob, device: torch.device, plugin: Architecture) -> Iterator[Inputs]:
     """Augmented batches as training sees them."""
-    stores = {grid: PreparedStore.open(path) for grid, path in job.stores.items()}
+    derive = partial(plugin.derive, spec=job.spec)
+    stores = grid_stores(job.stores, job.spec, derive, job.source)
+    for store in stores.values():
+        for case in job.cases:
+            store.case(case)  # it makes what is a function of the scan, as before a training
     source = training_source(stores, job.cases, job.spec, job.recipe, job.window, 0, plugin=plugin)
     spacing = stores[job.spec.grids[0].name].spacing
     augment = Augmenter(job.spec.grids, spacing, job.recipe.augmentation, job.window, 0)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from kitsbench.channels import naming_fault
 from kitsbench.errors import ContractError, KitsbenchError, UsageError, shorten
 from kitsbench.isolation import IsolatedFailure, call_isolated, each_isolated
 from kitsbench.registry import answers
@@ -219,7 +220,14 @@ def _incomplete(spec: Spec) -> str | None:
     for grid in spec.grids:
         if not all(FINEST <= edge <= COARSEST for edge in grid.ratio):
             return f"grid '{grid.name}' has the ratio {grid.ratio}; allowed are .25 to 64"
-    return None
+    named = [h.name for h in spec.heads] + [m.name for m in spec.maps]
+    if twice := [m.name for m in spec.maps if named.count(m.name) > 1]:
+        return f"map '{twice[0]}' has the name of another map or of a head"
+    if unknown := [m.name for m in spec.maps if (m.grid or names[0]) not in names]:
+        return f"map '{unknown[0]}' lies on no grid that it has"
+    if len(spec.grids) > 1 and any(grid.whole for grid in spec.grids):
+        return "it has several grids, and one of them shows the whole scan: that one stands alone"
+    return naming_fault({grid.name: grid.channels for grid in spec.grids}, spec.inputs)
 
 
 def _misfit(value: object, hint: Any, where: str) -> str | None:

@@ -112,7 +112,9 @@ def what_makes(results: Results) -> str:
 def _read(trial: StoredTrial, shown: tuple[str, ...]) -> list[Path]:
     folder = trial.folder
     own = [folder.trial, folder.ledger, folder.environment, folder.curve, folder.scores]
-    return [*own, *(folder.predictions / f"{case}.nii.gz" for case in shown)]
+    # A map that was not kept is no file, and leaves the hash of those who keep none as it was.
+    maps = [file for case in shown for file in sorted((folder.maps / case).glob("*"))]
+    return [*own, *(folder.predictions / f"{case}.nii.gz" for case in shown), *maps]
 
 
 def _content(file: Path) -> str | None:

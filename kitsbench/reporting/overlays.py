@@ -35,11 +35,11 @@ _MARGIN_MM = 18.0
 _COLUMNS = (5, 4, 3)
 _WIDTH = 11.0  # inches of all columns together
 _WIDEST = 3.4
-_DPI = 110
+DPI = 110
 
 
 @dataclass(frozen=True)
-class _Case:
+class ShownCase:
     """A showcase scan on its canonical grid: axes (z, y, x), x to the right, y to the front."""
 
     name: str
@@ -47,6 +47,7 @@ class _Case:
     truth: np.ndarray
     predictions: dict[str, np.ndarray | None]
     spacing: tuple[float, float, float]
+    scan: Header | None = None
 
 
 def draw_overlays(results: Results, order: list[str]) -> tuple[list[Picture], list[str]]:
@@ -70,7 +71,7 @@ def draw_overlays(results: Results, order: list[str]) -> tuple[list[Picture], li
     problems: list[str] = []
     for name in results.experiment.showcase:
         try:
-            case = _load(results, str(name), order)
+            case = load_shown(results, str(name), order)
         except (KitsbenchError, OSError, ValueError) as error:
             problems.append(f"{name} is not drawn: {error}")
             continue
@@ -81,7 +82,14 @@ def draw_overlays(results: Results, order: list[str]) -> tuple[list[Picture], li
     return pictures, problems
 
 
-def _load(results: Results, name: str, order: list[str]) -> _Case:
+def load_shown(results: Results, name: str, order: list[str]) -> ShownCase:
+    """Read a showcase case with what every architecture predicted of it.
+
+    Raises
+    ------
+    KitsbenchError, OSError, ValueError
+        The dataset does not hold it any more, or a file cannot be used.
+    """
     from kitsbench.data.datasets.dataset import open_dataset
 
     where = Path(results.experiment.dataset.path)
@@ -96,7 +104,7 @@ def _load(results: Results, name: str, order: list[str]) -> _Case:
         file = _prediction(results.trials, entrant, name)
         predictions[entrant] = _labels(file, scan, "prediction", dataset.names) if file else None
     truth = _labels(found.label, scan, "mask", dataset.names)
-    return _Case(name, read_image(scan)[0], truth, predictions, (z, y, x))
+    return ShownCase(name, read_image(scan)[0], truth, predictions, (z, y, x), scan)
 
 
 def _labels(file: Path, scan: Header, role: str, names: LabelNames) -> np.ndarray:
@@ -146,7 +154,7 @@ def choose_slices(truth: np.ndarray, predictions: list[np.ndarray]) -> list[int]
     return [first, int(wrong.argmax())] if wrong.any() else [first]
 
 
-def _window(case: _Case, index: int) -> tuple[slice, slice]:
+def window_of(case: ShownCase, index: int) -> tuple[slice, slice]:
     """Rows and columns that hold everything marked on a slice, and a margin around it.
 
     Predictions count too: what an architecture finds elsewhere in the body must stay in sight.
@@ -165,13 +173,13 @@ def _window(case: _Case, index: int) -> tuple[slice, slice]:
     return window[0], window[1]
 
 
-def _proportion(case: _Case, window: tuple[slice, slice]) -> float:
+def proportion(case: ShownCase, window: tuple[slice, slice]) -> float:
     """Height of a window relative to its width, in mm."""
     rows, columns = case.truth[0][window].shape
     return rows * case.spacing[1] / (columns * case.spacing[2])
 
 
-def _draw(case: _Case, results: Results) -> Picture:
+def _draw(case: ShownCase, results: Results) -> Picture:
     labels = results.experiment.dataset.labels
     shown = [prediction for prediction in case.predictions.values() if prediction is not None]
     slices = choose_slices(case.truth, shown)
@@ -181,13 +189,13 @@ def _draw(case: _Case, results: Results) -> Picture:
     rows = -(-panels // columns) * len(slices)
     panel = min(_WIDTH / columns, _WIDEST)
     scores = _dice(results, case.name)
-    windows = [_window(case, index) for index in slices]
-    tall = max(_proportion(case, window) for window in windows)
+    windows = [window_of(case, index) for index in slices]
+    tall = max(proportion(case, window) for window in windows)
     layout = ConstrainedLayoutEngine()
     with style():
         figure = Figure(
             figsize=(panel * columns, (panel * min(tall, 1.6) + 0.27) * rows),
-            dpi=_DPI,
+            dpi=DPI,
             layout=layout,
         )
         figure.set_facecolor("#16191d")
@@ -209,7 +217,7 @@ def _draw(case: _Case, results: Results) -> Picture:
         # Laid out once and drawn once; to save a figure with an engine draws it twice.
         layout.execute(figure)
         figure.set_layout_engine("none")
-        figure.savefig(buffer, format="png", dpi=_DPI)
+        figure.savefig(buffer, format="png", dpi=DPI)
         width = figure.get_figwidth() * 96
     colours = {"kidney": "blue", "tumor": "orange", "cyst": "yellow, dashed"}
     key = "; ".join(
@@ -251,7 +259,7 @@ def _title(name: str, index: int, scores: dict[str, float], slices: int) -> str:
 
 def _panel(
     axes: Any,
-    case: _Case,
+    case: ShownCase,
     index: int,
     window: tuple[slice, slice],
     label_map: np.ndarray | None,

@@ -11,6 +11,7 @@ from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.figures import Picture
 from kitsbench.reporting.first_screen.answer import versions
 from kitsbench.reporting.first_screen.curves import with_end
+from kitsbench.reporting.inner_maps import draw_maps
 from kitsbench.reporting.overlays import draw_overlays
 from kitsbench.reporting.tables import Table
 from kitsbench.reporting.tuning import tuning_table
@@ -211,7 +212,12 @@ def _overlays(analysis: Analysis) -> Section | None:
     if not analysis.results.experiment.showcase:
         return None
     drawn, problems = draw_overlays(analysis.results, analysis.names)
-    blocks = [Block(heading=picture.title, picture=picture) for picture in drawn]
+    maps, troubles = draw_maps(analysis.results, analysis.names)
+    problems += troubles
+    blocks = []
+    for picture in drawn:
+        beside = [maps[picture.title]] if picture.title in maps else []
+        blocks += [Block(heading=own.title, picture=own) for own in (picture, *beside)]
     if problems:
         blocks.append(Block(lines=problems))
     lead = (

@@ -113,6 +113,32 @@ def grid_shift(a: np.ndarray, b: np.ndarray, shape: tuple[int, ...]) -> float:
     return float(np.sqrt((moved[:, :3] ** 2).sum(1)).max() / min(spacing_of(a)))
 
 
+def fitting_spacing(
+    affine: np.ndarray,
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    most: tuple[int, int, int],
+) -> tuple[float, float, float]:
+    """The spacing, or the smallest multiple of it at which an array has no more than some voxels.
+
+    Parameters
+    ----------
+    affine, shape, spacing
+        As of :func:`resampled_grid`.
+    most : tuple of int
+        Largest shape (z, y, x).
+    """
+    old, wanted = np.array(spacing_of(affine)), np.array(spacing, float)
+    count = np.array(resampled_grid(affine, shape, spacing)[1])
+    factor = float((np.array(shape) * old / (wanted * most)).max())
+    while (count > most).any():
+        z, y, x = (wanted * max(factor, 1.0)).tolist()
+        spacing = (z, y, x)
+        count = np.array(resampled_grid(affine, shape, spacing)[1])
+        factor = max(factor, 1.0) * 1.002  # an axis may have been kept, see there
+    return spacing
+
+
 def resampled_grid(
     affine: np.ndarray, shape: tuple[int, int, int], spacing: tuple[float, float, float]
 ) -> tuple[np.ndarray, tuple[int, int, int]]:

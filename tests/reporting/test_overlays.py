@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from kitsbench.reporting.overlays import _Case, _panel, choose_slices
+from kitsbench.reporting.overlays import ShownCase, _panel, choose_slices
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_a_scan_without_tumour_shows_the_kidney():
 def test_a_prediction_that_fills_the_picture_is_visible():
     figure = Figure()
     axes = figure.subplots()
-    case = _Case("c", np.zeros((1, 8, 8)), np.zeros((1, 8, 8), np.uint8), {}, (1.0, 1.0, 1.0))
+    case = ShownCase("c", np.zeros((1, 8, 8)), np.zeros((1, 8, 8), np.uint8), {}, (1.0, 1.0, 1.0))
     full = np.full((1, 8, 8), 1, np.uint8)
     everything = (slice(None), slice(None))
     _panel(axes, case, 0, everything, full, {"kidney": 1}, "net", True)

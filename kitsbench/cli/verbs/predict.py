@@ -91,6 +91,8 @@ def command(
     trained = open_trials(chosen.folders, choose_device(device), tta, plugins)
     for remark in trained.remarks:
         tell(remark, "Warning", "yellow")
+    images = trained.channels.scans(images)
+    names = output_names(images)
     check_named(out, trained.names)
     if chosen.experiment is not None:
         number = len(chosen.folders)

@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kitsbench.channels import CT
+from kitsbench.data.batches.channels import change_of, image_channels, placed
 from kitsbench.data.batches.intensity import RANGES, Change
 from kitsbench.data.batches.patches import Batch, generator
 from kitsbench.data.batches.paths import middle_box
@@ -108,7 +110,7 @@ class Augmenter:
         Returns
         -------
         inputs : dict of str to Tensor
-            {grid: (B, 1, z, y, x), float32}.
+            {grid: (B, C, z, y, x), float32}, and {input: (B, size)}.
         labels : dict of str to Tensor
             {grid: (B, z, y, x), int64}.
         """
@@ -173,13 +175,14 @@ class Augmenter:
         inputs, labels = {}, {}
         for grid in self.grids:
             image, label = self._place(batch.grids[grid.name], grid)
-            for voxels, sample in zip(image[:, 0], batch.grids[grid.name], strict=True):
-                # The same numbers for every grid: they show one scan, and a network may compare
-                # them.
-                for change in sample.course.changes:
-                    change.apply(voxels)
+            for place in image_channels(grid):
+                for voxels, sample in zip(image[:, place], batch.grids[grid.name], strict=True):
+                    # The same numbers for every grid: they show one scan, and a network may compare
+                    # them.
+                    for change in sample.course.changes:
+                        change_of(change, place).apply(voxels)
             inputs[grid.name], labels[grid.name] = image, label.long()
-        return inputs, labels
+        return inputs | dict(batch.numbers), labels
 
     def draw(self, step: int, sample: int) -> Drawn:
         """What is done to a sample of a step; drawing it twice gives the same.
@@ -239,6 +242,8 @@ class Augmenter:
 
     def _place(self, samples: Sequence[Sample], grid: Grid) -> tuple[Tensor, Tensor]:
         """Copy the samples that stay, resample those that move, and normalise."""
+        if grid.channels != CT:
+            return placed(samples, grid, self.window)
         low, high, shift, scale = self.window
         device = samples[0].image.device
         # Labels as the network gets them, but where they are gathered by kind.

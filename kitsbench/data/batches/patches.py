@@ -15,11 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kitsbench.data.batches.prepared import Course, Prepared, Sample
+from kitsbench.channels import CT
+from kitsbench.data.batches.channels import Numbers, stored_channels
+from kitsbench.data.batches.prepared import Course, Place, Prepared, Sample
+from kitsbench.data.channels.derived import outside_of
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
 from kitsbench.errors import DataError
 from kitsbench.recipe import Recipe
-from kitsbench.spec import Spec
+from kitsbench.spec import Grid, Spec
 
 
 def generator(*key: int) -> np.random.Generator:
@@ -95,7 +98,7 @@ def crop(
     volume: np.ndarray,
     start: Sequence[int] | np.ndarray,
     shape: Sequence[int] | np.ndarray,
-    fill: int,
+    fill: float,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Cut a box out of a volume; what lies outside the volume is ``fill``.
@@ -106,7 +109,7 @@ def crop(
         (z, y, x), may be memory-mapped.
     start, shape : sequence of int
         First voxel (may be negative) and size of the box.
-    fill : int
+    fill : float
     out : ndarray, optional
         Where to put it.
 
@@ -183,9 +186,10 @@ class PatchSource:
         self.sampler: Sampler | None = None
         # Opening a mapped file takes longer than a patch of it.
         self._opened: dict[tuple[str, str], PreparedCase] = {}
+        self._numbers = Numbers(spec.inputs, spec.grids)
 
     def batch(self, step: int) -> Batch:
-        """Draw the batch of a step; drawing it twice gives the same."""
+        """Draw the batch of a step, CT and labels alone; drawing it twice gives the same."""
         grids = self.spec.grids
         shapes = self._shapes()
         # Patches are cut straight into the batch: copying them again would take as long.
@@ -225,6 +229,7 @@ class PatchSource:
         """
         shapes, first = self._shapes(), self.spec.grids[0].name
         found: dict[str, list[Sample]] = {name: [] for name in shapes}
+        numbers: dict[str, list[np.ndarray]] = {entry.name: [] for entry in self.spec.inputs}
         names = []
         for sample in self.samples:
             name = self._case_name(step, sample)
@@ -239,13 +244,34 @@ class PatchSource:
                 grid: (shapes[grid], offset.astype(np.float32))
                 for grid, (_, offset) in places.items()
             }
-            for grid, course in planner.plan(step, sample, sources).items():
-                case, start = cases[grid], places[grid][0] + course.box.start
-                image = crop(case.image, start, course.box.shape, self.fill)
-                assert case.label is not None
-                label = crop(case.label, start, course.box.shape, 0)
-                found[grid].append(Sample(torch.from_numpy(image), torch.from_numpy(label), course))
-        return Prepared({k: tuple(v) for k, v in found.items()}, tuple(names), step)
+            courses = planner.plan(step, sample, sources)
+            for grid in self.spec.grids:
+                start, course = places[grid.name][0], courses[grid.name]
+                found[grid.name].append(self._sample(grid, cases[grid.name], start, course))
+            starts = {grid: start for grid, (start, _) in places.items()}
+            for name, values in self._numbers.of(cases, starts, courses).items():
+                numbers[name].append(values)
+        return Prepared(
+            {k: tuple(v) for k, v in found.items()},
+            tuple(names),
+            step,
+            {k: torch.from_numpy(np.stack(v)) for k, v in numbers.items()},
+        )
+
+    def _sample(self, grid: Grid, case: PreparedCase, start: np.ndarray, course: Course) -> Sample:
+        """Cut what augmentation takes of a source patch that begins at ``start``."""
+        begin, shape = start + course.box.start, course.box.shape
+        image = torch.from_numpy(crop(case.image, begin, shape, self.fill))
+        assert case.label is not None
+        label = torch.from_numpy(crop(case.label, begin, shape, 0))
+        if grid.channels == CT:
+            return Sample(image, label, course)
+        more = [
+            crop(case.channels[channel.name], begin, shape, outside_of(channel, self.fill))
+            for channel in stored_channels(grid)
+        ]
+        place = Place(tuple(map(int, start)), case.image.shape, case.spacing)
+        return Sample(image, label, course, tuple(map(torch.from_numpy, more)), place)
 
     def close(self) -> None:
         """Let go of whatever runs for the source; it can be used again."""
@@ -283,6 +309,10 @@ class PatchSource:
         rng = generator(self.seed, 2, step, sample)
         case = self._case(self.spec.grids[0].name, name)
         output = np.array(self.spec.primary.shape)
+        if self.spec.fit is not None:
+            # In the middle, on whole voxels, as the one tile lies by which a scan is predicted.
+            edges = np.array(self.spec.fit)
+            return edges / 2 - (edges - case.image.shape) // 2
         voxel = self._wanted_voxel(case, rng, sample)
         if voxel is None:
             centre = rng.uniform(output / 2, np.maximum(case.image.shape - output / 2, output / 2))

@@ -44,6 +44,25 @@ class Course:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a source patch lies in its scan.
+
+    Attributes
+    ----------
+    start : tuple of int
+        First voxel, may be negative.
+    shape : tuple of int
+        Of the scan, in voxels of the grid.
+    spacing : tuple of float
+        mm.
+    """
+
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Sample:
     """Source voxels of one sample on one grid, and what is done to them.
 
@@ -54,28 +73,36 @@ class Sample:
     label : Tensor (z, y, x)
         uint8.
     course : Course
+    more : tuple of Tensor
+        As ``image``, of the grid's other channels whose voxels are read: HU, or any float32.
+    place : Place or None
+        None where the grid shows the CT alone.
     """
 
     image: Tensor
     label: Tensor
     course: Course
+    more: tuple[Tensor, ...] = ()
+    place: Place | None = None
 
     def for_device(self) -> Sample:
         """As it is wanted by any device but a CPU, with no voxels that its path does not touch."""
         path = self.course.path
         if not isinstance(path, Path):
             return self
-        there, image, label = path.on_device(), self.image, self.label
-        rows = touched_rows(path) if image.device.type == "cpu" else None
+        there, volumes = path.on_device(), [self.image, self.label, *self.more]
+        rows = touched_rows(path) if self.image.device.type == "cpu" else None
         if rows is not None:
             there = replace(there, begins=rows.begins())
-            image, label = rows.cut(image, label)
-        return Sample(image, label, replace(self.course, path=there))
+            volumes = rows.cut(*volumes)
+        image, label, *more = volumes
+        return Sample(image, label, replace(self.course, path=there), tuple(more), self.place)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Sample:
         """Change each tensor."""
         path = self.course.path and self.course.path.map(change)
-        return Sample(change(self.image), change(self.label), replace(self.course, path=path))
+        image, label, *more = (change(v) for v in (self.image, self.label, *self.more))
+        return Sample(image, label, replace(self.course, path=path), tuple(more), self.place)
 
 
 @dataclass(frozen=True)
@@ -113,6 +140,8 @@ class Prepared:
     cases : tuple of str
         Case of each sample.
     step : int
+    numbers : dict of str to Tensor
+        {input: (B, size)}, float32.
     buffer : Tensor or None
         uint8; what all tensors are views of, once they are packed.
     arrival : Arrival or None
@@ -122,6 +151,7 @@ class Prepared:
     grids: Mapping[str, tuple[Sample, ...]]
     cases: tuple[str, ...]
     step: int
+    numbers: Mapping[str, Tensor] = field(default_factory=dict)
     buffer: Tensor | None = None
     arrival: Arrival | None = field(default=None, compare=False)
 
@@ -131,7 +161,8 @@ class Prepared:
             name: tuple(sample.map(change) for sample in samples)
             for name, samples in self.grids.items()
         }
-        return replace(self, grids=grids)
+        numbers = {name: change(values) for name, values in self.numbers.items()}
+        return replace(self, grids=grids, numbers=numbers)
 
     def tensors(self) -> list[Tensor]:
         """All tensors, in the order of :meth:`map`."""

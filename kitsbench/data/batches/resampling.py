@@ -42,7 +42,7 @@ def resample(
     """
     low, high = clip
     if isinstance(path, Path):
-        _gather(image, label, path, *into, low, high)
+        _gather(image, label, path, *into, low, clip)
         return
     if path.begins is not None:
         image, label = put_back(path.begins, path.box.shape[2], image, label)
@@ -56,21 +56,54 @@ def resample(
     into[1].copy_(F.grid_sample(marks, where, "nearest", "zeros", align_corners=False)[0, 0])
 
 
+def resample_volume(
+    volume: Tensor,
+    path: Path | DevicePath,
+    fill: float,
+    clip: tuple[float, float],
+    into: Tensor,
+) -> None:
+    """Clip a volume and interpolate it linearly, as :func:`resample` does with an image.
+
+    Parameters
+    ----------
+    volume : Tensor (z, y, x)
+        Of the box that the path touches; flat, where the path says that only its rows came.
+    path : Path or DevicePath
+        The latter for any device but a CPU.
+    fill : float
+        What lies outside the source.
+    clip : (float, float)
+        May be infinite.
+    into : Tensor (z', y', x')
+        float32.
+    """
+    if isinstance(path, Path):
+        _gather(volume, None, path, into, None, fill, clip)
+        return
+    if path.begins is not None:
+        (volume,) = put_back(path.begins, path.box.shape[2], volume)
+    above = volume.to(torch.float32, copy=True).clamp_(*clip).sub_(fill)
+    where = path.grid()[None]
+    moved = F.grid_sample(above[None, None], where, "bilinear", "zeros", align_corners=False)
+    torch.add(moved[0, 0], fill, out=into)
+
+
 def _gather(
     image: Tensor,
-    label: Tensor,
+    label: Tensor | None,
     path: Path,
     moved: Tensor,
-    nearest: Tensor,
-    low: float,
-    high: float,
+    nearest: Tensor | None,
+    fill: float,
+    clip: tuple[float, float],
 ) -> None:
-    """Resample one sample on a CPU into ``moved`` and ``nearest``.
+    """Resample one sample on a CPU into ``moved`` and, where there are labels, ``nearest``.
 
     A few planes at a time, so that they stay in the cache.
     """
-    pixels = _rimmed(image, low, torch.float32).clamp_(low, high)
-    marks = _rimmed(label, 0, label.dtype)
+    pixels = _rimmed(image, fill, torch.float32).clamp_(*clip)
+    marks = None if label is None else _rimmed(label, 0, label.dtype)
     _, rows, columns = (n + 2 for n in image.shape)
     start = path.box.start
     # Whole numbers up to 2^24 are exact in float32. Positions count from the source patch's first
@@ -86,8 +119,9 @@ def _gather(
         for axis, edge, n in zip(where, start, image.shape, strict=True):
             axis.clamp_(edge - 1, edge + n)  # the rim is as far out as anything differs
         # A half goes to the even voxel, as in grid_sample.
-        index = _flat(where.round().to(exact), rows, columns, first_of_box)
-        torch.index_select(marks, 0, index, out=nearest[planes].view(-1))
+        if marks is not None and nearest is not None:
+            index = _flat(where.round().to(exact), rows, columns, first_of_box)
+            torch.index_select(marks, 0, index, out=nearest[planes].view(-1))
         corner = where.floor()
         z, y, x = where.sub_(corner)
         index = _flat(corner.to(exact), rows, columns, first_of_box)

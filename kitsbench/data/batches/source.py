@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from kitsbench.channels import CT
 from kitsbench.data.batches.augmentation import needed_margin
 from kitsbench.data.batches.foreign_source import ForeignSource
 from kitsbench.data.batches.own_sampler import OwnSampler
 from kitsbench.data.batches.patches import PatchSource
 from kitsbench.data.preparation.store import PreparedStore
+from kitsbench.errors import ContractError
 from kitsbench.named import is_named
 from kitsbench.recipe import Recipe
 from kitsbench.spec import Spec
@@ -45,11 +47,19 @@ def training_source(
     Raises
     ------
     ContractError
-        The recipe names a transform or a sampler that cannot be made.
+        The recipe names a transform or a sampler that cannot be made, or any transform from outside
+        where a network has other channels than the CT.
     """
     margin, fill = needed_margin(recipe.augmentation), math.floor(window[0])
     given = stores, cases, spec, recipe, seed, margin, fill, samples
-    if any(transform.is_foreign for transform in recipe.augmentation):
+    foreign = [transform.name for transform in recipe.augmentation if transform.is_foreign]
+    if foreign and (spec.inputs or any(grid.channels != CT for grid in spec.grids)):
+        raise ContractError(
+            f"recipe '{recipe.name}' names {foreign[0]}, which moves the CT alone, but the network "
+            "has other channels or inputs: they would no longer fit. Use transforms of "
+            "kitsbench.recipe.TRANSFORMS."
+        )
+    if foreign:
         source: PatchSource = ForeignSource(*given, transforms=recipe.augmentation, plugin=plugin)
     else:
         source = PatchSource(*given)

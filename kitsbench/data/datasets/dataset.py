@@ -16,6 +16,7 @@ from kitsbench.data.datasets.layouts import (
     LABELS,
     LAYOUTS,
     MASKS,
+    channel_names,
     further_channels,
     listed_cases,
     locate,
@@ -43,11 +44,14 @@ class Case:
         The scan; None where only masks are asked for.
     label : Path or None
         The label map; None for a case without one.
+    more : tuple of (int, Path)
+        Further images of the case, by their number in nnU-Net's layout.
     """
 
     id: str
     image: Path | None
     label: Path | None
+    more: tuple[tuple[int, Path], ...] = ()
 
 
 @dataclass
@@ -76,6 +80,8 @@ class Dataset:
         What each value in its masks is here; empty where they hold the values of ``labels``.
     guessed : bool
         Whether the layout was found out rather than named.
+    channels : dict of str to int
+        Numbers of the channels that it names, in nnU-Net's layout.
     """
 
     name: str
@@ -88,6 +94,7 @@ class Dataset:
     note: str = ""
     on_disk: dict[int, int] = field(default_factory=dict)
     guessed: bool = False
+    channels: dict[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> LabelNames:
@@ -139,6 +146,54 @@ class Dataset:
             raise DataError(f"No image of {self.name} has a readable header; see `data verify`.")
         z, y, x = np.median(found, axis=0).tolist()
         return z, y, x
+
+    def channel_number(self, name: str) -> int:
+        """Number of a channel in nnU-Net's layout, by its name or as its number.
+
+        Raises
+        ------
+        DataError
+            The dataset has no such channel.
+        """
+        present = {0} | {number for case in self.cases for number, _ in case.more}
+        alike = {folded(own): number for own, number in reversed(self.channels.items())}
+        number = self.channels.get(name, alike.get(folded(name)))
+        if number is None and name.isdecimal():
+            number = int(name)
+        if number in present:
+            return int(number)
+        told = {n: f"{n:04d}" for n in sorted(present)}
+        told |= {n: f"{own} ({n:04d})" for own, n in self.channels.items() if n in present}
+        lacks = "names no file" if name in self.channels else "has no channel"
+        raise DataError(
+            f"{self.name} {lacks} '{name}': its images are {', '.join(told.values())}. Channels "
+            "are files CASE_0000, CASE_0001, ... in imagesTr with their names in dataset.json "
+            "(channel_names), as nnU-Net has them."
+        )
+
+    def of_channel(self, number: int) -> Dataset:
+        """Return the same dataset with one of the further images of each case as its image.
+
+        A case without that image is set aside.
+        """
+        if number == 0:
+            return self
+        cases, problems = [], list(self.problems)
+        for case in self.cases:
+            image = dict(case.more).get(number)
+            if image is not None:
+                cases.append(replace(case, image=image))
+                continue
+            problems.append(
+                Finding(
+                    case.id,
+                    str(case.image),
+                    f"missing channel {number:04d}",
+                    "A network that sees several channels needs all of them of every case.",
+                    f"Add {case.id}_{number:04d}.nii.gz, or remove the case.",
+                )
+            )
+        return replace(self, cases=cases, problems=problems)
 
     def select(self, ids: list[str]) -> Dataset:
         """Return the same dataset with these cases only.
@@ -204,7 +259,12 @@ def open_dataset(
         )
     cases, twice = _without_duplicates(cases)
     problems += twice
-    problems += [*_unused_channels(root), *_unlike_list(root, cases)] if found == "nnunet" else []
+    further = further_channels(root) if found == "nnunet" else {}
+    further = {visible(case): images for case, images in further.items()}
+    cases = [replace(c, more=tuple(sorted(further.get(c.id, {}).items()))) for c in cases]
+    problems += (
+        [*_unused_channels(further), *_unlike_list(root, cases)] if found == "nnunet" else []
+    )
     description = _description(root)
     names = _names(root, found.partition(":")[0], description)
     if not cases and not allow_empty:
@@ -228,21 +288,22 @@ def open_dataset(
         note=" ".join(note for note in notes if note),
         on_disk=names.on_disk,
         guessed=layout is None and not description and family != "nnunet",
+        channels=channel_names(root) if family == "nnunet" else {},
     )
 
 
-def _unused_channels(root: Path) -> list[Finding]:
-    """Say that only the first channel of a dataset with several is read."""
-    further = further_channels(root)
-    if not further:
+def _unused_channels(further: dict[str, dict[int, Path]]) -> list[Finding]:
+    """Say that only networks that name a further channel are shown it."""
+    images = [image for case in further.values() for image in case.values()]
+    if not images:
         return []
     return [
         Finding(
             "",
-            str(further[0]),
-            f"{len(further)} images are further channels",
-            "Architectures here see one channel, CT.",
-            "The channel _0000 is used; check that it is the one you mean.",
+            str(images[0]),
+            f"{len(images)} images are further channels",
+            "Architectures see one channel, CT, unless their spec names others.",
+            "The channel _0000 is the CT; check that it is the one you mean.",
             "warning",
         )
     ]

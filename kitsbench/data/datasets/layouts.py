@@ -117,9 +117,22 @@ def scan(root: Path, layout: str) -> Iterator[tuple[str, list[Path], list[Path]]
         yield folder.name, scans, maps
 
 
-def further_channels(root: Path) -> list[Path]:
-    """Images of an nnU-Net dataset that are a second or later channel of their case."""
-    return _nnunet_files(root)[1]
+def further_channels(root: Path) -> dict[str, dict[int, Path]]:
+    """Second and later channels of an nnU-Net dataset, {case: {number: image}}."""
+    found: dict[str, dict[int, Path]] = {}
+    for case, number, path in _nnunet_files(root)[1]:
+        found.setdefault(case, {}).setdefault(number, path)
+    return found
+
+
+def channel_names(root: Path) -> dict[str, int]:
+    """Numbers of the channels that ``dataset.json`` names: ``channel_names``, or ``modality``."""
+    try:
+        content = read_json(root / "dataset.json")
+        named = content.get("channel_names", content.get("modality"))
+        return {str(name): int(number) for number, name in named.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def listed_cases(root: Path) -> list[str]:
@@ -160,8 +173,10 @@ def _recognise(root: Path) -> str:
     return "kits19"
 
 
-def _nnunet_files(root: Path) -> tuple[dict[str, tuple[list[Path], list[Path]]], list[Path]]:
-    """Images and masks by case, and the images that are further channels.
+def _nnunet_files(
+    root: Path,
+) -> tuple[dict[str, tuple[list[Path], list[Path]]], list[tuple[str, int, Path]]]:
+    """Images and masks by case, and the images that are further channels: (case, number, image).
 
     nnU-Net calls the image of ``x`` ``x_0000``, the Decathlon ``x``; which one is meant is seen
     from the masks, since cases themselves may end on such a number.
@@ -193,7 +208,7 @@ def _nnunet_files(root: Path) -> tuple[dict[str, tuple[list[Path], list[Path]]],
         if number == "0000":
             found.setdefault(case, ([], []))[0].append(entry)
         else:
-            channels.append(entry)
+            channels.append((case or first, int(number), entry))
     if not found:
         other = {"".join(e.suffixes) for e in _entries(masks) if e.is_file()}
         if other:

@@ -32,6 +32,7 @@ from kitsbench.files import digest, file_digest
 from kitsbench.scans.findings import Finding, Refused
 from kitsbench.scans.label_names import LabelNames
 
+Shape = tuple[int, int, int]
 VERSION = 2  # of the preparation: raised whenever the same files give other arrays
 MOST_POSITIONS = 100_000  # foreground voxels kept per label
 
@@ -42,17 +43,21 @@ class _Job:
     folder: Path
     spacing: tuple[float, float, float]
     names: LabelNames
+    fit: Shape | None
 
 
-def store_id(dataset: Dataset, spacing: tuple[float, float, float]) -> str:
+def store_id(
+    dataset: Dataset, spacing: tuple[float, float, float], fit: Shape | None = None
+) -> str:
     """Hash of everything that makes a prepared store: dataset, spacing, way of preparing."""
-    return digest(
-        {
-            "dataset": dataset.fingerprint,
-            "spacing": [round(float(s), 6) for s in spacing],
-            "version": VERSION,
-        }
-    )
+    content: dict[str, Any] = {
+        "dataset": dataset.fingerprint,
+        "spacing": [round(float(s), 6) for s in spacing],
+        "version": VERSION,
+    }
+    if fit is not None:
+        content["fit"] = list(fit)
+    return digest(content)
 
 
 def prepare(
@@ -62,6 +67,7 @@ def prepare(
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
     strict: bool = False,
+    fit: Shape | None = None,
 ) -> PreparedStore:
     """Prepare every case of a dataset.
 
@@ -81,6 +87,8 @@ def prepare(
         Called as ``progress(done, total)``.
     strict : bool
         Refuse a dataset of which any case had to be set aside.
+    fit : tuple of int, optional
+        Most voxels (z, y, x) of a case, see :func:`~kitsbench.data.preparation.volumes.load_case`.
 
     Returns
     -------
@@ -100,10 +108,10 @@ def prepare(
             f"{dataset.name} has voxels labelled 'ignore', and no loss here leaves them out.\n"
             "Label them or remove the label from dataset.json; `kitsbench evaluate` honours it."
         )
-    folder = Path(out) / store_id(dataset, spacing)
+    folder = Path(out) / store_id(dataset, spacing, fit)
     if not (folder / MANIFEST).is_file():
         try:
-            _fill(dataset, spacing, folder, jobs, progress)
+            _fill(dataset, spacing, folder, jobs, progress, fit)
         except OSError as error:
             raise _storage_error(folder, error) from error
     elif progress is not None:
@@ -139,11 +147,12 @@ def _fill(
     folder: Path,
     jobs: int,
     progress: Callable[[int, int], None] | None,
+    fit: Shape | None,
 ) -> None:
     cases = folder / "cases"
     cases.mkdir(parents=True, exist_ok=True)
     _sweep(cases)
-    work = [_Job(case, cases / case.id, spacing, dataset.names) for case in dataset.cases]
+    work = [_Job(case, cases / case.id, spacing, dataset.names, fit) for case in dataset.cases]
     todo = [job for job in work if not _is_prepared(job.folder)]
     findings: list[Finding] = []
     done = len(work) - len(todo)
@@ -223,7 +232,9 @@ def _prepare_case(job: _Job) -> list[Finding]:
     """Prepare and write one case; return why not, if it cannot be used."""
     assert job.case.image is not None
     try:
-        loaded = load_case(job.case.id, job.case.image, job.case.label, job.spacing, job.names)
+        loaded = load_case(
+            job.case.id, job.case.image, job.case.label, job.spacing, job.names, job.fit
+        )
     except Refused as error:
         return [error.finding]
     case = loaded.case

@@ -44,6 +44,10 @@ class PreparedCase:
     foreground : dict of int to ndarray of int32 (n, 3)
         Voxels (z, y, x) of every label that is present, for sampling; at most 100 000 a label,
         drawn evenly.
+    channels : dict of str to ndarray (z, y, x)
+        Further images (int16) and functions of the scan (float32), where a network asks for them.
+    numbers : dict of str to ndarray of float32
+        The inputs that are functions of the scan.
     """
 
     id: str
@@ -53,6 +57,8 @@ class PreparedCase:
     affine: np.ndarray
     native: dict[str, Any]
     foreground: dict[int, np.ndarray] = field(default_factory=dict)
+    channels: dict[str, np.ndarray] = field(default_factory=dict)
+    numbers: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class PreparedStore:
@@ -145,11 +151,16 @@ class PreparedStore:
             id=case,
             image=_voxels(folder / "image.npy"),
             label=_voxels(folder / "label.npy"),
-            spacing=self.spacing,
+            spacing=about.spacing if self._fitted(about.spacing) else self.spacing,
             affine=np.array(about.affine),
             native=about.native.model_dump(mode="json"),
             foreground=foreground,
         )
+
+    def _fitted(self, spacing: tuple[float, float, float]) -> bool:
+        """Whether a case was given larger voxels than the others, to fit as a whole."""
+        # Else an axis that agrees with the spacing to 0.1 % was kept.
+        return any(own > 1.0015 * wanted for own, wanted in zip(spacing, self.spacing, strict=True))
 
     def verify(self, cases: Iterable[str], beat: Callable[[], None] = lambda: None) -> None:
         """Compare the files of some cases with the checksums that were written with them.

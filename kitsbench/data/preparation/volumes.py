@@ -17,7 +17,7 @@ from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.errors import UsageError
 from kitsbench.scans.findings import Finding, Refused
 from kitsbench.scans.formats import open_scan
-from kitsbench.scans.geometry import resampled_grid, spacing_of
+from kitsbench.scans.geometry import fitting_spacing, resampled_grid, spacing_of
 from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header, canonical, refuse
 from kitsbench.scans.label_names import LabelNames, names_of
@@ -46,6 +46,7 @@ def load_case(
     label: Path | None,
     spacing: tuple[float, float, float],
     labels: LabelNames | Mapping[str, int] | None = None,
+    fit: tuple[int, int, int] | None = None,
 ) -> Loaded:
     """Read, check, turn and resample a case.
 
@@ -59,6 +60,8 @@ def load_case(
         Wanted spacing (z, y, x) in mm.
     labels : LabelNames, or mapping of str to int, optional
         Labels of the mask; others are refused.
+    fit : tuple of int, optional
+        Most voxels (z, y, x): where there would be more, the spacing is larger by one factor.
 
     Raises
     ------
@@ -81,6 +84,8 @@ def load_case(
     array, remarks = scan.read()
     findings += remarks
     affine, shape = canonical(header)
+    if fit is not None:
+        spacing = fitting_spacing(affine, shape, spacing, fit)
     new_affine, new_shape = resampled_grid(affine, shape, spacing)
     mapping = np.linalg.inv(affine) @ new_affine
     if new_shape != shape or not np.allclose(mapping, np.eye(4), atol=1e-9):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from kitsbench.data.channels.derived import wanted_on
+from kitsbench.data.channels.stores import image_key
 from kitsbench.data.datasets.dataset import Dataset, open_dataset
 from kitsbench.data.datasets.patients import check_split_patients, shows_patients
 from kitsbench.data.phantom.dataset import write_phantom
@@ -19,6 +22,7 @@ from kitsbench.experiments.asked.request import Count, Folds, Request, Tell
 from kitsbench.experiments.asked.resolve import Resolved, defaults_of
 from kitsbench.experiments.machines.environment import usable_cores
 from kitsbench.experiments.plan.entrant import Entrant
+from kitsbench.spec import Shape
 from kitsbench.statistics.table.endpoints import parse_endpoint
 
 Stores = dict[str, dict[str, PreparedStore]]  # {entrant's name: {grid: prepared store}}
@@ -57,18 +61,52 @@ def find_dataset(request: Request, tell: Tell, count: Count) -> Dataset:
     return dataset
 
 
+def with_its_channels(entrant: Entrant, dataset: Dataset) -> Entrant:
+    """An entrant, with an error where the dataset lacks a channel that its network sees."""
+    for grid in entrant.spec.grids if entrant.spec else ():
+        for name in wanted_on(grid, entrant.spec).images:  # type: ignore[arg-type]
+            try:
+                dataset.channel_number(name)
+            except DataError as error:
+                return replace(entrant, spec=None, recipe=None, error=f"data error: {error}")
+    return entrant
+
+
 def prepare_all(
     request: Request, entrants: Sequence[Entrant], dataset: Dataset, count: Count
 ) -> Stores:
-    """Prepare every spacing that an architecture's grids ask for, each once.
+    """Prepare every spacing and channel that an architecture's grids ask for, each once.
+
+    Returns
+    -------
+    dict
+        {entrant's name: {grid: store}}, with the stores of further channels by
+        :func:`~kitsbench.data.channels.stores.image_key`.
 
     Raises
     ------
     DataError
         No case can be used, or with ``strict`` one cannot.
     """
-    made: dict[tuple[float, ...], PreparedStore] = {}
+    made: dict[tuple[int, tuple[float, ...], Shape | None], PreparedStore] = {}
     stores: Stores = {}
+
+    def made_at(channel: int, wanted: tuple[float, ...], fit: Shape | None) -> PreparedStore:
+        key = channel, wanted, fit
+        if key not in made:
+            what = f"cases prepared at {'x'.join(f'{edge:g}' for edge in wanted)} mm"
+            what += f", channel {channel:04d}" if channel else ""
+            made[key] = prepare(
+                dataset.of_channel(channel),
+                wanted,  # type: ignore[arg-type]
+                request.workdir / "prepared",
+                jobs=usable_cores(),
+                progress=lambda done, total: count(what, done, total),
+                strict=request.strict,
+                fit=fit,
+            )
+        return made[key]
+
     for entrant in entrants:
         if entrant.spec is None or entrant.recipe is None or entrant.spec.members:
             continue
@@ -77,17 +115,11 @@ def prepare_all(
         stores[entrant.name] = {}
         for grid in entrant.spec.grids:
             wanted = tuple(round(s * r, 4) for s, r in zip(spacing, grid.ratio, strict=True))
-            if wanted not in made:
-                what = f"cases prepared at {'x'.join(f'{edge:g}' for edge in wanted)} mm"
-                made[wanted] = prepare(
-                    dataset,
-                    wanted,  # type: ignore[arg-type]
-                    request.workdir / "prepared",
-                    jobs=usable_cores(),
-                    progress=lambda done, total, what=what: count(what, done, total),  # type: ignore[misc]
-                    strict=request.strict,
-                )
-            stores[entrant.name][grid.name] = made[wanted]
+            stores[entrant.name][grid.name] = made_at(0, wanted, entrant.spec.fit)
+            for name in wanted_on(grid, entrant.spec).images:
+                number = dataset.channel_number(name)
+                key = image_key(grid.name, name, number)
+                stores[entrant.name][key] = made_at(number, wanted, entrant.spec.fit)
     return stores
 
 

@@ -104,7 +104,7 @@ class Planner:
         place = TuningPlace(fold=fold, number=number)
         context = task.trial.context.model_copy(update={"curve_cases": (), "tuning": place})
         trial = task.trial.model_copy(update={"context": context})
-        return replace(task, trial=trial, keep_predictions=False)
+        return replace(task, trial=trial, keep_predictions=False, map_cases=())
 
     def _task(
         self,
@@ -141,6 +141,7 @@ class Planner:
             # Of the training cases only: a window that was fitted to all of them would tell the
             # network what the scans look like that it is tested on.
             window = entrant.recipe.intensity.resolve(self._foreground(entrant, held_out))
+        shows = bool(entrant.spec.maps) and not members
         first = entrant.spec.grids[0] if entrant.spec.grids else None
         context = TrialContext(
             name=entrant.name,
@@ -180,6 +181,7 @@ class Planner:
             checkpoint_every=self.request.checkpoint_every,
             members=tuple(members),
             files=entrant.files,
+            map_cases=tuple(test[: self.resolved.showcases]) if shows else (),
         ).absolute()
 
     def _foreground(self, entrant: Entrant, fold: int) -> dict[str, float]:

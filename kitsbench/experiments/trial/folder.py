@@ -44,6 +44,7 @@ class TrialFolder:
         self.path = Path(workdir) / "trials" / trial
         self.checkpoints = self.path / "checkpoint"
         self.predictions = self.path / "predictions"
+        self.maps = self.path / "maps"  # of the networks' insides, for some cases
         self.probabilities = self.path / "probabilities"  # until its ensembles are scored
         self.log = self.path / "log.txt"
         self.trial = self.path / "trial.json"

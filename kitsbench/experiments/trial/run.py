@@ -22,7 +22,6 @@ import pandas as pd
 import torch
 from torch import nn
 
-from kitsbench.data.preparation.store import PreparedStore
 from kitsbench.devices.layout import layouts_of
 from kitsbench.devices.use import use_device
 from kitsbench.errors import ContractError, DataError, KitsbenchError, shorten, telling
@@ -33,6 +32,7 @@ from kitsbench.experiments.machines.environment import (
 )
 from kitsbench.experiments.records import EnvironmentRecord, LedgerRecord
 from kitsbench.experiments.tables import CURVE, SCORES, write_table
+from kitsbench.experiments.trial.kept_maps import keep_maps
 from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.lease import Lease, LeaseTaken
 from kitsbench.experiments.trial.ranks import open_team
@@ -45,6 +45,7 @@ from kitsbench.experiments.trial.trained import (
     check_packages,
     load_members,
     make_trained,
+    open_stores,
     plugin_of,
 )
 from kitsbench.experiments.trial.watchdog import Watchdog
@@ -254,6 +255,7 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
     ledger.inference_peak_memory_bytes = max(
         ledger.inference_peak_memory_bytes, peak_memory(device)
     )
+    keep_maps(task, trained, cases)  # nobody is charged for what is only looked at
     write_table(folder.scores, scores, SCORES)
     folder.partial_scores.unlink(missing_ok=True)
     _write_spent(task, device, ledger, curve)
@@ -307,8 +309,8 @@ def _train(
         return {name: float(np.mean(found)) for name, found in values.items()}
 
     # Before the clock runs: what is trained on is what was prepared.
-    for path in task.stores.values():
-        PreparedStore.open(path).verify(task.train_cases, beat)
+    for store in open_stores(task).values():
+        store.verify(task.train_cases, beat)
     with open_team(task.devices, _train_beside, task, explain) as team:
         job = _make_job(task, device, team)
 
@@ -342,7 +344,7 @@ def _make_job(task: TrialTask, device: torch.device, team: Team) -> Job:
     return Job(
         architecture=plugin_of(task),
         spec=task.spec,
-        stores={grid: PreparedStore.open(path) for grid, path in task.stores.items()},
+        stores=open_stores(task),
         cases=task.train_cases,
         recipe=task.recipe,
         window=task.window,

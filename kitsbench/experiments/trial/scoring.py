@@ -21,6 +21,7 @@ from kitsbench.experiments.records import PartialScoresRecord, ScoreRow
 from kitsbench.experiments.tables import SCORES
 from kitsbench.experiments.trial.remembered import weights_of
 from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.experiments.trial.trained import open_stores
 from kitsbench.inference.case import Predicted, Trained, label_map, predict
 from kitsbench.inference.pipeline import one_by_one
 from kitsbench.inference.sliding import NonFiniteOutput
@@ -40,16 +41,16 @@ class CaseReader:
     """Prepared volumes and truths of the held-out cases, opened when they are needed."""
 
     task: TrialTask
-    stores: dict[str, PreparedStore] = field(default_factory=dict)
+    stores: dict[str, dict[str, PreparedStore]] = field(default_factory=dict)
 
-    def volumes(self, case: str, folders: dict[str, Path]) -> dict[str, PreparedCase]:
-        """Prepared volumes of a case, one a grid."""
+    def volumes(self, case: str, owner: TrialTask) -> dict[str, PreparedCase]:
+        """Prepared volumes of a case for the network of a trial, one a grid."""
+        if owner.id not in self.stores:
+            self.stores[owner.id] = open_stores(owner)
         found = {}
-        for grid, path in folders.items():
-            if str(path) not in self.stores:
-                self.stores[str(path)] = PreparedStore.open(path)
-            self.stores[str(path)].verify([case])
-            found[grid] = self.stores[str(path)].case(case)
+        for grid, store in self.stores[owner.id].items():
+            store.verify([case])
+            found[grid] = store.case(case)
         return found
 
     def label_map(self, file: Path, case: str) -> np.ndarray:
@@ -153,8 +154,7 @@ def prepared_volumes(
     task: TrialTask, cases: CaseReader, case: str
 ) -> list[dict[str, PreparedCase]]:
     """Prepared volumes of a case for each network of a trial."""
-    sources = [member.stores for member in task.members] or [task.stores]
-    return [cases.volumes(case, folders) for folders in sources]
+    return [cases.volumes(case, owner) for owner in task.members or (task,)]
 
 
 def predict_held_out(

@@ -50,6 +50,8 @@ class TrialTask:
     keep_predictions : bool
     keep_probabilities : bool
         For an ensemble that comes after it.
+    map_cases : tuple of str
+        Test cases for which the maps of its spec are kept.
     stall : float
         Seconds without progress after which it is stopped.
     checkpoint_every : float or None
@@ -77,6 +79,7 @@ class TrialTask:
     members: tuple[TrialTask, ...] = ()
     keep_predictions: bool = True
     keep_probabilities: bool = False
+    map_cases: tuple[str, ...] = ()
     stall: float = 1800.0
     checkpoint_every: float | None = None
     files: dict[str, Path] = field(default_factory=dict)

@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from kitsbench.architecture import Architecture
+from kitsbench.channels import Scan
+from kitsbench.data.channels.derived import Derive
+from kitsbench.data.channels.files import complete_scan, without_channels
+from kitsbench.data.channels.stores import grid_stores, image_numbers
+from kitsbench.data.preparation.store import PreparedCase, PreparedStore
 from kitsbench.devices.layout import Layout
 from kitsbench.errors import ContractError, DataError
-from kitsbench.experiments.records import LedgerRecord
+from kitsbench.experiments.records import LedgerRecord, Triple
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.inference.case import Trained
 from kitsbench.inference.sliding import Predictor, Predicts
@@ -22,7 +28,7 @@ from kitsbench.registry import RegisteredArchitecture, load
 from kitsbench.registry.packages import packages_of_recipe, version_changes
 from kitsbench.spec import Spec
 from kitsbench.training.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
-from kitsbench.training.failures import can_be_smaller, may_be_memory
+from kitsbench.training.failures import can_be_smaller, may_be_memory, plugin_code
 from kitsbench.training.networks.build import build_network
 
 TILE_VOXELS = 2**18  # of the tiles that a CPU takes at once
@@ -84,6 +90,57 @@ def _plugin(location: str, name: str, source_hash: str) -> RegisteredArchitectur
             "one everywhere."
         )
     return registered
+
+
+def derived_by(task: TrialTask) -> Derive:
+    """The hook by which channels and inputs follow from a scan; loads the plugin when asked."""
+
+    def derive(name: str, scan: Scan) -> object:
+        with plugin_code("derive"):
+            return plugin_of(task).derive(name, scan, task.spec)
+
+    return derive
+
+
+def open_stores(task: TrialTask) -> dict[str, PreparedStore]:
+    """The prepared stores of a trial's grids, {grid: store whose cases have its channels}."""
+    return grid_stores(task.stores, task.spec, derived_by(task), task.trial.identity.source_hash)
+
+
+def scaled(spacing: Triple, ratio: Triple) -> Triple:
+    """Spacing of a grid whose ratio to the first one's is known, mm."""
+    z, y, x = (round(s * r, 4) for s, r in zip(spacing, ratio, strict=True))
+    return z, y, x
+
+
+@dataclass(frozen=True)
+class ScanChannels:
+    """What networks are shown of a scan in a file of its own, beside the CT.
+
+    Attributes
+    ----------
+    networks : sequence of TrialTask
+        What each predictor was trained by.
+    spacings : sequence of dict
+        For each {grid: spacing in mm}.
+    """
+
+    networks: Sequence[TrialTask]
+    spacings: Sequence[dict[str, tuple[float, float, float]]]
+
+    def scans(self, images: Sequence[Path]) -> tuple[Path, ...]:
+        """Scans among some images, of which others may be further channels that are seen."""
+        keys = [key for task in self.networks for key in task.trial.identity.preparation]
+        seen = image_numbers(keys).values()
+        return without_channels(images, {n for images in seen for n in images.values()})
+
+    def complete(
+        self, image: Path, place: int, volumes: dict[str, PreparedCase]
+    ) -> dict[str, PreparedCase]:
+        """Volumes of a scan with all that the network in a place is shown."""
+        task, spacings = self.networks[place], self.spacings[place]
+        numbers = image_numbers(task.trial.identity.preparation)
+        return complete_scan(image, volumes, spacings, task.spec, numbers, derived_by(task))
 
 
 def make_trained(task: TrialTask, network: nn.Module, device: torch.device, beat: Beat) -> Trained:

@@ -65,7 +65,7 @@ def lay_out_on_cpu(network: nn.Module, spec: Spec) -> None:
         set_layout(network, "channels_last_3d")
         with torch.no_grad():
             network.eval()
-            network({grid.name: torch.zeros(1, 1, *grid.shape) for grid in spec.grids})
+            network({name: torch.zeros(shape) for name, shape in spec.input_shapes().items()})
     except Exception:
         set_layout(network, "contiguous")
 
@@ -94,9 +94,9 @@ def misfit(outputs: object, spec: Spec, batch: int, wanted: Collection[str]) -> 
     batch : int
         Samples that it was given.
     wanted : collection of str
-        Heads that must be there; others may be.
+        Heads and maps that must be there; others may be.
     """
-    names = [head.name for head in spec.heads]
+    names = [head.name for head in spec.heads] + [own.name for own in spec.maps]
     remedy = (
         "return {head name: logits}, for one grid and one head by wrapping the network in Plain"
     )
@@ -126,6 +126,13 @@ def misfit(outputs: object, spec: Spec, batch: int, wanted: Collection[str]) -> 
                 "by spec.classes or by the head's channels, and none by a number of your own."
             )
         return f"{told}: correct the network, the head's shape or the size rule."
+    for own in (own for own in spec.maps if own.name in outputs):
+        shown = tuple(getattr(outputs[own.name], "shape", ()))
+        if shown != (batch, 1, *own.shape):
+            return (
+                f"forward() returned map '{own.name}' of shape {shown}; its spec says "
+                f"{(batch, 1, *own.shape)}: one channel, on the voxels that it names."
+            )
     return ""
 
 

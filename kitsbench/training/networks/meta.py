@@ -99,12 +99,12 @@ def _counted(
     # Counting must not fail a plugin: training will say what is wrong.
     with contextlib.suppress(Exception):
         with torch.device("meta"):
-            inputs = {grid.name: torch.zeros(batch, 1, *grid.shape) for grid in spec.grids}
+            inputs = {name: torch.zeros(own) for name, own in spec.input_shapes(batch).items()}
         return _count(network, inputs, heads)
     # Tables that a network keeps beside its buffers lie on the CPU, as nothing on meta may.
     with contextlib.suppress(Exception), fake_values():
         network.to_empty(device="cpu")
-        inputs = {grid.name: torch.zeros(batch, 1, *grid.shape) for grid in spec.grids}
+        inputs = {name: torch.zeros(own) for name, own in spec.input_shapes(batch).items()}
         return _count(network, inputs, heads)
     return None
 

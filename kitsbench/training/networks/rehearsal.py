@@ -96,16 +96,18 @@ def drawn_batch(
     Returns
     -------
     inputs : dict of str to Tensor
-        {grid: (B, 1, z, y, x)}, float32, normally distributed.
+        {grid: (B, C, z, y, x)} and {input: (B, size)}, float32, normally distributed.
     labels : dict of str to Tensor
         {grid: (B, z, y, x)}, int64, any of the labels anywhere.
     """
     source = torch.Generator().manual_seed(0)
     values = [0, *(value for _, value in spec.labels)]
-    inputs, labels = {}, {}
+    inputs, labels, wanted = {}, {}, spec.input_shapes(batch)
     for grid in spec.grids:
         shape = (batch, *grid.shape)
-        inputs[grid.name] = torch.randn((batch, 1, *grid.shape), generator=source).to(device)
+        inputs[grid.name] = torch.randn(wanted[grid.name], generator=source).to(device)
         drawn = torch.randint(len(values), shape, generator=source)
         labels[grid.name] = torch.tensor(values)[drawn].to(device)
+    for entry in spec.inputs:
+        inputs[entry.name] = torch.randn(wanted[entry.name], generator=source).to(device)
     return inputs, labels

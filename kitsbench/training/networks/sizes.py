@@ -91,7 +91,8 @@ def try_patch(
                 device = "cpu" if way == "fake" else "meta"
                 network.to_empty(device=device)
                 inputs = {
-                    g.name: torch.zeros(BATCH, 1, *g.shape, device=device) for g in spec.grids
+                    name: torch.zeros(own, device=device)
+                    for name, own in spec.input_shapes(BATCH).items()
                 }
                 outputs = network(inputs)
         except Exception as error:

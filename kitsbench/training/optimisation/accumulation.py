@@ -57,7 +57,7 @@ def saved_bytes(network: nn.Module, spec: Spec, device: torch.device) -> int:
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        inputs = {grid.name: torch.zeros(1, 1, *grid.shape, device=device) for grid in spec.grids}
+        inputs = {n: torch.zeros(own, device=device) for n, own in spec.input_shapes().items()}
         with (
             torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
             torch.enable_grad(),

@@ -1,0 +1,166 @@
+"""Prepared stores whose cases come with all channels of a grid.
+
+What is a function of the scan is computed once for each case and kept beside the prepared volumes,
+under a hash of everything that it depends on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from kitsbench.data.channels.derived import Derive, Wanted, wanted_on, with_channels
+from kitsbench.data.preparation.store import PreparedCase, PreparedStore
+from kitsbench.errors import DataError
+from kitsbench.files import digest
+from kitsbench.spec import Spec
+
+FOLDER = "derived"
+_KEY = re.compile(r"(.*):([^:]+):(\d{4})")
+
+
+def image_key(grid: str, channel: str, number: int) -> str:
+    """Key of a further image's store among those of the grids."""
+    return f"{grid}:{channel}:{number:04d}"
+
+
+def image_numbers(keys: Iterable[str]) -> dict[str, dict[str, int]]:
+    """{grid: {further image: its number in nnU-Net's layout}} of keys by :func:`image_key`."""
+    found: dict[str, dict[str, int]] = {}
+    for key in keys:
+        if match := _KEY.fullmatch(key):
+            grid, name, number = match.groups()
+            found.setdefault(grid, {})[name] = int(number)
+    return found
+
+
+def grid_stores(
+    folders: Mapping[str, Path], spec: Spec, derive: Derive, source: str
+) -> dict[str, PreparedStore]:
+    """Open the stores of all grids.
+
+    Parameters
+    ----------
+    folders : mapping of str to Path
+        {grid: its prepared store}, and by :func:`image_key` those of further images.
+    spec : Spec
+    derive : callable
+        The plugin's hook, given name and scan; called only where a channel or an input needs it.
+    source : str
+        Hash of the plugin's source.
+
+    Returns
+    -------
+    dict of str to PreparedStore
+        {grid: store whose cases have its channels}.
+    """
+    opened = {key: PreparedStore.open(folder) for key, folder in folders.items()}
+    numbers = image_numbers(folders)
+    stores = {}
+    for grid in spec.grids:
+        store, wanted = opened[grid.name], wanted_on(grid, spec)
+        if wanted.anything:
+            others = {
+                name: opened[image_key(grid.name, name, number)]
+                for name, number in numbers.get(grid.name, {}).items()
+            }
+            made_by = [source, spec.digest(), grid.name, sorted(s.id for s in others.values())]
+            store = ChannelStore(store, wanted, others, derive, digest([*made_by, asdict(wanted)]))
+        stores[grid.name] = store
+    return stores
+
+
+class ChannelStore(PreparedStore):
+    """A store whose cases come with further channels and numbers.
+
+    Parameters
+    ----------
+    store : PreparedStore
+        Of the CT.
+    wanted : Wanted
+    others : mapping of str to PreparedStore
+        {further image: its store}.
+    derive : callable
+    made_by : str
+        Hash of everything that functions of the scan depend on beside the store.
+    """
+
+    def __init__(
+        self,
+        store: PreparedStore,
+        wanted: Wanted,
+        others: Mapping[str, PreparedStore],
+        derive: Derive,
+        made_by: str,
+    ):
+        super().__init__(store.folder, store.manifest)
+        self.wanted, self.others, self.derive = wanted, dict(others), derive
+        self.kept = store.folder / FOLDER / made_by
+
+    def case(self, case: str) -> PreparedCase:
+        """Open a case; its voxels are memory-mapped."""
+        plain = super().case(case)
+        others = {name: store.case(case) for name, store in self.others.items()}
+        images = replace(self.wanted, functions=(), numbers=())
+        if images == self.wanted:
+            return with_channels(plain, images, others, self.derive)
+        folder = self.kept / case
+        if not folder.is_dir():
+            made = with_channels(plain, self.wanted, others, self.derive)
+            self._keep(made, folder)
+        found = with_channels(plain, images, others, self.derive)
+        functions = {
+            name: _read(folder / f"channel_{place}.npy", plain.image.shape)
+            for place, name in enumerate(self.wanted.functions)
+        }
+        numbers = {
+            entry.name: np.array(_read(folder / f"input_{place}.npy", (entry.size,)))
+            for place, entry in enumerate(self.wanted.numbers)
+        }
+        return replace(found, channels={**found.channels, **functions}, numbers=numbers)
+
+    def verify(self, cases: Iterable[str], beat: Callable[[], None] = lambda: None) -> None:
+        """See that cases are as they were prepared, and make what is a function of them."""
+        names = list(cases)
+        super().verify(names, beat)
+        for store in self.others.values():
+            store.verify(names, beat)
+        for name in names:
+            self.case(name)
+            beat()
+
+    def _keep(self, case: PreparedCase, folder: Path) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}.", dir=folder.parent))
+        try:
+            for place, name in enumerate(self.wanted.functions):
+                np.save(temporary / f"channel_{place}.npy", case.channels[name])
+            for place, entry in enumerate(self.wanted.numbers):
+                np.save(temporary / f"input_{place}.npy", case.numbers[entry.name])
+            temporary.chmod(0o755)
+            try:
+                os.replace(temporary, folder)
+            except OSError:
+                # Another process was faster; what it wrote is the same.
+                if not folder.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read(file: Path, shape: tuple[int, ...]) -> np.ndarray:
+    remedy = f"Delete the folder {file.parent} and run the same command again."
+    try:
+        found = np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{file} is damaged: {error}.\n{remedy}") from error
+    if found.shape != shape or found.dtype != np.float32:
+        raise DataError(f"{file} holds {found.dtype} of shape {found.shape}.\n{remedy}")
+    return found
