@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kitsbench.configuration import files_of
 from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.subject import Subject
 from kitsbench.conformance.volumes import SPACING, WINDOW, Volumes
@@ -70,6 +71,7 @@ def job_of(subject: Subject, spec: Spec, steps: int, folder: Path, **fields: Any
         "device": CPU,
         "precision": "float32",
         "folder": folder,
+        "files": files_of(subject.architecture, subject.settings),
     }
     return Job(**{**known, **fields})
 
