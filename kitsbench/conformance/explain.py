@@ -13,7 +13,7 @@ from kitsbench.conformance.subject import Subject
 from kitsbench.errors import KitsbenchError, telling
 from kitsbench.training.failures import TrialFailure
 
-HOOKS = ("spec", "build", "targets", "loss", "decode", "postprocess", "forward", "__init__")
+HOOKS = {*get_args(Place), "__init__"} - {"class"}
 PACKAGE = Path(kitsbench.__file__).parent
 HERE = Path(__file__).parent
 

@@ -6,7 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-Place = Literal["class", "spec", "build", "forward", "targets", "loss", "decode", "postprocess"]
+Place = Literal[
+    "class",
+    "spec",
+    "build",
+    "forward",
+    "targets",
+    "loss",
+    "decode",
+    "postprocess",
+    "weights",
+    "step",
+]
 """What of a plugin a check looks at: a hook, the network's ``forward``, or the class."""
 
 F = TypeVar("F", bound=Callable[..., Any])
