@@ -28,6 +28,8 @@ step        a training step, under a recipe of one's own   gradient of the loss,
 derive      channels and numbers that follow from a scan   (only where ``spec`` names some)
 =========== ============================================== =======================================
 
+A :class:`System` was trained elsewhere and has one hook, ``predict``: a scan -> its label map.
+
 The harness owns everything else: data, resampling, tiling, activations, augmentation, mixed
 precision, budgets, seeds and metrics. Hooks are functions of their arguments: they keep no state
 and read none. Axis order is (z, y, x) everywhere; a batch is (B, C, z, y, x).
@@ -40,6 +42,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from kitsbench import default_hooks, pretrained
@@ -83,6 +86,7 @@ __all__ = [
     "SizeRule",
     "Spec",
     "Stage",
+    "System",
     "Task",
     "Training",
     "configure",
@@ -320,3 +324,61 @@ class Architecture:
 def has_own_step(architecture: Architecture) -> bool:
     """Whether a plugin overrides ``step``."""
     return type(architecture).step is not Architecture.step
+
+
+class System(Architecture):
+    """A system that was trained elsewhere and only predicts: subclass it, override ``predict``.
+
+    It takes part without a budget, once in each fold, and is scored like everybody else. Beside
+    ``predict`` it may override ``load``, and ``spec`` where a key decides what it was trained on.
+
+    Attributes
+    ----------
+    trained_on : str or tuple of str
+        Every dataset that it has seen, pretraining included, such as ``"KiTS19"``; ``"other
+        folds"`` where no scan was predicted by what had trained on it; ``"unknown"``. No default.
+    """
+
+    trained_on: ClassVar[str | tuple[str, ...]] = ()
+
+    def load(self, files: Mapping[str, Path], spec: Spec, device: torch.device) -> None:
+        """Read weights, once, before the first scan; no scan pays for it.
+
+        Parameters
+        ----------
+        files : mapping
+            {key: path} of the keys made by ``Key.file()`` for which a file was given.
+        device : torch.device
+            Where :meth:`predict` will compute.
+        """
+
+    def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
+        """Describe the configured system: labels, and what it was trained on."""
+        named = (self.trained_on,) if isinstance(self.trained_on, str) else self.trained_on
+        return Spec(tuple(config.items()), task.labels, trained_on=tuple(named))
+
+    def predict(
+        self,
+        image: Tensor,
+        spacing: tuple[float, float, float],
+        spec: Spec,
+        device: torch.device,
+    ) -> Tensor | np.ndarray:
+        """Segment one scan; may adapt itself to it, which counts as time of prediction.
+
+        Parameters
+        ----------
+        image : Tensor
+            The scan as it is, HU, (z, y, x), float32, on the CPU; z to the head, y to the front,
+            x to the patient's right.
+        spacing : (float, float, float)
+            mm, (z, y, x).
+        device : torch.device
+            Where to compute.
+
+        Returns
+        -------
+        Tensor or ndarray
+            Values of ``spec.labels``, and 0, on the same voxels: whole numbers, (z, y, x).
+        """
+        raise ContractError(f"{type(self).__name__} does not define predict(self, image, ...).")

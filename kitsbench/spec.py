@@ -207,6 +207,9 @@ class Spec:
         Numbers that ``forward`` gets beside the grids.
     maps : tuple of Map
         What the report shows of the network's inside.
+    trained_on : tuple of str
+        What a :class:`~kitsbench.architecture.System` was trained on, elsewhere. It has no grids
+        and no heads.
     """
 
     config: tuple[tuple[str, Setting], ...] = ()
@@ -223,6 +226,7 @@ class Spec:
     pretrained_on: str = added("")
     inputs: tuple[Input, ...] = added(())
     maps: tuple[Map, ...] = added(())
+    trained_on: tuple[str, ...] = added(())
 
     def __getitem__(self, key: str) -> Any:
         return dict(self.config)[key]

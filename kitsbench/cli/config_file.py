@@ -12,6 +12,7 @@ from kitsbench.files.foreign import brief, read_toml
 
 EXECUTOR_SECTION = "kitsbench.executor"
 TUNE_SECTION = "kitsbench.tune"
+PREDICTIONS_SECTION = "kitsbench.predictions"
 
 
 def _read(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
@@ -24,8 +25,8 @@ def _read(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
         raise UsageError(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise UsageError(f"The configuration {path} is no TOML: {error}.") from error
-    # What they set, the section [executor] does.
-    hidden = (param.name, "executor_option", "slurm", "ray", None)
+    # What they set, sections of their own do.
+    hidden = (param.name, "executor_option", "slurm", "ray", "predictions", None)
     known = {p.name: p for p in ctx.command.params if p.name not in hidden}
     defaults: dict[str, Any] = {}
     for key, setting in content.items():
@@ -38,6 +39,9 @@ def _read(ctx: click.Context, param: click.Parameter, path: str | None) -> None:
             setting = setting["name"]
         if name == "tune" and isinstance(setting, dict):
             ctx.meta[TUNE_SECTION] = setting
+            continue
+        if name == "predictions" and isinstance(setting, dict):
+            ctx.meta[PREDICTIONS_SECTION] = setting
             continue
         if name not in known:
             options = ", ".join(sorted(p.opts[-1].lstrip("-") for p in known.values()))
@@ -95,3 +99,8 @@ def sections(executor: str) -> tuple[dict[str, Any], dict[str, Any]]:
     section = meta.get(EXECUTOR_SECTION, {})
     own = {key: value for key, value in section.items() if key != "name"}
     return own if section.get("name") == executor else {}, meta.get(TUNE_SECTION, {})
+
+
+def predictions_section() -> dict[str, Any]:
+    """What the section ``[predictions]`` of the file holds, for the running verb."""
+    return dict(click.get_current_context().meta.get(PREDICTIONS_SECTION, {}))

@@ -49,7 +49,8 @@ def profile_entrants(
     asked = {entrant.name for entrant in experiment.entrants if entrant.asked}
     chosen = {}
     for name in dict.fromkeys(task.name for task in experiment.tasks):
-        tasks = [t for t in experiment.tasks if t.name == name and not t.members]
+        own = (t for t in experiment.tasks if t.name == name)
+        tasks = [t for t in own if not (t.members or t.elsewhere)]
         finished = [t for t in tasks if t.folder.read_status().status == "finished"]
         if tasks and (not after_run or (finished and name in asked)):
             chosen[name] = (finished or tasks)[0]
@@ -57,14 +58,10 @@ def profile_entrants(
     # What runs on a GPU does so in the process that measures: this one would keep a context on the
     # first.
     versions = libraries(experiment.device)
+    device = _device(experiment)
 
     def measure(name: str) -> dict[str, Any]:
         task = chosen[name]
-        device = (
-            (experiment.machine.slots or (("cuda:0",),))[0][0]
-            if experiment.device.type == "cuda"
-            else "cpu"
-        )
         key = profile_key(
             task.trial.identity,
             experiment.machine.name,
@@ -104,3 +101,46 @@ def profile_entrants(
     # After a run as many at a time as trials were, which is how the networks were trained.
     at_once = experiment.jobs if after_run and experiment.device.type == "cpu" else 1
     return list(each_isolated(measure, chosen, at_once))
+
+
+def _device(experiment: Experiment) -> str:
+    """What is measured on."""
+    if experiment.device.type != "cuda":
+        return "cpu"
+    return str((experiment.machine.slots or (("cuda:0",),))[0][0])
+
+
+def profile_systems(experiment: Experiment) -> list[dict[str, Any]]:
+    """Measure every system of an experiment that was trained elsewhere, on its first test case.
+
+    Returns
+    -------
+    list of dict
+        What :func:`kitsbench.profiling.systems.profile_system` says of each, with
+        ``architecture``; or that and ``error``.
+    """
+    from kitsbench.profiling.systems import SystemJob, profile_system
+
+    rows: dict[str, dict[str, Any]] = {}
+    for task in experiment.tasks:
+        if not task.elsewhere or task.given is not None or task.name in rows:
+            continue
+        case = task.test_cases[0]
+        scan = task.cases[case].image
+        assert scan is not None
+        job = SystemJob(
+            task.name,
+            task.location,
+            task.spec,
+            case,
+            scan,
+            _device(experiment),
+            experiment.threads,
+            task.files,
+        )
+        try:
+            found = {**profile_system(job), "device_name": experiment.machine.name}
+        except KitsbenchError as error:
+            found = {"error": str(error)}
+        rows[task.name] = {"architecture": task.name, **found}
+    return list(rows.values())

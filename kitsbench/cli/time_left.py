@@ -51,7 +51,9 @@ class TimeLeft:
         """Take note of what happened to a trial."""
         key = event.task.id
         if event.kind in ("started", "retried"):
-            self._running[key] = _Trial(self.now(), alone=not event.task.members)
+            self._running[key] = _Trial(
+                self.now(), alone=not (event.task.members or event.task.elsewhere)
+            )
             self._width = max(self._width, len(self._running))
         elif event.kind == "progress" and key in self._running:
             self._progress(self._running[key], event.stage, event.fraction)

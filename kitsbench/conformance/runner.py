@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from kitsbench import registry
-from kitsbench.architecture import Architecture, Setting
+from kitsbench.architecture import Architecture, Setting, System
 from kitsbench.conformance import (
     behaviour,
     configurations,
@@ -25,6 +25,7 @@ from kitsbench.conformance import (
     road,
     steadiness,
     surroundings,
+    systems,
     waits,
 )
 from kitsbench.conformance.outcome import (
@@ -80,6 +81,14 @@ ENSEMBLE: tuple[Function, ...] = (
     description.stages_fit,
     configurations.configurations_build,
 )
+SYSTEM: tuple[Function, ...] = (
+    systems.says_what_it_was_trained_on,
+    systems.configurations_are_specs,
+    systems.predicts_a_label_map,
+    systems.leaves_the_scan_alone,
+    systems.predicts_the_same_again,
+    systems.takes_any_scan,
+)
 # Without these the later checks could only repeat the same failure.
 NEEDED_BY_ALL = {
     "loads",
@@ -91,6 +100,8 @@ NEEDED_BY_ALL = {
     "stages fit",
     "targets fit",
     "loss is finite",
+    "says what it was trained on",
+    "predicts a label map",
 }
 LAST = "learns one volume"  # takes longest, and tells nothing new where another check failed
 
@@ -203,6 +214,8 @@ def checks(
     try:
         subject = _subject(architecture, settings, task)
         functions = [*SPEC, *(ENSEMBLE if _is_ensemble(subject) else NETWORK)]
+        if isinstance(subject.architecture, System):
+            functions = [*SPEC, *SYSTEM]
         if compile and NETWORK[0] in functions:
             functions += ON_REQUEST
         if _derives(subject):
@@ -217,9 +230,8 @@ def checks(
 def _expected(architecture: Architecture) -> dict[str, str]:
     """What a plugin says of its own failures, if it is reasons by the names of checks."""
     declared = architecture.expected_failures
-    known = [
-        _title(f) for f in (*SPEC, *NETWORK, *ON_REQUEST, *ENSEMBLE, derived.derives_from_the_scan)
-    ]
+    every = (*SPEC, *NETWORK, *ON_REQUEST, *ENSEMBLE, *SYSTEM, derived.derives_from_the_scan)
+    known = [_title(function) for function in every]
     if not isinstance(declared, Mapping):
         raise Violation(
             f"expected_failures is a {type(declared).__name__}: give {{name of a check: reason}}."

@@ -10,8 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from kitsbench.architecture import Architecture, Setting, Stage, configure
+from kitsbench.architecture import Architecture, Setting, Stage, System, configure
 from kitsbench.channels import Channel
+from kitsbench.configuration import files_of
 from kitsbench.conformance.outcome import Violation
 from kitsbench.data.channels.places import place_values
 from kitsbench.registry.weightless import build_weightless
@@ -54,6 +55,14 @@ class Subject:
     def spec(self) -> Spec:
         """Spec for the small patch."""
         return self.spec_for(self.task.patch or SMALL)
+
+    @cached_property
+    def system(self) -> System:
+        """The architecture, if it is one that was trained elsewhere, with its weights read."""
+        assert isinstance(self.architecture, System)
+        files = files_of(self.architecture, self.settings)
+        self.architecture.load(files, self.spec, torch.device("cpu"))
+        return self.architecture
 
     def spec_for(self, patch: Shape | None, config: Mapping[str, Setting] | None = None) -> Spec:
         """Spec for a patch and, if given, for another configuration."""

@@ -24,6 +24,7 @@ from kitsbench.experiments.plan.description import (
     describe_experiment,
     planned,
 )
+from kitsbench.experiments.plan.elsewhere import check_names, given_entrants, guard
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.experiments.plan.entrants import (
     Known,
@@ -161,13 +162,16 @@ def plan_experiment(
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
     entrants = choose_entrants(request, resolved, labels, dataset.median_spacing(), known)
     entrants = [with_its_channels(entrant, dataset) for entrant in entrants]
+    entrants += given_entrants(request.predictions, dataset, labels)
+    check_names(request.predictions, (e.name for e in entrants if e.given is None))
     check_batches(entrants, request.world_size)
-    stores = prepare_all(request, entrants, dataset, count)
+    stores = prepare_all(request, entrants, dataset, resolved.matched, count)
     if remark := nobody_has(resolved, dataset, stores):
         tell(remark)
     split, folds = choose_split(resolved.split, resolved.folds, dataset, stores, count)
     tested = [case for fold in folds for case in split.test(fold)]
     entrants = [say_pretraining(entrant, dataset, tested, tell) for entrant in entrants]
+    entrants = guard(entrants, dataset, tested, request.allow_leak, tell)
     planner = Planner(request, resolved, machine, dataset, stores, split)
     tasks = planner.tasks(entrants, folds)
     for task in tasks:

@@ -9,37 +9,40 @@ from pathlib import Path
 
 import torch
 
+from kitsbench.architecture import System
+from kitsbench.configuration import CONTENT, configure
 from kitsbench.data.datasets.dataset import open_dataset
 from kitsbench.data.datasets.patients import patient, record_prediction, shows_patients
 from kitsbench.devices.use import use_device
 from kitsbench.errors import DataError, KitsbenchError, UsageError
-from kitsbench.experiments.plan.entrants import task_of
 from kitsbench.experiments.records import (
-    TRIAL_AGAIN,
     ExperimentRecord,
     TrialRecord,
     experiments_of,
     find_experiment,
     has_experiments,
 )
+from kitsbench.experiments.stored_task import read_task
 from kitsbench.experiments.trial.folder import TrialFolder
+from kitsbench.experiments.trial.systems import as_system
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import (
     ScanChannels,
     load_trained,
     mirrored,
     other_packages,
+    plugin_of,
     scaled,
 )
 from kitsbench.files import file_digest
 from kitsbench.inference.case import Trained
 from kitsbench.inference.files import output_name, segment_files
 from kitsbench.inference.sliding import MeanPredictor
-from kitsbench.registry import load, read_source_hash
+from kitsbench.inference.systems import segment_by_system
 from kitsbench.scans.findings import Finding
 from kitsbench.scans.label_names import LabelNames
 from kitsbench.scans.names import match_names
-from kitsbench.training.budget import Budget
+from kitsbench.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class OpenTrial:
 
     Attributes
     ----------
-    trained : Trained
+    trained : Trained or (System, Spec)
     spacings : list of dict
         For each member {grid: spacing in mm}.
     trials : list of TrialRecord
@@ -80,7 +83,7 @@ class OpenTrial:
         What a user should know of them, such as that they were trained with other packages.
     """
 
-    trained: Trained
+    trained: Trained | tuple[System, Spec]
     spacings: Sequence[dict[str, tuple[float, float, float]]]
     trials: Sequence[TrialRecord]
     device: torch.device
@@ -184,6 +187,7 @@ def open_trials(
     device: torch.device,
     tta: str | None = None,
     plugins: Sequence[Path] = (),
+    weights: Mapping[str, Path] | None = None,
 ) -> OpenTrial:
     """Read the networks and the recipe of an architecture's trials back.
 
@@ -196,6 +200,8 @@ def open_trials(
         Test-time augmentation instead of the recipe's.
     plugins : sequence of Path
         Plugins' files, for trials of architectures that are not installed.
+    weights : mapping of str to Path, optional
+        Files that a system reads, by their keys: a trial keeps their hashes alone.
 
     Raises
     ------
@@ -209,8 +215,10 @@ def open_trials(
     files: dict[str, list[Path]] = {}
     for path in plugins:
         files.setdefault(path.stem, []).append(path)
-    tasks = [_task(folder, files) for folder in folders]
+    tasks = [read_task(folder, files) for folder in folders]
     task = tasks[0]
+    if task.elsewhere:
+        return _open_system(tasks, device, tta, weights or {})
     for other in tasks[1:]:
         _same_but_for_fold_and_seed(task.trial, other.trial)
     networks = task.members or (task,)
@@ -235,6 +243,34 @@ def open_trials(
     channels = ScanChannels(networks, spacings)
     trials = [one.trial for one in tasks]
     return OpenTrial(trained, spacings, trials, device, channels, list(remarks))
+
+
+def _open_system(
+    tasks: Sequence[TrialTask],
+    device: torch.device,
+    tta: str | None,
+    given: Mapping[str, Path],
+) -> OpenTrial:
+    """A system that was trained elsewhere: one and the same in all of its trials."""
+    for other in tasks[1:]:
+        _same_but_for_fold_and_seed(tasks[0].trial, other.trial)
+    if tta is not None:
+        raise UsageError(
+            f"{tasks[0].name} was trained elsewhere and predicts as it does; leave --tta out."
+        )
+    system = as_system(plugin_of(tasks[0]))
+    for key, value in tasks[0].spec.config:
+        if not isinstance(value, str) or not CONTENT.fullmatch(value):
+            continue
+        if key not in given or configure(system, {key: str(given[key])})[key] != value:
+            what = f"another file than {given[key]}" if key in given else "a file"
+            raise UsageError(
+                f"{tasks[0].name} predicts by {what}, whose hash is {value}: give it with --file "
+                f"{key}=PATH."
+            )
+    system.load(given, tasks[0].spec, device)
+    channels = ScanChannels((), ())  # it reads the scan itself
+    return OpenTrial((system, tasks[0].spec), [], [tasks[0].trial], device, channels)
 
 
 @cache
@@ -361,65 +397,12 @@ def predict_scans(
     if overlap is None:
         overlap = trial.device.type != "cpu"
     files = list(zip(images, outputs, strict=True))
+    if isinstance(trial.trained, tuple):
+        system, spec = trial.trained
+
+        def case_of(image: Path) -> str:
+            return output_name(image).removesuffix(".nii.gz")
+
+        return segment_by_system(system, spec, trial.names, files, trial.device, case_of)
     complete = trial.channels.complete
     return segment_files(trial.trained, trial.spacings, trial.names, files, overlap, complete)
-
-
-def _find_plugin(trial: TrialRecord, files: Mapping[str, Sequence[Path]]) -> str:
-    """What the registry finds a trial's plugin by; a path only where the user has given it.
-
-    Whoever can write a trial's folder could name any file in it, and importing is running.
-    """
-    identity, context = trial.identity, trial.context
-    name = identity.architecture
-    if name in files:
-        # Several may be called plugin.py; what is in them tells which is meant.
-        places = [str(path) for path in files[name]]
-        meant = (p for p in places if read_source_hash(p) == identity.source_hash)
-        location = next(meant, places[0])
-    elif context.location.endswith(".py"):
-        raise UsageError(
-            f"Trial {trial.id} was trained with the plugin file {Path(context.location).name}. A "
-            f"file that a trial names is not run: give it with --plugin {name}.py, if it is yours."
-        )
-    else:
-        location = name
-    if read_source_hash(location) != identity.source_hash:
-        raise DataError(
-            f"The plugin '{name}' has changed since trial {trial.id} was trained, so its weights "
-            f"may not fit; nothing of it was run. Install the version of then "
-            f"({context.distribution} {identity.version}), give its file with --plugin, or train "
-            "again."
-        )
-    return location
-
-
-def _task(folder: Path, files: Mapping[str, Sequence[Path]]) -> TrialTask:
-    """Rebuild what running the trial needed from its ``trial.json``."""
-    trial = TrialRecord.read(folder / "trial.json")
-    identity, context = trial.identity, trial.context
-    if Path(folder).resolve().name != trial.id:
-        raise DataError(
-            f"{folder / 'trial.json'}: the key id is '{trial.id}', which is not its folder's name."
-            f"\n{TRIAL_AGAIN}"
-        )
-    members = tuple(_task(folder.parent / member, files) for member in identity.members)
-    location = _find_plugin(trial, files)
-    registered = load(location)
-    recipe = context.recipe
-    spec = registered.architecture.spec(identity.config, task_of(recipe, context.labels))
-    return TrialTask(
-        workdir=folder.parent.parent,
-        trial=trial,
-        location=registered.location,
-        spec=spec,
-        recipe=recipe,
-        budget=Budget(context.budget.amount, context.budget.unit),
-        stores={},
-        train_cases=(),
-        test_cases=(),
-        cases={},
-        window=context.window,
-        protocols=(),
-        members=members,
-    )

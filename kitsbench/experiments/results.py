@@ -189,8 +189,9 @@ class StoredTrial:
 
     @property
     def trained(self) -> bool:
-        """Whether it trained a network of its own, rather than combining others'."""
-        return self.record is None or not self.record.identity.members
+        """Whether it trained a network here, rather than combining others' or training none."""
+        identity = None if self.record is None else self.record.identity
+        return identity is None or not (identity.members or identity.budget[1] == "none")
 
 
 @dataclass(frozen=True)

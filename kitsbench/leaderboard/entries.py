@@ -64,14 +64,20 @@ def make_entries(workdir: str | Path, experiment: str | None = None) -> list[Pub
     Returns
     -------
     list of Published
-        In the order of the experiment. An architecture whose trials failed has an entry too.
+        In the order of the experiment. An architecture whose trials failed has an entry too; what
+        was trained elsewhere has none, since no entry could promise its budget.
 
     Raises
     ------
     DataError
         Trials are still to be run, or none finished, or an entry would break the schema.
     """
-    results = load_results(workdir, experiment)
+    results = _trained_here(load_results(workdir, experiment))
+    if not results.trials:
+        raise DataError(
+            f"Nothing in {workdir} was trained here, and a board promises one measured budget; "
+            "there is nothing to publish."
+        )
     open_trials = [t for t in results.trials if t.state not in ("finished", "failed")]
     if open_trials:
         raise DataError(
@@ -100,6 +106,16 @@ def make_entries(workdir: str | Path, experiment: str | None = None) -> list[Pub
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise DataError(f"{workdir} cannot be published: {reason}.") from error
+
+
+def _trained_here(results: Results) -> Results:
+    """The results without those of entrants that were trained elsewhere."""
+    outside = {e.name for e in results.experiment.entrants if e.elsewhere is not None}
+    if not outside:
+        return results
+    scores = results.scores[~results.scores["architecture"].isin(outside)]
+    trials = [trial for trial in results.trials if trial.name not in outside]
+    return replace(results, trials=trials, scores=scores.reset_index(drop=True))
 
 
 def _publish(

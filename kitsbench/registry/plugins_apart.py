@@ -197,7 +197,9 @@ def check_spec(spec: object) -> Spec:
     if type(spec) is not Spec:
         raise ContractError(f"spec() returned a {type(spec).__name__}: return a Spec")
     wrong = _misfit(spec, Spec, "spec")
-    if wrong is None and not spec.members:
+    if wrong is None and spec.trained_on and (spec.grids or spec.heads or spec.members):
+        wrong = "it names what it was trained on, and grids, heads or members; a System has none"
+    if wrong is None and not spec.members and not spec.trained_on:
         wrong = _incomplete(spec)
     if wrong is not None:
         raise ContractError(f"spec() returned what is no whole spec: {wrong}")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from kitsbench.errors import KitsbenchError
 from kitsbench.evaluation.protocols import STORED_METRICS
+from kitsbench.experiments.records import ElsewhereRecord
 from kitsbench.experiments.results import Results
 from kitsbench.reporting import words
 from kitsbench.statistics import Rule, compare, summarise
@@ -107,12 +108,25 @@ class Analysis:
         value = self.comparison.get("margin")
         return None if value is None else float(value)
 
+    @property
+    def elsewhere(self) -> dict[str, ElsewhereRecord]:
+        """Entrants that were trained elsewhere, by their names."""
+        entrants = self.results.experiment.entrants
+        return {e.name: e.elsewhere for e in entrants if e.elsewhere is not None}
+
+    @property
+    def apart(self) -> dict[str, ElsewhereRecord]:
+        """Those of them that get no rank and no verdict, since they may know the test scans."""
+        return {name: known for name, known in self.elsewhere.items() if known.apart}
+
     def role(self, name: str) -> str:
         """What an architecture is beside trained by itself, in a few words; empty if nothing."""
         experiment = self.results.experiment
         entrant = experiment.entrant(name)
         if entrant is None:
             return ""
+        if entrant.elsewhere is not None:
+            return f"{entrant.elsewhere.told()}; no budget"
         if entrant.tta is not None:
             return f"networks of {name.rpartition('+')[0]}"
         if entrant.members:
@@ -155,21 +169,47 @@ def analyse(results: Results) -> Analysis:
     scores = results.scores
     if scores.empty:
         return Analysis(results, protocol, region, metric, obstacle="No trial has finished.")
+    outside = {e.name: e.elsewhere for e in experiment.entrants if e.elsewhere is not None}
+    apart = [name for name, known in outside.items() if known.apart]
+    # Who may know the test scans is shown, and compared with nobody.
+    compared = scores[~scores["architecture"].isin(apart)]
     summary = pd.DataFrame()
     comparison: dict[str, Any] = {}
     obstacle = ""
     try:
         summary = summarise(scores)
-        if scores["architecture"].nunique() < 2:
+        if compared["architecture"].nunique() < 2:
             obstacle = "Only one architecture has scores, so there is nothing to compare it with."
+            if apart:
+                obstacle = (
+                    f"{words.listing(apart)} may know the test scans, so there is nothing to "
+                    "compare: --allow-leak would do it all the same."
+                )
         else:
             comparison = compare(
-                scores[scores["metric"].isin(STORED_METRICS) | (scores["metric"] == metric)],
+                compared[compared["metric"].isin(STORED_METRICS) | (compared["metric"] == metric)],
                 endpoint=(region, metric),
                 rule=Rule(fold_count=experiment.folds.count),
                 protocol=protocol,
             ).to_dict()
+            _mark(comparison["pairs"], outside)
     except KitsbenchError as error:
         # Scores that break a rule of the statistics are still worth a report of all the rest.
         obstacle = str(error)
     return Analysis(results, protocol, region, metric, comparison, obstacle, summary)
+
+
+def _mark(pairs: list[dict[str, Any]], outside: dict[str, ElsewhereRecord]) -> None:
+    """Say in the sentence of each pair that an entrant of it was not trained under the budget."""
+    for pair in pairs:
+        names = [name for name in (pair["a"], pair["b"]) if name in outside]
+        if not names:
+            continue
+        was = "was" if len(names) == 1 else "were"
+        leaks = [name for name in names if outside[name].leak]
+        known = f" {words.listing(leaks)} may know the test scans." if leaks else ""
+        pair["sentence"] = (
+            f"{pair['sentence']} ({words.listing(names)} {was} trained elsewhere, not under this "
+            f"budget: this compares systems as they are and says nothing about architectures."
+            f"{known})"
+        )

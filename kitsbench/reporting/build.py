@@ -143,7 +143,8 @@ def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
 def _glossary(analysis: Analysis) -> list[tuple[str, str]]:
     """The words that the page uses; P(first) is shown only where it holds."""
     drawn = any(not words.missing(row.get("p_first")) for row in analysis.ranking)
-    return [(word, meaning) for word, meaning in words.GLOSSARY if drawn or word != "P(first)"]
+    unused = ["P(first)"] * (not drawn) + ["trained elsewhere"] * (not analysis.elsewhere)
+    return [(word, meaning) for word, meaning in words.GLOSSARY if word not in unused]
 
 
 def _render(template: str, context: dict[str, Any]) -> str:

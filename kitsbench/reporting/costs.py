@@ -38,7 +38,8 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
         if not done:
             continue
         if not all(t.trained for t in done):
-            # An ensemble trains nothing itself; what its members spent stands in their rows.
+            # An ensemble trains nothing itself; what its members spent stands in their rows. Nor
+            # does what was trained elsewhere, of which nobody measured the training.
             memory = max(
                 _values(ledgers, "inference_peak_memory_bytes")
                 or _values(ledgers, "peak_memory_bytes"),
@@ -105,6 +106,66 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
     return Table(head, rows, caption), _judgement(shares, overshoots, analysis)
 
 
+def elsewhere(analysis: Analysis) -> Table | None:
+    """What predicting costs everybody, beside what was trained elsewhere, and on what.
+
+    Parameters
+    ----------
+    analysis : Analysis
+
+    Returns
+    -------
+    Table or None
+        None where everybody was trained here.
+    """
+    if not analysis.elsewhere:
+        return None
+    rows = []
+    for name in analysis.names:
+        done = [t for t in analysis.results.trials if _done(t, name)]
+        ledgers = [t.ledger for t in done if t.ledger is not None]
+        tested = sum(len(t.record.context.test_cases) for t in done if t.record is not None)
+        known = analysis.elsewhere.get(name)
+        spent = sum(_values(ledgers, "inference_s"))
+        scans = sum(_values(ledgers, "inference_cases"))
+        own = words.duration(spent / scans) if scans else words.DASH
+        if known is None:
+            training = "in the audit" if any(t.trained for t in done) else "its members'"
+        elif known.hours is not None:
+            training = f"{known.hours:g} h, as reported"
+        else:
+            training = "elsewhere, unknown"
+        whole = sum(_values(ledgers, "prediction_s"))
+        given = known is not None and known.kind == "predictions"
+        peaks = [] if given else _values(ledgers, "inference_peak_memory_bytes")
+        rows.append(
+            [
+                name,
+                "here" if known is None else "; ".join(known.trained_on),
+                training,
+                "unknown" if given else own,
+                words.duration(whole / tested) if tested else words.DASH,
+                words.memory(max(peaks, default=None)),
+            ]
+        )
+    head = [
+        "Entrant",
+        "Trained on",
+        "Cost of training",
+        "Predicting a scan",
+        "With reading and scoring",
+        "Peak memory",
+    ]
+    caption = (
+        "Who was trained elsewhere has no budget here. Predicting a scan is the time inside "
+        "predict(); with reading and scoring it can be compared with networks that were trained "
+        "here. Memory is that of predicting; on a GPU what torch allocates, so that of programs "
+        "which a system starts is not in it. Of given label maps nobody measured what predicting "
+        "took."
+    )
+    return Table(head, rows, caption, text_columns=3)
+
+
 def _numbers(ledgers: Sequence[LedgerRecord]) -> str:
     """What networks were computed in, how their weights lay, and what was compiled."""
     precisions = ", ".join(dict.fromkeys(ledger.precision for ledger in ledgers))
@@ -115,8 +176,14 @@ def _numbers(ledgers: Sequence[LedgerRecord]) -> str:
 
 
 def _judgement(shares: list[float], overshoots: list[float], analysis: Analysis) -> str:
+    outside = ""
+    if analysis.elsewhere:
+        told = [f"{name} ({known.told()})" for name, known in analysis.elsewhere.items()]
+        outside = f" No budget held for {words.listing(told)}."
     if not shares:
-        return "No trial has finished, so nothing was spent that could be compared."
+        if any(t.state == "finished" for t in analysis.results.trials):
+            return f"Nothing was trained here.{outside}"
+        return f"No trial has finished, so nothing was spent that could be compared.{outside}"
     text = analysis.results.experiment.budget.text
     low, high = words.percent(min(shares), 1), words.percent(max(shares), 1)
     span = low if low == high else f"between {low} and {high}"
@@ -127,9 +194,9 @@ def _judgement(shares: list[float], overshoots: list[float], analysis: Analysis)
     if min(shares) < 0.98:
         return (
             f"Not every trial used its budget of {text}: the trials spent {span} of it{late}. "
-            "Compare with care."
+            f"Compare with care.{outside}"
         )
-    return f"Every finished trial spent {span} of its budget of {text}{late}."
+    return f"Every finished trial spent {span} of its budget of {text}{late}.{outside}"
 
 
 def cost(analysis: Analysis) -> Table | None:

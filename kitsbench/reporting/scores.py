@@ -49,6 +49,22 @@ def ranking(analysis: Analysis) -> Table | None:
     return Table(head, rows, caption, text_columns=3)
 
 
+def apart(analysis: Analysis) -> Table | None:
+    """Who is shown without a rank, with the score and the reason; None where nobody is."""
+    endpoint = words.endpoint_name(analysis.region, analysis.metric)
+    rows = []
+    for name, known in analysis.apart.items():
+        row = analysis.row(analysis.protocol, name, analysis.region, analysis.metric)
+        mean = words.number(row.get("mean")) if row else words.DASH
+        rows.append([f"{name}\n{_title(analysis, name)}", str(known.leak), mean])
+    head = ["Entrant", "Why it is set apart", f"Mean {endpoint}"]
+    caption = (
+        "A score on a scan that was trained on says nothing about new scans. Such entrants are in "
+        "no ranking and no comparison of pairs, unless the run says --allow-leak."
+    )
+    return Table(head, rows, caption, text_columns=2) if rows else None
+
+
 def region_tables(analysis: Analysis) -> list[tuple[str, Table]]:
     """One table for every region of the protocol and every label by itself.
 

@@ -92,10 +92,12 @@ def _tuning(analysis: Analysis) -> Section | None:
 
 
 def _ranking(analysis: Analysis) -> Section | None:
-    table = scores.ranking(analysis)
-    if table is None:
-        return None
-    return Section("ranking", "Ranking", table.caption, [Block(table=table)])
+    table, apart = scores.ranking(analysis), scores.apart(analysis)
+    blocks = [] if table is None else [Block(table=table)]
+    if apart is not None:
+        blocks.append(Block(heading="Set apart: no rank, no verdict", table=apart))
+    lead = "" if table is None else table.caption
+    return Section("ranking", "Ranking", lead, blocks) if blocks else None
 
 
 def _scores(analysis: Analysis) -> Section | None:
@@ -188,6 +190,9 @@ def _fairness(analysis: Analysis) -> Section:
     table, sentence = costs.audit(analysis)
     lead = " ".join(filter(None, [sentence, versions(analysis)]))
     blocks = [Block(table=table)] if table.rows else []
+    outside = costs.elsewhere(analysis)
+    if outside is not None:
+        blocks.append(Block(heading="Beside what was trained elsewhere", table=outside))
     return Section("fairness", "Fairness audit: what each spent", lead, blocks)
 
 
@@ -262,6 +267,8 @@ def _setup(analysis: Analysis) -> Section:
         if name == "paper"
         else ""
     )
+    if analysis.elsewhere:
+        lead += f" Not so {words.listing(list(analysis.elsewhere))}, trained elsewhere."
     return Section("setup", "Recipe, folds, seeds", lead, blocks)
 
 

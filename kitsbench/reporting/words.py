@@ -73,6 +73,12 @@ GLOSSARY = [
         "protocol",
         "The scoring rule: which labels form a region, and what an empty region scores.",
     ),
+    (
+        "trained elsewhere",
+        "A system that only predicts here, or label maps that somebody gave. Neither had the "
+        "budget, the recipe or the folds of the others, so beside them a difference belongs to "
+        "all of that together.",
+    ),
     ("region", "A set of labels that is scored together, such as kidney and tumour."),
     *((METRICS[name].title, METRICS[name].plain) for name in STORED_METRICS),
     (

@@ -40,7 +40,8 @@ class Budget:
     ----------
     amount : float
         In seconds on the device, optimiser steps, voxels of input, or floating-point operations.
-    unit : {"seconds", "steps", "voxels", "flops"}
+    unit : {"seconds", "steps", "voxels", "flops", "none"}
+        ``none`` is that of what is not trained here, see :data:`NO_BUDGET`.
     """
 
     amount: float
@@ -76,6 +77,8 @@ class Budget:
         return cls(amount, currency)
 
     def __str__(self) -> str:
+        if self.unit == "none":
+            return "none"
         if self.unit == "seconds":
             for size, name in ((3600, "h"), (60, "min")):
                 if self.amount >= size and self.amount % size == 0:
@@ -86,3 +89,7 @@ class Budget:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``trial.json``."""
         return {"text": str(self), "amount": self.amount, "unit": self.unit}
+
+
+NO_BUDGET = Budget(0.0, "none")
+"""Of what was trained elsewhere, which trains nothing here."""

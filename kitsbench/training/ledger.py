@@ -186,6 +186,9 @@ class Ledger:
         Each time that a plateau rule lowered the learning rate.
     initial : InitialWeights or None
         None where the network began with what ``build`` drew.
+    inference_s, inference_cases : float or None, int or None
+        Seconds that predicting took by itself, and of how many scans; of what was trained
+        elsewhere.
     """
 
     device_seconds: float = 0.0
@@ -215,6 +218,8 @@ class Ledger:
     stages: list[StageRow] = field(default_factory=list)
     lr_reductions: list[Reduction] = field(default_factory=list)
     initial: InitialWeights | None = None
+    inference_s: float | None = None
+    inference_cases: int | None = None
 
     def spent(self, unit: str) -> float:
         """Amount spent in a budget's unit."""
@@ -247,7 +252,11 @@ class Ledger:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``ledger.json`` and for a checkpoint."""
-        return asdict(self)
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if value is not None or not name.startswith("inference_")
+        }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Ledger:

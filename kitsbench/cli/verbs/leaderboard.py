@@ -36,9 +36,13 @@ def command() -> None:
 @experiment_option
 def add(workdir: Path, board: Path, replace: bool, experiment: str | None) -> None:
     """Add every architecture of an experiment in WORKDIR to a board."""
+    from kitsbench.experiments.records import find_experiment
     from kitsbench.leaderboard import add_entries
 
     written = add_entries(workdir, board, replace=replace, experiment=experiment)
+    for entrant in find_experiment(workdir, experiment).entrants:
+        if entrant.elsewhere is not None:
+            tell(f"left out, since it was {entrant.elsewhere.told()}.", entrant.name)
     for file in written:
         say(file)
     if not written:

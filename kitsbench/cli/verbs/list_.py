@@ -63,13 +63,14 @@ def _loaded(entry: RegisteredArchitecture) -> dict[str, Any]:
 
 def load_row(name: str) -> dict[str, Any]:
     """Import a plugin and count its parameters."""
+    from kitsbench.architecture import System
     from kitsbench.errors import telling
     from kitsbench.registry import count_parameters, load
     from kitsbench.registry.plugins_apart import introduced
 
     row: dict[str, Any] = introduced(name).to_dict()
     entry = load(name)
-    if entry.instance is not None:
+    if entry.instance is not None and not isinstance(entry.instance, System):
         try:
             row["parameters"] = count_parameters(entry.instance)
         except Exception as error:

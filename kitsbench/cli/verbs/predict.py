@@ -40,6 +40,13 @@ from kitsbench.scans.names import is_hidden
     help="The plugin's file, where the network's architecture is not installed; it is run. May be "
     "given several times.",
 )
+@click.option(
+    "--file",
+    "weights",
+    multiple=True,
+    metavar="KEY=PATH",
+    help="A file that a system which was trained elsewhere reads, such as its weights.",
+)
 @tta_option("Test-time augmentation; by default what the recipe says.")
 @device_option()
 @click.option("--overwrite", is_flag=True, help="Replace label maps that are there already.")
@@ -51,6 +58,7 @@ def command(
     experiment: str | None,
     folds: tuple[int, ...] | Literal["all"],
     plugins: tuple[Path, ...],
+    weights: tuple[str, ...],
     tta: str | None,
     device: str,
     overwrite: bool,
@@ -88,7 +96,7 @@ def command(
     there = [name for name in names if (out / name).exists()]
     if there and not overwrite:
         raise UsageError(f"{out / there[0]} exists already; choose another folder, or --overwrite.")
-    trained = open_trials(chosen.folders, choose_device(device), tta, plugins)
+    trained = open_trials(chosen.folders, choose_device(device), tta, plugins, _files(weights))
     for remark in trained.remarks:
         tell(remark, "Warning", "yellow")
     images = trained.channels.scans(images)
@@ -121,6 +129,16 @@ def command(
         bar(len(images), len(images))
     tell(f"{len(images) - failed} of {len(images)} label maps are in {out}.")
     return 2 if failed else 0
+
+
+def _files(given: tuple[str, ...]) -> dict[str, Path]:
+    found = {}
+    for text in given:
+        key, sign, path = text.partition("=")
+        if not (key and sign and path):
+            raise UsageError(f"'{text}' names no file of a system: write --file KEY=PATH.")
+        found[key] = Path(path)
+    return found
 
 
 def _without_hidden(images: tuple[Path, ...]) -> tuple[Path, ...]:

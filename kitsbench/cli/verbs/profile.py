@@ -40,9 +40,10 @@ def command(as_json: bool, compile: bool, **options: Any) -> int:
 
     Each is measured with the matched recipe, in a process of its own. Throughput is given twice:
     on patches that lie on the device already, and with loading and augmentation. With --compile
-    the training step is measured both ways.
+    the training step is measured both ways. Of a system that was trained elsewhere the prediction
+    of one scan is measured.
     """
-    from kitsbench.cli.profiles import profile_entrants
+    from kitsbench.cli.profiles import profile_entrants, profile_systems
     from kitsbench.cli.progress import CountBar, working
     from kitsbench.experiments.asked.request import Request
     from kitsbench.experiments.experiment import plan_experiment
@@ -51,7 +52,7 @@ def command(as_json: bool, compile: bool, **options: Any) -> int:
     with CountBar() as count:
         experiment = plan_experiment(request, tell, count, costs=False)
     with working("Measuring ..."):
-        rows = profile_entrants(experiment, compile=compile)
+        rows = [*profile_entrants(experiment, compile=compile), *profile_systems(experiment)]
     rows += [{"architecture": e.name, "error": e.error} for e in experiment.entrants if e.error]
     if as_json:
         print_json(rows)
@@ -73,7 +74,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
         "peak\nMiB",
     ]
     lines = []
-    for row in (row for row in rows if "error" not in row):
+    networks = [row for row in rows if "parameters" in row]
+    for row in networks:
         full = row["patches_per_s_full"]
         flops = [row["flops_forward"], row["flops_step"]]
         lines.append(
@@ -89,13 +91,21 @@ def _print(rows: list[dict[str, Any]]) -> None:
                 f"{row['peak_memory_bytes'] / 2**20:.0f}",
             )
         )
-    print_rich(make_table(columns, lines))
-    first = next((row for row in rows if "error" not in row), None)
+    if lines:
+        print_rich(make_table(columns, lines))
+    first = next(iter(networks), None)
     if first:
         say(
             f"Patch {'x'.join(map(str, first['patch']))}, batch {first['batch']}, "
             f"{first['precision']}, {first['device_name']}, {first['threads']} threads; "
             "GFLOP for one patch."
+        )
+    for row in (row for row in rows if "seconds" in row):
+        say(
+            f"{row['seconds']:.2f} s for a scan of {row['voxels']:,} voxels ({row['case']}), the "
+            f"first time {row['seconds_first']:.2f} s; peak memory "
+            f"{row['peak_memory_bytes'] / 2**20:.0f} MiB, {row['device_name']}.",
+            row["architecture"],
         )
     for row in (row for row in rows if "error" in row):
         say(row["error"], row["architecture"], "red")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kitsbench.cli.config_file import config_option, sections
+from kitsbench.cli.config_file import config_option, predictions_section, sections
 from kitsbench.cli.options import (
     all_option,
     architectures_argument,
@@ -142,6 +142,18 @@ if TYPE_CHECKING:
     "fiftieth of the budget where that takes longer.",
 )
 @strict_option("A damaged case is an error, not set aside.")
+@click.option(
+    "--predictions",
+    multiple=True,
+    metavar="NAME=FOLDER[,trained_on=...][,hours=...]",
+    help="Label maps that were made elsewhere take part under NAME: FOLDER has one a case. Say "
+    "what their networks were trained on (names with + between). May be given several times.",
+)
+@click.option(
+    "--allow-leak",
+    is_flag=True,
+    help="Compare who was trained on scans of the test, or on nobody knows what, like the others.",
+)
 @workdir_option("Where data, trials and the report are kept.")
 @click.option(
     "--add",
@@ -219,6 +231,7 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
 
 
 def _request(options: dict[str, Any]) -> Request:
+    from kitsbench.experiments.asked.predictions import read_predictions
     from kitsbench.experiments.asked.request import Request, joined
     from kitsbench.experiments.asked.search_space import check_shared, read_tuning
     from kitsbench.experiments.executors.options import read_cluster_words, split_pairs
@@ -228,7 +241,9 @@ def _request(options: dict[str, Any]) -> Request:
     words = read_cluster_words(options["executor"], options.pop("slurm"), options.pop("ray"))
     tuning = read_tuning(options.pop("tune"), tune_section)
     check_shared(tuning, options["recipe"])
+    given = read_predictions(options.pop("predictions"), predictions_section())
     return Request(
+        predictions=given,
         executor_options=joined(executor_section, pairs, words),
         tuning=tuning,
         command=shlex.join(["kitsbench", *sys.argv[1:]]),

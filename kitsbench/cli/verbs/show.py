@@ -51,7 +51,7 @@ def describe(request: str, labels: str, patch: tuple[int, int, int] | None) -> d
     from dataclasses import replace
 
     from kitsbench import registry
-    from kitsbench.architecture import configure
+    from kitsbench.architecture import System, configure
     from kitsbench.spec import KITS19, KITS21
     from kitsbench.training.recipes import matched
 
@@ -65,6 +65,7 @@ def describe(request: str, labels: str, patch: tuple[int, int, int] | None) -> d
         task = replace(task, patch=patch)
     config = configure(plugin, settings)
     spec = plugin.spec(config, task)
+    trains = not isinstance(plugin, System)
     return {
         "name": entry.name,
         "label": registry.display_name(name, settings),
@@ -74,7 +75,8 @@ def describe(request: str, labels: str, patch: tuple[int, int, int] | None) -> d
         "version": entry.version or None,
         "source_hash": entry.source_hash,
         "labels": dict(task.labels),
-        "parameters": registry.count_parameters(plugin, settings, task),
+        "parameters": registry.count_parameters(plugin, settings, task) if trains else None,
+        **({} if trains else {"trained_on": list(spec.trained_on)}),
         "config": _config(plugin, config),
         "sizes": {size: dict(values) for size, values in plugin.sizes.items()},
         **{key: spec.to_dict()[key] for key in ("grids", "heads", "size_rule", "stages")},
@@ -110,7 +112,11 @@ def _print(document: dict[str, Any]) -> None:
     for line in (document["paper"], f"{origin}, source {document['source_hash']}"):
         if line:
             say(line)
-    say(f"{document['parameters']:,} parameters for {', '.join(document['labels'])}")
+    if "trained_on" in document:
+        trained = " and ".join(document["trained_on"]) or "it does not say"
+        say(f"Only predicts {', '.join(document['labels'])}; trained elsewhere on {trained}")
+    else:
+        say(f"{document['parameters']:,} parameters for {', '.join(document['labels'])}")
     for note in document["notes"]:
         say(f"Note: {note}")
     say("")

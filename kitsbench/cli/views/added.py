@@ -84,7 +84,8 @@ def _said(request: Request) -> dict[str, Any]:
     said = {}
     for field in fields(request):
         value = getattr(request, field.name)
-        if field.name not in own:  # made of several options: what was left out is as it was
+        # Made of several options, or of one and a section: what was left out is as it was.
+        if field.name not in own or field.name == "predictions":
             default = field.default_factory() if callable(field.default_factory) else field.default
             given = value != default
         else:
@@ -115,6 +116,8 @@ def whole_command(request: Request) -> str | None:
             continue
         if isinstance(param, click.Argument):
             words += value
+        elif name == "predictions":
+            words += [word for one in value for word in (param.opts[0], str(one))]
         elif isinstance(value, bool):
             words += [param.opts[0]] * value
         elif isinstance(value, dict):

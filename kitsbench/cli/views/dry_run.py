@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kitsbench.cli.output import print_json, print_rich, say
 from kitsbench.cli.views.run_cost import cost_of
-from kitsbench.cli.views.run_view import dataset_content
+from kitsbench.cli.views.run_view import dataset_content, elsewhere_content
 from kitsbench.text.screen import make_table
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ BASES = {
     "profile": "by its profile",
     "none": "unknown until a trial has finished",
     "members": "nothing is trained",
+    "elsewhere": "trained elsewhere",
     "scores": "nothing is trained; it is scored again",
 }
 
@@ -80,6 +81,7 @@ def print_plan(
             "notes": {e.name: list(e.notes) for e in entrants if e.notes},
             "changed": told,
             "broken": [{"architecture": e.name, "error": e.error} for e in entrants if e.error],
+            **elsewhere_content(experiment.record),
         }
         print_json(document)
     else:
@@ -136,6 +138,8 @@ def _print_table(experiment: Experiment, rows: list[dict[str, Any]], left: Forec
     for line in cost_of(left):
         say(line)
     for entrant in experiment.record.entrants:
+        if entrant.elsewhere is not None:
+            say(f"{entrant.elsewhere.told()}; no budget", entrant.name)
         for note in entrant.notes:
             say(note, entrant.name)
         if entrant.error:

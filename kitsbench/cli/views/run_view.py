@@ -17,6 +17,7 @@ def announce(experiment: Experiment) -> None:
     from kitsbench.experiments.trial.kept_scores import is_done
 
     names = [e.name for e in experiment.entrants if e.error is None]
+    outside = {e.name: e.elsewhere for e in experiment.entrants if e.elsewhere is not None}
     finished = sum(is_done(task) for task in experiment.tasks)
     trained = sum(t.folder.read_status().status == "finished" for t in experiment.tasks)
     dataset = experiment.record.dataset
@@ -27,6 +28,7 @@ def announce(experiment: Experiment) -> None:
         + f", split into {len(experiment.split.folds)} folds.",
         *([aside] if aside else []),
         f"Architectures: {', '.join(names) or 'none that can take part'}.",
+        *(f"{name}: {known.told()}; no budget." for name, known in outside.items()),
         f"Budget: {experiment.budget} of training a trial on "
         f"{experiment.record.device.name}; recipe {experiment.request.recipe}.",
         f"Trials: {len(experiment.tasks)}, each architecture {_on_folds(experiment)} with "
@@ -103,6 +105,7 @@ def conclude(experiment: Experiment, as_json: bool) -> int:
                 ],
                 "broken": [{"architecture": e.name, "error": e.error} for e in broken],
                 "ranking": analysis.ranking,
+                **elsewhere_content(results.experiment),
                 "tuning": _tuning(results.experiment),
             }
         )
@@ -116,6 +119,15 @@ def dataset_content(experiment: ExperimentRecord) -> dict[str, Any]:
     return experiment.dataset.model_dump(
         mode="json", include={"name", "labels", "n_cases", "excluded", "note"}
     )
+
+
+def elsewhere_content(experiment: ExperimentRecord) -> dict[str, Any]:
+    """What is known of who was trained elsewhere; without a key where nobody was."""
+    known = {e.name: e.elsewhere for e in experiment.entrants if e.elsewhere is not None}
+    content = {
+        name: {**one.model_dump(mode="json"), "apart": one.apart} for name, one in known.items()
+    }
+    return {"elsewhere": content} if content else {}
 
 
 def _tuning(experiment: ExperimentRecord) -> dict[str, Any] | None:

@@ -226,6 +226,28 @@ def recorded_leaks(predictions: Path, truth: Path, cases: Iterable[str]) -> list
     return leaked
 
 
+def recorded_sources(folder: Path) -> list[str]:
+    """Architectures behind label maps, as kitsbench wrote it down; empty where it did not.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the label maps are.
+
+    Raises
+    ------
+    DataError
+        A file that tells is damaged.
+    """
+    record = _read_provenance(Path(folder) / PROVENANCE)
+    if record:
+        return sorted({about["architecture"] for about in record["trials"].values()})
+    file = Path(folder).parent / "trial.json"
+    context = read_object(file, REMEDY).get("context") if os.path.lexists(file) else None
+    name = context.get("name") if isinstance(context, dict) else None
+    return [name] if isinstance(name, str) else []
+
+
 def _read_provenance(file: Path) -> dict[str, Any]:
     """What stands in a record; nothing where there is none."""
     if not os.path.lexists(file):

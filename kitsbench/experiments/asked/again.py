@@ -95,7 +95,9 @@ def keep_request(
     if split is not None and split.lower().endswith(SPLIT_FILES):
         split = _whole(split)
     named = tuple(_written(name, settings) for name, settings in names)
-    kept = asdict(replace(request, architectures=named, dataset=dataset, split=split))
+    maps = tuple(replace(one, folder=one.folder.resolve()) for one in request.predictions)
+    found = replace(request, architectures=named, dataset=dataset, split=split, predictions=maps)
+    kept = asdict(found)
     options = {key: value for key, value in kept.items() if key not in NOT_KEPT}
     RequestRecord(experiment=experiment, options=as_json(options)).write(file)
 
@@ -159,8 +161,9 @@ def go_on_with(before: Request, given: Mapping[str, Any], design: Design) -> Req
 def add_to(before: Request, given: Mapping[str, Any], design: Design) -> Request:
     """Ask for the same and more.
 
-    Architectures and folds are added; seeds are their number in all, as everywhere. Whatever else
-    is given, such as a budget, takes the place of what was asked for before.
+    Architectures, label maps that are given, and folds are added; seeds are their number in all, as
+    everywhere. Whatever else is given, such as a budget, takes the place of what was asked for
+    before.
 
     Parameters
     ----------
@@ -183,6 +186,10 @@ def add_to(before: Request, given: Mapping[str, Any], design: Design) -> Request
         )
     named = [_written(*parse_request(text)) for text in given.pop("architectures", ())]
     new = [name for name in dict.fromkeys(named) if name not in before.architectures]
+    if "predictions" in given:
+        again = {one.name for one in given["predictions"]}
+        others = (one for one in before.predictions if one.name not in again)
+        given["predictions"] = (*others, *given["predictions"])
     before = _settled(before, design)
     if "split" in given:
         before = replace(before, folds=None)  # of another split, whose folds are others

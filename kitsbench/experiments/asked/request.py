@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kitsbench.experiments.asked.predictions import Predictions
 from kitsbench.experiments.asked.search_space import Tuning
 from kitsbench.training.budget import Budget
 
@@ -74,6 +75,10 @@ class Request:
         that takes longer.
     strict : bool
         A damaged case is an error instead of being set aside.
+    predictions : tuple of Predictions
+        Label maps of somebody else that take part.
+    allow_leak : bool
+        Who was trained on scans of the test is compared like everybody else, and marked.
     """
 
     workdir: Path
@@ -106,6 +111,8 @@ class Request:
     checkpoint_every: float | None = None
     tuning: Tuning | None = None
     strict: bool = False
+    predictions: tuple[Predictions, ...] = ()
+    allow_leak: bool = False
     command: str = field(default="", compare=False)
 
     @property

@@ -12,7 +12,7 @@ from kitsbench import __version__
 from kitsbench.architecture import configure
 from kitsbench.errors import DataError
 from kitsbench.experiments.asked.request import Count
-from kitsbench.experiments.plan.entrant import Entrant
+from kitsbench.experiments.plan.entrant import NO_RECIPE, Entrant
 from kitsbench.experiments.plan.planner import Planner
 from kitsbench.experiments.plan.tuning import describe_tuning
 from kitsbench.experiments.records import (
@@ -161,12 +161,13 @@ def describe_entrant(entrant: Entrant, folder: Path | None) -> EntrantRecord:
     # What holds for the networks of another row is said there.
     notes = [*(spec.notes if spec and entrant.tta is None else ()), *entrant.notes]
     costs: CostsRecord | None = None
-    if spec is not None and not spec.members and folder is not None:
+    counted = spec is not None and not spec.members and not spec.trained_on
+    if spec is not None and counted and folder is not None:
         try:
             costs = _costs(entrant, spec, folder)
         except IsolatedFailure as error:
             notes.append(f"Parameters and FLOPs could not be counted: {error}")
-    own = entrant.recipe is not None and entrant.recipe.name != "matched"
+    own = entrant.recipe not in (None, NO_RECIPE) and entrant.recipe.name != "matched"
     return EntrantRecord(
         name=entrant.name,
         architecture=registered.name,
@@ -191,6 +192,7 @@ def describe_entrant(entrant: Entrant, folder: Path | None) -> EntrantRecord:
         paper_parameters=costs.paper_parameters if costs else None,
         paper_flops=costs.paper_flops if costs else None,
         paper_patch=costs.paper_patch if costs else None,
+        elsewhere=entrant.elsewhere,
     )
 
 

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kitsbench.experiments.records import ElsewhereRecord
 from kitsbench.recipe import Recipe
 from kitsbench.registry import RegisteredArchitecture
 from kitsbench.spec import Spec
+
+NO_RECIPE = Recipe("none", spacing="native")
+"""Of what was trained elsewhere, by whatever it was."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Label maps that somebody made, which take part as they are.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they are.
+    files : mapping of str to Path
+        Case of the dataset to its label map.
+    marks : mapping of str to str
+        Case to the hash of that.
+    hours : float or None
+        Of training, as whoever gives them says.
+    seen : frozenset of str
+        Cases that were trained on, as what lies beside the label maps says.
+    """
+
+    folder: Path
+    files: Mapping[str, Path]
+    marks: Mapping[str, str]
+    hours: float | None
+    seen: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -36,6 +66,10 @@ class Entrant:
         their recipes.
     files : dict of str to Path
         Where the files lie that its settings name.
+    given : Given or None
+        Its label maps, where somebody else has made them.
+    elsewhere : ElsewhereRecord or None
+        What is known of one that was trained elsewhere, once the test cases are.
     """
 
     name: str
@@ -48,3 +82,10 @@ class Entrant:
     asked: bool = True
     tta: tuple[tuple[int, ...], ...] | None = None
     files: dict[str, Path] = field(default_factory=dict)
+    given: Given | None = None
+    elsewhere: ElsewhereRecord | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains networks of its own, and so needs volumes, a budget and seeds."""
+        return self.spec is not None and not self.members and not self.spec.trained_on

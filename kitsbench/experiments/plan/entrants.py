@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kitsbench.architecture import Architecture, Setting, configure, has_own_step
+from kitsbench.architecture import Architecture, Setting, System, configure, has_own_step
 from kitsbench.configuration import files_of
 from kitsbench.errors import ContractError, UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import Resolved
-from kitsbench.experiments.plan.entrant import Entrant
+from kitsbench.experiments.plan.elsewhere import check_names
+from kitsbench.experiments.plan.entrant import NO_RECIPE, Entrant
 from kitsbench.isolation import IsolatedFailure, each_isolated
 from kitsbench.named import is_installed, package_of, resolve
 from kitsbench.recipe import Recipe
@@ -49,11 +50,12 @@ def read_names(
         An architecture is unknown, a setting is wrong, or nothing was asked for.
     """
     named = named_in(request)
-    if not named:
+    if not named and not request.predictions:
         raise UsageError(
             "No architecture was named. Name some (see `kitsbench list`), such as unet3d "
             "residual_unet, or say --all for every installed one."
         )
+    check_names(request.predictions, (name for name, _ in named))
     known = {} if known is None else known
     missing = list(dict.fromkeys(name for name, _ in named if name not in known))
     known.update(zip(missing, introduce_each(missing), strict=True))
@@ -141,6 +143,11 @@ def choose_entrants(
     for found in each_isolated(plan.configured, members, AT_ONCE):
         entrants.setdefault(found.name, replace(found, asked=False))
     _share_files(entrants)
+    for entrant in list(entrants.values()):
+        outside = [m for m in entrant.members if (entrants[m].spec or Spec()).trained_on]
+        if outside:
+            error = f"plugin error: its member {outside[0]} is a System, which has no probabilities"
+            entrants[entrant.name] = replace(entrant, error=error, members=())
     if request.tta is not None:
         for entrant in list(entrants.values()):
             other = _with_tta(entrant, entrants, request.tta) if entrant.asked else None
@@ -169,7 +176,7 @@ def _with_tta(entrant: Entrant, entrants: Mapping[str, Entrant], tta: str) -> En
     It is an entrant of its own, like an ensemble: its networks are those of the entrant it was
     made of, which are trained once.
     """
-    if entrant.spec is None or entrant.recipe is None:
+    if entrant.spec is None or entrant.recipe is None or entrant.spec.trained_on:
         return None
     members = entrant.members or (entrant.name,)
     recipes = [entrants[name].recipe or entrant.recipe for name in members]
@@ -327,6 +334,10 @@ def propose(
         It has no recipe of its paper, its spec is none, or its module lacks what the recipe names.
     """
     spec = check_spec(architecture.spec(config, task_of(shared, labels)))
+    if isinstance(architecture, System):
+        return declared(architecture, spec), NO_RECIPE, ()
+    if spec.trained_on:
+        raise ContractError(f"{shown} names what it was trained on, which is a System's to say")
     if not paper:
         return spec, shared, (OWN_STEP_LEFT_OUT,) * has_own_step(architecture)
     own = check_spec(architecture.spec(config, Task(labels)))
@@ -354,6 +365,22 @@ def propose(
     return spec, recipe, tuple(notes)
 
 
+def declared(system: System, spec: Spec) -> Spec:
+    """The spec of a system, if it says what it was trained on.
+
+    Raises
+    ------
+    ContractError
+        It does not.
+    """
+    if not all(text.strip() for text in spec.trained_on) or not spec.trained_on:
+        raise ContractError(
+            f"{type(system).__name__} does not say what it was trained on: set trained_on to the "
+            'names of all datasets that it has seen, or to "unknown"'
+        )
+    return spec
+
+
 def check_batches(entrants: Sequence[Entrant], world_size: int) -> None:
     """See that the processes of a trial can share every batch out.
 
@@ -363,7 +390,7 @@ def check_batches(entrants: Sequence[Entrant], world_size: int) -> None:
         They cannot.
     """
     for entrant in entrants:
-        if entrant.recipe is None or entrant.members:
+        if entrant.recipe is None or not entrant.trains:
             continue
         check_batch(entrant.recipe.batch, world_size, entrant.name)
         if world_size > 1 and entrant.recipe.name != "matched" and _has_own_step(entrant):

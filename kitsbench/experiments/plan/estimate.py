@@ -54,10 +54,10 @@ def estimate(tasks: Sequence[TrialTask]) -> dict[str, dict[str, Any]]:
     dict
         {id: {``device_seconds`` (None where nothing is known), ``basis``}}, where the basis is
         ``budget``, ``finished trials``, ``profile``, ``none`` or, where nothing is trained,
-        ``members``.
+        ``members`` or ``elsewhere``.
     """
     # Of time budgets nothing has to be looked up, and there may be thousands of trials.
-    timed = all(task.members or task.budget.unit == "seconds" for task in tasks)
+    timed = all(t.members or t.elsewhere or t.budget.unit == "seconds" for t in tasks)
     rates = {} if timed else _finished_rates(tasks[0].workdir)
     return {task.id: _estimate(task, rates) for task in tasks}
 
@@ -169,6 +169,8 @@ def _estimate(task: TrialTask, rates: Mapping[Kind, list[LedgerRecord]]) -> dict
     budget = task.budget
     if task.members:
         return {"device_seconds": 0.0, "basis": "members"}
+    if task.elsewhere:
+        return {"device_seconds": 0.0, "basis": "elsewhere"}
     if budget.unit == "seconds":
         return {"device_seconds": budget.amount, "basis": "budget"}
     currency = CURRENCIES[budget.unit]

@@ -22,7 +22,8 @@ from kitsbench.experiments.asked.request import Count, Folds, Request, Tell
 from kitsbench.experiments.asked.resolve import Resolved, defaults_of
 from kitsbench.experiments.machines.environment import usable_cores
 from kitsbench.experiments.plan.entrant import Entrant
-from kitsbench.spec import Shape
+from kitsbench.recipe import Recipe
+from kitsbench.spec import Grid, Shape, Spec
 from kitsbench.statistics.table.endpoints import parse_endpoint
 
 Stores = dict[str, dict[str, PreparedStore]]  # {entrant's name: {grid: prepared store}}
@@ -73,7 +74,7 @@ def with_its_channels(entrant: Entrant, dataset: Dataset) -> Entrant:
 
 
 def prepare_all(
-    request: Request, entrants: Sequence[Entrant], dataset: Dataset, count: Count
+    request: Request, entrants: Sequence[Entrant], dataset: Dataset, shared: Recipe, count: Count
 ) -> Stores:
     """Prepare every spacing and channel that an architecture's grids ask for, each once.
 
@@ -82,6 +83,15 @@ def prepare_all(
     dict
         {entrant's name: {grid: store}}, with the stores of further channels by
         :func:`~kitsbench.data.channels.stores.image_key`.
+
+    Parameters
+    ----------
+    request : Request
+    entrants : sequence of Entrant
+    dataset : Dataset
+    shared : Recipe
+        What all share; its spacing is prepared where nobody trains.
+    count : callable
 
     Raises
     ------
@@ -107,19 +117,29 @@ def prepare_all(
             )
         return made[key]
 
-    for entrant in entrants:
-        if entrant.spec is None or entrant.recipe is None or entrant.spec.members:
-            continue
-        spacing = entrant.recipe.spacing
+    usable = [(e.name, e.spec, e.recipe) for e in entrants]
+    wanting: list[tuple[str, Spec, Recipe, tuple[Grid, ...]]] = [
+        (name, spec, recipe, spec.grids)
+        for name, spec, recipe in usable
+        if spec is not None and recipe is not None and not spec.members and not spec.trained_on
+    ]
+    if not wanting:
+        # Who was trained elsewhere reads the scans themselves. Which of them can be used, and what
+        # they are called by, is found out in the same way, whoever else takes part.
+        elsewhere = [(n, s) for n, s, _ in usable if s is not None and not s.members]
+        wanting = [(n, s, shared, (Grid("image", (1, 1, 1)),)) for n, s in elsewhere[:1]]
+    for name, spec, recipe, grids in wanting:
+        spacing = recipe.spacing
         assert not isinstance(spacing, str)  # the dataset's median has taken its place
-        stores[entrant.name] = {}
-        for grid in entrant.spec.grids:
+        stores[name] = {}
+        for grid in grids:
             wanted = tuple(round(s * r, 4) for s, r in zip(spacing, grid.ratio, strict=True))
-            stores[entrant.name][grid.name] = made_at(0, wanted, entrant.spec.fit)
-            for name in wanted_on(grid, entrant.spec).images:
-                number = dataset.channel_number(name)
-                key = image_key(grid.name, name, number)
-                stores[entrant.name][key] = made_at(number, wanted, entrant.spec.fit)
+            stores[name][grid.name] = made_at(0, wanted, spec.fit)
+            for image in wanted_on(grid, spec).images:
+                number = dataset.channel_number(image)
+                stores[name][image_key(grid.name, image, number)] = made_at(
+                    number, wanted, spec.fit
+                )
     return stores
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kitsbench.data.datasets.dataset import Dataset
+from kitsbench.data.datasets.leaks import trained_patients
 from kitsbench.data.datasets.patients import patients
 from kitsbench.data.splits.split import Split
 from kitsbench.experiments.asked.request import Request
@@ -17,6 +18,7 @@ from kitsbench.experiments.plan.materials import Stores
 from kitsbench.experiments.records import TrialContext, TrialRecord, TuningPlace, note
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.recipe import Recipe
+from kitsbench.training.budget import NO_BUDGET
 
 
 @dataclass
@@ -59,6 +61,8 @@ class Planner:
             for seed in range(self.resolved.seeds):
                 for fold in folds:
                     for entrant in group:
+                        if seed and entrant.spec is not None and entrant.spec.trained_on:
+                            continue  # it would predict the same once more, which is no other run
                         members = [planned.get((name, fold, seed)) for name in entrant.members]
                         if None in members:
                             continue  # a broken member has no trials; the ensemble has none either
@@ -119,7 +123,10 @@ class Planner:
         assert entrant.spec is not None
         assert entrant.recipe is not None
         # An ensemble has no volumes of its own; those of anybody tell the dataset's fingerprint.
-        stores = self.stores.get(entrant.name, {})
+        elsewhere = bool(entrant.spec.trained_on)
+        stores = {} if elsewhere else self.stores.get(entrant.name, {})
+        # Nothing of the call changes what was trained elsewhere, so its trial is one for all.
+        budget = NO_BUDGET if elsewhere else self.resolved.budget
         any_store = next(iter((stores or next(iter(self.stores.values()))).values()))
         identity = identify(
             entrant,
@@ -128,11 +135,11 @@ class Planner:
             self.split.id,
             fold,
             seed,
-            self.resolved.budget,
-            self.machine.precision,
+            budget,
+            "float32" if elsewhere else self.machine.precision,
             self.machine.device_class,
             [member.id for member in members],
-            self.request.compile and not members,
+            self.request.compile and not members and not elsewhere,
             [member.trial.identity.pretrained_on for member in members],
         )
         train, test = self.split.train(held_out), self.split.test(held_out)
@@ -148,28 +155,34 @@ class Planner:
             distribution=entrant.registered.distribution,
             dataset_name=self.dataset.name,
             recipe=entrant.recipe,
-            budget=note(self.resolved.budget),
+            budget=note(budget),
             location=entrant.registered.location,
             labels=entrant.spec.labels,
             patch=first.shape if first else None,
             window=window,
             spacing=any_store.spacing,
-            train_cases=tuple(train),
-            train_patients=tuple(patients(self.dataset, train)),
+            train_cases=() if elsewhere else tuple(train),
+            train_patients=tuple(
+                trained_patients(entrant.spec.trained_on)
+                if elsewhere
+                else patients(self.dataset, train)
+            ),
             test_cases=tuple(test),
-            curve_cases=tuple(test[: self.resolved.curve_cases]),
+            curve_cases=() if elsewhere else tuple(test[: self.resolved.curve_cases]),
             tuning=None,
             on_disk=self.dataset.names.pairs(),
         )
+        given = entrant.given
+        known = [case for case in test if given is not None and case in given.files]
         return TrialTask(
             workdir=self.request.workdir,
             trial=TrialRecord.of(identity, context),
             location=entrant.registered.location,
             spec=entrant.spec,
             recipe=entrant.recipe,
-            budget=self.resolved.budget,
+            budget=budget,
             stores={grid: store.folder for grid, store in stores.items()},
-            train_cases=tuple(train),
+            train_cases=context.train_cases,
             test_cases=tuple(test),
             cases={case.id: case for case in self.dataset.cases if case.id in set(test)},
             window=window,
@@ -182,6 +195,7 @@ class Planner:
             members=tuple(members),
             files=entrant.files,
             map_cases=tuple(test[: self.resolved.showcases]) if shows else (),
+            given=None if given is None else {c: (given.files[c], given.marks[c]) for c in known},
         ).absolute()
 
     def _foreground(self, entrant: Entrant, fold: int) -> dict[str, float]:

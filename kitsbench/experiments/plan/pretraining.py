@@ -29,7 +29,7 @@ def say_pretraining(
     """
     spec = entrant.spec
     # What holds for the networks of another row is said there.
-    if spec is None or spec.members or entrant.tta is not None:
+    if spec is None or spec.members or spec.trained_on or entrant.tta is not None:
         return entrant
     named = any(isinstance(v, str) and CONTENT.fullmatch(v) for _, v in spec.config)
     if not (named or spec.pretrained_on):

@@ -217,7 +217,7 @@ def make_studies(
     """A study for each architecture that trains, in each fold; none where nothing is tuned."""
     if tuning is None:
         return []
-    usable = [e for e in entrants if e.error is None and e.spec is not None and not e.members]
+    usable = [e for e in entrants if e.error is None and e.trains]
     return [
         Study(entrant, fold, inner_split(planner.split.train(fold)), tuning)
         for fold in folds

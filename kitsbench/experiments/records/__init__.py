@@ -28,6 +28,7 @@ experiment, ``experiments/ID/request.json``, is in :mod:`kitsbench.experiments.a
 """
 
 from kitsbench.experiments.records.experiment import (
+    ElsewhereRecord,
     EntrantRecord,
     ExperimentRecord,
     LatestRecord,
@@ -90,6 +91,7 @@ __all__ = [
     "CostsRecord",
     "DatasetNote",
     "DeviceNote",
+    "ElsewhereRecord",
     "EntrantRecord",
     "EnvironmentRecord",
     "ExperimentRecord",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from kitsbench.configuration import Setting
 from kitsbench.experiments.records.parts import (
@@ -18,10 +18,50 @@ from kitsbench.experiments.records.parts import (
     Shape,
     State,
     StoredRecipe,
+    without_unused,
 )
 from kitsbench.files import digest
 from kitsbench.files.documents import Document, Part
 from kitsbench.training.failures import Reason
+
+
+class ElsewhereRecord(Part):
+    """What is known of an entrant that was trained elsewhere.
+
+    Attributes
+    ----------
+    kind : {"system", "predictions"}
+        Whether it predicts here, or its label maps were given.
+    trained_on : tuple of str
+        As was declared.
+    leak : str or None
+        Why it may know the scans that it is tested on; None where nothing says so.
+    allowed : bool
+        Whether it is compared all the same.
+    hours : float or None
+        Of its training, as whoever gave the label maps says.
+    missing : int
+        Test cases without a label map.
+    """
+
+    kind: Literal["system", "predictions"]
+    trained_on: tuple[str, ...] = Field(min_length=1)
+    leak: str | None
+    allowed: bool
+    hours: float | None = Field(gt=0)
+    missing: int = Field(ge=0)
+
+    @property
+    def apart(self) -> bool:
+        """Whether it is shown without a rank and without verdicts."""
+        return self.leak is not None and not self.allowed
+
+    def told(self) -> str:
+        """What it is, in a few words."""
+        known = "" if self.trained_on == ("unknown",) else f" on {' and '.join(self.trained_on)}"
+        leak = "; it may know the test scans" if self.leak else ""
+        maps = " (given label maps)" if self.kind == "predictions" else ""
+        return f"trained elsewhere{known or ', nobody says on what'}{maps}{leak}"
 
 
 class EntrantRecord(Part):
@@ -47,6 +87,8 @@ class EntrantRecord(Part):
         Of the configured network, for one patch; None where they are not known.
     paper_parameters, paper_flops, paper_patch : int, int, tuple of int, or None
         The same at the paper's size.
+    elsewhere : ElsewhereRecord or None
+        Of one that is not trained here.
     """
 
     name: str
@@ -72,6 +114,11 @@ class EntrantRecord(Part):
     paper_parameters: int | None
     paper_flops: int | None
     paper_patch: Shape | None
+    elsewhere: ElsewhereRecord | None = None
+
+    @model_serializer(mode="wrap")
+    def _short(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unused(plain(self), "elsewhere")
 
 
 class PlannedTrial(Part):
@@ -144,7 +191,8 @@ def plan_of(trials: Sequence[str]) -> str:
 def _planned(entrant: EntrantRecord) -> list[Any]:
     """What an experiment's id takes of an entrant: not what it costs, nor how it is described."""
     kept = {"name", "architecture", "version", "source_hash", "status", "config", "members"}
-    content = entrant.model_dump(mode="json", include={*kept, "combine", "asked", "tta"})
+    kept |= {"combine", "asked", "tta", "elsewhere"}
+    content = entrant.model_dump(mode="json", include=kept)
     return [content, None if entrant.recipe is None else entrant.recipe.digest()]
 
 

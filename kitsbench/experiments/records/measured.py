@@ -62,11 +62,13 @@ class LedgerRecord(Document):
     device_name: str
     precision: str
     threads: int = Field(ge=1)
+    inference_s: float | None = Field(default=None, ge=0)
+    inference_cases: int | None = Field(default=None, ge=0)
 
     @model_serializer(mode="wrap")
     def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what is not there: ledgers of before are written as they were."""
-        return without_unused(whole(self), "initial")
+        return without_unused(whole(self), "initial", "inference_s", "inference_cases")
 
     def plain(self) -> dict[str, Any]:
         """Plain data for tables and for ``kitsbench run --json``."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainSerializer
+from pydantic import Field, PlainSerializer, model_validator
 
 from kitsbench.files.documents import Part
 from kitsbench.recipe import Recipe
@@ -34,11 +34,20 @@ def without_unused(content: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 
 class BudgetNote(Part):
-    """What one training run could spend: as it was written, and as an amount of a currency."""
+    """What one training run could spend: as it was written, and as an amount of a currency.
+
+    What was trained elsewhere has the budget ``none``, of which there is nothing.
+    """
 
     text: str
-    amount: float = Field(gt=0)
-    unit: Literal["seconds", "steps", "voxels", "flops"]
+    amount: float = Field(ge=0)
+    unit: Literal["seconds", "steps", "voxels", "flops", "none"]
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if (self.amount == 0) != (self.unit == "none"):
+            raise ValueError(f"the amount is {self.amount:g} {self.unit}; only none is nothing")
+        return self
 
 
 def note(budget: Budget) -> BudgetNote:

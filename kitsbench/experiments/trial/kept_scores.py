@@ -104,7 +104,12 @@ def unscored(folder: TrialFolder, trial: TrialRecord, protocols: Sequence[str]) 
 
 
 def can_be_scored(folder: TrialFolder, trial: TrialRecord) -> bool:
-    """Whether its label maps are kept, or its weights (of an ensemble: its members')."""
+    """Whether its label maps are kept, or its weights (of an ensemble: its members').
+
+    What was trained elsewhere has its weights, or its label maps, where it has.
+    """
+    if trial.identity.budget[1] == "none":
+        return True
     maps = [folder.predictions / f"{case}.nii.gz" for case in trial.context.test_cases]
     if all(map_.is_file() for map_ in maps):
         return True

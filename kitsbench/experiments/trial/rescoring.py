@@ -12,6 +12,7 @@ from kitsbench.experiments.records import EnvironmentRecord
 from kitsbench.experiments.tables import SCORES, read_table, write_table
 from kitsbench.experiments.trial.kept_scores import forget_unscored, missing_protocols
 from kitsbench.experiments.trial.scoring import CaseReader, Report, score_held_out, score_map
+from kitsbench.experiments.trial.systems import Outside, outside_of
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import Beat, load_trained
 from kitsbench.inference.case import Trained
@@ -35,7 +36,7 @@ def score_again(task: TrialTask, device: torch.device, report: Report, beat: Bea
     folder, cases = task.folder, CaseReader(task)
     forget_unscored(folder)  # of the attempt before
     missing = missing_protocols(folder, task.protocols)
-    trained: Trained | None = None
+    trained: Trained | Outside | None = None
     rows = []
     for index, case in enumerate(task.test_cases):
         report("score", index / len(task.test_cases))
@@ -44,10 +45,10 @@ def score_again(task: TrialTask, device: torch.device, report: Report, beat: Bea
             kept = cases.label_map(file, case)
         except Refused as unusable:
             if trained is None:
-                trained = _trained(task, device, beat, str(unusable.finding))
+                trained = _trained(task, device, cases, beat, str(unusable.finding))
             found, labels, native = score_held_out(task, trained, cases, case, *missing)
             rows += found
-            if task.keep_predictions:
+            if task.keep_predictions and labels is not None:
                 write_label(file, task.names.write(labels), native)
                 name_labels(folder.path, task.names)
         else:
@@ -62,7 +63,11 @@ def score_again(task: TrialTask, device: torch.device, report: Report, beat: Bea
     write_table(folder.scores, table, SCORES)
 
 
-def _trained(task: TrialTask, device: torch.device, beat: Beat, why: str) -> Trained:
+def _trained(
+    task: TrialTask, device: torch.device, cases: CaseReader, beat: Beat, why: str
+) -> Trained | Outside:
+    if task.elsewhere:
+        return outside_of(task, device, cases)
     try:
         return load_trained(task, device, beat)
     except DataError as error:

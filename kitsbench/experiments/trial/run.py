@@ -39,6 +39,7 @@ from kitsbench.experiments.trial.ranks import open_team
 from kitsbench.experiments.trial.remembered import remembering
 from kitsbench.experiments.trial.rescoring import score_again
 from kitsbench.experiments.trial.scoring import CaseReader, Report, score_cases, score_trial
+from kitsbench.experiments.trial.systems import outside_of
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import (
     Beat,
@@ -240,9 +241,13 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
     if task.max_memory is not None:
         cap_memory(device, task.max_memory)
     cases = CaseReader(task)
-    if task.members:
+    curve: list[dict[str, Any]]
+    outside = outside_of(task, device, cases) if task.elsewhere else None
+    if outside is not None:
+        ledger, curve = Ledger(), []
+    elif task.members:
         trained, ledger = load_members(task, device, beat), Ledger()
-        curve: list[dict[str, Any]] = []
+        curve = []
     else:
         outcome = _train(task, device, cases, report, beat)
         ledger, curve = outcome.ledger, outcome.curve
@@ -250,7 +255,9 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
     _write_spent(task, device, ledger, curve)  # scoring may fail
     began = time.perf_counter()
     reset_peaks(device)
-    scores = score_trial(task, remembering(task, trained), cases, report)
+    scores = score_trial(task, outside or remembering(task, trained), cases, report)
+    if outside is not None:
+        outside.close(ledger)
     ledger.prediction_s = time.perf_counter() - began
     ledger.inference_peak_memory_bytes = max(
         ledger.inference_peak_memory_bytes, peak_memory(device)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ import torch
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
 from kitsbench.data.preparation.volumes import check_pair
 from kitsbench.errors import DataError
-from kitsbench.evaluation import score_case
+from kitsbench.evaluation import score_case, score_failed_case
 from kitsbench.evaluation.protocols import for_labels
 from kitsbench.experiments.records import PartialScoresRecord, ScoreRow
 from kitsbench.experiments.tables import SCORES
@@ -28,12 +28,28 @@ from kitsbench.inference.sliding import NonFiniteOutput
 from kitsbench.scans.findings import Refused
 from kitsbench.scans.geometry import Axes
 from kitsbench.scans.grids import axes_onto, grid_findings
-from kitsbench.scans.label_names import name_labels
+from kitsbench.scans.header import Header
+from kitsbench.scans.label_names import LabelNames, name_labels
 from kitsbench.scans.nifti import read_header, read_label
 from kitsbench.scans.writing import write_label
 from kitsbench.training.failures import TrialFailure, plugin_code
 
 Report = Callable[[str, float], None]
+Found = tuple[list[dict[str, Any]], np.ndarray | None, dict[str, Any]]
+"""Rows of a case, its label map on disk axes (None where there is none), and its geometry."""
+
+
+class Segmenter(Protocol):
+    """What makes the label maps of held-out cases, in three steps as of ``one_by_one``."""
+
+    def load(self, case: str) -> Any:
+        """Read what predicting a case needs."""
+
+    def predict(self, case: str, loaded: Any) -> Any:
+        """Do for a case what the device does."""
+
+    def finish(self, case: str, predicted: Any, protocols: Sequence[str]) -> Found:
+        """Score a case."""
 
 
 @dataclass
@@ -53,20 +69,31 @@ class CaseReader:
             found[grid] = store.case(case)
         return found
 
-    def label_map(self, file: Path, case: str) -> np.ndarray:
+    def scan(self, case: str) -> Header:
+        """Header of the scan of a case."""
+        file = self.task.cases[case].image
+        assert file is not None
+        return read_header(file, case)
+
+    def label_map(self, file: Path, case: str, names: LabelNames | None = None) -> np.ndarray:
         """A label map that was kept, turned to (z, y, x) as the scan of its case is.
+
+        Parameters
+        ----------
+        file : Path
+        case : str
+        names : LabelNames, optional
+            What its values mean; by default those of the dataset.
 
         Raises
         ------
         Refused
             It is missing or damaged, lies on another grid, or holds other labels.
         """
-        scan = self.task.cases[case].image
-        assert scan is not None
-        image, header = read_header(scan, case), read_header(file, case)
+        image, header = self.scan(case), read_header(file, case)
         if found := grid_findings(image, header, "prediction"):
             raise Refused(found[0])
-        return read_label(header, self.task.names, axes_onto(header, image.affine))
+        return read_label(header, names or self.task.names, axes_onto(header, image.affine))
 
     def truth(self, case: str) -> tuple[np.ndarray, tuple[float, float, float], np.ndarray]:
         """Labels on the scan's own voxels, turned to (z, y, x) as the scan is, and their grid.
@@ -95,17 +122,39 @@ class CaseReader:
         return labels, (z, y, x), mask.affine
 
 
+@dataclass(frozen=True)
+class _ByNetworks:
+    """Networks that were trained here, behind their trial."""
+
+    task: TrialTask
+    trained: Trained
+    cases: CaseReader
+
+    def load(self, case: str) -> Any:
+        return prepared_volumes(self.task, self.cases, case)
+
+    def predict(self, case: str, loaded: Any) -> Any:
+        return predict_held_out(self.task, self.trained, case, loaded)
+
+    def finish(self, case: str, predicted: Any, protocols: Sequence[str]) -> Found:
+        return score_predicted(self.task, self.trained, self.cases, case, predicted, protocols)
+
+
+def _segmenter(task: TrialTask, trained: Trained | Segmenter, cases: CaseReader) -> Segmenter:
+    return _ByNetworks(task, trained, cases) if isinstance(trained, Trained) else trained
+
+
 def score_held_out(
-    task: TrialTask, trained: Trained, cases: CaseReader, case: str, *protocols: str
-) -> tuple[list[dict[str, Any]], np.ndarray, dict[str, Any]]:
-    """Predict one held-out case and score it: rows, the label map on disk axes, its geometry."""
-    found = predict_held_out(task, trained, case, prepared_volumes(task, cases, case))
-    return score_predicted(task, trained, cases, case, found, protocols)
+    task: TrialTask, trained: Trained | Segmenter, cases: CaseReader, case: str, *protocols: str
+) -> Found:
+    """Predict one held-out case and score it."""
+    way = _segmenter(task, trained, cases)
+    return way.finish(case, way.predict(case, way.load(case)), protocols)
 
 
 def score_cases(
     task: TrialTask,
-    trained: Trained,
+    trained: Trained | Segmenter,
     cases: CaseReader,
     names: Sequence[str],
     protocols: Sequence[str],
@@ -117,7 +166,7 @@ def score_cases(
     Parameters
     ----------
     task : TrialTask
-    trained : Trained
+    trained : Trained or Segmenter
     cases : CaseReader
     names, protocols : sequence of str
         The cases, and by which protocols they are scored.
@@ -132,10 +181,11 @@ def score_cases(
     list of dict
         The rows of each case, in the order of ``names``.
     """
+    way = _segmenter(task, trained, cases)
 
-    def finish(case: str, found: Predicted) -> list[dict[str, Any]]:
-        rows, labels, native = score_predicted(task, trained, cases, case, found, protocols)
-        if keep:
+    def finish(case: str, found: Any) -> list[dict[str, Any]]:
+        rows, labels, native = way.finish(case, found, protocols)
+        if keep and labels is not None:
             file = task.folder.predictions / f"{case}.nii.gz"
             write_label(file, task.names.write(labels), native)
             name_labels(task.folder.path, task.names)
@@ -143,8 +193,8 @@ def score_cases(
 
     return one_by_one(
         names,
-        lambda case: prepared_volumes(task, cases, case),
-        lambda case, volumes: predict_held_out(task, trained, case, volumes),
+        way.load,
+        way.predict,
         finish,
         torch.device(task.device).type != "cpu" if overlap is None else overlap,
     )
@@ -191,15 +241,23 @@ def score_predicted(
 
 
 def score_map(
-    task: TrialTask, cases: CaseReader, case: str, turned: np.ndarray, protocols: Sequence[str]
+    task: TrialTask,
+    cases: CaseReader,
+    case: str,
+    turned: np.ndarray | None,
+    protocols: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Score the label map of a held-out case, turned to (z, y, x) as its scan is."""
+    """Score the label map of a held-out case, turned to (z, y, x) as its scan is; None: missed."""
     truth, spacing, affine = cases.truth(case)
     named = {name for name, _ in task.spec.labels}
     rows = []
     for protocol in protocols:
         rule = for_labels(protocol, dict(task.spec.labels))
-        for row in score_case(turned, truth, spacing, rule, affine=affine):
+        if turned is None:
+            scored = score_failed_case(truth, spacing, rule, affine=affine)
+        else:
+            scored = score_case(turned, truth, spacing, rule, affine=affine)
+        for row in scored:
             # A dataset without cysts says nothing about how well they are found.
             if protocol != "labels" or row["region"] in named:
                 rows.append({"protocol": protocol, "case": case, **row})
@@ -208,13 +266,14 @@ def score_map(
 
 def _weights(task: TrialTask) -> tuple[str, ...]:
     """Hashes of the weights that a trial is scored with."""
-    found = [weights_of(owner) for owner in task.members or [task]]
+    owners = [] if task.elsewhere else task.members or [task]
+    found = [weights_of(owner) for owner in owners]
     return tuple(one for one in found if one is not None)
 
 
 def score_trial(
     task: TrialTask,
-    trained: Trained,
+    trained: Trained | Segmenter,
     cases: CaseReader,
     report: Report,
     overlap: bool | None = None,
@@ -224,7 +283,7 @@ def score_trial(
     Parameters
     ----------
     task : TrialTask
-    trained : Trained
+    trained : Trained or Segmenter
     cases : CaseReader
     report : callable
         Called before each case.

@@ -47,6 +47,8 @@ class TrialTask:
         Bytes.
     members : tuple of TrialTask
         For an ensemble, or for other test-time augmentation of one trained network.
+    given : dict of str to (Path, str), or None
+        {case: its label map and the hash of that} where somebody else has made them.
     keep_predictions : bool
     keep_probabilities : bool
         For an ensemble that comes after it.
@@ -77,6 +79,7 @@ class TrialTask:
     threads: int = 1
     max_memory: int | None = None
     members: tuple[TrialTask, ...] = ()
+    given: dict[str, tuple[Path, str]] | None = None
     keep_predictions: bool = True
     keep_probabilities: bool = False
     map_cases: tuple[str, ...] = ()
@@ -115,6 +118,11 @@ class TrialTask:
                     f"{key}={value} names the file of {self.name} by its hash alone, but its trial "
                     f"{self.id[:10]} is still to be trained: give the path of the file."
                 )
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it was trained elsewhere, so that nothing is trained here."""
+        return bool(self.spec.trained_on)
 
     @property
     def id(self) -> str:

@@ -50,7 +50,7 @@ def headline(analysis: Analysis) -> str:
         interval = interval_of_mean(row)
         # One case has none.
         return f"{number}{'' if interval == words.DASH else f' {interval}'}. {analysis.obstacle}"
-    condition = f"After {words.spent(analysis.results.experiment.budget)} of training each"
+    condition = _condition(analysis)
     best = words.number(ranking[0]["mean"])
     if len(analysis.not_learned) == len(ranking):
         return (
@@ -60,6 +60,33 @@ def headline(analysis: Analysis) -> str:
     if len({*unjudged(analysis)} - {str(ranking[0]["architecture"])}) == len(ranking) - 1:
         return f"{condition}, no winner can be named: too many predictions failed."
     return f"{condition}, {_ahead(analysis, endpoint, best)}"
+
+
+def _condition(analysis: Analysis) -> str:
+    """Under which training the ranking came about."""
+    outside = [row["architecture"] for row in analysis.ranking]
+    outside = [name for name in outside if name in analysis.elsewhere]
+    if len(outside) == len(analysis.ranking):
+        return "Without any training here"
+    but = f" (but {words.listing(outside, most=3)}: trained elsewhere)" if outside else ""
+    return f"After {words.spent(analysis.results.experiment.budget)} of training each{but}"
+
+
+def elsewhere(analysis: Analysis) -> str:
+    """Say who was trained elsewhere, on what, and what does not follow; empty where nobody was."""
+    known = analysis.elsewhere
+    if not known:
+        return ""
+    told = [
+        f"{name} ({one.told()}{', no rank and no verdict' if one.apart else ''})"
+        for name, one in known.items()
+    ]
+    return (
+        f"Not trained here: {words.listing(told, most=4)}. No budget held for "
+        f"{'it' if len(known) == 1 else 'them'}, so a verdict beside "
+        f"{'it' if len(known) == 1 else 'them'} compares systems as they are, and says nothing "
+        "about architectures."
+    )
 
 
 def _ahead(analysis: Analysis, endpoint: str, best: str) -> str:

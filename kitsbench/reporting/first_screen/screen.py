@@ -9,6 +9,7 @@ from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.first_screen.answer import (
     amiss,
+    elsewhere,
     headline,
     learned,
     one_network,
@@ -54,7 +55,7 @@ def first_screen(analysis: Analysis) -> FirstScreen:
     ----------
     analysis : Analysis
     """
-    remarks = [amiss(analysis)]
+    remarks = [amiss(analysis), elsewhere(analysis)]
     if analysis.comparison:
         remarks += [learned(analysis), one_network(analysis), scope(analysis)]
     remarks.append(rising(analysis))
@@ -70,7 +71,8 @@ def first_screen(analysis: Analysis) -> FirstScreen:
 def compared(analysis: Analysis) -> str:
     """What was compared, on what, under which budget, and by what score, in plain words."""
     experiment = analysis.results.experiment
-    entrants = [e for e in experiment.entrants if e.status == "ok"]
+    entrants = [e for e in experiment.entrants if e.status == "ok" and e.elsewhere is None]
+    outside = len(analysis.elsewhere)
     ensembles = sum(bool(e.members) for e in entrants)
     networks = words.plural(len(entrants) - ensembles, "architecture")
     number = f"{networks} and {words.plural(ensembles, 'combination')} of them"
@@ -89,6 +91,10 @@ def compared(analysis: Analysis) -> str:
     score += f" ({_OVERLAP})." if analysis.metric == "dice" else "."
     if facts.known and analysis.metric != "dice":
         score += f" {facts.plain}"
+    others = f"{words.plural(outside, 'entrant')} that had been trained elsewhere"
+    if not entrants and outside:
+        return f"Compared: {others}, on {where}. Score: {score}"
+    score += f" Beside them: {others}." if outside else ""
     return (
         f"Compared: {number if ensembles else networks}, each trained {often} for "
         f"{words.spent(experiment.budget)} {recipe} and tested on {where} that the network had not "

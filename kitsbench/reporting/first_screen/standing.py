@@ -37,6 +37,8 @@ class Place:
         Whether its curve was still rising at the end of the budget.
     failed : int
         Its trials that failed.
+    elsewhere : bool
+        Whether it was trained elsewhere.
     """
 
     name: str
@@ -46,13 +48,15 @@ class Place:
     state: State
     rising: bool
     failed: int
+    elsewhere: bool = False
 
     @property
     def remark(self) -> str:
         """What is written beside its number; empty if nothing."""
         if self.failed:
             return f"{self.failed} failed"
-        return {"lost": "not learned", "unjudged": "no verdict"}.get(self.state, "")
+        own = {"lost": "not learned", "unjudged": "no verdict"}.get(self.state, "")
+        return own or "trained elsewhere" * self.elsewhere
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,8 @@ def standing(analysis: Analysis) -> Standing | None:
         low, high = beside.get(name, (None, None)) if together else _alone(row, analysis.metric)
         own = [trial for trial in analysis.results.trials if trial.name == name]
         failed = sum(trial.state == "failed" for trial in own)
-        places.append(Place(name, mean, low, high, state, name in rising, failed))
+        outside = name in analysis.elsewhere
+        places.append(Place(name, mean, low, high, state, name in rising, failed, outside))
     shown = places[:MOST_ROWS]
     left, right = _axis(shown, analysis.metric)
     return Standing(

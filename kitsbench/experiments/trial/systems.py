@@ -1,0 +1,203 @@
+"""Trials of what was trained elsewhere: a system predicts, or label maps were given."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from kitsbench.architecture import System
+from kitsbench.errors import ContractError, DataError
+from kitsbench.experiments.trial.scoring import CaseReader, Found, score_map
+from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.experiments.trial.trained import plugin_of
+from kitsbench.files import file_digest
+from kitsbench.inference.systems import NativeScan, ask_system
+from kitsbench.scans.findings import Refused
+from kitsbench.scans.label_names import LabelNames, near
+from kitsbench.training.failures import TrialFailure, plugin_code
+from kitsbench.training.ledger import Ledger
+
+
+@dataclass
+class BySystem:
+    """A system that predicts the held-out cases, see ``Segmenter``.
+
+    Parameters
+    ----------
+    task : TrialTask
+    system : System
+    device : torch.device
+    cases : CaseReader
+    seconds : list of float
+        What each prediction has taken so far.
+    """
+
+    task: TrialTask
+    system: System
+    device: torch.device
+    cases: CaseReader
+    seconds: list[float] = field(default_factory=list)
+
+    def load(self, case: str) -> NativeScan:
+        """Read the scan of a case."""
+        file = self.task.cases[case].image
+        assert file is not None
+        return NativeScan.read(file, case)
+
+    def predict(self, case: str, loaded: NativeScan) -> tuple[NativeScan, np.ndarray]:
+        """Ask the system.
+
+        Raises
+        ------
+        TrialFailure
+            It raised, or returned no label map of the task.
+        """
+        with plugin_code("predict"):
+            labels, seconds = ask_system(
+                self.system, self.task.spec, loaded.image, loaded.spacing, self.device, case
+            )
+        self.seconds.append(seconds)
+        return loaded, labels
+
+    def finish(
+        self, case: str, predicted: tuple[NativeScan, np.ndarray], protocols: Sequence[str]
+    ) -> Found:
+        """Score the label map of a case."""
+        scan, labels = predicted
+        rows = score_map(self.task, self.cases, case, labels, protocols)
+        disk = np.ascontiguousarray(scan.header.axes.from_zyx(labels))
+        return rows, disk, scan.header.native()
+
+    def close(self, ledger: Ledger) -> None:
+        """Write down what predicting took."""
+        ledger.inference_s, ledger.inference_cases = sum(self.seconds), len(self.seconds)
+
+
+@dataclass
+class FromFiles:
+    """Label maps that somebody else has made, see ``Segmenter``; a case without one is missed.
+
+    Parameters
+    ----------
+    task : TrialTask
+    cases : CaseReader
+    refused : list of Refused
+        What was wrong with label maps, so that their cases are missed, too.
+    read : int
+        Label maps that could be used.
+    """
+
+    task: TrialTask
+    cases: CaseReader
+    refused: list[Refused] = field(default_factory=list)
+    read: int = 0
+
+    def load(self, case: str) -> np.ndarray | None:
+        """Read the label map of a case; None where there is none that can be used."""
+        found = (self.task.given or {}).get(case)
+        if found is None:
+            print(f"{case} has no label map and counts as missed.", file=sys.stderr)
+            return None
+        file, mark = found
+        try:
+            if file_digest(file) != mark:
+                raise TrialFailure(
+                    "data error",
+                    f"{file} is not the label map that the trial was planned with: it was changed "
+                    "since. Run the same command again.",
+                )
+            labels = self.cases.label_map(file, case, names_beside(file, self.task.names))
+        except OSError as error:
+            raise TrialFailure("data error", f"{file} cannot be read: {error.strerror}.") from error
+        except Refused as error:
+            self.refused.append(error)
+            print(f"{case} counts as missed: {error}", file=sys.stderr)
+            return None
+        self.read += 1
+        return labels
+
+    def predict(self, case: str, loaded: np.ndarray | None) -> np.ndarray | None:
+        """Nothing is left to predict."""
+        return loaded
+
+    def finish(self, case: str, predicted: np.ndarray | None, protocols: Sequence[str]) -> Found:
+        """Score the label map of a case."""
+        rows = score_map(self.task, self.cases, case, predicted, protocols)
+        if predicted is None:
+            return rows, None, {}
+        header = self.cases.scan(case)
+        disk = np.ascontiguousarray(header.axes.from_zyx(predicted))
+        return rows, disk, header.native()
+
+    def close(self, ledger: Ledger) -> None:
+        """Refuse a fold of which no label map could be used.
+
+        Raises
+        ------
+        Refused
+            What is wrong with the first of them.
+        """
+        if self.refused and not self.read:
+            raise self.refused[0]
+
+
+Outside = BySystem | FromFiles
+
+
+def outside_of(task: TrialTask, device: torch.device, cases: CaseReader) -> Outside:
+    """What makes the label maps of a trial that was trained elsewhere.
+
+    Raises
+    ------
+    ContractError
+        The plugin cannot be loaded, has changed since, or is no system.
+    """
+    if task.given is not None:
+        return FromFiles(task, cases)
+    system = as_system(plugin_of(task))
+    with plugin_code("load"):
+        system.load(task.files, task.spec, device)
+    return BySystem(task, system, device, cases)
+
+
+def as_system(plugin: Any) -> System:
+    """The plugin, if it is a system.
+
+    Raises
+    ------
+    ContractError
+        It is not.
+    """
+    if not isinstance(plugin, System):
+        raise ContractError(f"{type(plugin).__name__} was trained elsewhere, but is no System.")
+    return plugin
+
+
+def names_beside(file: Path, names: LabelNames) -> LabelNames:
+    """What the values of a given label map mean, by the ``dataset.json`` above it.
+
+    Parameters
+    ----------
+    file : Path
+    names : LabelNames
+        The dataset's, which hold where there is none.
+
+    Raises
+    ------
+    DataError
+        It has labels that the dataset lacks.
+    """
+    own = near(file)
+    try:
+        return names if own is None else own.onto(names)
+    except DataError as error:
+        raise DataError(
+            f"{file.parent} has other labels than the dataset: {error}.\n"
+            "Map the label maps to the labels of the dataset first."
+        ) from error
