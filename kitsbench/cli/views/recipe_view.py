@@ -54,7 +54,7 @@ def _phrase(item: Mapping[str, Any]) -> str:
     for name, value in others:
         if _are_pairs(value):
             said.append(_text(value))
-        elif value not in (None, (), [], False):
+        elif value is not None and value is not False and value not in ((), []):
             said.append(f"{name} {_text(value)}")
     return ", ".join(said)
 
