@@ -1,6 +1,6 @@
 """The contract between kitsbench and an architecture. The one file a plugin's author reads.
 
-An architecture is a class with eight hooks, of which a plain softmax network overrides one::
+An architecture is a class with nine hooks, of which a plain softmax network overrides one::
 
     from kitsbench.architecture import Architecture, Plain
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kitsbench.conformance.outcome import Violation
+from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.subject import Subject
 from kitsbench.data.channels.derived import wanted_on, with_channels
 from kitsbench.data.preparation.store import PreparedCase
@@ -14,9 +14,12 @@ SHAPE = (10, 14, 12)
 SPACINGS = ((3.0, 2.0, 2.0), (1.5, 1.5, 1.5))
 
 
+@looks_at("derive")
 def derives_from_the_scan(subject: Subject) -> None:
     """Finite numbers of the right shape, the same twice, whatever was asked before."""
     spec = subject.spec
+    if not needs_functions(subject):
+        return
 
     def derive(name: str, scan: object) -> object:
         return subject.architecture.derive(name, scan, spec)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ Place = Literal[
     "postprocess",
     "weights",
     "step",
+    "derive",
 ]
 """What of a plugin a check looks at: a hook, the network's ``forward``, or the class."""
 

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ def recipe_of(spec: Spec) -> Recipe:
 
 def job_of(subject: Subject, spec: Spec, steps: int, folder: Path, **fields: Any) -> Job:
     """A training of some steps on volumes in memory; keyword arguments replace its fields."""
-    stores = {grid.name: Volumes(spec, grid) for grid in spec.grids}
+    derive = partial(subject.architecture.derive, spec=spec)
+    stores = {grid.name: Volumes(spec, grid, derive) for grid in spec.grids}
     known: dict[str, Any] = {
         "architecture": subject.architecture,
         "spec": spec,

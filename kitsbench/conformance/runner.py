@@ -50,6 +50,7 @@ SPEC: tuple[Function, ...] = (description.spec_is_data,)
 NETWORK: tuple[Function, ...] = (
     description.grids_and_heads_fit,
     description.sizes_are_admissible,
+    derived.derives_from_the_scan,
     behaviour.builds,
     behaviour.shapes,
     description.stages_fit,
@@ -218,8 +219,6 @@ def checks(
             functions = [*SPEC, *SYSTEM]
         if compile and NETWORK[0] in functions:
             functions += ON_REQUEST
-        if _derives(subject):
-            functions.insert(functions.index(behaviour.builds), derived.derives_from_the_scan)
         expected = _expected(subject.architecture)
     except Violation as violation:
         return [Check("loads", _raising(violation))]
@@ -230,8 +229,7 @@ def checks(
 def _expected(architecture: Architecture) -> dict[str, str]:
     """What a plugin says of its own failures, if it is reasons by the names of checks."""
     declared = architecture.expected_failures
-    every = (*SPEC, *NETWORK, *ON_REQUEST, *ENSEMBLE, *SYSTEM, derived.derives_from_the_scan)
-    known = [_title(function) for function in every]
+    known = [_title(f) for f in (*SPEC, *NETWORK, *ON_REQUEST, *ENSEMBLE, *SYSTEM)]
     if not isinstance(declared, Mapping):
         raise Violation(
             f"expected_failures is a {type(declared).__name__}: give {{name of a check: reason}}."
@@ -278,14 +276,6 @@ def _is_ensemble(subject: Subject) -> bool:
         try:
             return bool(subject.spec.members)
         except Exception:  # the check of the spec will tell
-            return False
-
-
-def _derives(subject: Subject) -> bool:
-    with surroundings.preserved():
-        try:
-            return derived.needs_functions(subject)
-        except Exception:  # as above
             return False
 
 

@@ -98,8 +98,8 @@ def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> 
             at="build",
         ) from error
     wanted = [head.name for head in spec.heads if network.training or decided_from(head)]
-    shown = {own.name for own in spec.maps}
-    wanted += [] if network.training else sorted(shown)
+    shown = [own.name for own in spec.maps]
+    wanted += [] if network.training else shown
     told = misfit(outputs, spec, next(iter(inputs.values())).shape[0], wanted)
     if told:
         raise Violation(told, at="forward")

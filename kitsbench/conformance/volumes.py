@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from kitsbench.data.channels.derived import Derive, wanted_on, with_channels
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
 from kitsbench.spec import Grid, Spec
 
@@ -24,14 +26,17 @@ class Volumes(PreparedStore):
     spec : Spec
         Whose first grid's patch the volumes are a little larger than, and whose labels they show.
     grid : Grid
+    derive : callable
+        The plugin's hook, given name and scan.
     """
 
-    def __init__(self, spec: Spec, grid: Grid):
+    def __init__(self, spec: Spec, grid: Grid, derive: Derive):
         self.folder = Path("in-memory")
         self._labels, self._spacing = spec.labels, _scaled(SPACING, grid)
+        larger = LARGER if spec.fit is None else (1.0, 1.0, 1.0)  # a whole scan fits the patch
         extent = [
-            edge * size * larger
-            for edge, size, larger in zip(spec.grids[0].shape, SPACING, LARGER, strict=True)
+            edge * size * factor
+            for edge, size, factor in zip(spec.grids[0].shape, SPACING, larger, strict=True)
         ]
         # The native scan is that of the first grid.
         native = _geometry(extent, SPACING)
@@ -39,6 +44,13 @@ class Volumes(PreparedStore):
             name: _case(name, seed, extent, self._spacing, native, [v for _, v in spec.labels])
             for seed, name in enumerate(("case_00000", "case_00001"))
         }
+        wanted = wanted_on(grid, spec)
+        if wanted.anything:
+            for name, case in self._cases.items():
+                others = dict.fromkeys(
+                    wanted.images, replace(case, image=case.image + np.int16(20))
+                )
+                self._cases[name] = with_channels(case, wanted, others, derive)
 
     @property
     def spacing(self) -> tuple[float, float, float]:

@@ -47,8 +47,8 @@ def training_source(
     Raises
     ------
     ContractError
-        The recipe names a transform or a sampler that cannot be made, or any transform from outside
-        where a network has other channels than the CT.
+        The recipe names a transform or a sampler that cannot be made, or a foreign transform where
+        a grid has other channels than the CT.
     """
     margin, fill = needed_margin(recipe.augmentation), math.floor(window[0])
     given = stores, cases, spec, recipe, seed, margin, fill, samples

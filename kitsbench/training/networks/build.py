@@ -94,7 +94,7 @@ def misfit(outputs: object, spec: Spec, batch: int, wanted: Collection[str]) -> 
     batch : int
         Samples that it was given.
     wanted : collection of str
-        Heads and maps that must be there; others may be.
+        Heads that must be there; others may be.
     """
     names = [head.name for head in spec.heads] + [own.name for own in spec.maps]
     remedy = (
@@ -127,11 +127,11 @@ def misfit(outputs: object, spec: Spec, batch: int, wanted: Collection[str]) -> 
             )
         return f"{told}: correct the network, the head's shape or the size rule."
     for own in (own for own in spec.maps if own.name in outputs):
-        shown = tuple(getattr(outputs[own.name], "shape", ()))
-        if shown != (batch, 1, *own.shape):
+        value, wanted_shape = outputs[own.name], (batch, 1, *own.shape)
+        if not isinstance(value, Tensor) or tuple(value.shape) != wanted_shape:
             return (
-                f"forward() returned map '{own.name}' of shape {shown}; its spec says "
-                f"{(batch, 1, *own.shape)}: one channel, on the voxels that it names."
+                f"forward() returned {_kind(value)} for map '{own.name}'; its spec says a tensor "
+                f"of shape {wanted_shape}, one channel."
             )
     return ""
 

@@ -99,12 +99,12 @@ def _counted(
     # Counting must not fail a plugin: training will say what is wrong.
     with contextlib.suppress(Exception):
         with torch.device("meta"):
-            inputs = {name: torch.zeros(own) for name, own in spec.input_shapes(batch).items()}
+            inputs = {n: torch.zeros(own) for n, own in spec.input_shapes(batch).items()}
         return _count(network, inputs, heads)
     # Tables that a network keeps beside its buffers lie on the CPU, as nothing on meta may.
     with contextlib.suppress(Exception), fake_values():
         network.to_empty(device="cpu")
-        inputs = {name: torch.zeros(own) for name, own in spec.input_shapes(batch).items()}
+        inputs = {n: torch.zeros(own) for n, own in spec.input_shapes(batch).items()}
         return _count(network, inputs, heads)
     return None
 

@@ -90,10 +90,8 @@ def try_patch(
             with fake_values() if way == "fake" else contextlib.nullcontext():
                 device = "cpu" if way == "fake" else "meta"
                 network.to_empty(device=device)
-                inputs = {
-                    name: torch.zeros(own, device=device)
-                    for name, own in spec.input_shapes(BATCH).items()
-                }
+                shapes = spec.input_shapes(BATCH)
+                inputs = {n: torch.zeros(own, device=device) for n, own in shapes.items()}
                 outputs = network(inputs)
         except Exception as error:
             answer = answer or Tried(shape, None, telling(error), error)  # the first one's counts
