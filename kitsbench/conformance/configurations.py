@@ -11,6 +11,7 @@ from torch import nn
 
 from kitsbench.architecture import KITS21, Setting
 from kitsbench.configuration import SIZES, Key, configure
+from kitsbench.conformance.description import grids_and_heads_fit
 from kitsbench.conformance.learning import decodes_voxel_by_voxel, loss_is_finite, targets_fit
 from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.subject import SMALL, Subject, batch, outputs_of
@@ -145,6 +146,7 @@ def other_labels_work(subject: Subject) -> str:
         try:
             if spec.labels != labels:
                 raise Violation(f"spec.labels is {spec.labels}: pass task.labels.", at="spec")
+            grids_and_heads_fit(other)
             with torch.no_grad():
                 outputs_of(other.network(), batch(spec)[0], spec)
             for check in (targets_fit, loss_is_finite, decodes_voxel_by_voxel):

@@ -72,10 +72,10 @@ def grids_and_heads_fit(subject: Subject) -> None:
                 f"head '{head.name}' lies on '{head.grid}', which is no grid: {[*shapes]}."
             )
         unknown = {value for channel in head.channels for value in channel} - values
-        if unknown or not head.channels:
+        if unknown or not head.channels or () in head.channels:
             raise Violation(
                 f"head '{head.name}' has channels {head.channels}, labels of the task are "
-                f"{sorted(values)}: use these only, one channel at least."
+                f"{sorted(values)}: use these only, one channel at least, and none that is empty."
             )
         if head.kind == "scalar":
             continue

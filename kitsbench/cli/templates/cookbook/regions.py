@@ -25,7 +25,9 @@ class Regions(Architecture):
         rule = SizeRule(multiple=(2, 2, 2), minimum=(4, 4, 4))
         spec = softmax_spec(config, task, rule, self.paper_patch)
         values = tuple(value for _, value in task.labels)  # kidney, tumour, cyst if there is one
-        regions = [values, values[1:]]
+        regions = [values]
+        if len(values) > 1:
+            regions.append(values[1:])
         if len(values) > 2:
             regions.append(values[1:2])
         # A voxel gets the label of the last region that is likelier than not.
