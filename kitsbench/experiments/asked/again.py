@@ -95,9 +95,11 @@ def keep_request(
     if split is not None and split.lower().endswith(SPLIT_FILES):
         split = _whole(split)
     named = tuple(_written(name, settings) for name, settings in names)
-    maps = tuple(replace(one, folder=one.folder.resolve()) for one in request.predictions)
-    found = replace(request, architectures=named, dataset=dataset, split=split, predictions=maps)
-    kept = asdict(found)
+    kept = asdict(replace(request, architectures=named, dataset=dataset, split=split))
+    # JSON knows no paths.
+    kept["predictions"] = [
+        {**asdict(one), "folder": _whole(str(one.folder))} for one in request.predictions
+    ]
     options = {key: value for key, value in kept.items() if key not in NOT_KEPT}
     RequestRecord(experiment=experiment, options=as_json(options)).write(file)
 

@@ -18,6 +18,7 @@ from kitsbench.experiments.asked.again import (
     keep_request,
     read_request,
 )
+from kitsbench.experiments.asked.predictions import Predictions
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.search_space import read_tuning
 from kitsbench.training.budget import Budget
@@ -33,6 +34,8 @@ OTHER = {
     "spacing": (3.0, 0.8, 0.8), "batch": 3, "protocol": "kits19", "endpoint": "tumor:dice",
     "timeout": 60.0, "stall": 90.0, "checkpoint_every": 5.0,
     "tuning": read_tuning(4, {"budget": "5steps", "warmup": [0.0, 0.1]}), "strict": True,
+    "predictions": (Predictions("made", Path("/maps"), ("KiTS19", "own CT"), 2.5),),
+    "allow_leak": True,
 }  # fmt: skip
 DESIGN = Design(OWN, (0, 1), 2, Budget(8.0, "steps"))
 BEFORE = Request(Path("work"), ("a", "b"), seeds=2, budget=Budget(8.0, "steps"))
@@ -137,3 +140,11 @@ def test_a_search_needs_the_shared_recipe():
     paper = replace(BEFORE, recipe="paper")
     with pytest.raises(UsageError, match="--tune searches around the shared recipe"):
         add_to(paper, {"tuning": read_tuning(2, {})}, DESIGN)
+
+
+def test_label_maps_of_another_name_are_added_and_those_of_the_same_take_the_place():
+    first, other = Predictions("a", Path("/a")), Predictions("b", Path("/b"))
+    before = replace(BEFORE, predictions=(first,))
+    assert add_to(before, {"predictions": (other,)}, DESIGN).predictions == (first, other)
+    again = replace(first, folder=Path("/c"))
+    assert add_to(before, {"predictions": (again,)}, DESIGN).predictions == (again,)
