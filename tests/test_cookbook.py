@@ -11,7 +11,7 @@ import torch
 from command_line import SMALL, call_kitsbench, run_kitsbench
 
 from kitsbench import conformance, registry
-from kitsbench.architecture import KITS21, Progress, Task, configure
+from kitsbench.architecture import KITS21, Progress, System, Task, configure
 from kitsbench.cli.verbs.new import cookbook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,20 +41,23 @@ def test_the_page_shows_each_plugin_once():
 
 
 def test_it_keeps_the_core_of_the_contract(plugin_file):
-    found = [check for check in conformance.checks(plugin_file) if check.name in CORE]
-    assert len(found) == len(CORE)
+    found = conformance.checks(plugin_file)
+    if not isinstance(registry.load(str(plugin_file)).architecture, System):
+        found = [check for check in found if check.name in CORE]
+        assert len(found) == len(CORE)
     for check in found:
         check()
 
 
 def test_two_steps_change_what_it_gives(plugin_file):
     plugin = registry.load(str(plugin_file)).architecture
+    if isinstance(plugin, System):
+        pytest.skip("is not trained")
     spec = plugin.spec(configure(plugin, {"size": "tiny"}), Task(KITS21, (16, 16, 16)))
     torch.manual_seed(0)
     network = plugin.build(spec)
-    shapes = {grid.name: grid.shape for grid in spec.grids}
-    inputs = {name: torch.randn(2, 1, *shape) for name, shape in shapes.items()}
-    truth = {name: torch.randint(0, 4, (2, *s)) for name, s in shapes.items()}
+    inputs = {name: 0.5 + torch.rand(*shape) for name, shape in spec.input_shapes(2).items()}
+    truth = {grid.name: torch.randint(0, 4, (2, *grid.shape)) for grid in spec.grids}
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
     values = []
     for step in range(2):
@@ -120,7 +123,8 @@ def test_it_goes_the_whole_way(plugin_file, tmp_path):
         "profile", plugin_file, "--dataset", scans, "--workdir", work, *sizes, "--json"
     )
     assert profiled.code == 0, profiled.err
-    assert profiled.json[0]["flops_step"] > profiled.json[0]["flops_forward"] > 0
+    if not isinstance(registry.load(str(plugin_file)).architecture, System):
+        assert profiled.json[0]["flops_step"] > profiled.json[0]["flops_forward"] > 0
     if weights is not None:
         weights.unlink()  # nobody needs it once the training has begun
     image = next((scans / "data").glob("case_*/imaging.nii.gz"))

@@ -43,7 +43,7 @@ def test_code_runs(page):
         if isinstance(kind, type) and issubclass(kind, Architecture) and "spec" in vars(kind):
             plugin = kind()
             spec = plugin.spec(configure(plugin), Task(patch=(16, 16, 16)))
-            assert spec.primary.shape == (16, 16, 16)
+            assert not spec.heads or spec.primary.shape == (16, 16, 16)
 
 
 def test_recipes_of_the_pages_are_recipes():
