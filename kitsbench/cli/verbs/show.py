@@ -87,7 +87,7 @@ def describe(request: str, labels: str, patch: tuple[int, int, int] | None) -> d
         "combine": spec.combine if spec.members else None,
         "notes": list(spec.notes),
         "recipe": spec.paper.to_dict() if spec.paper else None,
-        "matched": {kind: matched(kind).to_dict() for kind in ("cuda", "cpu")},
+        "matched": {k: matched(k).to_dict() for k in ("cuda", "cpu")} if trains else None,
     }
 
 
@@ -158,7 +158,8 @@ def _print(document: dict[str, Any]) -> None:
                 for head in document["heads"]
             ],
         )
-    _print_recipes(document)
+    if document["matched"]:
+        _print_recipes(document)
 
 
 def _print_recipes(document: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import json
 import pytest
 from command_line import call_kitsbench
 
+from kitsbench.cli.verbs.new import cookbook
 from kitsbench.training.recipes import matched
 
 
@@ -92,6 +93,12 @@ def test_the_matched_recipes_and_the_papers_are_printed():
         assert row in out
     assert "mirror, probability 0.5 - elastic, probability 0.5, spacing_mm" in out
     assert "Source of optimiser: train.py" in out
+
+
+def test_what_is_not_trained_has_no_recipe():
+    done = call_kitsbench("show", cookbook()["inference-only"])
+    assert "trained elsewhere on nothing" in done.out
+    assert "recipe" not in done.out
 
 
 def test_without_a_papers_recipe_it_says_so(tmp_path):
