@@ -68,7 +68,7 @@ def test_buffers_gradients_and_generators_are_as_they_were():
         calls.append((random.random(), np.random.rand()))  # noqa: NPY002
 
     rehearse(take, network, CPU, EnergyMeter(CPU))
-    assert len(calls) == STEPS
+    assert len(calls) == 1  # a second one is for what a GPU sets up
     assert all(torch.equal(before[name], v) for name, v in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
     assert torch.equal(torch.rand(3), expected)
