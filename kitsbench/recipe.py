@@ -196,6 +196,11 @@ class Stage:
     optimiser: Optimiser | None = None
     schedule: Schedule | None = None
 
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """Loss components that ``until`` looks at: none, one, or the two of a ratio."""
+        return () if self.until is None else tuple(self.until[0].split("/"))
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -75,9 +75,9 @@ def loss_is_finite(subject: Subject) -> None:
                 raise Violation(f"part '{name}' of the loss {where} is {number}: keep it finite.")
             if isinstance(part, Tensor) and part.requires_grad:
                 raise Violation(f"part '{name}' of the loss holds the graph: return it detached.")
-        if stage.until is not None and stage.until[0] not in parts:
+        for name in (name for name in stage.watched if name not in parts):
             raise Violation(
-                f"stage '{stage.name}' waits for '{stage.until[0]}', which is no part of its loss "
+                f"stage '{stage.name}' waits for '{name}', which is no part of its loss "
                 f"({', '.join(parts)}): name one of these."
             )
 

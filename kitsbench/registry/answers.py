@@ -14,6 +14,7 @@ import os
 import pickle
 import platform
 import sys
+from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def recall(key: bytes) -> Any:
         with contextlib.suppress(OSError, ValueError):
             content = _file(_folder, key).read_bytes()
             if hashlib.sha256(content[CHECK:]).digest() == content[:CHECK]:
-                _known[key] = unpickle_plain(content[CHECK:])
+                # Others may be able to write here: nothing but records of data is made.
+                _known[key] = unpickle_plain(content[CHECK:], is_dataclass)
     return _known.get(key)
 
 

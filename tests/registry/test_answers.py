@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pickle
 
 import pytest
 
@@ -95,3 +97,26 @@ def test_equal_questions_have_one_key_whatever_objects_they_are_made_of():
     one, two = {"a": text, "b": text}, {"a": "width", "b": "".join(["wid", "th"])}
     assert answers.key_of(one) == answers.key_of(two)
     assert answers.key_of({"a": 1}) != answers.key_of({"a": 1.0})
+
+
+@pytest.mark.parametrize("name", ["subprocess.Popen", "JobFiles", "slurm_queue"])
+def test_nothing_is_run_from_a_file_that_others_could_write(folder, plugin, tmp_path, name):
+    first = introduce(str(plugin))
+    (file,) = folder.rglob("*.answer")
+    mark = tmp_path / "mark"
+    place = "kitsbench.experiments.executors.slurm_queue"
+    # By hand, since pickle itself writes no name with a dot for a class of another module.
+    content = (
+        pickle.PROTO
+        + b"\x04"
+        + b"".join(b"\x8c" + bytes([len(t)]) + t.encode() for t in (place, name))
+        + pickle.STACK_GLOBAL
+        + pickle.dumps(["touch", str(mark)], 3)[2:-1]
+        + pickle.TUPLE1
+        + pickle.REDUCE
+        + pickle.STOP
+    )
+    file.write_bytes(hashlib.sha256(content).digest() + content)
+    answers.forget()
+    assert introduce(str(plugin)).title != first.title
+    assert not mark.exists()

@@ -251,9 +251,9 @@ def test_a_ratio_is_that_of_the_averages_and_batches_without_either_add_nothing(
     for step in range(40):
         part = {"hits": 3.0, "all": 4.0} if step % 2 else {"hits": 0.0, "all": 0.0}
         tracker.observe({"loss": 1.0, **part}, Schedule(), step / 40)
-    assert tracker.average("hits/all") == pytest.approx(0.75)
+    assert tracker.average("hits", "all") == pytest.approx(0.75)
     assert tracker.average("hits") < 2
-    assert tracker.average("none/all") == tracker.average("hits/none") == -math.inf
+    assert tracker.average("none", "all") == tracker.average("hits", "none") == -math.inf
 
 
 def test_stages_and_plateaus_survive_a_kill(make_job):

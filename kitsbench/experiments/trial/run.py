@@ -51,6 +51,7 @@ from kitsbench.experiments.trial.trained import (
 )
 from kitsbench.experiments.trial.watchdog import Watchdog
 from kitsbench.files import disk_trouble
+from kitsbench.inference.case import Trained
 from kitsbench.registry.module_search import INSTALLED, STANDARD
 from kitsbench.training.failures import (
     ROOM,
@@ -262,10 +263,19 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
     ledger.inference_peak_memory_bytes = max(
         ledger.inference_peak_memory_bytes, peak_memory(device)
     )
-    keep_maps(task, trained, cases)  # nobody is charged for what is only looked at
     write_table(folder.scores, scores, SCORES)
     folder.partial_scores.unlink(missing_ok=True)
     _write_spent(task, device, ledger, curve)
+    if outside is None:
+        _keep_maps(task, trained, cases)
+
+
+def _keep_maps(task: TrialTask, trained: Trained, cases: CaseReader) -> None:
+    """Keep what is only looked at: nobody is charged for it, and no score is lost by it."""
+    try:
+        keep_maps(task, trained, cases)
+    except (TrialFailure, DataError, OSError) as error:
+        print(f"The report will show no maps of its inside: {error}", file=sys.stderr, flush=True)
 
 
 def _write_spent(

@@ -105,24 +105,23 @@ class StageTracker:
         if self.index == len(stages) - 1:
             return None
         until = stages[self.index].until
-        if until is not None and self.average(until[0]) >= until[1]:
+        if until is not None and self.average(*stages[self.index].watched) >= until[1]:
             return "until", f"{until[0]} reached {until[1]:g}"
         if progress >= self.end(stages):
             return "share", "its share of the budget was spent"
         return None
 
-    def average(self, name: str) -> float:
+    def average(self, top: str, bottom: str = "") -> float:
         """Moving average of a loss component, or the ratio of two; minus infinity until it is one.
 
         Parameters
         ----------
-        name : str
-            As of :attr:`kitsbench.recipe.Stage.until`.
+        top, bottom : str
+            As of :attr:`kitsbench.recipe.Stage.watched`.
         """
         # Within one memory the weight rises to this.
         if self.weight < 1 - math.exp(-1) - 1e-9:
             return -math.inf
-        top, _, bottom = name.partition("/")
         if top not in self.averages or (bottom and not self.averages.get(bottom)):
             return -math.inf
         return self.averages[top] / (self.averages[bottom] if bottom else self.weight)
