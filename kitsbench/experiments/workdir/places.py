@@ -51,7 +51,8 @@ def alone(workdir: Path) -> Iterator[None]:
             # Who makes room on a full disk needs none; what others left stays where it is.
         else:
             for left in (*folder.glob(f"{GOING}*"), *folder.glob(f"{COMING}*")):
-                remove_tree(left)
+                with contextlib.suppress(OSError):  # of another user, say: no reason to stop here
+                    remove_tree(left)
         yield
 
 
@@ -65,16 +66,21 @@ def remove_trial(place: Path) -> None:
     OSError
         The disk does not let us.
     """
-    if place.is_symlink() or not place.is_dir():
-        place.unlink()
-        return
     remove_tree(move_aside(place))
 
 
 def move_aside(place: Path) -> Path:
-    """Move the folder of a trial that nobody works on under a hidden name, and return that."""
-    _let_write(place)
+    """Move the folder of a trial that nobody works on under a hidden name, and return that.
+
+    A link is moved as it is: what it leads to is not touched, not even for a lease.
+    """
     aside = place.with_name(f"{GOING}{place.name}-{uuid.uuid4().hex[:8]}")
+    if not _is_folder(place):
+        if any(holder.sure for holder in holders([place / LEASE]).values()):
+            raise LeaseTaken(place.name)
+        place.rename(aside)
+        return aside
+    _let_write(place)
     try:
         with Lease(place / LEASE):
             place.rename(aside)
@@ -86,18 +92,25 @@ def move_aside(place: Path) -> Path:
 
 
 def remove_tree(place: Path) -> None:
-    """Remove a folder, read-only ones inside too.
+    """Remove a folder, read-only ones inside too; of a link only the link.
 
     Raises
     ------
     OSError
         A file cannot be removed.
     """
+    if not _is_folder(place):
+        place.unlink()
+        return
     _let_write(place)
     for root, folders, _ in os.walk(place):
         for name in folders:
             _let_write(Path(root) / name)
     shutil.rmtree(place)
+
+
+def _is_folder(place: Path) -> bool:
+    return place.is_dir() and not place.is_symlink()
 
 
 def _let_write(folder: Path) -> None:

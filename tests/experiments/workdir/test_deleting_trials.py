@@ -222,6 +222,41 @@ def test_a_kill_in_the_middle_leaves_no_half_of_a_trial(work, monkeypatch):
     assert list((work / "trials").glob(".*")) == []
 
 
+@pytest.mark.parametrize("kind", [".removed-", ".coming-"])
+def test_a_link_or_a_file_that_was_left_does_not_stop_the_next(work, kind):
+    elsewhere = work.parent / "disk"
+    elsewhere.mkdir()
+    (elsewhere / "kept").write_text("kept")
+    (work / "trials" / f"{kind}link").symlink_to(elsewhere)
+    (work / "trials" / f"{kind}file").write_text("")
+    assert delete_of(work, "--state", "failed", "--yes").code == 0
+    assert list((work / "trials").glob(".*")) == []
+    assert [path.name for path in elsewhere.iterdir()] == ["kept"]
+
+
+def test_what_was_left_and_cannot_be_removed_does_not_stop_the_next(work, monkeypatch):
+    (work / "trials" / ".removed-old").mkdir()
+    own, remove = failed(work), shutil.rmtree
+
+    def refused(place, *arguments, **options):
+        if place.name == ".removed-old":
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        remove(place, *arguments, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    assert delete_of(work, own, "--yes").code == 0
+    assert own not in ids(work)
+
+
+def test_who_works_behind_a_link_keeps_it(work, tmp_path):
+    one = work / "trials" / failed(work)
+    one.rename(tmp_path / "elsewhere")
+    one.symlink_to(tmp_path / "elsewhere")
+    with Lease(one / "lease.json"), pytest.raises(lease.LeaseTaken):
+        places.remove_trial(one)
+    assert one.is_dir()
+
+
 def test_room_can_be_made_on_a_full_disk(work, monkeypatch):
     one = find_experiment(work).trials[0].id
 

@@ -101,6 +101,21 @@ def test_what_failed_here_and_finished_there_is_taken(two):
     assert list((here / "trials").glob(".*")) == []
 
 
+def test_a_link_to_what_failed_here_is_replaced_and_what_it_leads_to_stays(two):
+    there, here, _ = two
+    place = here / "trials" / next(t.id for t in find_experiment(here).trials[2:])
+    change(place / "status.json", Status, status="failed", reason="timeout", message="slow")
+    place.rename(here / "elsewhere")
+    place.symlink_to(here / "elsewhere")
+    before = content(here / "elsewhere")
+    assert merged(there, here, "--yes").code == 0
+    assert content(here / "elsewhere") == before
+    assert not place.is_symlink()
+    assert content(place) == content(there / "trials" / place.name)
+    assert list((here / "trials").glob(".*")) == []
+    assert merged(there, here, "--yes").code == 0
+
+
 def test_other_scores_of_one_trial_are_told_and_ours_stay(two):
     there, here, _ = two
     name = next(t.id for t in take_inventory(here).trials if t.state == "finished")
