@@ -50,6 +50,9 @@ class Evidence:
 def evidence_of_workdir(workdir: Path, experiment: str | None = None) -> Evidence:
     """Read the scores of an experiment.
 
+    A claim speaks of architectures that one recipe trained, so what was trained elsewhere is no
+    evidence, whatever it is called.
+
     Parameters
     ----------
     workdir : Path
@@ -67,7 +70,7 @@ def evidence_of_workdir(workdir: Path, experiment: str | None = None) -> Evidenc
     results.check_values()
     record = results.experiment
     return Evidence(
-        scores=results.scores,
+        scores=results.trained_here,
         mode=record.recipe_name,
         dataset=record.dataset.name,
         synthetic=record.dataset.synthetic,

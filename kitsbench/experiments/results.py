@@ -8,6 +8,7 @@ no scores of its own, so its test cases enter the score table with the penalty a
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +19,7 @@ import pandas as pd
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import (
     TRIAL_AGAIN,
+    ElsewhereRecord,
     EntrantRecord,
     EnvironmentRecord,
     ExperimentRecord,
@@ -232,6 +234,30 @@ class Results:
     def records(self) -> list[TrialRecord]:
         """What is known of the trials, but for those that ended before they wrote it."""
         return [trial.record for trial in self.trials if trial.record is not None]
+
+    @property
+    def elsewhere(self) -> dict[str, ElsewhereRecord]:
+        """Entrants that were trained elsewhere, by their names."""
+        return {e.name: e.elsewhere for e in self.experiment.entrants if e.elsewhere is not None}
+
+    @property
+    def apart(self) -> dict[str, ElsewhereRecord]:
+        """Those of them that get no rank and no verdict, since they may know the test scans."""
+        return {name: known for name, known in self.elsewhere.items() if known.apart}
+
+    @property
+    def comparable(self) -> pd.DataFrame:
+        """Scores of those that may be compared: of all but :attr:`apart`."""
+        return self._without(self.apart)
+
+    @property
+    def trained_here(self) -> pd.DataFrame:
+        """Scores of those that had the budget and the recipe: of all but :attr:`elsewhere`."""
+        return self._without(self.elsewhere)
+
+    def _without(self, names: Iterable[str]) -> pd.DataFrame:
+        left_out = self.scores["architecture"].isin([*names])
+        return self.scores[~left_out].reset_index(drop=True)
 
     def check_values(self) -> None:
         """See that every score can be one: for what rests on the values, not only shows them.

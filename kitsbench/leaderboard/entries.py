@@ -110,12 +110,11 @@ def make_entries(workdir: str | Path, experiment: str | None = None) -> list[Pub
 
 def _trained_here(results: Results) -> Results:
     """The results without those of entrants that were trained elsewhere."""
-    outside = {e.name for e in results.experiment.entrants if e.elsewhere is not None}
+    outside = results.elsewhere
     if not outside:
         return results
-    scores = results.scores[~results.scores["architecture"].isin(outside)]
     trials = [trial for trial in results.trials if trial.name not in outside]
-    return replace(results, trials=trials, scores=scores.reset_index(drop=True))
+    return replace(results, trials=trials, scores=results.trained_here)
 
 
 def _publish(

@@ -111,13 +111,12 @@ class Analysis:
     @property
     def elsewhere(self) -> dict[str, ElsewhereRecord]:
         """Entrants that were trained elsewhere, by their names."""
-        entrants = self.results.experiment.entrants
-        return {e.name: e.elsewhere for e in entrants if e.elsewhere is not None}
+        return self.results.elsewhere
 
     @property
     def apart(self) -> dict[str, ElsewhereRecord]:
         """Those of them that get no rank and no verdict, since they may know the test scans."""
-        return {name: known for name, known in self.elsewhere.items() if known.apart}
+        return self.results.apart
 
     def role(self, name: str) -> str:
         """What an architecture is beside trained by itself, in a few words; empty if nothing."""
@@ -169,10 +168,8 @@ def analyse(results: Results) -> Analysis:
     scores = results.scores
     if scores.empty:
         return Analysis(results, protocol, region, metric, obstacle="No trial has finished.")
-    outside = {e.name: e.elsewhere for e in experiment.entrants if e.elsewhere is not None}
-    apart = [name for name, known in outside.items() if known.apart]
     # Who may know the test scans is shown, and compared with nobody.
-    compared = scores[~scores["architecture"].isin(apart)]
+    apart, compared = [*results.apart], results.comparable
     summary = pd.DataFrame()
     comparison: dict[str, Any] = {}
     obstacle = ""
@@ -192,7 +189,7 @@ def analyse(results: Results) -> Analysis:
                 rule=Rule(fold_count=experiment.folds.count),
                 protocol=protocol,
             ).to_dict()
-            _mark(comparison["pairs"], outside)
+            _mark(comparison["pairs"], results.elsewhere)
     except KitsbenchError as error:
         # Scores that break a rule of the statistics are still worth a report of all the rest.
         obstacle = str(error)

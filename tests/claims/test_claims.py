@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_line import call_kitsbench
-from reporting.workdirs import Plan, write_workdir
+from reporting.workdirs import Plan, trained_elsewhere, write_workdir
 
 from kitsbench.claims import Evidence, check_claims, read_registry
 from kitsbench.claims.entrants import match_pair
@@ -208,6 +208,16 @@ def test_a_working_directory(tmp_path):
     refused = invoke(workdir, "--recipe", "paper")
     assert refused.code == 2
     assert "knows its recipe" in refused.err
+
+
+def test_what_was_trained_elsewhere_is_no_evidence(tmp_path):
+    gaps = {"cascade_classifier": 0.2, "cascade_classifier:staging=off": 0.0}
+    outside = {"cascade_classifier": trained_elsewhere()}
+    plan = Plan(gaps, folds=4, synthetic=False, predictions=False, elsewhere=outside)
+    rows = invoke(write_workdir(tmp_path / "work", plan), "--json").json
+    (row,) = (row for row in rows if row["id"] == "CL-004-2")
+    assert row["verdict"] == "not tested"
+    assert row["missing"] == ["scores of cascade_classifier"]
 
 
 def test_a_score_table(tmp_path):

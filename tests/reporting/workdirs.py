@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from kitsbench.experiments.records import (
     BudgetNote,
     DatasetNote,
     DeviceNote,
+    ElsewhereRecord,
     EntrantRecord,
     EnvironmentRecord,
     ExperimentRecord,
@@ -39,6 +40,7 @@ from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.files import digest
 from kitsbench.numerics import NUMERICS
 from kitsbench.recipe import Recipe
+from kitsbench.training.budget import NO_BUDGET
 from kitsbench.training.ledger import StageRow
 from kitsbench.training.meters.device_speed import WORKLOAD, DeviceSpeed
 
@@ -75,6 +77,8 @@ class Plan:
         Cases that the report shows.
     budget : (str, float, str)
         Text, amount and unit.
+    elsewhere : mapping of str to ElsewhereRecord
+        What is known of those of ``gaps`` that were trained elsewhere; they run once in a fold.
     """
 
     gaps: dict[str, float]
@@ -88,6 +92,7 @@ class Plan:
     budget: tuple[str, float, str] = ("20s", 20.0, "seconds")
     profiles: bool = True
     synthetic: bool = True
+    elsewhere: Mapping[str, ElsewhereRecord] = field(default_factory=dict)
 
     @property
     def cases(self) -> list[str]:
@@ -117,11 +122,19 @@ def write_workdir(folder: Path, plan: Plan) -> Path:
         for seed in range(plan.seeds)
         for fold in range(plan.folds)
         for name in plan.gaps
+        if not (seed and name in plan.elsewhere)
     ]
     for number, name in enumerate(plan.gaps if plan.profiles else ()):
         _profile(plan, name, number).keep(folder)
     keep_experiment(folder, _experiment(folder, plan, trials))
     return folder
+
+
+def trained_elsewhere(**known: object) -> ElsewhereRecord:
+    """What a plan knows of a folder of label maps that may be compared, or ``known`` instead."""
+    usual = {"kind": "predictions", "trained_on": ("other folds",), "leak": None}
+    usual |= {"allowed": False, "hours": None, "missing": 0}
+    return ElsewhereRecord.model_validate(usual | known)
 
 
 def broken_entrant(name: str, error: str) -> EntrantRecord:
@@ -180,7 +193,9 @@ def entrant_record(name: str, number: int) -> EntrantRecord:
 
 def trial_record(plan: Plan, name: str, fold: int, seed: int) -> TrialRecord:
     """What a trial is, and what one wants to know about it."""
-    _, amount, unit = plan.budget
+    note = plan.note
+    if name in plan.elsewhere:
+        note = BudgetNote.model_validate(NO_BUDGET.to_dict())
     tested = plan.cases[fold :: plan.folds]
     identity = TrialIdentity(
         architecture=name.split(":")[0],
@@ -194,9 +209,9 @@ def trial_record(plan: Plan, name: str, fold: int, seed: int) -> TrialRecord:
         fold=fold,
         seed=seed,
         recipe=RECIPE.digest(),
-        budget=(amount, unit),
+        budget=(note.amount, note.unit),
         precision="float32",
-        device_class=_speed().device_class if unit == "seconds" else None,
+        device_class=_speed().device_class if note.unit == "seconds" else None,
         members=(),
         numerics=NUMERICS,
         compile=False,
@@ -207,7 +222,7 @@ def trial_record(plan: Plan, name: str, fold: int, seed: int) -> TrialRecord:
         distribution="kitsbench-plugins",
         dataset_name=plan.dataset,
         recipe=RECIPE,
-        budget=plan.note,
+        budget=note,
         location=name.split(":")[0],
         labels=tuple(LABELS[plan.layout].items()),
         patch=RECIPE.patch,
@@ -250,7 +265,10 @@ def _experiment(folder: Path, plan: Plan, trials: list[PlannedTrial]) -> Experim
         device=DeviceNote(
             kind="cpu", name=DEVICE, threads=1, jobs=1, world_size=1, executor="local"
         ),
-        entrants=tuple(entrant_record(name, number) for number, name in enumerate(plan.gaps)),
+        entrants=tuple(
+            entrant_record(name, number).model_copy(update={"elsewhere": plan.elsewhere.get(name)})
+            for number, name in enumerate(plan.gaps)
+        ),
         trials=tuple(trials),
         showcase=tuple(plan.cases[: plan.showcase]),
         tuning=None,
@@ -270,7 +288,10 @@ def _write_trial(
     if reason:
         return planned
     generator = np.random.default_rng([number, fold, seed])
-    _ledger(trial.id, number).write(folder.ledger)
+    spent = _ledger(trial.id, number)
+    if name in plan.elsewhere:
+        spent = spent.model_copy(update={"device_seconds": 0.0, "steps": 0, "stages": ()})
+    spent.write(folder.ledger)
     write_table(folder.curve, _curve(generator, plan.gaps[name], plan), CURVE)
     rows = []
     run = generator.normal(0, 0.004)

@@ -208,7 +208,13 @@ def _scores(
     from kitsbench.experiments.results import load_results
 
     results = load_results(folder, experiment)
-    table = validate_scores(results.scores, declared=declared, cluster=cluster)
+    if results.apart:
+        tell(
+            f"{', '.join(results.apart)} may know the test scans and is left out: it gets neither "
+            "rank nor verdict. `kitsbench run --allow-leak` has it compared all the same.",
+            "Note",
+        )
+    table = validate_scores(results.comparable, declared=declared, cluster=cluster)
     return table, results.experiment
 
 

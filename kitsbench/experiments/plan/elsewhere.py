@@ -17,7 +17,7 @@ from kitsbench.experiments.plan.entrant import NO_RECIPE, Entrant, Given
 from kitsbench.experiments.records import ElsewhereRecord
 from kitsbench.experiments.trial.systems import names_beside
 from kitsbench.files import digest, file_digest
-from kitsbench.registry import RegisteredArchitecture
+from kitsbench.registry import RegisteredArchitecture, discover
 from kitsbench.scans.grids import grid_findings
 from kitsbench.scans.label_names import LabelNames
 from kitsbench.scans.nifti import read_header
@@ -29,19 +29,29 @@ _TOLD = 3  # faults of one folder
 
 
 def check_names(predictions: Sequence[Predictions], others: Iterable[str]) -> None:
-    """Refuse a folder of label maps that is called as an architecture is which takes part.
+    """Refuse a folder of label maps that is called as an architecture is.
+
+    One that takes part would share its name, and any other that is installed would be taken for
+    what the label maps come from.
 
     Raises
     ------
     UsageError
         It is.
     """
-    taken = set(others)
+    if not predictions:
+        return
+    taken, installed = set(others), {entry.name for entry in discover()}
     for one in predictions:
         if one.name in taken:
             raise UsageError(
                 f"--predictions calls a folder '{one.name}', as an architecture is called that "
                 "takes part; give it another name."
+            )
+        if one.name in installed:
+            raise UsageError(
+                f"--predictions calls a folder '{one.name}', which is an installed architecture: "
+                "its label maps would pass for that one trained here. Give it another name."
             )
 
 

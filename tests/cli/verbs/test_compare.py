@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_line import call_kitsbench
+from reporting.workdirs import Plan, trained_elsewhere, write_workdir
 
 
 @pytest.fixture
@@ -83,3 +84,14 @@ def test_wrong_requests_are_explained(scores, arguments, message):
 
 def test_no_table_is_a_usage_error():
     assert invoke().code == 2
+
+
+def test_of_an_experiment_who_may_know_the_test_scans_gets_neither_rank_nor_verdict(tmp_path):
+    for allowed in (False, True):
+        outside = trained_elsewhere(leak="nobody says what it was trained on", allowed=allowed)
+        plan = Plan({"a": 0.0, "b": 0.1, "known": 0.2}, folds=4, elsewhere={"known": outside})
+        done = invoke(write_workdir(tmp_path / str(allowed), plan), "--json")
+        ranked = {row["architecture"] for row in done.json["ranking"]}
+        pairs = {name for pair in done.json["pairs"] for name in (pair["a"], pair["b"])}
+        assert ranked == pairs == ({"a", "b", "known"} if allowed else {"a", "b"})
+        assert ("known may know the test scans and is left out" in done.err) == (not allowed)
