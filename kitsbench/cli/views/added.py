@@ -12,6 +12,7 @@ import click
 from kitsbench.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kitsbench.experiments.asked.again import Design
@@ -45,22 +46,42 @@ def ask_again(request: Request, name: str | None, add: bool) -> tuple[Request, E
     """
     from kitsbench.experiments.asked.again import add_to, go_on_with
 
-    before, design, record = kept_request(request.workdir, name)
-    found = (add_to if add else go_on_with)(before, _said(request), design)
+    before, said, design, record = kept_request(request.workdir, name, _said(request))
+    found = (add_to if add else go_on_with)(before, said, design)
     return replace(found, command=whole_command(found) or request.command), record
 
 
-def kept_request(workdir: Path, name: str | None) -> tuple[Request, Design, ExperimentRecord]:
+def kept_request(
+    workdir: Path, name: str | None, said: Mapping[str, Any]
+) -> tuple[Request, dict[str, Any], Design, ExperimentRecord]:
     """What an experiment asked for, and what it came to.
+
+    Parameters
+    ----------
+    workdir : Path
+    name : str or None
+        The experiment's id or the first letters of it; None for the latest.
+    said : mapping
+        What this call says, by the names of a request.
+
+    Returns
+    -------
+    Request
+        What was asked for.
+    dict
+        What this call says besides what names again the code of an experiment from elsewhere.
+    Design, ExperimentRecord
+        What it came to.
 
     Raises
     ------
     UsageError
-        There is no such experiment.
+        There is no such experiment, or it came from elsewhere and would run what nobody has named.
     DataError
         What it asked for was not kept, or cannot be read.
     """
-    from kitsbench.experiments.asked.again import Design, read_request
+    from kitsbench.experiments.asked.again import Design, RequestRecord, read_request
+    from kitsbench.experiments.asked.elsewhere import name_again
     from kitsbench.experiments.records import find_experiment, request_file
     from kitsbench.training.budget import Budget
 
@@ -74,7 +95,10 @@ def kept_request(workdir: Path, name: str | None) -> tuple[Request, Design, Expe
         )
     budget = Budget(record.budget.amount, record.budget.unit)
     design = Design(record.id, record.folds.used, record.seeds, budget)
-    return read_request(file, workdir), design, record
+    before, besides = read_request(file, workdir), dict(said)
+    if (origin := RequestRecord.read(file).merged_from) is not None:
+        before, besides = name_again(before, besides, record.id, origin)
+    return before, besides, design, record
 
 
 def _said(request: Request) -> dict[str, Any]:

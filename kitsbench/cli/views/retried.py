@@ -56,8 +56,8 @@ def run_again(
     int
         The exit code of a run.
     """
-    before, design, record = kept_request(workdir, name)
-    request = replace(go_on_with(before, how, design), command=record.command)
+    before, said, design, record = kept_request(workdir, name, how)
+    request = replace(go_on_with(before, said, design), command=record.command)
     with stops_at_signals():
         with CountBar() as count:
             experiment = plan_experiment(request, tell, count)

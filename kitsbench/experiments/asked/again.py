@@ -12,7 +12,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+)
 
 from kitsbench.data.splits.rules import FILES as SPLIT_FILES
 from kitsbench.errors import DataError, UsageError
@@ -44,6 +50,9 @@ class RequestRecord(Document):
     options : dict
         By the names of :class:`~kitsbench.experiments.asked.request.Request`. One that is missing
         was not known when the file was written, and has its default.
+    merged_from : str or None
+        The working directory that it was merged from, until it is asked for here; not written where
+        there is none. See :mod:`kitsbench.experiments.asked.elsewhere`.
     """
 
     remedy: ClassVar[str] = "Delete it and repeat the whole command: finished trials are kept."
@@ -51,6 +60,14 @@ class RequestRecord(Document):
     schema_version: Literal[1] = 1
     experiment: str = Field(pattern=r"^[0-9a-f]{16}$")
     options: dict[str, Any]
+    merged_from: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_silent(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = write(self)
+        if self.merged_from is None:
+            del content["merged_from"]
+        return content
 
 
 @dataclass(frozen=True)

@@ -259,9 +259,8 @@ def merge(
             _copy(plan.other / own, plan.workdir / own)
         for one in plan.experiments:
             if one.taken:  # its request first: the experiment's file says that it is there
-                for place in (request_file, experiment_file):
-                    if place(plan.other, one.id).is_file():
-                        _copy(place(plan.other, one.id), place(plan.workdir, one.id))
+                _take_request(plan, one.id)
+                _copy(experiment_file(plan.other, one.id), experiment_file(plan.workdir, one.id))
         taken = [one.id for one in plan.experiments if one.taken]
         if taken and not os.path.lexists(latest_file(plan.workdir)):
             make_latest(plan.workdir, taken[-1])
@@ -285,6 +284,14 @@ def _take(there: TrialFolder, here: TrialFolder) -> None:
         raise
     if aside is not None:
         remove_tree(aside)
+
+
+def _take_request(plan: Merge, name: str) -> None:
+    """Copy what an experiment asked for, marked: it may name code, which nobody here has named."""
+    file = request_file(plan.other, name)
+    if file.is_file():
+        origin = {"merged_from": str(plan.other.resolve())}
+        RequestRecord.read(file).model_copy(update=origin).write(request_file(plan.workdir, name))
 
 
 def _check_copy(there: TrialFolder, copy: Path) -> None:
