@@ -188,6 +188,7 @@ def analyse(results: Results) -> Analysis:
                 endpoint=(region, metric),
                 rule=Rule(fold_count=experiment.folds.count),
                 protocol=protocol,
+                once=results.elsewhere,
             ).to_dict()
             _mark(comparison["pairs"], results.elsewhere)
     except KitsbenchError as error:

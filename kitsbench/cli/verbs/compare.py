@@ -20,9 +20,11 @@ from kitsbench.cli.values import PATH, Number, Whole
 from kitsbench.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pandas as pd
 
-    from kitsbench.experiments.records import ExperimentRecord
+    from kitsbench.experiments.results import Results
     from kitsbench.statistics import Comparison
 
 
@@ -142,8 +144,10 @@ def command(
         )
     properties = None if cases is None else _cases(cases, strata)
     column = column_of_scores(cluster, properties)
-    table, record = _scores(scores, experiment, declared, column)
-    if record is not None:
+    table, results = _scores(scores, experiment, declared, column)
+    once: Collection[str] = ()
+    if results is not None:
+        record, once = results.experiment, results.elsewhere
         protocol = protocol or record.protocol
         fold_count = record.folds.count if fold_count is None else fold_count
     try:
@@ -166,6 +170,7 @@ def command(
             strata=strata,
             declared=declared,
             cluster=cluster,
+            once=once,
         )
     except DataError as error:
         # A rule that rows break together names none of the files that they came from.
@@ -187,8 +192,8 @@ def _scores(
     experiment: str | None,
     declared: dict[str, Metric],
     cluster: str | None,
-) -> tuple[pd.DataFrame, ExperimentRecord | None]:
-    """Scores from tables, or from a working directory with what it says of the experiment."""
+) -> tuple[pd.DataFrame, Results | None]:
+    """Scores from tables, or from a working directory with all that it holds."""
     from kitsbench.errors import UsageError
     from kitsbench.statistics import read_scores, validate_scores
 
@@ -215,7 +220,7 @@ def _scores(
             "Note",
         )
     table = validate_scores(results.comparable, declared=declared, cluster=cluster)
-    return table, results.experiment
+    return table, results
 
 
 def _cases(path: Path, strata: tuple[str, ...]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -145,6 +145,7 @@ def compare(
     strata: Sequence[str | Stratum] = (),
     declared: Mapping[str, Metric] | None = None,
     cluster: str | None = None,
+    once: Collection[str] = (),
 ) -> Comparison:
     """Compare all architectures of a score table on one declared endpoint.
 
@@ -179,6 +180,9 @@ def compare(
         Column of the score table, or of ``cases``, that names the cluster of every case where
         cases depend on each other: their hospital or scanner. Cases of one cluster are drawn and
         tested together. By default a column ``patient`` of the score table, if it has one.
+    once : collection of str
+        Architectures that were planned with one run in a fold, so that no other seed of theirs is
+        missing: what was trained elsewhere.
 
     Returns
     -------
@@ -206,7 +210,7 @@ def compare(
     grouped = clusters_of(table, cases, cluster)
     clusters = None if grouped is None else grouped.of_cases(str(table["dataset"].iloc[0]))
     twins = check_copies(table, target)
-    blocks = score_blocks(table, target, clusters=clusters)
+    blocks = score_blocks(table, target, clusters=clusters, once=once)
     # Settled here for all that follows: an endpoint or a stratum may hold fewer folds.
     rule = replace(rule, fold_count=rule.folds(int(table["fold"].nunique())))
     names = pair_names(blocks.architectures, rule.baseline)

@@ -255,6 +255,7 @@ def score_blocks(
     endpoint: Endpoint,
     positive: pd.Series | None = None,
     clusters: Mapping[str, str] | None = None,
+    once: Collection[str] = (),
 ) -> ScoreBlocks:
     """Arrange the scores of one endpoint for analysis, by the policy for missing and failed cases.
 
@@ -268,6 +269,9 @@ def score_blocks(
         By case, whether the truth holds the region; by default from all rows of the region.
     clusters : mapping of str to str, optional
         The cluster (patient, hospital, scanner) of every case.
+    once : collection of str
+        Architectures that were planned with one run in a fold, see
+        :func:`~kitsbench.statistics.table.grid.missing_runs`.
 
     Returns
     -------
@@ -296,7 +300,7 @@ def score_blocks(
             "as it is for distances on sheared grids. Choose an endpoint that counts voxels."
         )
     names = tuple(sorted(rows["architecture"].unique()))
-    missing = missing_runs(rows)
+    missing = missing_runs(rows, once)
     rows = analysis_set(rows, endpoint)
     if rows.empty:
         raise DataError(

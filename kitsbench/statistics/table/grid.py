@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -47,7 +47,7 @@ class MissingRuns:
         )
 
 
-def missing_runs(rows: pd.DataFrame) -> list[MissingRuns]:
+def missing_runs(rows: pd.DataFrame, once: Collection[str] = ()) -> list[MissingRuns]:
     """Tell which runs of the grid of folds and seeds have no scores.
 
     The grid of an architecture has every fold of the rows. Its seeds are its own, or those of
@@ -58,6 +58,9 @@ def missing_runs(rows: pd.DataFrame) -> list[MissingRuns]:
     ----------
     rows : DataFrame
         Validated rows of one dataset and protocol, such as those of one endpoint.
+    once : collection of str
+        Architectures that were planned with one run in a fold, whatever the seeds of others: what
+        was trained elsewhere would predict the same once more.
 
     Returns
     -------
@@ -73,7 +76,8 @@ def missing_runs(rows: pd.DataFrame) -> list[MissingRuns]:
     sets = {frozenset(own) for own in seeds.values()}
     found = []
     for name in sorted(there):
-        wanted = max((other for other in sets if other >= seeds[name]), key=len)
+        wider = (other for other in sets if other >= seeds[name])
+        wanted = seeds[name] if name in once else max(wider, key=len)
         grid = [(fold, seed) for fold in folds for seed in sorted(wanted)]
         lacking = tuple(pair for pair in grid if pair not in there[name])
         if lacking:

@@ -8,6 +8,9 @@ import pytest
 from command_line import call_kitsbench
 from reporting.workdirs import Plan, trained_elsewhere, write_workdir
 
+from kitsbench.experiments.results import load_results
+from kitsbench.reporting.analysis import analyse
+
 
 @pytest.fixture
 def scores(tmp_path):
@@ -95,3 +98,14 @@ def test_of_an_experiment_who_may_know_the_test_scans_gets_neither_rank_nor_verd
         pairs = {name for pair in done.json["pairs"] for name in (pair["a"], pair["b"])}
         assert ranked == pairs == ({"a", "b", "known"} if allowed else {"a", "b"})
         assert ("known may know the test scans and is left out" in done.err) == (not allowed)
+
+
+def test_of_an_experiment_no_seed_is_missing_that_was_not_planned(tmp_path):
+    outside = {"made": trained_elsewhere()}
+    plan = Plan({"a": 0.0, "b": 0.1, "made": 0.2}, folds=4, seeds=3, elsewhere=outside)
+    workdir = write_workdir(tmp_path, plan)
+    for warnings in (
+        invoke(workdir, "--json").json["warnings"],
+        analyse(load_results(workdir)).warnings,
+    ):
+        assert not [text for text in warnings if "missing" in text]

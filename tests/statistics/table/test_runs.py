@@ -241,8 +241,8 @@ def lacking(data, **where):
     return data[~here]
 
 
-def said(data):
-    return missing_notes(missing_runs(data))
+def said(data, once=()):
+    return missing_notes(missing_runs(data, once))
 
 
 def test_missing_trials_are_counted_and_placed():
@@ -268,6 +268,18 @@ def test_seeds_with_numbers_of_their_own_are_not_missing():
     assert said(data) == []
     assert said(lacking(data, fold=1, seed=41)) == [
         "1 of 6 trials of arch1 is missing (fold 1, seed 41); missing runs are not imputed."
+    ]
+
+
+def test_who_was_planned_with_one_run_in_a_fold_lacks_no_seed():
+    data = lacking(dice_table(2, 3, 2, 2), architecture="arch1", seed=1)
+    assert said(data) == [
+        "3 of 6 trials of arch1 are missing (folds 0, 1 and 2, seed 1); "
+        "missing runs are not imputed."
+    ]
+    assert said(data, once=["arch1"]) == []
+    assert said(lacking(data, architecture="arch1", fold=2), once=["arch1"]) == [
+        "1 of 3 trials of arch1 is missing (fold 2, seed 0); missing runs are not imputed."
     ]
 
 
