@@ -80,7 +80,7 @@ class OpenTrial:
     channels : ScanChannels
         What the networks are shown beside the CT.
     remarks : list of str
-        What a user should know of them, such as that they were trained with other packages.
+        What a user should know of them, such as that they were run with other packages.
     """
 
     trained: Trained | tuple[System, Spec]
@@ -234,15 +234,20 @@ def open_trials(
     for network in networks:
         first = network.trial.context.spacing
         spacings.append({grid.name: scaled(first, grid.ratio) for grid in network.spec.grids})
-    remarks = dict.fromkeys(
-        f"Since {network.name} was trained, packages of its plugin have changed "
-        f"({', '.join(changed)}), so its label maps may differ from those of then."
-        for network in networks
-        if (changed := other_packages(network))
-    )
     channels = ScanChannels(networks, spacings)
     trials = [one.trial for one in tasks]
-    return OpenTrial(trained, spacings, trials, device, channels, list(remarks))
+    return OpenTrial(trained, spacings, trials, device, channels, _changes(networks))
+
+
+def _changes(tasks: Sequence[TrialTask]) -> list[str]:
+    """Remarks on packages that are others by now than when the trials were run."""
+    remarks = dict.fromkeys(
+        f"Since {task.name} was {'run' if task.elsewhere else 'trained'}, packages of its plugin "
+        f"have changed ({', '.join(changed)}), so its label maps may differ from those of then."
+        for task in tasks
+        if (changed := other_packages(task))
+    )
+    return list(remarks)
 
 
 def _open_system(
@@ -270,7 +275,8 @@ def _open_system(
             )
     system.load(given, tasks[0].spec, device)
     channels = ScanChannels((), ())  # it reads the scan itself
-    return OpenTrial((system, tasks[0].spec), [], [tasks[0].trial], device, channels)
+    trials = [tasks[0].trial]
+    return OpenTrial((system, tasks[0].spec), [], trials, device, channels, _changes(tasks))
 
 
 @cache

@@ -15,7 +15,7 @@ from kitsbench.architecture import System
 from kitsbench.errors import ContractError, DataError
 from kitsbench.experiments.trial.scoring import CaseReader, Found, score_map
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.experiments.trial.trained import plugin_of
+from kitsbench.experiments.trial.trained import check_packages, plugin_of
 from kitsbench.files import file_digest
 from kitsbench.inference.systems import NativeScan, ask_system
 from kitsbench.scans.findings import Refused
@@ -156,10 +156,11 @@ def outside_of(task: TrialTask, device: torch.device, cases: CaseReader) -> Outs
     Raises
     ------
     ContractError
-        The plugin cannot be loaded, has changed since, or is no system.
+        The plugin cannot be loaded, it or its packages have changed since, or it is no system.
     """
     if task.given is not None:
         return FromFiles(task, cases)
+    check_packages(task)
     system = as_system(plugin_of(task))
     with plugin_code("load"):
         system.load(task.files, task.spec, device)

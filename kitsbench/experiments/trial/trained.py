@@ -53,9 +53,9 @@ def plugin_of(task: TrialTask) -> Architecture:
 
 
 def check_packages(task: TrialTask) -> None:
-    """See that a trial is trained with the packages that it is named by.
+    """See that a trial is run with the packages that it is named by.
 
-    Who only predicts is not held to that: a later version may well do.
+    Who only predicts with what it left is not held to that: a later version may well do.
 
     Raises
     ------
