@@ -32,6 +32,7 @@ from kitsbench.experiments.plan.entrants import (
     choose_entrants,
     named_in,
     read_names,
+    with_whole_paths,
 )
 from kitsbench.experiments.plan.estimate import Forecast, foresee
 from kitsbench.experiments.plan.materials import (
@@ -323,4 +324,5 @@ def run_experiment(
 def _keep_request(experiment: Experiment) -> None:
     """Write down what was asked for, so that more can be added to it."""
     request, own = experiment.request, experiment.record.id
-    keep_request(request_file(request.workdir, own), own, request, named_in(request))
+    named = with_whole_paths(named_in(request), experiment.entrants)
+    keep_request(request_file(request.workdir, own), own, request, named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -13,6 +14,7 @@ from documented import example
 
 from kitsbench.architecture import Task, configure
 from kitsbench.errors import UsageError
+from kitsbench.experiments.asked.again import RequestRecord
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.predict import open_trials
@@ -63,7 +65,9 @@ def run(phantom, tmp_path_factory):
     save(file, 2)
     (other,) = plan_experiment(request).tasks
     save(file, 1)
-    run_experiment(experiment, Here(), lambda event: None)
+    typed = replace(request, architectures=(f"gamma.py:weights={file.name}",))
+    with contextlib.chdir(folder):
+        run_experiment(replace(experiment, request=typed), Here(), lambda event: None)
     file.unlink()
     return request, task, other, file
 
@@ -78,7 +82,9 @@ def test_the_trial_holds_the_hash_of_the_file_and_not_its_path(run):
     assert record.identity.pretrained_on == "BTCV and MSD Spleen"
     for stored in request.workdir.rglob("*.json"):
         if stored.name == "request.json":
-            continue  # as it was typed, for whoever adds to the experiment here
+            # For whoever adds to the experiment here, from whatever folder.
+            assert RequestRecord.read(stored).options["architectures"] == [*request.architectures]
+            continue
         text = stored.read_text()
         assert file.name not in text, stored
         assert str(file.parent / file.stem) not in text, stored

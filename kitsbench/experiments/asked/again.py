@@ -104,14 +104,14 @@ def keep_request(
     request : Request
     names : sequence of (str, mapping)
         Architectures with their settings, those of ``--all`` among them: what is installed later
-        was not asked for.
+        was not asked for. The paths of files among their settings are absolute.
     """
     dataset, split = request.dataset, request.split
     if dataset is not None and not request.phantom:
         dataset = _whole(dataset)
     if split is not None and split.lower().endswith(SPLIT_FILES):
         split = _whole(split)
-    named = tuple(_written(name, settings) for name, settings in names)
+    named = tuple(dict.fromkeys(_written(name, settings) for name, settings in names))
     kept = asdict(replace(request, architectures=named, dataset=dataset, split=split))
     # JSON knows no paths.
     kept["predictions"] = [

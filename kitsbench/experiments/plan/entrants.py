@@ -101,6 +101,29 @@ def named_in(request: Request) -> list[tuple[str, dict[str, str]]]:
     return named
 
 
+def with_whole_paths(
+    named: Iterable[tuple[str, Mapping[str, str]]], entrants: Iterable[Entrant]
+) -> list[tuple[str, dict[str, str]]]:
+    """Names and settings of which the files of keys of the kind ``file`` have absolute paths.
+
+    Parameters
+    ----------
+    named : iterable of (str, mapping)
+        As they are written.
+    entrants : iterable of Entrant
+        What became of them: it knows their keys.
+    """
+    plugins = {one.registered.location: one.registered.configurable for one in entrants}
+    found = []
+    for name, settings in named:
+        plugin = plugins.get(str(Path(name).resolve()) if name.endswith(".py") else name)
+        files = {} if plugin is None else files_of(plugin, settings)
+        # A folder with a comma in its name could not be read back from a list of settings.
+        whole = {key: str(file) for key, file in files.items() if "," not in str(file)}
+        found.append((name, {**settings, **whole}))
+    return found
+
+
 def choose_entrants(
     request: Request,
     resolved: Resolved,

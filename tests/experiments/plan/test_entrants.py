@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from architectures import Pretrained, Smallest
 
 from kitsbench import registry
 from kitsbench.architecture import KITS21
@@ -13,7 +14,13 @@ from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import resolve
 from kitsbench.experiments.plan.description import describe_entrant
-from kitsbench.experiments.plan.entrants import check_batches, choose_entrants, told_apart
+from kitsbench.experiments.plan.entrant import Entrant
+from kitsbench.experiments.plan.entrants import (
+    check_batches,
+    choose_entrants,
+    told_apart,
+    with_whole_paths,
+)
 
 
 def choose(request, median=None):
@@ -174,3 +181,21 @@ def test_a_step_of_ones_own_is_for_one_process_and_not_for_the_shared_recipe(own
     (shared,) = choose(Request(Path("none"), (str(file),)))
     check_batches([shared], 2)
     assert "training step is left out" in " ".join(shared.notes)
+
+
+def test_files_among_settings_get_absolute_paths_and_other_settings_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plugins = {str(tmp_path / "net.py"): Pretrained(), "unet3d": Smallest()}
+    entrants = [
+        Entrant("net", registry.RegisteredArchitecture("net", location=place, instance=plugin))
+        for place, plugin in plugins.items()
+    ]
+    content = f"sha256:{'0' * 64}"
+    named = [("net.py", {"size": "small", "weights": "init.pt"}), ("unet3d", {"size": "tiny"}),
+             ("net.py", {"weights": content}), ("broken.py", {"weights": "init.pt"})]  # fmt: skip
+    whole = {"size": "small", "weights": str(tmp_path / "init.pt")}
+    assert with_whole_paths(named, entrants) == [("net.py", whole), *named[1:]]
+    (tmp_path / "a,b").mkdir()
+    monkeypatch.chdir(tmp_path / "a,b")
+    there = [(str(tmp_path / "net.py"), {"weights": "init.pt"})]
+    assert with_whole_paths(there, entrants) == there  # a list of settings is split at commas
