@@ -181,7 +181,7 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
 
     with working("Starting ..."):  # importing torch takes a few seconds
         begin_early()
-        from kitsbench.cli.views.added import ask_again, told
+        from kitsbench.cli.views.added import ask_again, kept_executor, told
         from kitsbench.cli.views.run_cost import go_on
         from kitsbench.cli.views.run_view import announce, conclude
         from kitsbench.experiments.executors.choose import choose_executor
@@ -196,6 +196,9 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
         from kitsbench.isolation import Stopped, stops_at_signals
 
     add, name = options.pop("add"), options.pop("experiment")
+    source = click.get_current_context().get_parameter_source("executor")
+    if (add or name is not None) and source is click.core.ParameterSource.DEFAULT:
+        options["executor"] = kept_executor(options["workdir"], name)  # whose words are given here
     request, before = _request(options), None
     if add or name is not None:
         request, before = ask_again(request, name, add)

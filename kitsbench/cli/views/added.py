@@ -82,8 +82,32 @@ def kept_request(
     """
     from kitsbench.experiments.asked.again import Design, RequestRecord, read_request
     from kitsbench.experiments.asked.elsewhere import name_again
-    from kitsbench.experiments.records import find_experiment, request_file
     from kitsbench.training.budget import Budget
+
+    file, record = _kept_file(workdir, name)
+    budget = Budget(record.budget.amount, record.budget.unit)
+    design = Design(record.id, record.folds.used, record.seeds, budget)
+    before, besides = read_request(file, workdir), dict(said)
+    if (origin := RequestRecord.read(file).merged_from) is not None:
+        before, besides = name_again(before, besides, record.id, origin)
+    return before, besides, design, record
+
+
+def kept_executor(workdir: Path, name: str | None) -> str:
+    """The executor of an experiment, which goes on with it unless another one is named.
+
+    Raises
+    ------
+    UsageError, DataError
+        As of :func:`kept_request`.
+    """
+    from kitsbench.experiments.asked.again import read_request
+
+    return read_request(_kept_file(workdir, name)[0], workdir).executor
+
+
+def _kept_file(workdir: Path, name: str | None) -> tuple[Path, ExperimentRecord]:
+    from kitsbench.experiments.records import find_experiment, request_file
 
     record = find_experiment(workdir, name)
     file = request_file(workdir, record.id)
@@ -93,12 +117,7 @@ def kept_request(
             f"kitsbench planned it. Its command was: {record.command}\nRepeat that once, with what "
             "is to be added; finished trials are kept."
         )
-    budget = Budget(record.budget.amount, record.budget.unit)
-    design = Design(record.id, record.folds.used, record.seeds, budget)
-    before, besides = read_request(file, workdir), dict(said)
-    if (origin := RequestRecord.read(file).merged_from) is not None:
-        before, besides = name_again(before, besides, record.id, origin)
-    return before, besides, design, record
+    return file, record
 
 
 def _said(request: Request) -> dict[str, Any]:

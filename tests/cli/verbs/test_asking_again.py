@@ -1,0 +1,66 @@
+"""What ``run --add``, ``run --experiment`` and ``trials retry`` take from what was kept."""
+
+from __future__ import annotations
+
+import pytest
+from command_line import call_kitsbench
+from reporting.workdirs import Plan, write_workdir
+
+from kitsbench.errors import UsageError
+from kitsbench.experiments import experiment
+from kitsbench.experiments.asked.again import keep_request
+from kitsbench.experiments.asked.request import Request
+from kitsbench.experiments.records import find_experiment, request_file
+
+PLAN = Plan(
+    {"a": 0.0}, folds=2, seeds=1, showcase=0, predictions=False, profiles=False,
+    failed=(("a", 1, 0, "out-of-memory"),),
+)  # fmt: skip
+KEPT = {"cpus": 3, "time": "4h"}
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A run on a cluster, and what it asked for."""
+    folder = write_workdir(tmp_path / "work", PLAN)
+    own = find_experiment(folder).id
+    request = Request(folder, executor="slurm", executor_options=KEPT)
+    keep_request(request_file(folder, own), own, request, [("unet3d", {})])
+    return folder
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """Requests that were planned; planning ends there."""
+    requests = []
+
+    def plan(request, *_, **__):
+        requests.append(request)
+        raise UsageError("far enough")
+
+    monkeypatch.setattr(experiment, "plan_experiment", plan)
+    return requests
+
+
+@pytest.mark.parametrize(
+    ("words", "executor", "options"),
+    [
+        (["--add", "vnet", "--slurm", "time=8h"], "slurm", {"cpus": 3, "time": "8h"}),
+        (["--experiment", "", "--slurm", "time=8h"], "slurm", {"cpus": 3, "time": "8h"}),
+        (["--add", "vnet", "--executor-option", "cpus=4"], "slurm", {"cpus": "4", "time": "4h"}),
+        (["--add", "vnet"], "slurm", KEPT),
+        (["--add", "vnet", "--executor", "local"], "local", {}),
+    ],
+)
+def test_words_of_a_cluster_go_to_the_executor_of_before(work, planned, words, executor, options):
+    words = [word or find_experiment(work).id for word in words]
+    done = call_kitsbench("run", *words, "--workdir", work, "--dry-run")
+    assert "far enough" in done.err
+    (request,) = planned
+    assert (request.executor, request.executor_options) == (executor, options)
+
+
+def test_words_of_another_cluster_are_refused(work):
+    done = call_kitsbench("run", "--add", "vnet", "--ray", "num_cpus=2", "--workdir", work)
+    assert done.code == 2
+    assert "--ray num_cpus=2 is for --executor ray; the executor is slurm" in done.err
