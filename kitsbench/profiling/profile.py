@@ -72,7 +72,7 @@ class ProfileJob:
     compile : bool
         Measure the training step through torch.compile as well.
     source : str
-        Hash of the plugin's source.
+        Hash of the plugin's source, with its packages' versions.
     layouts : Path or None
         Where the choices of a layout are kept.
     seconds : float

@@ -49,7 +49,7 @@ class Job:
     team : Team
         The processes that train together.
     source : str
-        Hash of the plugin's source.
+        Hash of the plugin's source, with its packages' versions.
     layouts : Path or None
         Where the choices of a layout are kept.
     files : mapping of str to Path

@@ -54,7 +54,7 @@ def grid_stores(
     derive : callable
         The plugin's hook, given name and scan; called only where a channel or an input needs it.
     source : str
-        Hash of the plugin's source.
+        Hash of the code that derives: of the plugin's source, with its packages' versions.
 
     Returns
     -------

@@ -325,6 +325,8 @@ def _train(
                     values.setdefault(f"{row['region']}:dice", []).append(row["value"])
         return {name: float(np.mean(found)) for name, found in values.items()}
 
+    # Before anything is derived from scans, which is kept under the versions of the packages.
+    check_packages(task)
     # Before the clock runs: what is trained on is what was prepared.
     for store in open_stores(task).values():
         store.verify(task.train_cases, beat)

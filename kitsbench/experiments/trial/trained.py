@@ -104,7 +104,7 @@ def derived_by(task: TrialTask) -> Derive:
 
 def open_stores(task: TrialTask) -> dict[str, PreparedStore]:
     """The prepared stores of a trial's grids, {grid: store whose cases have its channels}."""
-    return grid_stores(task.stores, task.spec, derived_by(task), task.trial.identity.source_hash)
+    return grid_stores(task.stores, task.spec, derived_by(task), task.trial.identity.code)
 
 
 def scaled(spacing: Triple, ratio: Triple) -> Triple:

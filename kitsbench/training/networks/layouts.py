@@ -55,7 +55,7 @@ def choose_layout(
     device : torch.device
     precision : {"float32", "bfloat16", "float16"}
     source : str
-        Hash of the plugin's source.
+        Hash of the plugin's source, with its packages' versions.
     folder : Path or None
         Where choices are kept, so that all trials of one kind train alike.
     """

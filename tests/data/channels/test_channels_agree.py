@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from kitsbench.data.datasets.dataset import open_dataset
 from kitsbench.data.preparation.prepare import prepare
 from kitsbench.data.preparation.volumes import load_case
 from kitsbench.errors import ContractError, DataError
+from kitsbench.experiments.records import TrialIdentity
+from kitsbench.experiments.trial.trained import open_stores
 from kitsbench.inference.cutting import DeviceScan
 from kitsbench.inference.tiles import tile_corners
 from kitsbench.recipe import TRANSFORMS, Recipe, Transform
@@ -187,6 +190,20 @@ def test_functions_of_the_scan_are_computed_once_for_each_source(folders):
         stores["image"].verify(stores["image"].cases)
     assert len(calls) == 2 * len(stores["image"].cases)
     assert len(list((only["image"] / FOLDER).iterdir())) >= 2
+
+
+def test_functions_of_the_scan_are_kept_by_the_versions_of_packages(folders):
+    """Where a profile looks for them too, which is told the trial's code."""
+    only = {key: folder for key, folder in folders.items() if key != "wide"}
+    places = set()
+    for packages in ({}, {"scipy": "1.15.0"}, {"scipy": "1.16.0"}):
+        identity = TrialIdentity.model_construct(source_hash="source", packages=packages)
+        trial = SimpleNamespace(identity=identity)
+        task = SimpleNamespace(stores=only, spec=spec_of(TwoPhases()), trial=trial)
+        kept = open_stores(task)["image"].kept
+        assert kept == stores_of(only, TwoPhases(), identity.code)[1]["image"].kept
+        places.add(kept)
+    assert len(places) == 3
 
 
 @pytest.mark.parametrize(
