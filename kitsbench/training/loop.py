@@ -174,6 +174,8 @@ class _Run(RunState):
         self.cold = is_rehearsed(self.job.device) or self.own is not None
         # Other weights train, so another amount of memory is needed.
         self.settling = SETTLING
+        if self.own is not None:
+            self.own.enter_stage()
         self.buffers = Buffers(self.network) if self.own is None else self.own.undo()
         self.optimiser.register_step_pre_hook(self._weights_move)
         self.price.flops = self._count_flops(stage)

@@ -105,6 +105,10 @@ class OwnSteps:
         self.job, self.network = job, network
         self.kept, self.meter, self.voxels = Kept(job.device), FlopMeter(), 0.0
 
+    def enter_stage(self) -> None:
+        """Count anew: other weights train, so a backward pass costs something else."""
+        self.meter = FlopMeter()
+
     def undo(self) -> Undo:
         """Keeps all that a step may change before the optimiser does."""
         return Undo(self.network, self.kept)
@@ -123,7 +127,11 @@ class OwnSteps:
         rehearsal: bool = False,
         shared: SharedStep | None = None,
     ) -> dict[str, Tensor | float]:
-        """Take a step, as :func:`kitsbench.training.step.take_step` does; nobody shares it."""
+        """Take a step, as :func:`kitsbench.training.step.take_step` does, whose arguments these are.
+
+        ``shared`` is among them for that alone: one process takes such steps, see
+        :func:`own_steps`, so it is not looked at.
+        """
         on_device = augment(batch.to(job.device))
         return self.go(model, optimiser, parameters, *on_device, where, parts, scaler, rehearsal)
 
@@ -180,6 +188,7 @@ class OwnStep:
         self._steps, self._job, self._model, self._where = steps, steps.job, model, where
         self._optimiser, self._parts, self._scaler = optimiser, parts, scaler
         self._passes: list[Any] = []
+        self._gradients = 0
         self._found: dict[str, Tensor | float] = {}
 
     def forward(
@@ -233,6 +242,7 @@ class OwnStep:
                 f"samples in {parts} part(s): all must have as many, and a number that can be "
                 "divided.",
             )
+        self._gradients += 1
         before = [p.grad for p in self.parameters] if add else [None] * len(self.parameters)
         if not add or self._scaler is not None:
             for parameter in self.parameters:
@@ -259,8 +269,10 @@ class OwnStep:
             raise TrialFailure("plugin error", "step() gave gradient() a loss without a gradient.")
         whole = loss / self._parts
         whole = whole if self._scaler is None else self._scaler.scale(whole)
-        # Work of passes through networks that are not known is like no other.
-        key = ("backward", *self._passes) if all(one[0] for one in self._passes) else None
+        # Two gradients of one step may have other losses after the same passes. Work of passes
+        # through networks that are not known is like no other.
+        known = all(one[0] for one in self._passes)
+        key = ("backward", self._gradients, *self._passes) if known else None
         with plugin_code("backward"):
             self._steps.meter.run(key, whole.backward)
         return {"loss": loss.detach(), **components}

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from architectures import PATCH
 from architectures.own_steps import (
     RECIPE,
     CutMix,
@@ -17,10 +18,12 @@ from architectures.own_steps import (
 )
 from torch import nn
 
+from kitsbench.architecture import Stage, Task, configure
 from kitsbench.training.budget import Budget
 from kitsbench.training.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.loop import train
+from kitsbench.training.networks.meta import count_cost
 from kitsbench.training.own_step import own_steps
 from kitsbench.training.recipes import MATCHED_CPU
 
@@ -118,6 +121,69 @@ def test_budgets_are_charged_for_all_of_it(run, unit):
     ledger = run(SharpnessAware(), budget=budget).ledger
     assert ledger.steps == 2
     assert ledger.overshoot_steps == 0
+
+
+class InStages:
+    """The head alone trains once half of the budget is spent."""
+
+    def spec(self, config, task):
+        stages = (Stage("all", share=0.5), Stage("head", share=0.5, train=("network.1.*",)))
+        return replace(super().spec(config, task), stages=stages)
+
+
+class PlainInStages(InStages, OwnRecipe):
+    pass
+
+
+class SameInStages(InStages, SameStep):
+    pass
+
+
+def test_a_stage_that_freezes_is_charged_its_own_backward_also_after_a_resume(run):
+    plain = run(PlainInStages(), budget=Budget(8, "steps")).ledger
+    budget = Budget(plain.flops, "flops")
+    ledgers = [run(PlainInStages(), budget=budget, folder="by flops").ledger]
+    ledgers.append(run(SameInStages(), budget=budget, folder="whole").ledger)
+
+    def die(fraction, ledger):
+        if len(ledger.stages) == 2 and ledger.steps == ledger.stages[1].from_step + 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(SameInStages(), die, budget=budget, checkpoint_every=0.0)
+    ledgers.append(run(SameInStages(), budget=budget).ledger)
+    assert ledgers[-1].resumed == 1
+    first, second = ([row.flops_per_step for row in one.stages] for one in ledgers[:2])
+    assert first == second
+    assert first[0] > first[1] > 0
+    for name in ("flops", "steps"):
+        assert len({getattr(ledger, name) for ledger in ledgers}) == 1
+
+
+def norm_of(training):
+    """A loss after a forward pass of which nothing is gone through backwards."""
+
+    def losses(inputs, labels):
+        training.forward(inputs)
+        return 1e-3 * sum(p.square().sum() for p in training.parameters), {}
+
+    return losses
+
+
+@pytest.mark.parametrize("cheap_first", [False, True])
+def test_two_gradients_after_the_same_passes_cost_what_each_does(run, cheap_first):
+    class Two(OwnRecipe):
+        def step(self, training, progress, spec):
+            for cheap in (cheap_first, not cheap_first):
+                training.gradient(norm_of(training) if cheap else None, add=True)
+            training.optimise()
+
+    plain = run(OwnRecipe())
+    own = run(Two()).ledger
+    architecture = Two()
+    spec = architecture.spec(configure(architecture), Task(patch=PATCH))
+    again = count_cost(architecture, spec).flops_forward * RECIPE.batch * own.steps
+    assert own.flops == plain.ledger.flops + again
 
 
 def test_parts_of_a_batch_give_the_same_gradient(run):
