@@ -118,7 +118,7 @@ def test_it_goes_the_whole_way(plugin_file, tmp_path):
     )  # fmt: skip
     assert run.code == 0, run.err
     assert [trial["status"] for trial in run.json["trials"]] == ["finished"]
-    sizes = ["--spacing", "9", "--patch", "16", "--device", "cpu", "--size", "tiny"]
+    sizes = ["--patch", "16", "--device", "cpu", "--size", "tiny"]
     profiled = run_kitsbench(
         "profile", plugin_file, "--dataset", scans, "--workdir", work, *sizes, "--json"
     )
