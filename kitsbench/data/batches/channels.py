@@ -76,7 +76,8 @@ def _fill(
     if sample.place is None or len(sample.more) != len(stored):
         raise ContractError(
             f"grid '{grid.name}' has channels beside the CT, which this source of batches does not "
-            "cut: transforms of torchio move the CT alone. Leave them out of the recipe."
+            "cut: transforms from outside (torchio's, MONAI's, functions) are given the CT alone. "
+            "Leave them out of the recipe."
         )
     more = {channel.name: volume for channel, volume in zip(stored, sample.more, strict=True)}
     axes = [axis for axis in range(3) if course.flips[axis]]

@@ -52,17 +52,30 @@ def training_source(
     """
     margin, fill = needed_margin(recipe.augmentation), math.floor(window[0])
     given = stores, cases, spec, recipe, seed, margin, fill, samples
-    foreign = [transform.name for transform in recipe.augmentation if transform.is_foreign]
-    if foreign and (spec.inputs or any(grid.channels != CT for grid in spec.grids)):
-        raise ContractError(
-            f"recipe '{recipe.name}' names {foreign[0]}, which moves the CT alone, but the network "
-            "has other channels or inputs: they would no longer fit. Use transforms of "
-            "kitsbench.recipe.TRANSFORMS."
-        )
-    if foreign:
+    check_transforms(spec, recipe)
+    if any(transform.is_foreign for transform in recipe.augmentation):
         source: PatchSource = ForeignSource(*given, transforms=recipe.augmentation, plugin=plugin)
     else:
         source = PatchSource(*given)
     if is_named(recipe.sampling.rule):
         source.sampler = OwnSampler(recipe.sampling.rule, recipe.sampling.arguments, source, plugin)
     return source
+
+
+def check_transforms(spec: Spec, recipe: Recipe) -> None:
+    """See that no transform from outside stands beside channels or inputs.
+
+    Raises
+    ------
+    ContractError
+        One does.
+    """
+    if not spec.inputs and all(grid.channels == CT for grid in spec.grids):
+        return
+    for transform in recipe.augmentation:
+        if transform.is_foreign:
+            raise ContractError(
+                f"recipe '{recipe.name}' names {transform.name}, which comes from outside and is "
+                "given the CT alone, but the network has other channels or inputs: they would no "
+                "longer fit. Use transforms of kitsbench.recipe.TRANSFORMS."
+            )

@@ -9,6 +9,7 @@ from typing import Any
 
 from kitsbench.architecture import Architecture, Setting, System, configure, has_own_step
 from kitsbench.configuration import files_of
+from kitsbench.data.batches.source import check_transforms
 from kitsbench.errors import ContractError, UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import Resolved
@@ -354,7 +355,8 @@ def propose(
     Raises
     ------
     ContractError
-        It has no recipe of its paper, its spec is none, or its module lacks what the recipe names.
+        It has no recipe of its paper, its spec is none, its module lacks what the recipe names, or
+        that names transforms that its channels do not allow.
     """
     spec = check_spec(architecture.spec(config, task_of(shared, labels)))
     if isinstance(architecture, System):
@@ -382,6 +384,7 @@ def propose(
     notes += [note] if note else []
     # Patch and spacing decide how deep a network can be, so the one that is trained is described.
     spec = check_spec(architecture.spec(config, task_of(recipe, labels)))
+    check_transforms(spec, recipe)
     for name in recipe.foreign(spec.stages):
         if package_of(name) is None:
             resolve(name, architecture)

@@ -234,10 +234,11 @@ def test_without_the_hook_the_author_is_told(folders):
         stores_of(only, Forgotten(), "forgotten")[1]["image"].case("case0")
 
 
-def test_transforms_of_torchio_are_refused_beside_channels(folders):
+@pytest.mark.parametrize("name", ["torchio.RandomAffine", "monai.RandFlipd", "plugin:blur"])
+def test_transforms_from_outside_are_refused_beside_channels(folders, name):
     spec, stores = stores_of(folders)
-    recipe = Recipe(augmentation=(Transform("torchio.RandomAffine", 1.0),))
-    with pytest.raises(ContractError, match="moves the CT alone"):
+    recipe = Recipe(augmentation=(Transform(name, 1.0),))
+    with pytest.raises(ContractError, match=f"names {name}, .* given the CT alone"):
         training_source(stores, stores["image"].cases, spec, recipe, WINDOW, seed=0)
 
 

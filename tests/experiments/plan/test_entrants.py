@@ -170,6 +170,40 @@ def test_what_a_recipe_names_is_looked_for_before_anything_runs(own_rules, words
     assert re.search(error, entrant_of(own_rules(words)).error)
 
 
+BESIDE = """
+import dataclasses
+
+from kitsbench.recipe import Recipe, Transform
+
+from architectures.seeing import {base}
+
+
+class Beside({base}):
+    def spec(self, config, task):
+        recipe = Recipe("own", patch=(16, 16, 16), augmentation=(Transform("{transform}"),))
+        return dataclasses.replace(super().spec(config, task), paper=recipe)
+
+
+def keep(image, label, random):
+    return image, label
+"""
+
+
+@pytest.mark.parametrize(
+    ("base", "transform"),
+    [
+        ("Coordinates", "torchio.RandomBlur"),
+        ("TwoPhases", "monai.RandFlipd"),
+        ("WholeScan", "plugin:keep"),
+    ],
+)
+def test_transforms_from_outside_beside_channels_are_a_row(tmp_path, base, transform):
+    file = tmp_path / "beside.py"
+    file.write_text(BESIDE.replace("{base}", base).replace("{transform}", transform))
+    error = entrant_of(file).error
+    assert re.search(rf"^plugin error: .*names {transform}, .* given the CT alone", error), error
+
+
 def test_a_step_of_ones_own_is_for_one_process_and_not_for_the_shared_recipe(own_rules):
     file = own_rules("batch=4, sampling=Sampling('plugin:centres')")
     own = entrant_of(file)
