@@ -127,10 +127,10 @@ class OwnSteps:
         rehearsal: bool = False,
         shared: SharedStep | None = None,
     ) -> dict[str, Tensor | float]:
-        """Take a step, as :func:`kitsbench.training.step.take_step` does, whose arguments these are.
+        """Take a step; in place of :func:`kitsbench.training.step.take_step`, with its arguments.
 
-        ``shared`` is among them for that alone: one process takes such steps, see
-        :func:`own_steps`, so it is not looked at.
+        ``shared`` is among them for that alone, and not looked at: by :func:`own_steps` one process
+        takes such a step, and shares it with nobody.
         """
         on_device = augment(batch.to(job.device))
         return self.go(model, optimiser, parameters, *on_device, where, parts, scaler, rehearsal)
