@@ -8,7 +8,8 @@ from scipy import ndimage
 class InferenceOnly(System):
     """Marks the two largest bright parts of a scan as kidneys; put your system's call here.
 
-    Weights are read in ``predict``, where they are wanted first, and kept on the instance.
+    It has no weights. A system that has some names them by ``Key.file()``, and reads them in the
+    hook ``load(files, spec, device)``, once, before the first scan.
     """
 
     title = "Threshold and components"
