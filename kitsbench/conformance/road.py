@@ -25,6 +25,7 @@ from kitsbench.conformance.subject import Subject
 from kitsbench.conformance.volumes import SPACING, WINDOW, Volumes
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import Predictor
+from kitsbench.named import is_named
 from kitsbench.recipe import Recipe, Sampling
 from kitsbench.spec import Spec
 from kitsbench.training.budget import Budget
@@ -38,6 +39,7 @@ from kitsbench.training.recipes import MATCHED_CPU, at_size
 
 CPU = torch.device("cpu")
 BATCH = 2
+FOREGROUND = Sampling("foreground", fraction=0.5)
 FEWEST, MOST = 3, 12  # steps
 STOPPED_IN = 2  # the step in which the training ends that goes on afterwards
 RELATIVE, ABSOLUTE = 1e-4, 1e-6  # by how much rounding may differ
@@ -51,8 +53,9 @@ def recipe_of(spec: Spec) -> Recipe:
         patch=spec.grids[0].shape,
         spacing=SPACING,
         batch=BATCH,
-        # Other rules look for labels by the names that a dataset gives them.
-        sampling=Sampling("foreground", fraction=0.5),
+        # A function of the author's is asked as in training. The other rules look for labels by the
+        # names that a dataset gives them.
+        sampling=paper.sampling if is_named(paper.sampling.rule) else FOREGROUND,
     )
 
 
@@ -65,7 +68,7 @@ def job_of(subject: Subject, spec: Spec, steps: int, folder: Path, **fields: Any
         "spec": spec,
         "stores": stores,
         "cases": stores[spec.grids[0].name].cases,
-        "recipe": replace(MATCHED_CPU, batch=BATCH, sampling=Sampling("foreground", fraction=0.5)),
+        "recipe": replace(MATCHED_CPU, batch=BATCH, sampling=FOREGROUND),
         "window": WINDOW,
         "budget": Budget(steps, "steps"),
         "seed": 0,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from architectures import DeepSupervision, Pyramid, Smallest, broken, unit
+from architectures.own_steps import RECIPE, OwnRecipe
 from torch import nn
 
 from kitsbench import conformance
 from kitsbench.architecture import Plain, SizeRule, Stage, softmax_spec
 from kitsbench.configuration import Key
+from kitsbench.recipe import Sampling
 
 
 def outcomes(kind, *names):
@@ -151,3 +154,33 @@ def test_a_number_that_is_read_in_a_loss_is_a_hint_with_its_line():
     assert "loss() makes the host wait for a GPU: `.item()` at architectures/broken.py:" in (
         found.message
     )
+
+
+class SamplesItself(OwnRecipe):
+    """Its patches lie where a function of its own puts them."""
+
+    asked: ClassVar[list[int]] = []
+
+    def spec(self, config, task):
+        recipe = replace(RECIPE, sampling=Sampling("plugin:middles"))
+        return replace(super().spec(config, task), paper=recipe)
+
+    @staticmethod
+    def middles(draw):
+        SamplesItself.asked.append(draw.step)
+        return [(name, [edge / 2 for edge in draw.cases[name].shape]) for name in draw.names]
+
+
+class SamplesNothing(SamplesItself):
+    @staticmethod
+    def middles(draw):
+        return []
+
+
+def test_a_sampler_of_ones_own_is_asked():
+    name = "trains as run does"
+    assert_kept(SamplesItself, names=(name,))
+    assert set(SamplesItself.asked) >= {0, 1, 2}
+    found = outcomes(SamplesNothing, name)[name]
+    assert not found.passed
+    assert "the sampler plugin:middles gave 0 centres for a batch of 2" in found.message
