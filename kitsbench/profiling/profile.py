@@ -37,11 +37,11 @@ from kitsbench.training.meters.memory import peak_memory, reset_peaks
 from kitsbench.training.networks.build import build_network
 from kitsbench.training.networks.compiling import compiled
 from kitsbench.training.networks.layouts import choose_layout
-from kitsbench.training.networks.meta import count_cost
+from kitsbench.training.networks.meta import count_cost, count_step
 from kitsbench.training.networks.rehearsal import drawn_batch
 from kitsbench.training.networks.sizes import size_rule_is_told
 from kitsbench.training.optimisation.optimisers import make_optimiser
-from kitsbench.training.optimisation.stages import training_mode
+from kitsbench.training.optimisation.stages import freeze, rules_of, training_mode
 from kitsbench.training.own_step import StepSetting, own_steps
 from kitsbench.training.step import clip_gradient
 
@@ -112,8 +112,8 @@ def profile(job: ProfileJob, timeout: float = 180.0) -> dict[str, Any]:
     -------
     dict
         ``parameters``; ``flops_forward`` and ``flops_step`` of one patch; ``train_step_ms``
-        (median over steps of a whole batch) with quartiles ``_low`` and ``_high``;
-        ``train_step_ms_compiled``, or None; ``inference_ms`` of one patch;
+        (median over steps of a whole batch, in the last stage) with quartiles ``_low`` and
+        ``_high``; ``train_step_ms_compiled``, or None; ``inference_ms`` of one patch;
         ``patches_per_s_compute`` on data that lie on the device, ``patches_per_s_full`` with
         loading and augmentation; ``peak_memory_bytes``; ``energy_joules`` of a step on data that
         lie on the device, where that tells.
@@ -148,27 +148,30 @@ def _measured(job: ProfileJob, architecture: Architecture, device: torch.device)
         architecture, job.spec, batch, device, job.precision, job.source, job.layouts
     )
     network = build_network(architecture, job.spec, 0, 0, device, layout)
-    parameters = list(network.parameters())
-    optimiser = make_optimiser(job.recipe.optimiser, parameters, network, architecture)
+    # What the last stage trains, and by its optimiser, as training enters it.
+    stage = job.spec.stages[-1]
+    rule, _ = rules_of(stage, job.recipe)
+    parameters = freeze(network, stage, rule)
+    optimiser = make_optimiser(rule, parameters, network, architecture)
     training_mode(network)
-    model = network
-    stage = job.spec.stages[-1].name
+    model, where = network, Progress(stage.name)
     setting = StepSetting(architecture, job.spec, job.recipe, 0, device, job.precision)
     own = own_steps(setting, network)
 
     def step(inputs: dict[str, torch.Tensor], labels: dict[str, torch.Tensor]) -> None:
         if own is not None:
-            own.go(model, optimiser, parameters, inputs, labels, Progress(stage))
+            own.go(model, optimiser, parameters, inputs, labels, where)
             return
         targets = architecture.targets(labels, job.spec)
         with autocast(device, job.precision):
             outputs = model(inputs)
-            loss, _ = architecture.loss(outputs, targets, Progress(stage), job.spec)
+            loss, _ = architecture.loss(outputs, targets, where, job.spec)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         clip_gradient(parameters, job.recipe.clip_gradient)
         optimiser.step()
 
+    flops_step = count_step(architecture, job.spec, stage, 1, rule)
     dummy = drawn_batch(job.spec, batch, device)
     meter = EnergyMeter(device)
     steps = _time(lambda: step(*dummy), device, job, meter)
@@ -195,7 +198,7 @@ def _measured(job: ProfileJob, architecture: Architecture, device: torch.device)
     return {
         "parameters": cost.parameters,
         "flops_forward": cost.flops_forward,
-        "flops_step": cost.flops_step if own is None else own.meter.spent // batch,
+        "flops_step": flops_step if own is None else own.meter.spent // batch,
         "patch": job.spec.grids[0].shape,
         "voxels": math.prod(job.spec.grids[0].shape),
         "batch": batch,

@@ -15,6 +15,7 @@ from torch import nn
 
 from kitsbench.architecture import Architecture, Plain, SizeRule, Task, configure, softmax_spec
 from kitsbench.profiling.profile import ProfileJob, measure
+from kitsbench.registry import load
 from kitsbench.training.networks.build import build_network
 from kitsbench.training.networks.meta import count_cost
 
@@ -24,6 +25,22 @@ class OneConvolution(Architecture):
 
     def build(self, spec):
         return Plain(nn.Conv3d(1, spec.classes, 3, padding=1))
+
+
+FROZEN = """
+from dataclasses import replace
+
+from architectures.own_steps import OwnRecipe
+
+from kitsbench.recipe import Group, Optimiser, Stage
+
+
+class Frozen(OwnRecipe):
+    def spec(self, config, task):
+        own = Optimiser("adam", groups=(Group(("network.1.weight",), frozen=True),))
+        stages = (Stage("all", share=0.5), Stage("head", 0.5, ("network.1.*",), optimiser=own))
+        return replace(super().spec(config, task), stages=stages)
+"""
 
 
 class Views(Architecture):
@@ -151,3 +168,20 @@ def test_a_step_of_a_plugins_own_is_measured_under_its_own_recipe(tmp_path):
         for recipe in (spec.paper, replace(spec.paper, name="matched"))
     )
     assert own["flops_step"] == 2 * shared["flops_step"]
+
+
+def test_what_the_last_stage_freezes_has_no_backward_pass(tmp_path):
+    file = tmp_path / "frozen.py"
+    file.write_text(FROZEN)
+    architecture = load(str(file)).architecture
+    spec = spec_of(architecture)
+    own, shared = (
+        measure(ProfileJob("frozen", str(file), spec, recipe, seconds=0.0, warm=1, least=1))
+        for recipe in (spec.paper, replace(spec.paper, name="matched"))
+    )
+    # A convolution from 1 to 8 channels, and one from 8 to 3 whose voxels have no neighbours.
+    first, last = 2 * 16**3 * 27 * 8, 2 * 16**3 * 8 * 3
+    assert own["flops_forward"] == shared["flops_forward"] == first + last
+    # By its own recipe the bias of the last trains alone, by the shared one the whole last layer.
+    assert own["flops_step"] == first + last
+    assert shared["flops_step"] == first + 2 * last
