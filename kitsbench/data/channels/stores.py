@@ -17,12 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from kitsbench.data.channels.derived import Derive, Wanted, wanted_on, with_channels
-from kitsbench.data.preparation.store import PreparedCase, PreparedStore
-from kitsbench.errors import DataError
-from kitsbench.files import digest
+from kitsbench.data.preparation.store import PreparedCase, PreparedStore, check_sum
+from kitsbench.errors import DataError, telling
+from kitsbench.files import digest, file_digest, read_text, write_text
 from kitsbench.spec import Spec
 
 FOLDER = "derived"
+SUMS = "SHA256SUMS"  # as sha256sum writes and checks them
+# Of what is kept of a case: a folder of another one is left alone.
+FORMAT = 2
 _KEY = re.compile(r"(.*):([^:]+):(\d{4})")
 
 
@@ -71,8 +74,9 @@ def grid_stores(
                 name: opened[image_key(grid.name, name, number)]
                 for name, number in numbers.get(grid.name, {}).items()
             }
-            made_by = [source, spec.digest(), grid.name, sorted(s.id for s in others.values())]
-            store = ChannelStore(store, wanted, others, derive, digest([*made_by, asdict(wanted)]))
+            images = sorted(s.id for s in others.values())
+            made_by = [FORMAT, source, spec.digest(), grid.name, images, asdict(wanted)]
+            store = ChannelStore(store, wanted, others, derive, digest(made_by))
         stores[grid.name] = store
     return stores
 
@@ -127,14 +131,36 @@ class ChannelStore(PreparedStore):
         return replace(found, channels={**found.channels, **functions}, numbers=numbers)
 
     def verify(self, cases: Iterable[str], beat: Callable[[], None] = lambda: None) -> None:
-        """See that cases are as they were prepared, and make what is a function of them."""
+        """See that cases are as they were prepared, and make what is a function of them.
+
+        What was made before is compared with its checksums, as prepared volumes are.
+        """
         names = list(cases)
         super().verify(names, beat)
         for store in self.others.values():
             store.verify(names, beat)
         for name in names:
             self.case(name)
+            self._check(self.kept / name)
             beat()
+
+    def _files(self) -> list[str]:
+        """Names of what is kept of a case."""
+        channels = [f"channel_{place}.npy" for place in range(len(self.wanted.functions))]
+        return channels + [f"input_{place}.npy" for place in range(len(self.wanted.numbers))]
+
+    def _check(self, folder: Path) -> None:
+        names = self._files()
+        if not names:
+            return
+        remedy, sums = _remedy(folder), folder / SUMS
+        try:
+            lines = read_text(sums).splitlines()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{sums} cannot be read: {telling(error)}.\n{remedy}") from error
+        noted = {name: found for found, _, name in (line.partition("  ") for line in lines)}
+        for name in names:
+            check_sum(folder / name, noted.get(name), SUMS, remedy)
 
     def _keep(self, case: PreparedCase, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -144,6 +170,8 @@ class ChannelStore(PreparedStore):
                 np.save(temporary / f"channel_{place}.npy", case.channels[name])
             for place, entry in enumerate(self.wanted.numbers):
                 np.save(temporary / f"input_{place}.npy", case.numbers[entry.name])
+            sums = [f"{file_digest(temporary / name)}  {name}\n" for name in self._files()]
+            write_text(temporary / SUMS, "".join(sums))
             temporary.chmod(0o755)
             try:
                 os.replace(temporary, folder)
@@ -155,8 +183,12 @@ class ChannelStore(PreparedStore):
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _remedy(folder: Path) -> str:
+    return f"Delete the folder {folder} and run the same command again."
+
+
 def _read(file: Path, shape: tuple[int, ...]) -> np.ndarray:
-    remedy = f"Delete the folder {file.parent} and run the same command again."
+    remedy = _remedy(file.parent)
     try:
         found = np.load(file, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:

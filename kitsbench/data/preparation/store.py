@@ -181,19 +181,7 @@ class PreparedStore:
         for case in cases:
             folder = self.folder / "cases" / case
             for name, wanted in CaseNote.read(folder / "case.json").sha256.items():
-                file = folder / FILES[name]
-                try:
-                    stat = file.stat()
-                    found = _checksum(file, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-                except OSError as error:
-                    raise DataError(
-                        f"{file} cannot be read: {error.strerror or error}.\n{CaseNote.remedy}"
-                    ) from error
-                if found != wanted:
-                    raise DataError(
-                        f"{file} was changed since it was prepared: its checksum is not the one in "
-                        f"case.json.\n{CaseNote.remedy}"
-                    )
+                check_sum(folder / FILES[name], wanted, "case.json", CaseNote.remedy)
             beat()
 
     def intensity(self, cases: Iterable[str] | None = None) -> dict[str, dict[str, float]]:
@@ -222,6 +210,35 @@ class PreparedStore:
         if isinstance(everything, np.ndarray) and everything.any():
             result["foreground"] = _describe(everything)
         return result
+
+
+def check_sum(file: Path, wanted: str | None, noted: str, remedy: str) -> None:
+    """See that a file is as it was when its SHA-256 was noted.
+
+    Parameters
+    ----------
+    file : Path
+    wanted : str or None
+        What was noted; None where nothing was.
+    noted : str
+        Name of the file that holds it.
+    remedy : str
+
+    Raises
+    ------
+    DataError
+        It is not, or cannot be read.
+    """
+    try:
+        stat = file.stat()
+        found = _checksum(file, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}.\n{remedy}") from error
+    if found != wanted:
+        raise DataError(
+            f"{file} was changed since it was prepared: its checksum is not the one in {noted}."
+            f"\n{remedy}"
+        )
 
 
 @cache

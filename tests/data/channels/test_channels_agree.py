@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -204,6 +205,24 @@ def test_functions_of_the_scan_are_kept_by_the_versions_of_packages(folders):
         assert kept == stores_of(only, TwoPhases(), identity.code)[1]["image"].kept
         places.add(kept)
     assert len(places) == 3
+
+
+@pytest.mark.parametrize("file", ["channel_0.npy", "input_0.npy", "SHA256SUMS"])
+def test_what_is_kept_of_a_scan_is_checked_before_a_training(folders, file):
+    _, stores = stores_of(folders, source=f"changed {file}")
+    store = next(s for s in stores.values() if s.wanted.functions and s.wanted.numbers)
+    store.verify(store.cases)
+    kept = store.kept / store.cases[-1] / file
+    content = bytearray(kept.read_bytes())
+    content[3 if file == "SHA256SUMS" else -1] ^= 1
+    kept.write_bytes(content)
+    with pytest.raises(DataError, match=r"was changed since it was prepared.*\nDelete the folder"):
+        store.verify(store.cases)
+    kept.unlink()
+    with pytest.raises(DataError, match=rf"{file} (cannot be read|is damaged): .*\nDelete"):
+        store.verify(store.cases)
+    shutil.rmtree(kept.parent)
+    store.verify(store.cases)  # it is made anew
 
 
 @pytest.mark.parametrize(
