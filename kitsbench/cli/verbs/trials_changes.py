@@ -152,7 +152,7 @@ def take_away(
     """Tell what would be deleted, or delete it; returns the exit code."""
     from kitsbench.cli.views.changes import show_deletion
     from kitsbench.experiments.trial.lease import STALE_AFTER
-    from kitsbench.experiments.workdir.choose import Choice, choose_trials
+    from kitsbench.experiments.workdir.choose import Choice, choose_trials, find_trial
     from kitsbench.experiments.workdir.delete import delete as remove
     from kitsbench.experiments.workdir.delete import plan_deletion
     from kitsbench.experiments.workdir.inventory import take_inventory
@@ -161,7 +161,8 @@ def take_away(
     if not (names or choice):
         raise UsageError("Name the trials to delete, or choose by --state, --reason or --unused.")
     inventory = take_inventory(workdir, STALE_AFTER if yes else 0.0)
-    plan = plan_deletion(inventory, choose_trials(inventory, names, choice))
+    named = {find_trial(inventory, name).id for name in names}
+    plan = plan_deletion(inventory, choose_trials(inventory, names, choice), named)
     faults = remove(plan) if yes else []
     show_deletion(plan, faults, yes, as_json)
     return 1 if yes and (faults or plan.kept) else 0

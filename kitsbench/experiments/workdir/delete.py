@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
+from kitsbench.errors import DataError
+from kitsbench.experiments.records import JobRecord
 from kitsbench.experiments.trial.lease import Holder, LeaseTaken
 from kitsbench.experiments.workdir.inventory import Inventory, KeptExperiment, KeptTrial
 from kitsbench.experiments.workdir.places import alone, remove_trial
@@ -50,15 +53,22 @@ class Deletion:
         return list(dict.fromkeys(found))
 
 
-def plan_deletion(inventory: Inventory, chosen: Sequence[KeptTrial]) -> Deletion:
+def plan_deletion(
+    inventory: Inventory, chosen: Sequence[KeptTrial], named: Container[str] = ()
+) -> Deletion:
     """Say what would go; nothing is changed.
 
     Parameters
     ----------
     inventory : Inventory
     chosen : sequence of KeptTrial
+    named : container of str, optional
+        Ids of those that the user named one by one: they go although a job may wait for them.
     """
-    stays = [(trial, _in_use(inventory, trial)) for trial in chosen]
+    stays = [
+        (trial, _in_use(inventory, trial) or (None if trial.id in named else _waiting(trial)))
+        for trial in chosen
+    ]
     return Deletion(
         inventory,
         [trial for trial, why in stays if why is None],
@@ -80,6 +90,24 @@ def _in_use(inventory: Inventory, trial: KeptTrial) -> str | None:
         if needs and experiment.holders:
             return f"{_who(experiment.holders[0])} on experiment {experiment.id}, which needs it"
     return None
+
+
+def _waiting(trial: KeptTrial) -> str | None:
+    """Which job may still begin a trial, or begin it once more; None if none is known."""
+    file = trial.folder.path.parent.parent / "jobs" / f"{trial.id}.json"
+    if not os.path.lexists(file):
+        return None
+    try:
+        job = JobRecord.read(file)
+    except DataError as error:
+        return str(error).splitlines()[0].rstrip(".")
+    ended = trial.status.finished if trial.status else None
+    if ended is not None and ended > job.submitted:  # the job has done what it was to do
+        return None
+    return (
+        f"job {job.job or job.name} of {job.cluster} may still work on it ({file}); cancel that, "
+        "or name the trial itself to delete it all the same"
+    )
 
 
 def _who(holder: Holder) -> str:

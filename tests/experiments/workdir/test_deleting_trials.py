@@ -12,6 +12,7 @@ from command_line import call_kitsbench
 from stored_files import change, replan
 
 from kitsbench.experiments.records import (
+    JobRecord,
     Status,
     TrialIdentity,
     TrialRecord,
@@ -24,6 +25,8 @@ from kitsbench.experiments.workdir import places
 from kitsbench.experiments.workdir.choose import Choice, choose_trials
 from kitsbench.experiments.workdir.delete import delete, plan_deletion
 from kitsbench.experiments.workdir.inventory import take_inventory
+
+LATER = "2999-01-01T00:00:00+00:00"  # than any trial has ended
 
 
 def delete_of(work, *words):
@@ -275,6 +278,44 @@ def test_two_do_not_delete_at_the_same_time(work):
     assert f"process {os.getpid()} on " in done.err
     assert "at this moment" in done.err
     assert failed(work)
+
+
+@pytest.mark.parametrize(("number", "shown"), [("4711", "4711"), (None, "kitsbench-ab")])
+def test_what_a_job_may_still_begin_goes_only_by_its_name(work, number, shown):
+    one = find_experiment(work).trials[0].id
+    pending = {"status": "pending", "started": None, "finished": None, "host": None}
+    change(work / "trials" / one / "status.json", Status, **pending)
+    job = JobRecord(
+        trial=one, cluster="slurm", name="kitsbench-ab", index=None, job=number, submitted=LATER
+    )
+    (work / "jobs").mkdir()
+    job.write(work / "jobs" / f"{one}.json")
+    other = failed(work)
+    for words in (["--state", "pending"], ["--state", "pending", other]):
+        done = delete_of(work, *words, "--yes")
+        assert (done.code, one in ids(work)) == (1, True)
+        assert f"{one} stays: job {shown} of slurm may still work on it (" in done.out
+        assert "name the trial itself to delete it" in done.out
+    assert other not in ids(work)
+    done = delete_of(work, one[:9], "--yes")
+    assert done.code == 0, done.out
+    assert one not in ids(work)
+
+
+def test_a_job_that_has_ended_keeps_nothing(work):
+    own = failed(work)
+    (work / "jobs").mkdir()
+    file = work / "jobs" / f"{own}.json"
+    long_ago = "2001-01-01T00:00:00+00:00"
+    job = JobRecord(trial=own, cluster="slurm", name="k", index=None, job="7", submitted=long_ago)
+    job.model_copy(update={"submitted": LATER}).write(file)  # to try it again
+    assert delete_of(work, "--state", "failed", "--yes").code == 1
+    file.write_text("{")
+    told = delete_of(work, "--state", "failed", "--yes")
+    assert (told.code, f"{own} stays: {file}" in " ".join(told.out.split())) == (1, True)
+    job.write(file)
+    assert delete_of(work, "--state", "failed", "--yes").code == 0
+    assert own not in ids(work)
 
 
 def test_a_status_of_a_process_that_is_gone_can_go(work):
