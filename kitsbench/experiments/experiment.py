@@ -276,6 +276,7 @@ def run_experiment(
     executor: Executor,
     notify: Notify,
     only: Container[str] | None = None,
+    asked: Request | None = None,
 ) -> Experiment:
     """Run the trials that are not finished, ensembles after their members; tuning goes before.
 
@@ -289,9 +290,11 @@ def run_experiment(
     notify : callable
     only : container of str, optional
         Ids of the trials that are run; by default all.
+    asked : Request, optional
+        What is written down as asked for, where this call alone runs them otherwise.
     """
     workdir = experiment.request.workdir
-    _keep_request(experiment)
+    _keep_request(experiment, experiment.request if asked is None else asked)
     if experiment.studies:
         # What an earlier call found stays until this one has found the same again.
         if not experiment_file(workdir, experiment.record.id).is_file():
@@ -321,8 +324,8 @@ def run_experiment(
     return experiment
 
 
-def _keep_request(experiment: Experiment) -> None:
+def _keep_request(experiment: Experiment, request: Request) -> None:
     """Write down what was asked for, so that more can be added to it."""
-    request, own = experiment.request, experiment.record.id
+    own = experiment.record.id
     named = with_whole_paths(named_in(request), experiment.entrants)
     keep_request(request_file(request.workdir, own), own, request, named)

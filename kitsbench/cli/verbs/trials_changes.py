@@ -65,7 +65,7 @@ def retry(
         raise UsageError("Name the trials to run again, or say --reason REASON or --all.")
     with working("Starting ..."):
         from kitsbench.cli.views.retried import run_again
-        from kitsbench.experiments.workdir.choose import Choice, choose_trials
+        from kitsbench.experiments.workdir.choose import Choice, choose_trials, find_trial
         from kitsbench.experiments.workdir.inventory import take_inventory
         from kitsbench.isolation import Stopped
 
@@ -73,6 +73,14 @@ def retry(
     choice = Choice("failed", reason) if reason or every else Choice()
     chosen = choose_trials(inventory, trials, choice)
     own = _experiment_of(inventory, chosen, experiment, bool(trials))
+    named = {find_trial(inventory, name).id for name in trials}
+    for trial in chosen:
+        if trial.id in named and own not in trial.experiments:
+            users = ", ".join(trial.experiments) or "none"
+            raise UsageError(
+                f"Trial {trial.id} is none of experiment {own}, so that does not say how to run "
+                f"it; experiments that plan it: {users}. Leave --experiment out, or name another."
+            )
     chosen = [trial for trial in chosen if own in trial.experiments]
     for trial in chosen:
         if trial.state not in AGAIN:

@@ -14,6 +14,7 @@ from kitsbench.cli.views.added import kept_request
 from kitsbench.cli.views.run_view import conclude
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.again import go_on_with
+from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.executors.company import Company
 from kitsbench.experiments.experiment import (
@@ -46,7 +47,7 @@ def run_again(
     ids : sequence of str
         Of the trials.
     how : mapping
-        Where and how they run, instead of before, by the names of a request.
+        Where and how they run this once, instead of before, by the names of a request.
     fresh : bool
         Whether their checkpoints are forgotten.
     as_json : bool
@@ -78,16 +79,18 @@ def run_again(
             _forget_checkpoints(chosen)
         for task in chosen:
             tell(f"{task.id}, {task.name}, fold {task.trial.fold}, seed {task.trial.seed}", "Again")
-        return _carry_out(experiment, [*chosen, *waiting], as_json)
+        return _carry_out(experiment, [*chosen, *waiting], before, as_json)
 
 
-def _carry_out(experiment: Experiment, tasks: Sequence[TrialTask], as_json: bool) -> int:
+def _carry_out(
+    experiment: Experiment, tasks: Sequence[TrialTask], asked: Request, as_json: bool
+) -> int:
     request = experiment.request
     with Company(request.workdir, experiment.record.id, tell):
         executor = choose_executor(request, experiment.machine)
         with TrialBars(len(tasks)) as bars:
             only = {task.id for task in tasks}
-            experiment = run_experiment(experiment, executor, bars, only)
+            experiment = run_experiment(experiment, executor, bars, only, asked)
         return conclude(experiment, as_json)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from command_line import call_kitsbench
 from reporting.workdirs import Plan, write_workdir
+from stored_files import replan
 
 from kitsbench.errors import UsageError
 from kitsbench.experiments import experiment
@@ -64,3 +65,17 @@ def test_words_of_another_cluster_are_refused(work):
     done = call_kitsbench("run", "--add", "vnet", "--ray", "num_cpus=2", "--workdir", work)
     assert done.code == 2
     assert "--ray num_cpus=2 is for --executor ray; the executor is slurm" in done.err
+
+
+def test_a_trial_of_another_experiment_is_not_left_out_without_a_word(work):
+    first = find_experiment(work)
+    failed = next(trial.id for trial in first.trials if trial.fold == 1)
+    others = tuple(trial for trial in first.trials if trial.id != failed)
+    second = replan(work, trials=others, endpoint="kidney_and_tumor:dice")
+    for more in ([], ["--all"]):
+        words = ("trials", "retry", failed[:9], *more, "--experiment", second.id[:9])
+        done = call_kitsbench(*words, "--workdir", work)
+        said = " ".join(done.err.split())
+        assert done.code == 2
+        assert f"Trial {failed} is none of experiment {second.id}" in said
+        assert f"experiments that plan it: {first.id}. Leave --experiment out" in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from command_line import SMALL, call_kitsbench
 
-from kitsbench.experiments.records import LedgerRecord
+from kitsbench.experiments.records import LedgerRecord, request_file
 
 FLAKY = """
 from pathlib import Path
@@ -46,8 +46,12 @@ def test_a_failed_trial_is_run_again_and_the_experiment_grows(failed):
     other = call_kitsbench(*retry, "--reason", "timeout")
     assert (other.code, "has failed for the reason 'timeout'" in other.err) == (0, True)
     switch.unlink()
-    again = call_kitsbench(*retry, trial["id"][:7], "--fresh", "--json")
+    request = request_file(workdir, first.json["experiment"])
+    asked = request.read_bytes()
+    how = ("--timeout", "500", "--max-memory", "20GiB", "--jobs", "1")
+    again = call_kitsbench(*retry, trial["id"][:7], "--fresh", *how, "--json")
     assert again.code == 0, again.err
+    assert request.read_bytes() == asked  # how it is tried this once was not asked for
     assert [(t["id"], t["status"]) for t in again.json["trials"]] == [(trial["id"], "finished")]
     assert again.json["experiment"] == first.json["experiment"]
     ledger = workdir / "trials" / trial["id"] / "ledger.json"
