@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from kitsbench.architecture import System
-from kitsbench.configuration import CONTENT, configure
 from kitsbench.data.datasets.dataset import open_dataset
 from kitsbench.data.datasets.patients import patient, record_prediction, shows_patients
 from kitsbench.devices.use import use_device
@@ -24,14 +23,13 @@ from kitsbench.experiments.records import (
 )
 from kitsbench.experiments.stored_task import read_task
 from kitsbench.experiments.trial.folder import TrialFolder
-from kitsbench.experiments.trial.systems import as_system
+from kitsbench.experiments.trial.systems import asking, open_system
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import (
     ScanChannels,
     load_trained,
     mirrored,
     other_packages,
-    plugin_of,
     scaled,
 )
 from kitsbench.files import file_digest
@@ -208,6 +206,8 @@ def open_trials(
     DataError
         A trial has no weights, or its plugin differs from the one that was trained. That is found
         before anything of the plugin is imported.
+    ContractError
+        A system cannot be loaded.
     UsageError
         The trials differ in more than fold and seed, or their plugin is a file that was not given.
     """
@@ -263,17 +263,7 @@ def _open_system(
         raise UsageError(
             f"{tasks[0].name} was trained elsewhere and predicts as it does; leave --tta out."
         )
-    system = as_system(plugin_of(tasks[0]))
-    for key, value in tasks[0].spec.config:
-        if not isinstance(value, str) or not CONTENT.fullmatch(value):
-            continue
-        if key not in given or configure(system, {key: str(given[key])})[key] != value:
-            what = f"another file than {given[key]}" if key in given else "a file"
-            raise UsageError(
-                f"{tasks[0].name} predicts by {what}, whose hash is {value}: give it with --file "
-                f"{key}=PATH."
-            )
-    system.load(given, tasks[0].spec, device)
+    system = open_system(tasks[0], device, given)
     channels = ScanChannels((), ())  # it reads the scan itself
     trials = [tasks[0].trial]
     return OpenTrial((system, tasks[0].spec), [], trials, device, channels, _changes(tasks))
@@ -409,6 +399,7 @@ def predict_scans(
         def case_of(image: Path) -> str:
             return output_name(image).removesuffix(".nii.gz")
 
-        return segment_by_system(system, spec, trial.names, files, trial.device, case_of)
+        ask = asking(system, spec, trial.device)
+        return segment_by_system(ask, trial.names, files, case_of)
     complete = trial.channels.complete
     return segment_files(trial.trained, trial.spacings, trial.names, files, overlap, complete)

@@ -24,6 +24,8 @@ from kitsbench.scans.writing import write_label
 from kitsbench.spec import Spec
 
 Spacing = tuple[float, float, float]
+# Asks a system for the label map of a scan, given the scan's name.
+Ask = Callable[["NativeScan", str], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -117,24 +119,22 @@ def ask_system(
 
 
 def segment_by_system(
-    system: System,
-    spec: Spec,
+    ask: Ask,
     names: LabelNames,
     files: Sequence[tuple[Path, Path]],
-    device: torch.device,
     name_of: Callable[[Path], str],
 ) -> Generator[list[Finding] | DataError]:
     """Segment scans that lie in files of their own, one after the other.
 
     Parameters
     ----------
-    system : System
-    spec : Spec
+    ask : callable
+        Gets a scan and its name, returns the label map, (z, y, x), or raises what is wrong in one
+        of :class:`DataError` and :class:`ContractError`.
     names : LabelNames
         The values that labels get in the files.
     files : sequence of (Path, Path)
         Each scan and its label map.
-    device : torch.device
     name_of : callable
         The case of a scan.
 
@@ -146,10 +146,12 @@ def segment_by_system(
     for image, output in files:
         try:
             scan = NativeScan.read(image)
-            labels, _ = ask_system(system, spec, scan.image, scan.spacing, device, name_of(image))
+            labels = ask(scan, name_of(image))
             disk = np.ascontiguousarray(scan.header.axes.from_zyx(labels))
             write_label(output, names.write(disk), scan.header.native())
             name_labels(output.parent, names)
             yield scan.findings
         except DataError as error:
             yield error
+        except ContractError as error:  # another scan may well be segmented
+            yield DataError(str(error))

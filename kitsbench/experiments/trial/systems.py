@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,22 @@ import numpy as np
 import torch
 
 from kitsbench.architecture import System
-from kitsbench.errors import ContractError, DataError
+from kitsbench.configuration import CONTENT, configure
+from kitsbench.errors import ContractError, DataError, UsageError
 from kitsbench.experiments.trial.scoring import CaseReader, Found, score_map
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import check_packages, plugin_of
 from kitsbench.files import file_digest
-from kitsbench.inference.systems import NativeScan, ask_system
+from kitsbench.inference.systems import Ask, NativeScan, ask_system
 from kitsbench.scans.findings import Refused
 from kitsbench.scans.label_names import LabelNames, near
-from kitsbench.training.failures import TrialFailure, plugin_code
+from kitsbench.spec import Spec
+from kitsbench.training.failures import (
+    TrialFailure,
+    is_out_of_memory,
+    memory_trouble,
+    plugin_code,
+)
 from kitsbench.training.ledger import Ledger
 
 
@@ -165,6 +173,64 @@ def outside_of(task: TrialTask, device: torch.device, cases: CaseReader) -> Outs
     with plugin_code("load"):
         system.load(task.files, task.spec, device)
     return BySystem(task, system, device, cases)
+
+
+def open_system(task: TrialTask, device: torch.device, given: Mapping[str, Path]) -> System:
+    """The system of a trial, ready for the scans of a user.
+
+    Parameters
+    ----------
+    task : TrialTask
+    device : torch.device
+    given : mapping of str to Path
+        Files that it reads, by their keys: the trial keeps their hashes alone.
+
+    Raises
+    ------
+    ContractError, DataError
+        It cannot be loaded.
+    UsageError
+        A file is missing, or is another one than that of the trial.
+    """
+    system = as_system(plugin_of(task))
+    for key, value in task.spec.config:
+        if not isinstance(value, str) or not CONTENT.fullmatch(value):
+            continue
+        if key not in given or configure(system, {key: str(given[key])})[key] != value:
+            what = f"another file than {given[key]}" if key in given else "a file"
+            raise UsageError(
+                f"{task.name} predicts by {what}, whose hash is {value}: give it with --file "
+                f"{key}=PATH."
+            )
+    files = {key: file.expanduser().absolute() for key, file in given.items()}
+    with _told("load"):
+        system.load(files, task.spec, device)
+    return system
+
+
+def asking(system: System, spec: Spec, device: torch.device) -> Ask:
+    """What asks a system for a user's scans, and raises what goes wrong with one in words."""
+
+    def ask(scan: NativeScan, name: str) -> np.ndarray:
+        with _told("predict"):
+            labels, _ = ask_system(system, spec, scan.image, scan.spacing, device, name)
+            return labels
+
+    return ask
+
+
+@contextmanager
+def _told(hook: str) -> Iterator[None]:
+    """Have what a system's hook raises told to the user, in one sentence for each scan."""
+    try:
+        with plugin_code(hook):
+            yield
+    except TrialFailure as error:
+        raise ContractError(str(error)) from error
+    except BaseException as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DataError(memory_trouble(error)) from error
 
 
 def as_system(plugin: Any) -> System:
