@@ -23,7 +23,7 @@ from kitsbench.experiments.records import (
 )
 from kitsbench.experiments.stored_task import read_task
 from kitsbench.experiments.trial.folder import TrialFolder
-from kitsbench.experiments.trial.systems import asking, open_system
+from kitsbench.experiments.trial.systems import asking, named_files, open_system
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import (
     ScanChannels,
@@ -209,7 +209,8 @@ def open_trials(
     ContractError
         A system cannot be loaded.
     UsageError
-        The trials differ in more than fold and seed, or their plugin is a file that was not given.
+        The trials differ in more than fold and seed, their plugin is a file that was not given, or
+        a file was given that they do not read.
     """
     use_device(device)
     files: dict[str, list[Path]] = {}
@@ -217,6 +218,7 @@ def open_trials(
         files.setdefault(path.stem, []).append(path)
     tasks = [read_task(folder, files) for folder in folders]
     task = tasks[0]
+    _check_keys(task, weights or {})
     if task.elsewhere:
         return _open_system(tasks, device, tta, weights or {})
     for other in tasks[1:]:
@@ -237,6 +239,23 @@ def open_trials(
     channels = ScanChannels(networks, spacings)
     trials = [one.trial for one in tasks]
     return OpenTrial(trained, spacings, trials, device, channels, _changes(networks))
+
+
+def _check_keys(task: TrialTask, given: Iterable[str]) -> None:
+    """Refuse a file that nobody would read: a misspelt key, or weights that a trial replaced."""
+    wanted = list(named_files(task)) if task.elsewhere else []
+    for key in given:
+        if key in wanted:
+            continue
+        if not task.elsewhere:
+            raise UsageError(
+                f"--file gives '{key}', but {task.name} predicts by the weights that its trial "
+                "trained and reads no other file; leave --file out."
+            )
+        reads = f"the files of {', '.join(wanted)}" if wanted else "no file"
+        raise UsageError(
+            f"--file gives '{key}', but {task.name} was run with {reads}; give those alone."
+        )
 
 
 def _changes(tasks: Sequence[TrialTask]) -> list[str]:

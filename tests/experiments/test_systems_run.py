@@ -10,9 +10,10 @@ import pytest
 import torch
 from command_line import call_kitsbench
 
+from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.experiment import plan_experiment
-from kitsbench.experiments.predict import open_trials
+from kitsbench.experiments.predict import _check_keys, open_trials
 from kitsbench.experiments.records import TrialRecord
 from kitsbench.experiments.trial.run import run_trial
 
@@ -117,3 +118,20 @@ def test_a_system_that_cannot_be_loaded_is_told_without_a_traceback(run, tmp_pat
     monkeypatch.setenv("THRESHOLD_OFF", "1")
     done = predict(run, [scan(tmp_path / "a.nii.gz")], tmp_path / "out")
     assert (done.code, done.err) == (2, "Error: load() raised OSError: no licence\n")
+
+
+def test_only_files_that_a_system_was_run_with_are_taken(run, tmp_path):
+    task, _, file = run
+    own, images = ("--file", f"above={file}"), [scan(tmp_path / "a.nii.gz")]
+    for more, words in (
+        ((*own, *own), "--file gives 'above' twice"),
+        ((*own, "--file", f"abov={file}"), "--file gives 'abov', but"),
+        # A key of the plugin for which the run had no file.
+        ((*own, "--file", f"other={file}"), "was run with the files of above; give those alone"),
+    ):
+        done = predict(run, images, tmp_path / "out", *more)
+        assert (done.code, words in done.err) == (2, True), done.err
+    # The same task, as if it had trained.
+    trained = replace(task, spec=replace(task.spec, trained_on=()))
+    with pytest.raises(UsageError, match="reads no other file; leave --file out"):
+        _check_keys(trained, ["above"])

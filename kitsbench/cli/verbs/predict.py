@@ -137,6 +137,8 @@ def _files(given: tuple[str, ...]) -> dict[str, Path]:
         key, sign, path = text.partition("=")
         if not (key and sign and path):
             raise UsageError(f"'{text}' names no file of a system: write --file KEY=PATH.")
+        if key in found:
+            raise UsageError(f"--file gives '{key}' twice: give each key one file.")
         found[key] = Path(path)
     return found
 

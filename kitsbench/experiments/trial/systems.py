@@ -175,6 +175,12 @@ def outside_of(task: TrialTask, device: torch.device, cases: CaseReader) -> Outs
     return BySystem(task, system, device, cases)
 
 
+def named_files(task: TrialTask) -> dict[str, str]:
+    """What is in the files that a trial was run with, by their keys."""
+    config = task.spec.config
+    return {k: v for k, v in config if isinstance(v, str) and CONTENT.fullmatch(v)}
+
+
 def open_system(task: TrialTask, device: torch.device, given: Mapping[str, Path]) -> System:
     """The system of a trial, ready for the scans of a user.
 
@@ -193,9 +199,7 @@ def open_system(task: TrialTask, device: torch.device, given: Mapping[str, Path]
         A file is missing, or is another one than that of the trial.
     """
     system = as_system(plugin_of(task))
-    for key, value in task.spec.config:
-        if not isinstance(value, str) or not CONTENT.fullmatch(value):
-            continue
+    for key, value in named_files(task).items():
         if key not in given or configure(system, {key: str(given[key])})[key] != value:
             what = f"another file than {given[key]}" if key in given else "a file"
             raise UsageError(
