@@ -148,12 +148,12 @@ def _hours_of_a_run(hours: float | None, workdir: Path | None) -> float | None:
     spent = [
         trial.ledger.device_seconds
         for trial in load_results(workdir).trials
-        if trial.state == "finished" and trial.ledger is not None
+        if trial.state == "finished" and trial.ledger is not None and trial.trained
     ]
     if not spent:
         raise UsageError(
-            f"No trial in {workdir} has finished, so nothing tells how long one takes; give the "
-            "number by --run-hours."
+            f"No trial in {workdir} that trains has finished, so nothing tells how long one "
+            "takes; give the number by --run-hours."
         )
     return mean(spent) / 3600
 

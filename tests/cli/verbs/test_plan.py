@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_line import call_kitsbench
+from reporting.workdirs import Plan, trained_elsewhere, write_workdir
 
 
 def plan(cases, folds, seeds, *arguments):
@@ -159,3 +160,15 @@ def test_impossible_designs_are_explained(design, message):
     done = plan(*design, "--json")
     assert (done.code, done.out) == (2, "")
     assert message in done.err
+
+
+def test_hours_are_those_of_trials_that_train(tmp_path):
+    outside, few = {"made": trained_elsewhere()}, {"predictions": False, "profiles": False}
+    both = write_workdir(tmp_path / "a", Plan({"a": 0, "made": 0}, elsewhere=outside, **few))
+    alone = write_workdir(tmp_path / "b", Plan({"made": 0}, elsewhere=outside, **few))
+    hours = planned(10, 3, 2, "--hours-of", both)["device_hours"]
+    assert hours == pytest.approx(2 * 3 * 2 * 20 / 3600)
+    done = plan(10, 3, 2, "--hours-of", alone)
+    assert done.code == 2
+    assert "No trial in" in done.err
+    assert "that trains has finished" in done.err
