@@ -16,7 +16,7 @@ from kitsbench.experiments.asked.request import Tell
 from kitsbench.experiments.plan.entrant import NO_RECIPE, Entrant, Given
 from kitsbench.experiments.records import ElsewhereRecord
 from kitsbench.experiments.trial.systems import names_beside
-from kitsbench.files import digest, file_digest
+from kitsbench.files import file_digest
 from kitsbench.registry import RegisteredArchitecture, discover
 from kitsbench.scans.grids import grid_findings
 from kitsbench.scans.label_names import LabelNames
@@ -94,6 +94,7 @@ def _entrant(one: Predictions, dataset: Dataset, labels: Labels) -> Entrant:
     known = list(dict.fromkeys(name for folder in folders for name in recorded_sources(folder)))
     recorded = (f"what kitsbench recorded of {', '.join(known)}",) if known else (UNKNOWN,)
     marks = {case: file_digest(file) for case, file in files.items()}
+    given = Given(one.folder.resolve(), files, marks, named, one.hours, frozenset(seen))
     return Entrant(
         one.name,
         RegisteredArchitecture(
@@ -101,12 +102,12 @@ def _entrant(one: Predictions, dataset: Dataset, labels: Labels) -> Entrant:
             title=f"label maps in {one.folder.name}",
             distribution=LABEL_MAPS,
             status="ok",
-            source_hash=digest([marks, [list(pair) for pair in named.pairs()]]),
+            source_hash=given.digest(files),
             location=str(one.folder.resolve()),
         ),
         Spec(labels=labels, trained_on=one.trained_on or recorded),
         NO_RECIPE,
-        given=Given(one.folder.resolve(), files, marks, one.hours, frozenset(seen)),
+        given=given,
     )
 
 

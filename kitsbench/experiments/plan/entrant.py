@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kitsbench.experiments.records import ElsewhereRecord
+from kitsbench.files import digest
 from kitsbench.recipe import Recipe
 from kitsbench.registry import RegisteredArchitecture
+from kitsbench.scans.label_names import LabelNames
 from kitsbench.spec import Spec
 
 NO_RECIPE = Recipe("none", spacing="native")
@@ -27,6 +29,8 @@ class Given:
         Case of the dataset to its label map.
     marks : mapping of str to str
         Case to the hash of that.
+    names : LabelNames
+        What their values mean.
     hours : float or None
         Of training, as whoever gives them says.
     seen : frozenset of str
@@ -36,8 +40,14 @@ class Given:
     folder: Path
     files: Mapping[str, Path]
     marks: Mapping[str, str]
+    names: LabelNames
     hours: float | None
     seen: frozenset[str] = frozenset()
+
+    def digest(self, cases: Iterable[str]) -> str:
+        """Hash of the label maps of some cases, which names the trial that tests these."""
+        marks = {case: self.marks[case] for case in cases if case in self.marks}
+        return digest([marks, [list(pair) for pair in self.names.pairs()]])
 
 
 @dataclass(frozen=True)

@@ -128,8 +128,12 @@ class Planner:
         # Nothing of the call changes what was trained elsewhere, so its trial is one for all.
         budget = NO_BUDGET if elsewhere else self.resolved.budget
         any_store = next(iter((stores or next(iter(self.stores.values()))).values()))
+        train, test = self.split.train(held_out), self.split.test(held_out)
+        given, registered = entrant.given, entrant.registered
+        if given is not None:  # a label map of another fold changes nothing of this one
+            registered = replace(registered, source_hash=given.digest(test))
         identity = identify(
-            entrant,
+            replace(entrant, registered=registered),
             any_store.dataset_fingerprint,
             {grid: store.id for grid, store in stores.items()},
             self.split.id,
@@ -142,7 +146,6 @@ class Planner:
             self.request.compile and not members and not elsewhere,
             [member.trial.identity.pretrained_on for member in members],
         )
-        train, test = self.split.train(held_out), self.split.test(held_out)
         window = (0.0, 1.0, 0.0, 1.0)
         if stores:
             # Of the training cases only: a window that was fitted to all of them would tell the
@@ -172,7 +175,6 @@ class Planner:
             tuning=None,
             on_disk=self.dataset.names.pairs(),
         )
-        given = entrant.given
         known = [case for case in test if given is not None and case in given.files]
         return TrialTask(
             workdir=self.request.workdir,
