@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from command_line import call_kitsbench
 from reporting.workdirs import Plan, write_workdir
-from stored_files import replan
+from stored_files import change, replan
 
 from kitsbench.errors import UsageError
 from kitsbench.experiments import experiment
-from kitsbench.experiments.asked.again import keep_request
+from kitsbench.experiments.asked.again import RequestRecord, keep_request
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.records import find_experiment, request_file
 
@@ -79,3 +79,18 @@ def test_a_trial_of_another_experiment_is_not_left_out_without_a_word(work):
         assert done.code == 2
         assert f"Trial {failed} is none of experiment {second.id}" in said
         assert f"experiments that plan it: {first.id}. Leave --experiment out" in said
+
+
+def test_what_was_merged_goes_on_with_what_is_named_here(work, planned, tmp_path, monkeypatch):
+    own = find_experiment(work).id
+    file = request_file(work, own)
+    request = Request(work, executor="slurm", executor_options={"setup": "touch ran"})
+    keep_request(file, own, request, [("/there/net.py", {"width": "0.5"})])
+    change(file, RequestRecord, merged_from="/mnt/other")
+    monkeypatch.chdir(tmp_path)
+    words = ("net.py", "--executor", "slurm", "--slurm", "time=8h", "--workdir", work)
+    done = call_kitsbench("run", "--experiment", own, *words)
+    assert "far enough" in done.err
+    (request,) = planned
+    assert request.architectures == (f"{tmp_path / 'net.py'}:width=0.5",)
+    assert request.executor_options == {"time": "8h"}
