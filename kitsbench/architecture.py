@@ -355,7 +355,11 @@ class System(Architecture):
     def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
         """Describe the configured system: labels, and what it was trained on."""
         named = (self.trained_on,) if isinstance(self.trained_on, str) else self.trained_on
-        return Spec(tuple(config.items()), task.labels, trained_on=tuple(named))
+        if not isinstance(named, tuple) or not all(isinstance(one, str) for one in named):
+            raise ContractError(
+                f"trained_on is {named!r:.80}: name a dataset, or several in a tuple of texts."
+            )
+        return Spec(tuple(config.items()), task.labels, trained_on=named)
 
     def predict(
         self,

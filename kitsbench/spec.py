@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from kitsbench.channels import CT, Channel, Input
 from kitsbench.configuration import Key, Setting
+from kitsbench.errors import ContractError
 from kitsbench.files import added, digest, plain
 from kitsbench.recipe import Recipe, Stage
 
@@ -21,6 +22,9 @@ Shape = tuple[int, int, int]
 
 Labels = tuple[tuple[str, int], ...]
 """Names of labels with their values, 0 (background) left out."""
+
+LARGEST_EDGE = 4096
+"""Of a patch, voxels."""
 
 KITS19: Labels = (("kidney", 1), ("tumor", 2))
 """Labels of the KiTS19 challenge."""
@@ -60,6 +64,19 @@ class SizeRule:
     offset: Shape = (0, 0, 0)
     shrink: Shape = (0, 0, 0)
     minimum: Shape = (1, 1, 1)
+
+    def __post_init__(self) -> None:
+        least = {"multiple": 1, "offset": None, "shrink": 0, "minimum": 1}
+        for name, low in least.items():
+            edges = getattr(self, name)
+            whole = isinstance(edges, tuple) and all(type(edge) is int for edge in edges)
+            if not (whole and len(edges) == 3 and all(abs(e) <= LARGEST_EDGE for e in edges)):
+                raise ContractError(
+                    f"SizeRule({name}={edges!r}): give three whole numbers of at most "
+                    f"{LARGEST_EDGE}, for z, y and x, such as (8, 8, 8)."
+                )
+            if low is not None and min(edges) < low:
+                raise ContractError(f"SizeRule({name}={edges!r}): no edge may be below {low}.")
 
     def admits(self, shape: Shape) -> bool:
         """Whether an input shape is admissible."""

@@ -18,6 +18,7 @@ from kitsbench.errors import UsageError
 
 EIGHT = "it seems to need multiples of 8: SizeRule(multiple="
 FAULTS = [
+    (broken.DerivesByChance, "derives from the scan", "derive('noise') gave two results for one"),
     (broken.RaisesInForward, "builds", "forward() raised ValueError: forward is broken in"),
     (broken.RaisesInForward, "builds", "RaisesInForward.change at architectures/broken.py:"),
     (

@@ -114,7 +114,7 @@ def ask_system(
             raise ContractError(f"predict() returned {found.dtype}: label values are uint8.")
         # Of whatever order and type; torch knows few unsigned ones.
         wide = found.astype(np.int64, copy=False) if found.dtype != np.uint8 else found
-        found = torch.from_numpy(np.ascontiguousarray(wide))
+        found = torch.from_numpy(wide.copy())  # a view that runs backwards is none of torch's
     return checked_labels("predict", found, spec, shape).cpu().numpy(), seconds
 
 

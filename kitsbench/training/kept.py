@@ -60,6 +60,8 @@ class Kept:
         made = self.made[name]
         try:
             if isinstance(made, Tensor):
+                if (made.shape, made.dtype) != (saved[""].shape, saved[""].dtype):
+                    raise RuntimeError("another shape or type")  # copying would stretch or round it
                 made.copy_(saved[""])
             else:
                 made.load_state_dict(saved)

@@ -283,6 +283,13 @@ class OwnStep:
             raise TrialFailure("plugin error", "step() called optimise() twice: a step is one.")
         if not any(parameter.grad is not None for parameter in self.parameters):
             raise TrialFailure("plugin error", "step() called optimise() without a gradient.")
+        if not (self._gradients and self.voxels):
+            # A budget of voxels or FLOPs would never end, and one of time would be told wrongly.
+            raise TrialFailure(
+                "plugin error",
+                "step() trained past the counters: nothing that it computed was counted. Make the "
+                "gradient by training.gradient(), and run networks by training.forward() in it.",
+            )
         largest, scaler = self._job.recipe.clip_gradient, self._scaler
         try:
             if scaler is not None and not self.rehearsal:

@@ -17,7 +17,7 @@ from torch import nn
 
 from architectures import PATCH, Presence, Shared, Smallest, Staged, unit
 from kitsbench import default_hooks
-from kitsbench.architecture import Key, Plain, SizeRule, Stage, softmax_spec
+from kitsbench.architecture import Channel, Key, Plain, SizeRule, Stage, softmax_spec
 
 
 class Faulty(nn.Module):
@@ -568,3 +568,18 @@ class ReadsANumberInLoss(Smallest):
     def loss(self, outputs, targets, progress, spec):
         total, parts = super().loss(outputs, targets, progress, spec)
         return total, {"total": total.item(), **parts}
+
+
+class DerivesByChance(Smallest):
+    """A channel that is another one each time."""
+
+    def spec(self, config, task):
+        spec = super().spec(config, task)
+        shown = (Channel(), Channel("noise", "function"))
+        return replace(spec, grids=(replace(spec.grids[0], channels=shown),))
+
+    def build(self, spec):
+        return Plain(nn.Conv3d(2, spec.classes, 3, padding=1))
+
+    def derive(self, name, scan, spec):
+        return np.random.rand(*scan.shape).astype(np.float32)  # noqa: NPY002

@@ -245,7 +245,7 @@ def test_a_failed_trial_gives_a_reason_and_no_other_does(workdir):
         ("trials/*/status.json", "reason", "bored"),
         ("trials/*/trial.json", "identity.precision", "float8"),
         ("trials/*/trial.json", "context.budget.unit", "hours"),
-        ("trials/*/trial.json", "context.recipe.sampling.rule", "everywhere"),
+        ("trials/*/trial.json", "context.recipe.intensity.scale", "cubic"),
         ("experiments/[0-9a-f]*.json", "recipe_mode", "own"),
         ("experiments/[0-9a-f]*.json", "entrants.0.status", "fine"),
         ("experiments/[0-9a-f]*.json", "entrants.0.combine", "median"),

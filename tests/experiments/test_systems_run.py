@@ -125,7 +125,7 @@ def test_only_files_that_a_system_was_run_with_are_taken(run, tmp_path):
     own, images = ("--file", f"above={file}"), [scan(tmp_path / "a.nii.gz")]
     for more, words in (
         ((*own, *own), "--file gives 'above' twice"),
-        ((*own, "--file", f"abov={file}"), "--file gives 'abov', but"),
+        ((*own, "--file", f"others={file}"), "--file gives 'others', but"),
         # A key of the plugin for which the run had no file.
         ((*own, "--file", f"other={file}"), "was run with the files of above; give those alone"),
     ):

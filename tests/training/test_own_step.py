@@ -280,6 +280,23 @@ def _late_gradient(training):
     training.gradient()
 
 
+def _past_forward(training):
+    network = training.network
+    training.gradient(lambda inputs, labels: training.loss(network(inputs), labels))
+    training.optimise()
+
+
+def _past_gradient(training):
+    training.loss(training.forward(training.inputs), training.labels)[0].backward()
+    training.optimise()
+
+
+def _by_hand(training):
+    for parameter in training.parameters:
+        parameter.grad = torch.ones_like(parameter)
+    training.optimise()
+
+
 def _broken(training):
     training.gradient(lambda inputs, labels: inputs["no such grid"])
 
@@ -292,6 +309,9 @@ def _broken(training):
         (lambda training: training.optimise(), "without a gradient"),
         (_twice, "optimise.. twice"),
         (_late_gradient, "gradient after optimise"),
+        (_past_forward, "past the counters"),
+        (_past_gradient, "past the counters"),
+        (_by_hand, "past the counters"),
         (_broken, r"step\(\) raised KeyError: 'no such grid'"),
         (lambda training: training.gradient(lambda inputs, labels: 3.0), "no pair"),
         (
@@ -314,17 +334,19 @@ def test_what_breaks_a_rule_is_told(run, step, message):
 
 
 def test_what_is_made_otherwise_does_not_go_on(run):
-    def kept(size):
+    def kept(size, kind=torch.float32):
         def step(training):
-            training.keep("memory", lambda: torch.zeros(size))
+            training.keep("memory", lambda: torch.zeros(size, dtype=kind))
             training.gradient()
             training.optimise()
 
         return step
 
-    run(Wrong(kept(3)), budget=Budget(1, "steps"), folder="kept")
-    with pytest.raises(TrialFailure, match="checkpoint does not fit"):
-        run(Wrong(kept(4)), budget=Budget(2, "steps"), folder="kept")
+    run(Wrong(kept(1)), budget=Budget(1, "steps"), folder="kept")
+    # Copied into another shape or type it would be stretched or rounded without a word.
+    for other in (kept(4), kept(1, torch.int64)):
+        with pytest.raises(TrialFailure, match="checkpoint does not fit"):
+            run(Wrong(other), budget=Budget(2, "steps"), folder="kept")
 
 
 def test_a_kept_tensor_counts_on_through_a_resume(run, make_job):

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitsbench.cli.options import architecture_argument, json_option, labels_option
+from kitsbench.cli.options import (
+    architecture_argument,
+    compile_option,
+    json_option,
+    labels_option,
+)
 from kitsbench.cli.output import print_json, say
 
 if TYPE_CHECKING:
@@ -18,11 +23,9 @@ if TYPE_CHECKING:
 @labels_option(
     default="kits19", meaning="Labels of the task: kidney and tumour, or these and cyst."
 )
-@click.option(
-    "--compile", "compile_", is_flag=True, help="Train through torch.compile as well: minutes."
-)
+@compile_option
 @json_option
-def command(architecture: str, labels: str, compile_: bool, as_json: bool) -> int:
+def command(architecture: str, labels: str, compile: bool, as_json: bool) -> int:
     """Check that a plugin keeps the contract; some seconds on a CPU.
 
     ARCH is a name from `kitsbench list`, FILE.py a file that defines one architecture. The size
@@ -39,7 +42,7 @@ def command(architecture: str, labels: str, compile_: bool, as_json: bool) -> in
     task = Task(KITS19 if labels == "kits19" else KITS21)
     with working("Checking ...") as doing:
         report = check_apart(
-            name, settings, task, lambda what: doing(f"{what} ..."), compile=compile_
+            name, settings, task, lambda what: doing(f"{what} ..."), compile=compile
         )
     if as_json:
         print_json(report.to_dict())

@@ -52,7 +52,9 @@ def cookbook() -> dict[str, Traversable]:
 @click.option(
     "--like",
     type=click.Choice(list(cookbook())),
-    help="A plugin of the cookbook to begin with; by default two convolutions.",
+    metavar="NAME",
+    help="A plugin of the cookbook to begin with; by default two convolutions. "
+    f"One of {', '.join(cookbook())}.",
 )
 def command(name: str, parent: Path, like: str | None) -> None:
     """Write the skeleton of a plugin package called NAME, such as my-net.

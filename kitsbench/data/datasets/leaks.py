@@ -6,6 +6,7 @@ challenges, of collections that hold their scans, and of the dataset in use.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 """Word of who does not know what a system was trained on."""
+NOTHING = "nothing"
+"""Word of a system without training, such as a threshold."""
 OTHER_FOLDS = "other folds"
 """Word of who had each scan predicted by a network that did not train on it."""
 COLLECTIONS = {
@@ -74,6 +77,22 @@ def why_leaks(trained_on: Sequence[str], dataset: Dataset, cases: Sequence[str])
         if _names(text, dataset.name) or (dataset.synthetic and _names(text, "phantom")):
             return f"it was trained on {text}, the dataset in use"
     return None
+
+
+def meant(text: str) -> str | None:
+    """The word that a misspelt one is close to; None where it is one, or close to none.
+
+    Parameters
+    ----------
+    text : str
+        What somebody wrote that a system was trained on.
+    """
+    known = (UNKNOWN, NOTHING, OTHER_FOLDS, "kits", "kits19", "kits21", "kits23", *COLLECTIONS)
+    plain = {_plain(word): word for word in known}
+    if _plain(text) in plain or _patients(text):
+        return None
+    close = difflib.get_close_matches(_plain(text), plain, 1, 0.8)
+    return plain[close[0]] if close else None
 
 
 def _patients(text: str) -> list[str]:

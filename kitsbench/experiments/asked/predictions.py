@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kitsbench.data.datasets.leaks import meant
 from kitsbench.errors import UsageError
 from kitsbench.files.foreign import brief
 
@@ -74,6 +75,11 @@ def _read(text: str) -> Predictions:
     name, sign, folder = (part.strip() for part in first.partition("="))
     if not sign or not folder:
         raise UsageError(f"'{brief(text)}' names no folder of label maps: write {FORM}.")
+    odd = re.search(r",\s*([A-Za-z_-]+)\s*=", folder)
+    if odd is not None and not Path(folder).expanduser().exists():
+        raise UsageError(
+            f"'{brief(text)}' sets {odd[1]}, and there is no folder {brief(folder)}: write {FORM}."
+        )
     told: dict[str, Any] = {}
     for part in rest:
         key, _, value = (piece.strip() for piece in part.partition("="))
@@ -113,6 +119,13 @@ def _made(name: str, folder: str, told: Mapping[str, Any]) -> Predictions:
     trained_on = tuple(" ".join(one.split()) for one in listed)
     if "" in trained_on:
         raise UsageError(f"trained_on of '{name}' is empty: name a dataset, or leave it out.")
+    for text in trained_on:
+        # Taken as it stands it would say that nothing leaks.
+        if (word := meant(text)) is not None:
+            raise UsageError(
+                f"trained_on of '{name}' says '{brief(text)}': did you mean '{word}'? If it is "
+                "another dataset, write its name in full."
+            )
     return Predictions(name, Path(folder).expanduser(), trained_on, _hours(name, told))
 
 

@@ -127,6 +127,11 @@ def plan_merge(workdir: Path, other: Path, patience: float = 0.0) -> Merge:
             f"{other} is the working directory itself. Name the one whose trials shall come, and "
             "with --workdir the one that they shall come to."
         )
+    places = [Path(os.path.realpath(place)) for place in (workdir, other)]
+    if any(a in b.parents for a, b in (places, places[::-1])):
+        raise UsageError(
+            f"{other} and {workdir} lie one in the other. Give two folders that lie apart."
+        )
     theirs = take_inventory(other, patience)
     ours = Inventory(workdir, [], [], (), ())
     if (workdir / "trials").is_dir() or (workdir / "experiments").is_dir():

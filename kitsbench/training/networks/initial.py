@@ -160,6 +160,15 @@ def _loaded(
     else:
         unexpected = [name for name in given if name not in before]
         misshapen = [n for n in given if n in before and given[n].shape != before[n].shape]
+        for name in (n for n in given if n in before):
+            own, other = before[name], given[name]
+            # To another kind of number it would be rounded, or lose its imaginary part.
+            if own.is_floating_point() != other.is_floating_point():
+                raise TrialFailure(
+                    "plugin error",
+                    f"weights() gave {name} as {other.dtype}, and the network has {own.dtype}: "
+                    "give it in the network's kind of number.",
+                )
         fitting = given.keys() - set(unexpected) - set(misshapen)
         with plugin_code("load_state_dict"):
             network.load_state_dict({name: given[name] for name in fitting}, strict=False)

@@ -54,6 +54,10 @@ def test_a_configuration_file_says_the_same_and_the_command_line_goes_before():
         (("a=maps,hours=-1",), {}, "give the hours"),
         (("a=maps,trained_on=",), {}, "is empty"),
         (("a=maps,trained_on=KiTS19+",), {}, "is empty"),
+        (("a=maps,trained_on=othr folds",), {}, "did you mean 'other folds'"),
+        (("a=maps,trained_on=unknownn",), {}, "did you mean 'unknown'"),
+        (("a=maps,trained_on=BTCV+kist23",), {}, "did you mean 'kits23'"),
+        (("a=maps,traned_on=KiTS19",), {}, "sets traned_on"),
         ((), {"a": 3}, "no folder"),
         ((), {"a": {"trained_on": "KiTS19"}}, "no folder"),
         ((), {"a": {"folder": "maps", "epochs": 3}}, "sets 'epochs'"),
@@ -64,3 +68,9 @@ def test_a_configuration_file_says_the_same_and_the_command_line_goes_before():
 def test_what_cannot_be_read_is_told(texts, section, what):
     with pytest.raises(UsageError, match=what):
         read_predictions(texts, section)
+
+
+@pytest.mark.parametrize("text", ["LiTS", "BTCV", "KiTS 2021", "nothing", "Other folds", "FLARE22"])
+def test_other_datasets_and_words_are_no_slips(text):
+    (found,) = read_predictions((f"a=maps,trained_on={text}",), {})
+    assert found.trained_on == (text,)
