@@ -191,8 +191,8 @@ def _content(name: str, value: Setting) -> str:
         if not isinstance(error, FileNotFoundError):
             why = f"it cannot be read ({error.strerror or error})"
         raise UsageError(
-            f"{name}={brief(str(value), 200)} is wrong: {why}. Give the path of a file, or leave "
-            f"{name} out."
+            f"{name}={brief(str(value), 200)} is wrong: {why}. Give the path of a file, the "
+            f"sha256:... that finished trials are named by, or leave {name} out."
         ) from None
 
 

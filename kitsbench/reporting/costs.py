@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from kitsbench.data.datasets.leaks import NOTHING
 from kitsbench.experiments.records import EntrantRecord, LedgerRecord, ProfileRecord
 from kitsbench.experiments.results import StoredTrial
 from kitsbench.reporting import words
@@ -133,10 +134,14 @@ def elsewhere(analysis: Analysis) -> Table | None:
             training = "in the audit" if any(t.trained for t in done) else "its members'"
         elif known.hours is not None:
             training = f"{known.hours:g} h, as reported"
+        elif tuple(known.trained_on) == (NOTHING,):
+            training = "none"
         else:
             training = "elsewhere, unknown"
-        whole = sum(_values(ledgers, "prediction_s"))
         given = known is not None and known.kind == "predictions"
+        # Of label maps that were kept from before, or made by others, reading alone took time.
+        kept = given or (known is not None and not scans)
+        whole = 0.0 if kept else sum(_values(ledgers, "prediction_s"))
         peaks = [] if given else _values(ledgers, "inference_peak_memory_bytes")
         rows.append(
             [
@@ -144,7 +149,7 @@ def elsewhere(analysis: Analysis) -> Table | None:
                 "here" if known is None else "; ".join(known.trained_on),
                 training,
                 "unknown" if given else own,
-                words.duration(whole / tested) if tested else words.DASH,
+                words.duration(whole / tested) if tested and not kept else words.DASH,
                 words.memory(max(peaks, default=None)),
             ]
         )

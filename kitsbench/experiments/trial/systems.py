@@ -83,8 +83,10 @@ class BySystem:
         return rows, disk, scan.header.native()
 
     def close(self, ledger: Ledger) -> None:
-        """Write down what predicting took."""
-        ledger.inference_s, ledger.inference_cases = sum(self.seconds), len(self.seconds)
+        """Write down what predicting took, if anything was predicted and not kept from before."""
+        if self.seconds:
+            ledger.inference_s = sum(self.seconds)
+            ledger.inference_cases = len(self.seconds)
 
 
 @dataclass
