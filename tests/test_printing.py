@@ -28,6 +28,10 @@ STREAMS = {
     "cli/output.py": "JSON, through text.json_document",
     "isolation/calls.py": "what a process of its own has printed, through text.visible",
     "experiments/trial/folder.py": "a trial's own log, which nobody's terminal shows",
+    "experiments/trial/run.py": "the same log",
+    "experiments/trial/systems.py": "the same log",
+    "training/networks/initial.py": "the same log",
+    "experiments/executors/requeue.py": "the log of a job",
 }
 WRITERS = {("files/whole.py", "DictWriter"), ("leaderboard/table.py", "writer")}  # of text.csv_cell
 # Methods by which rich and click would print or take a text for a style.

@@ -234,7 +234,7 @@ def _pretrained(entry: Entry) -> str:
     if identity is None:
         return ""
     if identity.pretrained_on:
-        return f"pretrained on {identity.pretrained_on}"
+        return " ".join(("pretrained on", identity.pretrained_on))  # by its medium above
     files = [v for v in identity.config.values() if isinstance(v, str) and CONTENT.fullmatch(v)]
     return "begins with the weights of a file" if files else ""
 

@@ -32,7 +32,7 @@ class Event:
 
 def task(name):
     record = trial_record(Plan({name: 0.0}), name, 0, 0)
-    return SimpleNamespace(id=name, trial=record, members=())
+    return SimpleNamespace(id=name, trial=record, members=(), elsewhere=False)
 
 
 def test_the_bar_of_all_trials_adds_up_those_that_run():

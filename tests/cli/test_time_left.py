@@ -11,7 +11,7 @@ from kitsbench.cli.time_left import TimeLeft, in_words
 
 
 def _event(number, kind, stage="", fraction=0.0):
-    task = SimpleNamespace(id=str(number), members=())
+    task = SimpleNamespace(id=str(number), members=(), elsewhere=False)
     return SimpleNamespace(task=task, kind=kind, stage=stage, fraction=fraction)
 
 

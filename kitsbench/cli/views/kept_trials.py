@@ -37,8 +37,6 @@ def ago(moment: float) -> str:
 
 def show_trials(trials: Sequence[KeptTrial]) -> None:
     """Print a row for each trial, and what is wrong with those that are damaged."""
-    from rich.text import Text
-
     columns = [
         Column("trial", whole=True), Column("architecture"), Column("fold", "right"),
         Column("seed", "right"), Column("state", whole=True), Column("age", "right", whole=True),
@@ -52,7 +50,7 @@ def show_trials(trials: Sequence[KeptTrial]) -> None:
             (
                 trial.id[:LETTERS],
                 *place,
-                Text("\n").join(words(part) for part in (trial.state, trial.reason) if part),
+                words(" ".join(part for part in (trial.state, trial.reason) if part)),
                 ago(trial.changed),
                 much(trial.size),
                 _users(trial),

@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 BINS = 128  # of the budget, in which losses are averaged before they are fitted
 LOOKS = 400  # times in a budget that the rule is asked
-LEAST = 6  # losses; fewer cannot tell a slope
+LEAST = 4  # losses; fewer cannot tell a slope
 THRESHOLD = 3e-7  # a gain that is none even without noise
 # The full rule was never seen to cut before a third of a schedule on which the loss falls, and a
 # slope from fewer steps says little.
