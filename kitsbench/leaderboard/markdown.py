@@ -191,7 +191,7 @@ def _provenance(ordered: list[Entry]) -> str:
         failed = ", ".join(f"{count} × {reason}" for reason, count in entry.trials.reasons.items())
         packages = entry.identity.packages if entry.identity else {}
         built = ", ".join(f"{name} {version}" for name, version in packages.items())
-        own = f"{made.distribution} {made.version}".strip()
+        own = " ".join(filter(None, (made.distribution, made.version)))
         origin = markdown(f"{own} with {built}" if built else own)
         trained = markdown(f"kitsbench {made.kitsbench}, {made.created[:10]}")
         lines.append(

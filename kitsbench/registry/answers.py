@@ -27,6 +27,7 @@ INSTALLED = (".dist-info", ".egg-info", ".egg-link", ".pth")
 ENDING = ".answer"
 CHECK = hashlib.sha256().digest_size
 _known: dict[bytes, Any] = {}
+_waiting: dict[bytes, Any] = {}  # to be kept as soon as there is a place
 _folder: Path | None = None
 
 
@@ -75,12 +76,20 @@ def remember(key: bytes, answer: Any) -> None:
     _known[key] = answer
     if _folder is None:
         return
+    _waiting[key] = answer
+    # A call that is refused makes no folder; what was answered is kept with the next answer.
+    if _folder.parent.is_dir():
+        for waiting in list(_waiting):
+            _write(_folder, waiting, _waiting.pop(waiting))
+
+
+def _write(folder: Path, key: bytes, answer: Any) -> None:
     content = pickle.dumps(answer)
-    file = _file(_folder, key)
+    file = _file(folder, key)
     with contextlib.suppress(OSError):
         if not file.parent.is_dir():
             # The first answer under new software: those of other software will not be asked for.
-            _sweep(_folder)
+            _sweep(folder)
         write_atomic(
             file, lambda path: path.write_bytes(hashlib.sha256(content).digest() + content)
         )

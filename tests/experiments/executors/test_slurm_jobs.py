@@ -21,9 +21,10 @@ from command_line import call_kitsbench, environment
 
 from kitsbench.cli.views.run_cost import cost_of
 from kitsbench.errors import DataError, UsageError
+from kitsbench.experiments.asked.request import joined
 from kitsbench.experiments.executors.cluster import ClusterExecutor, Ended, Unanswered
 from kitsbench.experiments.executors.on_slurm import SlurmBackend
-from kitsbench.experiments.executors.options import joined, read_cluster_words, read_options
+from kitsbench.experiments.executors.options import read_cluster_words, read_options
 from kitsbench.experiments.executors.slurm_options import slurm_seconds
 from kitsbench.experiments.executors.work import Terms, Work, how_far, in_words, progress_file
 from kitsbench.experiments.experiment import plan_experiment, run_experiment

@@ -46,7 +46,7 @@ class Apart(architectures.Smallest):
 
     def _forward(self, network, arguments):
         self.samples = len(arguments[0]["image"])
-        self._check("forward", getattr(self, "step", 0))
+        self._check("forward", getattr(self, "taken", 0))
 
     def _check(self, where, step):
         for place, since, fits in self.short:
@@ -54,7 +54,7 @@ class Apart(architectures.Smallest):
                 raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     def loss(self, outputs, targets, progress, spec):
-        self.step = progress.step + 1
+        self.taken = progress.step + 1
         self._check("loss", progress.step)
         total, parts = super().loss(outputs, targets, progress, spec)
         total.register_hook(lambda gradient: self._check("backward", progress.step))
