@@ -52,7 +52,7 @@ from kitsbench.experiments.records import (
     make_latest,
     request_file,
 )
-from kitsbench.experiments.results import StoredTrial
+from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.remembered import forget
 from kitsbench.experiments.trial.task import TrialTask

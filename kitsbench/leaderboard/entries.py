@@ -23,7 +23,8 @@ from kitsbench.experiments.records import (
     TrialRecord,
     note,
 )
-from kitsbench.experiments.results import Results, StoredTrial, load_results
+from kitsbench.experiments.results import Results, load_results
+from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.files import digest
 from kitsbench.leaderboard.numbers import counts_of, ranks_of, scores_of, spent_by, versions_of
 from kitsbench.leaderboard.parts import (

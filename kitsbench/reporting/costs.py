@@ -8,7 +8,7 @@ from typing import Any
 
 from kitsbench.data.datasets.leaks import NOTHING
 from kitsbench.experiments.records import EntrantRecord, LedgerRecord, ProfileRecord
-from kitsbench.experiments.results import StoredTrial
+from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.tables import Table

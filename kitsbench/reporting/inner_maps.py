@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kitsbench.errors import KitsbenchError
-from kitsbench.experiments.results import Results, StoredTrial
+from kitsbench.experiments.results import Results
+from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting.figures import Picture, style
 from kitsbench.reporting.overlays import (
     DPI,

@@ -18,7 +18,8 @@ import pandas as pd
 
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import report_folder
-from kitsbench.experiments.results import Results, StoredTrial
+from kitsbench.experiments.results import Results
+from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.files import as_json, digest, file_digest
 from kitsbench.files.documents import Document
 from kitsbench.reporting.analysis import Analysis, analyse

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kitsbench.errors import KitsbenchError
-from kitsbench.experiments.results import Results, StoredTrial
+from kitsbench.experiments.results import Results
+from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting import words
 from kitsbench.reporting.figures import Picture, style
 from kitsbench.scans.findings import Refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from kitsbench.experiments.results import StoredTrial
+from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.first_screen.answer import leaders
