@@ -37,7 +37,9 @@ def test_the_page_shows_each_plugin_once():
     shown = re.findall(
         r"^```\{literalinclude\} (\S+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
     )
-    assert sorted(BOOK.values()) == sorted((PAGE.parent / path).resolve() for path in shown)
+    # By name: the package under test may be installed elsewhere than the page's tree.
+    assert sorted(path.name for path in BOOK.values()) == sorted(Path(path).name for path in shown)
+    assert all((PAGE.parent / path).is_file() for path in shown)
 
 
 def test_it_keeps_the_core_of_the_contract(plugin_file):
