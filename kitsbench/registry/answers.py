@@ -17,6 +17,7 @@ import sys
 from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import kitsbench
@@ -29,6 +30,7 @@ CHECK = hashlib.sha256().digest_size
 _known: dict[bytes, Any] = {}
 _waiting: dict[bytes, Any] = {}  # to be kept as soon as there is a place
 _folder: Path | None = None
+_writing = Lock()
 
 
 def keep_in(folder: Path | None) -> None:
@@ -76,11 +78,13 @@ def remember(key: bytes, answer: Any) -> None:
     _known[key] = answer
     if _folder is None:
         return
-    _waiting[key] = answer
-    # A call that is refused makes no folder; what was answered is kept with the next answer.
-    if _folder.parent.is_dir():
-        for waiting in list(_waiting):
-            _write(_folder, waiting, _waiting.pop(waiting))
+    # Questions are asked by several threads at once, and each may find what others left waiting.
+    with _writing:
+        _waiting[key] = answer
+        # A call that is refused makes no folder; what was answered is kept with the next answer.
+        if _folder.parent.is_dir():
+            while _waiting:
+                _write(_folder, *_waiting.popitem())
 
 
 def _write(folder: Path, key: bytes, answer: Any) -> None:

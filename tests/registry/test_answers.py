@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -120,3 +122,22 @@ def test_nothing_is_run_from_a_file_that_others_could_write(folder, plugin, tmp_
     answers.forget()
     assert introduce(str(plugin)).title != first.title
     assert not mark.exists()
+
+
+def test_threads_that_answer_at_once_lose_nothing(folder):
+    # Before the working directory is there, answers wait; then each thread may find them all.
+    place = folder.parent / "work"
+    answers.keep_in(place / "answers")
+    keys = [answers.key_of(number) for number in range(64)]
+    for key in keys[:32]:
+        answers.remember(key, "early")
+    place.mkdir()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda key: answers.remember(key, "late"), keys[32:]))
+    finally:
+        sys.setswitchinterval(interval)
+    answers.forget()  # as a process that starts
+    assert [answers.recall(key) for key in keys] == ["early"] * 32 + ["late"] * 32
