@@ -245,6 +245,7 @@ class Recipe:
             raise ContractError(
                 f"recipe '{self.name}' deforms elastically twice; name 'elastic' once."
             )
+        _check_together(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -279,3 +280,21 @@ class Recipe:
         data = self.to_dict()
         del data["sources"]
         return digest(data)
+
+
+def _check_together(recipe: Recipe) -> None:
+    """See that a transform that goes with the one before it has one.
+
+    Raises
+    ------
+    ContractError
+        It has none, or that one comes from outside.
+    """
+    drawn = [transform for transform in recipe.augmentation if transform.name != "mirror"]
+    for number, transform in enumerate(drawn):
+        if transform.together and (number == 0 or drawn[number - 1].is_foreign):
+            raise ContractError(
+                f"recipe '{recipe.name}' applies {transform.name} together with the transform "
+                "before it, but none of kitsbench.recipe.TRANSFORMS stands there; leave "
+                "together=True out of the first."
+            )

@@ -7,25 +7,47 @@ from dataclasses import dataclass
 from typing import Any
 
 from kitsbench.errors import ContractError
+from kitsbench.files import added
 from kitsbench.named import Value, check_arguments, check_name, is_named
 
 # Every transform that runs on the device, with its parameters and their defaults. Ranges are
-# (low, high), drawn uniformly for each sample; triples are per axis (z, y, x).
+# (low, high), drawn uniformly for each sample; triples are per axis (z, y, x). With ``halves`` half
+# of the draws lie below 1 and half above, however far the range reaches on either side.
 TRANSFORMS: dict[str, dict[str, Value]] = {
     "mirror": {"axes": (0, 1, 2)},  # each axis by itself with the transform's probability
-    "rotation": {"degrees": (15.0, 15.0, 15.0)},  # about each axis, +- degrees
-    "scale": {"range": (0.85, 1.25), "isotropic": True},  # zoom; one for all axes, or one each
-    "translation": {"mm": (0.0, 0.0, 0.0)},  # +- mm
+    # About each axis, +- degrees; in mm, or as if voxels were cubes.
+    "rotation": {"degrees": (15.0, 15.0, 15.0), "voxels": False},
+    # Zoom, one for all axes or one each: of objects, or of the coordinates at which they are looked
+    # up, where a larger number makes objects smaller.
+    "scale": {
+        "range": (0.85, 1.25),
+        "isotropic": True,
+        "coordinates": False,
+        "halves": False,
+        "axes": (0, 1, 2),
+    },
+    "translation": {"mm": (0.0, 0.0, 0.0), "voxels": False},  # +- mm, or voxels
     # Cubic B-spline: distance of the control points and sd of the displacement, one value or one
-    # an axis; the sd is multiplied by a factor drawn from ``strength``.
-    "elastic": {"spacing_mm": 32.0, "magnitude_mm": 4.0, "strength": (1.0, 1.0)},
-    "gamma": {"range": (0.7, 1.5), "invert": False},  # on the sample's own range, mean and sd kept
+    # an axis; the sd is multiplied by a factor drawn from ``strength``. A factor from
+    # ``smoothness`` multiplies the distance, and the sd by its power -1.5, as smoothing noise does.
+    # With ``voxels`` lengths are those of voxels of the first grid.
+    "elastic": {
+        "spacing_mm": 32.0,
+        "magnitude_mm": 4.0,
+        "strength": (1.0, 1.0),
+        "smoothness": (1.0, 1.0),
+        "voxels": False,
+    },
+    # On the sample's own range, mean and sd kept.
+    "gamma": {"range": (0.7, 1.5), "invert": False, "halves": False},
     "noise": {"sd": (0.0, 0.1)},  # in network input units
-    "blur": {"sigma": (0.5, 1.0)},  # voxels
-    "brightness": {"range": (0.75, 1.25)},  # factor
-    "contrast": {"range": (0.75, 1.25)},  # factor about the sample's mean, range kept
-    "shift": {"range": (-0.1, 0.1)},  # added, in network input units
-    "low_resolution": {"zoom": (0.5, 1.0)},  # sampled down, then up again
+    "blur": {"sigma": (0.5, 1.0), "isotropic": True},  # voxels; one for all axes, or one each
+    "brightness": {"range": (0.75, 1.25), "halves": False},  # factor
+    # Factor about the sample's mean, range kept.
+    "contrast": {"range": (0.75, 1.25), "halves": False},
+    # Added, in network input units, or in units of the sample's sd.
+    "shift": {"range": (-0.1, 0.1), "of_sd": False},
+    "low_resolution": {"zoom": (0.5, 1.0), "axes": (0, 1, 2)},  # sampled down, then up again
 }
 LIBRARIES = ("torchio", "monai")  # before the name of a transform that one does in the loader
 
@@ -37,6 +59,7 @@ _LIMITS: dict[str, tuple[tuple[int, ...], float, bool]] = {
     "elastic.spacing_mm": ((1, 3), 0, False),
     "elastic.magnitude_mm": ((1, 3), 0, True),
     "elastic.strength": ((2,), 0, True),
+    "elastic.smoothness": ((2,), 0, False),
     "gamma.range": ((2,), 0, False),
     "noise.sd": ((2,), 0, True),
     "blur.sigma": ((2,), 0, False),
@@ -65,6 +88,9 @@ class Transform:
         Chance that it is applied to a sample.
     parameters : tuple of (str, value)
         What differs from the defaults; for others the arguments of the transform.
+    together : bool
+        Applied only where the transform before it is (mirrors are passed over), with
+        ``probability`` among these samples: 1 for always. For the vocabulary alone.
 
     Raises
     ------
@@ -75,6 +101,7 @@ class Transform:
     name: str
     probability: float = 1.0
     parameters: tuple[tuple[str, Value], ...] = ()
+    together: bool = added(False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.probability <= 1:
@@ -95,6 +122,11 @@ class Transform:
                 known = ", ".join(TRANSFORMS[self.name])
                 raise ContractError(f"{self.name} has no parameter '{key}'; it has {known}.")
             self._check(key, value)
+        self._check_halves()
+        if self.together and self.name == "mirror":
+            raise ContractError(
+                "mirror is drawn for each axis by itself; together=True is for other transforms."
+            )
 
     def _check(self, key: str, value: Value) -> None:
         """Refuse numbers that the transform cannot work with."""
@@ -118,7 +150,22 @@ class Transform:
         if counts == (2,) and numbers[0] > numbers[-1]:  # type: ignore[operator]
             raise ContractError(f"{self.name}.{key}={value} is no range; give (low, high).")
 
+    def _check_halves(self) -> None:
+        if not self.arguments().get("halves"):
+            return
+        low, high = self["range"]
+        if not low < 1 < high:
+            raise ContractError(
+                f"{self.name}.halves draws half of the values below 1 and half above, but range="
+                f"({low:g}, {high:g}) does not hold 1; widen it or leave halves out."
+            )
+
     def _check_foreign(self) -> None:
+        if self.together:
+            raise ContractError(
+                f"{self.name} comes from outside and is drawn by itself; together=True is for "
+                "transforms of kitsbench.recipe.TRANSFORMS."
+            )
         library = self.library
         if library is None:
             check_name(self.name)

@@ -79,6 +79,20 @@ def test_a_constant_foreground_does_not_divide_by_zero():
         (lambda: Transform("scale", parameters=(("isotropic", 1.0),)), "true or false"),
         (lambda: Transform("elastic", parameters=(("spacing_mm", (1.0, 2.0)),)), "1 or 3 number"),
         (lambda: Transform("mirror", parameters=(("axes", (3,)),)), "among 0, 1, 2"),
+        (lambda: Transform("scale", parameters=(("axes", (1, 5)),)), "among 0, 1, 2"),
+        (lambda: Transform("rotation", parameters=(("voxels", 1),)), "true or false"),
+        (lambda: Transform("elastic", parameters=(("smoothness", (0.0, 1.0)),)), "larger than 0"),
+        (
+            lambda: Transform("gamma", parameters=(("range", (1.1, 1.5)), ("halves", True))),
+            "does not hold 1",
+        ),
+        (lambda: Transform("mirror", together=True), "drawn for each axis"),
+        (lambda: Transform("monai.RandFlipd", together=True), "comes from outside"),
+        (lambda: Recipe(augmentation=(Transform("noise", together=True),)), "stands there"),
+        (
+            lambda: Recipe(augmentation=(Transform("plugin:f"), Transform("noise", together=True))),
+            "stands there",
+        ),
         (lambda: Transform("torchio.", 1.0), "names no transform"),
         (lambda: Transform("monai.", 1.0), "names no transform of monai"),
         (lambda: Transform("plugin:"), "write plugin:NAME"),
@@ -120,6 +134,8 @@ def test_every_transform_gives_its_parameters(name):
             other = 42.0
         if key == "axes":
             other = (2,)
+        if key == "range":
+            other = (0.5, 2.0)
         assert Transform(name, parameters=((key, other),))[key] == other
 
 
@@ -189,6 +205,8 @@ EVERY_WORD = Recipe(
     augmentation=(
         Transform("monai.RandFlipd", 0.5, (("spatial_axis", 0),)),
         Transform("scipy.ndimage:rotate", parameters=(("angle", 3),)),
+        Transform("blur", 0.5, (("isotropic", False),)),
+        Transform("noise", together=True),
     ),
     optimiser=Optimiser(
         "plugin:Lion",
@@ -208,6 +226,8 @@ def test_every_word_goes_to_a_file_and_back(tmp_path):
     without = replace(EVERY_WORD, schedule=Schedule())
     assert found.digest() != without.digest()
     assert "warmup_steps" not in without.to_dict()["schedule"]
+    written = EVERY_WORD.to_dict()["augmentation"]
+    assert ["together" in transform for transform in written] == [False, False, False, True]
 
 
 def test_what_comes_from_outside_is_listed_once():

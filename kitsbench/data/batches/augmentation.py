@@ -50,7 +50,8 @@ def needed_margin(transforms: Sequence[Transform]) -> float:
     margin = 1.0
     for transform in transforms:
         if transform.name == "scale":
-            margin *= 1 / min(transform["range"][0], 1.0)
+            low, high = transform["range"]
+            margin *= max(high, 1.0) if transform["coordinates"] else 1 / min(low, 1.0)
         if transform.name == "rotation":
             angle = math.radians(min(max(transform["degrees"]), 45.0))
             margin *= 1 + math.sin(angle) / 2
@@ -93,10 +94,10 @@ class Augmenter:
         self.grids, self.spacing, self.window, self.seed = tuple(grids), spacing, window, seed
         self.transforms = [t for t in transforms if t.name in TRANSFORMS]
         elastic = next((t for t in self.transforms if t.name == "elastic"), None)
-        self.mesh = None
-        if elastic is not None:
-            self.mesh = mesh_of(self.grids, spacing, np.broadcast_to(elastic["spacing_mm"], 3))
+        self.mesh = None if elastic is None else self._mesh_of(elastic)
         self.geometries = [Geometry(grid, spacing, self.mesh) for grid in self.grids]
+        # A smoother deformation has another mesh. There are few, since a mesh has whole elements.
+        self._others: dict[tuple[int, ...], list[Geometry]] = {}
 
     @property
     def empty(self) -> float:
@@ -159,7 +160,8 @@ class Augmenter:
         """
         drawn = self.draw(step, sample)
         motion, courses = drawn.motion, {}
-        for grid, geometry in zip(self.grids, self.geometries, strict=True):
+        geometries = self._geometries_of(motion)
+        for grid, geometry in zip(self.grids, geometries, strict=True):
             source, offset = sources[grid.name]
             # The others need no interpolation, which blurs and takes longest of all, and no margin.
             if offset.any() or not motion.still:
@@ -195,7 +197,7 @@ class Augmenter:
         # As many numbers for each transform, applied or not, so that none depends on another.
         numbers = generator(self.seed, 3, step, sample).random((len(self.transforms), 7))
         matrix, shift, flips = np.eye(3), np.zeros(3), np.zeros(3, dtype=bool)
-        control, changes = None, []
+        control, changes, before = None, [], False
         for transform, (*chances, a, b, c, last) in zip(self.transforms, numbers, strict=True):
             name, values = transform.name, np.array([a, b, c])
             if name == "mirror":
@@ -203,40 +205,77 @@ class Augmenter:
                     # Twice mirrored is not mirrored, as if one came after the other.
                     flips[axis] ^= chances[axis] < transform.probability
                 continue
-            if chances[0] >= transform.probability:
+            # Drawn all the same, so that what one does depends on no other's chance.
+            before = chances[0] < transform.probability and (before or not transform.together)
+            if not before:
                 continue
             if name == "rotation":
-                angles = np.radians(transform["degrees"]) * (2 * values - 1)
-                matrix = rotation_matrix(angles) @ matrix
+                matrix = self._turn(transform, values) @ matrix
             elif name == "scale":
+                zoom = _zoom(transform, values)[:, None]
                 # The matrix leads from the output to the source, so what shall look larger is
                 # divided.
-                zoom = _within(transform["range"], values)
-                matrix = matrix / (zoom[0] if transform["isotropic"] else zoom[:, None])
+                matrix = zoom * matrix if transform["coordinates"] else matrix / zoom
             elif name == "translation":
-                shift = shift + np.array(transform["mm"]) * (2 * values - 1)
+                reach = np.array(transform["mm"]) * self._unit(transform)
+                shift = shift + reach * (2 * values - 1)
             elif name == "elastic":
-                control = self._control(transform, step, sample, values[0])
+                control = self._control(transform, step, sample, values)
             else:
-                value = float(_within(transform[RANGES[name]], values[0]))
+                value, *others = _drawn(transform, RANGES[name], values).tolist()
+                own = name == "blur" and not transform["isotropic"]
                 # A random float has 53 bits; none of them is lost in the seed.
-                changes.append(Change(transform, value, int(last * 2**53)))
+                seed = int(last * 2**53)
+                changes.append(Change(transform, value, seed, tuple(others) if own else None))
         z, y, x = (bool(flip) for flip in flips)
         return Drawn(Motion(matrix, shift, (z, y, x), control), tuple(changes))
 
+    def _turn(self, transform: Transform, values: np.ndarray) -> np.ndarray:
+        """Matrix of a rotation, in mm."""
+        turn = rotation_matrix(np.radians(transform["degrees"]) * (2 * values - 1))
+        unit = self._unit(transform)
+        return turn * unit[:, None] / unit  # to these units, turned, and back
+
+    def _unit(self, transform: Transform) -> np.ndarray:
+        """Length in mm, along each axis, of what a transform counts in."""
+        return np.array(self.spacing) if transform["voxels"] else np.ones(3)
+
+    def _mesh_of(
+        self, transform: Transform, smoothness: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        width = np.broadcast_to(transform["spacing_mm"], 3) * self._unit(transform)
+        return mesh_of(self.grids, self.spacing, width * smoothness)
+
+    def _geometries_of(self, motion: Motion) -> list[Geometry]:
+        """Geometry of each grid, with the mesh that a deformation has."""
+        if motion.control is None or self.mesh is None:
+            return self.geometries
+        elements = tuple(edge - 3 for edge in motion.control.shape[1:])
+        if elements == tuple(self.mesh[1].tolist()):
+            return self.geometries
+        if elements not in self._others:
+            mesh = self.mesh[0], np.array(elements)
+            made = [Geometry(grid, self.spacing, mesh) for grid in self.grids]
+            self._others[elements] = made
+        return self._others[elements]
+
     def _control(
-        self, transform: Transform, step: int, sample: int, strength: float
+        self, transform: Transform, step: int, sample: int, values: np.ndarray
     ) -> np.ndarray | None:
         """Displacement of the control points in mm, (3, cz, cy, cx)."""
         assert self.mesh is not None
-        sd = np.broadcast_to(transform["magnitude_mm"], 3) * _within(
-            transform["strength"], strength
-        )
+        strength = _within(transform["strength"], float(values[0]))
+        sd = np.broadcast_to(transform["magnitude_mm"], 3) * self._unit(transform) * strength
+        mesh = self.mesh
+        low, high = transform["smoothness"]
+        if (low, high) != (1, 1):
+            smoothness = _within((low, high), float(values[1]))
+            sd, mesh = sd * smoothness**-1.5, self._mesh_of(transform, smoothness)
         if not sd.any():
             return None
         # A counter of their own: how many points there are depends on the grids, and the numbers of
         # other transforms must not.
-        shape = (3, *(self.mesh[1] + 3))
+        shape = (3, *(mesh[1] + 3))
         points = generator(self.seed, 3, step, sample, 1).standard_normal(shape, np.float32)
         return points * (sd / BSPLINE_SD)[:, None, None, None]
 
@@ -265,3 +304,21 @@ def _within(span: tuple[float, float], share: Share) -> Share:
     """Value at a share of the way from the first to the second."""
     first, last = span
     return first + (last - first) * share
+
+
+def _drawn(transform: Transform, key: str, shares: np.ndarray) -> np.ndarray:
+    """Values of a transform's range for numbers in [0, 1)."""
+    if not transform.arguments().get("halves"):
+        return _within(transform[key], shares)
+    low, high = transform[key]
+    part = 2 * shares
+    return np.where(part < 1, _within((low, 1.0), part), _within((1.0, high), part - 1))
+
+
+def _zoom(transform: Transform, shares: np.ndarray) -> np.ndarray:
+    """Factor of each axis."""
+    zoom = _drawn(transform, "range", shares)
+    if transform["isotropic"]:
+        zoom = np.full(3, zoom[0])
+    axes = [int(axis) for axis in transform["axes"]]
+    return np.array([zoom[axis] if axis in axes else 1.0 for axis in range(3)])

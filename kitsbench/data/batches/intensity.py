@@ -30,14 +30,17 @@ class Change:
     ----------
     transform : Transform
     value : float
-        Drawn uniformly from the transform's range.
+        Drawn from the transform's range.
     seed : int
         For noise.
+    more : (float, float) or None
+        Values along y and x, where each axis has its own.
     """
 
     transform: Transform
     value: float
     seed: int = 0
+    more: tuple[float, float] | None = None
 
     def apply(self, x: Tensor) -> None:
         """Change a sample (z, y, x) in place."""
@@ -92,12 +95,13 @@ def generator_of(device: torch.device, seed: int) -> torch.Generator:
 
 def _blur(x: Tensor, change: Change) -> None:
     """Gaussian, cut off at 4 sigma, mirrored at the ends."""
-    weights = blur_weights(change.value)
-    x.copy_(filtered(x, 0, weights))
+    widths = (change.value, *(change.more or (change.value, change.value)))
+    along_z, along_y, along_x = map(blur_weights, widths)
+    x.copy_(filtered(x, 0, along_z))
     # Chunks lie across the first axis, along which nothing is filtered any more.
     planes = max(1, CHUNK // x[0].numel()) if x.device.type == "cpu" else len(x)
     for part in x.split(planes):
-        part.copy_(filtered(filtered(part, 1, weights), 2, weights))
+        part.copy_(filtered(filtered(part, 1, along_y), 2, along_x))
 
 
 def _brightness(x: Tensor, change: Change) -> None:
@@ -111,14 +115,18 @@ def _contrast(x: Tensor, change: Change) -> None:
 
 
 def _shift(x: Tensor, change: Change) -> None:
-    x.add_(change.value)
+    if change.transform["of_sd"]:
+        x.add_(_spread(x - x.mean()) * change.value)
+    else:
+        x.add_(change.value)
 
 
 def _low_resolution(x: Tensor, change: Change) -> None:
     """Down to the nearest voxels, and up again linearly."""
     small = x
-    for axis, length in enumerate(x.shape):
-        small = small.index_select(axis, nearest_voxels(length, change.value, x.device))
+    for axis in sorted({int(axis) for axis in change.transform["axes"]}):
+        voxels = nearest_voxels(x.shape[axis], change.value, x.device)
+        small = small.index_select(axis, voxels)
     x.copy_(F.interpolate(small[None, None], size=x.shape, mode="trilinear")[0, 0])
 
 

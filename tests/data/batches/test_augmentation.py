@@ -233,3 +233,135 @@ def test_an_elastic_deformation_moves_by_its_sd():
     still = np.stack(np.meshgrid(*[np.arange(48.0)] * 3, indexing="ij"))
     path = chosen.geometries[0].path(chosen.draw(0, 0).motion, (48, 48, 48), np.zeros(3))
     assert (path.positions().numpy() - still).std() == pytest.approx(1.5, rel=0.1)
+
+
+# --- words that say how others draw -----------------------------------------------------------
+
+
+def drawn(transforms, count=600, spacing=(1.0, 1.0, 1.0)):
+    transforms = (transforms,) if isinstance(transforms, Transform) else transforms
+    chosen = augmenter(transforms, (9, 9, 9), spacing)
+    return [chosen.draw(step, 0) for step in range(count)]
+
+
+@pytest.mark.parametrize("name", ["gamma", "brightness", "contrast"])
+def test_half_of_the_draws_lie_below_one_where_halves_are_asked_for(name):
+    skewed = Transform(name, 1.0, (("range", (0.7, 3.0)), ("halves", True)))
+    values = np.array([own.changes[0].value for own in drawn(skewed, 1500)])
+    below, above = values[values < 1], values[values >= 1]
+    assert len(below) / len(values) == pytest.approx(0.5, abs=0.05)
+    for part, ends in ((below, (0.7, 1.0)), (above, (1.0, 3.0))):
+        assert (part.min(), part.max()) == pytest.approx(ends, abs=0.02)
+        assert part.mean() == pytest.approx(sum(ends) / 2, abs=0.05)
+    even = Transform(name, 1.0, (("range", (0.7, 3.0)),))
+    values = np.array([own.changes[0].value for own in drawn(even)])
+    assert (values < 1).mean() == pytest.approx(0.3 / 2.3, abs=0.05)
+
+
+def test_a_factor_of_coordinates_makes_objects_smaller():
+    image = np.zeros((33, 33, 33))
+    image[8:25, 8:25, 8:25] = 100
+    away = Transform("scale", 1.0, (("range", (1.5, 1.5)), ("coordinates", True)))
+    _, labels = augmenter((away,), (33, 33, 33))(batch_of(image, image > 0))
+    assert float(labels["image"].sum()) == pytest.approx((17 / 1.5) ** 3, rel=0.15)
+    assert needed_margin((away,)) == 1.5
+    assert needed_margin((Transform("scale", 1.0, (*away.parameters[1:],)),)) == 1.25
+
+
+def test_a_plane_is_scaled_and_coarsened_alone():
+    plane = ("axes", (1, 2))
+    zooms = Transform("scale", 1.0, (("range", (0.5, 0.8)), plane, ("isotropic", False)))
+    matrices = np.array([own.motion.matrix for own in drawn(zooms, 50)])
+    assert (matrices[:, 0, 0] == 1).all()
+    assert (matrices[:, [1, 2], [1, 2]] > 1).all()
+    slices = np.repeat(np.arange(12) * 10, 144).reshape(12, 12, 12)  # they differ along z alone
+    coarse = Transform("low_resolution", 1.0, (("zoom", (0.5, 0.5)), plane))
+    inputs, _ = augmenter((coarse,), (12, 12, 12))(batch_of(slices, slices * 0))
+    np.testing.assert_allclose(inputs["image"][0, 0], np.minimum(slices, 100) * 0.01, atol=1e-6)
+    everywhere = Transform("low_resolution", 1.0, (("zoom", (0.5, 0.5)),))
+    inputs, _ = augmenter((everywhere,), (12, 12, 12))(batch_of(slices, slices * 0))
+    assert not np.allclose(inputs["image"][0, 0], np.minimum(slices, 100) * 0.01)
+
+
+def test_a_rotation_of_voxels_takes_them_for_cubes():
+    spacing = np.array([5.0, 0.8, 0.7])
+    by_mm = Transform("rotation", 1.0, (("degrees", (20.0, 30.0, 40.0)),))
+    by_voxels = Transform("rotation", 1.0, (*by_mm.parameters, ("voxels", True)))
+    for mm, voxels in zip(
+        drawn(by_mm, 5, tuple(spacing)), drawn(by_voxels, 5, tuple(spacing)), strict=True
+    ):
+        in_voxels = voxels.motion.matrix / spacing[:, None] * spacing
+        np.testing.assert_allclose(in_voxels, mm.motion.matrix, atol=1e-12)
+        assert not np.allclose(voxels.motion.matrix @ voxels.motion.matrix.T, np.eye(3))
+
+
+def test_lengths_can_be_voxels():
+    spacing = (4.0, 0.5, 1.0)
+    moved = Transform("translation", 1.0, (("mm", (3.0, 3.0, 3.0)), ("voxels", True)))
+    reach = np.abs([own.motion.shift for own in drawn(moved, 300, spacing)]).max(0)
+    np.testing.assert_allclose(reach, np.multiply(spacing, 3), rtol=0.05)
+    parameters = (("spacing_mm", 4.0), ("magnitude_mm", 0.5))
+    bent = Transform("elastic", 1.0, (*parameters, ("voxels", True)))
+    shape, grid = (40, 36, 32), Grid("image", (40, 36, 32))
+    still = np.stack(np.meshgrid(*[np.arange(float(n)) for n in shape], indexing="ij"))
+    chosen = Augmenter((grid,), spacing, (bent,), WINDOW, seed=0)
+    path = chosen.geometries[0].path(chosen.draw(0, 0).motion, shape, np.zeros(3))
+    away = path.positions().numpy() - still
+    np.testing.assert_allclose(away.std(axis=(1, 2, 3)), 0.5, rtol=0.15)
+    assert tuple(chosen.mesh[1]) == (11, 10, 9)
+
+
+def test_a_smoother_deformation_displaces_less():
+    bend = Transform(
+        "elastic",
+        1.0,
+        (("spacing_mm", 6.0), ("magnitude_mm", 1.0), ("smoothness", (0.5, 2.0))),
+    )
+    chosen = augmenter((bend,), (48, 48, 48))
+    still = np.stack(np.meshgrid(*[np.arange(48.0)] * 3, indexing="ij"))
+    sds, points = [], []
+    for step in range(40):
+        course = chosen.plan(step, 0, {"image": ((48, 48, 48), np.zeros(3))})["image"]
+        away = course.path.positions().numpy() - still
+        sds.append(away.std())
+        points.append(chosen.draw(step, 0).motion.control.shape[1])
+    assert len(set(points)) > 4
+    # The distance of the points is a whole part of the edge, so only about its power -1.5.
+    widths = 48.25 / (np.array(points) - 3) / 6
+    np.testing.assert_allclose(np.log(sds), -1.5 * np.log(widths), atol=0.45)
+    assert np.corrcoef(np.log(sds), np.log(widths))[0, 1] < -0.97
+
+
+def test_what_goes_together_happens_together_or_not_at_all():
+    one, never = Transform("elastic", 0.4), Transform("rotation", 0.0)
+    turn = Transform("rotation", 1.0, together=True)
+    half = Transform("noise", 0.5, together=True)
+    found = drawn((one, Transform("mirror", 0.5), turn, half), 800)
+    bent = np.array([own.motion.control is not None for own in found])
+    turned = np.array([not np.allclose(own.motion.matrix, np.eye(3)) for own in found])
+    noisy = np.array([bool(own.changes) for own in found])
+    assert bent.mean() == pytest.approx(0.4, abs=0.07)
+    assert (turned == bent).all()
+    assert not (noisy & ~bent).any()
+    assert noisy[bent].mean() == pytest.approx(0.5, abs=0.1)
+    assert all(own.motion.still for own in drawn((never, turn), 50))
+    # What one draws does not depend on what it is tied to.
+    apart = drawn((one, Transform("mirror", 0.5), Transform("rotation", 1.0), half), 20)
+    for tied, free in zip(found, apart, strict=False):
+        if tied.motion.control is not None:
+            assert (tied.motion.matrix == free.motion.matrix).all()
+
+
+def test_each_axis_can_be_blurred_by_its_own():
+    from scipy.ndimage import gaussian_filter
+
+    image, label = random_volume((14, 15, 16))
+    blur = Transform("blur", 1.0, (("sigma", (0.5, 2.0)), ("isotropic", False)))
+    chosen = augmenter((blur,), (14, 15, 16))
+    (change,) = chosen.draw(0, 0).changes
+    widths = (change.value, *change.more)
+    assert len(set(widths)) == 3
+    inputs, _ = chosen(batch_of(image, label))
+    expected = gaussian_filter(image * 0.01, widths, mode="reflect")
+    np.testing.assert_allclose(inputs["image"][0, 0], expected, atol=1e-5)
+    assert drawn(Transform("blur", 1.0), 1)[0].changes[0].more is None

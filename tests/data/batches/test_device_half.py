@@ -40,7 +40,22 @@ PARAMETERS = {
     "noise": (("sd", (0.1, 0.1)),),
 }
 EVERY = tuple(Transform(name, 0.6, PARAMETERS.get(name, ())) for name in sorted(TRANSFORMS))
-RECIPES = {**{t.name: (Transform(t.name, 1.0, t.parameters),) for t in EVERY}, "every": EVERY}
+# Words that change what happens on the device, or which tables it is given.
+OTHER = (
+    Transform(
+        "elastic", 0.8, (*PARAMETERS["elastic"], ("smoothness", (0.6, 1.6)), ("voxels", True))
+    ),
+    Transform("rotation", 1.0, (("voxels", True),), together=True),
+    Transform("scale", 1.0, (("coordinates", True), ("halves", True), ("axes", (1, 2)))),
+    Transform("blur", 1.0, (("isotropic", False),)),
+    Transform("shift", 1.0, (("of_sd", True),)),
+    Transform("low_resolution", 1.0, (("axes", (1, 2)),)),
+)
+RECIPES = {
+    **{t.name: (Transform(t.name, 1.0, t.parameters),) for t in EVERY},
+    "every": EVERY,
+    "other": OTHER,
+}
 
 
 def smooth_batch(transforms, step=0, offset=0.0) -> Batch:
