@@ -210,8 +210,9 @@ class Recipe:
     ----------
     name : str
         ``matched``, or what a plugin calls its paper's recipe.
-    spacing : (float, float, float), "native" or "median"
-        Voxel size in mm of the first grid.
+    spacing : (float, float, float), "native", "median" or "nnunet"
+        Voxel size in mm of the first grid; ``nnunet`` is the dataset's median, and along an axis
+        that is more than three times as coarse as the others the 10th percentile.
     patch : (int, int, int) or None
         Patch that is asked of the architecture, in voxels; None leaves it to the architecture.
     batch : int
@@ -227,7 +228,7 @@ class Recipe:
     """
 
     name: str = "matched"
-    spacing: tuple[float, float, float] | Literal["native", "median"] = "median"
+    spacing: tuple[float, float, float] | Literal["native", "median", "nnunet"] = "median"
     patch: tuple[int, int, int] | None = None
     batch: int = 2
     intensity: Intensity = Intensity()

@@ -161,7 +161,7 @@ def plan_experiment(
     if remark := own_labels(dataset.labels, resolved):
         tell(remark)
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
-    entrants = choose_entrants(request, resolved, labels, dataset.median_spacing(), known)
+    entrants = choose_entrants(request, resolved, labels, dataset.voxels(), known)
     entrants = [with_its_channels(entrant, dataset) for entrant in entrants]
     entrants += given_entrants(request.predictions, dataset, labels)
     check_names(request.predictions, (e.name for e in entrants if e.given is None))

@@ -109,7 +109,7 @@ def prepare(
 
     opened = open_dataset(dataset, layout)
     with counting("cases prepared") as bar:
-        store = run(opened, spacing or opened.median_spacing(), out, jobs, bar, strict)
+        store = run(opened, spacing or opened.voxels().median(), out, jobs, bar, strict)
     if as_json:
         print_json(describe_store(store))
     for case, reason in store.excluded.items():

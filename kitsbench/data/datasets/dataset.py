@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kitsbench.data.datasets.case_files import file_fault, is_there
 from kitsbench.data.datasets.layouts import (
@@ -28,6 +28,9 @@ from kitsbench.scans.findings import Finding
 from kitsbench.scans.label_names import DESCRIPTION, LabelNames, read_label_names
 from kitsbench.scans.names import folded
 from kitsbench.text import visible
+
+if TYPE_CHECKING:
+    from kitsbench.data.datasets.voxels import Voxels
 
 __all__ = ["Case", "Dataset", "Finding", "open_dataset"]
 
@@ -122,30 +125,30 @@ class Dataset:
             content["on_disk"] = [list(pair) for pair in sorted(self.on_disk.items())]
         return digest(content)
 
-    def median_spacing(self) -> tuple[float, float, float]:
-        """Median over the cases of the images' spacing (z, y, x) in mm, from the headers.
+    def voxels(self) -> Voxels:
+        """Voxel sizes (z, y, x) in mm and shapes of the images, from the headers.
 
         Raises
         ------
         DataError
             No image has a readable header.
         """
-        import numpy as np
-
+        from kitsbench.data.datasets.voxels import Voxels
         from kitsbench.scans.findings import Refused
         from kitsbench.scans.nifti import read_header
 
-        found = []
+        spacings, shapes = [], []
         for case in self.cases:
             try:
                 header = read_header(case.image or case.label or self.root, case.id)
             except Refused:
                 continue  # preparation reports it
-            found.append([header.spacing[k] for k in header.axes.order])
-        if not found:
+            z, y, x = header.axes.order
+            spacings.append((header.spacing[z], header.spacing[y], header.spacing[x]))
+            shapes.append((header.shape[z], header.shape[y], header.shape[x]))
+        if not spacings:
             raise DataError(f"No image of {self.name} has a readable header; see `data verify`.")
-        z, y, x = np.median(found, axis=0).tolist()
-        return z, y, x
+        return Voxels(tuple(spacings), tuple(shapes))
 
     def channel_number(self, name: str) -> int:
         """Number of a channel in nnU-Net's layout, by its name or as its number.

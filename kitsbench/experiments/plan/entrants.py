@@ -10,6 +10,7 @@ from typing import Any
 from kitsbench.architecture import Architecture, Setting, System, configure, has_own_step
 from kitsbench.configuration import files_of
 from kitsbench.data.batches.source import check_transforms
+from kitsbench.data.datasets.voxels import Voxels
 from kitsbench.errors import ContractError, UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import Resolved
@@ -28,7 +29,6 @@ OWN_STEP_LEFT_OUT = (
     "Its own training step is left out: under the shared recipe the harness takes every step."
 )
 
-Spacing = tuple[float, float, float]
 Known = dict[str, RegisteredArchitecture]  # {what was asked for: what its plugin declares}
 
 
@@ -129,7 +129,7 @@ def choose_entrants(
     request: Request,
     resolved: Resolved,
     labels: Labels,
-    median: Spacing | None = None,
+    voxels: Voxels | None = None,
     known: Known | None = None,
 ) -> list[Entrant]:
     """Configure every architecture that was asked for, and the members of ensembles.
@@ -142,8 +142,8 @@ def choose_entrants(
     resolved : Resolved
     labels : tuple of (str, int)
         The dataset's.
-    median : (float, float, float), optional
-        The dataset's median voxel size in mm, for recipes that name no other.
+    voxels : Voxels, optional
+        Those of the dataset, for recipes that name no size of their own.
     known : dict, optional
         What the plugins declare, as far as they have been imported.
 
@@ -155,7 +155,7 @@ def choose_entrants(
     known = {} if known is None else known
     named = read_names(request, known)
     names = told_apart(known[name] for name, _ in named)
-    plan = _Plan(request, resolved, labels, median, known, names)
+    plan = _Plan(request, resolved, labels, voxels, known, names)
     entrants: dict[str, Entrant] = {}
     for entrant in each_isolated(plan.configured, named, AT_ONCE):
         entrants.setdefault(entrant.name, entrant)
@@ -230,7 +230,7 @@ class _Plan:
     request: Request
     resolved: Resolved
     labels: Labels
-    median: Spacing | None
+    voxels: Voxels | None
     known: Known
     names: Mapping[str, str]
 
@@ -256,7 +256,7 @@ class _Plan:
                 dict(self.request.overrides),
                 self.resolved.matched,
                 self.labels,
-                self.median,
+                self.voxels,
             )
             if (missing := _missing(recipe, spec)) is not None:
                 return Entrant(shown, registered, error=missing)
@@ -331,7 +331,7 @@ def propose(
     overrides: Mapping[str, Any],
     shared: Recipe,
     labels: Labels,
-    median: Spacing | None,
+    voxels: Voxels | None,
 ) -> tuple[Spec, Recipe, tuple[str, ...]]:
     """What a configured architecture trains, by which recipe, and notes for the report.
 
@@ -349,8 +349,8 @@ def propose(
         Of the recipe, from the command line.
     shared : Recipe
     labels : tuple of (str, int)
-    median : (float, float, float) or None
-        The dataset's median voxel size in mm.
+    voxels : Voxels or None
+        Those of the dataset.
 
     Raises
     ------
@@ -365,7 +365,8 @@ def propose(
         raise ContractError(f"{shown} names what it was trained on, which is a System's to say")
     if not paper:
         return spec, shared, (OWN_STEP_LEFT_OUT,) * has_own_step(architecture)
-    own = check_spec(architecture.spec(config, Task(labels)))
+    # A recipe may follow the patch that was asked for.
+    own = check_spec(architecture.spec(config, Task(labels, overrides.get("patch"))))
     if spec.members:
         # What its members were trained by stands in their own recipes.
         return own, own.paper or replace(shared, name="members"), ()
@@ -373,13 +374,14 @@ def propose(
         raise ContractError(f"{shown} has no paper recipe; use --recipe matched.")
     given = {"patch": own.paper.patch or own.grids[0].shape, **overrides}
     recipe, notes = replace(own.paper, **given), []
-    if isinstance(recipe.spacing, str) and median is not None:
+    if isinstance(recipe.spacing, str) and voxels is not None:
+        spacing = voxels.by(recipe.spacing)
         if recipe.spacing == "native":
             notes.append(
                 "The recipe leaves every scan its own voxels; here all have the dataset's median, "
-                f"{'x'.join(f'{edge:g}' for edge in median)} mm."
+                f"{'x'.join(f'{edge:g}' for edge in spacing)} mm."
             )
-        recipe = replace(recipe, spacing=median)
+        recipe = replace(recipe, spacing=spacing)
     recipe, note = at_size(recipe, str(config["size"]), overrides)
     notes += [note] if note else []
     # Patch and spacing decide how deep a network can be, so the one that is trained is described.

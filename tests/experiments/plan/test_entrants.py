@@ -10,6 +10,7 @@ from architectures import Pretrained, Smallest
 
 from kitsbench import registry
 from kitsbench.architecture import KITS21
+from kitsbench.data.datasets.voxels import Voxels
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import resolve
@@ -23,9 +24,9 @@ from kitsbench.experiments.plan.entrants import (
 )
 
 
-def choose(request, median=None):
+def choose(request, voxels=None):
     resolved = resolve(request, dict(KITS21), "cpu")
-    return choose_entrants(request, resolved, KITS21, median)
+    return choose_entrants(request, resolved, KITS21, voxels)
 
 
 def entrant_of(name, **fields):
@@ -61,11 +62,22 @@ def test_a_patch_on_the_command_line_goes_before_the_papers():
 
 def test_a_recipe_without_a_voxel_size_takes_the_datasets_median():
     request = Request(Path("none"), ("nnunet_plain", "msan_v1"), recipe="paper", size="small")
-    planned, native = choose(request, (5.0, 0.8, 0.8))
+    voxels = Voxels(((5.0, 0.8, 0.8),) * 3, ((400, 512, 512),) * 3)
+    planned, native = choose(request, voxels)
     assert planned.recipe.spacing == native.recipe.spacing == (5.0, 0.8, 0.8)
     # Slices as thick as these are not halved before the voxels are about as wide.
     assert [head.stride for head in planned.spec.heads][:3] == [(1, 1, 1), (1, 2, 2), (1, 4, 4)]
     assert "5x0.8x0.8 mm" in " ".join(native.notes)
+
+
+def test_nnunets_recipe_takes_finer_slices_where_they_are_thick_and_few():
+    thick = tuple((edge, 0.8, 0.8) for edge in (0.5, 1.0, 3.0, 5.0, 5.0))
+    request = Request(Path("none"), ("nnunet_plain", "unet3d", "msan_v1"), recipe="paper")
+    planned, baseline, native = choose(request, Voxels(thick, ((100, 512, 512),) * 5))
+    # Doubled at size tiny, as everywhere.
+    assert planned.recipe.spacing == pytest.approx((1.60002, 1.6, 1.6))
+    assert baseline.recipe.spacing == planned.recipe.spacing
+    assert native.recipe.spacing[0] == 3.0
 
 
 def test_an_architecture_without_a_paper_recipe_is_named(plugin):
