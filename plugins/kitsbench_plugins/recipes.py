@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kitsbench.architecture import Key
+from kitsbench.named import Value
 from kitsbench.recipe import (
     Inference,
     Intensity,
@@ -14,6 +15,8 @@ from kitsbench.recipe import (
     Schedule,
     Transform,
 )
+
+Parameters = tuple[tuple[str, Value], ...]
 
 PAPER_LR = Key(
     1e-4,
@@ -47,14 +50,23 @@ SCAU = Recipe(
             "elastic",
             0.5,
             (
-                ("spacing_mm", (22.5, 18.2, 18.2)),
-                ("magnitude_mm", (1.04, 0.84, 0.84)),
+                ("spacing_mm", 11.25),
+                ("magnitude_mm", 0.5),
                 ("strength", (0.5, 1.5)),
+                ("smoothness", (5 / 6.5, 8 / 6.5)),
+                ("voxels", True),
             ),
         ),
-        Transform("translation", 0.5, (("mm", (10.0, 16.2, 16.2)),)),
-        Transform("rotation", 0.5, (("degrees", (180.0, 5.0, 5.0)),)),
-        Transform("scale", 0.5, (("range", (0.9, 1.1)), ("isotropic", False))),
+        Transform(
+            "scale",
+            1.0,
+            (("range", (0.9, 1.1)), ("isotropic", False), ("coordinates", True)),
+            together=True,
+        ),
+        Transform(
+            "rotation", 1.0, (("degrees", (180.0, 5.0, 5.0)), ("voxels", True)), together=True
+        ),
+        Transform("translation", 1.0, (("mm", (5.0, 10.0, 10.0)), ("voxels", True)), together=True),
         Transform("shift", 0.25, (("range", (-0.1, 0.1)),)),
         Transform("noise", 0.25, (("sd", (0.0, 0.1)),)),
     ),
@@ -67,45 +79,90 @@ SCAU = Recipe(
         ("batch, sampling", "train.py: 2 volumes, 4 crops each, foreground to background 1:1"),
         (
             "augmentation",
-            "section 2.3; there one transform of probability 0.5 holds the elastic and the affine "
-            "part. Noise smoothed by sigma 5 to 8 voxels, times 50 to 150, has a displacement sd "
-            "of 0.52 voxels on average; here a B-spline as smooth as sigma 6.5",
+            "section 2.3; train.py: one transform of probability 0.5 holds the elastic and the "
+            "affine part, whose factor multiplies coordinates and whose rotation takes voxels for "
+            "cubes. Noise smoothed by sigma 5 to 8 voxels, times 50 to 150; here a B-spline as "
+            "smooth, with the same sd. CHOICE: what comes into a patch from outside of it is "
+            "taken from the scan, there it is 0",
         ),
         ("optimiser", "train.py; weight decay is PyTorch's default"),
         ("inference", "section 2.6: overlap 0.8, uniform, label map resampled back"),
     ),
 )
 
+FLAT = 3.0  # a patch so many times as wide as deep is augmented in the plane alone
+GAMMA: Parameters = (("range", (0.7, 1.5)), ("halves", True))
+
+
+def _nnunet_augmentation(flat: bool) -> tuple[Transform, ...]:
+    """Transforms of nnU-Net, of a flat patch those of the plane alone ("dummy 2D")."""
+    plane: Parameters = (("axes", (1, 2)),) if flat else ()
+    degrees = (180.0, 0.0, 0.0) if flat else (30.0, 30.0, 30.0)
+    return (
+        Transform("rotation", 0.2, (("degrees", degrees), ("voxels", True))),
+        Transform("scale", 0.2, (("range", (0.7, 1.4)), ("coordinates", True), *plane)),
+        Transform("noise", 0.1, (("sd", (0.0, 0.1)),)),
+        Transform("blur", 0.1, (("sigma", (0.5, 1.0)), ("isotropic", False))),
+        Transform("brightness", 0.15, (("range", (0.75, 1.25)),)),
+        Transform("contrast", 0.15, (("range", (0.75, 1.25)),)),
+        Transform("low_resolution", 0.125, (("zoom", (0.5, 1.0)), *plane)),
+        Transform("gamma", 0.1, (*GAMMA, ("invert", True))),
+        Transform("gamma", 0.3, GAMMA),
+        Transform("mirror", 0.5),
+    )
+
+
 # Isensee et al. 2021, doi:10.1038/s41592-020-01008-z, as its second version trains.
 NNUNET = Recipe(
     name="nnunet",
-    spacing="median",
+    spacing="nnunet",
     batch=2,
     sampling=Sampling("foreground", fraction=1 / 3),
-    augmentation=(
-        Transform("rotation", 0.2, (("degrees", (30.0, 30.0, 30.0)),)),
-        Transform("scale", 0.2, (("range", (0.7, 1.4)),)),
-        Transform("noise", 0.1, (("sd", (0.0, 0.316)),)),
-        Transform("blur", 0.2, (("sigma", (0.5, 1.0)),)),
-        Transform("brightness", 0.15, (("range", (0.75, 1.25)),)),
-        Transform("contrast", 0.15, (("range", (0.75, 1.25)),)),
-        Transform("low_resolution", 0.25, (("zoom", (0.5, 1.0)),)),
-        Transform("gamma", 0.1, (("range", (0.7, 1.5)), ("invert", True))),
-        Transform("gamma", 0.3, (("range", (0.7, 1.5)),)),
-        Transform("mirror", 0.5),
-    ),
+    augmentation=_nnunet_augmentation(flat=False),
     optimiser=Optimiser("sgd", lr=0.01, weight_decay=3e-5, momentum=0.99, nesterov=True),
     schedule=Schedule("polynomial", power=0.9),
     inference=Inference(overlap=0.5, blend="gaussian", sigma=0.125, mirror=(0, 1, 2)),
     clip_gradient=12.0,
     sources=(
         ("recipe", "nnUNetTrainer.py of nnU-Net v2"),
-        ("spacing", "median; where slices are 3 times thicker nnU-Net takes their 10th percentile"),
+        (
+            "spacing",
+            "default_experiment_planner.py: the median; along an axis that is three times as "
+            "coarse and has a third of the voxels the 10th percentile",
+        ),
         ("sampling", "one third of the batch, which of two samples is one"),
-        ("augmentation", "there in the plane alone where slices are 3 times thicker (dummy 2D)"),
-        ("augmentation.noise", "variance 0 to 0.1 there; here the sd is uniform up to its root"),
+        (
+            "augmentation",
+            "get_training_transforms, as batchgeneratorsv2 draws it: the factor of the scale "
+            "multiplies coordinates, rotations take voxels for cubes, half of the gammas lie "
+            "below 1. CHOICE: labels by the nearest voxel, there by the largest of their "
+            "interpolated shares; outside the scan the window's lower end, there the mean",
+        ),
+        ("augmentation.noise", "0 to 0.1, called a variance there and used as the sd"),
+        (
+            "augmentation.blur, low_resolution",
+            "probabilities 0.2 and 0.25, and then half of the channels, of which a CT has one",
+        ),
     ),
 )
+
+
+def nnunet_recipe(patch: tuple[int, int, int] | None = None, batch: int = 2) -> Recipe:
+    """nnU-Net's recipe for a patch.
+
+    Of a patch that is more than three times as wide as deep the plane alone is rotated, scaled
+    and coarsened.
+
+    Parameters
+    ----------
+    patch : (int, int, int) or None
+        Voxels; None leaves it to the architecture, and is taken for a cube.
+    batch : int
+    """
+    flat = patch is not None and max(patch) > FLAT * patch[0]
+    augmentation = _nnunet_augmentation(flat) if flat else NNUNET.augmentation
+    return replace(NNUNET, patch=patch, batch=batch, augmentation=augmentation)
+
 
 # Sun et al. 2019, KiTS19 challenge.
 MSAN = Recipe(

@@ -22,6 +22,14 @@ POOLS = 5  # most halvings of an axis
 EPOCHS, STEPS = 1000, 84  # of the paper; an epoch is a pass over 168 scans in batches of two
 EPOCH = 1 / EPOCHS  # share of the budget
 STOP = 1e-6  # learning rate at which the paper ends
+# A cubic B-spline whose control points lie 19 voxels apart is as smooth as sigma 11.
+ELASTIC = (
+    ("spacing_mm", 19.0),
+    ("magnitude_mm", 0.96),
+    ("strength", (0.0, 2.0)),
+    ("smoothness", (9 / 11, 13 / 11)),
+    ("voxels", True),
+)
 
 
 @dataclass(frozen=True)
@@ -94,12 +102,6 @@ def auto_kernels(
 def paper_recipe(resolution: str, lr: float) -> Recipe:
     """Recipe of the paper for one resolution."""
     plan = PLANS[resolution]
-    # A cubic B-spline whose control points lie 19 voxels apart is as smooth as sigma 11.
-    elastic = (
-        ("spacing_mm", tuple(round(19 * edge, 1) for edge in plan.spacing)),
-        ("magnitude_mm", tuple(round(1.07 * edge, 2) for edge in plan.spacing)),
-        ("strength", (0.0, 2.0)),
-    )
     return Recipe(
         name=f"attention_vnet_{resolution}",
         spacing=plan.spacing,
@@ -107,10 +109,12 @@ def paper_recipe(resolution: str, lr: float) -> Recipe:
         batch=2,
         sampling=Sampling("foreground", fraction=0.5),
         augmentation=(
-            Transform("rotation", 0.2, (("degrees", (15.0, 15.0, 15.0)),)),
-            Transform("scale", 0.2, (("range", (0.85, 1.25)),)),
-            Transform("elastic", 0.2, elastic),
-            Transform("gamma", 0.3, (("range", (0.7, 1.5)),)),
+            Transform("elastic", 0.2, ELASTIC),
+            Transform("rotation", 0.2, (("degrees", (15.0, 15.0, 15.0)), ("voxels", True))),
+            Transform(
+                "scale", 0.2, (("range", (0.85, 1.25)), ("coordinates", True), ("halves", True))
+            ),
+            Transform("gamma", 0.3, (("range", (0.7, 1.5)), ("halves", True))),
             Transform("mirror", 0.5),
         ),
         optimiser=Optimiser("adam", lr=lr, weight_decay=3e-5, amsgrad=True),
@@ -138,11 +142,17 @@ SOURCES = (
     ("patch", "table 1"),
     ("batch, sampling", "section 2.4: two patches, one of them with foreground"),
     ("intensity", "section 2.2: percentiles 0.5 and 99.5, mean and sd of the foreground"),
-    ("augmentation", "default_data_augmentation.py of the authors"),
+    (
+        "augmentation",
+        "default_data_augmentation.py of the authors, as batchgenerators draws it: the factor of "
+        "the scale multiplies coordinates, rotations take voxels for cubes, half of the factors "
+        "and of the gammas lie below 1. CHOICE: images linear, there cubic; labels by the nearest "
+        "voxel; outside the scan the window's lower end, there the mean",
+    ),
     (
         "augmentation.elastic",
-        "there noise smoothed by sigma 9 to 13 voxels, times 0 to 900: a displacement sd of 1.07 "
-        "voxels on average; here a B-spline as smooth as sigma 11, with the same sd and range",
+        "there noise smoothed by sigma 9 to 13 voxels, times 0 to 900; here a B-spline as smooth, "
+        "whose displacements have the same sd on average and the same spread",
     ),
     ("optimiser", "section 2.4: Adam with weight decay 3e-5; AMSGrad in the authors' code only"),
     (

@@ -24,7 +24,7 @@ RECIPE = Recipe(
     augmentation=(
         Transform("mirror", 0.5),
         Transform("brightness", 1.0, (("range", (0.9, 1.1)),)),
-        Transform("shift", 1.0, (("range", (-0.1, 0.1)),)),
+        Transform("shift", 1.0, (("range", (-0.1, 0.1)), ("of_sd", True))),
     ),
     optimiser=Optimiser("adam", lr=5e-5),
     schedule=Schedule("polynomial", power=0.9),
@@ -35,7 +35,7 @@ RECIPE = Recipe(
         (
             "augmentation",
             "CHOICE: none is mentioned; mirroring, intensity shift and scale of the network that "
-            "this one builds on (Myronenko 2018)",
+            "this one builds on (Myronenko 2018): -0.1 to 0.1 of the image's sd, times 0.9 to 1.1",
         ),
         ("optimiser, schedule", "section 4; CHOICE: no weight decay, none is mentioned"),
         (
