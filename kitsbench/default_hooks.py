@@ -103,15 +103,23 @@ def region_order(head: Head) -> list[int]:
 
 
 def loss(
-    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], progress: Progress, spec: Spec
+    outputs: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    progress: Progress,
+    spec: Spec,
+    *,
+    batch_dice: bool = False,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Dice + cross-entropy of the heads that the stage names; see ``Architecture.loss``."""
+    """Dice + cross-entropy of the heads that the stage names; see ``Architecture.loss``.
+
+    With ``batch_dice`` the Dice part takes the batch as one volume.
+    """
     stage = next((s for s in spec.stages if s.name == progress.stage), spec.stages[0])
     total: Tensor | None = None
     parts: dict[str, Tensor] = {}
     for name, weight in head_weights(spec, stage).items():
         head = next(h for h in spec.heads if h.name == name)
-        for part, value in head_losses(outputs[name], targets[name], head).items():
+        for part, value in head_losses(outputs[name], targets[name], head, batch_dice).items():
             parts[part if len(spec.heads) == 1 else f"{name}.{part}"] = value.detach()
             total = weight * value if total is None else total + weight * value
     if total is None:
@@ -132,17 +140,19 @@ def head_weights(spec: Spec, stage: Stage) -> dict[str, float]:
     return weights
 
 
-def head_losses(logits: Tensor, target: Tensor, head: Head) -> dict[str, Tensor]:
+def head_losses(
+    logits: Tensor, target: Tensor, head: Head, batch_dice: bool = False
+) -> dict[str, Tensor]:
     """Dice and cross-entropy of one head; a scalar head has cross-entropy only."""
-    smooth = {"numerator_smooth": 1e-5, "denominator_smooth": 1e-5}
+    options = {"numerator_smooth": 1e-5, "denominator_smooth": 1e-5, "batch": batch_dice}
     if head.kind == "softmax":
         coded = losses.one_hot(target, logits.shape[1])
         probabilities = logits.float().softmax(1)
-        dice = losses.soft_dice(probabilities, coded, foreground_only=True, **smooth)  # type: ignore[arg-type]
+        dice = losses.soft_dice(probabilities, coded, foreground_only=True, **options)  # type: ignore[arg-type]
         return {"dice": dice, "cross_entropy": losses.cross_entropy(logits, target)}
     balanced = head.kind == "boundary"
     entropy = losses.binary_cross_entropy(logits, target, balanced=balanced)
     if head.kind == "scalar":
         return {"cross_entropy": entropy}
-    dice = losses.soft_dice(logits.float().sigmoid(), target, **smooth)  # type: ignore[arg-type]
+    dice = losses.soft_dice(logits.float().sigmoid(), target, **options)  # type: ignore[arg-type]
     return {"dice": dice, "cross_entropy": entropy}

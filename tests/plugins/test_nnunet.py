@@ -12,7 +12,7 @@ from kitsbench_plugins.nnunet.plan import plan, total_stride
 from torch import nn
 
 from kitsbench import default_hooks, registry
-from kitsbench.architecture import KITS21, Task, configure
+from kitsbench.architecture import KITS19, KITS21, Progress, Task, configure
 
 plain = registry.load("nnunet_plain").architecture
 resenc = registry.load("nnunet_resenc").architecture
@@ -214,8 +214,85 @@ def test_a_missing_package_is_told_with_the_command_that_gets_it(
     assert command in entry.error
 
 
-def test_the_papers_recipe_says_what_it_cannot_say():
+@pytest.mark.parametrize("labels", [KITS19, KITS21])
+@pytest.mark.parametrize("batch", ["off", "on"])
+def test_regions_are_learnt_by_a_sigmoid_each(labels, batch):
+    from monai.losses import DiceLoss
+
+    torch.manual_seed(0)
+    config = configure(plain, {"size": "tiny", "regions": "on", "batch_dice": batch})
+    spec = plain.spec(config, Task(labels, (16, 16, 16)))
+    network = plain.build(spec)
+    assert {head.kind for head in spec.heads} == {"regions"}
+    channels = {KITS19: ((1, 2), (2,)), KITS21: ((1, 2, 3), (2, 3), (2,))}[labels]
+    assert spec.primary.channels == channels
+    truth = torch.randint(0, spec.classes, (2, 16, 16, 16))
+    outputs = network({"image": torch.randn(2, 1, 16, 16, 16)})
+    targets = plain.targets({"image": truth}, spec)
+    total, _ = plain.loss(outputs, targets, Progress(), spec)
+    dice = DiceLoss(sigmoid=True, batch=batch == "on", smooth_nr=1e-5, smooth_dr=1e-5)
+    expected = torch.zeros(())
+    for name, weight in default_hooks.head_weights(spec, spec.stages[0]).items():
+        logits, target = outputs[name], targets[name]
+        entropy = nn.functional.binary_cross_entropy_with_logits(logits, target)
+        expected = expected + weight * (dice(logits, target) + entropy)
+    torch.testing.assert_close(total, expected, rtol=1e-5, atol=1e-6)
+    # Later regions overwrite earlier ones.
+    sure = torch.stack([torch.isin(truth[0], torch.tensor(c)) for c in channels]).float()
+    assert torch.equal(plain.decode({"segmentation": sure}, spec).long(), truth[0])
+
+
+@pytest.mark.parametrize("architecture", [plain, resenc])
+def test_a_batch_can_be_one_volume_for_the_dice_loss(architecture):
+    from monai.losses import DiceCELoss
+
+    found = {}
+    truth, image = torch.randint(0, 4, (2, 16, 16, 16)), torch.randn(2, 1, 16, 16, 16)
+    truth[1].clamp_(max=1)  # so that each sample has other shares
+    for batch in ("off", "on"):
+        settings = {"size": "tiny", "batch_dice": batch, "deep_supervision": "off"}
+        network, spec = made(architecture, (16, 16, 16), **settings)
+        outputs = network({"image": image})
+        targets = architecture.targets({"image": truth}, spec)
+        total, parts = architecture.loss(outputs, targets, Progress(), spec)
+        reference = DiceCELoss(
+            include_background=False,
+            to_onehot_y=True,
+            softmax=True,
+            batch=batch == "on",
+            smooth_nr=1e-5,
+            smooth_dr=1e-5,
+        )
+        expected = reference(outputs["segmentation"], truth[:, None])
+        torch.testing.assert_close(total, expected, rtol=1e-5, atol=1e-5)
+        found[batch] = float(parts["dice"])
+    assert found["on"] != found["off"]
+
+
+def test_the_papers_recipe_is_made_for_the_patch_that_is_asked_for():
     spec = plain.spec(configure(plain), Task())
-    assert spec.paper.spacing == "median"
-    assert "dummy 2D" in dict(spec.paper.sources)["augmentation"]
+    assert spec.paper.spacing == "nnunet"
     assert spec.paper.optimiser.momentum == 0.99
+    assert (spec.paper.patch, spec.paper.batch) == ((128, 128, 128), 2)
+    flat = plain.spec(configure(plain), Task(KITS21, (32, 160, 160))).paper
+    (turn,) = (t for t in flat.augmentation if t.name == "rotation")
+    assert turn["degrees"] == (180.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("preset", "patch", "strides"),
+    [
+        ("M", (128, 128, 128), (B,) * 5),
+        ("L", (160, 224, 192), (B,) * 5),
+        # Seven stages: what is left of 192 voxels is halved no more.
+        ("XL", (192, 256, 256), (*(B,) * 5, A)),
+    ],
+)
+def test_presets_are_patches_that_are_planned_for_more_memory(preset, patch, strides):
+    """By nnUNetPlannerResEncM, L and XL of nnU-Net v2.8.1 on the 489 scans of KiTS23."""
+    spec = resenc.spec(configure(resenc, {"preset": preset}), Task())
+    assert spec.grids[0].shape == spec.paper.patch == patch
+    assert spec.paper.batch == 2
+    assert plan(patch, (1.0, 0.7812, 0.7812), 9).strides == plan(patch, None, 9).strides == strides
+    asked = resenc.spec(configure(resenc, {"preset": preset}), Task(KITS21, (32, 32, 32)))
+    assert asked.grids[0].shape == asked.paper.patch == (32, 32, 32)

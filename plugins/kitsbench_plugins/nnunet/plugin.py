@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
-from kitsbench.architecture import WIDTH, Architecture, Grid, Head, Key, Setting, Spec, Task
-from kitsbench_plugins.blocks import scaled
+from kitsbench import default_hooks
+from kitsbench.architecture import (
+    WIDTH,
+    Architecture,
+    Grid,
+    Head,
+    Key,
+    Progress,
+    Setting,
+    Spec,
+    Task,
+)
+from kitsbench_plugins.blocks import Shape, scaled
+from kitsbench_plugins.boundary_aware.plugin import nested_regions
 from kitsbench_plugins.nnunet import network
 from kitsbench_plugins.nnunet.plan import Plan, plan, total_stride
-from kitsbench_plugins.recipes import NNUNET
+from kitsbench_plugins.recipes import nnunet_recipe
 from kitsbench_plugins.requirements import require
 
 require("dynamic_network_architectures", 'pip install "kitsbench-plugins[nnunet]"')
@@ -19,6 +31,10 @@ require("dynamic_network_architectures", 'pip install "kitsbench-plugins[nnunet]
 BASE, CAP = 32, 320  # channels of the first stage, and the most that a stage has
 BLOCKS = (1, 3, 4, 6)  # of the residual encoder; 6 from there on
 STAGES = 9  # more are not planned: the bottom would be 1024 voxels wide before
+# Patch that the planner of nnU-Net v2.8.1 finds for KiTS23 and the memory of each preset; all have
+# batches of two. For KiTS19 it finds 128, 192 and 256x224x224 voxels.
+PRESETS: dict[str, Shape] = {"M": (128, 128, 128), "L": (160, 224, 192), "XL": (192, 256, 256)}
+BATCH = 2
 
 KEYS: dict[str, Key] = {
     "width": WIDTH,
@@ -35,6 +51,20 @@ KEYS: dict[str, Key] = {
         options=("on", "off"),
         help="a head at every resolution of the decoder, weighted 1, 1/2, ... 0",
     ),
+    "regions": Key(
+        "off",
+        "LabelManager of nnU-Net v2: labels unless dataset.json names regions, as it does for "
+        "KiTS23",
+        options=("off", "on"),
+        help="overlapping regions, a sigmoid each, instead of exclusive labels",
+    ),
+    "batch_dice": Key(
+        "off",
+        "CHOICE: a sample is scored by itself; nnU-Net v2 plans on where scans are so large that "
+        "it plans a low resolution, too, as those of KiTS",
+        options=("off", "on"),
+        help="whether the Dice loss takes the batch as one volume",
+    ),
 }
 
 
@@ -48,12 +78,16 @@ class NNUNetPlain(Architecture):
         "tiny": {"width": 0.5},
         "small": {"width": 0.75},
     }
-    paper_patch = (128, 128, 128)
+    paper_patch: ClassVar[Shape | None] = PRESETS["M"]
 
     def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
         """One head for each resolution of the decoder; their number follows the patch."""
-        planned = _planned(config, task.patch or self.paper_patch, task.spacing)
+        patch = task.patch or self.preset_patch(config)
+        planned = _planned(config, patch, task.spacing)
+        regions = config["regions"] == "on"
         channels = ((0,), *((value,) for _, value in task.labels))
+        if regions:
+            channels = nested_regions(task.labels)
         scales = planned.stages - 1 if config["deep_supervision"] == "on" else 1
         heads = []
         for level in range(scales):
@@ -62,7 +96,7 @@ class NNUNetPlain(Architecture):
             heads.append(
                 Head(
                     f"segmentation_{level}" if level else "segmentation",
-                    "softmax",
+                    "regions" if regions else "softmax",
                     channels,
                     shape,  # type: ignore[arg-type]
                     stride=stride,
@@ -75,7 +109,7 @@ class NNUNetPlain(Architecture):
             grids=(Grid("image", planned.patch),),
             heads=tuple(heads),
             size_rule=planned.size_rule,
-            paper=NNUNET,
+            paper=nnunet_recipe(patch, BATCH),
             notes=_notes(planned, config),
             spacing=task.spacing,
         )
@@ -83,7 +117,22 @@ class NNUNetPlain(Architecture):
     def build(self, spec: Spec) -> nn.Module:
         """Make the network."""
         planned, channels, names = self._parts(spec)
-        return network.plain(planned, channels, spec.classes, names)
+        return network.plain(planned, channels, len(spec.primary.channels), names)
+
+    def loss(
+        self,
+        outputs: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor],
+        progress: Progress,
+        spec: Spec,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Dice + cross-entropy, weighted by scale: of labels, or of regions by sigmoids."""
+        whole = spec["batch_dice"] == "on"
+        return default_hooks.loss(outputs, targets, progress, spec, batch_dice=whole)
+
+    def preset_patch(self, config: Mapping[str, Setting]) -> Shape:
+        """Patch of the paper's recipe, voxels."""
+        return self.paper_patch or PRESETS["M"]
 
     def _parts(self, spec: Spec) -> tuple[Plan, list[int], list[str]]:
         """Plan, channels of each stage, names of the heads."""
@@ -100,6 +149,12 @@ class NNUNetResEnc(NNUNetPlain):
     paper = "Isensee et al. 2024, arXiv:2404.09556"
     keys: ClassVar[Mapping[str, Key]] = {
         **KEYS,
+        "preset": Key(
+            "M",
+            "nnUNetPlannerResEncM, L and XL of nnU-Net v2, for cards of 8, 24 and 40 GB",
+            options=tuple(PRESETS),
+            help="patch of the paper's recipe, as planned for KiTS23",
+        ),
         "block_cap": Key(
             0,
             "ResEncUNetPlanner of nnU-Net v2: 1, 3, 4, 6, 6, 6 blocks",
@@ -108,13 +163,18 @@ class NNUNetResEnc(NNUNetPlain):
             help="most residual blocks of a stage; 0 for no limit",
         ),
     }
+    paper_patch = None  # the preset's
+
+    def preset_patch(self, config: Mapping[str, Setting]) -> Shape:
+        """Patch of the paper's recipe, voxels."""
+        return PRESETS[str(config["preset"])]
 
     def build(self, spec: Spec) -> nn.Module:
         """Make the network."""
         planned, channels, names = self._parts(spec)
         most = spec["block_cap"] or BLOCKS[-1]
         blocks = [min(most, BLOCKS[min(s, len(BLOCKS) - 1)]) for s in range(planned.stages)]
-        return network.residual(planned, channels, blocks, spec.classes, names)
+        return network.residual(planned, channels, blocks, len(spec.primary.channels), names)
 
 
 def _planned(
