@@ -25,7 +25,7 @@ from kitsbench.architecture import (
     configure,
     softmax_spec,
 )
-from kitsbench.conformance.subject import batch, outputs_of, trained_by
+from kitsbench.conformance.driven.subject import batch, outputs_of, trained_by
 from kitsbench.default_hooks import head_weights
 from kitsbench.errors import ContractError
 from kitsbench.training.networks.build import build_network

@@ -13,8 +13,8 @@ from torch import nn
 from kitsbench import conformance
 from kitsbench.architecture import Plain, Task
 from kitsbench.configuration import configure
-from kitsbench.conformance.gradient import backward
-from kitsbench.conformance.waits import trace
+from kitsbench.conformance.fake_gpu.gradient import backward
+from kitsbench.conformance.fake_gpu.waits import trace
 
 HERE = "test_gpu_waits.py"
 WEIGHTS = torch.tensor([1.0, 2.0, 3.0])

@@ -13,20 +13,18 @@ import torch
 
 from kitsbench import registry
 from kitsbench.architecture import Architecture, Setting, System
-from kitsbench.conformance import (
-    behaviour,
-    configurations,
-    derived,
-    description,
-    explain,
-    learning,
-    patches,
-    places,
-    road,
-    steadiness,
-    surroundings,
-    systems,
-    waits,
+from kitsbench.conformance.driven import surroundings
+from kitsbench.conformance.driven.subject import Subject
+from kitsbench.conformance.listed import (
+    ENSEMBLE,
+    LAST,
+    NEEDED_BY_ALL,
+    NETWORK,
+    ON_REQUEST,
+    SPEC,
+    SYSTEM,
+    Function,
+    title,
 )
 from kitsbench.conformance.outcome import (
     ExpectedFailure,
@@ -36,78 +34,13 @@ from kitsbench.conformance.outcome import (
     Report,
     Violation,
 )
-from kitsbench.conformance.subject import Subject
+from kitsbench.conformance.telling import explain, places
 from kitsbench.errors import ContractError
 from kitsbench.spec import Task
 from kitsbench.training.networks.compiling import check_compiler
 
-Function = Callable[[Subject], str | None]  # may answer with a hint
 
-# A word of the contract has its check in one of these, in the order in which faults are best told.
-# The function's name is the check's; `looks_at` says which hook is to be mended. A check of a word
-# that a plugin does not use returns at once.
-SPEC: tuple[Function, ...] = (description.spec_is_data,)
-NETWORK: tuple[Function, ...] = (
-    description.grids_and_heads_fit,
-    description.sizes_are_admissible,
-    derived.derives_from_the_scan,
-    behaviour.builds,
-    behaviour.shapes,
-    description.stages_fit,
-    configurations.configurations_build,
-    behaviour.gives_logits,
-    behaviour.weights_follow_the_seed,
-    behaviour.state_round_trips,
-    behaviour.evaluation_is_deterministic,
-    steadiness.forward_repeats,
-    behaviour.finite_in_bfloat16,
-    learning.targets_fit,
-    learning.loss_is_finite,
-    learning.every_parameter_learns,
-    learning.decodes_voxel_by_voxel,
-    learning.postprocess_keeps_the_shape,
-    steadiness.hooks_keep_no_state,
-    behaviour.leaves_the_process_alone,
-    patches.takes_every_patch,
-    configurations.ends_of_keys_work,
-    configurations.other_labels_work,
-    road.trains_as_run_does,
-    road.predicts_as_run_does,
-    waits.ready_for_a_gpu,
-    learning.learns_one_volume,
-)
-ON_REQUEST: tuple[Function, ...] = (road.compiles,)
-ENSEMBLE: tuple[Function, ...] = (
-    description.members_fit,
-    description.stages_fit,
-    configurations.configurations_build,
-)
-SYSTEM: tuple[Function, ...] = (
-    systems.says_what_it_was_trained_on,
-    systems.configurations_are_specs,
-    systems.predicts_a_label_map,
-    systems.leaves_the_scan_alone,
-    systems.predicts_the_same_again,
-    systems.takes_any_scan,
-)
-# Without these the later checks could only repeat the same failure.
-NEEDED_BY_ALL = {
-    "loads",
-    "spec is data",
-    "grids and heads fit",
-    "members fit",
-    "builds",
-    "shapes",
-    "stages fit",
-    "targets fit",
-    "loss is finite",
-    "says what it was trained on",
-    "predicts a label map",
-}
-LAST = "learns one volume"  # takes longest, and tells nothing new where another check failed
-
-
-@dataclass
+@dataclass@dataclass
 class Check:
     """One check of one architecture: call it; ``str()`` is its name.
 
@@ -222,14 +155,14 @@ def checks(
         expected = _expected(subject.architecture)
     except Violation as violation:
         return [Check("loads", _raising(violation))]
-    named = [("loads", _nothing), *((_title(f), f) for f in functions)]
+    named = [("loads", _nothing), *((title(f), f) for f in functions)]
     return [Check(n, _guarded(f, subject), expected.get(n)) for n, f in named]
 
 
 def _expected(architecture: Architecture) -> dict[str, str]:
     """What a plugin says of its own failures, if it is reasons by the names of checks."""
     declared = architecture.expected_failures
-    known = [_title(f) for f in (*SPEC, *NETWORK, *ON_REQUEST, *ENSEMBLE, *SYSTEM)]
+    known = [title(f) for f in (*SPEC, *NETWORK, *ON_REQUEST, *ENSEMBLE, *SYSTEM)]
     if not isinstance(declared, Mapping):
         raise Violation(
             f"expected_failures is a {type(declared).__name__}: give {{name of a check: reason}}."
@@ -310,10 +243,6 @@ def _raising(violation: Violation) -> Callable[[], None]:
 
 def _nothing(subject: Subject) -> None:
     """Loading has succeeded when this is reached."""
-
-
-def _title(function: Function) -> str:
-    return function.__name__.replace("_", " ")
 
 
 def _name(architecture: str | Path | Architecture | type[Architecture]) -> str:

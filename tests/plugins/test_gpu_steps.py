@@ -13,7 +13,7 @@ import torch
 
 from kitsbench import registry
 from kitsbench.architecture import KITS21, Progress, Task, configure
-from kitsbench.conformance.waits import trace
+from kitsbench.conformance.fake_gpu.waits import trace
 from kitsbench.training.optimisation.stages import freeze, training_mode
 from kitsbench.training.recipes import MATCHED_GPU, at_size
 from kitsbench.training.step import clip_gradient

@@ -12,7 +12,7 @@ from kitsbench_plugins.smp.plugin import ENCODERS
 
 from kitsbench import registry
 from kitsbench.architecture import KITS19, Plain, Task, configure
-from kitsbench.conformance import surroundings
+from kitsbench.conformance.driven import surroundings
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.networks.initial import load_initial
 

@@ -7,15 +7,15 @@ from types import TracebackType
 from typing import cast, get_args
 
 import kitsbench
-from kitsbench.conformance import places
+from kitsbench.conformance.telling import places
 from kitsbench.conformance.outcome import Place
-from kitsbench.conformance.subject import Subject
+from kitsbench.conformance.driven.subject import Subject
 from kitsbench.errors import KitsbenchError, telling
 from kitsbench.training.failures import TrialFailure
 
 HOOKS = {*get_args(Place), "__init__"} - {"class"}
 PACKAGE = Path(kitsbench.__file__).parent
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]  # the checks and what they drive
 
 
 def failure(error: Exception, subject: Subject) -> str:

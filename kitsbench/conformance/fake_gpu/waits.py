@@ -23,10 +23,10 @@ import torch
 from torch import nn
 
 from kitsbench.architecture import Architecture
-from kitsbench.conformance.gradient import backward
+from kitsbench.conformance.fake_gpu.gradient import backward
 from kitsbench.conformance.outcome import Violation, looks_at
-from kitsbench.conformance.subject import Subject
-from kitsbench.conformance.watching import (
+from kitsbench.conformance.driven.subject import Subject
+from kitsbench.conformance.fake_gpu.watching import (
     NoAnswer,
     Wait,
     Watch,

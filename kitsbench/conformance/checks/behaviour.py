@@ -7,9 +7,11 @@ import io
 import torch
 from torch import Tensor, nn
 
-from kitsbench.conformance import explain, patches, surroundings
+from kitsbench.conformance.checks import patches
+from kitsbench.conformance.driven import surroundings
+from kitsbench.conformance.telling import explain
 from kitsbench.conformance.outcome import Violation, looks_at
-from kitsbench.conformance.subject import SMALL, Subject, batch, outputs_of
+from kitsbench.conformance.driven.subject import SMALL, Subject, batch, outputs_of
 from kitsbench.spec import Head, Progress, Shape, Spec
 
 

@@ -7,7 +7,7 @@ import math
 from kitsbench import registry
 from kitsbench.channels import naming_fault
 from kitsbench.conformance.outcome import Violation, looks_at
-from kitsbench.conformance.subject import Subject, trained_by
+from kitsbench.conformance.driven.subject import Subject, trained_by
 from kitsbench.spec import Shape, Spec
 
 SHAPES: tuple[Shape, ...] = ((16, 16, 16), (32, 32, 32), (12, 32, 40), (128, 128, 128))

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from kitsbench.conformance.explain import failure as failure_told
+from kitsbench.conformance.telling.explain import failure as failure_told
 from kitsbench.conformance.outcome import Violation, looks_at
-from kitsbench.conformance.places import of_error
-from kitsbench.conformance.road import take_steps
-from kitsbench.conformance.subject import SMALL, Subject
+from kitsbench.conformance.telling.places import of_error
+from kitsbench.conformance.driven.road import take_steps
+from kitsbench.conformance.driven.subject import SMALL, Subject
 from kitsbench.spec import Shape, SizeRule, Spec
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.networks.sizes import Tried, in_words, seems_to_need, try_patch

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from kitsbench.configuration import SIZES, Setting, configure
-from kitsbench.conformance import surroundings
+from kitsbench.conformance.driven import surroundings
 from kitsbench.conformance.outcome import Violation
-from kitsbench.conformance.subject import Subject
+from kitsbench.conformance.driven.subject import Subject
 from kitsbench.errors import ContractError
 from kitsbench.inference.systems import ask_system
 from kitsbench.spec import Shape, Spec

@@ -47,7 +47,7 @@ def shown(line: tuple[str, int], own: Path) -> str:
 
 def is_foreign(file: str) -> bool:
     """Whether a file is part of torch, of this package, or of Python itself."""
-    packages = Path(torch.__file__).parent, Path(__file__).parents[1]
+    packages = Path(torch.__file__).parent, Path(__file__).parents[2]
     if any(is_within(file, folder) for folder in packages) or file.startswith("<"):
         return True
     return is_within(file, Path(inspect.__file__).parent) and "site-packages" not in file
