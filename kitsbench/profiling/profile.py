@@ -145,7 +145,14 @@ def _measured(job: ProfileJob, architecture: Architecture, device: torch.device)
     cost = count_cost(architecture, job.spec)
     batch = job.recipe.batch
     layout = choose_layout(
-        architecture, job.spec, batch, device, job.precision, job.source, job.layouts
+        architecture,
+        job.spec,
+        batch,
+        device,
+        job.precision,
+        job.source,
+        job.layouts,
+        job.recipe,
     )
     network = build_network(architecture, job.spec, 0, 0, device, layout)
     # What the last stage trains, and by its optimiser, as training enters it.

@@ -41,7 +41,13 @@ from kitsbench.training.optimisation.accumulation import (
     take_in_parts,
 )
 from kitsbench.training.optimisation.average import WeightAverage
-from kitsbench.training.optimisation.optimisers import load_optimiser, make_optimiser, set_rate
+from kitsbench.training.optimisation.optimisers import (
+    leave_training,
+    load_optimiser,
+    make_optimiser,
+    results_in_place,
+    set_rate,
+)
 from kitsbench.training.optimisation.scaling import LossScale
 from kitsbench.training.optimisation.stages import StageTracker, freeze, rules_of, training_mode
 from kitsbench.training.own_step import own_steps
@@ -227,6 +233,7 @@ class _Run(RunState):
             self._harvest()  # the last step's losses belong to the stage that ends
             self.ledger.device_seconds = self.clock.exact()
             self._close_stage(*why)
+            leave_training(self.optimiser)
             self.tracker.next(progress)
             self._enter_stage()
 
@@ -272,6 +279,7 @@ class _Run(RunState):
         ledger.peak_reserved_bytes = int(self.team.largest(ledger.peak_reserved_bytes))
         # In this order: the last checkpoint holds the closed ledger and a last stage that has
         # ended. By that a resumed run knows that nothing is left to train.
+        leave_training(self.optimiser)
         ledger.close(job.budget, self.price)
         self._close_stage("budget", "the budget was spent")
         self._save()
@@ -351,18 +359,6 @@ class _Run(RunState):
         if job.compile and self.graphs is None:
             self.model, self.graphs = compiled(self.model)
 
-    def _price_own_step(self) -> None:
-        """Note what the last step of a plugin's own has spent; the next need not spend the same."""
-        if self.own is None:
-            return
-        self.price.voxels, self.price.flops = self.own.voxels, float(self.own.meter.spent)
-        if not self.price.flops and self.job.budget.unit == "flops":
-            raise TrialFailure(
-                "plugin error",
-                "its training step has no FLOPs that can be counted; use a budget in time, steps "
-                "or voxels.",
-            )
-
     def _where(self, progress: float) -> Progress:
         """Where training stands, for the loss of a step."""
         stages = self.job.spec.stages
@@ -435,7 +431,8 @@ class _Run(RunState):
         # Not the network as training calls it: a compiled one would compile again for this mode.
         self.buffers.drop()
         self.whole = True  # it may take longer than many steps
-        scores = self.evaluate(self.network) if self.team.leads else {}
+        with results_in_place(self.optimiser, self.parameters):
+            scores = self.evaluate(self.network) if self.team.leads else {}
         self.whole = False
         # A long step may pass several marks at once; they are served by one evaluation.
         self.evaluated = due

@@ -19,7 +19,7 @@ from kitsbench.training.checkpoints.checkpoint import (
 )
 from kitsbench.training.checkpoints.writer import CheckpointWriter
 from kitsbench.training.curve import Curve, Reading
-from kitsbench.training.failures import is_interruption
+from kitsbench.training.failures import TrialFailure, is_interruption
 from kitsbench.training.job import Job
 from kitsbench.training.ledger import Ending, Ledger, Price, Reduction
 from kitsbench.training.meters.clock import DeviceClock
@@ -130,6 +130,18 @@ class RunState:
         moved = self.optimiser.state_dict()
         check_state(self.rule, moved)
         self.writer.save(self.ledger.steps, model, moved, state)
+
+    def _price_own_step(self) -> None:
+        """Note what the last step of a plugin's own has spent; the next need not spend the same."""
+        if self.own is None:
+            return
+        self.price.voxels, self.price.flops = self.own.voxels, float(self.own.meter.spent)
+        if not self.price.flops and self.job.budget.unit == "flops":
+            raise TrialFailure(
+                "plugin error",
+                "its training step has no FLOPs that can be counted; use a budget in time, steps "
+                "or voxels.",
+            )
 
     def _is_late(self) -> bool:
         """Whether the last checkpoint is old enough for another one, or this is the last chance."""

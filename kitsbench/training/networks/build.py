@@ -44,6 +44,8 @@ def build_network(
         raise TrialFailure(
             "plugin error", f"build() returned a {type(network).__name__}, and no torch.nn.Module."
         )
+    if (told := without_values(network)) is not None:
+        raise TrialFailure("plugin error", told)
     if initialise is not None:
         initialise(network)
     network = network.to(device)
@@ -53,6 +55,17 @@ def build_network(
         fast_norms(network, device)
         set_layout(network, layout or "contiguous")
     return network.train()
+
+
+def without_values(network: nn.Module) -> str | None:
+    """What is wrong with a network that was built without values; None where it has them all."""
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if tensor.is_meta:
+            return (
+                f"build() left '{name}' on the meta device, without values: give every weight its "
+                "initial value there; weights of a file are loaded by the hook weights()."
+            )
+    return None
 
 
 def lay_out_on_cpu(network: nn.Module, spec: Spec) -> None:
@@ -125,6 +138,13 @@ def misfit(outputs: object, spec: Spec, batch: int, wanted: Collection[str]) -> 
                 f"{told}, a channel for each of {head.channels}: make {shape[1]} output channels "
                 "by spec.classes or by the head's channels, and none by a number of your own."
             )
+        if stride := _coarser(tuple(value.shape[2:]), shape[2:]):
+            have = tuple(value.shape[2:])
+            return (
+                f"{told}. It has one voxel for {'x'.join(map(str, stride))} of those: enlarge it "
+                f"in the network, or give the head shape={have} and "
+                f"stride={tuple(a * b for a, b in zip(stride, head.stride, strict=True))}."
+            )
         return f"{told}: correct the network, the head's shape or the size rule."
     for own in (own for own in spec.maps if own.name in outputs):
         value, wanted_shape = outputs[own.name], (batch, 1, *own.shape)
@@ -134,6 +154,15 @@ def misfit(outputs: object, spec: Spec, batch: int, wanted: Collection[str]) -> 
                 f"of shape {wanted_shape}, one channel."
             )
     return ""
+
+
+def _coarser(have: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """By how much an output is coarser along each axis; empty where it is not that."""
+    if len(have) != 3 or len(wanted) != 3 or min(have) < 1:
+        return ()
+    if any(w % h for h, w in zip(have, wanted, strict=True)):
+        return ()
+    return tuple(w // h for h, w in zip(have, wanted, strict=True))
 
 
 def _kind(value: object) -> str:

@@ -86,6 +86,7 @@ def load_initial(
             given = architecture.weights(network, own, spec)
         except DataError as error:  # a file that is none of weights
             raise TrialFailure("data error", str(error)) from error
+    _refuse_other_kinds(before, network)
     found = _loaded(network, before, given, sorted(_named(spec)))
     if found is None:
         return None
@@ -162,6 +163,12 @@ def _loaded(
         misshapen = [n for n in given if n in before and given[n].shape != before[n].shape]
         for name in (n for n in given if n in before):
             own, other = before[name], given[name]
+            if other.is_meta:
+                raise TrialFailure(
+                    "plugin error",
+                    f"weights() gave {name} on the meta device, without values: read the file with "
+                    "values, as read_weights() does.",
+                )
             # To another kind of number it would be rounded, or lose its imaginary part.
             if own.is_floating_point() != other.is_floating_point():
                 raise TrialFailure(
@@ -187,6 +194,24 @@ def _loaded(
         misshapen=_first(misshapen),
         n_misshapen=len(misshapen),
     )
+
+
+def _refuse_other_kinds(before: Mapping[str, Tensor], network: nn.Module) -> None:
+    """See that the hook, if it loaded weights itself, left tensors as build() makes them."""
+    for name, now in network.state_dict().items():
+        if now.is_meta:
+            raise TrialFailure(
+                "plugin error",
+                f"weights() left {name} on the meta device, without values: copy numbers into "
+                "the tensors that build() made.",
+            )
+        if name in before and now.dtype != before[name].dtype:
+            raise TrialFailure(
+                "plugin error",
+                f"weights() turned {name} from {before[name].dtype} into {now.dtype}: copy the "
+                "file's numbers into the tensors that build() made, and leave the precision to the "
+                "harness.",
+            )
 
 
 def _first(names: Sequence[str], most: int = 5) -> list[str]:

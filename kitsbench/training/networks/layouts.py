@@ -18,6 +18,8 @@ from kitsbench.architecture import Architecture
 from kitsbench.devices.layout import Layout, Seconds, kept_layout, layout_key, set_layout
 from kitsbench.devices.norms import fast_norms
 from kitsbench.devices.precision import autocast
+from kitsbench.files import digest, plain
+from kitsbench.recipe import Optimiser, Recipe, Stage
 from kitsbench.spec import Progress, Spec
 from kitsbench.training.failures import can_be_smaller, plugin_code
 from kitsbench.training.job import Job
@@ -25,7 +27,7 @@ from kitsbench.training.meters.clock import DeviceClock
 from kitsbench.training.meters.memory import reset_peaks
 from kitsbench.training.networks.build import seed_everything
 from kitsbench.training.networks.rehearsal import drawn_batch, same_randomness
-from kitsbench.training.optimisation.stages import freeze, training_mode
+from kitsbench.training.optimisation.stages import freeze, rules_of, training_mode
 
 # Steps that do not count, at least, and device seconds for more of them: a GPU that was idle has
 # to find its clock rate, or the layout that is timed first would seem slower.
@@ -42,6 +44,7 @@ def choose_layout(
     precision: str,
     source: str,
     folder: Path | None,
+    recipe: Recipe | None = None,
 ) -> Layout | None:
     """The layout to train in; None on a CPU, where nothing is timed.
 
@@ -58,12 +61,18 @@ def choose_layout(
         Hash of the plugin's source, with its packages' versions.
     folder : Path or None
         Where choices are kept, so that all trials of one kind train alike.
+    recipe : Recipe, optional
+        Whose groups may freeze weights, which then have no gradient.
     """
     if device.type != "cuda":
         return None
-    key = layout_key(source, spec.digest(), batch, precision, device)
+    rule = None if recipe is None else rules_of(_longest(spec), recipe)[0]
+    frozen = [plain(group) for group in rule.groups if group.frozen] if rule else []
+    # Without such groups it is the name that kept choices have.
+    name = digest([source, frozen]) if frozen else source
+    key = layout_key(name, spec.digest(), batch, precision, device)
     found = kept_layout(
-        key, folder, lambda: time_layouts(architecture, spec, batch, device, precision)
+        key, folder, lambda: time_layouts(architecture, spec, batch, device, precision, rule)
     )
     # The memory of the trial is counted from nothing.
     reset_peaks(device)
@@ -87,13 +96,19 @@ def layout_for(job: Job) -> tuple[Layout | None, float]:
             job.precision,
             job.source,
             job.layouts,
+            job.recipe,
         )
     last = job.team.decide(found == "channels_last_3d")
     return "channels_last_3d" if last else "contiguous", time.perf_counter() - began
 
 
 def time_layouts(
-    architecture: Architecture, spec: Spec, batch: int, device: torch.device, precision: str
+    architecture: Architecture,
+    spec: Spec,
+    batch: int,
+    device: torch.device,
+    precision: str,
+    rule: Optimiser | None = None,
 ) -> tuple[Seconds, int]:
     """Seconds of a step in each layout, and the patches of that step.
 
@@ -105,7 +120,7 @@ def time_layouts(
     while True:
         try:
             for layout in layouts:
-                found[layout] = _time(architecture, spec, samples, device, precision, layout)
+                found[layout] = _time(architecture, spec, samples, device, precision, layout, rule)
             return found, samples
         except Exception as error:
             if not can_be_smaller(error):
@@ -121,11 +136,12 @@ def _time(
     device: torch.device,
     precision: str,
     layout: Layout,
+    rule: Optimiser | None,
 ) -> float | None:
     """Median seconds of a step; None where it fails, and with fewer patches would too."""
     try:
         with same_randomness(device):
-            return _median(architecture, spec, batch, device, precision, layout)
+            return _median(architecture, spec, batch, device, precision, layout, rule)
     except Exception as error:
         if batch > 1 and can_be_smaller(error):
             raise
@@ -141,15 +157,15 @@ def _median(
     device: torch.device,
     precision: str,
     layout: Layout,
+    rule: Optimiser | None,
 ) -> float:
     seed_everything(0)
-    # The longest stage, since in another one other weights may train.
-    stage = max(spec.stages, key=lambda one: one.share)
+    stage = _longest(spec)
     with plugin_code("build"):
         network = architecture.build(spec).to(device)
     fast_norms(network, device)
     set_layout(network, layout)
-    freeze(network, stage)
+    freeze(network, stage, rule)
     training_mode(network)
     inputs, labels = drawn_batch(spec, batch, device)
     with plugin_code("targets"):
@@ -178,6 +194,11 @@ def _median(
 
     steps(WARM, SETTLING)
     return median(steps(LEAST, LONGEST))
+
+
+def _longest(spec: Spec) -> Stage:
+    """The stage in which steps are timed, since in another one other weights may train."""
+    return max(spec.stages, key=lambda one: one.share)
 
 
 def _free(device: torch.device) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from kitsbench.errors import ContractError, telling
 from kitsbench.named import is_named, resolve
 from kitsbench.optimisers import SHORT, Group, Optimiser
+from kitsbench.training.failures import plugin_code
 
 LR_FACTOR = "lr_factor"  # key of a group of parameters, where a recipe has groups
 
@@ -57,7 +59,61 @@ def make_optimiser(
                     f"a group of parameters has '{name}', which optimiser '{rule.name}' has not; "
                     f"it has {', '.join(made.defaults)}."
                 )
+    _enter(made, "train")
     return made
+
+
+def leave_training(optimiser: torch.optim.Optimizer) -> None:
+    """Put the weights in place that an optimiser of two modes means by its result.
+
+    Such a one, as schedule-free ones are, trains by other weights than it gives: it has methods
+    ``train`` and ``eval``, between which it moves them. Of others nothing changes.
+    """
+    _enter(optimiser, "eval")
+
+
+@contextlib.contextmanager
+def results_in_place(
+    optimiser: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]
+) -> Iterator[None]:
+    """For a while, the weights that an optimiser means by its result; then those it trains by.
+
+    Parameters
+    ----------
+    optimiser : Optimizer
+    parameters : sequence of Parameter
+        Those that it moves.
+    """
+    if not _has_modes(optimiser):
+        yield
+        return
+    # Put back bit for bit, since to move them there and back rounds.
+    before = [parameter.detach().clone() for parameter in parameters]
+    leave_training(optimiser)
+    try:
+        yield
+    finally:
+        _enter(optimiser, "train")
+        with torch.no_grad():
+            for parameter, value in zip(parameters, before, strict=True):
+                parameter.copy_(value)
+
+
+def _has_modes(optimiser: torch.optim.Optimizer) -> bool:
+    return all(callable(getattr(optimiser, mode, None)) for mode in ("train", "eval"))
+
+
+def _enter(optimiser: torch.optim.Optimizer, mode: str) -> None:
+    """Call an optimiser's own ``train`` or ``eval``, where it has both.
+
+    Raises
+    ------
+    TrialFailure
+        It raised.
+    """
+    if _has_modes(optimiser):
+        with plugin_code("optimiser"), torch.no_grad():
+            getattr(optimiser, mode)()
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -33,7 +33,8 @@ def freeze(network: nn.Module, stage: Stage, rule: Optimiser | None = None) -> l
     chosen, held = [], frozen_by(rule, network) if rule is not None else set()
     for name, parameter in network.named_parameters():
         trains = any(fnmatch.fnmatchcase(name, pattern) for pattern in stage.train)
-        trains = trains and parameter not in held
+        # Whole numbers, as of a quantised part, have no gradient.
+        trains = trains and parameter not in held and not _is_whole(parameter)
         parameter.requires_grad_(trains)
         if trains:
             chosen.append(parameter)
@@ -43,6 +44,10 @@ def freeze(network: nn.Module, stage: Stage, rule: Optimiser | None = None) -> l
             f"{' that the groups of the optimiser leave unfrozen' * bool(held)}."
         )
     return chosen
+
+
+def _is_whole(parameter: nn.Parameter) -> bool:
+    return not (parameter.is_floating_point() or parameter.is_complex())
 
 
 def training_mode(network: nn.Module) -> None:

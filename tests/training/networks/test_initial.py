@@ -176,3 +176,28 @@ def test_a_file_of_which_nothing_fits_is_refused(tmp_path):
     with pytest.raises(TrialFailure, match=r"none\.pt cannot be read") as error:
         begin(Pretrained(), tmp_path / "none.pt")
     assert error.value.reason == "data error"
+
+
+class Quantised(Smallest):
+    """A table of whole numbers among its parameters, which no gradient reaches."""
+
+    def build(self, spec):
+        network = super().build(spec)
+        codes = nn.Parameter(torch.arange(4), requires_grad=False)
+        network.network.register_parameter("codes", codes)
+        return network
+
+
+def test_parameters_of_whole_numbers_stay_as_they_are(make_job):
+    outcome = train(make_job(Quantised(), budget=Budget(2, "steps")))
+    assert outcome.network.network.codes.tolist() == [0, 1, 2, 3]
+    assert outcome.ledger.stages[0].frozen_parameters == 4
+
+
+def test_a_network_without_values_is_no_network():
+    class Empty(Smallest):
+        def build(self, spec):
+            return super().build(spec).to("meta")
+
+    with pytest.raises(TrialFailure, match=r"build\(\) left 'network.0.0.weight' on the meta"):
+        build_network(Empty(), make_spec(Empty()), 0, 0, CPU)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import architectures
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 
 from kitsbench.architecture import Plain
 from kitsbench.devices.layout import LayoutRecord, faster, layout_of
+from kitsbench.optimisers import Group, Optimiser
 from kitsbench.training.budget import Budget
 from kitsbench.training.loop import train
 from kitsbench.training.networks import layouts
@@ -155,3 +157,39 @@ def test_a_gpu_chooses_keeps_and_writes_down(make_job, tmp_path):
     again = train(make_job(device=job.device, precision="bfloat16", layouts=folder, folder="b"))
     assert again.ledger.layout == ledger.layout
     assert again.ledger.warm_up_s < ledger.warm_up_s
+
+
+def test_what_a_recipe_freezes_has_no_gradient_while_layouts_are_timed(make_job):
+    frozen = Optimiser("sgd", lr=0.1, groups=(Group(names=("network.0.*",), frozen=True),))
+    seen = []
+
+    class Watched(architectures.Smallest):
+        def build(self, spec):
+            network = super().build(spec)
+            seen.append(network)
+            return network
+
+    job = make_job(Watched())
+    for rule in (None, frozen):
+        time_layouts(job.architecture, job.spec, 2, CPU, "float32", rule)
+    free, held = seen[0], seen[-1]
+    assert all(p.requires_grad for p in free.parameters())
+    names = [name for name, p in held.named_parameters() if not p.requires_grad]
+    assert names == ["network.0.0.weight", "network.0.1.weight", "network.0.1.bias"]
+
+
+def test_choices_for_other_frozen_weights_are_kept_apart(make_job, monkeypatch, tmp_path):
+    FakeCuda(monkeypatch, name="A card")
+    asked = []
+
+    def times(*key):
+        asked.append(key)
+        return {"contiguous": 2.0, "channels_last_3d": 1.0}, 4
+
+    monkeypatch.setattr(layouts, "time_layouts", times)
+    job, device = make_job(), torch.device("cuda:1")
+    groups = (Group(names=("network.0.*",), frozen=True),)
+    other = replace(job.recipe, name="own", optimiser=replace(job.recipe.optimiser, groups=groups))
+    for recipe in (None, job.recipe, other, other):
+        choose_layout(job.architecture, job.spec, 4, device, "float32", "hash", tmp_path, recipe)
+    assert len(asked) == 2
