@@ -8,26 +8,15 @@ head, y to the front, x to the patient's right. Lengths are mm.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from kitsbench.errors import ContractError
+from kitsbench.naming import check_name, twice
 
 if TYPE_CHECKING:
     import numpy as np
-
-# It is a key of files, and stands between colons there.
-_NAME = re.compile(r"[^:/\\\x00-\x1f]{1,60}")
-
-
-def _check_name(what: str, name: object) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ContractError(
-            f"{name!r:.60} is no name of {'an' if what == 'input' else 'a'} {what}: use up to 60 "
-            "characters without colons and slashes."
-        )
 
 
 def _check_word(what: str, value: object, known: tuple[object, ...]) -> None:
@@ -66,7 +55,7 @@ class Channel:
     outside: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_name("channel", self.name)
+        check_name("channel", self.name)
         _check_word("source of channel", self.source, ("image", "position", "border", "function"))
         _check_word("unit of channel", self.unit, ("relative", "mm"))
         _check_word("axis of channel", self.axis, (0, 1, 2))
@@ -122,7 +111,7 @@ class Input:
     grid: str | None = None
 
     def __post_init__(self) -> None:
-        _check_name("input", self.name)
+        check_name("input", self.name)
         _check_word(
             "source of input", self.source, ("spacing", "native_spacing", "centre", "function")
         )
@@ -180,10 +169,12 @@ def naming_fault(grids: Mapping[str, tuple[Channel, ...]], inputs: tuple[Input, 
             return f"grid '{grid}' has no channels; leave them out for the CT alone"
         if len(set(names)) < len(names):
             return f"the channels {names} of grid '{grid}' repeat; give each its own name"
-    taken = [*grids, *(entry.name for entry in inputs)]
+    if (name := twice([*grids, *(entry.name for entry in inputs)])) is not None:
+        return (
+            f"'{name}' names two grids or inputs, or nearly does; let their letters and digits "
+            "differ by more than case"
+        )
     for entry in inputs:
-        if taken.count(entry.name) > 1:
-            return f"'{entry.name}' names an input and another input or a grid"
         if entry.grid is not None and entry.grid not in grids:
             return f"input '{entry.name}' is of grid '{entry.grid}', which is none: {[*grids]}"
     return None

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, Self
 from kitsbench.errors import ContractError, UsageError
 from kitsbench.files import file_digest
 from kitsbench.files.foreign import brief, check_file
+from kitsbench.naming import check_key
 
 Setting = str | int | float | tuple[int, ...]
 SIZES = ("tiny", "small", "paper")
@@ -137,10 +138,12 @@ def configure(
     UsageError
         An unknown key or a value that is not allowed; the message lists what is.
     ContractError
-        A size sets a key that the architecture does not declare.
+        A size sets a key that the architecture does not declare, or the name of a key is none.
     """
     given = dict(given or {})
     keys = all_keys(architecture)
+    for name in keys:
+        check_key(name)
     for name in given:
         if name not in keys:
             raise UsageError(

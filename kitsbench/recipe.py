@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kitsbench import naming
 from kitsbench.errors import ContractError
 from kitsbench.files import added, digest, plain
 from kitsbench.named import Arguments, Value, check_arguments, check_name, is_named
@@ -195,6 +196,9 @@ class Stage:
     until: tuple[str, float] | None = None
     optimiser: Optimiser | None = None
     schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        naming.check_name("stage", self.name)
 
     @property
     def watched(self) -> tuple[str, ...]:

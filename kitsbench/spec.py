@@ -15,6 +15,7 @@ from kitsbench.channels import CT, Channel, Input
 from kitsbench.configuration import Key, Setting
 from kitsbench.errors import ContractError
 from kitsbench.files import added, digest, plain
+from kitsbench.naming import check_name
 from kitsbench.recipe import Recipe, Stage
 
 Shape = tuple[int, int, int]
@@ -56,19 +57,30 @@ class Task:
 class SizeRule:
     """Which patch edges a network accepts, per axis.
 
-    An input edge is admissible when it equals ``multiple * n + offset`` and is at least
-    ``minimum``; the output edge is the input edge minus ``shrink``, cut evenly on both sides.
+    An input edge is admissible when it equals ``multiple * n + offset``, is at least ``minimum``
+    and at most ``maximum``; the output edge is the input edge minus ``shrink``, cut evenly on both
+    sides. A network with position embeddings of its own may take one edge alone, which
+    :meth:`fixed` says; scans of any size are then predicted in tiles of that size.
+
+    Parameters
+    ----------
+    multiple, offset, shrink, minimum : (int, int, int)
+    maximum : (int, int, int) or None
+        None for no largest edge.
     """
 
     multiple: Shape = (1, 1, 1)
     offset: Shape = (0, 0, 0)
     shrink: Shape = (0, 0, 0)
     minimum: Shape = (1, 1, 1)
+    maximum: Shape | None = added(None)
 
     def __post_init__(self) -> None:
-        least = {"multiple": 1, "offset": None, "shrink": 0, "minimum": 1}
+        least = {"multiple": 1, "offset": None, "shrink": 0, "minimum": 1, "maximum": 1}
         for name, low in least.items():
             edges = getattr(self, name)
+            if name == "maximum" and edges is None:
+                continue
             whole = isinstance(edges, tuple) and all(type(edge) is int for edge in edges)
             if not (whole and len(edges) == 3 and all(abs(e) <= LARGEST_EDGE for e in edges)):
                 raise ContractError(
@@ -77,6 +89,24 @@ class SizeRule:
                 )
             if low is not None and min(edges) < low:
                 raise ContractError(f"SizeRule({name}={edges!r}): no edge may be below {low}.")
+        for axis in range(3):
+            if self.maximum is not None and self._edge(axis, 1) > self.maximum[axis]:
+                raise ContractError(
+                    f"SizeRule(maximum={self.maximum!r}): along {'zyx'[axis]} no edge of at most "
+                    f"{self.maximum[axis]} is a multiple of {self.multiple[axis]} and "
+                    f"{self.offset[axis]} more, and at least {self.minimum[axis]}."
+                )
+
+    @classmethod
+    def fixed(cls, shape: Shape, shrink: Shape = (0, 0, 0)) -> SizeRule:
+        """The rule of a network that takes patches of one shape alone."""
+        return cls(shrink=shrink, minimum=shape, maximum=shape)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it admits one shape alone."""
+        least = self.nearest((1, 1, 1))[0]
+        return self.nearest((LARGEST_EDGE, LARGEST_EDGE, LARGEST_EDGE))[0] == least
 
     def admits(self, shape: Shape) -> bool:
         """Whether an input shape is admissible."""
@@ -84,15 +114,18 @@ class SizeRule:
 
     def nearest(self, shape: Shape) -> tuple[Shape, Shape]:
         """Admissible input shape nearest to ``shape`` (the larger of two), and its output."""
-        inputs = []
-        for edge, step, offset, low in zip(
-            shape, self.multiple, self.offset, self.minimum, strict=True
-        ):
-            least = -(-(low - offset) // step)
-            wanted = (2 * (edge - offset) + step) // (2 * step)
-            inputs.append(max(wanted, least) * step + offset)
+        inputs = [self._edge(axis, edge) for axis, edge in enumerate(shape)]
         outputs = [edge - cut for edge, cut in zip(inputs, self.shrink, strict=True)]
         return tuple(inputs), tuple(outputs)  # type: ignore[return-value]
+
+    def _edge(self, axis: int, edge: int) -> int:
+        """Admissible edge nearest to one."""
+        step, offset, low = self.multiple[axis], self.offset[axis], self.minimum[axis]
+        least = -(-(low - offset) // step)
+        count = max((2 * (edge - offset) + step) // (2 * step), least)
+        if self.maximum is not None:
+            count = min(count, max((self.maximum[axis] - offset) // step, least))
+        return count * step + offset
 
 
 @dataclass(frozen=True)
@@ -119,6 +152,9 @@ class Grid:
     ratio: tuple[float, float, float] = (1.0, 1.0, 1.0)
     channels: tuple[Channel, ...] = added(CT)
     whole: bool = added(False)
+
+    def __post_init__(self) -> None:
+        check_name("grid", self.name)
 
 
 @dataclass(frozen=True)
@@ -155,6 +191,9 @@ class Head:
     role: Literal["primary", "auxiliary"] = "primary"
     at_inference: bool = False
 
+    def __post_init__(self) -> None:
+        check_name("head", self.name)
+
 
 @dataclass(frozen=True)
 class Map:
@@ -179,6 +218,9 @@ class Map:
     shape: Shape
     grid: str | None = None
     stride: Shape = (1, 1, 1)
+
+    def __post_init__(self) -> None:
+        check_name("map", self.name)
 
 
 @dataclass(frozen=True)
@@ -259,11 +301,18 @@ class Spec:
         return next(head for head in self.heads if head.role == "primary")
 
     @property
+    def reach(self) -> Shape:
+        """Voxels of the first grid that the primary head covers."""
+        head = self.primary
+        z, y, x = (edge * step for edge, step in zip(head.shape, head.stride, strict=True))
+        return z, y, x
+
+    @property
     def fit(self) -> Shape | None:
         """Voxels into which a scan is fitted that is shown as a whole; None where it is not."""
         if not any(grid.whole for grid in self.grids):
             return None
-        return self.primary.shape
+        return self.reach
 
     def input_shapes(self, batch: int = 1) -> dict[str, tuple[int, ...]]:
         """What ``forward`` gets: {grid: (B, C, z, y, x)}, then {input: (B, size)}."""

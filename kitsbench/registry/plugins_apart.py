@@ -19,6 +19,7 @@ from typing import Any, Literal
 from kitsbench.channels import naming_fault
 from kitsbench.errors import ContractError, KitsbenchError, UsageError, shorten
 from kitsbench.isolation import IsolatedFailure, call_isolated, each_isolated
+from kitsbench.naming import twice
 from kitsbench.registry import answers
 from kitsbench.registry.plugins import (
     RegisteredArchitecture,
@@ -222,9 +223,9 @@ def _incomplete(spec: Spec) -> str | None:
     for grid in spec.grids:
         if not all(FINEST <= edge <= COARSEST for edge in grid.ratio):
             return f"grid '{grid.name}' has the ratio {grid.ratio}; allowed are .25 to 64"
-    named = [h.name for h in spec.heads] + [m.name for m in spec.maps]
-    if twice := [m.name for m in spec.maps if named.count(m.name) > 1]:
-        return f"map '{twice[0]}' has the name of another map or of a head"
+    named = [*(h.name for h in spec.heads), *(m.name for m in spec.maps)]
+    if (again := twice(named)) is not None:
+        return f"'{again}' has the name of another map or head, or nearly so"
     if unknown := [m.name for m in spec.maps if (m.grid or names[0]) not in names]:
         return f"map '{unknown[0]}' lies on no grid that it has"
     if len(spec.grids) > 1 and any(grid.whole for grid in spec.grids):

@@ -6,8 +6,11 @@ import math
 
 from kitsbench import registry
 from kitsbench.channels import naming_fault
-from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.driven.subject import Subject, trained_by
+from kitsbench.conformance.outcome import Violation, looks_at
+from kitsbench.errors import ContractError
+from kitsbench.naming import twice
+from kitsbench.registry.plugins_apart import check_spec
 from kitsbench.spec import Shape, Spec
 
 SHAPES: tuple[Shape, ...] = ((16, 16, 16), (32, 32, 32), (12, 32, 40), (128, 128, 128))
@@ -52,8 +55,10 @@ def grids_and_heads_fit(subject: Subject) -> None:
         ("grid", [g.name for g in spec.grids]),
         ("head", [h.name for h in spec.heads]),
     ):
-        if len(set(names)) != len(names):
-            raise Violation(f"the {kind} names {names} repeat: give each its own.")
+        if twice(names) is not None:
+            raise Violation(
+                f"the {kind} names {names} repeat, or nearly: give each its own letters and digits."
+            )
     fault = naming_fault({grid.name: grid.channels for grid in spec.grids}, spec.inputs)
     if fault is not None:
         raise Violation(f"{fault}.")
@@ -86,6 +91,10 @@ def grids_and_heads_fit(subject: Subject) -> None:
                     f"head '{head.name}' covers {tuple(covered)} of {shapes[head.grid]} voxels: "
                     "what is cut must be the same on both sides."
                 )
+    try:
+        check_spec(spec)  # the rest of what a run asks of it
+    except ContractError as error:
+        raise Violation(f"{error}.") from error
 
 
 @looks_at("spec")
@@ -104,7 +113,8 @@ def sizes_are_admissible(subject: Subject) -> None:
         if output != expected[1]:
             raise Violation(
                 f"for an input of {patch} the size_rule gives an output of {expected[1]} but the "
-                f"primary head covers {output}: correct shrink or the head's shape."
+                f"primary head covers {output}: correct shrink, the head's shape, "
+                "or its stride where the output is coarser than the input."
             )
         if subject.spec_for(patch).grids[0].shape != patch:
             raise Violation(

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from kitsbench.conformance.telling.explain import failure as failure_told
-from kitsbench.conformance.outcome import Violation, looks_at
-from kitsbench.conformance.telling.places import of_error
 from kitsbench.conformance.driven.road import take_steps
 from kitsbench.conformance.driven.subject import SMALL, Subject
+from kitsbench.conformance.outcome import Violation, looks_at
+from kitsbench.conformance.telling.explain import failure as failure_told
+from kitsbench.conformance.telling.places import of_error
 from kitsbench.spec import Shape, SizeRule, Spec
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.networks.sizes import Tried, in_words, seems_to_need, try_patch
@@ -25,11 +25,15 @@ ONE_VALUE = ("more than 1 value per channel", "more than 1 spatial element")
 def patches_of(rule: SizeRule) -> dict[str, Shape]:
     """Patches that a rule admits, by what is special about them."""
     least = rule.nearest((1, 1, 1))[0]
-    # A rule without a minimum may admit patches that are cut away altogether.
-    grown = [tuple(e + k * m for e, m in zip(least, rule.multiple, strict=True)) for k in (1, 2)]
+    # A rule without a minimum may admit patches that are cut away altogether. One with a largest
+    # edge may end at the first.
+    grown = [
+        rule.nearest(tuple(e + k * m for e, m in zip(least, rule.multiple, strict=True)))[0]  # type: ignore[arg-type]
+        for k in (1, 2)
+    ]
     return {
         "the smallest": least,
-        "the next": grown[0],  # type: ignore[dict-item]
+        "the next": grown[0],
         "an anisotropic": (least[0], grown[0][1], grown[1][2]),
         "a large odd": rule.nearest(LARGE_ODD)[0],
     }
@@ -44,9 +48,10 @@ def takes_every_patch(subject: Subject) -> str:
     """
     spec = subject.spec
     patches = patches_of(spec.size_rule)
+    stepped = {patches[which] for which in STEPPED}
     for which in reversed(patches):
         # What is trained with needs no other try.
-        if which in STEPPED and _is_affordable(patches):
+        if patches[which] in stepped and _is_affordable(patches):
             continue
         tried = _tried(subject, patches[which])
         if tried.trouble:

@@ -28,8 +28,8 @@ from kitsbench.spec import Grid, Spec
 def generator(*key: int) -> np.random.Generator:
     """Random numbers that depend on the key alone (Philox, Salmon et al. 2011)."""
     # The key's second word says what is drawn: 1 the order of cases, 2 where a patch lies, 3 the
-    # augmentation, 4 initial weights, 5 dropout, 6 to 8 what a plugin's own step, sampler and
-    # transforms draw. One word for two would tie them together.
+    # augmentation, 4 initial weights, 5 dropout, 6 to 9 what a plugin's own step, sampler,
+    # transforms and adaptation draw. One word for two would tie them together.
     words = np.random.SeedSequence(key).generate_state(2, np.uint64)
     return np.random.Generator(np.random.Philox(key=words))
 
@@ -308,7 +308,7 @@ class PatchSource:
             return self._on_voxels(self.sampler(step)[sample][1])
         rng = generator(self.seed, 2, step, sample)
         case = self._case(self.spec.grids[0].name, name)
-        output = np.array(self.spec.primary.shape)
+        output = np.array(self.spec.reach)
         if self.spec.fit is not None:
             # In the middle, on whole voxels, as the one tile lies by which a scan is predicted.
             edges = np.array(self.spec.fit)

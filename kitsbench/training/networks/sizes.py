@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from kitsbench.architecture import Architecture
 from kitsbench.errors import telling
 from kitsbench.registry.weightless import build_weightless
-from kitsbench.spec import Shape, SizeRule, Spec, Task
+from kitsbench.spec import LARGEST_EDGE, Shape, SizeRule, Spec, Task
 from kitsbench.training.failures import TrialFailure, can_be_smaller
 from kitsbench.training.networks.build import check_outputs
 from kitsbench.training.networks.meta import fake_values
@@ -35,6 +35,7 @@ APART = (1, 3, 5)  # so many multiples beyond an edge that is taken
 BATCH = 2
 SECONDS = 20.0  # of CPU time, so that a busy machine finds no less
 MOST_MINIMA = 64
+ENOUGH = 24  # patches that are refused, after which the only one that is taken is the rule
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,12 @@ def in_words(rule: SizeRule) -> str:
         needs.append(f"multiples of {_edges(rule.multiple)}")
         if rule.offset != (0, 0, 0):
             needs[-1] += f" and {_edges(rule.offset)} more"
-    if rule.minimum != (1, 1, 1):
+    if rule.is_fixed:
+        needs = [f"patches of {_edges(rule.minimum)} voxels alone"]
+    elif rule.minimum != (1, 1, 1):
         needs.append(f"at least {_edges(rule.minimum)} voxels an edge")
+    if rule.maximum is not None and not rule.is_fixed:
+        needs.append(f"at most {_edges(rule.maximum)}")
     said = f"it seems to need {' and '.join(needs)}" if needs else ""
     if rule.shrink != (0, 0, 0):
         said += f"{', and' if said else 'it seems'} to cut {_edges(rule.shrink)} voxels off"
@@ -148,6 +153,9 @@ def in_words(rule: SizeRule) -> str:
         for field in fields(rule)
         if getattr(rule, field.name) != field.default
     ]
+    if rule == SizeRule.fixed(rule.minimum, rule.shrink):
+        cut = f", shrink={rule.shrink}" if rule.shrink != (0, 0, 0) else ""
+        return f"{said}: SizeRule.fixed({rule.minimum}{cut})"
     return f"{said or 'it seems to take every patch'}: SizeRule({', '.join(given)})"
 
 
@@ -218,6 +226,7 @@ class _Search:
 
     def rule(self) -> SizeRule | None:
         """The rule, or None where none was found in time."""
+        start: Shape | None = None
         with contextlib.suppress(TimeoutError):
             start = self._start()
             if start is None:
@@ -227,11 +236,54 @@ class _Search:
                 return None  # an output larger than its input is no matter of sizes
             common = self._multiple(start, (0, 1, 2))
             if common is None:
-                return None
+                return self._limited(start, base)
             z, y, x = (self._multiple(start, (axis,), common) or common for axis in range(3))
             offset = start[0] % z, start[1] % y, start[2] % x
             return self._with_minimum(SizeRule((z, y, x), offset, base))
-        return None
+        taken = [shape for shape, tried in self.known.items() if tried.cut is not None]
+        if start is None or taken != [start] or len(self.known) < ENOUGH:
+            return None
+        return SizeRule.fixed(start, self.known[start].cut or (0, 0, 0))
+
+    def _limited(self, start: Shape, base: Shape) -> SizeRule | None:
+        """The rule where edges have an end, as where position embeddings are of one length."""
+        free = [self._multiple(start, (axis,)) for axis in range(3)]
+        bound = [axis for axis in range(3) if free[axis] is None]
+        if not bound:
+            return None  # each may grow, and not all of them
+        step = self._step_below(start, base, bound)
+        least = most = 0  # by how much the bound ones may change together
+        if step is not None:
+            while self._takes(_grown(start, least - step, bound), base):
+                least -= step
+            while self._takes(_grown(start, most + step, bound), base):
+                most += step
+        steps = _shape([multiple or step or 1 for multiple in free])
+        low, high = list(_grown(start, least, bound)), list(_grown(start, most, bound))
+        for axis in (axis for axis in range(3) if axis not in bound):
+            low[axis], high[axis] = self._least_along(axis, steps[axis], start, base), LARGEST_EDGE
+        offset = _shape([edge % by for edge, by in zip(start, steps, strict=True)])
+        return SizeRule(steps, offset, base, _shape(low), _shape(high))
+
+    def _takes(self, shape: Shape, base: Shape) -> bool:
+        """Whether a patch is taken and cut as others are."""
+        return min(edge - cut for edge, cut in zip(shape, base, strict=True)) > 0 and (
+            self.cut(shape) == base
+        )
+
+    def _step_below(self, start: Shape, base: Shape, axes: Sequence[int]) -> int | None:
+        """The smallest step by which edges may shrink; None where they may not."""
+        steps = (step for step in MULTIPLES if self._takes(_grown(start, -step, axes), base))
+        return next(steps, None)
+
+    def _least_along(self, axis: int, step: int, start: Shape, base: Shape) -> int:
+        """A small edge that is taken along an axis, the others staying as they are."""
+        edge = start[axis] % step + step
+        while edge < start[axis] and not self._takes(
+            _grown(start, edge - start[axis], (axis,)), base
+        ):
+            edge += edge - start[axis] % step
+        return min(edge, start[axis])
 
     def cut(self, shape: Shape) -> Shape | None:
         """By how much the output for a patch is smaller; None where the network fails."""
@@ -253,7 +305,8 @@ class _Search:
     def _start(self) -> Shape | None:
         """Some patch that the network takes, in the first way in which it takes any."""
         paper = self.architecture.paper_patch
-        known = [*((edge, edge, edge) for edge in FRIENDLY), *([paper] if paper else [])]
+        known = [(edge, edge, edge) for edge in FRIENDLY]
+        known += [*([paper] if paper else []), self.spec.grids[0].shape]
         more = [(edge, edge, edge) for edge in NEIGHBOURS]
         for way, shapes in ((way, shapes) for shapes in (known, more) for way in WAYS):
             self.way = way
@@ -287,6 +340,11 @@ class _Search:
                 return rule if shape == least else replace(rule, minimum=shape)
             shape = z, y, x
         return None
+
+
+def _shape(edges: Sequence[int]) -> Shape:
+    z, y, x = edges
+    return z, y, x
 
 
 def _grown(shape: Shape, by: int, axes: Sequence[int]) -> Shape:

@@ -8,7 +8,7 @@ import torch
 from architectures import broken
 from torch import nn
 
-from kitsbench.architecture import Plain, SizeRule, Task, configure
+from kitsbench.architecture import Plain, SizeRule, Task, configure, softmax_spec
 from kitsbench.errors import KitsbenchError
 from kitsbench.profiling.profile import ProfileJob, measure
 from kitsbench.training.budget import Budget
@@ -120,3 +120,120 @@ def test_so_does_a_profile(tmp_path):
     spec = spec_for(broken.StatesNoSizeRule(), (20, 20, 20))
     with pytest.raises(KitsbenchError, match=NEEDED):
         measure(ProfileJob("own", str(path), spec, MATCHED_CPU))
+
+
+class OnePatch(architectures.Smallest):
+    """Position embeddings of one length, which were trained elsewhere."""
+
+    shape = (24, 48, 48)
+    paper_patch = (24, 48, 48)
+
+    def build(self, spec):
+        return Plain(Placed(spec.classes, self.shape))
+
+
+class Placed(nn.Module):
+    def __init__(self, classes, shape):
+        super().__init__()
+        self.first, self.last = nn.Conv3d(1, 4, 8, 8), nn.ConvTranspose3d(4, classes, 8, 8)
+        self.places = nn.Parameter(torch.zeros(1, 4, *(edge // 8 for edge in shape)))
+
+    def forward(self, images):
+        features = self.first(images)
+        if features.shape[2:] != self.places.shape[2:]:
+            raise ValueError(f"{tuple(features.shape[2:])} tokens")
+        return self.last(features + self.places)
+
+
+class StatesOnePatch(OnePatch):
+    def spec(self, config, task):
+        return softmax_spec(config, task, SizeRule.fixed(self.shape), self.shape)
+
+
+class LargestPatch(architectures.Smallest):
+    """As many position embeddings as a patch of 80 has; smaller ones take the first of them."""
+
+    def build(self, spec):
+        return Plain(Reaches(spec.classes))
+
+
+class Reaches(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.first, self.last = nn.Conv3d(1, 4, 8, 8), nn.ConvTranspose3d(4, classes, 8, 8)
+        self.places = nn.Parameter(torch.zeros(1, 4, 10, 10, 10))
+
+    def forward(self, images):
+        features = self.first(images)
+        z, y, x = features.shape[2:]
+        return self.last(features + self.places[:, :, :z, :y, :x])
+
+
+class ThickSlices(OnePatch):
+    """Takes eight slices, of any multiple of 8 in the plane."""
+
+    shape = (8, 48, 48)
+    paper_patch = (8, 48, 48)
+
+    def build(self, spec):
+        return Plain(EightSlices(spec.classes))
+
+
+class EightSlices(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.first, self.last = nn.Conv3d(1, 4, 8, 8), nn.ConvTranspose3d(4, classes, 8, 8)
+
+    def forward(self, images):
+        if images.shape[2] != 8:
+            raise ValueError(f"{images.shape[2]} slices")
+        return self.last(self.first(images))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule", "told"),
+    [
+        (
+            OnePatch,
+            SizeRule.fixed((24, 48, 48)),
+            "it seems to need patches of 24x48x48 voxels alone: SizeRule.fixed((24, 48, 48))",
+        ),
+        (
+            LargestPatch,
+            SizeRule((8, 8, 8), minimum=(8, 8, 8), maximum=(80, 80, 80)),
+            "it seems to need multiples of 8 and at least 8 voxels an edge and at most 80: "
+            "SizeRule(multiple=(8, 8, 8), minimum=(8, 8, 8), maximum=(80, 80, 80))",
+        ),
+        (
+            ThickSlices,
+            SizeRule((1, 8, 8), minimum=(8, 8, 8), maximum=(8, 4096, 4096)),
+            "it seems to need multiples of 1x8x8 and at least 8 voxels an edge and at most "
+            "8x4096x4096: SizeRule(multiple=(1, 8, 8), minimum=(8, 8, 8), "
+            "maximum=(8, 4096, 4096))",
+        ),
+    ],
+)
+def test_a_fixed_and_a_largest_edge_are_found(kind, rule, told):
+    architecture = kind()
+    found = seems_to_need(architecture, spec_for(architecture, (16, 16, 16)))
+    assert found == rule
+    assert in_words(found) == told
+
+
+def test_a_network_of_one_patch_trains_and_predicts_in_tiles_of_it(make_job):
+    from kitsbench.inference.sliding import Predictor
+
+    job = make_job(StatesOnePatch(), budget=Budget(2, "steps"))
+    assert job.spec.grids[0].shape == (24, 48, 48)
+    network = train(job).network
+    store = job.stores["image"]
+    volume = store.case(job.cases[0])
+    predictor = Predictor(network, job.spec, job.window, job.recipe.inference, job.device)
+    assert volume.image.shape != (24, 48, 48)
+    found = predictor.probabilities({"image": volume})["segmentation"]
+    assert found.shape[1:] == volume.image.shape
+
+
+def test_where_it_states_no_rule_the_failure_tells_the_patch(make_job):
+    with pytest.raises(TrialFailure, match=r"until then ask for --patch 24,48,48"):
+        train(make_job(OnePatch(), budget=Budget(1, "steps")))
