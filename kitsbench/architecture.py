@@ -1,6 +1,6 @@
 """The contract between kitsbench and an architecture. The one file a plugin's author reads.
 
-An architecture is a class with nine hooks, of which a plain softmax network overrides one::
+An architecture is a class with ten hooks, of which a plain softmax network overrides one::
 
     from kitsbench.architecture import Architecture, Plain
 
@@ -26,6 +26,7 @@ postprocess the label map of a whole case, cleaned         unchanged
 weights     initial weights, loaded when training begins   of files that keys name; else build's
 step        a training step, under a recipe of one's own   gradient of the loss, optimiser
 derive      channels and numbers that follow from a scan   (only where ``spec`` names some)
+adapt       the trained network to one scan, at test time  nothing
 =========== ============================================== =======================================
 
 A :class:`System` was trained elsewhere and has one hook, ``predict``: a scan -> its label map.
@@ -71,6 +72,7 @@ __all__ = [
     "KITS21",
     "SIZES",
     "WIDTH",
+    "Adaptation",
     "Architecture",
     "Channel",
     "Grid",
@@ -144,6 +146,23 @@ class Training(Protocol):
 
     def keep(self, name: str, make: Callable[[], Any]) -> Any:
         """A module or tensor, made once and then the same in every step, also after a resume."""
+
+
+class Adaptation(Protocol):
+    """What ``adapt`` is given: the trained network, and one scan without its truth.
+
+    ``network`` is a copy in evaluation mode, all of whose parameters have gradients, and is thrown
+    away after the scan; ``tiles`` are the inputs of single tiles as prediction cuts them, {grid:
+    (1, C, z, y, x)}, made when they are asked for; ``random`` draws on the host and depends, as
+    torch's own generator does, on (seed, scan) alone.
+    """
+
+    network: nn.Module
+    tiles: Sequence[dict[str, Tensor]]
+    random: np.random.Generator
+
+    def forward(self, inputs: Maps) -> dict[str, Tensor]:
+        """Logits of the copy, in the precision of the trial, with their graph."""
 
 
 class Architecture:
@@ -320,10 +339,23 @@ class Architecture:
         training.gradient()
         training.optimise()
 
+    def adapt(self, adaptation: Adaptation, spec: Spec) -> None:
+        """Hook 10: adapt the trained network to one scan, before that is predicted.
+
+        Under a recipe of one's own. Each scan begins with the trained weights. What counts
+        afterwards are parameters and buffers of ``adaptation.network``, in evaluation mode. The
+        seconds that it takes are measured and shown.
+        """
+
 
 def has_own_step(architecture: Architecture) -> bool:
     """Whether a plugin overrides ``step``."""
     return type(architecture).step is not Architecture.step
+
+
+def adapts(architecture: Architecture) -> bool:
+    """Whether a plugin overrides ``adapt``."""
+    return type(architecture).adapt is not Architecture.adapt
 
 
 class System(Architecture):

@@ -51,11 +51,12 @@ def inner_maps(predictor: Predictor, volumes: Mapping[str, PreparedCase]) -> dic
     ]
     sums = {h.name: Sums(h, volumes[h.grid].image.shape, rule, HOST) for h in heads}
     scan = DeviceScan(volumes, spec.grids, predictor.window, predictor.device, spec.inputs)
-    output = np.array(spec.primary.shape)
-    for corner in tile_corners(first.image.shape, spec.primary.shape, rule.overlap):
+    network = predictor.adapted(volumes)
+    output = np.array(spec.reach)
+    for corner in tile_corners(first.image.shape, spec.reach, rule.overlap):
         centre = np.array(corner) + output / 2
         with autocast(predictor.device, predictor.precision):
-            outputs = predictor.network(scan.tiles([centre]))
+            outputs = network(scan.tiles([centre]))
         for head in heads:
             values = outputs.get(head.name)
             if not isinstance(values, torch.Tensor) or values.shape != (1, 1, *head.shape):

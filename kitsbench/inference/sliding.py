@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.devices.precision import autocast
 from kitsbench.errors import KitsbenchError
+from kitsbench.inference.adaptation import Adapter
 from kitsbench.inference.cutting import DeviceScan
 from kitsbench.inference.landing import Landing, Pass
 from kitsbench.inference.memory import HOST, first_that_fits, ran_out, release, ways
@@ -65,6 +66,8 @@ class Predictor:
     exhausted : callable
         Whether an exception means that memory ran out. Then the scan is begun anew with half the
         tiles a pass, and so on; at last with its sums on the host.
+    adapter : Adapter, optional
+        Adapts the network to each scan.
     """
 
     network: nn.Module
@@ -76,6 +79,7 @@ class Predictor:
     tiles: int = 2
     tick: Callable[[], None] = lambda: None
     exhausted: Callable[[BaseException], bool] = ran_out
+    adapter: Adapter | None = None
 
     @property
     def heads(self) -> list[Head]:
@@ -103,20 +107,39 @@ class Predictor:
         NonFiniteOutput
             The network put out NaN or an infinity anywhere.
         """
+        network = self.adapted(volumes)
         return first_that_fits(
             list(ways(self.tiles, self.device)),
-            lambda way: self._blend(volumes, *way),
+            lambda way: self._blend(network, volumes, *way),
             self.exhausted,
             self.device,
         )
 
+    def adapted(self, volumes: Mapping[str, PreparedCase]) -> nn.Module:
+        """The network for a scan: itself, or what its plugin makes of a copy."""
+        if self.adapter is None:
+            return self.network
+        return self.adapter.adapted(
+            self.network,
+            volumes,
+            self.window,
+            self.rule,
+            self.device,
+            self.precision,
+            self.tick,
+        )
+
     @torch.inference_mode()
     def _blend(
-        self, volumes: Mapping[str, PreparedCase], tiles: int, home: torch.device
+        self,
+        network: nn.Module,
+        volumes: Mapping[str, PreparedCase],
+        tiles: int,
+        home: torch.device,
     ) -> dict[str, Tensor]:
         """Probabilities by passes of so many tiles, summed on the device or on the host."""
         first = volumes[self.spec.grids[0].name]
-        output = self.spec.primary.shape
+        output = self.spec.reach
         scan = DeviceScan(volumes, self.spec.grids, self.window, self.device, self.spec.inputs)
         sums = {
             head.name: Sums(head, volumes[head.grid].image.shape, self.rule, home)
@@ -128,7 +151,7 @@ class Predictor:
         landing = Landing(home)
         for chunk in np.array_split(corners, -(-len(corners) // tiles)):
             centres = [np.array(corner) + np.array(output) / 2 for corner in chunk]
-            found, sound = self._forward(scan.tiles(centres))
+            found, sound = self._forward(network, scan.tiles(centres))
             finite &= sound
             self._add(sums, volumes, landing.swap((centres, found)))
             del found  # or it would be there beside what the next pass needs
@@ -155,7 +178,9 @@ class Predictor:
                 for centre, values in zip(centres, found[head.name], strict=True):
                     sums[head.name].add(values, place_on(volumes[head.grid], first, centre))
 
-    def _forward(self, inputs: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    def _forward(
+        self, network: nn.Module, inputs: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """Probabilities of some tiles, {head: (B, C, z, y, x)}, and whether all was finite."""
         # All combinations of the axes, the empty one included.
         flips = [
@@ -174,7 +199,7 @@ class Predictor:
                 for n, x in inputs.items()
             }
             with autocast(self.device, self.precision):
-                outputs = self.network(own)
+                outputs = network(own)
             for head in self.heads:
                 # Probabilities are averaged, not logits: a mean of logits would let one sure pass
                 # outvote the others.

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 GROUP = "kitsbench.architectures"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 NAME_RULE = "lower-case letters, digits and underscores, a letter first"
+# Names of files that many plugins have, every scaffold for example.
+SAY_NOTHING = ("__init__", "architecture", "model", "network", "plugin")
 
 
 _Finder = Callable[[], tuple[object, list[SourceFile]]]
@@ -86,6 +88,13 @@ class RegisteredArchitecture:
     location: str = ""
     instance: Architecture | None = None
     declared: Declared | None = None
+
+    @property
+    def shown(self) -> str:
+        """Name for people: of a file whose name says nothing, with its folder's."""
+        if self.location.endswith(".py") and self.name in SAY_NOTHING:
+            return f"{Path(self.location).parent.name}/{self.name}".lstrip("/")
+        return self.name
 
     @property
     def configurable(self) -> Configurable | None:
@@ -264,7 +273,8 @@ def display_name(
     UsageError
         Unknown architecture or key, or a value that is not allowed.
     """
-    return name_with(load(name), settings, size)
+    entry = load(name)
+    return entry.shown + name_with(entry, settings, size).removeprefix(entry.name)
 
 
 def name_with(

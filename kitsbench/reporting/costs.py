@@ -33,11 +33,14 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
     overshoots: list[float] = []
     energies: list[float | None] = []  # a column only where a device reports it
     numbers: list[str] = []  # a column only where trials ran on GPUs, or did not in float32
+    adapting: list[float | None] = []  # a column only where somebody adapts at test time
     for name in analysis.names:
         done = [t for t in analysis.results.trials if _done(t, name)]
         ledgers = [t.ledger for t in done if t.ledger is not None]
         if not done:
             continue
+        adapted = sum(_values(ledgers, "adaptation_cases"))
+        adapting.append(sum(_values(ledgers, "adaptation_s")) / adapted if adapted else None)
         if not all(t.trained for t in done):
             # An ensemble trains nothing itself; what its members spent stands in their rows. Nor
             # does what was trained elsewhere, of which nobody measured the training.
@@ -92,6 +95,10 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
         head.append("Energy")
         for row, energy in zip(rows, energies, strict=True):
             row.append(words.big(energy, "J"))
+    if any(seconds is not None for seconds in adapting):
+        head.append("Adapting to a scan")
+        for row, seconds in zip(rows, adapting, strict=True):
+            row.append(words.DASH if seconds is None else words.duration(seconds))
     trained = [t.ledger for t in analysis.results.trials if t.ledger is not None and t.trained]
     if any(ledger.device != "cpu" or ledger.precision != "float32" for ledger in trained):
         head.append("Precision, layout")
@@ -104,6 +111,8 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
         "share of device time and wait together. On a CPU, memory is that of the whole process. "
         "Energy, where a device reports it, is that of the whole device while it trains."
     )
+    if "Adapting to a scan" in head:
+        caption += " Adapting to a scan is done at test time, and no budget counts it."
     return Table(head, rows, caption), _judgement(shares, overshoots, analysis)
 
 

@@ -189,6 +189,8 @@ class Ledger:
     inference_s, inference_cases : float or None, int or None
         Seconds that predicting took by itself, and of how many scans; of what was trained
         elsewhere.
+    adaptation_s, adaptation_cases : float or None, int or None
+        Seconds of prediction in which a network was adapted to scans, and to how many.
     """
 
     device_seconds: float = 0.0
@@ -220,6 +222,8 @@ class Ledger:
     initial: InitialWeights | None = None
     inference_s: float | None = None
     inference_cases: int | None = None
+    adaptation_s: float | None = None
+    adaptation_cases: int | None = None
 
     def spent(self, unit: str) -> float:
         """Amount spent in a budget's unit."""
@@ -255,7 +259,7 @@ class Ledger:
         return {
             name: value
             for name, value in asdict(self).items()
-            if value is not None or not name.startswith("inference_")
+            if value is not None or not name.startswith(("inference_", "adaptation_"))
         }
 
     @classmethod

@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kitsbench.architecture import Architecture, Setting, System, configure, has_own_step
+from kitsbench.architecture import (
+    Architecture,
+    Setting,
+    System,
+    adapts,
+    configure,
+    has_own_step,
+)
 from kitsbench.configuration import files_of
 from kitsbench.data.batches.source import check_transforms
 from kitsbench.data.datasets.voxels import Voxels
@@ -28,6 +35,8 @@ from kitsbench.training.teams.distributed import check_batch
 OWN_STEP_LEFT_OUT = (
     "Its own training step is left out: under the shared recipe the harness takes every step."
 )
+ADAPTATION_LEFT_OUT = "Its test-time adaptation is left out: under the shared recipe nobody adapts."
+ADAPTS = "It adapts its network to each scan at test time; the audit says how long that takes."
 
 Known = dict[str, RegisteredArchitecture]  # {what was asked for: what its plugin declares}
 
@@ -68,15 +77,18 @@ def read_names(
 
 
 def told_apart(plugins: Iterable[RegisteredArchitecture]) -> dict[str, str]:
-    """Names for tables, by location, of files that would be called like another plugin.
+    """Names for tables, by location, of files that are not called by their own names alone.
 
-    Every scaffold's file is ``plugin.py``. Such ones are shown with as many of their folders as
-    tell them apart; what a trial is called in its identity does not depend on its company.
+    Every scaffold's file is ``plugin.py``, which says nothing: it is shown with its folder. Those
+    of one name are shown with as many of their folders as tell them apart; what a trial is called
+    in its identity does not depend on its company.
     """
     groups: dict[str, set[str]] = {}
+    names: dict[str, str] = {}
     for plugin in plugins:
         groups.setdefault(plugin.name, set()).add(plugin.location)
-    names: dict[str, str] = {}
+        if plugin.shown != plugin.name:
+            names[plugin.location] = plugin.shown
     for group in groups.values():
         files = {place: Path(place).with_suffix("").parts for place in group if place[-3:] == ".py"}
         for depth in range(2, 1 + max(map(len, files.values()), default=0) * (len(group) > 1)):
@@ -364,7 +376,8 @@ def propose(
     if spec.trained_on:
         raise ContractError(f"{shown} names what it was trained on, which is a System's to say")
     if not paper:
-        return spec, shared, (OWN_STEP_LEFT_OUT,) * has_own_step(architecture)
+        left_out = (OWN_STEP_LEFT_OUT,) * has_own_step(architecture)
+        return spec, shared, left_out + (ADAPTATION_LEFT_OUT,) * adapts(architecture)
     # A recipe may follow the patch that was asked for.
     own = check_spec(architecture.spec(config, Task(labels, overrides.get("patch"))))
     if spec.members:
@@ -373,7 +386,7 @@ def propose(
     if own.paper is None:
         raise ContractError(f"{shown} has no paper recipe; use --recipe matched.")
     given = {"patch": own.paper.patch or own.grids[0].shape, **overrides}
-    recipe, notes = replace(own.paper, **given), []
+    recipe, notes = replace(own.paper, **given), [ADAPTS] * adapts(architecture)
     if isinstance(recipe.spacing, str) and voxels is not None:
         spacing = voxels.by(recipe.spacing)
         if recipe.spacing == "native":

@@ -19,6 +19,8 @@ from kitsbench.files.documents import Document
 from kitsbench.training.ledger import InitialWeights, Reduction, StageRow
 from kitsbench.training.meters.device_speed import DeviceSpeed
 
+_OF_INFERENCE = ("inference_s", "inference_cases", "adaptation_s", "adaptation_cases")
+
 
 class LedgerRecord(Document):
     """What a trial spent, see :class:`~kitsbench.training.ledger.Ledger`, and on what.
@@ -64,11 +66,13 @@ class LedgerRecord(Document):
     threads: int = Field(ge=1)
     inference_s: float | None = Field(default=None, ge=0)
     inference_cases: int | None = Field(default=None, ge=0)
+    adaptation_s: float | None = Field(default=None, ge=0)
+    adaptation_cases: int | None = Field(default=None, ge=0)
 
     @model_serializer(mode="wrap")
     def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what is not there: ledgers of before are written as they were."""
-        return without_unused(whole(self), "initial", "inference_s", "inference_cases")
+        return without_unused(whole(self), "initial", *_OF_INFERENCE)
 
     def plain(self) -> dict[str, Any]:
         """Plain data for tables and for ``kitsbench run --json``."""

@@ -46,6 +46,7 @@ from kitsbench.experiments.trial.trained import (
     check_packages,
     load_members,
     make_trained,
+    note_adaptation,
     open_stores,
     plugin_of,
 )
@@ -256,9 +257,12 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
     _write_spent(task, device, ledger, curve)  # scoring may fail
     began = time.perf_counter()
     reset_peaks(device)
-    scores = score_trial(task, outside or remembering(task, trained), cases, report)
-    if outside is not None:
-        outside.close(ledger)
+    by = outside or remembering(task, trained)
+    scores = score_trial(task, by, cases, report)
+    if isinstance(by, Trained):
+        note_adaptation(by, ledger)
+    else:
+        by.close(ledger)
     ledger.prediction_s = time.perf_counter() - began
     ledger.inference_peak_memory_bytes = max(
         ledger.inference_peak_memory_bytes, peak_memory(device)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kitsbench.architecture import Architecture
+from kitsbench.architecture import Architecture, adapts
 from kitsbench.channels import Scan
 from kitsbench.data.channels.derived import Derive
 from kitsbench.data.channels.files import complete_scan, without_channels
@@ -22,6 +22,7 @@ from kitsbench.devices.layout import Layout
 from kitsbench.errors import ContractError, DataError
 from kitsbench.experiments.records import LedgerRecord, Triple
 from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.inference.adaptation import Adapter
 from kitsbench.inference.case import Trained
 from kitsbench.inference.sliding import Predictor, Predicts
 from kitsbench.registry import RegisteredArchitecture, load
@@ -29,6 +30,7 @@ from kitsbench.registry.packages import packages_of_recipe, version_changes
 from kitsbench.spec import Spec
 from kitsbench.training.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
 from kitsbench.training.failures import can_be_smaller, may_be_memory, plugin_code
+from kitsbench.training.ledger import Ledger
 from kitsbench.training.networks.build import build_network
 
 TILE_VOXELS = 2**18  # of the tiles that a CPU takes at once
@@ -156,8 +158,25 @@ def make_trained(task: TrialTask, network: nn.Module, device: torch.device, beat
         tiles=tiles_at_once(task.spec, device),
         tick=beat,
         exhausted=_exhausted,
+        adapter=_adapter(task, architecture),
     )
     return Trained(architecture, task.spec, (predictor,), ((architecture, task.spec),))
+
+
+def _adapter(task: TrialTask, architecture: Architecture) -> Adapter | None:
+    """How a plugin adapts its network to scans; None under the shared recipe, or if it does not."""
+    if task.recipe.name == "matched" or not adapts(architecture):
+        return None
+    return Adapter(architecture, task.spec, (task.trial.seed, task.trial.fold))
+
+
+def note_adaptation(trained: Trained, ledger: Ledger) -> None:
+    """Write down what adapting to scans has taken, if anything was adapted."""
+    own = (getattr(one, "predictor", one) for one in trained.predictors)
+    adapters = [one.adapter for one in own if isinstance(one, Predictor) and one.adapter]
+    seconds = [value for adapter in adapters for value in adapter.seconds]
+    if seconds:
+        ledger.adaptation_s, ledger.adaptation_cases = sum(seconds), len(seconds)
 
 
 def _exhausted(error: BaseException) -> bool:

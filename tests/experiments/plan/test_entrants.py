@@ -138,6 +138,22 @@ def test_a_file_is_shown_with_as_many_folders_as_tell_it_apart(tmp_path):
     assert both == {str(unet): "mine/unet3d"}
 
 
+def test_a_file_whose_name_says_nothing_is_shown_with_its_folder(tmp_path):
+    files = [tmp_path / folder / "plugin.py" for folder in ("my_net", "x/my_net", "other")]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("from architectures import Smallest as Base\n\nclass Net(Base): pass\n")
+    found = [registry.find(str(file)) for file in files]
+    assert told_apart(found[:1]) == {str(files[0]): "my_net/plugin"}
+    assert registry.display_name(str(files[0])) == "my_net/plugin"
+    # As many folders as tell them apart.
+    names = told_apart(found)
+    assert len(set(names.values())) == 3
+    assert names[str(files[1])] == "x/my_net/plugin"
+    # What a trial is named by stays.
+    assert {entry.name for entry in found} == {"plugin"}
+
+
 OWN_RULES = """
 from kitsbench.architecture import SizeRule, softmax_spec
 from kitsbench.recipe import Recipe, Sampling, Transform
