@@ -74,6 +74,31 @@ def flat(labels, image):
         (lambda labels, image: labels[None], "predicts a label map", "returned shape"),
         (lambda labels, image: labels * 7, "predicts a label map", "does not exist"),
         (lambda labels, image: labels / 1.0, "predicts a label map", "label values are uint8"),
+        (
+            lambda labels, image: labels * np.float32("nan"),
+            "predicts a label map",
+            "float64 with values that are not finite: label values are uint8. Decide a label",
+        ),
+        (
+            lambda labels, image: torch.from_numpy(labels) + 0.31,
+            "predicts a label map",
+            "torch.float32 with values such as 0.31: label values",
+        ),
+        (
+            lambda labels, image: labels.transpose(2, 1, 0),
+            "predicts a label map",
+            "(36, 40, 24) for (24, 40, 36) voxels: return its axes in the order (z, y, x)",
+        ),
+        (
+            lambda labels, image: np.where(labels, 104, 0),
+            "predicts a label map",
+            "label 104, which does not exist: the task has [0, 1, 2]. Map labels of your own",
+        ),
+        (
+            lambda labels, image: np.where(image.numpy() > 2000, 7, labels),
+            "takes any scan",
+            "of a scan with padding and metal: predict() returned label 7",
+        ),
         (lambda labels, image: None, "predicts a label map", "returned a NoneType"),
         (lambda labels, image: [][0], "predicts a label map", "IndexError"),
         (change, "leaves the scan alone", "work on a copy"),

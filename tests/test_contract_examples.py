@@ -114,3 +114,24 @@ def test_the_sampler_and_the_transforms_make_batches(coarse_store):
     assert changed.images["image"].shape == batch.images["image"].shape
     drawn = source.sampler(3)
     assert [name for name, _ in drawn] == list(batch.cases)
+
+
+def test_the_adaptation_changes_norm_layers_alone(coarse_store):
+    import torch
+
+    from kitsbench.architecture import Task, configure
+    from kitsbench.inference.adaptation import Adapter
+    from kitsbench.recipe import Inference
+
+    hook = example("def adapt")["Surer"].adapt
+    architecture = type("Example", (OwnRecipe,), {"adapt": hook})()
+    spec = architecture.spec(configure(architecture), Task(patch=(8, 8, 8)))
+    network = architecture.build(spec).eval()
+    scan = {"image": coarse_store.case(coarse_store.cases[0])}
+    window = (-100.0, 300.0, 0.0, 0.01)
+    own = Adapter(architecture, spec).adapted(
+        network, scan, window, Inference(), torch.device("cpu"), "float32"
+    )
+    before = network.state_dict()
+    changed = {n for n, value in own.state_dict().items() if not torch.equal(value, before[n])}
+    assert changed == {"network.0.1.weight", "network.0.1.bias"}

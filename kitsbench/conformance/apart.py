@@ -59,7 +59,7 @@ def check_apart(
         limit = max(time_limit(), COMPILING) if compile else time_limit()
         found = call_isolated(_check, name, settings, task, compile, timeout=limit, hear=hear)
     except IsolatedFailure as error:
-        return Report(find(name).name, (Outcome(current, False, f"meanwhile {error}"),))
+        return Report(find(name).shown, (Outcome(current, False, f"meanwhile {error}"),))
     if isinstance(found, str):
         raise UsageError(found)
     report: Report = found

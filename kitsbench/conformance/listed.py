@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kitsbench.conformance.checks import (
+    adaptation,
     as_run_does,
     behaviour,
     configurations,
@@ -12,6 +13,7 @@ from kitsbench.conformance.checks import (
     description,
     learning,
     patches,
+    recipes,
     steadiness,
     systems,
 )
@@ -30,6 +32,7 @@ NETWORK: tuple[Function, ...] = (
     derived.derives_from_the_scan,
     behaviour.builds,
     behaviour.shapes,
+    recipes.initial_weights_fit,
     description.stages_fit,
     configurations.configurations_build,
     behaviour.gives_logits,
@@ -45,11 +48,13 @@ NETWORK: tuple[Function, ...] = (
     learning.postprocess_keeps_the_shape,
     steadiness.hooks_keep_no_state,
     behaviour.leaves_the_process_alone,
+    recipes.batches_repeat,
     patches.takes_every_patch,
     configurations.ends_of_keys_work,
     configurations.other_labels_work,
     as_run_does.trains_as_run_does,
     as_run_does.predicts_as_run_does,
+    adaptation.adapts_to_each_scan_alone,
     waits.ready_for_a_gpu,
     learning.learns_one_volume,
 )

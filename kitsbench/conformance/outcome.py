@@ -18,6 +18,7 @@ Place = Literal[
     "weights",
     "step",
     "derive",
+    "adapt",
 ]
 """What of a plugin a check looks at: a hook, the network's ``forward``, or the class."""
 
@@ -61,24 +62,37 @@ class Outcome:
         Of a check that passed a hint, mostly empty.
     expected : str or None
         The reason for which the plugin declares that the check fails.
+    reached : bool
+        Whether it was run; it is not where a check failed that it builds on.
     """
 
     name: str
     passed: bool
     message: str = ""
     expected: str | None = None
+    reached: bool = True
 
     @property
     def kept(self) -> bool:
         """Whether it passed, or fails as declared."""
-        return self.passed or self.expected is not None
+        return self.passed or (self.reached and self.expected is not None)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was run and fails, and the plugin declares no such failure."""
+        return self.reached and not self.kept
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; ``expected`` only where something is declared."""
-        found = vars(self).copy()
-        if self.expected is None:
-            del found["expected"]
-        return found
+        """Plain data; ``passed`` is None where it was not reached.
+
+        ``expected`` is there only where something is declared.
+        """
+        found: dict[str, Any] = {
+            "name": self.name,
+            "passed": self.passed if self.reached else None,
+            "message": self.message,
+        }
+        return found if self.expected is None else {**found, "expected": self.expected}
 
 
 @dataclass(frozen=True)
@@ -93,11 +107,23 @@ class Report:
         """Whether every check passed, but for those that are declared to fail."""
         return all(outcome.kept for outcome in self.checks)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many checks passed, failed, failed as declared, and were not reached."""
+        found = self.checks
+        return {
+            "passed": sum(one.passed for one in found),
+            "failed": sum(one.failed for one in found),
+            "expected": sum(one.kept and not one.passed for one in found),
+            "not_reached": sum(not one.reached for one in found),
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``kitsbench check --json``."""
         return {
             "architecture": self.architecture,
             "passed": self.passed,
+            "counts": self.counts,
             "checks": [outcome.to_dict() for outcome in self.checks],
         }
 

@@ -35,12 +35,12 @@ from kitsbench.conformance.outcome import (
     Violation,
 )
 from kitsbench.conformance.telling import explain, places
-from kitsbench.errors import ContractError
+from kitsbench.errors import ContractError, telling
 from kitsbench.spec import Task
 from kitsbench.training.networks.compiling import check_compiler
 
 
-@dataclass@dataclass
+@dataclass
 class Check:
     """One check of one architecture: call it; ``str()`` is its name.
 
@@ -117,11 +117,11 @@ def check(
     """
     outcomes: list[Outcome] = []
     for item in checks(architecture, settings, task, compile=compile):
-        failed = [outcome.name for outcome in outcomes if not outcome.kept]
+        failed = [outcome.name for outcome in outcomes if outcome.failed]
         blocking = [name for name in failed if name in NEEDED_BY_ALL or item.name == LAST]
         if blocking:
             text = f"Not reached, because the check '{blocking[0]}' failed."
-            outcomes.append(Outcome(item.name, False, text, item.expected))
+            outcomes.append(Outcome(item.name, False, text, item.expected, reached=False))
             continue
         if progress is not None:
             progress(item.name)
@@ -191,7 +191,7 @@ def _subject(
                 raise Violation(f"the plugin is {entry.status}: {entry.error}; repair this first.")
             instance = entry.instance
         else:
-            instance = architecture() if isinstance(architecture, type) else architecture
+            instance = _made(architecture)
         touched = surroundings.changed(before, surroundings.state())
     for name in touched:
         if name in surroundings.AT_IMPORT:
@@ -204,11 +204,26 @@ def _subject(
     return subject
 
 
+def _made(architecture: Architecture | type[Architecture]) -> Architecture:
+    if not isinstance(architecture, type):
+        return architecture
+    try:
+        return architecture()
+    except BaseException as error:
+        if explain.is_the_users(error):
+            raise
+        raise Violation(
+            f"{architecture.__name__}() raised {telling(error)}: let it be made without arguments."
+        ) from error
+
+
 def _is_ensemble(subject: Subject) -> bool:
     with surroundings.preserved():
         try:
             return bool(subject.spec.members)
-        except Exception:  # the check of the spec will tell
+        except BaseException as error:  # the check of the spec will tell
+            if explain.is_the_users(error):
+                raise
             return False
 
 
@@ -219,8 +234,6 @@ def _guarded(function: Function, subject: Subject) -> Callable[[], str | None]:
             torch.set_num_threads(1)  # small patches gain nothing from more
             try:
                 return function(subject)
-            except KeyboardInterrupt:
-                raise
             except Violation as violation:
                 at: Place | Literal[""] = getattr(function, "looks_at", "")
                 at = at if violation.at is None else violation.at
@@ -228,7 +241,9 @@ def _guarded(function: Function, subject: Subject) -> Callable[[], str | None]:
                 told = str(violation)
                 # Nothing to add to a sentence that names a line itself.
                 raise Violation(f"{told} See {where}." if where else told, at="") from violation
-            except Exception as error:
+            except BaseException as error:  # a plugin may even call sys.exit()
+                if explain.is_the_users(error):
+                    raise
                 raise Violation(explain.failure(error, subject), at="") from error
 
     return run
@@ -247,6 +262,5 @@ def _nothing(subject: Subject) -> None:
 
 def _name(architecture: str | Path | Architecture | type[Architecture]) -> str:
     if isinstance(architecture, str | Path):
-        text = str(architecture)
-        return Path(text).stem if text.endswith(".py") else text
+        return registry.find(str(architecture)).shown
     return (architecture if isinstance(architecture, type) else type(architecture)).__name__

@@ -231,14 +231,24 @@ def checked_labels(hook: str, labels: object, spec: Spec, shape: tuple[int, ...]
     if not isinstance(labels, Tensor):
         raise ContractError(f"{hook}() returned a {type(labels).__name__}: return a tensor, uint8.")
     if tuple(labels.shape) != shape:
-        raise ContractError(f"{hook}() returned shape {tuple(labels.shape)} for {shape}.")
+        turned = sorted(labels.shape) == sorted(shape)
+        remedy = "return its axes in the order (z, y, x)" if turned else "return a label a voxel"
+        raise ContractError(
+            f"{hook}() returned shape {tuple(labels.shape)} for {shape} voxels: {remedy}."
+        )
     if labels.dtype.is_floating_point or labels.dtype.is_complex:
-        raise ContractError(f"{hook}() returned {labels.dtype}: label values are uint8.")
+        raise ContractError(
+            f"{hook}() returned {labels.dtype}{_first_odd(labels)}: label values are uint8. "
+            "Decide a label a voxel, as by argmax, and convert it."
+        )
     known = [0, *(value for _, value in spec.labels)]
     if labels.numel() and labels.dtype != torch.uint8:
         low, high = (int(edge) for edge in labels.aminmax())
         if low < 0 or high > 255:
-            raise ContractError(f"{hook}() returned label {low if low < 0 else high}: {known} are.")
+            raise ContractError(
+                f"{hook}() returned label {low if low < 0 else high}, and the task has {known}: "
+                "map labels of your own to these."
+            )
     # A copy: the plugin may keep what it returned, and change it afterwards.
     copied = labels.to(torch.uint8, copy=True)
     # One question for all labels, since to ask a GPU is to wait for it.
@@ -248,9 +258,19 @@ def checked_labels(hook: str, labels: object, spec: Spec, shape: tuple[int, ...]
     if not fine.all():
         raise ContractError(
             f"{hook}() returned label {int(copied[~fine].min())}, which does not exist: the task "
-            f"has {known}."
+            f"has {known}. Map labels of your own to these, and all others to 0."
         )
     return copied
+
+
+def _first_odd(labels: Tensor) -> str:
+    """What is no label among numbers that are not whole by their type, in words."""
+    if labels.dtype.is_complex or not labels.numel():
+        return ""
+    if not bool(torch.isfinite(labels).all()):
+        return " with values that are not finite"
+    odd = labels[labels != labels.round()]
+    return f" with values such as {float(odd[0]):.4g}" if odd.numel() else ""
 
 
 def _vote(trained: Trained, found: list[dict[str, Tensor]]) -> Tensor:

@@ -110,10 +110,13 @@ def ask_system(
         torch.cuda.synchronize(device)  # the host may be ahead of it
     seconds = time.perf_counter() - began
     if isinstance(found, np.ndarray):
-        if found.dtype.kind not in "iub":
-            raise ContractError(f"predict() returned {found.dtype}: label values are uint8.")
-        # Of whatever order and type; torch knows few unsigned ones.
-        wide = found.astype(np.int64, copy=False) if found.dtype != np.uint8 else found
+        if found.dtype.kind not in "iubf":
+            raise ContractError(
+                f"predict() returned {found.dtype}: label values are uint8. Convert them."
+            )
+        # Of whatever order and type; torch knows few unsigned ones, and floats are refused below.
+        kind = {"f": np.float64}.get(found.dtype.kind, np.int64)
+        wide = found if found.dtype == np.uint8 else found.astype(kind, copy=False)
         found = torch.from_numpy(wide.copy())  # a view that runs backwards is none of torch's
     return checked_labels("predict", found, spec, shape).cpu().numpy(), seconds
 

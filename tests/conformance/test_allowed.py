@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
-from architectures import DeepSupervision, Pyramid, Smallest, broken, unit
+from architectures import PATCH, DeepSupervision, Pyramid, Smallest, broken, unit
 from architectures.own_steps import RECIPE, OwnRecipe
 from torch import nn
 
@@ -184,3 +184,36 @@ def test_a_sampler_of_ones_own_is_asked():
     found = outcomes(SamplesNothing, name)[name]
     assert not found.passed
     assert "the sampler plugin:middles gave 0 centres for a batch of 2" in found.message
+
+
+class Halved(Smallest):
+    """Gives one voxel for eight, and may say so."""
+
+    stride = (2, 2, 2)
+
+    def spec(self, config, task):
+        plain = softmax_spec(config, task, SizeRule((2, 2, 2)), PATCH)
+        shape = tuple(edge // 2 for edge in plain.grids[0].shape)
+        return replace(plain, heads=(replace(plain.primary, shape=shape, stride=self.stride),))
+
+    def build(self, spec):
+        return Plain(nn.Sequential(unit(1, 8, stride=2), nn.Conv3d(8, spec.classes, 1)))
+
+
+class HalvedUnsaid(Halved):
+    def spec(self, config, task):
+        return softmax_spec(config, task, SizeRule((2, 2, 2)), PATCH)
+
+
+class HalvedInShapeAlone(Halved):
+    stride = (1, 1, 1)
+
+
+def test_a_primary_head_that_is_coarser_than_its_grid():
+    assert_kept(Halved)
+    told = outcomes(HalvedUnsaid, "builds")["builds"].message
+    assert "It has one voxel for 2x2x2 of those: enlarge it in the network, or give the" in told
+    assert "head shape=(8, 8, 8) and stride=(2, 2, 2)" in told
+    name = "sizes are admissible"
+    told = outcomes(HalvedInShapeAlone, name)[name].message
+    assert "or its stride where the output is coarser than the input" in told

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from kitsbench.conformance.checks import patches
 from kitsbench.conformance.driven import surroundings
-from kitsbench.conformance.telling import explain
-from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.driven.subject import SMALL, Subject, batch, outputs_of
+from kitsbench.conformance.outcome import Violation, looks_at
+from kitsbench.conformance.telling import explain
 from kitsbench.spec import Head, Progress, Shape, Spec
+from kitsbench.training.networks.build import without_values
 
 
 @looks_at("build")
@@ -21,6 +22,8 @@ def builds(subject: Subject) -> None:
     network = subject.network()
     if not isinstance(network, nn.Module):
         raise Violation(f"build() returned a {type(network).__name__}: return a torch module.")
+    if (told := without_values(network)) is not None:
+        raise Violation(told)
     strays = [name for name, p in network.named_parameters() if p.device.type != "cpu"]
     if strays:
         raise Violation(
@@ -264,7 +267,7 @@ def _on_the_primary_voxels(values: Tensor, head: Head, spec: Spec) -> Tensor:
     """Resample (C, z, y, x) about the common centre; outside is zero."""
     ratios = {grid.name: grid.ratio for grid in spec.grids}
     for axis, edge in enumerate(spec.primary.shape, start=1):
-        step = ratios[head.grid][axis - 1] * head.stride[axis - 1]
+        step = ratios[head.grid][axis - 1] * head.stride[axis - 1] / spec.primary.stride[axis - 1]
         have = values.shape[axis]
         place = (torch.arange(edge) - (edge - 1) / 2) / step + (have - 1) / 2
         index = place.round().long()

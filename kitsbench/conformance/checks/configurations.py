@@ -12,9 +12,13 @@ from torch import nn
 from kitsbench.architecture import KITS21, Setting
 from kitsbench.configuration import SIZES, Key, configure
 from kitsbench.conformance.checks.description import grids_and_heads_fit
-from kitsbench.conformance.checks.learning import decodes_voxel_by_voxel, loss_is_finite, targets_fit
-from kitsbench.conformance.outcome import Violation, looks_at
+from kitsbench.conformance.checks.learning import (
+    decodes_voxel_by_voxel,
+    loss_is_finite,
+    targets_fit,
+)
 from kitsbench.conformance.driven.subject import SMALL, Subject, batch, outputs_of
+from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.errors import KitsbenchError, telling
 from kitsbench.registry.weightless import NeedsValues, build_weightless
 from kitsbench.spec import Labels

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.driven.subject import Subject
+from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.data.channels.derived import wanted_on, with_channels
 from kitsbench.data.preparation.store import PreparedCase
 

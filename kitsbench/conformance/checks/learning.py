@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from kitsbench.architecture import Stage
 from kitsbench.conformance.checks.behaviour import decodable
-from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.driven.subject import Subject, batch, outputs_of, trained_by
+from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.spec import Head, Progress, Spec
 
 STEPS, SECONDS, DICE = 200, 60.0, 0.75

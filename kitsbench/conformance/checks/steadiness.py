@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from kitsbench.conformance.checks.behaviour import decodable
-from kitsbench.conformance.outcome import Place, Violation, looks_at
 from kitsbench.conformance.driven.subject import Subject, batch, outputs_of
+from kitsbench.conformance.outcome import Place, Violation, looks_at
 from kitsbench.spec import Progress
 from kitsbench.training.optimisation.accumulation import Buffers
 

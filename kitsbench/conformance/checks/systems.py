@@ -7,8 +7,8 @@ import torch
 
 from kitsbench.configuration import SIZES, Setting, configure
 from kitsbench.conformance.driven import surroundings
-from kitsbench.conformance.outcome import Violation
 from kitsbench.conformance.driven.subject import Subject
+from kitsbench.conformance.outcome import Violation
 from kitsbench.errors import ContractError
 from kitsbench.inference.systems import ask_system
 from kitsbench.spec import Shape, Spec
@@ -20,6 +20,8 @@ ODD: tuple[tuple[Shape, Spacing], ...] = (
     ((40, 31, 29), (0.7, 3.0, 3.0)),
     ((1, 24, 24), (5.0, 1.0, 1.0)),
 )
+# HU: what lies around a scan, and metal; a scan of nothing but air has no spread to divide by.
+PADDING, METAL, AIR = -3024.0, 3071.0, -1000.0
 _CPU = torch.device("cpu")
 
 
@@ -85,20 +87,34 @@ def predicts_the_same_again(subject: Subject) -> None:
         )
 
 
-def takes_any_scan(subject: Subject) -> None:
-    """Thick slices, long and flat scans are segmented, too."""
+def takes_any_scan(subject: Subject) -> str:
+    """Thick slices, long and flat scans, metal and padding are segmented, too; a hint for air."""
     for shape, spacing in ODD:
         try:
             _ask(subject, shape, spacing)
         except Violation as error:
             raise Violation(f"of a scan of {shape} voxels of {spacing} mm: {error}") from error
+    odd = _scan(*USUAL)
+    odd[:, :2], odd[8:10, 20:22, 18:20] = PADDING, METAL
+    try:
+        _segmented(subject, odd, USUAL[1])
+    except Violation as error:
+        raise Violation(f"of a scan with padding and metal: {error}") from error
+    try:
+        _segmented(subject, np.full_like(odd, AIR), USUAL[1])
+    except Violation as error:
+        return f"Of a scan of nothing but air: {error}"
+    return ""
 
 
 def _ask(subject: Subject, shape: Shape, spacing: Spacing) -> np.ndarray:
+    return _segmented(subject, _scan(shape, spacing), spacing)
+
+
+def _segmented(subject: Subject, image: np.ndarray, spacing: Spacing) -> np.ndarray:
+    shape = image.shape
     try:
-        return ask_system(
-            subject.system, subject.spec, _scan(shape, spacing), spacing, _CPU, "check"
-        )[0]
+        return ask_system(subject.system, subject.spec, image, spacing, _CPU, "check")[0]
     except ContractError as error:
         raise Violation(str(error)) from error
     except NotImplementedError as error:

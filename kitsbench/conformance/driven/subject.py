@@ -173,6 +173,7 @@ def trained_by(stage: Stage, network: nn.Module) -> list[str]:
     """Names of the parameters that a stage trains."""
     return [
         name
-        for name, _ in network.named_parameters()
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in stage.train)
+        for name, own in network.named_parameters()
+        if (own.is_floating_point() or own.is_complex())
+        and any(fnmatch.fnmatchcase(name, pattern) for pattern in stage.train)
     ]

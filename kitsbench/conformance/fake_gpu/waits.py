@@ -23,9 +23,8 @@ import torch
 from torch import nn
 
 from kitsbench.architecture import Architecture
-from kitsbench.conformance.fake_gpu.gradient import backward
-from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.driven.subject import Subject
+from kitsbench.conformance.fake_gpu.gradient import backward
 from kitsbench.conformance.fake_gpu.watching import (
     NoAnswer,
     Wait,
@@ -34,6 +33,7 @@ from kitsbench.conformance.fake_gpu.watching import (
     forget,
     synchronising_is_seen,
 )
+from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.recipe import Stage
 from kitsbench.registry.weightless import build_weightless
 from kitsbench.spec import Progress, Spec

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import dis
+import signal
 from pathlib import Path
 from types import TracebackType
 from typing import cast, get_args
 
 import kitsbench
-from kitsbench.conformance.telling import places
-from kitsbench.conformance.outcome import Place
 from kitsbench.conformance.driven.subject import Subject
-from kitsbench.errors import KitsbenchError, telling
+from kitsbench.conformance.outcome import Place
+from kitsbench.conformance.telling import places
+from kitsbench.errors import KitsbenchError, Terminated, telling
+from kitsbench.isolation import is_worker
 from kitsbench.training.failures import TrialFailure
 
 HOOKS = {*get_args(Place), "__init__"} - {"class"}
 PACKAGE = Path(kitsbench.__file__).parent
 HERE = Path(__file__).parents[1]  # the checks and what they drive
+# Hooks, and parts of a training, in which the names of heads and grids are asked for.
+NAMING = {"forward", "targets", "loss", "decode", "postprocess", "step", "adapt"}
 
 
-def failure(error: Exception, subject: Subject) -> str:
+def failure(error: BaseException, subject: Subject) -> str:
     """What went wrong in a hook or in a training, where, and what to do."""
     if isinstance(error, TrialFailure):
         return _of_training(error, subject)
@@ -27,7 +32,34 @@ def failure(error: Exception, subject: Subject) -> str:
     hook = hook_of(error.__traceback__, subject.architecture)
     place = places.of_error(error, subject.architecture)
     who = f"{hook}()" if hook else "a hook"
-    return f"{who} raised {telling(error)}{' ' * bool(place)}{place}: {remedy(error, subject)}."
+    what = f"{who} raised {telling(error)}{' ' * bool(place)}{place}"
+    return f"{what}: {remedy(error, hook, subject)}."
+
+
+def is_the_users(error: BaseException) -> bool:
+    """Whether a user or the system stops this process; a plugin may raise the same classes.
+
+    A signal interrupts whatever runs, and a plugin raises in a statement of its own.
+    """
+    if isinstance(error, Terminated):
+        return True
+    if not isinstance(error, KeyboardInterrupt) or is_worker():
+        return False
+    return type(error) is not KeyboardInterrupt or not _is_raised(error)
+
+
+def _is_raised(error: BaseException) -> bool:
+    """Whether a statement ``raise`` made an exception, and not the handler of a signal."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return False
+    code = trace.tb_frame.f_code
+    if getattr(signal.getsignal(signal.SIGINT), "__code__", None) is code:
+        return False
+    here = (one for one in dis.get_instructions(code) if one.offset == trace.tb_lasti)
+    return any(one.opname == "RAISE_VARARGS" for one in here)
 
 
 def _of_kitsbench(error: Exception, subject: Subject) -> str:
@@ -36,6 +68,10 @@ def _of_kitsbench(error: Exception, subject: Subject) -> str:
     hook = said.partition("()")[0]
     if hook not in get_args(Place):
         return said
+    cause = error.__cause__
+    place = places.of_error(cause, subject.architecture) if cause is not None else ""
+    if cause is not None and place:
+        return f"{said.rstrip('.')} {place}: {remedy(cause, hook, subject)}."
     where = places.of_hook(cast(Place, hook), subject.architecture, subject.built)
     return f"{said} See {where}." if where else said
 
@@ -46,9 +82,10 @@ def _of_training(error: TrialFailure, subject: Subject) -> str:
     while isinstance(cause, TrialFailure):
         cause = cause.__cause__
     said = str(error).rstrip(".")
-    if isinstance(cause, Exception):
+    if cause is not None:
+        hook = said.partition("()")[0]
         place = places.of_error(cause, subject.architecture)
-        said += f"{' ' * bool(place)}{place}: {remedy(cause, subject)}"
+        said += f"{' ' * bool(place)}{place}: {remedy(cause, hook, subject)}"
     return f"training by the code of `kitsbench run` fails ({error.reason}): {said}."
 
 
@@ -66,9 +103,21 @@ def hook_of(trace: TracebackType | None, architecture: object) -> str:
     return ""
 
 
-def remedy(error: Exception, subject: Subject) -> str:
-    """What to do about an exception."""
-    if isinstance(error, KeyError):
+def remedy(error: BaseException, hook: str, subject: Subject) -> str:
+    """What to do about an exception.
+
+    Parameters
+    ----------
+    error : BaseException
+    hook : str
+        In which it arose: a hook, ``optimiser``, or nothing where that is not known.
+    subject : Subject
+    """
+    if not isinstance(error, Exception):
+        return "raise an Exception: this one is for whoever runs the process, and ends it"
+    if not isinstance(error, KeyError):
+        return "repair it"
+    if hook in NAMING:
         try:
             heads = ", ".join(head.name for head in subject.spec.heads)
             grids = ", ".join(grid.name for grid in subject.spec.grids)
@@ -78,4 +127,11 @@ def remedy(error: Exception, subject: Subject) -> str:
             f"outputs, targets and probabilities have the names of the spec's heads ({heads}; "
             f"evaluation may leave auxiliary ones out), inputs and labels of its grids ({grids})"
         )
-    return "repair it"
+    if hook == "weights":
+        return (
+            "files has the keys of the files that are given, none at times, and tensors have the "
+            "names of network.state_dict()"
+        )
+    if hook in ("spec", "build"):
+        return f"config and spec have the keys {', '.join(subject.config)}"
+    return "ask for names that are there"

@@ -101,6 +101,12 @@ def of_hook(place: Place, architecture: Architecture, network: object) -> str:
     return f"{kind.__name__} at {found}" if found else ""
 
 
+def of_function(function: object, architecture: Architecture) -> str:
+    """``at`` and the file and line of a function, where it is the plugin's; else nothing."""
+    found = _defined(function, folder_of(architecture))
+    return f"at {found}" if found else ""
+
+
 def _defined(thing: object, own: Path) -> str:
     """File and line of a definition that is the plugin's; else nothing."""
     try:
