@@ -135,12 +135,40 @@ def surroundings():
     )
 
 
+# Those that train and search, which take most of the time; all of them for a few here.
+LONG = {
+    "configurations build",
+    "takes every patch",
+    "ends of keys work",
+    "other labels work",
+    "trains as run does",
+    "predicts as run does",
+    "ready for a gpu",
+    "learns one volume",
+}
+WHOLE = (architectures.Configured, architectures.Cascade)
+
+
+@pytest.mark.parametrize("kind", architectures.COVERAGE)
+def test_architectures_that_keep_the_contract_pass_the_short_checks(kind):
+    before = surroundings()
+    found = [c.outcome() for c in conformance.checks(kind) if c.name not in LONG]
+    assert len(found) > 15
+    assert [outcome for outcome in found if not outcome.passed or outcome.message] == []
+    assert surroundings() == before
+
+
 @pytest.mark.parametrize(
     ("kind", "labels"),
     [
-        *((kind, None) for kind in architectures.COVERAGE),
+        *((kind, None) for kind in WHOLE),
+        *(
+            pytest.param(kind, None, marks=pytest.mark.exhaustive)
+            for kind in architectures.COVERAGE
+            if kind not in WHOLE
+        ),
         # Of the others, the check of other labels has seen that three work too.
-        (architectures.Regions, KITS21),
+        pytest.param(architectures.Regions, KITS21, marks=pytest.mark.exhaustive),
         (architectures.Mean, KITS21),
         (architectures.Vote, None),
     ],

@@ -31,6 +31,7 @@ FRIENDLY = (64, 96, 128, 32, 48, 160, 192)
 NEIGHBOURS = range(40, 73)
 # Powers of two first: they are what pooling makes, and none but the smallest is looked for.
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 3, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 20, 24, 28, 48, 96)
+POWERS = MULTIPLES[:7]
 APART = (1, 3, 5)  # so many multiples beyond an edge that is taken
 BATCH = 2
 SECONDS = 20.0  # of CPU time, so that a busy machine finds no less
@@ -237,7 +238,8 @@ class _Search:
             common = self._multiple(start, (0, 1, 2))
             if common is None:
                 return self._limited(start, base)
-            z, y, x = (self._multiple(start, (axis,), common) or common for axis in range(3))
+            steps = [step for step in MULTIPLES if common % step == 0]
+            z, y, x = (self._multiple(start, (axis,), steps) or common for axis in range(3))
             offset = start[0] % z, start[1] % y, start[2] % x
             return self._with_minimum(SizeRule((z, y, x), offset, base))
         taken = [shape for shape, tried in self.known.items() if tried.cut is not None]
@@ -247,7 +249,7 @@ class _Search:
 
     def _limited(self, start: Shape, base: Shape) -> SizeRule | None:
         """The rule where edges have an end, as where position embeddings are of one length."""
-        free = [self._multiple(start, (axis,)) for axis in range(3)]
+        free = [self._multiple(start, (axis,), POWERS) for axis in range(3)]
         bound = [axis for axis in range(3) if free[axis] is None]
         if not bound:
             return None  # each may grow, and not all of them
@@ -273,7 +275,7 @@ class _Search:
 
     def _step_below(self, start: Shape, base: Shape, axes: Sequence[int]) -> int | None:
         """The smallest step by which edges may shrink; None where they may not."""
-        steps = (step for step in MULTIPLES if self._takes(_grown(start, -step, axes), base))
+        steps = (step for step in POWERS if self._takes(_grown(start, -step, axes), base))
         return next(steps, None)
 
     def _least_along(self, axis: int, step: int, start: Shape, base: Shape) -> int:
@@ -319,10 +321,11 @@ class _Search:
                 return None
         return None
 
-    def _multiple(self, start: Shape, axes: Sequence[int], within: int = 0) -> int | None:
+    def _multiple(
+        self, start: Shape, axes: Sequence[int], steps: Sequence[int] = MULTIPLES
+    ) -> int | None:
         """The smallest step by which edges may grow, the others staying as they are."""
         base = self.cut(start)
-        steps = [m for m in MULTIPLES if not within or within % m == 0]
         for step in steps:
             larger = (_grown(start, step * apart, axes) for apart in APART)
             if all(self.cut(shape) == base for shape in larger):
