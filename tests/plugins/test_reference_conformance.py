@@ -11,6 +11,8 @@ from kitsbench.architecture import KITS21, Task
 ONCE = {"ends of keys work", "other labels work", "configurations build", "ready for a gpu"}
 # These do what every trial does, with the code of the networks of a family.
 ROAD = {"takes every patch", "trains as run does", "predicts as run does"}
+# Each network learns once here, and with all of its settings where there is time for it.
+LEARNS = "learns one volume"
 FAMILIES = (
     "unet3d",
     "residual_unet",
@@ -95,7 +97,8 @@ def checks_of_all():
             if again and check.name in ONCE | ROAD:
                 continue
             if check.name not in ROAD or name in FAMILIES:
-                yield pytest.param(check, id=f"{name}{settings or ''}-{check}")
+                marks = [pytest.mark.exhaustive] if again and check.name == LEARNS else []
+                yield pytest.param(check, id=f"{name}{settings or ''}-{check}", marks=marks)
         seen.add(name)
 
 
