@@ -19,6 +19,7 @@ from kitsbench.experiments.results import load_results
 from kitsbench.metrics import FAILED, TRUTH_EMPTY, find
 from kitsbench.statistics import Rule, compare, read_scores, validate_scores
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
+from kitsbench.statistics.table.elsewhere import trained_here
 from kitsbench.statistics.table.policy import defined_rows
 
 
@@ -81,12 +82,14 @@ def evidence_of_workdir(workdir: Path, experiment: str | None = None) -> Evidenc
 def evidence_of_table(path: Path, mode: str) -> Evidence:
     """Read a long score table; how its networks were trained must be told.
 
+    Who it says was trained elsewhere is no evidence, as in a working directory.
+
     Raises
     ------
     DataError
         The table breaks a rule.
     """
-    scores = read_scores(path)
+    scores = trained_here(read_scores(path))
     names = sorted(name for name in scores["dataset"].unique() if name)
     return Evidence(scores=scores, mode=mode, dataset=", ".join(names))
 

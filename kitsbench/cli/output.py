@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -67,6 +68,28 @@ def tell(text: object, lead: str = "", style: str = "") -> None:
         Colour of the lead, such as ``red``.
     """
     stderr_console().print(_line(text, lead, style))
+
+
+def stopped(error: KeyboardInterrupt, lasting: bool = False) -> int:
+    """Say that a verb was stopped which goes on when it is called again.
+
+    Parameters
+    ----------
+    error : KeyboardInterrupt
+    lasting : bool
+        Whether its jobs go on without it, unless it was by Ctrl-C.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    from kitsbench.isolation import Stopped
+
+    signalled = isinstance(error, Stopped)
+    jobs = " Its jobs go on without it." if signalled and lasting else ""
+    tell(f"Stopped{f' by {error}' * signalled}.{jobs} The same command goes on from here.")
+    return error.code if isinstance(error, Stopped) else 128 + signal.SIGINT
 
 
 def say(text: object, lead: str = "", style: str = "") -> None:

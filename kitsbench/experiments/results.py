@@ -7,7 +7,6 @@ no scores of its own, so its test cases enter the score table with the penalty a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.experiments.tables import CURVE, SCORES, read_table
 from kitsbench.metrics import TRUTH_EMPTY, UNDEFINED, Value, find
 from kitsbench.statistics import validate_scores
+from kitsbench.statistics.table.elsewhere import ELSEWHERE, word_of
 from kitsbench.statistics.table.policy import truth_holds_region
 
 SCORE_COLUMNS = [
@@ -107,18 +107,19 @@ class Results:
         return {name: known for name, known in self.elsewhere.items() if known.apart}
 
     @property
-    def comparable(self) -> pd.DataFrame:
-        """Scores of those that may be compared: of all but :attr:`apart`."""
-        return self._without(self.apart)
-
-    @property
     def trained_here(self) -> pd.DataFrame:
         """Scores of those that had the budget and the recipe: of all but :attr:`elsewhere`."""
-        return self._without(self.elsewhere)
-
-    def _without(self, names: Iterable[str]) -> pd.DataFrame:
-        left_out = self.scores["architecture"].isin([*names])
+        left_out = self.scores["architecture"].isin([*self.elsewhere])
         return self.scores[~left_out].reset_index(drop=True)
+
+    @property
+    def marked(self) -> pd.DataFrame:
+        """Scores with a column that says who was trained elsewhere, where anybody was."""
+        if not self.elsewhere:
+            return self.scores
+        words = {n: word_of(e.leak is not None, e.allowed) for n, e in self.elsewhere.items()}
+        said = self.scores["architecture"].map(words).fillna("")
+        return self.scores.assign(**{ELSEWHERE: said})
 
     def check_values(self) -> None:
         """See that every score can be one: for what rests on the values, not only shows them.

@@ -5,6 +5,7 @@ that it has started is ended.
 """
 
 from kitsbench.isolation.calls import (
+    BySignal,
     IsolatedFailure,
     Stopped,
     call_isolated,
@@ -17,6 +18,7 @@ from kitsbench.isolation.keeper import die_with_parent, is_worker
 from kitsbench.isolation.kept import process_context
 
 __all__ = [
+    "BySignal",
     "IsolatedFailure",
     "Stopped",
     "call_isolated",

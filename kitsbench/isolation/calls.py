@@ -35,8 +35,8 @@ class IsolatedFailure(KitsbenchError):
     """The call did not come back with a result; the message says why."""
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal told this process to stop.
+class BySignal(BaseException):
+    """A signal told this process to end; its text is the signal's name.
 
     Parameters
     ----------
@@ -47,6 +47,15 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
         self.number = number
+
+    @property
+    def code(self) -> int:
+        """Exit code of a process that this signal ended."""
+        return 128 + self.number
+
+
+class Stopped(BySignal, KeyboardInterrupt):
+    """A signal told this process to stop, as Ctrl-C does."""
 
 
 def call_isolated(

@@ -169,7 +169,8 @@ def analyse(results: Results) -> Analysis:
     if scores.empty:
         return Analysis(results, protocol, region, metric, obstacle="No trial has finished.")
     # Who may know the test scans is shown, and compared with nobody.
-    apart, compared = [*results.apart], results.comparable
+    apart, scored = [*results.apart], results.marked
+    compared = scored[~scored["architecture"].isin(apart)].reset_index(drop=True)
     summary = pd.DataFrame()
     comparison: dict[str, Any] = {}
     obstacle = ""
@@ -188,26 +189,8 @@ def analyse(results: Results) -> Analysis:
                 endpoint=(region, metric),
                 rule=Rule(fold_count=experiment.folds.count),
                 protocol=protocol,
-                once=results.elsewhere,
             ).to_dict()
-            _mark(comparison["pairs"], results.elsewhere)
     except KitsbenchError as error:
         # Scores that break a rule of the statistics are still worth a report of all the rest.
         obstacle = str(error)
     return Analysis(results, protocol, region, metric, comparison, obstacle, summary)
-
-
-def _mark(pairs: list[dict[str, Any]], outside: dict[str, ElsewhereRecord]) -> None:
-    """Say in the sentence of each pair that an entrant of it was not trained under the budget."""
-    for pair in pairs:
-        names = [name for name in (pair["a"], pair["b"]) if name in outside]
-        if not names:
-            continue
-        was = "was" if len(names) == 1 else "were"
-        leaks = [name for name in names if outside[name].leak]
-        known = f" {words.listing(leaks)} may know the test scans." if leaks else ""
-        pair["sentence"] = (
-            f"{pair['sentence']} ({words.listing(names)} {was} trained elsewhere, not under this "
-            f"budget: this compares systems as they are and says nothing about architectures."
-            f"{known})"
-        )

@@ -12,31 +12,21 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
+from kitsbench.isolation import BySignal
+
 WARNING = getattr(signal, "SIGUSR2", None)
 
 
-class Told(Exception):
+class Told(BySignal, Exception):
     """The cluster has told this job to end.
 
-    Parameters
-    ----------
-    number : int
-        Of the signal.
+    It is no interrupt: whoever works on a trial may save what it has first.
     """
-
-    def __init__(self, number: int):
-        super().__init__(signal.Signals(number).name)
-        self.number = number
 
     @property
     def warned(self) -> bool:
         """Whether there is time left; else the job ends in seconds."""
         return self.number == WARNING
-
-    @property
-    def code(self) -> int:
-        """Exit code of a process that this signal ended."""
-        return 128 + self.number
 
 
 @contextlib.contextmanager

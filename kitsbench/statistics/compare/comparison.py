@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from kitsbench.statistics.ranks.ranking import REPLICATES, rank_stability
 from kitsbench.statistics.ranks.schemes import all_schemes, official_ranking, stability_row
 from kitsbench.statistics.table.blocks import choose_table, score_blocks
 from kitsbench.statistics.table.clusters import clusters_of, column_of_scores
+from kitsbench.statistics.table.elsewhere import mark, standings_of, without_apart
 from kitsbench.statistics.table.endpoints import (
     DEFAULT_ENDPOINT,
     Endpoint,
@@ -145,14 +146,14 @@ def compare(
     strata: Sequence[str | Stratum] = (),
     declared: Mapping[str, Metric] | None = None,
     cluster: str | None = None,
-    once: Collection[str] = (),
 ) -> Comparison:
     """Compare all architectures of a score table on one declared endpoint.
 
     Parameters
     ----------
     scores : DataFrame
-        Long score table, see :func:`~kitsbench.statistics.validate_scores`.
+        Long score table, see :func:`~kitsbench.statistics.validate_scores`. Who it sets apart is
+        left out, and pairs with who else was trained elsewhere say so.
     endpoint : str, tuple or Endpoint
         The primary endpoint, ``region:metric``.
     rule : Rule
@@ -180,9 +181,6 @@ def compare(
         Column of the score table, or of ``cases``, that names the cluster of every case where
         cases depend on each other: their hospital or scanner. Cases of one cluster are drawn and
         tested together. By default a column ``patient`` of the score table, if it has one.
-    once : collection of str
-        Architectures that were planned with one run in a fold, so that no other seed of theirs is
-        missing: what was trained elsewhere.
 
     Returns
     -------
@@ -206,11 +204,15 @@ def compare(
         )
     column = column_of_scores(cluster, cases)
     checked = validate_scores(scores, declared=declared, cluster=column)
-    table = choose_table(checked, target, protocol, dataset)
+    fair, apart = without_apart(checked)
+    if apart and rule.baseline in {*checked["architecture"]} - {*fair["architecture"]}:
+        raise UsageError(f"{rule.baseline} cannot be the baseline: {apart[0]}")
+    outside = standings_of(fair)  # with one run in a fold: it would predict the same once more
+    table = choose_table(fair, target, protocol, dataset)
     grouped = clusters_of(table, cases, cluster)
     clusters = None if grouped is None else grouped.of_cases(str(table["dataset"].iloc[0]))
     twins = check_copies(table, target)
-    blocks = score_blocks(table, target, clusters=clusters, once=once)
+    blocks = score_blocks(table, target, clusters=clusters, once=outside)
     # Settled here for all that follows: an endpoint or a stratum may hold fewer folds.
     rule = replace(rule, fold_count=rule.folds(int(table["fold"].nunique())))
     names = pair_names(blocks.architectures, rule.baseline)
@@ -226,6 +228,7 @@ def compare(
     if secondary:
         rest, notes = secondary_endpoints(table, target, rule, declared, clusters)
     collapsed = without_collapsed(blocks, collapsed_runs(blocks), rows, rule, margin, lost)
+    mark(rows, outside)
     components = estimate_components(blocks)
     gaps = [row["smallest_detectable_gap"] for row in rows]
     # Wins are counted where all pairs were compared, and some could be won.
@@ -249,6 +252,7 @@ def compare(
         sensitivity=listwise(blocks, names, rule),
         secondary=rest,
         warnings=[
+            *apart,
             *warnings_of(blocks, tests, rule, lost),
             *([collapsed["sentence"]] if collapsed else []),
             *twins,

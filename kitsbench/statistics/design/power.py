@@ -13,6 +13,7 @@ from scipy import optimize, special
 from kitsbench.errors import DataError
 from kitsbench.metrics import Metric
 from kitsbench.statistics.table.blocks import Blocks, ScoreBlocks, choose_table, score_blocks
+from kitsbench.statistics.table.elsewhere import trained_here
 from kitsbench.statistics.table.endpoints import DEFAULT_ENDPOINT, Endpoint, parse_endpoint
 from kitsbench.statistics.table.scoretable import validate_scores
 from kitsbench.statistics.tests.moments import moments_of
@@ -282,7 +283,13 @@ def pilot_components(
         The table cannot tell the components apart.
     """
     target = parse_endpoint(endpoint, declared)
-    table = choose_table(validate_scores(scores, declared=declared), target, protocol, dataset)
+    own = trained_here(validate_scores(scores, declared=declared))
+    if own.empty:
+        raise DataError(
+            "Everybody in the pilot table was trained elsewhere, which says nothing of training "
+            "runs; give scores of networks that were trained here."
+        )
+    table = choose_table(own, target, protocol, dataset)
     found = estimate_components(score_blocks(table, target))
     if found is None:
         raise DataError(

@@ -14,6 +14,7 @@ import pandas as pd
 from kitsbench.errors import DataError
 from kitsbench.metrics import FAILED, UNDEFINED, Metric, find
 from kitsbench.statistics.table.cells import numbers, shown, texts, whole_numbers
+from kitsbench.statistics.table.elsewhere import ELSEWHERE, check_standings
 from kitsbench.statistics.table.files import MISSING, read_text_table
 from kitsbench.statistics.table.statuses import check_statuses
 
@@ -80,7 +81,8 @@ def validate_scores(
     ----------
     scores : DataFrame
         Columns ``architecture, fold, seed, case, region, metric, value`` and optionally
-        ``status`` (default ``ok``), ``protocol``, ``dataset``. Other columns are left out.
+        ``status`` (default ``ok``), ``protocol``, ``dataset``, ``trained_elsewhere`` (see
+        :mod:`~kitsbench.statistics.table.elsewhere`). Other columns are left out.
     declared : mapping of str to Metric, optional
         What was declared about metrics that kitsbench does not compute, see
         :func:`kitsbench.metrics.declare`; their values must lie in the declared range.
@@ -94,7 +96,8 @@ def validate_scores(
     DataFrame
         The columns of :data:`KEY` and ``value`` (float, NaN where undefined) and ``status``;
         ``fold`` and ``seed`` are integers. Without a column ``dataset`` or ``protocol`` these
-        are empty text. After them the column of clusters, as text. The rows keep their order.
+        are empty text. After them ``trained_elsewhere``, if it is there, and the column of
+        clusters, as text. The rows keep their order.
 
     Raises
     ------
@@ -133,7 +136,8 @@ def _with_columns(table: pd.DataFrame, name: str, cluster: str | None) -> pd.Dat
     if not len(table):
         raise DataError(f"{name} has a header but no rows; there is nothing to compare.")
     table = table.set_axis(found, axis=1)
-    wanted = dict.fromkeys((*REQUIRED, *OPTIONAL, PATIENT, *([cluster] if cluster else [])))
+    own = [cluster] if cluster else []
+    wanted = dict.fromkeys((*REQUIRED, *OPTIONAL, PATIENT, ELSEWHERE, *own))
     return table[[column for column in wanted if column in found]]
 
 
@@ -154,11 +158,12 @@ def _validated(
     columns["status"] = _statuses(table, places)
     facts = {str(name): find(name, declared) for name in columns["metric"].unique()}
     columns["value"] = _values(table["value"], columns["status"], columns["metric"], facts, places)
-    kept = [c for c in (PATIENT, cluster) if c in table.columns and c not in columns]
+    kept = [c for c in (PATIENT, ELSEWHERE, cluster) if c in table.columns and c not in columns]
     columns |= {str(name): texts(table[name], str(name), places, needed=False) for name in kept}
     result = pd.DataFrame(columns)[list(dict.fromkeys([*KEY, "value", "status", *kept]))]
     _check_duplicates(result, places)
     _check_folds(result, places)
+    check_standings(result, places)
     check_statuses(result, facts, places)
     return result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from kitsbench.cli.options import (
     workdir_option,
     yes_option,
 )
-from kitsbench.cli.output import tell
+from kitsbench.cli.output import stopped, tell
 from kitsbench.cli.values import PATH, Memory, Seconds, Whole
 from kitsbench.errors import UsageError
 
@@ -67,7 +66,6 @@ def retry(
         from kitsbench.cli.views.retried import run_again
         from kitsbench.experiments.workdir.choose import Choice, choose_trials, find_trial
         from kitsbench.experiments.workdir.inventory import take_inventory
-        from kitsbench.isolation import Stopped
 
     inventory = take_inventory(workdir)
     choice = Choice("failed", reason) if reason or every else Choice()
@@ -98,9 +96,7 @@ def retry(
         ids = [trial.id for trial in chosen]
         context.exit(run_again(workdir, own, ids, given, fresh, as_json))
     except KeyboardInterrupt as error:
-        by = f" by {error}" if isinstance(error, Stopped) else ""
-        tell(f"Stopped{by}. The same command goes on from here.")
-        context.exit(128 + (error.number if isinstance(error, Stopped) else signal.SIGINT))
+        context.exit(stopped(error))
 
 
 def _experiment_of(

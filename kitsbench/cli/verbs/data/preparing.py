@@ -1,4 +1,4 @@
-"""``kitsbench data``: make, check, prepare and describe datasets."""
+"""``kitsbench data verify``, ``prepare`` and ``info``: datasets read, made ready and described."""
 
 from __future__ import annotations
 
@@ -17,21 +17,10 @@ from kitsbench.cli.options import (
 )
 from kitsbench.cli.output import print_json, say, tell
 from kitsbench.cli.values import PATH
-from kitsbench.cli.verbs.data_exchange import export, split
-from kitsbench.cli.verbs.data_sources import fetch, phantom
 from kitsbench.errors import UsageError
 
 
-@click.group("data")
-def command() -> None:
-    """Make, check, prepare and describe datasets."""
-
-
-for verb in (phantom, fetch, split, export):
-    command.add_command(verb)
-
-
-@command.command()
+@click.command()
 @click.argument("dataset", type=PATH)
 @layout_option
 @strict_option("Count warnings as errors.")
@@ -81,7 +70,7 @@ def verify(
     context.exit(2 if result.errors or (strict and result.findings) else 0)
 
 
-@command.command()
+@click.command()
 @click.argument("dataset", type=PATH)
 @out_option("Folder for prepared datasets.", required=True)
 @spacing_option(default="the dataset's median")
@@ -118,7 +107,7 @@ def prepare(
     tell(f"{len(store.cases)} cases at {size} mm are in {store.folder}")
 
 
-@command.command()
+@click.command()
 @click.argument("folder", type=PATH)
 @layout_option
 @out_option("Folder for figures (PNG, and a page that shows them) and a table of cases.")

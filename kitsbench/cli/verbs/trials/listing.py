@@ -1,8 +1,7 @@
-"""``kitsbench trials``: what a working directory holds, and what shall become of it."""
+"""``kitsbench trials list``, ``experiments`` and ``log``: what a working directory holds."""
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +17,10 @@ from kitsbench.cli.options import (
 )
 from kitsbench.cli.output import print_json, say
 from kitsbench.cli.values import PATH, Whole
-from kitsbench.cli.verbs.trials_changes import delete, merge, retry, take_away
+from kitsbench.cli.verbs.trials.changes import take_away
 
 
-class _Trials(click.Group):
-    """Lists where no other of its verbs is named: ``kitsbench trials WORKDIR``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        asks = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
-        if not asks:
-            first = args[0] if args else ""
-            close = difflib.get_close_matches(first, self.commands, n=1)
-            if close and not Path(first).exists():
-                raise click.UsageError(
-                    f"There is no command '{first}' and no folder of that name. Did you mean "
-                    f"'{close[0]}'?",
-                    ctx,
-                )
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group("trials", cls=_Trials)
-def command() -> None:
-    """List, log, retry, delete and merge trials and experiments of a working directory.
-
-    `kitsbench trials WORKDIR` is short for `kitsbench trials list WORKDIR`.
-    """
-
-
-for verb in (retry, delete, merge):
-    command.add_command(verb)
-
-
-@command.command("list")
+@click.command("list")
 @click.argument("workdir", default=WORKDIR, type=PATH)
 @state_option
 @experiment_option
@@ -105,7 +74,7 @@ def list_(
         views.show_experiments(inventory.experiments)
 
 
-@command.command()
+@click.command()
 @click.argument("workdir", default=WORKDIR, type=PATH)
 @json_option
 def experiments(workdir: Path, as_json: bool) -> None:
@@ -126,7 +95,7 @@ def experiments(workdir: Path, as_json: bool) -> None:
         say(f"{workdir} holds no experiment.")
 
 
-@command.command()
+@click.command()
 @click.argument("trial")
 @workdir_option("Where TRIAL is looked for.")
 @click.option(

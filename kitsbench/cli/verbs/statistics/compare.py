@@ -20,8 +20,6 @@ from kitsbench.cli.values import PATH, Number, Whole
 from kitsbench.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     import pandas as pd
 
     from kitsbench.experiments.results import Results
@@ -145,9 +143,8 @@ def command(
     properties = None if cases is None else _cases(cases, strata)
     column = column_of_scores(cluster, properties)
     table, results = _scores(scores, experiment, declared, column)
-    once: Collection[str] = ()
     if results is not None:
-        record, once = results.experiment, results.elsewhere
+        record = results.experiment
         protocol = protocol or record.protocol
         fold_count = record.folds.count if fold_count is None else fold_count
     try:
@@ -170,7 +167,6 @@ def command(
             strata=strata,
             declared=declared,
             cluster=cluster,
-            once=once,
         )
     except DataError as error:
         # A rule that rows break together names none of the files that they came from.
@@ -213,13 +209,7 @@ def _scores(
     from kitsbench.experiments.results import load_results
 
     results = load_results(folder, experiment)
-    if results.apart:
-        tell(
-            f"{', '.join(results.apart)} may know the test scans and is left out: it gets neither "
-            "rank nor verdict. `kitsbench run --allow-leak` has it compared all the same.",
-            "Note",
-        )
-    table = validate_scores(results.comparable, declared=declared, cluster=cluster)
+    table = validate_scores(results.marked, declared=declared, cluster=cluster)
     return table, results
 
 
