@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,13 +46,72 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+STAGED = ".kitsbench-new-"
+_FORGOTTEN = 3600.0  # seconds after which nobody writes what is staged any more
+
+
+def write_folder(
+    folder: Path, write: Callable[[Path], object], last: str, whole: Sequence[str] = ()
+) -> None:
+    """Write the files of a folder so that ``last`` is there only beside all the others.
+
+    They are written under a hidden name and moved when all are whole. Where the folder is new it
+    appears in one step; in one that is there ``last`` goes first and comes last, and files of
+    other names stay.
+
+    Parameters
+    ----------
+    folder : Path
+        Missing parents are made.
+    write : callable
+        Called with an empty folder to write into.
+    last : str
+        Name of the file that readers begin with.
+    whole : sequence of str
+        Names of folders inside of which nothing older stays.
+
+    Raises
+    ------
+    OSError
+        The disk is full or the folder is not writable; what was there before is then untouched.
+    """
+    folder = Path(folder)
+    place = folder if os.path.lexists(folder) else folder.parent
+    place.mkdir(parents=True, exist_ok=True)
+    for left in place.glob(f"{STAGED}*"):  # by whoever was killed
+        with contextlib.suppress(OSError):  # another has removed it
+            if time.time() - left.stat().st_mtime > _FORGOTTEN:
+                shutil.rmtree(left)
+    staged = Path(tempfile.mkdtemp(dir=place, prefix=STAGED))
+    try:
+        write(staged)
+        if not os.path.lexists(folder):
+            os.chmod(staged, 0o777 & ~_umask())  # a temporary folder is its maker's alone
+            os.rename(staged, folder)
+            return
+        (folder / last).unlink(missing_ok=True)
+        for name in whole:
+            if (folder / name).is_symlink():
+                (folder / name).unlink()
+            elif (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+        for entry in sorted(staged.iterdir(), key=lambda entry: entry.name == last):
+            os.replace(entry, folder / entry.name)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -70,8 +132,8 @@ def disk_trouble(error: BaseException) -> str | None:
     if not isinstance(error, OSError) or error.errno not in (*FULL, *FORBIDDEN):
         return None
     where = Path(str(error.filename)) if error.filename else None
-    if where is not None and where.name.startswith("."):
-        where = where.parent  # a temporary file, whose name says nothing
+    while where is not None and where.name.startswith("."):
+        where = where.parent  # a temporary file or folder, whose name says nothing
     if error.errno in FULL and where is not None and where.is_relative_to(SHARED_MEMORY):
         return (
             f"The shared memory of the machine ({SHARED_MEMORY}) was full ({error.strerror}). Make "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas as pd
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import report_folder
 from kitsbench.experiments.results import Results, load_results
-from kitsbench.files import write_atomic, write_json, write_text
+from kitsbench.files import write_atomic, write_folder, write_json, write_text
 from kitsbench.reporting import costs, scores, words
 from kitsbench.reporting.analysis import Analysis, analyse
 from kitsbench.reporting.figures import Picture, standalone
@@ -27,6 +26,8 @@ from kitsbench.reporting.link import lead_to
 from kitsbench.reporting.sections import Section, pictures, sections
 from kitsbench.text import csv_table, html, markdown, visible
 
+PAGE = "index.html"
+FIGURES = "figures"
 _PAIR_COLUMNS = ["a", "b", "region", "metric", "difference", "ci_low", "ci_high", "p_value"]
 _LEDGER_KEYS = ["trial", "architecture", "fold", "seed", "status", "reason"]
 
@@ -56,7 +57,8 @@ def build_report(
     Returns
     -------
     Path
-        ``index.html``, one file without any reference to the network. Beside it lie
+        ``index.html``, one file without any reference to the network, which is there only where
+        all others are. Beside it lie
         ``report.md``, ``tables.tex``, ``comparison.json``, the figures, and the tables
         ``scores.csv``, ``summary.csv``, ``pairs.csv`` and ``ledger.csv``.
 
@@ -103,14 +105,20 @@ def write_report(analysis: Analysis, out: Path) -> Path:
     """
     found, first = sections(analysis), first_screen(analysis)
     figure = None if first.standing is None else draw(first.standing)
-    _write_figures([*filter(None, [figure]), *pictures(found)], out / "figures")
-    _write_tables(analysis, out)
+    drawn = [*filter(None, [figure]), *pictures(found)]
     context = {**_context(analysis, found), "first": first, "figure": figure}
-    write_text(out / "report.md", _render("report.md.j2", context))
-    write_text(out / "tables.tex", _latex(analysis))
-    # The page comes last: whoever sees it finds everything that it names.
-    write_text(out / "index.html", _render("report.html.j2", context))
-    return out / "index.html"
+
+    def write(folder: Path) -> None:
+        _write_figures(drawn, folder / FIGURES)
+        _write_tables(analysis, folder)
+        write_text(folder / "report.md", _render("report.md.j2", context))
+        write_text(folder / "tables.tex", _latex(analysis))
+        write_text(folder / PAGE, _render("report.html.j2", context))
+
+    # Whoever sees the page finds everything that it names, also where this was stopped half way.
+    # Figures of an older report may show architectures that are no longer in it.
+    write_folder(out, write, last=PAGE, whole=(FIGURES,))
+    return out / PAGE
 
 
 def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
@@ -187,8 +195,6 @@ def _breakable(text: str) -> Any:
 
 
 def _write_figures(drawn: list[Picture], folder: Path) -> None:
-    # Figures of an older report may show architectures that are no longer in it.
-    shutil.rmtree(folder, ignore_errors=True)
     for picture in drawn:
         if picture.png:
             write_atomic(folder / f"{picture.name}.png", partial(_put, picture.png))
@@ -211,7 +217,7 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
     first = [c for c in ("protocol", "architecture") if c in summary]
     summary = summary[[*first, *(c for c in summary.columns if c not in first)]]
     tables = {
-        "scores.csv": results.scores,
+        "scores.csv": results.marked,
         "summary.csv": summary,
         "pairs.csv": pairs,
         "ledger.csv": _ledgers(results),

@@ -36,3 +36,21 @@ def test_it_says_what_it_moved_out_of_the_way(tmp_path):
     assert done.code == 0
     assert f"it is {workdir / 'report-before-1'} now" in done.err.replace("\n", " ")
     assert (workdir / "report-before-1" / "notes.txt").read_text() == "mine"
+
+
+def test_one_that_is_stopped_leaves_no_half_and_the_old_one_as_it_was(
+    workdir, tmp_path, monkeypatch
+):
+    new, old = tmp_path / "new", tmp_path / "old"
+    assert call_kitsbench("report", workdir, "-o", old).code == 0
+    before = {file: file.read_bytes() for file in old.rglob("*") if file.is_file()}
+
+    def stop(analysis):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kitsbench.reporting.build._latex", stop)
+    for folder in (new, old):
+        assert call_kitsbench("report", workdir, "-o", folder).code == 130
+    assert not new.exists()
+    assert list(tmp_path.iterdir()) == [old]
+    assert {file: file.read_bytes() for file in old.rglob("*") if file.is_file()} == before
