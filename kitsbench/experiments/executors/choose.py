@@ -15,6 +15,7 @@ from kitsbench.experiments.executors.cluster_options import ClusterOptions
 from kitsbench.experiments.executors.events import Executor
 from kitsbench.experiments.executors.local import LocalExecutor
 from kitsbench.experiments.executors.options import RayOptions, read_options
+from kitsbench.experiments.executors.sbatch_names import check_names
 from kitsbench.experiments.executors.slurm_options import SlurmOptions
 from kitsbench.experiments.executors.work import Terms
 from kitsbench.experiments.machines.environment import usable_cores
@@ -48,6 +49,8 @@ def choose_machine(request: Request, tell: Tell) -> Machine:
     options = read_options(request.executor, request.executor_options)
     if request.executor == "local":
         return this_machine(request)
+    if isinstance(options, SlurmOptions):
+        check_names(options)
     if request.device not in ("auto", "cpu", "cuda"):
         raise UsageError(
             f"--device {request.device} names GPUs of one machine; with --executor "

@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from kitsbench.errors import UsageError
 from kitsbench.experiments.executors.cluster import Ended
 from kitsbench.experiments.executors.options import RayOptions
+from kitsbench.files.foreign import brief
 from kitsbench.optional import require
+
+PATIENCE = 10.0  # seconds in which a cluster must take a connection
+WORDS = ("num_cpus", "num_gpus", "memory", "address")
 
 
 def call(work: Callable[[], Any]) -> Any:
     """Body of a Ray task."""
     return work()
+
+
+def see_that_it_answers(address: str) -> None:
+    """Refuse a place where nobody listens: Ray would try for long, and print what its parts say.
+
+    Parameters
+    ----------
+    address : str
+        As Ray takes it.
+
+    Raises
+    ------
+    UsageError
+        It is no address, has a name that nobody knows, or nothing listens there.
+    """
+    kind, sign, place = address.rpartition("://")
+    if place in ("auto", "local") or (sign and kind != "ray"):
+        return
+    host, _, port = place.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise UsageError(
+            f"'{brief(address)}' is no address of a Ray cluster: write HOST:PORT, such as "
+            "10.0.0.1:6379, or auto."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+    except (OSError, UnicodeError) as error:  # the second of a name that no host can have
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(
+            f"There is no Ray cluster at '{brief(address)}' ({why}). Start one with `ray start "
+            "--head` and name its address."
+        ) from error
 
 
 class RayBackend:
@@ -58,6 +96,8 @@ class RayBackend:
         )(call)
 
     def _connect(self, address: str | None) -> None:
+        if address is not None:
+            see_that_it_answers(address)
         where: dict[str, Any] = {"address": address}
         if address is None:
             where = {"address": "local", "include_dashboard": False}
@@ -81,10 +121,17 @@ class RayBackend:
             if all(node.get(key, 0) >= amount for key, amount in wanted.items()):
                 return
         asked = ", ".join(f"{amount:g} {key}" for key, amount in wanted.items() if amount)
+        known = sorted({key for node in nodes for key in node if not key.startswith("node:")})
+        hints = [
+            f" '{key}' is no resource of any of them: did you mean {' or '.join(near)}?"
+            for key in wanted
+            if key not in {*known, "GPU", "memory"}
+            if (near := difflib.get_close_matches(key, [*WORDS, *known], n=2, cutoff=0.7))
+        ]
         raise UsageError(
             f"A trial wants {asked}, and none of the {len(nodes)} nodes of the Ray cluster has "
-            "that. Add a node (resources of your own: ray start --resources), or ask for less "
-            "with --ray num_cpus=, num_gpus=, memory= or the resource's name."
+            f"that.{''.join(hints)} Add a node (resources of your own: ray start --resources), or "
+            "ask for less with --ray num_cpus=, num_gpus=, memory= or the resource's name."
         )
 
     def submit(self, work: Sequence[Any], trials: Sequence[str] = ()) -> list[Any]:

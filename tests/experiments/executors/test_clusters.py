@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import psutil
 import pytest
@@ -99,6 +103,99 @@ def test_a_ray_cluster_that_loses_a_node_finishes_every_trial_once(
         assert ended == {**ended, **ends.seen}
     finally:
         cluster.shutdown()
+
+
+@pytest.fixture
+def ray_head(monkeypatch):
+    """A Ray cluster that somebody has started on this machine, and its address."""
+    pytest.importorskip("ray")
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    port, client = free_ports(2)
+    with tempfile.TemporaryDirectory(prefix="kb-ray-", dir="/tmp") as folder:  # names of sockets
+        command = [
+            *(shutil.which("ray", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"),),
+            *("start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=false"),
+            *(
+                "--node-ip-address=127.0.0.1",
+                f"--port={port}",
+                f"--ray-client-server-port={client}",
+            ),
+            *("--num-cpus=2", "--num-gpus=0", '--resources={"big": 2}', f"--temp-dir={folder}"),
+            "--object-store-memory=80000000",
+        ]
+        head = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        try:
+            wait_until_listening(port, head)
+            yield f"127.0.0.1:{port}"
+        finally:
+            family = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
+            for one in family:
+                with contextlib.suppress(psutil.Error):
+                    one.terminate()
+            _, alive = psutil.wait_procs(family, timeout=20)
+            for one in alive:
+                one.kill()
+            head.communicate()
+
+
+def wait_until_listening(port, process):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        time.sleep(0.2)
+    process.kill()
+    raise AssertionError(process.communicate()[0])
+
+
+def test_trials_run_on_a_ray_cluster_that_was_started_before(ray_head, plugin, phantom, tmp_path):
+    workdir = tmp_path / "work"
+    command = arguments(plugin, phantom, workdir, 3, "--folds", "0", "--budget", "8steps")
+    ray = ("--executor", "ray", "--ray", "num_cpus=1", "--ray")
+    done = run_kitsbench(*command, *ray, "big=1", "--ray", f"address={ray_head}", "--json")
+    assert done.code == 0, done.err
+    assert [trial["status"] for trial in done.json["trials"]] == ["finished"] * 3
+    logs = [file.read_text() for file in workdir.glob("trials/*/log.txt")]
+    assert len(logs) == 3
+    assert not any("Traceback" in log for log in logs)
+    # The cluster is somebody else's, and goes on.
+    host, port = ray_head.split(":")
+    socket.create_connection((host, int(port)), timeout=5).close()
+    for more, said in (
+        (
+            ("big=3", "--ray", f"address={ray_head}"),
+            "A trial wants 1 CPU, 3 big, and none of the 1",
+        ),
+        (("bigg=1", "--ray", f"address={ray_head}"), "did you mean big?"),
+    ):
+        wrong = run_kitsbench(*command, "--seeds", "4", *ray, *more)
+        assert wrong.code == 2
+        assert said in " ".join(wrong.err.split())
+
+
+def test_a_wrong_address_of_a_ray_cluster_is_told_once(plugin, phantom, tmp_path):
+    pytest.importorskip("ray")
+    command = arguments(plugin, phantom, tmp_path / "work", 1, "--folds", "0", "--budget", "8steps")
+    listener = socket.create_server(("127.0.0.1", 0))  # somebody, but no Ray
+    strange = listener.getsockname()[1]
+    (nobody,) = free_ports(1)
+    try:
+        for address in ("no-such-host.invalid:6379", f"127.0.0.1:{nobody}", f"127.0.0.1:{strange}"):
+            ray = ("--executor", "ray", "--ray", f"address={address}")
+            done = run_kitsbench(*command, *ray, "--device", "cpu", timeout=300)
+            assert done.code == 2
+            lines = [line for line in done.err.splitlines() if line.startswith("Error:")]
+            assert len(lines) == 1
+            assert f"There is no Ray cluster at '{address}'" in lines[0]
+            assert done.err.strip().splitlines()[-1] == lines[0], done.err
+            assert done.err.count("DNS") == 0
+    finally:
+        listener.close()
 
 
 def wait_for_trial_of(pids, workdir, process):

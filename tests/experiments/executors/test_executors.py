@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from kitsbench.experiments.executors import local
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.executors.cluster import ClusterExecutor, Ended
 from kitsbench.experiments.executors.events import Event
+from kitsbench.experiments.executors.on_ray import see_that_it_answers
 from kitsbench.experiments.executors.options import RayOptions, read_options, split_pairs
 from kitsbench.experiments.executors.slurm_options import SlurmOptions
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
@@ -395,3 +398,28 @@ def test_a_plan_learns_from_trials_that_have_finished(base, tmp_path, monkeypatc
     ledger = LedgerRecord.read(before.tasks[0].folder.ledger)
     assert found["basis"] == "finished trials"
     assert found["device_seconds"] == pytest.approx(10 * ledger.device_seconds)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("10.0.0.1", "write HOST:PORT"),
+        ("ray://10.0.0.1", "write HOST:PORT"),
+        ("10.0.0.1:99999999", "write HOST:PORT"),
+        (f"{'a' * 70}.invalid:6379", "There is no Ray cluster at"),
+        ("127.0.0.1:{free}", "There is no Ray cluster at '127.0.0.1:{free}' (Connection refused)"),
+        ("ray://[::1]:{free}", "There is no Ray cluster at 'ray://[::1]:{free}'"),
+    ],
+)
+def test_a_place_where_no_cluster_can_be_is_refused_before_ray_is_asked(address, words):
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        free = one.getsockname()[1]
+    with pytest.raises(UsageError, match=re.escape(words.replace("{free}", str(free)))):
+        see_that_it_answers(address.replace("{free}", str(free)))
+
+
+def test_somebody_who_listens_is_left_to_ray():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        see_that_it_answers(f"127.0.0.1:{listener.getsockname()[1]}")
+    see_that_it_answers("auto")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from kitsbench.experiments.asked.request import joined
 from kitsbench.experiments.executors.cluster import ClusterExecutor, Ended, Unanswered
 from kitsbench.experiments.executors.on_slurm import SlurmBackend
 from kitsbench.experiments.executors.options import read_cluster_words, read_options
+from kitsbench.experiments.executors.sbatch_names import check_names
 from kitsbench.experiments.executors.slurm_options import slurm_seconds
 from kitsbench.experiments.executors.work import Terms, Work, how_far, in_words, progress_file
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
@@ -336,3 +339,35 @@ def test_the_walk_through_names_the_cost_that_a_plan_tells(base, tmp_path):
     (line,) = cost_of(foresee(tasks, [], two_hours, world_size=1, jobs=8))
     page = Path(__file__).parents[3] / "docs" / "clusters.md"
     assert f"180 of 180 trials would run.\n{line}\n" in page.read_text(encoding="utf-8")
+
+
+HELPFUL = """#!/bin/sh
+case "$1" in
+--help) printf '      --gres=list\\n      --partition=partition\\n      --qos=qos\\n';;
+--site-gpu|--nice) echo "slurm 23" ;;
+*) echo "sbatch: unrecognized option '$1'" >&2; exit 1 ;;
+esac
+"""
+
+
+def test_what_sbatch_has_no_option_for_is_told_with_the_nearest(slurm):
+    (slurm.folder / "sbatch").write_text(HELPFUL)
+    check_names(options("gres=gpu:1", "partition=gpu", "site-gpu=2", "nice"))
+    for word, near in (
+        ("gress=gpu:1", "did you mean gres?"),
+        ("partion=gpu", "did you mean partition?"),
+        ("tme=4h", "did you mean time?"),
+        ("nothing-like-it=1", "sbatch --help"),
+    ):
+        name = word.partition("=")[0]
+        with pytest.raises(UsageError, match=re.escape(near)) as refused:
+            check_names(options(word))
+        assert f"sbatch has no option '{name}'" in str(refused.value)
+    check_names(options("gress=gpu:1", cluster="local"))  # which asks no sbatch
+
+
+@pytest.mark.skipif(shutil.which("sbatch") is None, reason="Slurm is not installed")
+def test_the_sbatch_of_this_machine_knows_its_own_options():
+    check_names(options("gres=gpu:1", "qos=low", "comment=a", "mail-type=END", "exclusive"))
+    with pytest.raises(UsageError, match=r"sbatch has no option 'gress'.*did you mean gres"):
+        check_names(options("gress=gpu:1"))
