@@ -25,6 +25,8 @@ from kitsbench.spec import Labels, Spec
 
 LABEL_MAPS = "label maps"
 """What stands for the distribution of entrants that are label maps."""
+BESIDE = "what lies beside its label maps says"
+"""Begins why label maps may know the test, where kitsbench has written it down itself."""
 _TOLD = 3  # faults of one folder
 
 
@@ -183,7 +185,7 @@ def guard(
         seen = given.seen & set(cases) if given else frozenset()
         if seen:
             number = f"{len(seen)} of the {len(cases)} scans"
-            leak = f"what lies beside its label maps says that it trained on {number} of the test"
+            leak = f"{BESIDE} that it trained on {number} of the test"
         missing = [case for case in cases if given and case not in given.files]
         if missing and len(missing) == len(cases):
             raise DataError(

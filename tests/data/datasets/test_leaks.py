@@ -29,6 +29,8 @@ def test_a_patient_of_kits_is_known_by_the_number_whatever_the_dataset_is_called
     assert told in leak
     number = 2 if told in ("KiTS", "KiTS'23") else 1
     assert f"{number} of the 2 scans" in leak
+    # Whether a collection holds a case is listed nowhere.
+    assert ("which may hold" in leak) == (told in ("AbdomenCT-1K", "FLARE 22"))
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,14 @@ def test_a_phantom_is_nobody_and_has_a_name(tmp_path):
 
 def test_who_does_not_know_is_not_trusted(tmp_path):
     assert "nobody says" in why(("Unknown",), ("case_00003",), tmp_path)
+
+
+def test_a_collection_may_hold_what_its_source_hid(tmp_path):
+    hidden = ("case_00250",)  # of the test set of KiTS19, whose scans are public
+    assert "may hold 1 of the 1 scans" in why(("AbdomenCT-1K",), hidden, tmp_path)
+    assert why(("KiTS19",), hidden, tmp_path) is None
+    assert why(("AbdomenCT-1K",), ("case_00400",), tmp_path) is None
+    assert "may hold" in why(("AbdomenAtlas 1.1",), ("case_00400",), tmp_path)
 
 
 def test_patients_follow_from_what_was_declared():
