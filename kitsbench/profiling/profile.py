@@ -27,7 +27,7 @@ from kitsbench.devices.layout import layout_of
 from kitsbench.devices.precision import autocast
 from kitsbench.devices.use import use_device
 from kitsbench.errors import KitsbenchError
-from kitsbench.isolation import IsolatedFailure, call_isolated
+from kitsbench.profiling.apart import measured_apart
 from kitsbench.recipe import Recipe
 from kitsbench.registry import load
 from kitsbench.spec import Progress, Spec
@@ -123,10 +123,7 @@ def profile(job: ProfileJob, timeout: float = 180.0) -> dict[str, Any]:
     KitsbenchError
         The measurement failed; the message says why.
     """
-    try:
-        return dict(call_isolated(measure, job, timeout=timeout))
-    except IsolatedFailure as error:
-        raise KitsbenchError(f"{job.name} could not be measured: {error}") from error
+    return measured_apart(measure, job, timeout)
 
 
 def measure(job: ProfileJob) -> dict[str, Any]:

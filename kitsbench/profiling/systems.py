@@ -10,9 +10,9 @@ import torch
 
 from kitsbench.architecture import System
 from kitsbench.devices.use import use_device
-from kitsbench.errors import ContractError, KitsbenchError
+from kitsbench.errors import ContractError
 from kitsbench.inference.systems import NativeScan, ask_system
-from kitsbench.isolation import IsolatedFailure, call_isolated
+from kitsbench.profiling.apart import measured_apart
 from kitsbench.registry import load
 from kitsbench.spec import Spec
 from kitsbench.training.meters.memory import peak_memory, reset_peaks
@@ -67,10 +67,7 @@ def profile_system(job: SystemJob, timeout: float = 1800.0) -> dict[str, Any]:
     KitsbenchError
         The measurement failed; the message says why.
     """
-    try:
-        return dict(call_isolated(measure_system, job, timeout=timeout))
-    except IsolatedFailure as error:
-        raise KitsbenchError(f"{job.name} could not be measured: {error}") from error
+    return measured_apart(measure_system, job, timeout)
 
 
 def measure_system(job: SystemJob) -> dict[str, Any]:
