@@ -176,9 +176,30 @@ def files_of(
         for name, value in (given or {}).items()
         if isinstance(value, str)
         and value
+        and name in keys
         and keys[name].kind == "file"
         and not CONTENT.fullmatch(value)
     }
+
+
+def by_content(
+    architecture: Configurable, given: Mapping[str, Setting], contents: Mapping[str, str]
+) -> dict[str, Setting]:
+    """Settings in which a file that is gone is named by what it held, where that is known.
+
+    Parameters
+    ----------
+    architecture : Architecture, or what declares its keys
+    given : mapping
+        Settings that :func:`configure` takes.
+    contents : mapping of str to str
+        What was in files, by their absolute paths.
+    """
+    found = dict(given)
+    for key, file in files_of(architecture, given).items():
+        if str(file) in contents and not file.exists():
+            found[key] = contents[str(file)]
+    return found
 
 
 def _content(name: str, value: Setting) -> str:
@@ -202,6 +223,67 @@ def _content(name: str, value: Setting) -> str:
 @lru_cache(maxsize=64)  # settings are read many times, and files of weights are large
 def _hash(path: Path, size: int, changed: int) -> str:
     return file_digest(path)
+
+
+_QUOTED = re.compile(r'\s*([^,="]*?)\s*=\s*"((?:[^"]|"")*)"\s*(?:,|$)')
+
+
+def split_settings(listed: str, whole: str) -> dict[str, str]:
+    """Read ``key=value,key=value``.
+
+    What follows a comma without being ``key=...`` is still the value before it, as in the path of
+    a file. Where that is not enough, as in ``a,b=c.pt``, a value stands in double quotes, and a
+    quote in it twice.
+
+    Parameters
+    ----------
+    listed : str
+    whole : str
+        What they were written in, for messages.
+
+    Raises
+    ------
+    UsageError
+        The text has another form, or gives a key twice.
+    """
+    found: dict[str, str] = {}
+    plain: set[str] = set()  # what was written without quotes, and ends where its text does
+    open_: str | None = None  # the key whose value a comma does not end
+    at = 0
+    while at < len(listed):
+        quoted = _QUOTED.match(listed, at)
+        if quoted is not None:
+            key, value, at = quoted[1], quoted[2].replace('""', '"'), quoted.end()
+        else:
+            end = listed.find(",", at)
+            piece, at = (listed[at:], len(listed)) if end < 0 else (listed[at:end], end + 1)
+            if not piece.strip():
+                continue
+            if "=" not in piece and open_ is not None:
+                found[open_] += f",{piece}"
+                continue
+            key, _, value = piece.partition("=")
+            key, value = key.strip(), value.lstrip()
+            if not (key and value):
+                raise UsageError(f"'{piece.strip()}' in '{whole}' is no setting: write key=value.")
+        if key in found:
+            raise UsageError(f"'{whole}' gives '{key}' twice: give it once.")
+        found[key] = value
+        open_ = None if quoted is not None else key
+        if open_ is not None:
+            plain.add(open_)
+    return {key: value.rstrip() if key in plain else value for key, value in found.items()}
+
+
+def join_settings(settings: Mapping[str, object]) -> str:
+    """Write settings so that :func:`split_settings` reads the same."""
+    return ",".join(f"{key}={_as_listed(str(value))}" for key, value in settings.items())
+
+
+def _as_listed(value: str) -> str:
+    if "," in value or value.startswith('"') or value != value.strip():
+        return '"' + value.replace('"', '""') + '"'
+    return value
 
 
 def setting_text(value: Setting) -> str:

@@ -175,8 +175,9 @@ def plan_experiment(
     entrants = guard(entrants, dataset, tested, request.allow_leak, tell)
     planner = Planner(request, resolved, machine, dataset, stores, split)
     tasks = planner.tasks(entrants, folds)
+    lay = {held: path for path, held in request.contents.items()}
     for task in tasks:
-        task.check_files()
+        task.check_files(lay)
     folder = request.workdir / "costs" if costs else None
     rows = describe_entrants(entrants, folder, machine.jobs or 1, count)
     write_json(request.workdir / "splits" / f"{split.id}.json", split.to_dict())
@@ -328,4 +329,10 @@ def _keep_request(experiment: Experiment, request: Request) -> None:
     """Write down what was asked for, so that more can be added to it."""
     own = experiment.record.id
     named = with_whole_paths(named_in(request), experiment.entrants)
-    keep_request(request_file(request.workdir, own), own, request, named)
+    contents = {
+        str(file): str(dict(entrant.spec.config)[key])
+        for entrant in experiment.entrants
+        if entrant.spec is not None
+        for key, file in entrant.files.items()
+    }
+    keep_request(request_file(request.workdir, own), own, request, named, contents)

@@ -232,24 +232,25 @@ def load_all() -> list[RegisteredArchitecture]:
 def parse_request(text: str) -> tuple[str, dict[str, str]]:
     """Split ``name:key=value,key=value`` (or ``file.py:...``) into the name and its settings.
 
+    See :func:`~kitsbench.configuration.split_settings`.
+
     Raises
     ------
     UsageError
         The text has another form, or gives a key twice.
     """
-    match = re.fullmatch(r"(?P<name>.*?\.py|[^:]*)(?::(?P<settings>.*))?", text.strip(), re.DOTALL)
+    from kitsbench.configuration import split_settings
+
+    whole = text.strip()
+    match = re.fullmatch(r"(?P<name>[^:/\\]+):(?P<settings>\s*[\w-]+\s*=.*)", whole, re.DOTALL)
+    # A path may hold colons itself.
+    match = match or re.fullmatch(
+        r"(?P<name>.*?\.py|[^:]*)(?::(?P<settings>.*))?", whole, re.DOTALL
+    )
     name, listed = (match["name"], match["settings"]) if match else ("", None)
     if not name:
         raise UsageError(f"'{text}' names no architecture: write ARCH or ARCH:key=value,key=value.")
-    settings: dict[str, str] = {}
-    for part in filter(None, (piece.strip() for piece in (listed or "").split(","))):
-        key, sign, value = (piece.strip() for piece in part.partition("="))
-        if not (key and sign and value):
-            raise UsageError(f"'{part}' in '{text}' is no setting: write key=value.")
-        if key in settings:
-            raise UsageError(f"'{text}' gives '{key}' twice: give it once.")
-        settings[key] = value
-    return name, settings
+    return name, split_settings(listed or "", text)
 
 
 def display_name(
@@ -283,7 +284,7 @@ def name_with(
     size: Setting | None = None,
 ) -> str:
     """As :func:`display_name`, of an architecture that this or another process has imported."""
-    from kitsbench.configuration import configure, setting_text
+    from kitsbench.configuration import configure, join_settings, setting_text
 
     given = dict(settings or {})
     base = {} if size is None else {"size": size}
@@ -294,7 +295,7 @@ def name_with(
             if configure(entry.configurable, base | fewer) == full:
                 given = fewer
         given = {key: full[key] for key in given}
-    listed = ",".join(f"{key}={setting_text(given[key])}" for key in sorted(given))
+    listed = join_settings({key: setting_text(given[key]) for key in sorted(given)})
     return f"{entry.name}:{listed}" if listed else entry.name
 
 

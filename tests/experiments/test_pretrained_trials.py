@@ -120,6 +120,31 @@ def test_who_runs_it_again_gives_the_hash_in_place_of_the_file(run):
         plan_experiment(replace(again, budget=Budget(3, "steps")))
 
 
+def test_more_is_added_where_the_file_is_gone_and_a_new_training_asks_for_it(run, tmp_path):
+    request, task, _, file = run
+    content, code = task.trial.identity.config["weights"], file.with_name("gamma.py")
+    words = ("run", "--add", "--workdir", request.workdir, "--dry-run", "--json")
+    more = call_kitsbench(*words, code)
+    assert more.code == 0, more.err
+    states = {trial["id"]: trial["status"] for trial in more.json["trials"]}
+    assert sorted(states.values()) == ["finished", "pending"]
+    assert states[task.id] == "finished"
+    refused = call_kitsbench(*words, "--seeds", "2")
+    assert refused.code == 2
+    said = " ".join(refused.err.split())
+    assert f"weights={content} names the file of {task.name} by its hash alone" in said
+    assert f"give the path of the file, or put it back at {file}." in said
+    # The same file at another place, whose name has what lists have between their parts.
+    other = tmp_path / "a, b=c" / "liver.pt"
+    other.parent.mkdir()
+    save(file, 1)
+    file.rename(other)
+    given = call_kitsbench(*words, f'{code}:weights="{other}"', "--seeds", "2")
+    assert given.code == 0, given.err
+    assert {trial["architecture"] for trial in given.json["trials"]} == {task.name}
+    assert sorted(t["status"] for t in given.json["trials"]) == ["finished", "pending"]
+
+
 def test_other_packages_end_a_training_and_are_told_to_who_predicts(run, tmp_path):
     _, task, _, file = run
     identity = task.trial.identity.model_copy(update={"packages": {"monai": "1.6.1"}})

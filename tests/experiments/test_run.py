@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import pytest
 from command_line import SMALL, call_kitsbench, start_kitsbench
 
 from kitsbench.experiments.plan import description
-from kitsbench.experiments.records import TrialRecord
+from kitsbench.experiments.records import TrialRecord, experiment_file
 from kitsbench.experiments.results import load_results
 
 
@@ -137,10 +138,19 @@ def test_adding_is_asking_for_everything_at_once(finished, plugin, monkeypatch, 
 def test_an_experiment_goes_on_by_its_id_alone(finished):
     _, workdir, first = finished
     own = first.json["experiment"]
-    words = ("run", "--workdir", workdir, "--dry-run", "--json")
-    again = call_kitsbench(*words, "--experiment", own[:6], "--jobs", "1")
+    asked, record = workdir / "experiments" / own / "request.json", experiment_file(workdir, own)
+    before = asked.read_bytes()
+    words = ("run", "--workdir", workdir, "--json")
+    how = ("--jobs", "1", "--stall", "77", "--timeout", "999", "--device", "cpu")
+    again = call_kitsbench(*words, "--experiment", own[:6], *how)
     assert again.code == 0, again.err
-    assert (again.json["experiment"], again.json["adds_to"]) == (own, own)
+    assert again.json["experiment"] == own
+    # How this call ran says nothing of what is asked for.
+    assert asked.read_bytes() == before
+    assert "--stall" not in json.loads(record.read_text())["command"]
+    words = (*words, "--dry-run")
+    plan = call_kitsbench(*words, "--experiment", own)
+    assert (plan.json["experiment"], plan.json["adds_to"]) == (own, own)
     assert {t["id"] for t in again.json["trials"]} == {t["id"] for t in first.json["trials"]}
     assert f"Experiment {own} of " in again.err
     for more, said in (

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kitsbench import registry
 from kitsbench.architecture import KITS19, KITS21, Task
+from kitsbench.configuration import join_settings
 from kitsbench.errors import ContractError, UsageError
 from kitsbench.registry import plugin_import
 
@@ -503,16 +504,41 @@ def test_the_source_hash_does_not_depend_on_the_place(tmp_path):
         ("unet3d:width=0.5, depth=3", "unet3d", {"width": "0.5", "depth": "3"}),
         ("folder/net.py", "folder/net.py", {}),
         ("C:\\folder\\net.py:width=2", "C:\\folder\\net.py", {"width": "2"}),
+        ("net:weights=/a, b/w.pt,width=2", "net", {"weights": "/a, b/w.pt", "width": "2"}),
+        ("net:weights=w,", "net", {"weights": "w"}),
+        (
+            'net:weights="/a,b=c/""w"".pt" , width=2',
+            "net",
+            {"weights": '/a,b=c/"w".pt', "width": "2"},
+        ),
+        ("net:width=2,script=run.py", "net", {"width": "2", "script": "run.py"}),
+        ("a, b/net.py:width=2", "a, b/net.py", {"width": "2"}),
+        ("a:b/net.py:width=2", "a:b/net.py", {"width": "2"}),
     ],
 )
 def test_requests_are_split(text, name, settings):
     assert registry.parse_request(text) == (name, settings)
 
 
-@pytest.mark.parametrize("text", ["", ":width=1", "unet3d:width", "unet3d:=1", "unet3d:width="])
+@pytest.mark.parametrize(
+    "text", ["", ":width=1", "unet3d:width", "unet3d:=1", "unet3d:width=", 'a:b="c",d']
+)
 def test_requests_of_another_form_are_refused(text):
     with pytest.raises(UsageError, match="write"):
         registry.parse_request(text)
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z_]{1,5}", fullmatch=True),
+        st.text(st.sampled_from("ab ,=\"'ä.py:/\\\n"), min_size=1, max_size=8),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_settings_of_any_letters_are_read_back(settings):
+    text = f"net:{join_settings(settings)}"
+    assert registry.parse_request(text) == ("net", settings)
 
 
 def test_a_setting_given_twice_is_refused():

@@ -34,7 +34,7 @@ from kitsbench.cli.options import (
     tta_option,
     workdir_option,
 )
-from kitsbench.cli.output import tell
+from kitsbench.cli.output import stopped, tell
 from kitsbench.cli.values import Interval, Memory, Seconds, Spend, Whole
 
 if TYPE_CHECKING:
@@ -193,15 +193,15 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
             run_experiment,
         )
         from kitsbench.experiments.trial.kept_scores import is_done
-        from kitsbench.isolation import Stopped, stops_at_signals
+        from kitsbench.isolation import stops_at_signals
 
     add, name = options.pop("add"), options.pop("experiment")
     source = click.get_current_context().get_parameter_source("executor")
     if (add or name is not None) and source is click.core.ParameterSource.DEFAULT:
         options["executor"] = kept_executor(options["workdir"], name)  # whose words are given here
-    request, before = _request(options), None
+    request, asked, before = _request(options), None, None
     if add or name is not None:
-        request, before = ask_again(request, name, add)
+        request, asked, before = ask_again(request, name, add)
     try:
         with stops_at_signals():
             with CountBar() as count:
@@ -215,6 +215,8 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
 
                 print_plan(experiment, as_json, before)
                 return 0
+            if before is None or experiment.record.id != before.id:
+                asked = None  # another experiment is asked for as it is run
             announce(experiment)
             if not go_on(forecast(experiment), yes):
                 tell("Nothing was trained; what was prepared is kept.")
@@ -224,13 +226,10 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
                 executor = choose_executor(request, experiment.machine)
                 searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0
                 with TrialBars(searched + len(open_trials)) as bars:
-                    experiment = run_experiment(experiment, executor, bars)
+                    experiment = run_experiment(experiment, executor, bars, asked=asked)
                 return conclude(experiment, as_json)
     except KeyboardInterrupt as error:
-        by = f" by {error}" if isinstance(error, Stopped) else ""
-        jobs = " Its jobs go on without it." if by and request.lasting else ""
-        tell(f"Stopped{by}.{jobs} The same command goes on from here.")
-        return 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)
+        return stopped(error, request.lasting)
 
 
 def _request(options: dict[str, Any]) -> Request:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from kitsbench.experiments.records import ExperimentRecord
 
 
-def ask_again(request: Request, name: str | None, add: bool) -> tuple[Request, ExperimentRecord]:
+def ask_again(
+    request: Request, name: str | None, add: bool
+) -> tuple[Request, Request, ExperimentRecord]:
     """What an experiment asked for, with what this call says.
 
     Parameters
@@ -34,8 +36,8 @@ def ask_again(request: Request, name: str | None, add: bool) -> tuple[Request, E
 
     Returns
     -------
-    Request, ExperimentRecord
-        What is asked for now, and the experiment that it starts from.
+    Request, Request, ExperimentRecord
+        What is done now, what stays asked for, and the experiment that it starts from.
 
     Raises
     ------
@@ -44,11 +46,17 @@ def ask_again(request: Request, name: str | None, add: bool) -> tuple[Request, E
     DataError
         What it asked for was not kept, or cannot be read.
     """
-    from kitsbench.experiments.asked.again import add_to, go_on_with
+    from kitsbench.experiments.asked.again import add_to, go_on_with, stays_asked
 
     before, said, design, record = kept_request(request.workdir, name, _said(request))
-    found = (add_to if add else go_on_with)(before, said, design)
-    return replace(found, command=whole_command(found) or request.command), record
+    if add:
+        found = add_to(before, said, design)
+        found = replace(found, command=whole_command(found) or request.command)
+        return found, found, record
+    asked = stays_asked(before, said)
+    found = go_on_with(before, said, design)
+    command = whole_command(go_on_with(asked, {}, design)) or record.command
+    return replace(found, command=command), asked, record
 
 
 def kept_request(

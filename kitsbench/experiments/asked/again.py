@@ -20,6 +20,7 @@ from pydantic import (
     model_serializer,
 )
 
+from kitsbench.configuration import join_settings
 from kitsbench.data.splits.rules import FILES as SPLIT_FILES
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.asked.request import Folds, Request, joined
@@ -35,6 +36,9 @@ HOW = {
     "timeout", "stall", "checkpoint_every", "max_memory", "command",
 }  # fmt: skip
 """What says where and how trials run, or where the same dataset lies now; not what they are."""
+
+PLACE = ("dataset", "layout")
+"""Of those: where the dataset lies now, which stays so."""
 
 NOT_KEPT = ("workdir", "command", "all_installed")
 """Of a request: where its file lies, what its experiment says, and what stands there by name."""
@@ -92,7 +96,11 @@ class Design:
 
 
 def keep_request(
-    file: Path, experiment: str, request: Request, names: Sequence[tuple[str, Mapping[str, Any]]]
+    file: Path,
+    experiment: str,
+    request: Request,
+    names: Sequence[tuple[str, Mapping[str, Any]]],
+    contents: Mapping[str, str] | None = None,
 ) -> None:
     """Write down what was asked for.
 
@@ -105,6 +113,8 @@ def keep_request(
     names : sequence of (str, mapping)
         Architectures with their settings, those of ``--all`` among them: what is installed later
         was not asked for. The paths of files among their settings are absolute.
+    contents : mapping of str to str, optional
+        What is in those files, by their paths.
     """
     dataset, split = request.dataset, request.split
     if dataset is not None and not request.phantom:
@@ -113,11 +123,16 @@ def keep_request(
         split = _whole(split)
     named = tuple(dict.fromkeys(_written(name, settings) for name, settings in names))
     kept = asdict(replace(request, architectures=named, dataset=dataset, split=split))
+    named_files = {str(value) for _, settings in names for value in settings.values()}
+    known = {**request.contents, **(contents or {})}
+    kept["contents"] = {path: known[path] for path in sorted(known) if path in named_files}
     # JSON knows no paths.
     kept["predictions"] = [
         {**asdict(one), "folder": _whole(str(one.folder))} for one in request.predictions
     ]
     options = {key: value for key, value in kept.items() if key not in NOT_KEPT}
+    if not options["contents"]:  # who names no file has the request of before
+        del options["contents"]
     RequestRecord(experiment=experiment, options=as_json(options)).write(file)
 
 
@@ -175,6 +190,18 @@ def go_on_with(before: Request, given: Mapping[str, Any], design: Design) -> Req
             "besides. Say --add to make a new experiment of both, or leave --experiment out."
         )
     return _with(_settled(before, design), given)
+
+
+def stays_asked(before: Request, given: Mapping[str, Any]) -> Request:
+    """What is asked for from now on where an experiment goes on: how this call runs is not kept.
+
+    Parameters
+    ----------
+    before : Request
+    given : mapping
+        What this call says, by the names of a request.
+    """
+    return replace(before, **{key: given[key] for key in PLACE if key in given})
 
 
 def add_to(before: Request, given: Mapping[str, Any], design: Design) -> Request:
@@ -252,7 +279,7 @@ def _option(key: str) -> str:
 
 def _written(name: str, settings: Mapping[str, Any]) -> str:
     own = str(Path(name).resolve()) if name.endswith(".py") else name
-    listed = ",".join(f"{key}={value}" for key, value in settings.items())
+    listed = join_settings(settings)
     return f"{own}:{listed}" if listed else own
 
 

@@ -70,7 +70,8 @@ def name_again(
             f"{experiment}`: {'; '.join(faults)}."
         )
     if before.executor != "local":
-        before = replace(before, executor=said["executor"], executor_options={})
+        named_here = said.get("executor_options", {})  # nothing of theirs is joined to these
+        before = replace(before, executor=said["executor"], executor_options=named_here)
     whole = tuple(
         f"{own.get(name) or name}{text.strip()[len(name) :]}"
         for text, (name, _) in zip(before.architectures, asked, strict=True)

@@ -79,6 +79,9 @@ class Request:
         Label maps of somebody else that take part.
     allow_leak : bool
         Who was trained on scans of the test is compared like everybody else, and marked.
+    contents : dict of str to str
+        What was in the files that settings name, by their paths, when it was asked for before:
+        where one is gone, finished trials do without it.
     """
 
     workdir: Path
@@ -113,6 +116,7 @@ class Request:
     strict: bool = False
     predictions: tuple[Predictions, ...] = ()
     allow_leak: bool = False
+    contents: dict[str, str] = field(default_factory=dict)
     command: str = field(default="", compare=False)
 
     @property

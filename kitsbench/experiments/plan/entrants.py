@@ -15,7 +15,7 @@ from kitsbench.architecture import (
     configure,
     has_own_step,
 )
-from kitsbench.configuration import files_of
+from kitsbench.configuration import by_content, files_of
 from kitsbench.data.batches.source import check_transforms
 from kitsbench.data.datasets.voxels import Voxels
 from kitsbench.errors import ContractError, UsageError
@@ -69,11 +69,15 @@ def read_names(
     known = {} if known is None else known
     missing = list(dict.fromkeys(name for name, _ in named if name not in known))
     known.update(zip(missing, introduce_each(missing), strict=True))
+    found: list[tuple[str, dict[str, Setting]]] = []
     for name, settings in named:
         plugin = known[name].configurable
+        own: dict[str, Setting] = dict(settings)
         if plugin is not None:
-            configure(plugin, settings)
-    return [(name, dict(settings)) for name, settings in named]
+            own = by_content(plugin, settings, request.contents)
+            configure(plugin, own)
+        found.append((name, own))
+    return found
 
 
 def told_apart(plugins: Iterable[RegisteredArchitecture]) -> dict[str, str]:
@@ -131,9 +135,7 @@ def with_whole_paths(
     for name, settings in named:
         plugin = plugins.get(str(Path(name).resolve()) if name.endswith(".py") else name)
         files = {} if plugin is None else files_of(plugin, settings)
-        # A folder with a comma in its name could not be read back from a list of settings.
-        whole = {key: str(file) for key, file in files.items() if "," not in str(file)}
-        found.append((name, {**settings, **whole}))
+        found.append((name, {**settings, **{key: str(file) for key, file in files.items()}}))
     return found
 
 
@@ -170,7 +172,9 @@ def choose_entrants(
     plan = _Plan(request, resolved, labels, voxels, known, names)
     entrants: dict[str, Entrant] = {}
     for entrant in each_isolated(plan.configured, named, AT_ONCE):
-        entrants.setdefault(entrant.name, entrant)
+        first = entrants.setdefault(entrant.name, entrant)
+        # The same may be asked for by the hash of a file and by a path at which it lies.
+        entrants[entrant.name] = replace(first, files={**entrant.files, **first.files})
     members = [
         (member.architecture, dict(member.config))
         for entrant in list(entrants.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -101,8 +102,13 @@ class TrialTask:
             files={key: file.resolve() for key, file in self.files.items()},
         )
 
-    def check_files(self) -> None:
+    def check_files(self, lay: Mapping[str, str] | None = None) -> None:
         """See that a training that is still to begin has the files of its settings.
+
+        Parameters
+        ----------
+        lay : mapping of str to str, optional
+            Where files lay before, by what was in them.
 
         Raises
         ------
@@ -114,9 +120,11 @@ class TrialTask:
             return
         for key, value in self.spec.config:
             if isinstance(value, str) and CONTENT.fullmatch(value) and key not in self.files:
+                place = (lay or {}).get(value)
+                back = "" if place is None else f", or put it back at {place}"
                 raise UsageError(
                     f"{key}={value} names the file of {self.name} by its hash alone, but its trial "
-                    f"{self.id[:10]} is still to be trained: give the path of the file."
+                    f"{self.id[:10]} is still to be trained: give the path of the file{back}."
                 )
 
     @property

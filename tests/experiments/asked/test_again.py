@@ -21,6 +21,7 @@ from kitsbench.experiments.asked.again import (
 from kitsbench.experiments.asked.predictions import Predictions
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.search_space import read_tuning
+from kitsbench.registry import parse_request
 from kitsbench.training.budget import Budget
 
 OWN = "0123456789abcdef"
@@ -35,7 +36,7 @@ OTHER = {
     "timeout": 60.0, "stall": 90.0, "checkpoint_every": 5.0,
     "tuning": read_tuning(4, {"budget": "5steps", "warmup": [0.0, 0.1]}), "strict": True,
     "predictions": (Predictions("made", Path("/maps"), ("KiTS19", "own CT"), 2.5),),
-    "allow_leak": True,
+    "allow_leak": True, "contents": {"0.5": "sha256:" + 64 * "0"},  # of a file of that name
 }  # fmt: skip
 DESIGN = Design(OWN, (0, 1), 2, Budget(8.0, "steps"))
 BEFORE = Request(Path("work"), ("a", "b"), seeds=2, budget=Budget(8.0, "steps"))
@@ -68,6 +69,19 @@ def test_names_of_files_mean_the_same_in_any_folder(tmp_path, monkeypatch):
     assert found.architectures == (f"{tmp_path / 'mine.py'}:width=0.5",)
     assert (found.dataset, found.split) == (str(tmp_path / "scans"), str(tmp_path / "folds.json"))
     assert kept(Request(Path("work"), dataset="phantom"), [("a", {})]).dataset == "phantom"
+
+
+def test_paths_of_any_letters_are_kept_with_what_was_in_the_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    odd, held = str(tmp_path / "a, b=c 'ä' \"d\".pt"), "sha256:" + 64 * "0"
+    names = [(f"{tmp_path}/x,y.py", {"weights": odd, "width": "2"})]
+    file = tmp_path / "request.json"
+    keep_request(file, OWN, Request(Path("work")), names, {odd: held, "/other": held})
+    found = read_request(file, tmp_path)
+    assert [parse_request(text) for text in found.architectures] == names
+    assert found.contents == {odd: held}
+    keep_request(file, OWN, found, [("a", {})])  # which names no file any more
+    assert read_request(file, tmp_path).contents == {}
 
 
 def test_what_all_stood_for_is_kept_by_name(tmp_path, monkeypatch):

@@ -72,6 +72,22 @@ def test_what_is_missing_comes_as_it_is(two):
     assert set(what(again).values()) == {"same"}
 
 
+def test_names_of_any_letters_are_names(work, tmp_path):
+    odd = tmp_path / "a, b='c' \"d\" [ä]* $x"
+    there, here = shutil.copytree(work, odd / "there,yes=1"), odd / "here, --workdir"
+    request = RequestRecord(experiment=find_experiment(work).id, options={})
+    file = request_file(there, request.experiment)
+    file.parent.mkdir(exist_ok=True)
+    request.write(file)
+    done = merged(there, here, "--yes", "--json")
+    assert done.code == 0, done.err
+    assert set(what(done).values()) == {"new"}
+    assert content(here / "trials") == content(work / "trials")
+    kept = RequestRecord.read(request_file(here, request.experiment))
+    assert kept.merged_from == str(there.resolve())
+    assert len(call_kitsbench("trials", here, "--json").json["trials"]) == 4
+
+
 def test_a_folder_that_is_not_there_becomes_a_working_directory(work, tmp_path):
     new = tmp_path / "new"
     assert not merged(work, new).err
