@@ -9,6 +9,7 @@ from pathlib import Path
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import parse_json
 from kitsbench.files.documents import VERSION_KEY
+from kitsbench.leaderboard.elsewhere_proof import elsewhere_faults
 from kitsbench.leaderboard.entries import Published, make_entries
 from kitsbench.leaderboard.peers import Filed, board_faults, dataset_faults, differences
 from kitsbench.leaderboard.proof import entry_faults
@@ -45,7 +46,7 @@ def add_entries(
     replace: bool = False,
     experiment: str | None = None,
 ) -> list[Path]:
-    """Add every architecture of an experiment to a board.
+    """Add every entrant of an experiment to a board.
 
     Parameters
     ----------
@@ -131,9 +132,15 @@ def _refuse_half_experiments(files: dict[Path, Published], kept: Sequence[Entry]
 
 
 def _is_there(file: Path, new: Published) -> bool:
-    """Whether an equal entry is there, with its table."""
+    """Whether an equal entry is there, with its table.
+
+    What was trained elsewhere is one and the same in all experiments that it takes part in.
+    """
     try:
-        return Entry.read(file) == new.entry and read_table_text(table_path(file)) == new.table.text
+        there, own = Entry.read(file), new.entry
+        if there.elsewhere is not None and own.elsewhere is not None:
+            own = own.model_copy(update={"provenance": there.provenance, "seals": there.seals})
+        return there == own and read_table_text(table_path(file)) == new.table.text
     except DataError:
         return False
 
@@ -249,7 +256,8 @@ def _read_all(board: Path, files: Sequence[Path]) -> tuple[list[Filed], list[Pro
         faults = entry_faults(entry, file)
         scores, wrong = read_scores(entry, file)
         at_odds = [] if scores is None else agreement_faults(entry, scores, file)
-        problems += [Problem(file, fault) for fault in (*faults, *wrong, *at_odds)]
+        apart = elsewhere_faults(entry, None if wrong else scores)
+        problems += [Problem(file, fault) for fault in (*faults, *wrong, *at_odds, *apart)]
         filed.append(Filed(file, entry, None if wrong else scores))
     return filed, problems
 

@@ -15,8 +15,10 @@ from pydantic import ValidationError
 
 from kitsbench.errors import DataError
 from kitsbench.evaluation.protocols import STORED_METRICS
+from kitsbench.experiments.plan.entrant import NO_RECIPE
 from kitsbench.experiments.records import (
     BudgetNote,
+    ElsewhereRecord,
     EntrantRecord,
     FoldsNote,
     TrialIdentity,
@@ -42,7 +44,7 @@ from kitsbench.leaderboard.parts import (
 from kitsbench.leaderboard.schema import Entry
 from kitsbench.leaderboard.table import ScoreTable
 from kitsbench.recipe import Recipe
-from kitsbench.training.budget import Budget
+from kitsbench.training.budget import NO_BUDGET, Budget
 
 
 class Published(NamedTuple):
@@ -65,20 +67,15 @@ def make_entries(workdir: str | Path, experiment: str | None = None) -> list[Pub
     Returns
     -------
     list of Published
-        In the order of the experiment. An architecture whose trials failed has an entry too; what
-        was trained elsewhere has none, since no entry could promise its budget.
+        In the order of the experiment. An architecture whose trials failed has an entry too. What
+        was trained elsewhere has one without budget and rank, which belongs to no experiment.
 
     Raises
     ------
     DataError
         Trials are still to be run, or none finished, or an entry would break the schema.
     """
-    results = _trained_here(load_results(workdir, experiment))
-    if not results.trials:
-        raise DataError(
-            f"Nothing in {workdir} was trained here, and a board promises one measured budget; "
-            "there is nothing to publish."
-        )
+    results = load_results(workdir, experiment)
     open_trials = [t for t in results.trials if t.state not in ("finished", "failed")]
     if open_trials:
         raise DataError(
@@ -90,15 +87,21 @@ def make_entries(workdir: str | Path, experiment: str | None = None) -> list[Pub
     results.check_values()
     table = results.scores[results.scores["metric"].isin(STORED_METRICS)]
     record = results.experiment
-    scores = scores_of(table)
-    ranks = ranks_of(table, record.endpoint, record.protocol, record.folds.count)
+    outside = table["architecture"].isin([*results.elsewhere])
+    ranked = table[~outside].reset_index(drop=True)
+    scores = {} if ranked.empty else scores_of(ranked)
+    ranks = ranks_of(ranked, record.endpoint, record.protocol, record.folds.count)
+    for name in results.elsewhere:
+        # By its own rows alone: whoever stands beside it on a board may change.
+        own = table[table["architecture"] == name].reset_index(drop=True)
+        scores |= {} if own.empty else scores_of(own)
     try:
         return [
             _publish(
                 results,
                 entrant,
                 ScoreTable.of(table[table["architecture"] == entrant.name]),
-                scores[entrant.name],
+                scores.get(entrant.name, ()),
                 ranks.get(entrant.name),
             )
             for entrant in record.entrants
@@ -107,15 +110,6 @@ def make_entries(workdir: str | Path, experiment: str | None = None) -> list[Pub
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise DataError(f"{workdir} cannot be published: {reason}.") from error
-
-
-def _trained_here(results: Results) -> Results:
-    """The results without those of entrants that were trained elsewhere."""
-    outside = results.elsewhere
-    if not outside:
-        return results
-    trials = [trial for trial in results.trials if trial.name not in outside]
-    return replace(results, trials=trials, scores=results.trained_here)
 
 
 def _publish(
@@ -127,9 +121,11 @@ def _publish(
 ) -> Published:
     experiment = results.experiment
     own = [trial for trial in results.trials if trial.name == entrant.name]
+    elsewhere = entrant.elsewhere
+    together = own if elsewhere is not None else _trained(results)
     first = next((trial.record for trial in own if trial.record is not None), None)
     identity = None if first is None else first.identity
-    runs = tuple(_run(trial, identity) for trial in own)
+    runs = tuple(_run(trial, identity, elsewhere) for trial in own)
     entry = Entry(
         name=entrant.name,
         title=entrant.title,
@@ -140,14 +136,14 @@ def _publish(
         endpoint=experiment.endpoint,
         identity=identity,
         recipe=_recipe(results, entrant, [t.record for t in own if t.record is not None]),
-        budget=_budget(identity) or experiment.budget,
+        budget=note(NO_BUDGET) if elsewhere else _budget(identity) or experiment.budget,
         folds=FoldsNote(
             count=experiment.folds.count,
             used=tuple(sorted({run.fold for run in runs})),
             split_id=identity.split if identity else experiment.folds.split_id,
         ),
         seeds=len({run.seed for run in runs}),
-        experiment=digest(sorted(trial.id for trial in results.trials)),
+        experiment=digest(sorted(trial.id for trial in together)),
         rank=rank,
         scores=scores,
         table=table.note,
@@ -155,6 +151,7 @@ def _publish(
         cost=_cost(results, entrant, own, runs),
         provenance=_provenance(results, entrant, own, identity, runs),
         seals={},
+        elsewhere=elsewhere,
     )
     return Published(entry.model_copy(update={"seals": entry.sealed()}), table)
 
@@ -176,10 +173,18 @@ def _dataset(results: Results, identity: TrialIdentity | None) -> Dataset:
     )
 
 
-def _run(trial: StoredTrial, identity: TrialIdentity | None) -> Run:
+def _trained(results: Results) -> list[StoredTrial]:
+    """Trials of whoever was trained here, among whom ranks hold."""
+    return [trial for trial in results.trials if trial.name not in results.elsewhere]
+
+
+def _run(
+    trial: StoredTrial, identity: TrialIdentity | None, elsewhere: ElsewhereRecord | None
+) -> Run:
     record, ledger, environment = trial.record, trial.ledger, trial.environment
     own = identity if record is None else record.identity
     reason = trial.status.reason
+    given = elsewhere is not None and elsewhere.kind == "predictions"
     return Run(
         id=trial.id,
         fold=trial.fold,
@@ -197,15 +202,30 @@ def _run(trial: StoredTrial, identity: TrialIdentity | None) -> Run:
             voxels=ledger.voxels,
             flops=ledger.flops,
             patches_per_s=ledger.patches_per_s,
-            # An ensemble trains nothing: what it takes to predict is all there is.
-            peak_memory_bytes=ledger.peak_memory_bytes or ledger.inference_peak_memory_bytes or 0,
+            # An ensemble trains nothing: what it takes to predict is all there is. Of label maps
+            # that were given nobody has measured it.
+            peak_memory_bytes=0
+            if given
+            else ledger.peak_memory_bytes or ledger.inference_peak_memory_bytes or 0,
+            inference_s=None if given else ledger.inference_s,
+            inference_cases=None if given else ledger.inference_cases,
         ),
+        source_hash=own.source_hash if given and own else None,
     )
 
 
 def _recipe(results: Results, entrant: EntrantRecord, records: Sequence[TrialRecord]) -> RecipeNote:
     """What the trials were trained by; where that was tuned, what the tuning began with."""
     experiment = results.experiment
+    if entrant.elsewhere is not None:
+        return RecipeNote(
+            mode=experiment.recipe_mode,
+            name=NO_RECIPE.name,
+            digest=NO_RECIPE.digest(),
+            full=NO_RECIPE,
+            tuning=None,
+            tuned=(),
+        )
     asked = experiment.recipe or entrant.recipe
     trained = {record.identity.recipe: record.context.recipe for record in records}
     searched = experiment.tuning is not None and not entrant.members

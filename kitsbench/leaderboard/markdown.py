@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from kitsbench.configuration import CONTENT
+from kitsbench.data.datasets.leaks import NOTHING
 from kitsbench.errors import DataError
+from kitsbench.experiments.records import ElsewhereRecord
 from kitsbench.files import canonical_json, write_text
 from kitsbench.leaderboard.board import boards, check_boards, read_board
 from kitsbench.leaderboard.parts import Rank, RecipeNote, Score
@@ -76,8 +79,10 @@ def render_board(name: str, entries: list[Entry]) -> str:
     entries : list of Entry
         At least one.
     """
+    ordered = sorted(entries, key=_order)
+    outside = [entry for entry in ordered if entry.elsewhere is not None]
     groups: dict[str, list[Entry]] = {}
-    for entry in sorted(entries, key=_order):
+    for entry in (one for one in ordered if one.elsewhere is None):
         # A second on one device is no second on another, so a time budget is another budget there.
         key = canonical_json([entry.conditions, entry.device_class])
         groups.setdefault(key, []).append(entry)
@@ -88,7 +93,9 @@ def render_board(name: str, entries: list[Entry]) -> str:
             where = first.device_class or first.recipe.name
             parts.append(f"## {markdown(f'{first.budget.text}, {where}')}")
         parts += [_table_of(groups[key])]
-    return "\n\n".join([*parts, _provenance(sorted(entries, key=_order))]) + "\n"
+    if outside:
+        parts += ["## Trained elsewhere", _table_of_outside(outside, alone=not groups)]
+    return "\n\n".join([*parts, _provenance(ordered)]) + "\n"
 
 
 def _table_of(ordered: list[Entry]) -> str:
@@ -117,8 +124,74 @@ def _table_of(ordered: list[Entry]) -> str:
         ]
         rows.append(cells)
     rules = ["---:", "---", *("---:" for _ in head[2:])]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in [head, rules, *rows])
-    return f"{_introduction(ordered, experiments)}\n\n{table}"
+    return f"{_introduction(ordered, experiments)}\n\n{_lines([head, rules, *rows])}"
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _table_of_outside(ordered: list[Entry], alone: bool) -> str:
+    """Systems and label maps that were given, apart from what was trained under the budget.
+
+    Parameters
+    ----------
+    ordered : list of Entry
+    alone : bool
+        Whether no table above says what the scans are.
+    """
+    first = ordered[0]
+    region, metric = first.endpoint.split(":")
+    others = _other_endpoints(ordered)
+    head = ["System or label maps", markdown(f"{region} {metric} (95 % CI)")]
+    head += [markdown(f"{score.region} {score.metric}") for score in others]
+    head += ["Trained on", "Cost of training", "Predicting a scan", "Peak memory", "Trials"]
+    rows = [
+        [
+            _name(entry),
+            _with_interval(entry.score(entry.endpoint)),
+            *(_mean(entry.score(f"{s.region}:{s.metric}", s.protocol)) for s in others),
+            *_known(entry, entry.elsewhere),
+            _memory(entry.cost.peak_memory_bytes),
+            _trials(entry),
+        ]
+        for entry in ordered
+        if entry.elsewhere is not None
+    ]
+    rules = ["---", *("---:" for _ in head[1:])]
+    said = [_synthetic(first), _scans(first) + "."] if alone else []
+    said.append(
+        "They had no budget here and not the recipe of the others, so they have no rank: a mean "
+        "beside those above compares systems as they are, and says nothing about architectures. "
+        "What they were trained on is what whoever entered them says."
+    )
+    leaks = [
+        f"{markdown_code(entry.name)} may know the scans of the test: "
+        f"{markdown(entry.elsewhere.leak)}."
+        for entry in ordered
+        if entry.elsewhere is not None and entry.elsewhere.leak is not None
+    ]
+    lost = [
+        f"{markdown_code(entry.name)} has no label map of {entry.elsewhere.missing} cases, which "
+        "count as missed."
+        for entry in ordered
+        if entry.elsewhere is not None and entry.elsewhere.missing
+    ]
+    text = "\n".join(filter(None, [*said, *leaks, *lost]))
+    return f"{text}\n\n{_lines([head, rules, *rows])}"
+
+
+def _known(entry: Entry, known: ElsewhereRecord) -> list[str]:
+    """What it was trained on, what that took, and what predicting a scan takes."""
+    if known.hours is not None:
+        training = f"{known.hours:g} h, as reported"
+    else:
+        training = "none" if known.trained_on == (NOTHING,) else "unknown"
+    seconds = entry.cost.predict_s
+    predicting = "unknown" if known.kind == "predictions" else _DASH
+    if seconds is not None:
+        predicting = f"{seconds:.3g} s on {entry.cost.device}"
+    return [markdown("; ".join(known.trained_on)), training, markdown(predicting)]
 
 
 def _places(ordered: list[Entry]) -> list[str]:
@@ -140,20 +213,11 @@ def _stability(rank: Rank | None) -> list[str]:
 
 def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
     first = ordered[0]
-    folds = f"{len(first.folds.used)} of {first.folds.count} folds"
-    lines = []
-    if first.synthetic:
-        lines.append(
-            "**Synthetic scans.** These numbers show how the architectures learn on a phantom "
-            "under this budget; they say nothing about patients.\n"
-        )
-    aside = f", {first.dataset.n_excluded} set aside" if first.dataset.n_excluded else ""
+    lines = [line for line in [_synthetic(first)] if line]
     lines.append(
-        f"Dataset {markdown(first.dataset.name)} ({first.dataset.n_cases} cases{aside}, "
-        f"fingerprint {markdown_code(first.dataset.fingerprint)}), protocol "
-        f"{markdown(first.protocol)}, "
-        f"{_recipe(first.recipe)}, budget {markdown(first.budget.text)} a training run, {folds} × "
-        f"{first.seeds} seeds, on {markdown(first.cost.device or 'an unnamed device')}."
+        f"{_scans(first)}, {_recipe(first.recipe)}, budget {markdown(first.budget.text)} a "
+        f"training run, {_folds(first)} × {first.seeds} seeds, on "
+        f"{markdown(first.cost.device or 'an unnamed device')}."
     )
     lines.append(
         "Ordered by the mean of the endpoint. Architectures that share a letter in “Group” are "
@@ -175,6 +239,29 @@ def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
             "not the architectures."
         )
     return "\n".join(lines)
+
+
+def _synthetic(first: Entry) -> str:
+    """What a page must say of scans that are made up; empty of others."""
+    if not first.synthetic:
+        return ""
+    return (
+        "**Synthetic scans.** These numbers show how the architectures learn on a phantom "
+        "under this budget; they say nothing about patients.\n"
+    )
+
+
+def _scans(first: Entry) -> str:
+    aside = f", {first.dataset.n_excluded} set aside" if first.dataset.n_excluded else ""
+    return (
+        f"Dataset {markdown(first.dataset.name)} ({first.dataset.n_cases} cases{aside}, "
+        f"fingerprint {markdown_code(first.dataset.fingerprint)}), protocol "
+        f"{markdown(first.protocol)}"
+    )
+
+
+def _folds(first: Entry) -> str:
+    return f"{len(first.folds.used)} of {first.folds.count} folds"
 
 
 def _recipe(note: RecipeNote) -> str:
@@ -231,7 +318,7 @@ def _name(entry: Entry) -> str:
 def _pretrained(entry: Entry) -> str:
     """What its training began with, where that was trained elsewhere."""
     identity = entry.identity
-    if identity is None:
+    if identity is None or entry.elsewhere is not None:
         return ""
     if identity.pretrained_on:
         return " ".join(("pretrained on", identity.pretrained_on))  # by its medium above

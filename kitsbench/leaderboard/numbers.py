@@ -100,13 +100,16 @@ def counts_of(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def spent_by(runs: Sequence[Run]) -> dict[str, float | int | None]:
-    """What a training run spent, as a mean over those that finished; of memory the most."""
+    """What a run spent, as a mean over those that finished; of memory the most, of scans each."""
     spent = [run.spent for run in runs if run.state == "finished" and run.spent is not None]
     found: dict[str, float | int | None] = {}
     for key in ("device_seconds", "steps", "voxels", "flops", "patches_per_s"):
         values = [float(getattr(one, key)) for one in spent]
         found[key] = sum(values) / len(values) if values else None
     found["peak_memory_bytes"] = max((one.peak_memory_bytes for one in spent), default=0) or None
+    scans = sum(one.inference_cases or 0 for one in spent)
+    seconds = sum(one.inference_s or 0.0 for one in spent)
+    found["predict_s"] = seconds / scans if scans else None
     return found
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from kitsbench.configuration import Setting
 from kitsbench.experiments.records import BudgetNote, EnvironmentRecord, Range
-from kitsbench.experiments.records.parts import StoredRecipe
+from kitsbench.experiments.records.parts import StoredRecipe, without_unused
 from kitsbench.files.documents import Part
 from kitsbench.metrics import find
 from kitsbench.training.failures import Reason
@@ -157,7 +162,7 @@ class Rank(Part):
 
 
 class Spent(Part):
-    """What a training run spent, from its ledger, see :class:`Cost`."""
+    """What a run spent, from its ledger, see :class:`Cost`; a system's predictions, too."""
 
     device_seconds: float = Field(ge=0)
     steps: int = Field(ge=0)
@@ -165,6 +170,12 @@ class Spent(Part):
     flops: float = Field(ge=0)
     patches_per_s: float = Field(ge=0)
     peak_memory_bytes: int = Field(ge=0)
+    inference_s: float | None = Field(default=None, ge=0)
+    inference_cases: int | None = Field(default=None, ge=0)
+
+    @model_serializer(mode="wrap")
+    def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unused(whole(self), "inference_s", "inference_cases")
 
 
 class Run(Part):
@@ -186,6 +197,8 @@ class Run(Part):
         Versions that trained or scored it.
     spent : Spent or None
         None where it left no ledger.
+    source_hash : str or None
+        Of label maps that were given: those of this fold.
     """
 
     id: str = Field(pattern=r"^[0-9a-f]{16}$")
@@ -197,6 +210,11 @@ class Run(Part):
     members: tuple[str, ...]
     kitsbench: tuple[str, ...]
     spent: Spent | None
+    source_hash: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unused(whole(self), "source_hash")
 
     @model_validator(mode="after")
     def _ended_so(self) -> Self:
@@ -262,6 +280,8 @@ class Cost(Part):
         The largest of all trials.
     device : str
         Name of the device.
+    predict_s : float or None
+        Of a system: seconds inside its ``predict`` for a scan.
     """
 
     parameters: int | None = Field(gt=0)
@@ -275,6 +295,11 @@ class Cost(Part):
     inference_ms: float | None = Field(ge=0)
     peak_memory_bytes: int | None = Field(ge=0)
     device: str
+    predict_s: float | None = Field(default=None, ge=0)
+
+    @model_serializer(mode="wrap")
+    def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unused(whole(self), "predict_s")
 
 
 class Provenance(Part):

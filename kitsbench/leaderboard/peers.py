@@ -22,6 +22,7 @@ from kitsbench.leaderboard.parts import Score
 from kitsbench.leaderboard.proof import differs
 from kitsbench.leaderboard.schema import Entry
 from kitsbench.leaderboard.table_proof import rows_of
+from kitsbench.statistics.table.policy import truth_holds_region
 from kitsbench.statistics.table.runs import equal_runs
 
 
@@ -58,12 +59,15 @@ def board_faults(filed: Sequence[Filed]) -> Faults:
     (Path, str)
         File, and what is wrong in a sentence that names the key.
     """
-    for one in filed[1:]:
-        if different := differences(one.entry, filed[0].entry):
+    trained = [one for one in filed if one.entry.elsewhere is None]
+    first = next(iter(trained or filed), None)
+    for one in filed:
+        if first is not None and (different := differences(one.entry, first.entry)):
             yield one.file, f"{different}; entries of one board share their conditions"
     yield from _shared_trials(filed)
     for experiment in dict.fromkeys(one.entry.experiment for one in filed):
         yield from _experiment_faults([one for one in filed if one.entry.experiment == experiment])
+    yield from _elsewhere_faults(trained, [one for one in filed if one.entry.elsewhere is not None])
 
 
 def differences(one: Entry, other: Entry) -> str:
@@ -71,7 +75,7 @@ def differences(one: Entry, other: Entry) -> str:
     found = [
         f"its {key} is {one.conditions[key]!r}, that of '{other.name}' {other.conditions[key]!r}"
         for key in one.conditions
-        if one.conditions[key] != other.conditions[key]
+        if key in other.conditions and one.conditions[key] != other.conditions[key]
     ]
     return "; ".join(found)
 
@@ -125,6 +129,24 @@ def _experiment_faults(filed: Sequence[Filed]) -> Faults:
             yield one.file, fault
 
 
+def _elsewhere_faults(trained: Sequence[Filed], outside: Sequence[Filed]) -> Faults:
+    """Who was trained elsewhere is tested on the very cases of the others, and is none of them."""
+    peers = [one for one in trained if one.entry.experiment == trained[0].entry.experiment]
+    group = [*peers, *outside]
+    tables = {one.entry.name: one.scores for one in group if one.scores is not None}
+    if not outside or len(group) < 2 or len(tables) < len(group):
+        return
+    own = {one.file for one in outside}  # of the others it is told already
+    yield from (fault for fault in _case_faults(group, tables) if fault[0] in own)
+    whole = pd.concat(list(tables.values()), ignore_index=True)
+    try:
+        for _, rows in whole.groupby(["protocol", "region"]):
+            truth_holds_region(rows)
+    except KitsbenchError as error:
+        yield outside[0].file, f"its scores and those of the board contradict: {_line(error)}"
+    yield from _copy_faults(group, whole)
+
+
 def _copy_faults(filed: Sequence[Filed], whole: pd.DataFrame) -> Faults:
     """Runs with equal scores, throughout: one result, entered as several.
 
@@ -150,7 +172,7 @@ def _copy_faults(filed: Sequence[Filed], whole: pd.DataFrame) -> Faults:
                 one.file,
                 f"its scores of fold {other.fold}, seed {other.seed} are those of "
                 f"{'' if same else owners[first.architecture].file.name + ', '}seed {first.seed}: "
-                "one training run, entered twice",
+                f"one {'training run' if one.entry.elsewhere is None else 'result'}, entered twice",
             )
 
 
@@ -232,7 +254,7 @@ def dataset_faults(filed: Sequence[Filed]) -> Faults:
     """One fingerprint is one dataset, on whichever board: one name, one note."""
     known: dict[str, Filed] = {}
     splits: dict[str, Filed] = {}
-    for one in filed:
+    for one in sorted(filed, key=lambda one: one.entry.elsewhere is not None):
         dataset = one.entry.dataset
         first = known.setdefault(dataset.fingerprint, one)
         for key in ("name", "note", "synthetic"):
@@ -242,9 +264,9 @@ def dataset_faults(filed: Sequence[Filed]) -> Faults:
                 yield one.file, fault
         first = splits.setdefault(one.entry.folds.split_id, one)
         by = f"{first.file}, of the same split,"
-        for key, own, other in (
-            ("dataset.n_cases", dataset.n_cases, first.entry.dataset.n_cases),
-            ("folds.count", one.entry.folds.count, first.entry.folds.count),
-        ):
+        pairs = [("folds.count", one.entry.folds.count, first.entry.folds.count)]
+        if one.entry.elsewhere is None:  # which trains on no case
+            pairs.append(("dataset.n_cases", dataset.n_cases, first.entry.dataset.n_cases))
+        for key, own, other in pairs:
             for fault in differs(key, own, other, by):
                 yield one.file, fault

@@ -16,6 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from kitsbench.configuration import setting_text, split_settings
+from kitsbench.errors import UsageError
 from kitsbench.evaluation.protocols import PROTOCOLS
 from kitsbench.experiments.plan.tuning import settings_of, with_settings
 from kitsbench.experiments.records import TrialIdentity
@@ -23,7 +25,6 @@ from kitsbench.leaderboard.numbers import counts_of, spent_by, versions_of
 from kitsbench.leaderboard.parts import Run
 from kitsbench.leaderboard.schema import Entry, file_name
 from kitsbench.recipe import Recipe
-from kitsbench.registry import setting_text
 from kitsbench.training.budget import Budget
 
 _LONGEST_STEP = 10
@@ -98,10 +99,14 @@ def _name_faults(entry: Entry, file: Path) -> Iterator[str]:
         yield f"the key name is {short(entry.name)}; identity makes it {right}"
     elif settings and not settings.startswith(":"):
         yield from differs("name", shown, identity.architecture, "identity.architecture")
-    for setting in filter(None, settings.removeprefix(":").split(",")):
-        key, _, value = setting.partition("=")
+    try:
+        said = split_settings(settings.removeprefix(":"), entry.name)
+    except UsageError as error:
+        yield f"the key name is no name: {str(error).rstrip('.')}"
+        return
+    for key, value in said.items():
         if key not in identity.config or setting_text(identity.config[key]) != value:
-            yield f"the key name says {short(setting)}, identity.config does not"
+            yield f"the key name says {short(f'{key}={value}')}, identity.config does not"
 
 
 def _endpoint_faults(entry: Entry) -> Iterator[str]:
@@ -145,7 +150,13 @@ def _run_faults(entry: Entry) -> Iterator[str]:
 def identity_of(identity: TrialIdentity, run: Run) -> TrialIdentity:
     """What a trial is: what it shares with the others of its entry, and what is its own."""
     return identity.model_copy(
-        update={"fold": run.fold, "seed": run.seed, "recipe": run.recipe, "members": run.members}
+        update={
+            "fold": run.fold,
+            "seed": run.seed,
+            "recipe": run.recipe,
+            "members": run.members,
+            "source_hash": run.source_hash or identity.source_hash,
+        }
     )
 
 
@@ -172,9 +183,12 @@ def _recipe_faults(entry: Entry) -> Iterator[str]:
 
 def _budget_faults(entry: Entry) -> Iterator[str]:
     """Training goes on until the budget is spent, and no step begins afterwards."""
-    if entry.identity is None:
+    if entry.identity is None or entry.elsewhere is not None:
         return
     amount, unit = entry.identity.budget
+    if unit == "none":
+        yield "the key identity.budget is none, but the key elsewhere is missing"
+        return
     key = "device_seconds" if unit == "seconds" else unit
     for number, run in enumerate(entry.trials.runs):
         if run.spent is None or run.members:  # an ensemble trains nothing

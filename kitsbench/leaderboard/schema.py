@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from kitsbench.experiments.records import BudgetNote, FoldsNote, TrialIdentity
+from kitsbench.experiments.records import BudgetNote, ElsewhereRecord, FoldsNote, TrialIdentity
+from kitsbench.experiments.records.parts import without_unused
 from kitsbench.files import digest
 from kitsbench.files.documents import Document, Part
 from kitsbench.leaderboard.parts import (
@@ -49,7 +50,10 @@ SEALED = (
     "provenance.created",
     "provenance.environment",
 )
-"""Keys that follow from no other."""
+"""Keys that follow from no other; with ``elsewhere``, where there is one."""
+
+TRAINED = ("recipe", "tuning", "budget", "seeds")
+"""Conditions of training, which who was trained elsewhere had none of."""
 
 
 class TableNote(Part):
@@ -97,6 +101,9 @@ class Entry(Document):
         Of the regions of every protocol that was scored.
     table : TableNote
     trials, cost, provenance : Trials, Cost, Provenance
+    elsewhere : ElsewhereRecord or None
+        Of a system or of label maps that were given: what they were trained on. Such an entry has
+        neither budget nor rank, and belongs to no experiment but its own.
     seals : dict of str to str
         Hash of each of the keys :data:`SEALED`.
     """
@@ -124,6 +131,11 @@ class Entry(Document):
     cost: Cost
     provenance: Provenance
     seals: dict[str, str]
+    elsewhere: ElsewhereRecord | None = None
+
+    @model_serializer(mode="wrap")
+    def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unused(whole(self), "elsewhere")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -137,6 +149,13 @@ class Entry(Document):
                 f"{len(self.folds.used)} folds and {self.seeds} seeds need {expected} trials, "
                 f"{len(self.trials.ids)} are listed"
             )
+        if (self.elsewhere is not None) != (self.budget.unit == "none"):
+            raise ValueError(
+                "the key elsewhere is there where the budget is none, and only there: who was "
+                "trained here had a budget"
+            )
+        if self.elsewhere is not None and self.rank is not None:
+            raise ValueError("the key rank is set, but what was trained elsewhere has no rank")
         if self.trials.finished and self.score(self.endpoint) is None:
             raise ValueError(f"there is no score for the endpoint {self.endpoint}")
         return self
@@ -149,9 +168,12 @@ class Entry(Document):
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What all entries of one board must have in common to be comparable."""
+        """What all entries of one board must have in common to be comparable.
+
+        What was trained elsewhere shares the scans and how they were scored, and nothing else.
+        """
         tuning = self.recipe.tuning
-        return {
+        shared = {
             "dataset": self.dataset.fingerprint,
             "protocol": self.protocol,
             "endpoint": self.endpoint,
@@ -164,6 +186,9 @@ class Entry(Document):
             "seeds": self.seeds,
             "synthetic": self.synthetic,
         }
+        if self.elsewhere is not None:
+            return {key: value for key, value in shared.items() if key not in TRAINED}
+        return shared
 
     @property
     def device_class(self) -> str:
@@ -174,7 +199,8 @@ class Entry(Document):
         """The seals that the entry should have."""
         content = self.model_dump(mode="json")
         found = {}
-        for key in SEALED:
+        elsewhere = () if self.elsewhere is None else ("elsewhere",)
+        for key in (*SEALED, *elsewhere):
             value: Any = content
             for part in key.split("."):
                 value = value[part]

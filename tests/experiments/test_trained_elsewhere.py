@@ -74,6 +74,22 @@ def test_all_stand_in_one_report_and_those_known_to_be_fair_in_one_ranking(toget
     assert set(summary["architecture"]) == {"alpha", "beta", "bright", "made", "nobody_knows"}
 
 
+def test_the_table_of_the_report_is_compared_as_the_report_compares_it(together):
+    _, workdir, _ = together
+    by_report = json.loads((workdir / "report" / "comparison.json").read_text())
+    again = call_kitsbench("compare", workdir / "report" / "scores.csv", "--json").json
+    of_folder = call_kitsbench("compare", workdir, "--json").json
+    for found in (again, of_folder):
+        names = {row["architecture"] for row in found["ranking"]}
+        assert names == {"alpha", "beta", "bright", "made"}
+    assert [p["sentence"] for p in of_folder["pairs"]] == [
+        p["sentence"] for p in by_report["pairs"]
+    ]
+    assert any(
+        note.startswith("nobody_knows may know the test scans") for note in again["warnings"]
+    )
+
+
 def test_a_system_runs_once_in_a_fold_without_a_budget(together):
     _, workdir, _ = together
     own = trials_of(workdir, "bright")
@@ -254,12 +270,24 @@ def test_lost_label_maps_and_scores_are_made_again_and_an_allowed_leak_stays_mar
     assert all("nobody_knows may know the test scans" in sentence for sentence in told)
 
 
-def test_a_board_takes_only_what_was_trained_under_the_budget(together, tmp_path):
+def test_a_board_shows_who_was_trained_elsewhere_apart(together, tmp_path):
     _, workdir, _ = together
-    done = call_kitsbench("leaderboard", "add", workdir, "--to", tmp_path / "board")
+    board = tmp_path / "boards" / "board"
+    done = call_kitsbench("leaderboard", "add", workdir, "--to", board)
     assert done.code == 0, done.err
-    assert "made: left out, since it was trained elsewhere" in done.err
-    names = sorted(json.loads(file.read_text())["name"] for file in tmp_path.rglob("*.json"))
-    assert names == ["alpha", "beta"]
-    checked = call_kitsbench("leaderboard", "check", tmp_path)
+    assert "made: stands apart: trained elsewhere on a hospital's scans" in done.err
+    # One folder of label maps under two names is one result.
+    checked = call_kitsbench("leaderboard", "check", board.parent)
+    assert checked.code == 2
+    assert "nobody_knows.json: its scores of fold 0, seed 0 are those of made.json" in checked.out
+    for file in board.glob("nobody_knows*"):
+        file.unlink()
+    checked = call_kitsbench("leaderboard", "check", board.parent)
     assert checked.code == 0, checked.out
+    (page,) = call_kitsbench("leaderboard", "render", board.parent).out.split()
+    above, _, below = (board.parent / "board.md").read_text().partition("## Trained elsewhere")
+    assert page.endswith("board.md")
+    assert ("`alpha`" in above, "`bright`" in above) == (True, False)
+    rows = [line for line in below.splitlines() if line.startswith("| `")]
+    assert len(rows) == 2
+    assert sum("12.5 h, as reported" in row for row in rows) == 1

@@ -16,6 +16,7 @@ from reporting.drawn_scans import write_prediction, write_scan
 
 from kitsbench.experiments.asked.resolve import DATASET
 from kitsbench.experiments.machines.environment import PACKAGES
+from kitsbench.experiments.plan.entrant import NO_RECIPE
 from kitsbench.experiments.records import (
     BudgetNote,
     DatasetNote,
@@ -193,9 +194,9 @@ def entrant_record(name: str, number: int) -> EntrantRecord:
 
 def trial_record(plan: Plan, name: str, fold: int, seed: int) -> TrialRecord:
     """What a trial is, and what one wants to know about it."""
-    note = plan.note
-    if name in plan.elsewhere:
-        note = BudgetNote.model_validate(NO_BUDGET.to_dict())
+    note, recipe, here = plan.note, RECIPE, name not in plan.elsewhere
+    if not here:
+        note, recipe = BudgetNote.model_validate(NO_BUDGET.to_dict()), NO_RECIPE
     tested = plan.cases[fold :: plan.folds]
     identity = TrialIdentity(
         architecture=name.split(":")[0],
@@ -204,11 +205,11 @@ def trial_record(plan: Plan, name: str, fold: int, seed: int) -> TrialRecord:
         source_hash="ab" * 8,
         spec=digest(name),
         dataset=FINGERPRINT,
-        preparation={"image": "cd" * 8},
+        preparation={"image": "cd" * 8} if here else {},
         split=SPLIT,
         fold=fold,
         seed=seed,
-        recipe=RECIPE.digest(),
+        recipe=recipe.digest(),
         budget=(note.amount, note.unit),
         precision="float32",
         device_class=_speed().device_class if note.unit == "seconds" else None,
@@ -221,14 +222,14 @@ def trial_record(plan: Plan, name: str, fold: int, seed: int) -> TrialRecord:
         name=name,
         distribution="kitsbench-plugins",
         dataset_name=plan.dataset,
-        recipe=RECIPE,
+        recipe=recipe,
         budget=note,
         location=name.split(":")[0],
         labels=tuple(LABELS[plan.layout].items()),
-        patch=RECIPE.patch,
+        patch=RECIPE.patch if here else None,
         window=(-80.0, 300.0, 100.0, 0.0125),
         spacing=(3.0, 1.62, 1.62),
-        train_cases=tuple(case for case in plan.cases if case not in tested),
+        train_cases=tuple(case for case in plan.cases if here and case not in tested),
         train_patients=(),
         test_cases=tuple(tested),
         curve_cases=tuple(tested[: DATASET.curve_cases]),
@@ -290,7 +291,11 @@ def _write_trial(
     generator = np.random.default_rng([number, fold, seed])
     spent = _ledger(trial.id, number)
     if name in plan.elsewhere:
-        spent = spent.model_copy(update={"device_seconds": 0.0, "steps": 0, "stages": ()})
+        nothing = {"device_seconds": 0.0, "steps": 0, "patches": 0, "voxels": 0.0, "flops": 0.0}
+        spent = spent.model_copy(update={**nothing, "patches_per_s": 0.0, "stages": ()})
+        if plan.elsewhere[name].kind == "system":
+            asked = {"inference_s": 6.0, "inference_cases": plan.cases_per_fold}
+            spent = spent.model_copy(update=asked)
     spent.write(folder.ledger)
     write_table(folder.curve, _curve(generator, plan.gaps[name], plan), CURVE)
     rows = []

@@ -19,7 +19,7 @@ def command() -> None:
 
     A board is a folder of JSON files, one for each architecture, each with a table of the scores
     of its cases, all made under the same conditions: dataset, protocol, recipe, budget, folds and
-    seeds.
+    seeds. What was trained elsewhere shares the scans and the protocol, and stands apart.
     """
 
 
@@ -35,14 +35,18 @@ def command() -> None:
 @click.option("--replace", is_flag=True, help="Overwrite entries of the same name.")
 @experiment_option
 def add(workdir: Path, board: Path, replace: bool, experiment: str | None) -> None:
-    """Add every architecture of an experiment in WORKDIR to a board."""
+    """Add every entrant of an experiment in WORKDIR to a board.
+
+    Systems and label maps that were given stand on it apart from what was trained, without a rank,
+    with what they cost and what they were trained on.
+    """
     from kitsbench.experiments.records import find_experiment
     from kitsbench.leaderboard import add_entries
 
     written = add_entries(workdir, board, replace=replace, experiment=experiment)
     for entrant in find_experiment(workdir, experiment).entrants:
         if entrant.elsewhere is not None:
-            tell(f"left out, since it was {entrant.elsewhere.told()}.", entrant.name)
+            tell(f"stands apart: {entrant.elsewhere.told()}.", entrant.name)
     for file in written:
         say(file)
     if not written:
