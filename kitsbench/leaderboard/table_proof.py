@@ -114,6 +114,9 @@ def _measured_faults(entry: Entry, rows: Sequence[Row], name: str) -> Iterator[s
         scored = {(region, metric) for other, region, metric in measured if other == protocol}
         # A dataset may lack a label, and then no score is told of it; of its own protocol none.
         known = {one.name for one in rules.regions}
+        own = {region for region, _ in scored}
+        if entry.protocol == PLAIN and not known >= own:
+            known = own  # a dataset with labels of its own is scored by their names
         wanted = known & {region for region, _ in scored} if protocol == PLAIN else known
         complete = {(region, metric) for region in wanted for metric in rules.metrics}
         for region, metric in sorted(complete - scored):

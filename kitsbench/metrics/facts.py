@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -171,8 +172,9 @@ class Metric:
         return cases.get(status, "formula")
 
     def margin_in(self, region: str) -> float | None:
-        """Default margin of equivalence in a region, by the region's name."""
-        return self.margin_with_kidney if region.startswith("kidney") else self.margin
+        """Default margin of equivalence in a region, by the region's name, such as left kidney."""
+        words = set(re.findall("[a-z]+", region.casefold()))
+        return self.margin_with_kidney if words & {"kidney", "kidneys"} else self.margin
 
     def order(self, value: float) -> float:
         """Key that sorts values, the best first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from kitsbench.reporting.overlays import (
     WINDOW,
     ShownCase,
     choose_slices,
+    focus_of,
     load_shown,
     proportion,
     window_of,
@@ -60,7 +62,8 @@ def draw_maps(results: Results, order: list[str]) -> tuple[dict[str, Picture], l
         if not files:
             continue
         try:
-            pictures[case] = _draw(load_shown(results, case, order), files)
+            focus = focus_of(results.experiment.dataset.labels)
+            pictures[case] = _draw(load_shown(results, case, order), files, focus)
         except (KitsbenchError, OSError, ValueError) as error:
             problems.append(f"The maps of {case} are not drawn: {error}")
     return pictures, problems
@@ -87,9 +90,11 @@ def _levels(file: Path, scan: Header | None) -> np.ndarray:
     return read_label(header, None, axes_onto(header, scan.affine)).astype(np.float32) / 255
 
 
-def _draw(case: ShownCase, files: dict[tuple[str, str], Path]) -> Picture:
+def _draw(
+    case: ShownCase, files: dict[tuple[str, str], Path], focus: Sequence[Sequence[int]]
+) -> Picture:
     shown = [prediction for prediction in case.predictions.values() if prediction is not None]
-    index = choose_slices(case.truth, shown)[0]
+    index = choose_slices(case.truth, shown, focus)[0]
     window = window_of(case, index)
     columns = min(COLUMNS, len(files))
     rows = -(-len(files) // columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kitsbench.errors import KitsbenchError
+from kitsbench.evaluation.protocols import for_labels
 from kitsbench.experiments.results import Results
 from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting import words
@@ -20,8 +22,9 @@ from kitsbench.reporting.figures import Picture, style
 from kitsbench.scans.findings import Refused
 from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header
-from kitsbench.scans.label_names import LabelNames
+from kitsbench.scans.label_names import KITS, LabelNames
 from kitsbench.scans.nifti import read_header, read_image, read_label
+from kitsbench.statistics.table.endpoints import parse_endpoint
 from kitsbench.text import file_stem, one_line
 
 # Blue and orange stay apart for all common kinds of colour blindness; the dashes of the cyst
@@ -31,6 +34,17 @@ CONTOURS: dict[str, tuple[str, Any]] = {
     "tumor": ("#FF9F1C", "-"),
     "cyst": ("#F9E54E", (0, (2, 1))),
 }
+COLOURS = {"kidney": "blue", "tumor": "orange", "cyst": "yellow, dashed"}
+# Of labels that are not those of KiTS, in their order; then again, in dashes.
+OTHERS = (
+    ("blue", "#56B4E9"),
+    ("orange", "#FF9F1C"),
+    ("green", "#2FD19B"),
+    ("yellow", "#F9E54E"),
+    ("pink", "#F2A0CE"),
+    ("red", "#FF6B5E"),
+)
+FOCUS = tuple((KITS[name],) for name in ("tumor", "kidney", "cyst"))
 WINDOW = (-110.0, 240.0)  # HU; soft tissue with contrast medium
 _MARGIN_MM = 18.0
 _COLUMNS = (5, 4, 3)
@@ -126,26 +140,47 @@ def _prediction(trials: list[StoredTrial], name: str, case: str) -> Path | None:
     return None
 
 
-def choose_slices(truth: np.ndarray, predictions: list[np.ndarray]) -> list[int]:
-    """The slice with most tumour, and one further away on which most is wrong.
+def lines_of(labels: Mapping[str, int]) -> dict[str, tuple[str, tuple[str, Any]]]:
+    """What each label is drawn in: {name: (in words, (colour, dashes))}."""
+    if set(labels) <= set(CONTOURS):
+        return {name: (COLOURS[name], CONTOURS[name]) for name in labels}
+    found: dict[str, tuple[str, tuple[str, Any]]] = {}
+    for place, name in enumerate(labels):
+        again, number = divmod(place, len(OTHERS))
+        word, colour = OTHERS[number]
+        found[name] = (f"{word}, dashed", (colour, (0, (2, 1)))) if again else (word, (colour, "-"))
+    return found
+
+
+def focus_of(labels: Mapping[str, int]) -> tuple[tuple[int, ...], ...]:
+    """Which labels the first slice shall show: those of the first set that a scan has."""
+    if LabelNames(dict(labels)).of_kits:
+        return FOCUS
+    return (tuple(labels.values()),)
+
+
+def choose_slices(
+    truth: np.ndarray, predictions: list[np.ndarray], focus: Sequence[Sequence[int]] = FOCUS
+) -> list[int]:
+    """The slice with most of a label, and one further away on which most is wrong.
 
     Parameters
     ----------
     truth : ndarray of int, shape (z, y, x)
     predictions : list of ndarray
         Of the same shape.
+    focus : sequence of sequence of int
+        As of :func:`focus_of`.
 
     Returns
     -------
     list of int
         One or two indices along z.
     """
-    for label in (2, 1, 3):
-        area = (truth == label).sum(axis=(1, 2))
+    for labels in (*focus, range(1, 256)):
+        area = np.isin(truth, labels).sum(axis=(1, 2))
         if area.any():
             break
-    else:  # a dataset with labels of its own
-        area = (truth > 0).sum(axis=(1, 2))
     first = int(area.argmax())
     wrong = np.zeros(len(truth), np.int64)
     for prediction in predictions:
@@ -183,13 +218,14 @@ def proportion(case: ShownCase, window: tuple[slice, slice]) -> float:
 def _draw(case: ShownCase, results: Results) -> Picture:
     labels = results.experiment.dataset.labels
     shown = [prediction for prediction in case.predictions.values() if prediction is not None]
-    slices = choose_slices(case.truth, shown)
+    slices = choose_slices(case.truth, shown, focus_of(labels))
     panels = 1 + len(case.predictions)
     # As few empty places as possible, then as few rows.
     columns = min(_COLUMNS, key=lambda n: (-panels % n, -n)) if panels > 3 else panels
     rows = -(-panels // columns) * len(slices)
     panel = min(_WIDTH / columns, _WIDEST)
-    scores = _dice(results, case.name)
+    region = _scored_region(results)
+    scores = _dice(results, case.name, region)
     windows = [window_of(case, index) for index in slices]
     tall = max(proportion(case, window) for window in windows)
     layout = ConstrainedLayoutEngine()
@@ -220,30 +256,39 @@ def _draw(case: ShownCase, results: Results) -> Picture:
         figure.set_layout_engine("none")
         figure.savefig(buffer, format="png", dpi=DPI)
         width = figure.get_figwidth() * 96
-    colours = {"kidney": "blue", "tumor": "orange", "cyst": "yellow, dashed"}
     key = "; ".join(
-        f"{words.region_name(name).lower()} {colours[name]}" for name in labels if name in colours
+        f"{words.region_name(name).lower()} {colour}"
+        for name, (colour, _) in lines_of(labels).items()
     )
+    most = "tumour" if LabelNames(labels).of_kits else "that is labelled"
     low, high = WINDOW
     return Picture(
         f"overlay-{file_stem(case.name)}",
         case.name,
         f"{case.name}, axial slices in radiological view (the patient's right is on the left; "
         f"window {low:.0f} to {high:.0f} HU). Solid: {key}. White dots: outline of the truth. "
-        "First the slice with most tumour, then the one on which most is wrong. The number is "
-        "the tumour Dice of the whole scan, first seed.",
+        f"First the slice with most {most}, then the one on which most is wrong. The number is the "
+        f"{words.region_name(region).lower()} Dice of the whole scan, first seed.",
         png=buffer.getvalue(),
         width=round(width),
     )
 
 
-def _dice(results: Results, case: str) -> dict[str, float]:
-    """Tumour Dice of a case by architecture: of the seed that is drawn, under the protocol."""
+def _scored_region(results: Results) -> str:
+    """The region whose Dice stands beside a picture: the tumour, or that of the endpoint."""
+    experiment = results.experiment
+    rule = for_labels(experiment.protocol, experiment.dataset.labels)
+    names = [region.name for region in rule.regions]
+    return "tumor" if "tumor" in names else parse_endpoint(experiment.endpoint).region
+
+
+def _dice(results: Results, case: str, region: str) -> dict[str, float]:
+    """Dice of a case by architecture: of the seed that is drawn, under the protocol."""
     scores = results.scores
     rows = scores[
         (scores["case"] == case)
         & (scores["metric"] == "dice")
-        & (scores["region"] == "tumor")
+        & (scores["region"] == region)
         & (scores["protocol"] == results.experiment.protocol)
         & (scores["status"] != "failed")
     ]
@@ -281,12 +326,13 @@ def _panel(
     plane = label_map[cut][::-1, ::-1]
     # A breath of colour inside, or a prediction that fills the picture would look like none.
     tint = np.zeros((*plane.shape, 4))
+    lines = {name: line for name, (_, line) in lines_of(labels).items()}
     for name, value in labels.items():
-        tint[plane == value] = to_rgba(CONTOURS.get(name, ("#ffffff", "-"))[0], 0.15)
+        tint[plane == value] = to_rgba(lines[name][0], 0.15)
     if tint.any():
         axes.imshow(tint, aspect=aspect)
     for name, value in labels.items():
-        colour, dashes = CONTOURS.get(name, ("#ffffff", "-"))
+        colour, dashes = lines[name]
         _contour(axes, plane == value, colors=colour, linestyles=[dashes], linewidths=1.4)
     if with_truth:
         truth = case.truth[cut][::-1, ::-1]

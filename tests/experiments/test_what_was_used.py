@@ -186,6 +186,18 @@ def test_a_dataset_without_kidney_and_tumour_is_scored_by_its_own_names(nnunet, 
     assert set(results.scores["region"]) == {"liver", "spleen"}
     report = (tmp_path / "work/report/report.md").read_text()
     assert "Spleen" in report
+    # Its pictures and its board speak of these labels as well.
+    page = (tmp_path / "work/report/index.html").read_text(encoding="utf-8")
+    assert "liver blue; spleen orange" in page
+    assert "the liver Dice of the whole scan" in page
+    boards = tmp_path / "boards"
+    for words in (("add", tmp_path / "work", "--to", boards / "livers"), ("check", boards)):
+        done = call_kitsbench("leaderboard", *words)
+        assert done.code == 0, done.out + done.err
+    assert call_kitsbench("leaderboard", "render", boards).code == 0
+    table = (boards / "livers.md").read_text(encoding="utf-8")
+    assert "liver dice" in table
+    assert "spleen dice" in table
 
 
 def test_voxels_to_ignore_are_refused_before_training(nnunet, run):

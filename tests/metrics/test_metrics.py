@@ -238,6 +238,8 @@ def test_another_tools_metric_is_what_was_declared():
 def test_the_kidney_has_the_smaller_margin():
     assert METRICS["dice"].margin_in("tumor") == METRICS["surface_dice"].margin_in("mass") == 0.02
     assert METRICS["dice"].margin_in("kidney_and_tumor") == 0.01
+    assert METRICS["dice"].margin_in("Left kidney") == 0.01
+    assert METRICS["dice"].margin_in("adrenal") == 0.02
 
 
 @pytest.mark.parametrize(("verb", "option"), [("evaluate", "--metrics"), ("compare", "--endpoint")])

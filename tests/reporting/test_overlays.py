@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from kitsbench.reporting.overlays import ShownCase, _panel, choose_slices
+from kitsbench.reporting.overlays import ShownCase, _panel, choose_slices, focus_of, lines_of
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +72,17 @@ def test_a_prediction_that_fills_the_picture_is_visible():
     pixels = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
     middle = pixels[pixels.shape[0] // 2, pixels.shape[1] // 2]
     assert middle[2] > middle[0] + 10  # bluer than the grey of the scan
+
+
+def test_labels_of_another_kind_have_lines_of_their_own_and_no_order():
+    labels = {"left kidney": 1, "right kidney": 2}
+    lines = lines_of(labels)
+    assert [words for words, _ in lines.values()] == ["blue", "orange"]
+    assert lines["left kidney"] != lines["right kidney"]
+    assert len(set(lines_of({str(value): value for value in range(1, 12)}).values())) == 11
+    assert lines_of({"kidney": 1, "cyst": 3})["cyst"][0] == "yellow, dashed"
+    # The slice with most of either, where KiTS's would be the one with most of the second.
+    truth = np.zeros((12, 8, 8), np.uint8)
+    truth[3, 1:6, 1:6], truth[8, 2:4, 2:4] = 1, 2
+    assert choose_slices(truth, [], focus_of(labels)) == [3]
+    assert choose_slices(truth, [], focus_of({"kidney": 1, "tumor": 2})) == [8]
