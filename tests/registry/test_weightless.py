@@ -66,6 +66,23 @@ class _Gated(_Scaled):
         return self.layers(images) if images.mean().item() > 0 else self.layers(-images)
 
 
+class NormalisesOneVoxel(Smallest):
+    """Batch normalisation that a single sample gives one value a channel."""
+
+    def build(self, spec):
+        down = nn.Sequential(nn.Conv3d(1, 4, 8, stride=8), nn.BatchNorm3d(4))
+        return Plain(nn.Sequential(down, nn.Upsample(scale_factor=8), last(spec)))
+
+
+def test_what_cannot_be_trained_with_one_sample_is_counted_for_one():
+    architecture = NormalisesOneVoxel()
+    cost = count_cost(architecture, spec_of(architecture))
+    first, logits = 2 * 8**3 * 4, 2 * 8**3 * 4 * 3
+    assert cost.flops_forward == first + logits
+    # Backwards the first convolution has no gradient of the image.
+    assert cost.flops_step == 2 * first + 3 * logits
+
+
 def last(spec):
     return nn.Conv3d(4, spec.classes, 1)
 

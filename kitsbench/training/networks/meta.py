@@ -39,12 +39,14 @@ def count_cost(architecture: Architecture, spec: Spec) -> Cost:
 
     All parameters train and all heads are learned, as in the last stage of most architectures.
     """
-    network = build_weightless(architecture, spec)
-    parameters = sum(p.numel() for p in network.parameters())
-    found = _counted(network, spec, [head.name for head in spec.heads], 1)
-    if found is None:
-        return Cost(parameters, None, None)
-    return Cost(parameters, found[0], sum(found))
+    # Batch normalisation of one voxel at the bottom wants a second sample.
+    for batch in (1, 2):
+        network = build_weightless(architecture, spec)
+        parameters = sum(p.numel() for p in network.parameters())
+        found = _counted(network, spec, [head.name for head in spec.heads], batch)
+        if found is not None:
+            return Cost(parameters, found[0] // batch, sum(found) // batch)
+    return Cost(parameters, None, None)
 
 
 def count_step(
