@@ -91,15 +91,32 @@ def generate_pages() -> None:
         {page.stem: page.read_text(encoding="utf-8") for page in boards},
         "No board has been published yet.",
     )
-    cards = sorted((ROOT / "plugins" / "kitsbench_plugins").glob("*/README.md"))
     _index(
         "cards",
         "# Reference architectures\n\nEach is a plugin of the distribution `kitsbench-plugins`, "
         "without any privilege over yours. `kitsbench list` shows what is installed, "
         "`kitsbench show NAME` every setting with its provenance.\n",
-        {card.parent.name: card.read_text(encoding="utf-8") for card in cards},
+        _cards("kitsbench_plugins"),
         "The cards lie beside the plugins in the repository.",
     )
+    _index(
+        "zoo",
+        "# Networks of MONAI and others\n\nWhat the field compares its own networks with, as "
+        "plugins of the distribution `kitsbench-zoo`. In a checkout\n\n"
+        '```console\n$ pip install . "./plugins[nnunet]" "./plugins/zoo[all]"\n```\n\n'
+        "installs it with all packages that it needs; where one of them is missing, `kitsbench "
+        "list --load` says so in the architecture's row, with the command that gets it. Every "
+        "network has the parameters of its authors' code, their recipe for `--recipe paper`, and a "
+        "`size=tiny` that a CPU can train.\n",
+        _cards("zoo/kitsbench_zoo"),
+        "The cards lie beside the plugins in the repository.",
+    )
+
+
+def _cards(package: str) -> dict[str, str]:
+    """What a plugin's README says, by the name of its folder."""
+    cards = sorted((ROOT / "plugins" / package).glob("*/README.md"))
+    return {card.parent.name: card.read_text(encoding="utf-8") for card in cards}
 
 
 def _claims() -> str:

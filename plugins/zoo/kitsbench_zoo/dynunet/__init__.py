@@ -1,0 +1,1 @@
+"""DynUNet: MONAI's U-Net after nnU-Net, with deep supervision."""

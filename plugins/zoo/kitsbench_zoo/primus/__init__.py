@@ -1,0 +1,1 @@
+"""Primus: a transformer without convolutions but for its ends (Wald et al. 2025)."""

@@ -1,0 +1,1 @@
+"""SegResNet: a residual encoder and a small decoder (Myronenko 2018), and with deep supervision."""

@@ -1,0 +1,1 @@
+"""V-Net: residual stages of large convolutions (Milletari et al. 2016)."""
