@@ -41,8 +41,23 @@ class _OnlyInTraining(Pyramid):
         return outputs if self.training else {"segmentation": outputs["segmentation"]}
 
 
+# Those that look at what evaluation gives.
+EVALUATING = (
+    "builds",
+    "shapes",
+    "gives logits",
+    "evaluation is deterministic",
+    "state round trips",
+    "hooks keep no state",
+    "leaves the process alone",
+    "trains as run does",
+    "predicts as run does",
+    "ready for a gpu",
+)
+
+
 def test_auxiliary_heads_that_evaluation_leaves_out():
-    assert_kept(HeadsInTrainingOnly)
+    assert_kept(HeadsInTrainingOnly, names=EVALUATING)
 
 
 class Frozen(Smallest):
@@ -210,7 +225,7 @@ class HalvedInShapeAlone(Halved):
 
 
 def test_a_primary_head_that_is_coarser_than_its_grid():
-    assert_kept(Halved)
+    assert_kept(Halved, names=("sizes are admissible", *EVALUATING))
     told = outcomes(HalvedUnsaid, "builds")["builds"].message
     assert "It has one voxel for 2x2x2 of those: enlarge it in the network, or give the" in told
     assert "head shape=(8, 8, 8) and stride=(2, 2, 2)" in told
