@@ -99,3 +99,26 @@ class Entrant:
     def trains(self) -> bool:
         """Whether it trains networks of its own, and so needs volumes, a budget and seeds."""
         return self.spec is not None and not self.members and not self.spec.trained_on
+
+
+def told_apart(plugins: Iterable[RegisteredArchitecture]) -> dict[str, str]:
+    """Names for tables, by location, of files that are not called by their own names alone.
+
+    Every scaffold's file is ``plugin.py``, which says nothing: it is shown with its folder. Those
+    of one name are shown with as many of their folders as tell them apart; what a trial is called
+    in its identity does not depend on its company.
+    """
+    groups: dict[str, set[str]] = {}
+    names: dict[str, str] = {}
+    for plugin in plugins:
+        groups.setdefault(plugin.name, set()).add(plugin.location)
+        if plugin.shown != plugin.name:
+            names[plugin.location] = plugin.shown
+    for group in groups.values():
+        files = {place: Path(place).with_suffix("").parts for place in group if place[-3:] == ".py"}
+        for depth in range(2, 1 + max(map(len, files.values()), default=0) * (len(group) > 1)):
+            shown = {place: "/".join(parts[-depth:]) for place, parts in files.items()}
+            if len(set(shown.values())) == len(files):
+                names |= shown
+                break
+    return names

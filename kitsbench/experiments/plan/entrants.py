@@ -22,7 +22,7 @@ from kitsbench.errors import ContractError, UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import Resolved
 from kitsbench.experiments.plan.elsewhere import check_names
-from kitsbench.experiments.plan.entrant import NO_RECIPE, Entrant
+from kitsbench.experiments.plan.entrant import NO_RECIPE, Entrant, told_apart
 from kitsbench.isolation import IsolatedFailure, each_isolated
 from kitsbench.named import is_installed, package_of, resolve
 from kitsbench.recipe import Recipe
@@ -78,29 +78,6 @@ def read_names(
             configure(plugin, own)
         found.append((name, own))
     return found
-
-
-def told_apart(plugins: Iterable[RegisteredArchitecture]) -> dict[str, str]:
-    """Names for tables, by location, of files that are not called by their own names alone.
-
-    Every scaffold's file is ``plugin.py``, which says nothing: it is shown with its folder. Those
-    of one name are shown with as many of their folders as tell them apart; what a trial is called
-    in its identity does not depend on its company.
-    """
-    groups: dict[str, set[str]] = {}
-    names: dict[str, str] = {}
-    for plugin in plugins:
-        groups.setdefault(plugin.name, set()).add(plugin.location)
-        if plugin.shown != plugin.name:
-            names[plugin.location] = plugin.shown
-    for group in groups.values():
-        files = {place: Path(place).with_suffix("").parts for place in group if place[-3:] == ".py"}
-        for depth in range(2, 1 + max(map(len, files.values()), default=0) * (len(group) > 1)):
-            shown = {place: "/".join(parts[-depth:]) for place, parts in files.items()}
-            if len(set(shown.values())) == len(files):
-                names |= shown
-                break
-    return names
 
 
 def named_in(request: Request) -> list[tuple[str, dict[str, str]]]:

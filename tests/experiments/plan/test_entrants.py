@@ -15,11 +15,10 @@ from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import resolve
 from kitsbench.experiments.plan.description import describe_entrant
-from kitsbench.experiments.plan.entrant import Entrant
+from kitsbench.experiments.plan.entrant import Entrant, told_apart
 from kitsbench.experiments.plan.entrants import (
     check_batches,
     choose_entrants,
-    told_apart,
     with_whole_paths,
 )
 
