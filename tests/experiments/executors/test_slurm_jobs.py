@@ -367,7 +367,12 @@ def test_what_sbatch_has_no_option_for_is_told_with_the_nearest(slurm):
 
 
 @pytest.mark.skipif(shutil.which("sbatch") is None, reason="Slurm is not installed")
-def test_the_sbatch_of_this_machine_knows_its_own_options():
+def test_the_sbatch_of_this_machine_knows_its_own_options(tmp_path, monkeypatch):
+    file = tmp_path / "slurm.conf"  # without one it says nothing at all
+    lines = ("ClusterName=k", "SlurmctldHost=localhost", "AuthType=auth/none", "CredType=cred/none",
+             "NodeName=localhost CPUs=1", "PartitionName=main Nodes=localhost")  # fmt: skip
+    file.write_text("\n".join(lines) + "\n")
+    monkeypatch.setenv("SLURM_CONF", str(file))
     check_names(options("gres=gpu:1", "qos=low", "comment=a", "mail-type=END", "exclusive"))
     with pytest.raises(UsageError, match=r"sbatch has no option 'gress'.*did you mean gres"):
         check_names(options("gress=gpu:1"))
