@@ -18,7 +18,7 @@ from kitsbench.experiments.results import Results, load_results
 from kitsbench.files import write_atomic, write_folder, write_json, write_text
 from kitsbench.reporting import costs, scores, words
 from kitsbench.reporting.analysis import Analysis, analyse
-from kitsbench.reporting.figures import Picture, standalone
+from kitsbench.reporting.drawing.figures import Picture, standalone
 from kitsbench.reporting.first_screen.answer import details
 from kitsbench.reporting.first_screen.screen import first_screen
 from kitsbench.reporting.first_screen.standing_plot import draw

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kitsbench.metrics import METRICS, TRUTH_EMPTY
-from kitsbench.reporting import costs, plots, scores, setup, words
+from kitsbench.reporting import costs, scores, setup, words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.figures import Picture
+from kitsbench.reporting.drawing import plots
+from kitsbench.reporting.drawing.figures import Picture
+from kitsbench.reporting.drawing.inner_maps import draw_maps
+from kitsbench.reporting.drawing.overlays import draw_overlays
 from kitsbench.reporting.first_screen.answer import versions
 from kitsbench.reporting.first_screen.curves import with_end
-from kitsbench.reporting.inner_maps import draw_maps
-from kitsbench.reporting.overlays import draw_overlays
 from kitsbench.reporting.tables import Table
 from kitsbench.reporting.tuning import tuning_table
 

@@ -14,7 +14,7 @@ from command_line import Finished, call_kitsbench
 from two_phases import write_two_phases
 
 from kitsbench.experiments.results import load_results
-from kitsbench.reporting.inner_maps import draw_maps
+from kitsbench.reporting.drawing.inner_maps import draw_maps
 
 OPTIONS = ("--patch", "16", "--split", "2", "--device", "cpu")
 RUN = ("--spacing", "3", *OPTIONS, "--budget", "2steps", "--folds", "0", "--seeds", "1")

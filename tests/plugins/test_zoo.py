@@ -9,10 +9,10 @@ from importlib.resources import files
 import pytest
 import torch
 from command_line import call_kitsbench, run_kitsbench
+from kitsbench.conformance.waits import trace
 
 from kitsbench import conformance, registry
 from kitsbench.architecture import KITS19, KITS21, Progress, Task, configure
-from kitsbench.conformance.waits import trace
 from kitsbench.registry.weightless import build_weightless
 from kitsbench.training.networks.meta import count_cost, count_step
 from kitsbench.training.recipes import MATCHED_CPU, MATCHED_GPU

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from kitsbench.reporting import words
-from kitsbench.reporting.figures import INK, Picture, picture, style
+from kitsbench.reporting.drawing.figures import INK, Picture, picture, style
 from kitsbench.reporting.first_screen.standing import Standing, State
 
 _COLOURS: dict[State, str] = {

@@ -230,7 +230,7 @@ def _cases(path: Path, strata: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _draw(comparison: Comparison, folder: Path) -> None:
-    from kitsbench.reporting.rank_plots import write_figures
+    from kitsbench.reporting.drawing.rank_plots import write_figures
 
     for file in write_figures(comparison.to_dict(), folder):
         tell(f"wrote {file}")

@@ -120,7 +120,7 @@ def command(
     result = plan(cases, folds, seeds, components, alpha, power, gap, architectures)
     result["device_hours"] = None if hours is None else hours * architectures * folds * seeds
     if figure is not None:
-        from kitsbench.reporting.power_plot import write_power
+        from kitsbench.reporting.drawing.power_plot import write_power
 
         write_power(result, figure)
         tell(f"wrote {figure}")

@@ -8,7 +8,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from kitsbench.reporting.overlays import ShownCase, _panel, choose_slices, focus_of, lines_of
+from kitsbench.reporting.drawing.overlays import (
+    ShownCase,
+    _panel,
+    choose_slices,
+    focus_of,
+    lines_of,
+)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.results import Results
 from kitsbench.experiments.stored_trial import StoredTrial
-from kitsbench.reporting.figures import Picture, style
-from kitsbench.reporting.overlays import (
+from kitsbench.reporting.drawing.figures import Picture, style
+from kitsbench.reporting.drawing.overlays import (
     DPI,
     WINDOW,
     ShownCase,

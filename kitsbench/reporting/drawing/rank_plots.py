@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from kitsbench.errors import UsageError
 from kitsbench.reporting import words
-from kitsbench.reporting.figures import INK, PALETTE, Picture, picture, standalone, style
-from kitsbench.reporting.plots import forest
+from kitsbench.reporting.drawing.figures import INK, PALETTE, Picture, picture, standalone, style
+from kitsbench.reporting.drawing.plots import forest
 
 
 def critical_differences(found: dict[str, Any]) -> Picture:

@@ -10,9 +10,9 @@ from PIL import Image
 from scans import ct, kidneys, save
 
 from kitsbench.experiments.trial.folder import TrialFolder
-from kitsbench.reporting import inner_maps
-from kitsbench.reporting.inner_maps import draw_maps, kept_maps
-from kitsbench.reporting.overlays import ShownCase
+from kitsbench.reporting.drawing import inner_maps
+from kitsbench.reporting.drawing.inner_maps import draw_maps, kept_maps
+from kitsbench.reporting.drawing.overlays import ShownCase
 from kitsbench.scans.grids import axes_onto
 from kitsbench.scans.nifti import read_header, read_image, read_label
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from kitsbench.errors import UsageError
 from kitsbench.reporting import words
-from kitsbench.reporting.figures import INK, PALETTE, Picture, picture, standalone, style
+from kitsbench.reporting.drawing.figures import INK, PALETTE, Picture, picture, standalone, style
 
 
 def power_curves(result: dict[str, Any]) -> Picture:

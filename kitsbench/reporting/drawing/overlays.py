@@ -18,7 +18,7 @@ from kitsbench.evaluation.protocols import for_labels
 from kitsbench.experiments.results import Results
 from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting import words
-from kitsbench.reporting.figures import Picture, style
+from kitsbench.reporting.drawing.figures import Picture, style
 from kitsbench.scans.findings import Refused
 from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header

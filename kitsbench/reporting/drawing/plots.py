@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kitsbench.reporting import words
-from kitsbench.reporting.figures import GRID, INK, Picture, look, picture, style
+from kitsbench.reporting.drawing.figures import GRID, INK, Picture, look, picture, style
 from kitsbench.text import one_line
 
 _VERDICT_COLOURS = {
