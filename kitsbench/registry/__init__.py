@@ -6,19 +6,18 @@ says of itself without being imported here is in :mod:`kitsbench.registry.plugin
 """
 
 from kitsbench.configuration import setting_text
+from kitsbench.registry.counting import count_parameters, paper_task
 from kitsbench.registry.plugins import (
     GROUP,
     NAME,
     NAME_RULE,
     RegisteredArchitecture,
-    count_parameters,
     discover,
     display_name,
     find,
     load,
     load_all,
     name_with,
-    paper_task,
     parse_request,
     read_source_hash,
 )

@@ -33,7 +33,7 @@ from kitsbench.registry.source_hash import (
 if TYPE_CHECKING:
     from kitsbench.architecture import Architecture
     from kitsbench.configuration import Configurable, Setting
-    from kitsbench.spec import Declared, Task
+    from kitsbench.spec import Declared
 
 GROUP = "kitsbench.architectures"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -297,47 +297,6 @@ def name_with(
         given = {key: full[key] for key in given}
     listed = join_settings({key: setting_text(given[key]) for key in sorted(given)})
     return f"{entry.name}:{listed}" if listed else entry.name
-
-
-def paper_task(architecture: Architecture) -> Task:
-    """The task of the paper: its labels and its patch, None where the configuration chooses it."""
-    from kitsbench.spec import Task
-
-    return Task(labels=architecture.paper_labels, patch=architecture.paper_patch)
-
-
-def count_parameters(
-    architecture: Architecture,
-    settings: Mapping[str, Setting] | None = None,
-    task: Task | None = None,
-) -> int:
-    """Number of parameters, counted without their values; an ensemble's members add up.
-
-    Parameters
-    ----------
-    architecture : Architecture
-    settings : mapping, optional
-        Configuration keys that differ from the defaults.
-    task : Task, optional
-        The paper's unless given.
-    """
-    from kitsbench.configuration import configure
-    from kitsbench.registry.weightless import build_weightless  # imports torch
-
-    task = task or paper_task(architecture)
-    config = configure(architecture, settings)
-    spec = architecture.spec(config, task)
-    if spec.members:
-        return sum(
-            count_parameters(
-                load(member.architecture).architecture,
-                {"size": config["size"], **dict(member.config)},
-                task,
-            )
-            for member in spec.members
-        )
-    network = build_weightless(architecture, spec)
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _entry(name: str, points: list[importlib.metadata.EntryPoint]) -> RegisteredArchitecture:
