@@ -275,6 +275,28 @@ def split_settings(listed: str, whole: str) -> dict[str, str]:
     return {key: value.rstrip() if key in plain else value for key, value in found.items()}
 
 
+def parse_request(text: str) -> tuple[str, dict[str, str]]:
+    """Split ``name:key=value,key=value`` (or ``file.py:...``) into the name and its settings.
+
+    See :func:`split_settings`.
+
+    Raises
+    ------
+    UsageError
+        The text has another form, or gives a key twice.
+    """
+    whole = text.strip()
+    match = re.fullmatch(r"(?P<name>[^:/\\]+):(?P<settings>\s*[\w-]+\s*=.*)", whole, re.DOTALL)
+    # A path may hold colons itself.
+    match = match or re.fullmatch(
+        r"(?P<name>.*?\.py|[^:]*)(?::(?P<settings>.*))?", whole, re.DOTALL
+    )
+    name, listed = (match["name"], match["settings"]) if match else ("", None)
+    if not name:
+        raise UsageError(f"'{text}' names no architecture: write ARCH or ARCH:key=value,key=value.")
+    return name, split_settings(listed or "", text)
+
+
 def join_settings(settings: Mapping[str, object]) -> str:
     """Write settings so that :func:`split_settings` reads the same."""
     return ",".join(f"{key}={_as_listed(str(value))}" for key, value in settings.items())

@@ -5,7 +5,7 @@ distribution, version and hash of source; a faulty plugin is a row, never a cras
 says of itself without being imported here is in :mod:`kitsbench.registry.plugins_apart`.
 """
 
-from kitsbench.configuration import setting_text
+from kitsbench.configuration import parse_request, setting_text
 from kitsbench.registry.counting import count_parameters, paper_task
 from kitsbench.registry.plugins import (
     GROUP,
@@ -18,7 +18,6 @@ from kitsbench.registry.plugins import (
     load,
     load_all,
     name_with,
-    parse_request,
     read_source_hash,
 )
 

@@ -229,30 +229,6 @@ def load_all() -> list[RegisteredArchitecture]:
     return [load(entry.name) for entry in discover()]
 
 
-def parse_request(text: str) -> tuple[str, dict[str, str]]:
-    """Split ``name:key=value,key=value`` (or ``file.py:...``) into the name and its settings.
-
-    See :func:`~kitsbench.configuration.split_settings`.
-
-    Raises
-    ------
-    UsageError
-        The text has another form, or gives a key twice.
-    """
-    from kitsbench.configuration import split_settings
-
-    whole = text.strip()
-    match = re.fullmatch(r"(?P<name>[^:/\\]+):(?P<settings>\s*[\w-]+\s*=.*)", whole, re.DOTALL)
-    # A path may hold colons itself.
-    match = match or re.fullmatch(
-        r"(?P<name>.*?\.py|[^:]*)(?::(?P<settings>.*))?", whole, re.DOTALL
-    )
-    name, listed = (match["name"], match["settings"]) if match else ("", None)
-    if not name:
-        raise UsageError(f"'{text}' names no architecture: write ARCH or ARCH:key=value,key=value.")
-    return name, split_settings(listed or "", text)
-
-
 def display_name(
     name: str, settings: Mapping[str, Setting] | None = None, size: Setting | None = None
 ) -> str:
