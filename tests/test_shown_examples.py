@@ -29,11 +29,15 @@ def examples() -> dict[str, Architecture]:
     return found
 
 
+# What many patches or a training take; the networks of the tests go through these.
+LONG = {"learns one volume", "takes every patch", "configurations build"}
+
+
 @pytest.mark.parametrize("name", ["Placed", "Attentive"])
 def test_an_example_keeps_the_contract(name):
     example = examples()[name]
     for check in conformance.checks(example):
-        if str(check) != "learns one volume":
+        if str(check) not in LONG:
             check()
 
 

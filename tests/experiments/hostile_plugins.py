@@ -198,11 +198,8 @@ HOSTILE: dict[str, Hostile] = {
 # One of each way in which a run was misled, without those that take long.
 SOME = (
     "import_exits",
-    "import_chdir",
     "spec_exits",
     "loss_interrupts",
-    "loss_huge",
     "loss_chdir",
     "loss_daemon",
-    "post_unknown",
 )

@@ -166,7 +166,7 @@ def test_an_experiment_goes_on_by_its_id_alone(finished):
         assert "Traceback" not in refused.err
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_killed_with_sigkill_gives_the_same_scores(finished, tmp_path):
     arguments, whole, _ = finished
     workdir = tmp_path / "work"

@@ -101,7 +101,7 @@ def test_a_killed_preparation_is_continued_and_ends_the_same(tmp_path):
         np.testing.assert_array_equal(again.case(name).image, fresh.case(name).image)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.exhaustive), 2])
 def test_a_file_that_cannot_be_written_whole_leaves_no_half_store(tmp_path, jobs):
     """A real limit of the system: no file may grow beyond 60 kB, as if the disk were full."""
     resource = pytest.importorskip("resource")

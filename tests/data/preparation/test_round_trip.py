@@ -75,7 +75,7 @@ def dice(a, b):
     return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
 
 
-rules = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+rules = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @given(grid=grids(), seed=st.integers(0, 99))

@@ -204,7 +204,7 @@ def kill_at_random(task, duration, kills, seed) -> int:
     return done
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_trial_killed_at_random_moments_ends_as_if_it_had_not_been(plan, tmp_path):
     (task,) = plan(steps=10, folds=(0,), seeds=1)
     (whole,), duration = undisturbed([task], tmp_path)
@@ -340,7 +340,7 @@ def children(pid) -> list[int]:
         return []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
 def test_signals_to_the_processes_of_a_run_change_no_score(plan, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "STOPPED_FOR", 1.0)
