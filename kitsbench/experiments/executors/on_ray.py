@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from kitsbench.errors import UsageError
@@ -22,6 +24,20 @@ WORDS = ("num_cpus", "num_gpus", "memory", "address")
 def call(work: Callable[[], Any]) -> Any:
     """Body of a Ray task."""
     return work()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what parts of Ray print while it connects: they write past Python, and repeat it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def see_that_it_answers(address: str) -> None:
@@ -102,7 +118,8 @@ class RayBackend:
         if address is None:
             where = {"address": "local", "include_dashboard": False}
         try:
-            self.ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+            with quiet():
+                self.ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # ConnectionError, ValueError, RuntimeError: by Ray's version
             text = (str(error).strip().splitlines() or [repr(error)])[0]
             if address is None:

@@ -22,7 +22,7 @@ from kitsbench.experiments.executors import local
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.executors.cluster import ClusterExecutor, Ended
 from kitsbench.experiments.executors.events import Event
-from kitsbench.experiments.executors.on_ray import see_that_it_answers
+from kitsbench.experiments.executors.on_ray import quiet, see_that_it_answers
 from kitsbench.experiments.executors.options import RayOptions, read_options, split_pairs
 from kitsbench.experiments.executors.slurm_options import SlurmOptions
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
@@ -423,3 +423,10 @@ def test_somebody_who_listens_is_left_to_ray():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         see_that_it_answers(f"127.0.0.1:{listener.getsockname()[1]}")
     see_that_it_answers("auto")
+
+
+def test_what_ray_prints_past_python_while_it_connects_is_dropped(capfd):
+    with quiet():
+        os.write(2, b"DNS resolution failed")
+    os.write(2, b"afterwards")
+    assert capfd.readouterr().err == "afterwards"
