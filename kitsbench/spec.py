@@ -27,6 +27,9 @@ Labels = tuple[tuple[str, int], ...]
 LARGEST_EDGE = 4096
 """Of a patch, voxels."""
 
+MOST_RUNS = 1000
+"""Folds or seeds that the members of an ensemble may name."""
+
 KITS19: Labels = (("kidney", 1), ("tumor", 2))
 """Labels of the KiTS19 challenge."""
 
@@ -225,13 +228,58 @@ class Map:
 
 @dataclass(frozen=True)
 class Member:
-    """One architecture of an ensemble, trained on the same fold and seed as its peers.
+    """One architecture of an ensemble, trained on the fold and seed that the ensemble is asked for.
 
-    Its size is the ensemble's unless ``config`` names one.
+    A member that names another fold or seed is a training run of its own. It is planned, trained
+    and scored on the ensemble's test cases as any other, and reused where it exists already.
+
+    Parameters
+    ----------
+    architecture : str
+    config : tuple of (str, value)
+        Settings. The size is the ensemble's unless they name one.
+    fold : int, optional
+        Inner fold that it is trained without: of the cases that the fold trains on, so that the
+        test cases are seen by no member. Needs a split with inner folds, such as ``80:20/5``.
+    seed : int, optional
+        Which of several runs with seeds of their own, from 0. An ensemble whose members name ``n``
+        seeds takes the seeds ``n * s`` to ``n * s + n - 1`` in its run ``s``.
+    paper : tuple of (str, value)
+        Settings beside ``config`` with ``--recipe paper`` alone, such as which recipe is the
+        member's.
+
+    Raises
+    ------
+    ContractError
+        ``fold`` or ``seed`` is no whole number from 0.
     """
 
     architecture: str
     config: tuple[tuple[str, Setting], ...] = ()
+    fold: int | None = added(None)
+    seed: int | None = added(None)
+    paper: tuple[tuple[str, Setting], ...] = added(())
+
+    def __post_init__(self) -> None:
+        for name in ("fold", "seed"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or not 0 <= value < MOST_RUNS):
+                raise ContractError(
+                    f"Member({name}={value!r}): give a whole number from 0 to {MOST_RUNS - 1}, or "
+                    "None."
+                )
+
+    @property
+    def told(self) -> str:
+        """What it has beside its settings, in words behind its name."""
+        found = "" if self.fold is None else f", without inner fold {self.fold}"
+        found += "" if self.seed is None else f", run {self.seed}"
+        own = ",".join(f"{key}={value}" for key, value in self.paper)
+        return found + (f", with --recipe paper {own}" if own else "")
+
+    def settings(self, recipe: str) -> dict[str, Setting]:
+        """Settings in the mode ``matched`` or ``paper``."""
+        return dict(self.config) | (dict(self.paper) if recipe == "paper" else {})
 
 
 @dataclass(frozen=True)
@@ -252,7 +300,8 @@ class Spec:
         In order; one for most.
     members, combine : tuple of Member, {"mean", "vote"}
         An ensemble: mean of the members' probabilities, or a vote a voxel whose ties go to the
-        larger summed probability among the tied labels.
+        larger summed probability among the tied labels. A five-fold mean has five members that
+        name the folds 0 to 4.
     paper : Recipe, optional
         The paper's own recipe.
     notes : tuple of str

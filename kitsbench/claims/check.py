@@ -127,7 +127,7 @@ def _check(claim: Claim, scores: pd.DataFrame, evidence: Evidence, alpha: float)
             missing.append("real scans (those of this experiment are synthetic)")
     if claim.unavailable:
         missing.append(claim.unavailable)
-    steps = [_step(step, scores, evidence, alpha) for step in claim.step]
+    steps = [_step(step, scores, evidence, alpha) for step in claim.steps(evidence.mode)]
     for step in steps:
         missing += [text for text in step.pop("missing") if text not in missing]
     outcomes = {step["outcome"] for step in steps}

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from kitsbench.errors import DataError
 from kitsbench.files.foreign import brief, parse_toml, read_text
@@ -64,6 +71,8 @@ class Claim(_Strict):
         What a reader of the verdict must bear in mind.
     unavailable : str
         Why the steps alone cannot settle it; empty if they can.
+    in_paper : dict of str to str
+        Architectures of the steps that are others where each is trained by its paper's recipe.
     step : tuple of Step
         What is compared.
     """
@@ -76,7 +85,30 @@ class Claim(_Strict):
     modes: Annotated[tuple[Mode, ...], Field(min_length=1)]
     caution: str = ""
     unavailable: str = ""
+    in_paper: dict[str, Text] = Field(default_factory=dict)
     step: Annotated[tuple[Step, ...], Field(min_length=1)]
+
+    def steps(self, mode: str) -> tuple[Step, ...]:
+        """What is compared in a mode; the steps as they are where it is not known."""
+        if mode != "paper":
+            return self.step
+        other = self.in_paper
+        return tuple(
+            step.model_copy(
+                update={
+                    "higher": other.get(step.higher, step.higher),
+                    "lower": other.get(step.lower, step.lower),
+                }
+            )
+            for step in self.step
+        )
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        unknown = sorted(set(self.in_paper) - set(self.architectures))
+        if unknown:
+            raise ValueError(f"in_paper names '{unknown[0]}', which no step compares")
+        return self
 
     @property
     def architectures(self) -> tuple[str, ...]:

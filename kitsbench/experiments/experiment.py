@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from kitsbench.data.datasets.dataset import Dataset
+from kitsbench.data.splits.files import keep_split
 from kitsbench.data.splits.split import Split
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.again import keep_request
@@ -30,6 +31,7 @@ from kitsbench.experiments.plan.entrants import (
     Known,
     check_batches,
     choose_entrants,
+    installed_in,
     named_in,
     read_names,
     with_whole_paths,
@@ -42,6 +44,7 @@ from kitsbench.experiments.plan.materials import (
     prepare_all,
     with_its_channels,
 )
+from kitsbench.experiments.plan.members import with_inner_folds
 from kitsbench.experiments.plan.planner import Planner
 from kitsbench.experiments.plan.pretraining import say_pretraining
 from kitsbench.experiments.plan.tuning import Study, describe_tuning, make_studies, tune
@@ -56,7 +59,7 @@ from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.remembered import forget
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.files import write_json, write_out_halves
+from kitsbench.files import write_out_halves
 from kitsbench.registry import answers
 from kitsbench.spec import Labels
 from kitsbench.training.budget import Budget
@@ -163,6 +166,8 @@ def plan_experiment(
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
     entrants = choose_entrants(request, resolved, labels, dataset.voxels(), known)
     entrants = [with_its_channels(entrant, dataset) for entrant in entrants]
+    installed = installed_in(request)
+    entrants = with_inner_folds(entrants, installed, resolved.split, tell)
     entrants += given_entrants(request.predictions, dataset, labels)
     check_names(request.predictions, (e.name for e in entrants if e.given is None))
     check_batches(entrants, request.world_size)
@@ -170,6 +175,7 @@ def plan_experiment(
     if remark := nobody_has(resolved, dataset, stores):
         tell(remark)
     split, folds = choose_split(resolved.split, resolved.folds, dataset, stores, count)
+    entrants = with_inner_folds(entrants, installed, split, tell)
     tested = [case for fold in folds for case in split.test(fold)]
     entrants = [say_pretraining(entrant, dataset, tested, tell) for entrant in entrants]
     entrants = guard(entrants, dataset, tested, request.allow_leak, tell)
@@ -180,7 +186,7 @@ def plan_experiment(
         task.check_files(lay)
     folder = request.workdir / "costs" if costs else None
     rows = describe_entrants(entrants, folder, machine.jobs or 1, count)
-    write_json(request.workdir / "splits" / f"{split.id}.json", split.to_dict())
+    keep_split(split, request.workdir / "splits")
     return Experiment(
         request,
         resolved,
@@ -328,7 +334,11 @@ def run_experiment(
 def _keep_request(experiment: Experiment, request: Request) -> None:
     """Write down what was asked for, so that more can be added to it."""
     own = experiment.record.id
-    named = with_whole_paths(named_in(request), experiment.entrants)
+    # What the split does not allow of everything that is installed was not asked for.
+    there = {entrant.registered.name for entrant in experiment.entrants}
+    left_out = set(installed_in(request)) - there
+    asked = [(name, settings) for name, settings in named_in(request) if name not in left_out]
+    named = with_whole_paths(asked, experiment.entrants)
     contents = {
         str(file): str(dict(entrant.spec.config)[key])
         for entrant in experiment.entrants

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -40,13 +41,12 @@ def count_parameters(
     config = configure(architecture, settings)
     spec = architecture.spec(config, task)
     if spec.members:
+        # Members that differ by fold or seed alone are one network, counted once.
+        kinds = Counter((member.architecture, member.config) for member in spec.members)
         return sum(
-            count_parameters(
-                load(member.architecture).architecture,
-                {"size": config["size"], **dict(member.config)},
-                task,
-            )
-            for member in spec.members
+            number
+            * count_parameters(load(name).architecture, {"size": config["size"], **dict(own)}, task)
+            for (name, own), number in kinds.items()
         )
     network = build_weightless(architecture, spec)
     return sum(parameter.numel() for parameter in network.parameters())

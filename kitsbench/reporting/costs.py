@@ -42,18 +42,18 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
         adapted = sum(_values(ledgers, "adaptation_cases"))
         adapting.append(sum(_values(ledgers, "adaptation_s")) / adapted if adapted else None)
         if not all(t.trained for t in done):
-            # An ensemble trains nothing itself; what its members spent stands in their rows. Nor
-            # does what was trained elsewhere, of which nobody measured the training.
+            # An ensemble trains nothing itself: its row has what its members spent together, which
+            # also stands in theirs. What was trained elsewhere nobody measured the training of.
             memory = max(
                 _values(ledgers, "inference_peak_memory_bytes")
                 or _values(ledgers, "peak_memory_bytes"),
                 default=None,
             )
-            blank = [words.DASH] * 8
+            sums = _of_members(done, analysis)
             role = analysis.role(name) or "ensemble"
             energies.append(None)
             numbers.append(words.DASH)
-            rows.append([f"{name}\n{role}", str(len(done)), *blank, words.memory(memory)])
+            rows.append([f"{name}\n{role}", str(len(done)), *sums, words.memory(memory)])
             continue
         energies.append(_mean(ledgers, "energy_joules"))
         numbers.append(_numbers(ledgers))
@@ -107,13 +107,41 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
     caption = (
         "Means over the finished trials of each architecture; overshoot and memory are the "
         "largest. Device time counts everything the method does; below it is the wall time, which "
-        "holds scoring, checkpoints and waiting for batches as well. Below the loader wait is its "
+        "holds scoring, checkpoints and waiting for batches as well. An ensemble costs what its "
+        "members cost together; their rows have it, too. Below the loader wait is its "
         "share of device time and wait together. On a CPU, memory is that of the whole process. "
         "Energy, where a device reports it, is that of the whole device while it trains."
     )
     if "Adapting to a scan" in head:
         caption += " Adapting to a scan is done at test time, and no budget counts it."
     return Table(head, rows, caption), _judgement(shares, overshoots, analysis)
+
+
+def _of_members(ensembles: Sequence[StoredTrial], analysis: Analysis) -> list[str]:
+    """Cells of what the members of an ensemble spent together, mean over its trials."""
+    known = {trial.planned.id: trial.ledger for trial in analysis.results.trials}
+    sums: dict[str, list[float]] = {}
+    keys = ("device_seconds", "wall_s", "steps", "voxels", "flops")
+    for trial in ensembles:
+        record = trial.record
+        own = [] if record is None else [known.get(member) for member in record.identity.members]
+        # A network that is mirrored otherwise at test time is the one member of an entrant.
+        if len(own) < 2 or None in own:
+            return [words.DASH] * 8
+        for key in keys:
+            values = _values([ledger for ledger in own if ledger is not None], key)
+            if len(values) == len(own):
+                sums.setdefault(key, []).append(sum(values))
+    mean = {key: sum(values) / len(values) for key, values in sums.items()}
+    device, wall = (words.duration(mean.get(key)) for key in keys[:2])
+    return [
+        f"{device}\n{wall}",
+        "sum of members",
+        words.big(mean.get("steps")),
+        words.big(mean.get("voxels")),
+        words.big(mean.get("flops"), "FLOP"),
+        *[words.DASH] * 3,
+    ]
 
 
 def elsewhere(analysis: Analysis) -> Table | None:

@@ -361,6 +361,26 @@ class Vote(Mean):
     combine = "vote"
 
 
+class MeanOfFolds(Mean):
+    """Mean of one network that is trained without each of two inner folds."""
+
+    title = "Mean of two folds"
+
+    def spec(self, config, task):
+        members = tuple(Member("residual_unet", (("size", "tiny"),), fold=k) for k in range(2))
+        return replace(super().spec(config, task), members=members)
+
+
+class MeanOfSeeds(Mean):
+    """Mean of three runs of one network."""
+
+    title = "Mean of three seeds"
+
+    def spec(self, config, task):
+        members = tuple(Member("residual_unet", (("size", "tiny"),), seed=k) for k in range(3))
+        return replace(super().spec(config, task), members=members)
+
+
 class Cascade(Architecture):
     """All six hooks: two grids, valid convolutions, staging, a scalar head, thresholds, a mask."""
 

@@ -554,6 +554,17 @@ class EndsTooLate(Smallest):
         return super().build(spec)
 
 
+class EndsTooLateForLargePatches(Smallest):
+    """Lists fewer levels than a large patch lets its depth ask for."""
+
+    keys = {"depth": Key(2, low=1, high=5)}  # noqa: RUF012
+
+    def build(self, spec):
+        halvings = min(spec["depth"], min(spec.grids[0].shape).bit_length() - 2)
+        _ = (8, 16, 32, 64)[halvings - 1]
+        return super().build(spec)
+
+
 class RefusesSingleSamples(_Changed):
     """Fails where gradients are accumulated over single samples in half precision."""
 

@@ -160,12 +160,27 @@ def test_synthetic_scans_test_no_claim():
     assert found["steps"][0]["outcome"] == "holds"
 
 
-def test_an_ensemble_that_cannot_be_run_is_said():
-    pair = {"boundary_aware": 0.5, "boundary_aware+mirror": 0.7}
-    found = verdict("CL-002-1", scores(pair, ("tumor", "kidney_and_tumor"), protocol="kits19"))
-    assert found["verdict"] == "not tested"
-    assert "five independently trained networks" in found["missing"][0]
-    assert {step["outcome"] for step in found["steps"]} == {"holds"}
+MEANS_OF_FIVE = [
+    ("matched", "boundary_aware_five+mirror", "boundary_aware"),
+    ("paper", "boundary_aware_five", "boundary_aware+unmirrored"),
+]
+
+
+@pytest.mark.parametrize(("mode", "higher", "lower"), MEANS_OF_FIVE)
+def test_the_mean_of_five_gets_a_verdict_in_either_mode(mode, higher, lower):
+    table = scores({lower: 0.5, higher: 0.7}, ("tumor", "kidney_and_tumor"), protocol="kits19")
+    found = verdict("CL-002-1", table, mode=mode)
+    assert found["verdict"] == "replicated"
+    assert {(s["higher"], s["lower"]) for s in found["steps"]} == {(higher, lower)}
+    other = verdict("CL-002-1", table, mode={"paper": "matched"}.get(mode, "paper"))
+    assert other["verdict"] == "not tested"
+
+
+def test_the_baseline_of_msan_is_trained_by_its_recipe_where_each_has_its_papers():
+    levels = {"msan_v2": 0.8, "msan_v1": 0.7, "unet3d:paper_recipe=msan": 0.6, "unet3d": 0.9}
+    found = verdict("CL-001-1", scores(levels, ("tumor", "kidney")), mode="paper")
+    assert found["verdict"] == "replicated"
+    assert verdict("CL-001-1", scores(levels, ("tumor", "kidney")))["verdict"] == "contradicted"
 
 
 @pytest.mark.parametrize(
@@ -264,6 +279,7 @@ def test_claims_of_ones_own(tmp_path, monkeypatch):
         (text.replace("matched", "best"), "claim.0.modes.0 is wrong"),
         (text.replace("figure", "figures"), "figure"),
         (text + 'metric = "hd95_mm"', "'hd95_mm' is none of the metrics dice, precision, recall"),
+        (text.replace("[[claim.step", 'in_paper = {other = "x"}\n[[claim.step'), "names 'other'"),
         (text + text, "MINE-1 twice"),
         ("[[claim", "is no TOML"),
     ):
@@ -271,6 +287,9 @@ def test_claims_of_ones_own(tmp_path, monkeypatch):
         refused = invoke("--registry", file)
         assert refused.code == 2
         assert message in refused.err
+    said = text.replace("modes", 'unavailable = "It wants 90 cases."\n        modes')
+    file.write_text(said)
+    assert invoke("--registry", file, "--json").json[0]["missing"][0] == "It wants 90 cases."
     refused = invoke("--registry", tmp_path / "none.toml")
     assert refused.code == 2
     assert "cannot be read" in refused.err

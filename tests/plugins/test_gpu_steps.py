@@ -28,7 +28,8 @@ def networks_of(name):
     architecture = registry.load(name).architecture
     config = configure(architecture, {"size": "tiny"})
     members = architecture.spec(config, MATCHED).members
-    for member in members:
+    distinct = {(member.architecture, member.config): member for member in members}
+    for member in distinct.values():  # folds and seeds change nothing of a step
         peer = registry.load(member.architecture).architecture
         yield peer, configure(peer, {"size": "tiny", **dict(member.config)})
     if not members:

@@ -267,7 +267,8 @@ def test_the_vote_has_its_five_members(tmp_path):
     ]
     assert entrants[0].spec.combine == "vote"
     spec = spec_of(vote, None, unet3d_recipe="msan", width=0.25)
-    assert dict(spec.members[0].config) == {"paper_recipe": "msan", "width": 0.25}
+    assert spec.members[0].settings("matched") == {"width": 0.25}
+    assert spec.members[0].settings("paper") == {"paper_recipe": "msan", "width": 0.25}
 
 
 @pytest.mark.parametrize("architecture", [v1, v2, vote])

@@ -42,13 +42,20 @@ def test_the_residual_unet_is_monais(labels, width):
         torch.testing.assert_close(network(image), reference(image), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("preset", "width"), [("paper", 0.5), ("repo", 0.125)])
-def test_the_control_of_scau_is_monais_unet_with_a_wide_top(preset, width):
+@pytest.mark.parametrize(
+    ("preset", "depth", "width", "counts"),
+    [
+        ("paper", 0, 0.5, (32, 64, 128, 128)),
+        ("paper", 4, 0.25, (32, 64, 128, 128, 128)),  # beyond the preset as wide as its last
+        ("repo", 0, 0.125, (64, 128, 256, 512, 512)),
+    ],
+)
+def test_the_control_of_scau_is_monais_unet_with_a_wide_top(preset, depth, width, counts):
     from monai.networks.nets import UNet
 
-    config = {"attention": "off", "logit_prelu": "off", "preset": preset, "width": width}
+    config = {"attention": "off", "logit_prelu": "off", "preset": preset}
+    config |= {"width": width, "depth": depth}
     network, spec = network_of(scau, (32, 32, 32), **config)
-    counts = {"paper": (32, 64, 128, 128), "repo": (64, 128, 256, 512, 512)}[preset]
     channels = [int(width * count) for count in counts]
     strides = (2,) * (len(channels) - 1)
     reference = UNet(3, 1, 2 * channels[0], channels, strides, num_res_units=0).eval()

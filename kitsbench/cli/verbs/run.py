@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 @folds_option("all (the default), or indices such as 0,2; on the phantom the default is 0.")
 @split_option(
     "Number of folds, a rule (kfold, nnunet, stratified, attention_vnet, msan, 90:10 ...), or "
-    "a splits_final.json."
+    "a splits_final.json; with /N, N inner folds for means over folds."
 )
 @click.option("--seeds", type=Whole(1, 1000), help="Training runs per architecture and fold.")
 @device_option(several=True)

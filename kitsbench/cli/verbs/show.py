@@ -81,7 +81,7 @@ def describe(request: str, labels: str, patch: tuple[int, int, int] | None) -> d
         "sizes": {size: dict(values) for size, values in plugin.sizes.items()},
         **{key: spec.to_dict()[key] for key in ("grids", "heads", "size_rule", "stages")},
         "members": [
-            registry.display_name(member.architecture, dict(member.config))
+            registry.display_name(member.architecture, dict(member.config)) + member.told
             for member in spec.members
         ],
         "combine": spec.combine if spec.members else None,

@@ -21,11 +21,12 @@ from kitsbench.conformance.driven.subject import SMALL, Subject, batch, outputs_
 from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.errors import KitsbenchError, telling
 from kitsbench.registry.weightless import NeedsValues, build_weightless
-from kitsbench.spec import Labels
+from kitsbench.spec import Labels, Shape
 from kitsbench.training.networks.sizes import try_patch
 
 ONE_LABEL: Labels = (("tumor", 1),)
 SECONDS = 20.0  # of CPU time for the ends of keys
+LARGE: Shape = (128, 128, 128)  # where an architecture names no patch of its paper
 AFFORDABLE = 2_000_000, 2**15  # parameters and voxels with which a forward pass is computed
 
 
@@ -59,49 +60,74 @@ def configurations_build(subject: Subject) -> None:
 def ends_of_keys_work(subject: Subject) -> str:
     """With each key of a number at its least and its largest value the network runs.
 
-    Where a network is small enough for it, numbers are computed too.
+    On a small patch, and on that of the paper, since a small one is not halved as often as a key
+    may allow. Where a network is small enough for it, numbers are computed too.
     """
-    refused: list[str] = []
+    refused: dict[str, str] = {}
     skipped: list[str] = []
+    large = subject.architecture.paper_patch or LARGE
     end = time.process_time() + SECONDS
     for variant in _ends(subject.architecture.keys):
         listed = _listed(variant)
         if time.process_time() > end:
             skipped.append(listed)
             continue
-        try:
-            config = configure(subject.architecture, {**subject.settings_with_size, **variant})
-            spec = subject.spec_for(SMALL, config)
-            network = build_weightless(subject.architecture, spec, values=False)
-        except KitsbenchError as error:
-            refused.append(f"{listed} ({str(error).rstrip('.')})")
-            continue
-        except Exception as failure:
-            if isinstance(failure, NeedsValues) and _needs_values(subject):
+        for patch in (SMALL, large):
+            try:
+                _try_end(subject, variant, patch)
+            except KitsbenchError as error:
+                refused.setdefault(listed, f"{listed} ({str(error).rstrip('.')})")
+            except NeedsValues:
                 skipped.append(listed)
-                continue
-            cause = failure.__cause__ if isinstance(failure, NeedsValues) else failure
-            assert cause is not None
-            raise Violation(
-                f"with {listed}, which its key allows, it does not build ({telling(cause)}): "
-                "repair it, or let the key end earlier."
-            ) from failure
-        told = try_patch(subject.architecture, spec, network=network).trouble
-        if not told and _is_small(network, spec.grids[0].shape):
-            torch.manual_seed(0)
-            with torch.no_grad():
-                outputs = outputs_of(subject.network(spec), batch(spec)[0], spec)
-            wrong = [name for name, value in outputs.items() if not torch.isfinite(value).all()]
-            told = f"head '{wrong[0]}' is not finite" if wrong else ""
-        if told:
-            raise Violation(
-                f"with {listed}, which its key allows, it does not run ({told.rstrip('.')}): "
-                "repair it, or let the key end earlier."
-            )
-    hints = [f"Refused, though a key allows it: {', '.join(refused)}."] if refused else []
+                break
+    hints = [f"Refused, though a key allows it: {', '.join(refused.values())}."] if refused else []
     if skipped:
         hints.append(f"Not tried, since it cannot be built without values: {', '.join(skipped)}.")
     return " ".join(hints)
+
+
+def _try_end(subject: Subject, variant: Mapping[str, Setting], patch: Shape) -> None:
+    """Run a network with a key at its end, without values and, where it is small, with them.
+
+    Raises
+    ------
+    Violation
+        It does not build, or does not run.
+    KitsbenchError
+        The plugin refuses it.
+    NeedsValues
+        It cannot be tried so.
+    """
+    architecture = subject.architecture
+    config = configure(architecture, {**subject.settings_with_size, **variant})
+    spec = subject.spec_for(patch, config)
+    edges = "x".join(map(str, spec.grids[0].shape))
+    where = f"with {_listed(variant)}, which its key allows, it does not"
+    try:
+        network = build_weightless(architecture, spec, values=False)
+    except KitsbenchError:
+        raise
+    except Exception as failure:
+        if isinstance(failure, NeedsValues) and _needs_values(subject):
+            raise
+        cause = failure.__cause__ if isinstance(failure, NeedsValues) else failure
+        assert cause is not None
+        raise Violation(
+            f"{where} build for {edges} voxels ({telling(cause)}): repair it, or let the key end "
+            "earlier."
+        ) from failure
+    told = try_patch(architecture, spec, network=network).trouble
+    if not told and _is_small(network, spec.grids[0].shape):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            outputs = outputs_of(subject.network(spec), batch(spec)[0], spec)
+        wrong = [name for name, value in outputs.items() if not torch.isfinite(value).all()]
+        told = f"head '{wrong[0]}' is not finite" if wrong else ""
+    if told:
+        raise Violation(
+            f"{where} run on {edges} voxels ({told.rstrip('.')}): repair it, or let the key end "
+            "earlier."
+        )
 
 
 def _needs_values(subject: Subject) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kitsbench.data.splits.split import Split
 from kitsbench.errors import DataError
-from kitsbench.files import read_json, write_json
+from kitsbench.files import digest, read_json, write_json
 from kitsbench.scans.names import (
     TRUTHS,
     case_of_scan,
@@ -77,11 +78,22 @@ def refuse_pickle(path: Path) -> None:
 
 
 def export_split(split: Split, path: Path) -> None:
-    """Write a split as nnU-Net's ``splits_final.json``."""
+    """Write a split as nnU-Net's ``splits_final.json``, or as ours if it has inner folds."""
+    if split.inner is not None:  # of which nnU-Net's file has no word
+        write_json(path, split.to_dict())
+        return
     write_json(
         path,
         [{"train": split.train(fold), "val": split.test(fold)} for fold in range(len(split.folds))],
     )
+
+
+def keep_split(split: Split, folder: Path) -> None:
+    """Write a split under its id; with inner folds once more, under a hash of all."""
+    write_json(folder / f"{split.id}.json", replace(split, inner=None).to_dict())
+    if split.inner is not None:
+        content = split.to_dict()
+        write_json(folder / f"{digest(content)}.json", content)
 
 
 def _read(content: Any) -> Split:
@@ -103,11 +115,18 @@ def _matched(split: Split, cases: list[str]) -> Split:
             "whole: restore the cases, or remove them from the file to make it another split."
         )
     one_name_each(found)
-    training = split.training
+    training, inner = split.training, split.inner
     return Split(
-        tuple(tuple(found[name] for name in fold) for fold in split.folds),
-        None if training is None else tuple(tuple(found[n] for n in fold) for fold in training),
+        _renamed(split.folds, found),
+        None if training is None else _renamed(training, found),
+        None if inner is None else tuple(_renamed(parts, found) for parts in inner),
     )
+
+
+def _renamed(
+    lists: tuple[tuple[str, ...], ...], names: Mapping[str, str]
+) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(names[case] for case in cases) for cases in lists)
 
 
 def _from_nnunet(content: Any) -> Split:

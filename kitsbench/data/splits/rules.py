@@ -38,6 +38,8 @@ RULES = {
     "cascade_classifier": "80:20, shuffled once",
     "A:B": "a shuffled hold-out of any ratio, such as 90:10",
     "FILE.json": "nnU-Net's splits_final.json, MONAI's list with folds, or a split of kitsbench",
+    "RULE/N": "any of these, the training cases of each fold dealt out to N inner folds, for means "
+    "of networks that are each trained without one; such as 80:20/5",
 }
 FILES = (".json", *PICKLES)
 
@@ -55,7 +57,8 @@ def choose_rule(
     ----------
     text : str
         A key of :data:`RULES`, a number of folds, ``RULE:N`` for another number of folds, a ratio
-        ``A:B``, or the path of a file. A rule's name goes before a file of that name.
+        ``A:B``, or the path of a file, each with ``/N`` for N inner folds. A rule's name goes
+        before a file of that name.
     cases : iterable of str
         The cases that can be used.
     volumes : callable, optional
@@ -70,6 +73,9 @@ def choose_rule(
     DataError
         A file is no split, or names a case that is not there.
     """
+    outer, inner = without_inner(text)
+    if inner is not None:
+        return choose_rule(outer, cases, volumes, folds, seed).with_inner(inner, seed)
     ordered = sorted_cases(cases)
     if text.lower().endswith(FILES):
         return import_split(Path(text).expanduser(), ordered)
@@ -231,8 +237,21 @@ def tumor_volumes(
     return found
 
 
+def without_inner(text: str) -> tuple[str, int | None]:
+    """The rule of the folds, and into how many inner folds their training cases are dealt out."""
+    outer, slash, count = text.rpartition("/")
+    if slash and count.isdecimal() and len(count) < LONGEST and _is_plain(outer):
+        return outer, int(count)
+    return text, None
+
+
 def is_rule(text: str) -> bool:
     """Whether a text has the form of something that :func:`choose_rule` reads."""
+    return _is_plain(without_inner(text)[0])
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is a rule without inner folds."""
     names = "|".join(name for name in RULES if name.islower())
     return bool(
         re.fullmatch(rf"(?:{names}|mlperf)(?::\d+)?|\d+|\d+:\d+", text)
@@ -250,6 +269,11 @@ def check_rule(text: str) -> None:
     DataError
         It names a pickle.
     """
+    outer, inner = without_inner(text)
+    if inner is not None:
+        if inner < 2:
+            raise UsageError(f"{inner} inner folds cannot be made; use 2 or more: {outer}/5.")
+        text = outer
     if not is_rule(text) or (len(text) > LONGEST and not text.lower().endswith(FILES)):
         raise _unknown(text)
     if text.lower().endswith(PICKLES):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -26,16 +26,22 @@ class Split:
         Training cases of every fold, sorted. None for a cross-validation, where each fold trains
         on all cases that it does not test; given lists that say the same become None, so that
         equal splits have equal ids.
+    inner : tuple of tuple of tuple of str, optional
+        The training cases of every fold, dealt out once more to inner folds, for the members of an
+        ensemble that are each trained without one of them; the cases that the fold tests are in
+        none. They change nothing of who trains on the whole fold, and so nothing of the id.
 
     Raises
     ------
     DataError
         There is one fold and no list of training cases, a list is empty, a case is tested in two
-        folds, or a case is trained on and tested in one fold.
+        folds, or a case is trained on and tested in one fold; inner folds are not those of the
+        training cases.
     """
 
     folds: tuple[tuple[str, ...], ...]
     training: tuple[tuple[str, ...], ...] | None = None
+    inner: tuple[tuple[tuple[str, ...], ...], ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "folds", tuple(tuple(sorted(fold)) for fold in self.folds))
@@ -55,6 +61,8 @@ class Split:
                 seen[case] = number
         if self.training is not None:
             object.__setattr__(self, "training", self._checked_training(self.training))
+        if self.inner is not None:
+            object.__setattr__(self, "inner", self._checked_inner(self.inner))
 
     def _checked_training(
         self, training: tuple[tuple[str, ...], ...]
@@ -79,6 +87,26 @@ class Split:
             set(train) == tested - set(test) for train, test in zip(lists, self.folds, strict=True)
         )
         return None if complement else lists
+
+    def _checked_inner(
+        self, inner: tuple[tuple[tuple[str, ...], ...], ...]
+    ) -> tuple[tuple[tuple[str, ...], ...], ...]:
+        if len(inner) != len(self.folds):
+            raise DataError(
+                f"a split lists inner folds for {len(inner)} of its {len(self.folds)} folds; every "
+                "fold has its own."
+            )
+        for number, parts in enumerate(inner):
+            dealt, train = sorted(case for part in parts for case in part), self.train(number)
+            # A tested case in one of them would be trained on by the members without the others.
+            if dealt != train:
+                foreign, missing = set(dealt) - set(train), set(train) - set(dealt)
+                odd = sorted(foreign) or sorted(missing) or [a for a, b in pairwise(dealt) if a == b]
+                raise DataError(
+                    f"the inner folds of fold {number} are not its training cases, each once: see "
+                    f"case {odd[0]}. Deal out what the fold trains on and nothing else."
+                )
+        return tuple(Split(parts).folds for parts in inner)
 
     @cached_property
     def id(self) -> str:
@@ -106,6 +134,22 @@ class Split:
         out = set(self.folds[number])
         return [case for case in self.cases if case not in out]
 
+    def inner_split(self, fold: int) -> Split | None:
+        """The training cases of a fold as a cross-validation; None without inner folds."""
+        number = self._checked(fold)
+        return None if self.inner is None else Split(self.inner[number])
+
+    def with_inner(self, count: int, seed: int) -> Split:
+        """The same split, with the training cases of every fold dealt out to ``count`` folds.
+
+        Raises
+        ------
+        UsageError
+            A fold has fewer training cases than that.
+        """
+        parts = [make_folds(self.train(fold), count, seed).folds for fold in range(len(self.folds))]
+        return replace(self, inner=tuple(parts))
+
     def fold_of(self, case: str) -> int | None:
         """Fold in which a case is tested; None for a case that is tested in none."""
         return next((k for k, fold in enumerate(self.folds) if case in fold), None)
@@ -122,6 +166,8 @@ class Split:
         found: dict[str, Any] = {"id": self.id, "folds": [list(fold) for fold in self.folds]}
         if self.training is not None:
             found["training"] = [list(cases) for cases in self.training]
+        if self.inner is not None:
+            found["inner"] = [[list(cases) for cases in parts] for parts in self.inner]
         return found
 
     @classmethod
@@ -134,7 +180,12 @@ class Split:
             It is malformed, breaks a rule, or was changed after its id was written.
         """
         try:
-            split = cls(_lists(data["folds"]), _lists(data.get("training")))
+            inner = data.get("inner")
+            split = cls(
+                _lists(data["folds"]),
+                _lists(data.get("training")),
+                None if inner is None else tuple(_lists(parts) for parts in inner),
+            )
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"a stored split is malformed ({error!r}). Expected "

@@ -22,6 +22,7 @@ from pydantic import (
 
 from kitsbench.configuration import join_settings
 from kitsbench.data.splits.rules import FILES as SPLIT_FILES
+from kitsbench.data.splits.rules import without_inner
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.asked.request import Folds, Request, joined
 from kitsbench.experiments.asked.search_space import check_shared
@@ -119,8 +120,10 @@ def keep_request(
     dataset, split = request.dataset, request.split
     if dataset is not None and not request.phantom:
         dataset = _whole(dataset)
-    if split is not None and split.lower().endswith(SPLIT_FILES):
-        split = _whole(split)
+    if split is not None:
+        rule, inner = without_inner(split)
+        if rule.lower().endswith(SPLIT_FILES):
+            split = _whole(rule) + ("" if inner is None else f"/{inner}")
     named = tuple(dict.fromkeys(_written(name, settings) for name, settings in names))
     kept = asdict(replace(request, architectures=named, dataset=dataset, split=split))
     named_files = {str(value) for _, settings in names for value in settings.values()}

@@ -80,7 +80,9 @@ def _alike(old: TrialRecord, new: TrialRecord) -> bool:
     """Whether two trials could be taken for each other."""
     keys = ("architecture", "fold", "seed", "members")
     same = [getattr(old.identity, key) == getattr(new.identity, key) for key in keys]
+    left_out = [None if r.identity.inner is None else r.identity.inner[1] for r in (old, new)]
     same += [
+        left_out[0] == left_out[1],
         old.context.dataset_name == new.context.dataset_name,
         old.context.location == new.context.location,  # many files are called plugin.py
         old.context.tuning is None,
@@ -102,6 +104,8 @@ def differences(old: TrialRecord, task: TrialTask) -> list[str]:
     found += _recipes(old.context.recipe, new.context.recipe) if a.recipe != b.recipe else ()
     if a.split != b.split:
         found.append("the split changed")
+    if a.inner != b.inner:
+        found.append("the inner folds changed")
     if a.budget != b.budget:
         found.append(f"budget {Budget(*a.budget)} -> {Budget(*b.budget)}")
     for key, what in (

@@ -71,6 +71,12 @@ class Entrant:
         Labels of the entrants whose trained networks it combines; empty where it trains one.
     asked : bool
         False for a member that takes part only because an ensemble needs it.
+    alone : str
+        Of a member that names a fold or a seed: name of the same architecture without that.
+    left_out : int or None
+        Inner fold that it is trained without.
+    run : (int, int)
+        Which of how many seeds that an ensemble names; (0, 1) for the seed that is asked for.
     tta : tuple of tuple of int, or None
         Axes along which each member's network is mirrored at test time; None for the axes of
         their recipes.
@@ -90,6 +96,9 @@ class Entrant:
     notes: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     asked: bool = True
+    alone: str = ""
+    left_out: int | None = None
+    run: tuple[int, int] = (0, 1)
     tta: tuple[tuple[int, ...], ...] | None = None
     files: dict[str, Path] = field(default_factory=dict)
     given: Given | None = None
@@ -100,6 +109,10 @@ class Entrant:
         """Whether it trains networks of its own, and so needs volumes, a budget and seeds."""
         return self.spec is not None and not self.members and not self.spec.trained_on
 
+    def seed(self, run: int) -> int:
+        """Seed of its training in a run of the experiment."""
+        number, count = self.run
+        return run * count + number
 
 def told_apart(plugins: Iterable[RegisteredArchitecture]) -> dict[str, str]:
     """Names for tables, by location, of files that are not called by their own names alone.

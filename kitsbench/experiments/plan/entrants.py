@@ -23,6 +23,7 @@ from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import Resolved
 from kitsbench.experiments.plan.elsewhere import check_names
 from kitsbench.experiments.plan.entrant import NO_RECIPE, Entrant, told_apart
+from kitsbench.experiments.plan.members import as_member, ending_of, resolve_members
 from kitsbench.isolation import IsolatedFailure, each_isolated
 from kitsbench.named import is_installed, package_of, resolve
 from kitsbench.recipe import Recipe
@@ -89,10 +90,15 @@ def named_in(request: Request) -> list[tuple[str, dict[str, str]]]:
         A text is no name with settings.
     """
     named = [parse_request(text) for text in request.architectures]
-    if request.all_installed:
-        others = {name for name, _ in named}
-        named += [(entry.name, {}) for entry in discover() if entry.name not in others]
-    return named
+    return named + [(name, {}) for name in installed_in(request)]
+
+
+def installed_in(request: Request) -> list[str]:
+    """Names of those that take part because everything does that is installed."""
+    if not request.all_installed:
+        return []
+    others = {parse_request(text)[0] for text in request.architectures}
+    return [entry.name for entry in discover() if entry.name not in others]
 
 
 def with_whole_paths(
@@ -152,13 +158,19 @@ def choose_entrants(
         first = entrants.setdefault(entrant.name, entrant)
         # The same may be asked for by the hash of a file and by a path at which it lies.
         entrants[entrant.name] = replace(first, files={**entrant.files, **first.files})
-    members = [
-        (member.architecture, dict(member.config))
+    wanted = [
+        (member, entrant.spec.members)
         for entrant in list(entrants.values())
         for member in (entrant.spec.members if entrant.spec else ())
     ]
-    for found in each_isolated(plan.configured, members, AT_ONCE):
-        entrants.setdefault(found.name, replace(found, asked=False))
+    # Members that differ by fold or seed alone are one architecture with one answer.
+    distinct = {(m.architecture, m.config): (m.architecture, dict(m.config)) for m, _ in wanted}
+    answers = each_isolated(plan.configured, list(distinct.values()), AT_ONCE)
+    configured = dict(zip(distinct, answers, strict=True))
+    for member, members in wanted:
+        found = configured[member.architecture, member.config]
+        found = as_member(found, member, members, resolved.seeds)
+        entrants.setdefault(found.name, found)
     _share_files(entrants)
     for entrant in list(entrants.values()):
         outside = [m for m in entrant.members if (entrants[m].spec or Spec()).trained_on]
@@ -255,26 +267,27 @@ class _Plan:
                 return Entrant(shown, registered, error=missing)
             files = files_of(registered.configurable, settings)
             entrant = Entrant(shown, registered, check_spec(spec), recipe, notes=notes, files=files)
-            own_size = settings.get("size")
-            entrant = entrant if own_size is None else _size_members(entrant, own_size)
-            return replace(entrant, members=self._named_members(entrant))
+            return self._with_members(entrant, settings.get("size"))
         except (IsolatedFailure, ContractError, UsageError) as error:
             # Its settings were read before, so what is wrong here is the plugin.
             return Entrant(shown, registered, error=f"plugin error: {error}")
 
-    def _named_members(self, entrant: Entrant) -> tuple[str, ...]:
-        """Display names of an ensemble's members.
+    def _with_members(self, entrant: Entrant, size: Setting | None) -> Entrant:
+        """An ensemble with the settings of its members in this mode, and their display names.
 
         Raises
         ------
         UsageError
             A member is not installed, or has no such setting.
         """
-        names = []
-        for member in entrant.spec.members if entrant.spec else ():
-            registered, config = self._introduced(member.architecture), dict(member.config)
-            names.append(self._shown(registered, config))
-        return tuple(names)
+        spec = entrant.spec
+        if spec is None or not spec.members:
+            return entrant
+        members, names = resolve_members(spec.members, self.request.recipe, size), []
+        for member in members:
+            shown = self._shown(self._introduced(member.architecture), dict(member.config))
+            names.append(shown + ending_of(member, members, self.resolved.seeds))
+        return replace(entrant, spec=replace(spec, members=members), members=tuple(names))
 
     def _shown(self, registered: RegisteredArchitecture, settings: Mapping[str, Setting]) -> str:
         """Display name of a configured architecture in this experiment."""
@@ -304,16 +317,6 @@ def _row(registered: RegisteredArchitecture) -> str:
     """Why a plugin cannot take part, under the words that tables use."""
     status = "plugin error" if registered.status == "broken" else registered.status
     return f"{status}: {registered.error}"
-
-
-def _size_members(entrant: Entrant, size: Setting) -> Entrant:
-    """Give an ensemble's size to its members that name none."""
-    assert entrant.spec is not None
-    members = tuple(
-        replace(member, config=tuple({"size": size, **dict(member.config)}.items()))
-        for member in entrant.spec.members
-    )
-    return replace(entrant, spec=replace(entrant.spec, members=members))
 
 
 def propose(

@@ -25,6 +25,7 @@ def identify(
     members: Sequence[str],
     compile: bool = False,
     pretrained_on: Sequence[str] = (),
+    inner: tuple[str, int] | None = None,
 ) -> TrialIdentity:
     """Everything that changes the result of a trial.
 
@@ -48,6 +49,8 @@ def identify(
         Whether the network is compiled, which changes speed and the last digits.
     pretrained_on : sequence of str
         What the networks that an ensemble combines began with.
+    inner : (str, int), optional
+        Hash of the folds of the training cases, and which of them is left out.
     """
     spec, recipe, registered = entrant.spec, entrant.recipe, entrant.registered
     assert spec is not None
@@ -73,4 +76,5 @@ def identify(
         tta=entrant.tta,
         packages={**registered.packages, **packages_of_recipe(recipe, spec.stages)},
         pretrained_on="; ".join(dict.fromkeys(filter(None, [spec.pretrained_on, *pretrained_on]))),
+        inner=inner,
     )

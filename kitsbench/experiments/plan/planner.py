@@ -15,6 +15,7 @@ from kitsbench.experiments.machines.machine import Machine
 from kitsbench.experiments.plan.entrant import Entrant
 from kitsbench.experiments.plan.identity import identify
 from kitsbench.experiments.plan.materials import Stores
+from kitsbench.experiments.plan.members import check_leaks
 from kitsbench.experiments.records import TrialContext, TrialRecord, TuningPlace, note
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.recipe import Recipe
@@ -31,7 +32,7 @@ class Planner:
     dataset: Dataset
     stores: Stores
     split: Split
-    _known: dict[tuple[str, str, int], dict[str, float]] = field(default_factory=dict)
+    _known: dict[tuple[str, tuple[str, ...]], dict[str, float]] = field(default_factory=dict)
 
     def tasks(
         self,
@@ -49,12 +50,16 @@ class Planner:
             {(name, fold): recipe} where tuning has found another than the entrant's own.
         """
         usable = [e for e in entrants if e.error is None and e.spec is not None]
-        singles = [e for e in usable if not e.members]
+        singles = [e for e in usable if not e.members and not e.alone]
+        others = [e for e in usable if not e.members and e.alone]
         ensembles = [e for e in usable if e.members]
         planned: dict[tuple[str, int, int], TrialTask] = {}
+        tasks: list[TrialTask] = []
+        own: dict[str, TrialTask] = {}
+        recipes = _recipes_found(usable, tuned or {})
         # Ensembles come after everything that trains: their trials are named by the ids of their
         # members' trials, and run when those have finished.
-        for group in (singles, ensembles):
+        for group in (singles, others, ensembles):
             # Entrants inside: whenever a run is stopped, all but the last of what has finished are
             # pairs on the same cases, which can be compared. Seeds outside of folds: every case
             # has been tested once before any is tested by a second run.
@@ -68,22 +73,26 @@ class Planner:
                             continue  # a broken member has no trials; the ensemble has none either
                         # Tuning judges in each fold by itself, so an entrant may train by another
                         # recipe in each; its ensembles know it by the ids of their members.
-                        recipe = (tuned or {}).get((entrant.name, fold), entrant.recipe)
+                        recipe = recipes.get((entrant.alone or entrant.name, fold), entrant.recipe)
                         task = self._task(
                             replace(entrant, recipe=recipe),
                             fold,
-                            seed,
+                            entrant.seed(seed),
                             members,  # type: ignore[arg-type]
                         )
-                        planned[entrant.name, fold, seed] = task
+                        # A run of a member may be one of the entrant's own: it is one trial.
+                        if not (entrant.alone and task.id in own):
+                            own[task.id] = task
+                            tasks.append(task)
+                        planned[entrant.name, fold, seed] = own[task.id]
         # What members predict is used once more, unless their ensemble mirrors otherwise.
         used = {
             member.id
-            for task in planned.values()
+            for task in tasks
             if task.trial.identity.tta is None
             for member in task.members
         }
-        return [replace(t, keep_probabilities=t.id in used) for t in planned.values()]
+        return [replace(t, keep_probabilities=t.id in used) for t in tasks]
 
     def tuning_task(self, entrant: Entrant, fold: int, inner: Split, number: int) -> TrialTask:
         """A trial that judges an entrant's recipe on cases of the fold's training set.
@@ -129,6 +138,13 @@ class Planner:
         budget = NO_BUDGET if elsewhere else self.resolved.budget
         any_store = next(iter((stores or next(iter(self.stores.values()))).values()))
         train, test = self.split.train(held_out), self.split.test(held_out)
+        left_out = None
+        if entrant.left_out is not None:
+            parts = self.split.inner_split(held_out)
+            assert parts is not None  # who needs inner folds does not get this far without
+            train = parts.train(entrant.left_out)
+            left_out = parts.id, entrant.left_out
+        check_leaks(entrant.name, test, {m.name: m.train_cases for m in members})
         given, registered = entrant.given, entrant.registered
         if given is not None:  # a label map of another fold changes nothing of this one
             registered = replace(registered, source_hash=given.digest(test))
@@ -145,12 +161,13 @@ class Planner:
             [member.id for member in members],
             self.request.compile and not members and not elsewhere,
             [member.trial.identity.pretrained_on for member in members],
+            left_out,
         )
         window = (0.0, 1.0, 0.0, 1.0)
         if stores:
             # Of the training cases only: a window that was fitted to all of them would tell the
             # network what the scans look like that it is tested on.
-            window = entrant.recipe.intensity.resolve(self._foreground(entrant, held_out))
+            window = entrant.recipe.intensity.resolve(self._foreground(entrant, train))
         shows = bool(entrant.spec.maps) and not members
         first = entrant.spec.grids[0] if entrant.spec.grids else None
         context = TrialContext(
@@ -200,12 +217,19 @@ class Planner:
             given=None if given is None else {c: (given.files[c], given.marks[c]) for c in known},
         ).absolute()
 
-    def _foreground(self, entrant: Entrant, fold: int) -> dict[str, float]:
+    def _foreground(self, entrant: Entrant, train: Sequence[str]) -> dict[str, float]:
         """HU statistics of the foreground of the training cases; test cases stay unseen."""
         assert entrant.spec is not None
         store = self.stores[entrant.name][entrant.spec.grids[0].name]
-        # By the split as well, because a tuning's inner splits share this memory.
-        key = (store.id, self.split.id, fold)
+        key = store.id, tuple(train)
         if key not in self._known:
-            self._known[key] = store.intensity(self.split.train(fold))["foreground"]
+            self._known[key] = store.intensity(train)["foreground"]
         return self._known[key]
+
+
+def _recipes_found(
+    entrants: Sequence[Entrant], tuned: Mapping[tuple[str, int], Recipe]
+) -> dict[tuple[str, int], Recipe]:
+    """What tuning has found; members that differ by fold or seed share a recipe."""
+    alone = {entrant.name: entrant.alone or entrant.name for entrant in entrants}
+    return {(alone[name], fold): recipe for (name, fold), recipe in tuned.items()}

@@ -217,11 +217,15 @@ def make_studies(
     """A study for each architecture that trains, in each fold; none where nothing is tuned."""
     if tuning is None:
         return []
-    usable = [e for e in entrants if e.error is None and e.trains]
+    usable: dict[str, Entrant] = {}
+    for entrant in entrants:
+        if entrant.error is None and entrant.trains:
+            # Members of one architecture that differ by fold or seed are tuned once.
+            usable.setdefault(entrant.alone or entrant.name, replace(entrant, left_out=None))
     return [
         Study(entrant, fold, inner_split(planner.split.train(fold)), tuning)
         for fold in folds
-        for entrant in usable
+        for entrant in usable.values()
     ]
 
 

@@ -61,6 +61,9 @@ class TrialIdentity(Part):
         Versions of the distributions that the plugin imports or requires.
     pretrained_on : str
         What the initial weights were trained on; empty for none.
+    inner : (str, int), optional
+        Of a member that is trained without an inner fold: hash of the folds of the training cases,
+        and which of them.
     """
 
     architecture: str
@@ -83,11 +86,12 @@ class TrialIdentity(Part):
     tta: tuple[tuple[int, ...], ...] | None
     packages: dict[str, str] = Field(default_factory=dict)
     pretrained_on: str = ""
+    inner: tuple[str, int] | None = None
 
     @model_serializer(mode="wrap")
     def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what is not there: who uses no new word has the file and the id of before."""
-        return without_unused(whole(self), "packages", "pretrained_on")
+        return without_unused(whole(self), "packages", "pretrained_on", "inner")
 
     @property
     def code(self) -> str:

@@ -127,9 +127,9 @@ class MsanVote(Architecture):
     keys: ClassVar = {
         "width": WIDTH,
         "unet3d_recipe": Key(
-            "nnunet",
-            "CHOICE: msan is the paper's, and in the mode `matched` the same network",
-            options=("nnunet", "msan"),
+            "msan",
+            "section 3.1: five networks, one recipe; nnunet is the baseline's own here",
+            options=("msan", "nnunet"),
             help="what the member unet3d is trained by in the mode `paper`",
         ),
         "keep_components": KEEP_COMPONENTS,
@@ -139,26 +139,19 @@ class MsanVote(Architecture):
     def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
         """Members (section 3.1)."""
         width = (("width", config["width"]),) if config["width"] != 1 else ()
-        recipe = config["unet3d_recipe"]
-        own = (("paper_recipe", recipe),) if recipe != "nnunet" else ()
+        own = (("paper_recipe", "msan"),) if config["unet3d_recipe"] == "msan" else ()
         supervised = (("deep_supervision", "on"),)
         return Spec(
             config=tuple(config.items()),
             labels=task.labels,
             members=(
-                Member("unet3d", (*own, *width)),
+                Member("unet3d", width, paper=own),
                 Member("msan_v1", width),
                 Member("msan_v1", (*supervised, *width)),
                 Member("msan_v2", width),
                 Member("msan_v2", (*supervised, *width)),
             ),
             combine="vote",
-            notes=(
-                "In the mode `paper` the member unet3d is trained by nnU-Net's recipe, unless "
-                "unet3d_recipe=msan is given.",
-            )
-            if recipe == "nnunet"
-            else (),
         )
 
     def postprocess(

@@ -31,7 +31,7 @@ class ScauUNet(Paper003):
             "the preset's: paper 3, repo 4",
             low=0,
             high=4,
-            help="strided encoders; 0 takes the preset's",
+            help="strided encoders, as far as the patch allows; 0 takes the preset's",
         ),
         "preset": Key(
             "paper",
@@ -74,7 +74,9 @@ class ScauUNet(Paper003):
         """Make the network."""
         strides = self.pooling(dict(spec.config), spec.grids[0].shape).strides
         channels, bottom = PRESETS[spec["preset"]]
-        channels = channels[: len(strides)]
+        # Encoders beyond the preset's are as wide as its last.
+        deeper = len(strides) - len(channels)
+        channels = (*channels[: len(strides)], *channels[-1:] * deeper)
         if spec["preset"] == "paper" or len(strides) < 4:
             bottom = channels[-1]  # the bottom has as many channels as the last encoder
         width, attention = spec["width"], spec["attention"]

@@ -69,6 +69,7 @@ def split(dataset: Path, rule: str, out: Path | None, layout: str | None, as_jso
 
     RULE is a number of folds; kfold, nnunet or stratified, with :N for N folds; the split of a
     paper (attention_vnet, msan, scau_unet, cascade_classifier); a ratio such as 90:10; or a file.
+    With /N behind it the training cases of each fold are dealt out to N inner folds.
     """
     from kitsbench.data.datasets.dataset import open_dataset
     from kitsbench.data.splits.files import export_split
@@ -81,7 +82,9 @@ def split(dataset: Path, rule: str, out: Path | None, layout: str | None, as_jso
         for fold in range(len(found.folds)):
             train, test = found.train(fold), found.test(fold)
             shown = ", ".join(test[:3]) + (" ..." if len(test) > 3 else "")
-            say(f"fold {fold}: {len(train)} for training, {len(test)} for testing: {shown}")
+            parts = found.inner_split(fold)
+            inner = "" if parts is None else f" in {len(parts.folds)} inner folds"
+            say(f"fold {fold}: {len(train)} for training{inner}, {len(test)} for testing: {shown}")
         say(f"id {found.id}")
     if out is not None:
         export_split(found, out)
