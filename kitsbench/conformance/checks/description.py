@@ -158,16 +158,22 @@ def members_fit(subject: Subject) -> None:
     if spec.grids or spec.heads:
         raise Violation("an ensemble has members, grids and heads: leave grids and heads empty.")
     decided = set()
-    for member in spec.members:
-        entry = registry.load(member.architecture)
+    # Folds and seeds change nothing of a network, settings of the paper's recipe may.
+    kinds = [
+        (member.architecture, tuple(member.settings(mode).items()))
+        for member in spec.members
+        for mode in ("matched", "paper")
+    ]
+    for name, settings in dict.fromkeys(kinds):
+        entry = registry.load(name)
         if entry.instance is None:
             raise Violation(
-                f"member '{member.architecture}' is {entry.status} ({entry.error}): install or "
+                f"member '{name}' is {entry.status} ({entry.error}): install or "
                 "repair it."
             )
-        peer = Subject(entry.instance, dict(member.config), subject.task)
+        peer = Subject(entry.instance, dict(settings), subject.task)
         if peer.spec.members:
-            raise Violation(f"member '{member.architecture}' is an ensemble: name its members.")
+            raise Violation(f"member '{name}' is an ensemble: name its members.")
         decided.add((peer.spec.primary.kind, peer.spec.primary.channels))
     if len(decided) > 1:
         raise Violation(
