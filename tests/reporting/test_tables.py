@@ -146,6 +146,26 @@ def test_an_ensemble_spends_nothing_itself(analysis):
     assert sentence.startswith("Every finished trial spent 100.0 %")
 
 
+def test_an_ensemble_costs_the_sum_of_its_members(analysis):
+    first, second, *_ = analysis.names
+    known = [t for t in analysis.results.trials if t.name == second and t.ledger is not None]
+    own = next(t for t in analysis.results.trials if t.name == first and t.state == "finished")
+    identity = own.record.identity.model_copy(update={"members": tuple(t.id for t in known[:2])})
+    ensemble = dataclasses.replace(
+        own,
+        record=TrialRecord.of(identity, own.record.context),
+        ledger=own.ledger.model_copy(update={"device_seconds": 0.0, "steps": 0, "stages": ()}),
+    )
+    trials = [t for t in analysis.results.trials if t.name != first] + [ensemble]
+    results = dataclasses.replace(analysis.results, trials=trials)
+    row = costs.audit(dataclasses.replace(analysis, results=results))[0].rows[0]
+    spent = sum(t.ledger.device_seconds for t in known[:2])
+    assert row[0] == f"{first}\nensemble"
+    assert row[2].split("\n")[0] == words.duration(spent)
+    assert row[3] == "sum of members"
+    assert row[4] == words.big(sum(t.ledger.steps for t in known[:2]))
+
+
 def test_curves_end_with_the_scores_of_the_cases_that_were_watched(analysis):
     curves = with_end(analysis)
     last = curves[(curves["fraction"] == 1.0) & (curves["name"] == "tumor:dice")]

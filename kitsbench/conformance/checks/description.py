@@ -168,8 +168,7 @@ def members_fit(subject: Subject) -> None:
         entry = registry.load(name)
         if entry.instance is None:
             raise Violation(
-                f"member '{name}' is {entry.status} ({entry.error}): install or "
-                "repair it."
+                f"member '{name}' is {entry.status} ({entry.error}): install or repair it."
             )
         peer = Subject(entry.instance, dict(settings), subject.task)
         if peer.spec.members:

@@ -101,7 +101,9 @@ class Split:
             # A tested case in one of them would be trained on by the members without the others.
             if dealt != train:
                 foreign, missing = set(dealt) - set(train), set(train) - set(dealt)
-                odd = sorted(foreign) or sorted(missing) or [a for a, b in pairwise(dealt) if a == b]
+                odd = (
+                    sorted(foreign) or sorted(missing) or [a for a, b in pairwise(dealt) if a == b]
+                )
                 raise DataError(
                     f"the inner folds of fold {number} are not its training cases, each once: see "
                     f"case {odd[0]}. Deal out what the fold trains on and nothing else."

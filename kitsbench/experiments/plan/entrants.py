@@ -161,7 +161,8 @@ def choose_entrants(
     wanted = [
         (member, entrant.spec.members)
         for entrant in list(entrants.values())
-        for member in (entrant.spec.members if entrant.spec else ())
+        if entrant.spec is not None
+        for member in entrant.spec.members
     ]
     # Members that differ by fold or seed alone are one architecture with one answer.
     distinct = {(m.architecture, m.config): (m.architecture, dict(m.config)) for m, _ in wanted}
