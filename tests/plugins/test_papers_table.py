@@ -146,7 +146,9 @@ def installed():
 @pytest.mark.parametrize("card", sorted(PLUGINS.glob("*/README.md")), ids=lambda p: p.parent.name)
 def test_every_card_says_what_differs(card):
     text = card.read_text(encoding="utf-8")
-    found = re.findall(r"\*\*What differs from (?:the papers?|nnU-Net)\.\*\* (.*?)\n\n", text, re.S)
+    found = re.findall(
+        r"\*\*What differs from (?:the papers?|nnU-Net)\.\*\*\s(.*?)\n\n\*\*", text, re.S
+    )
     assert found
     assert len(found[0]) > 100
     if card.parent.name == "five_folds":

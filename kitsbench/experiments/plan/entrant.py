@@ -114,6 +114,7 @@ class Entrant:
         number, count = self.run
         return run * count + number
 
+
 def told_apart(plugins: Iterable[RegisteredArchitecture]) -> dict[str, str]:
     """Names for tables, by location, of files that are not called by their own names alone.
 
