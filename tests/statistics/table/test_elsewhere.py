@@ -49,8 +49,8 @@ def test_tables_are_put_together_with_those_that_do_not_say(tmp_path):
 
 
 def test_what_is_wrong_with_the_column_is_told():
-    wrong = table(arch3="appart")
-    with pytest.raises(DataError, match=r"row 181: column 'trained_elsewhere' holds 'appart'; it"):
+    wrong = table(arch3="apartt")
+    with pytest.raises(DataError, match=r"row 181: column 'trained_elsewhere' holds 'apartt'; it"):
         validate_scores(wrong)
     rows = table(arch3="apart")
     rows.loc[rows.index[-1], ELSEWHERE] = ""
