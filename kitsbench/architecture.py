@@ -64,6 +64,7 @@ from kitsbench.spec import (
     SizeRule,
     Spec,
     Task,
+    require_labels,
     softmax_spec,
 )
 
@@ -93,6 +94,7 @@ __all__ = [
     "Training",
     "configure",
     "coordinates",
+    "require_labels",
     "softmax_spec",
 ]
 

@@ -29,6 +29,10 @@ class ContractError(KitsbenchError):
     """A plugin breaks the contract of :mod:`kitsbench.architecture`."""
 
 
+class LabelsError(ContractError):
+    """An architecture cannot be made for the labels of a dataset."""
+
+
 class Terminated(SystemExit):
     """The system told this process to end; a plugin's own ``SystemExit`` is another class."""
 

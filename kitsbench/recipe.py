@@ -17,14 +17,18 @@ from kitsbench.errors import ContractError
 from kitsbench.files import added, digest, plain
 from kitsbench.named import Arguments, Value, check_arguments, check_name, is_named
 from kitsbench.optimisers import Group, Optimiser, Schedule
+from kitsbench.preparation import Coarsened, OwnVoxels, Preparation, Spacing, is_number
 from kitsbench.transforms import TRANSFORMS, Transform
 
 __all__ = [
     "TRANSFORMS",
+    "Coarsened",
     "Group",
     "Inference",
     "Intensity",
     "Optimiser",
+    "OwnVoxels",
+    "Preparation",
     "Recipe",
     "Sampling",
     "Schedule",
@@ -96,9 +100,10 @@ class Sampling:
         ``uniform``: anywhere. ``foreground``: ``fraction`` of each batch, rounded to at least one
         sample, has a foreground voxel near its centre, label drawn uniformly among those present.
         ``mixture``: each centre is drawn on a voxel of a kind, by ``weights``. ``lattice``: output
-        tiles on a lattice of ``stride`` voxels, ``fraction`` of them with a foreground voxel in
-        the output region. Or a function of the plugin (``plugin:NAME``) or of an installed package
-        (``package.module:NAME``), called as ``f(draw, **arguments)`` with a
+        regions are tiles that begin every ``stride`` voxels, or overlap; ``fraction`` of the
+        samples are drawn evenly among the tiles that hold a foreground voxel, the others among
+        those that hold none. Or a function of the plugin (``plugin:NAME``) or of an installed
+        package (``package.module:NAME``), called as ``f(draw, **arguments)`` with a
         :class:`~kitsbench.data.batches.own_sampler.Draw`.
     fraction : float
         See ``rule``.
@@ -110,6 +115,14 @@ class Sampling:
         Patches of a batch that come from the same volume.
     arguments : tuple of (str, value)
         Of a function.
+    background_above : float or None
+        HU: for ``mixture``, background is drawn among its voxels that are brighter, such as those
+        of the body (MONAI's ``image_threshold``); None draws among all.
+    overlap : float or None
+        For ``lattice``, in place of ``stride``: share of a tile that the next one covers again, in
+        [0, 1).
+    inside : bool
+        Move each patch by as little as brings it inside the volume, as MONAI's crops lie.
     """
 
     rule: str = "foreground"
@@ -118,8 +131,12 @@ class Sampling:
     stride: int = 1
     per_volume: int = 1
     arguments: Arguments = added(())
+    background_above: float | None = added(None)
+    overlap: float | None = added(None)
+    inside: bool = added(False)
 
     def __post_init__(self) -> None:
+        self._check_later_words()
         if is_named(self.rule):
             check_name(self.rule)
             check_arguments(self.rule, self.arguments)
@@ -134,6 +151,27 @@ class Sampling:
             raise ContractError(f"mixture weights {self.weights} do not add up to 1.")
         if not 0 <= self.fraction <= 1 or self.stride < 1 or self.per_volume < 1:
             raise ContractError("sampling wants 0 <= fraction <= 1, stride >= 1, per_volume >= 1.")
+
+    def _check_later_words(self) -> None:
+        above = self.background_above
+        if above is not None and not (is_number(above) and self.rule == "mixture"):
+            raise ContractError(
+                f"background_above={above!r} is no threshold of rule '{self.rule}': give HU above "
+                "which 'mixture' draws its background."
+            )
+        overlap = self.overlap
+        if overlap is not None and not (
+            is_number(overlap) and 0 <= overlap < 1 and self.rule == "lattice" and self.stride == 1
+        ):
+            raise ContractError(
+                f"overlap={overlap!r} is for the rule 'lattice' without stride: a share in [0, 1)."
+            )
+        if not isinstance(self.inside, bool):
+            raise ContractError(f"sampling has inside={self.inside!r}; use True or False.")
+        for name in ("background_above", "overlap"):
+            # As files give it back, so that a recipe keeps its hash.
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -214,14 +252,15 @@ class Recipe:
     ----------
     name : str
         ``matched``, or what a plugin calls its paper's recipe.
-    spacing : (float, float, float), "native", "median" or "nnunet"
-        Voxel size in mm of the first grid; ``nnunet`` is the dataset's median, and along an axis
-        that is more than three times as coarse as the others the 10th percentile.
+    spacing : (float, float, float), "native", "median", "nnunet", OwnVoxels or Coarsened
+        Voxel size in mm of the first grid; ``native`` leaves each scan its own voxels; ``nnunet``
+        is the dataset's median, and along an axis that is more than three times as coarse as the
+        others the 10th percentile.
     patch : (int, int, int) or None
         Patch that is asked of the architecture, in voxels; None leaves it to the architecture.
     batch : int
         Samples in an optimiser step.
-    intensity, sampling, augmentation, optimiser, schedule, inference
+    intensity, sampling, augmentation, optimiser, schedule, inference, preparation
         The parts, each described by its class.
     clip_gradient : float or None
         Largest gradient norm.
@@ -232,7 +271,7 @@ class Recipe:
     """
 
     name: str = "matched"
-    spacing: tuple[float, float, float] | Literal["native", "median", "nnunet"] = "median"
+    spacing: Spacing = "median"
     patch: tuple[int, int, int] | None = None
     batch: int = 2
     intensity: Intensity = Intensity()
@@ -244,6 +283,7 @@ class Recipe:
     clip_gradient: float | None = 12.0
     average: float | None = None
     sources: tuple[tuple[str, str], ...] = ()
+    preparation: Preparation = added(Preparation())
 
     def __post_init__(self) -> None:
         if sum(transform.name == "elastic" for transform in self.augmentation) > 1:

@@ -15,7 +15,7 @@ from kitsbench.data.splits.split import Split
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.again import keep_request
 from kitsbench.experiments.asked.request import Count, Request, Tell
-from kitsbench.experiments.asked.resolve import Resolved, own_labels, resolve
+from kitsbench.experiments.asked.resolve import Resolved, drawn_elsewhere, own_labels, resolve
 from kitsbench.experiments.executors.carry_out import carry_out
 from kitsbench.experiments.executors.choose import choose_machine
 from kitsbench.experiments.executors.events import Event, Executor, Notify
@@ -162,6 +162,10 @@ def plan_experiment(
     dataset = find_dataset(request, tell, count)
     resolved = resolve(request, dataset.labels, machine.kind)
     if remark := own_labels(dataset.labels, resolved):
+        tell(remark)
+    if request.recipe == "matched" and (
+        remark := drawn_elsewhere(resolved.matched.sampling, dataset.labels)
+    ):
         tell(remark)
     labels: Labels = tuple(sorted(dataset.labels.items(), key=lambda item: item[1]))
     entrants = choose_entrants(request, resolved, labels, dataset.voxels(), known)

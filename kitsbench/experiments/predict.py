@@ -12,6 +12,8 @@ import torch
 from kitsbench.architecture import System
 from kitsbench.data.datasets.dataset import open_dataset
 from kitsbench.data.datasets.patients import patient, record_prediction, shows_patients
+from kitsbench.data.preparation.volumes import How
+from kitsbench.data.preparation.wanted import grid_spacings, prepared_how
 from kitsbench.devices.use import use_device
 from kitsbench.errors import DataError, KitsbenchError, UsageError
 from kitsbench.experiments.records import (
@@ -30,7 +32,6 @@ from kitsbench.experiments.trial.trained import (
     load_trained,
     mirrored,
     other_packages,
-    scaled,
 )
 from kitsbench.files import file_digest
 from kitsbench.inference.case import Trained
@@ -70,7 +71,8 @@ class OpenTrial:
     ----------
     trained : Trained or (System, Spec)
     spacings : list of dict
-        For each member {grid: spacing in mm}.
+        For each member {grid: spacing}, as of
+        :func:`~kitsbench.data.preparation.wanted.grid_spacings`.
     trials : list of TrialRecord
         ``trial.json`` of each trial.
     device : torch.device
@@ -79,6 +81,8 @@ class OpenTrial:
         What the networks are shown beside the CT.
     remarks : list of str
         What a user should know of them, such as that they were run with other packages.
+    hows : list of How
+        For each member how its scans are prepared.
     """
 
     trained: Trained | tuple[System, Spec]
@@ -87,6 +91,7 @@ class OpenTrial:
     device: torch.device
     channels: ScanChannels
     remarks: Sequence[str] = ()
+    hows: Sequence[How] = ()
 
     @property
     def names(self) -> LabelNames:
@@ -232,13 +237,11 @@ def open_trials(
     if len(opened) > 1:
         slots = zip(*(one.predictors for one in opened), strict=True)
         trained = replace(trained, predictors=[MeanPredictor(slot) for slot in slots])
-    spacings = []
-    for network in networks:
-        first = network.trial.context.spacing
-        spacings.append({grid.name: scaled(first, grid.ratio) for grid in network.spec.grids})
+    spacings = [grid_spacings(n.spec.grids, n.recipe, n.trial.context.spacing) for n in networks]
+    hows = [prepared_how(n.spec, n.recipe) for n in networks]
     channels = ScanChannels(networks, spacings)
     trials = [one.trial for one in tasks]
-    return OpenTrial(trained, spacings, trials, device, channels, _changes(networks))
+    return OpenTrial(trained, spacings, trials, device, channels, _changes(networks), hows)
 
 
 def _check_keys(task: TrialTask, given: Iterable[str]) -> None:
@@ -420,5 +423,12 @@ def predict_scans(
 
         ask = asking(system, spec, trial.device)
         return segment_by_system(ask, trial.names, files, case_of)
-    complete = trial.channels.complete
-    return segment_files(trial.trained, trial.spacings, trial.names, files, overlap, complete)
+    return segment_files(
+        trial.trained,
+        trial.spacings,
+        trial.names,
+        files,
+        overlap,
+        trial.channels.complete,
+        trial.hows,
+    )

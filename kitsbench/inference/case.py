@@ -18,6 +18,7 @@ from kitsbench.errors import ContractError
 from kitsbench.inference.landing import fetch
 from kitsbench.inference.memory import HOST, release
 from kitsbench.inference.native import maps_on_native, native_labels, nearest_native, slabs
+from kitsbench.inference.outside import with_background
 from kitsbench.inference.sliding import Predicts, beside, gather, to_host
 from kitsbench.scans.geometry import Axes
 from kitsbench.spec import Spec
@@ -155,8 +156,14 @@ def _cleans(trained: Trained) -> bool:
 
 def _decided(trained: Trained, predicted: Predicted) -> Predicted:
     """Labels instead of probabilities, decided where these lie; the labels are on the CPU."""
-    found, affines = predicted.probabilities, predicted.affines
     affine, shape = predicted.affine, predicted.shape
+    found, affines = [], []
+    for own, grids, predictor in zip(
+        predicted.probabilities, predicted.affines, trained.predictors, strict=True
+    ):
+        values, places = with_background(own, grids, predictor.heads, affine, shape)
+        found.append(values)
+        affines.append(places)
     if _decides_prepared(trained):
         labels = _decide_prepared(trained, found[0])
     else:
@@ -169,7 +176,7 @@ def _decided(trained: Trained, predicted: Predicted) -> Predicted:
             if head.at_inference and head.kind != "scalar"
         }
         maps = maps_on_native(wanted, affines[0], affine, shape)
-    return replace(predicted, probabilities=(), labels=fetch(labels), maps=maps)
+    return replace(predicted, affines=affines, probabilities=(), labels=fetch(labels), maps=maps)
 
 
 def _decide_prepared(trained: Trained, found: Mapping[str, Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kitsbench.data.preparation.store import PreparedCase
-from kitsbench.data.preparation.volumes import Loaded, load_case
+from kitsbench.data.preparation.volumes import PLAIN, How, Loaded, load_case
 from kitsbench.errors import DataError, UsageError
 from kitsbench.inference.case import Predicted, Trained, label_map, predict
 from kitsbench.inference.pipeline import one_by_one
@@ -18,7 +18,6 @@ from kitsbench.scans.formats import stem_of
 from kitsbench.scans.label_names import LabelNames, name_labels
 from kitsbench.scans.names import TRUTHS, case_of_scan, folded, nifti_stem
 from kitsbench.scans.writing import write_label
-from kitsbench.spec import Shape
 
 Files = tuple[Path, Path]
 Spacing = tuple[float, float, float]
@@ -44,6 +43,7 @@ def segment_files(
     files: Sequence[Files],
     overlap: bool,
     complete: Complete = lambda image, place, volumes: volumes,
+    hows: Sequence[How] = (),
 ) -> Generator[list[Finding] | DataError]:
     """Segment scans and write label maps with their shape, affine and orientation.
 
@@ -51,7 +51,7 @@ def segment_files(
     ----------
     trained : Trained
     spacings : sequence of mapping
-        For each predictor {grid: spacing in mm}; a scan is fitted as the spec of its decider says.
+        For each predictor {grid: spacing in mm}.
     names : LabelNames
         The values that labels get in the files.
     files : sequence of (Path, Path)
@@ -60,16 +60,19 @@ def segment_files(
         As of :func:`~kitsbench.inference.pipeline.one_by_one`.
     complete : callable
         Adds to the volumes of a network what its grids show beside the CT.
+    hows : sequence of How
+        For each predictor how its scans are prepared; plainly by default, as the spec of its
+        decider says.
 
     Yields
     ------
     list of Finding, or DataError
         For each scan what is remarkable about it, or why it has no label map.
     """
-    fits = [spec.fit for _, spec in trained.deciders]
+    hows = hows or [How(spec.fit) for _, spec in trained.deciders]
 
     def load(pair: Files) -> ScanFile | DataError:
-        return _unless_refused(lambda: load_scan(pair[0], spacings, complete, fits))
+        return _unless_refused(lambda: load_scan(pair[0], spacings, complete, hows))
 
     def compute(pair: Files, scan: ScanFile | DataError) -> tuple[ScanFile, Predicted] | DataError:
         if isinstance(scan, DataError):
@@ -97,7 +100,7 @@ def load_scan(
     image: Path,
     spacings: Sequence[Mapping[str, Spacing]],
     complete: Complete = lambda image, place, volumes: volumes,
-    fits: Sequence[Shape | None] = (),
+    hows: Sequence[How] = (),
 ) -> ScanFile:
     """Read a scan and prepare it at every spacing that is asked for.
 
@@ -106,14 +109,14 @@ def load_scan(
     DataError
         The scan cannot be read or is no CT volume.
     """
-    made: dict[tuple[Spacing, Shape | None], Loaded] = {}
+    made: dict[tuple[Spacing, How], Loaded] = {}
     volumes = []
     for place, grids in enumerate(spacings):
-        fit = fits[place] if fits else None
+        how = hows[place] if hows else PLAIN
         for spacing in grids.values():
-            if (spacing, fit) not in made:
-                made[spacing, fit] = load_case(stem_of(image), image, None, spacing, fit=fit)
-        own = {name: made[spacing, fit].case for name, spacing in grids.items()}
+            if (spacing, how) not in made:
+                made[spacing, how] = load_case(stem_of(image), image, None, spacing, how=how)
+        own = {name: made[spacing, how].case for name, spacing in grids.items()}
         volumes.append(complete(image, place, own))
     first = next(iter(made.values()))
     return ScanFile(volumes, first.case.native, first.findings)

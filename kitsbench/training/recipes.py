@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+from kitsbench.preparation import OwnVoxels, Spacing, own_voxels
 from kitsbench.recipe import (
     Inference,
     Intensity,
@@ -107,9 +108,10 @@ def at_size(paper: Recipe, size: str, given: Collection[str] = ()) -> tuple[Reci
         fewer = [2 if edge >= HALVED_FROM else 1 for edge in patch]
         patch = tuple(edge // by for edge, by in zip(patch, fewer, strict=True))  # type: ignore[assignment]
         changes.append(f"patches of {_edges(patch)} voxels instead of {_edges(paper.patch)}")
-        if not isinstance(spacing, str) and "spacing" not in given:
-            spacing = tuple(edge * by for edge, by in zip(spacing, fewer, strict=True))  # type: ignore[assignment]
-            changes.append(f"voxels of {_edges(spacing)} mm instead of {_edges(paper.spacing)}")
+        if "spacing" not in given:
+            spacing = _larger(spacing, fewer)
+            if spacing != paper.spacing:
+                changes.append(f"voxels of {_voxels(spacing)} instead of {_voxels(paper.spacing)}")
     if batch > TINY_BATCH and "batch" not in given:
         changes.append(f"a batch of {TINY_BATCH} instead of {batch}")
         batch = TINY_BATCH
@@ -132,6 +134,21 @@ def at_size(paper: Recipe, size: str, given: Collection[str] = ()) -> tuple[Reci
         sources=(*paper.sources, ("what size=tiny reduces", note)),
     )
     return reduced, note
+
+
+def _larger(spacing: Spacing, by: Sequence[float]) -> Spacing:
+    """Voxels whose edges are multiplied; those of a rule that no dataset has filled in stay."""
+    own = own_voxels(spacing)
+    if own is None and not isinstance(spacing, tuple):
+        return spacing
+    edges = spacing if isinstance(spacing, tuple) else own.times  # type: ignore[union-attr]
+    z, y, x = (edge * more for edge, more in zip(edges, by, strict=True))
+    return (z, y, x) if own is None else OwnVoxels((z, y, x))
+
+
+def _voxels(spacing: Spacing) -> str:
+    own = own_voxels(spacing)
+    return f"{_edges(spacing)} mm" if own is None else f"{_edges(own.times)} of a scan's own"
 
 
 def _edges(lengths: Any) -> str:

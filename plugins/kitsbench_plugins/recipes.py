@@ -10,6 +10,7 @@ from kitsbench.recipe import (
     Inference,
     Intensity,
     Optimiser,
+    Preparation,
     Recipe,
     Sampling,
     Schedule,
@@ -44,7 +45,14 @@ SCAU = Recipe(
     spacing=(2.0, 1.62, 1.62),
     batch=8,
     intensity=Intensity(clip=(-80.0, 305.0), scale="range", target=(0.0, 1.0)),
-    sampling=Sampling("mixture", weights=(("foreground", 0.5), ("background", 0.5)), per_volume=4),
+    preparation=Preparation(crop_above=-80.0),
+    sampling=Sampling(
+        "mixture",
+        weights=(("foreground", 0.5), ("background", 0.5)),
+        per_volume=4,
+        background_above=-80.0,
+        inside=True,
+    ),
     augmentation=(
         Transform(
             "elastic",
@@ -76,7 +84,12 @@ SCAU = Recipe(
     clip_gradient=None,
     sources=(
         ("spacing, intensity", "section 2.2"),
-        ("batch, sampling", "train.py: 2 volumes, 4 crops each, foreground to background 1:1"),
+        ("preparation", "train.py: cut down to the voxels above the window's lower end"),
+        (
+            "batch, sampling",
+            "train.py: 2 volumes, 4 crops each, foreground to background 1:1, background above the "
+            "window's lower end, crops inside the volume",
+        ),
         (
             "augmentation",
             "section 2.3; train.py: one transform of probability 0.5 holds the elastic and the "
@@ -116,6 +129,7 @@ def _nnunet_augmentation(flat: bool) -> tuple[Transform, ...]:
 NNUNET = Recipe(
     name="nnunet",
     spacing="nnunet",
+    preparation=Preparation("cubic", "linear", slices_from=3.0),
     batch=2,
     sampling=Sampling("foreground", fraction=1 / 3),
     augmentation=_nnunet_augmentation(flat=False),
@@ -129,6 +143,10 @@ NNUNET = Recipe(
             "spacing",
             "default_experiment_planner.py: the median; along an axis that is three times as "
             "coarse and has a third of the voxels the 10th percentile",
+        ),
+        (
+            "preparation",
+            "default_resampling.py: splines of order 3, of labels 1, of thick slices 0",
         ),
         ("sampling", "one third of the batch, which of two samples is one"),
         (
@@ -177,7 +195,7 @@ MSAN = Recipe(
     inference=Inference(overlap=0.5, blend="uniform"),
     clip_gradient=None,
     sources=(
-        ("spacing", "no resampling is mentioned"),
+        ("spacing", "no resampling is mentioned: every scan keeps its own voxels"),
         ("patch, batch", "section 3.1: every 4 images of 512 x 512, two of these"),
         ("intensity", "section 2.1: window -200 to 500; CHOICE: scaled to 0 to 1"),
         ("sampling", "CHOICE: not mentioned; slabs begin anywhere"),

@@ -12,14 +12,15 @@ from kitsbench.architecture import KITS19, Progress, Task, configure
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import resolve
 from kitsbench.experiments.plan.entrants import choose_entrants
+from kitsbench.recipe import Coarsened, Preparation
 
 vnet = registry.load("attention_vnet").architecture
 assembly = registry.load("attention_vnet_assembly").architecture
 TINY = {"width": 8 / 30}
 
 
-def spec_of(patch=None, spacing=None, **config):
-    return vnet.spec(configure(vnet, config), Task(KITS19, patch, spacing))
+def spec_of(patch=None, voxels=None, **config):
+    return vnet.spec(configure(vnet, config), Task(KITS19, patch, voxels))
 
 
 def network_of(patch, **config):
@@ -260,7 +261,10 @@ def test_the_papers_recipe_follows_the_resolution(resolution, patch, spacing):
     assert spec.grids[0].shape == spec.paper.patch == patch
     assert spec.paper.spacing == spacing
     assert spec.paper.optimiser.lr == 3e-5
+    assert spec.paper.preparation == Preparation("cubic", "linear", slices_from=3.0)
     assert spec.notes == ()
+    rule = spec_of(resolution=resolution, spacing="rule").paper.spacing
+    assert rule == {"full": "median", "low": Coarsened(patches=4, factor=2)}[resolution]
 
 
 def test_the_assembly_trains_each_member_by_its_own_recipe(tmp_path):

@@ -283,4 +283,7 @@ def test_the_papers_recipe():
     low, high, shift, scale = recipe.intensity.resolve({})
     assert [(hu - shift) * scale for hu in (low, 0, high)] == pytest.approx([-1, 0, 1])
     assert dict(recipe.sampling.weights) == {"tumor": 0.8, "foreground": 0.1, "background": 0.1}
+    assert recipe.sampling.inside
+    assert recipe.sampling.background_above == -500
+    assert spec_of((16, 16, 16), background="any").paper.sampling.background_above is None
     assert recipe.schedule.at(0.5) == pytest.approx(0.5**0.9)

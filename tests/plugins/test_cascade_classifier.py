@@ -423,5 +423,6 @@ def test_the_papers_recipe():
     assert [grid.ratio for grid in spec.grids] == [(1.0,) * 3, (4.0,) * 3]
     assert recipe.intensity.resolve({}) == pytest.approx((-500.0, 400.0, -500.0, 1 / 900))
     assert recipe.schedule.at(1.0) == pytest.approx(0.9**28)
-    assert (recipe.sampling.rule, recipe.sampling.stride) == ("lattice", 10)
+    assert (recipe.sampling.rule, recipe.sampling.overlap) == ("lattice", 0.5)
+    assert recipe.preparation.interpolation == "cubic"
     assert spec_of((32, 32, 32), **TINY).notes[-1].startswith("The coarse grid has 2 times")

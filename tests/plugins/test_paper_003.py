@@ -162,3 +162,7 @@ def test_the_papers_recipe_follows_its_keys():
     assert spec.paper.optimiser.lr == 1e-3
     assert spec.paper.patch == (64, 160, 160)
     assert spec.paper.intensity.resolve({})[:2] == (-80.0, 305.0)
+    # As its code cuts scans and draws crops: by the voxels above the window's lower end.
+    assert spec.paper.preparation.crop_above == -80
+    assert spec.paper.sampling.background_above == -80
+    assert spec.paper.sampling.inside

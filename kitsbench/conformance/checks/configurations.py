@@ -25,6 +25,7 @@ from kitsbench.spec import Labels, Shape
 from kitsbench.training.networks.sizes import try_patch
 
 ONE_LABEL: Labels = (("tumor", 1),)
+SIDE_BY_SIDE: Labels = (("left kidney", 1), ("right kidney", 2))
 SECONDS = 20.0  # of CPU time for the ends of keys
 LARGE: Shape = (128, 128, 128)  # where an architecture names no patch of its paper
 AFFORDABLE = 2_000_000, 2**15  # parameters and voxels with which a forward pass is computed
@@ -186,4 +187,22 @@ def other_labels_work(subject: Subject) -> str:
                 f"for a task of {named} ({', '.join(n for n, _ in labels)}) {violation}",
                 at=violation.at,
             ) from violation
-    return " ".join(hints)
+    return " ".join([*hints, *_unasked_order(subject)])
+
+
+def _unasked_order(subject: Subject) -> list[str]:
+    """A hint where regions of labels that lie side by side hold each other."""
+    try:
+        heads = subject.for_labels(SIDE_BY_SIDE).spec.heads
+    except KitsbenchError:  # it says so itself, before anything is trained
+        return []
+    for head in heads:
+        regions = [set(values) for values in head.channels if head.kind != "softmax"]
+        if any(one < other for one in regions for other in regions):
+            names = " and ".join(name for name, _ in SIDE_BY_SIDE)
+            return [
+                f"For a task of {names} the regions of head '{head.name}' hold each other, "
+                "as if one lay within the other: take the order from a key, or ask for the "
+                "labels by name (kitsbench.architecture.require_labels)."
+            ]
+    return []

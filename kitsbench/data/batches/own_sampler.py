@@ -28,11 +28,14 @@ class CaseTable:
         mm, (z, y, x).
     positions : dict of int to ndarray
         {label value: voxels (n, 3) that have it}: all, or a drawn part where there are many.
+    voxels : dict of int to int
+        {label value: how many voxels have it}.
     """
 
     shape: tuple[int, ...]
     spacing: tuple[float, ...]
     positions: Mapping[int, np.ndarray]
+    voxels: Mapping[int, int]
 
 
 @dataclass(frozen=True)
@@ -150,10 +153,12 @@ class _Tables(Mapping[str, CaseTable]):
         if name not in self._known:
             raise KeyError(name)
         if name not in self._made:
-            grid = self._source.spec.grids[0].name
-            case = self._source.stores[grid].case(name)
+            case = self._source.stores[self._source.spec.grids[0].name].case(name)
             self._made[name] = CaseTable(
-                tuple(case.image.shape), tuple(self._source.stores[grid].spacing), case.foreground
+                tuple(case.image.shape),
+                tuple(case.spacing),
+                case.foreground,
+                {value: case.count(value) for value in case.foreground},
             )
         return self._made[name]
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from kitsbench.channels import CT
 from kitsbench.data.batches.channels import Numbers, stored_channels
+from kitsbench.data.batches.positions import Positions, on_whole_voxels
 from kitsbench.data.batches.prepared import Course, Place, Prepared, Sample
 from kitsbench.data.channels.derived import outside_of
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
@@ -184,6 +185,7 @@ class PatchSource:
         self.margin, self.fill = margin, fill
         self.samples = samples or range(recipe.batch)
         self.sampler: Sampler | None = None
+        self._positions = Positions(recipe.sampling, recipe.batch, spec)
         # Opening a mapped file takes longer than a patch of it.
         self._opened: dict[tuple[str, str], PreparedCase] = {}
         self._numbers = Numbers(spec.inputs, spec.grids)
@@ -304,62 +306,20 @@ class PatchSource:
 
     def _centre(self, name: str, step: int, sample: int) -> np.ndarray:
         """Patch centre in voxels of the first grid, where k + 0.5 is the middle of voxel k."""
-        if self.sampler is not None:
-            return self._on_voxels(self.sampler(step)[sample][1])
-        rng = generator(self.seed, 2, step, sample)
         case = self._case(self.spec.grids[0].name, name)
-        output = np.array(self.spec.reach)
+        if self.sampler is not None:
+            return self._on_voxels(self.sampler(step)[sample][1], case)
         if self.spec.fit is not None:
             # In the middle, on whole voxels, as the one tile lies by which a scan is predicted.
             edges = np.array(self.spec.fit)
             return edges / 2 - (edges - case.image.shape) // 2
-        voxel = self._wanted_voxel(case, rng, sample)
-        if voxel is None:
-            centre = rng.uniform(output / 2, np.maximum(case.image.shape - output / 2, output / 2))
-        elif self.sampling.rule == "foreground":
-            # Anywhere in the middle half of the patch, so that position is no hint.
-            centre = voxel + 0.5 + rng.uniform(-output / 4, output / 4)
-        else:
-            centre = voxel + 0.5
-        return self._on_voxels(centre)
+        rng = generator(self.seed, 2, step, sample)
+        return self._on_voxels(self._positions.centre(case, rng, sample), case)
 
-    def _on_voxels(self, centre: np.ndarray) -> np.ndarray:
+    def _on_voxels(self, centre: np.ndarray, case: PreparedCase) -> np.ndarray:
         # On whole voxels the first grid needs no interpolation.
-        patch = np.array(self.spec.grids[0].shape)
-        return np.round(centre - patch / 2) + patch / 2
-
-    def _wanted_voxel(
-        self, case: PreparedCase, rng: np.random.Generator, sample: int
-    ) -> np.ndarray | None:
-        """Voxel that the patch shall hold by the sampling rule, or None for anywhere."""
-        rule = self.sampling
-        places = {value: where for value, where in case.foreground.items() if len(where)}
-        if rule.rule == "uniform" or not places:
-            return None
-        if rule.rule == "foreground":
-            forced = max(1, round(rule.fraction * self.batch_size)) if rule.fraction else 0
-            # The last samples of a batch are the forced ones (as nnU-Net does).
-            if sample < self.batch_size - forced:
-                return None
-            # Sorted, since the order in which a store lists its labels is not part of the seed.
-            chosen = places[int(rng.choice(sorted(places)))]
-            return chosen[rng.integers(len(chosen))]
-        if rule.rule == "mixture":
-            kinds, weights = zip(*rule.weights, strict=True)
-            kind = str(rng.choice(kinds, p=weights))
-            if kind == "background":
-                return _background_voxel(case, rng)
-            # A case without that label gives any of its foreground rather than air.
-            value = dict(self.spec.labels).get(kind)
-            if value in places:
-                places = {value: places[value]}
-        elif rng.random() >= rule.fraction:
-            return None
-        everywhere = np.concatenate([places[value] for value in sorted(places)])
-        voxel = everywhere[rng.integers(len(everywhere))]
-        if rule.rule == "lattice":
-            return voxel // rule.stride * rule.stride + rule.stride // 2
-        return voxel
+        shape = case.image.shape if self.sampling.inside else None
+        return on_whole_voxels(centre, self.spec.grids[0].shape, shape)
 
 
 def cut_patch(
@@ -417,13 +377,3 @@ def place_patch(
     start = np.floor(corner + 1e-4).astype(int)
     offset = corner - start
     return start, np.where(np.abs(offset) < 1e-4, 0.0, offset)
-
-
-def _background_voxel(case: PreparedCase, rng: np.random.Generator) -> np.ndarray:
-    """A voxel of label 0: the first of a few draws that is one."""
-    assert case.label is not None
-    for _ in range(20):
-        voxel = rng.integers(0, case.image.shape)
-        if case.label[tuple(voxel)] == 0:
-            break
-    return voxel

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kitsbench.data.channels.derived import Derive, wanted_on, with_channels
 from kitsbench.data.preparation.store import PreparedCase
-from kitsbench.data.preparation.volumes import load_case
+from kitsbench.data.preparation.volumes import How, load_case
 from kitsbench.errors import DataError
 from kitsbench.scans.formats import stem_of
 from kitsbench.scans.names import CHANNEL, NIFTI
@@ -68,6 +68,7 @@ def complete_scan(
     spec: Spec,
     numbers: Mapping[str, Mapping[str, int]],
     derive: Derive,
+    how: How,
 ) -> dict[str, PreparedCase]:
     """The volumes of a scan with all channels of their grids.
 
@@ -82,6 +83,8 @@ def complete_scan(
         {grid: {further image: its number}}.
     derive : callable
         The plugin's hook, given name and scan.
+    how : How
+        As the volumes were prepared.
 
     Raises
     ------
@@ -102,7 +105,8 @@ def complete_scan(
                 channel_file(image, name, numbers.get(grid.name, {}).get(name, 0)),
                 None,
                 spacings[grid.name],
-                fit=spec.fit,
+                how=how,
+                ct=image,
             ).case
             for name in wanted.images
         }

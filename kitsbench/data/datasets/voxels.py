@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kitsbench.preparation import Coarsened, Typical
+from kitsbench.preparation import Spacing as Rule
+
 Spacing = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
@@ -30,8 +33,13 @@ class Voxels:
     spacings: tuple[Spacing, ...]
     shapes: tuple[Shape, ...]
 
-    def by(self, rule: str) -> Spacing:
-        """What a recipe's rule gives here, mm: ``nnunet``, else the median."""
+    def by(self, rule: Rule, patch: Shape = (1, 1, 1)) -> Spacing:
+        """What a recipe's rule gives here, mm, for a patch; the median where it names no other."""
+        if isinstance(rule, tuple):
+            return rule
+        if isinstance(rule, Coarsened):
+            extents = np.array(self.spacings) * self.shapes
+            return rule.resolve(Typical(self.median(), _triple(np.median(extents, axis=0))), patch)
         return nnunet_spacing(self.spacings, self.shapes) if rule == "nnunet" else self.median()
 
     def median(self) -> Spacing:

@@ -26,13 +26,14 @@ from kitsbench.data.preparation.store import (
     PreparedCase,
     PreparedStore,
 )
-from kitsbench.data.preparation.volumes import check_spacing, load_case
+from kitsbench.data.preparation.volumes import PLAIN, How, check_spacing, load_case
 from kitsbench.errors import DataError
-from kitsbench.files import digest, file_digest
+from kitsbench.files import digest, file_digest, plain
+from kitsbench.preparation import Preparation
 from kitsbench.scans.findings import Finding, Refused
 from kitsbench.scans.label_names import LabelNames
 
-Shape = tuple[int, int, int]
+Triple = tuple[float, float, float]
 VERSION = 2  # of the preparation: raised whenever the same files give other arrays
 MOST_POSITIONS = 100_000  # foreground voxels kept per label
 
@@ -41,13 +42,14 @@ MOST_POSITIONS = 100_000  # foreground voxels kept per label
 class _Job:
     case: Case
     folder: Path
-    spacing: tuple[float, float, float]
+    spacing: Triple
     names: LabelNames
-    fit: Shape | None
+    how: How
+    ct: Path | None
 
 
 def store_id(
-    dataset: Dataset, spacing: tuple[float, float, float], fit: Shape | None = None
+    dataset: Dataset, spacing: Triple, how: How = PLAIN, cut_by: Dataset | None = None
 ) -> str:
     """Hash of everything that makes a prepared store: dataset, spacing, way of preparing."""
     content: dict[str, Any] = {
@@ -55,19 +57,26 @@ def store_id(
         "spacing": [round(float(s), 6) for s in spacing],
         "version": VERSION,
     }
-    if fit is not None:
-        content["fit"] = list(fit)
+    if how.fit is not None:
+        content["fit"] = list(how.fit)
+    if how.own:
+        content["own"] = True
+    if how.preparation != Preparation():
+        content["preparation"] = plain(how.preparation)
+        if cut_by is not None and how.preparation.crop_above is not None:
+            content["cut_by"] = cut_by.fingerprint
     return digest(content)
 
 
 def prepare(
     dataset: Dataset,
-    spacing: tuple[float, float, float],
+    spacing: Triple,
     out: Path,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
     strict: bool = False,
-    fit: Shape | None = None,
+    how: How = PLAIN,
+    cut_by: Dataset | None = None,
 ) -> PreparedStore:
     """Prepare every case of a dataset.
 
@@ -78,7 +87,7 @@ def prepare(
     dataset : Dataset
         What to prepare.
     spacing : tuple of float
-        (z, y, x) in mm.
+        (z, y, x) in mm, or in each scan's own voxels where ``how`` says so.
     out : Path
         The store is ``out/<id>``.
     jobs : int
@@ -87,8 +96,9 @@ def prepare(
         Called as ``progress(done, total)``.
     strict : bool
         Refuse a dataset of which any case had to be set aside.
-    fit : tuple of int, optional
-        Most voxels (z, y, x) of a case, see :func:`~kitsbench.data.preparation.volumes.load_case`.
+    how : How
+    cut_by : Dataset, optional
+        That of the CTs, where ``dataset`` has another channel of the same scans.
 
     Returns
     -------
@@ -102,16 +112,16 @@ def prepare(
     UsageError
         The spacing is no spacing.
     """
-    check_spacing(spacing)
+    check_spacing(spacing, how.own)
     if dataset.names.ignores:
         raise DataError(
             f"{dataset.name} has voxels labelled 'ignore', and no loss here leaves them out.\n"
             "Label them or remove the label from dataset.json; `kitsbench evaluate` honours it."
         )
-    folder = Path(out) / store_id(dataset, spacing, fit)
+    folder = Path(out) / store_id(dataset, spacing, how, cut_by)
     if not (folder / MANIFEST).is_file():
         try:
-            _fill(dataset, spacing, folder, jobs, progress, fit)
+            _fill(dataset, spacing, folder, jobs, progress, how, cut_by)
         except OSError as error:
             raise _storage_error(folder, error) from error
     elif progress is not None:
@@ -143,16 +153,21 @@ def _storage_error(folder: Path, error: OSError) -> DataError:
 
 def _fill(
     dataset: Dataset,
-    spacing: tuple[float, float, float],
+    spacing: Triple,
     folder: Path,
     jobs: int,
     progress: Callable[[int, int], None] | None,
-    fit: Shape | None,
+    how: How,
+    cut_by: Dataset | None,
 ) -> None:
     cases = folder / "cases"
     cases.mkdir(parents=True, exist_ok=True)
     _sweep(cases)
-    work = [_Job(case, cases / case.id, spacing, dataset.names, fit) for case in dataset.cases]
+    cts = {case.id: case.image for case in cut_by.cases} if cut_by is not None else {}
+    work = [
+        _Job(case, cases / case.id, spacing, dataset.names, how, cts.get(case.id))
+        for case in dataset.cases
+    ]
     todo = [job for job in work if not _is_prepared(job.folder)]
     findings: list[Finding] = []
     done = len(work) - len(todo)
@@ -163,7 +178,7 @@ def _fill(
         done += 1
         if progress is not None:
             progress(done, len(work))
-    _finish(dataset, spacing, folder, findings)
+    _finish(dataset, None if how.own else spacing, folder, findings)
 
 
 def _is_prepared(folder: Path) -> bool:
@@ -180,11 +195,11 @@ def _is_prepared(folder: Path) -> bool:
 
 def _finish(
     dataset: Dataset,
-    spacing: tuple[float, float, float],
+    spacing: Triple | None,
     folder: Path,
     findings: list[Finding],
 ) -> None:
-    """Write the manifest, which makes the store complete."""
+    """Write the manifest, which makes the store complete; without a spacing, with the median."""
     findings = list(dataset.problems) + findings
     excluded = {f.case: f.what for f in findings if f.severity == "error" and f.case}
     check_guess(dataset, excluded)
@@ -198,7 +213,7 @@ def _finish(
         {
             "id": folder.name,
             "version": VERSION,
-            "spacing": [float(s) for s in spacing],
+            "spacing": [float(s) for s in spacing or np.median([n.spacing for n in notes], axis=0)],
             "dataset": {
                 "name": dataset.name,
                 "layout": dataset.layout,
@@ -233,7 +248,13 @@ def _prepare_case(job: _Job) -> list[Finding]:
     assert job.case.image is not None
     try:
         loaded = load_case(
-            job.case.id, job.case.image, job.case.label, job.spacing, job.names, job.fit
+            job.case.id,
+            job.case.image,
+            job.case.label,
+            job.spacing,
+            job.names,
+            job.how,
+            job.ct,
         )
     except Refused as error:
         return [error.finding]

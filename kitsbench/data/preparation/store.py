@@ -44,6 +44,8 @@ class PreparedCase:
     foreground : dict of int to ndarray of int32 (n, 3)
         Voxels (z, y, x) of every label that is present, for sampling; at most 100 000 a label,
         drawn evenly.
+    voxels : dict of int to int
+        How many voxels every label has, where that is known.
     channels : dict of str to ndarray (z, y, x)
         Further images (int16) and functions of the scan (float32), where a network asks for them.
     numbers : dict of str to ndarray of float32
@@ -57,8 +59,16 @@ class PreparedCase:
     affine: np.ndarray
     native: dict[str, Any]
     foreground: dict[int, np.ndarray] = field(default_factory=dict)
+    voxels: dict[int, int] = field(default_factory=dict)
     channels: dict[str, np.ndarray] = field(default_factory=dict)
     numbers: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def count(self, value: int) -> int:
+        """How many voxels a label has; counted where nobody has said it, as of no store."""
+        if not self.voxels and self.label is not None:
+            counts = np.bincount(np.asarray(self.label).ravel(), minlength=256)
+            self.voxels = {int(own): int(counts[own]) for own in np.flatnonzero(counts)}
+        return self.voxels[value]
 
 
 class PreparedStore:
@@ -100,7 +110,7 @@ class PreparedStore:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Spacing (z, y, x) in mm of every case."""
+        """Spacing (z, y, x) in mm of every case, or the median where they differ."""
         return self.manifest.spacing
 
     @property
@@ -151,16 +161,18 @@ class PreparedStore:
             id=case,
             image=_voxels(folder / "image.npy"),
             label=_voxels(folder / "label.npy"),
-            spacing=about.spacing if self._fitted(about.spacing) else self.spacing,
+            spacing=about.spacing if self._differs(about.spacing) else self.spacing,
             affine=np.array(about.affine),
             native=about.native.model_dump(mode="json"),
             foreground=foreground,
+            voxels={self.labels[name]: count for name, count in about.voxels.items()},
         )
 
-    def _fitted(self, spacing: tuple[float, float, float]) -> bool:
-        """Whether a case was given larger voxels than the others, to fit as a whole."""
+    def _differs(self, spacing: tuple[float, float, float]) -> bool:
+        """Whether a case has other voxels than most: its own, or larger ones to fit as a whole."""
         # Else an axis that agrees with the spacing to 0.1 % was kept.
-        return any(own > 1.0015 * wanted for own, wanted in zip(spacing, self.spacing, strict=True))
+        pairs = zip(spacing, self.spacing, strict=True)
+        return any(abs(own / usual - 1) > 1.5e-3 for own, usual in pairs)
 
     def verify(self, cases: Iterable[str], beat: Callable[[], None] = lambda: None) -> None:
         """Compare the files of some cases with the checksums that were written with them.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from kitsbench.errors import UsageError
 from kitsbench.evaluation.protocols import for_labels
 from kitsbench.experiments.asked.request import Folds, Request
-from kitsbench.recipe import Recipe
+from kitsbench.recipe import Recipe, Sampling
 from kitsbench.scans.label_names import LabelNames
 from kitsbench.statistics.table.endpoints import parse_endpoint
 from kitsbench.training.budget import Budget
@@ -210,4 +210,16 @@ def own_labels(labels: Mapping[str, int], resolved: Resolved) -> str | None:
     return (
         f"The labels are {', '.join(labels)}, not kidney and tumor, so no protocol of KiTS "
         f"applies: each is scored by its own name, and verdicts are about {resolved.endpoint}."
+    )
+
+
+def drawn_elsewhere(sampling: Sampling, labels: Mapping[str, int]) -> str:
+    """Say that a recipe centres patches on labels that a dataset lacks; empty where it does not."""
+    known = {*labels, "foreground", "background"}
+    lacking = [name for name, _ in sampling.weights if name not in known]
+    if not lacking:
+        return ""
+    return (
+        f"The recipe centres patches on {' and '.join(lacking)}, which nobody labelled here; they "
+        "lie on any label instead."
     )

@@ -18,14 +18,15 @@ from kitsbench.architecture import (
 from kitsbench.configuration import by_content, files_of
 from kitsbench.data.batches.source import check_transforms
 from kitsbench.data.datasets.voxels import Voxels
-from kitsbench.errors import ContractError, UsageError
+from kitsbench.errors import ContractError, LabelsError, UsageError
 from kitsbench.experiments.asked.request import Request
-from kitsbench.experiments.asked.resolve import Resolved
+from kitsbench.experiments.asked.resolve import Resolved, drawn_elsewhere
 from kitsbench.experiments.plan.elsewhere import check_names
 from kitsbench.experiments.plan.entrant import NO_RECIPE, Entrant, told_apart
 from kitsbench.experiments.plan.members import as_member, ending_of, resolve_members
 from kitsbench.isolation import IsolatedFailure, each_isolated
 from kitsbench.named import is_installed, package_of, resolve
+from kitsbench.preparation import own_voxels
 from kitsbench.recipe import Recipe
 from kitsbench.registry import RegisteredArchitecture, discover, name_with, parse_request
 from kitsbench.registry.plugins_apart import AT_ONCE, asked, check_spec, introduce, introduce_each
@@ -38,6 +39,11 @@ OWN_STEP_LEFT_OUT = (
 )
 ADAPTATION_LEFT_OUT = "Its test-time adaptation is left out: under the shared recipe nobody adapts."
 ADAPTS = "It adapts its network to each scan at test time; the audit says how long that takes."
+MEDIAN_MOVES = (
+    "Every scan keeps its own voxels; how far the augmentation turns and moves them follows from "
+    "the median voxel size."
+)
+IN_MM = ("rotation", "translation", "elastic")  # transforms whose effect on voxels needs their size
 
 Known = dict[str, RegisteredArchitecture]  # {what was asked for: what its plugin declares}
 
@@ -264,6 +270,8 @@ class _Plan:
                 self.labels,
                 self.voxels,
             )
+            if spec is None:
+                return Entrant(shown, registered, error=f"other labels: {notes[0]}")
             if (missing := _missing(recipe, spec)) is not None:
                 return Entrant(shown, registered, error=missing)
             files = files_of(registered.configurable, settings)
@@ -329,10 +337,11 @@ def propose(
     shared: Recipe,
     labels: Labels,
     voxels: Voxels | None,
-) -> tuple[Spec, Recipe, tuple[str, ...]]:
+) -> tuple[Spec | None, Recipe, tuple[str, ...]]:
     """What a configured architecture trains, by which recipe, and notes for the report.
 
-    Calls the plugin, so it belongs into a process of its own.
+    Calls the plugin, so it belongs into a process of its own. Where the labels do not fit there is
+    no spec, and the note says why.
 
     Parameters
     ----------
@@ -355,7 +364,10 @@ def propose(
         It has no recipe of its paper, its spec is none, its module lacks what the recipe names, or
         that names transforms that its channels do not allow.
     """
-    spec = check_spec(architecture.spec(config, task_of(shared, labels)))
+    try:
+        spec = check_spec(architecture.spec(config, task_of(shared, labels)))
+    except LabelsError as error:
+        return None, NO_RECIPE, (str(error),)
     if isinstance(architecture, System):
         return declared(architecture, spec), NO_RECIPE, ()
     if spec.trained_on:
@@ -372,16 +384,13 @@ def propose(
         raise ContractError(f"{shown} has no paper recipe; use --recipe matched.")
     given = {"patch": own.paper.patch or own.grids[0].shape, **overrides}
     recipe, notes = replace(own.paper, **given), [ADAPTS] * adapts(architecture)
-    if isinstance(recipe.spacing, str) and voxels is not None:
-        spacing = voxels.by(recipe.spacing)
-        if recipe.spacing == "native":
-            notes.append(
-                "The recipe leaves every scan its own voxels; here all have the dataset's median, "
-                f"{'x'.join(f'{edge:g}' for edge in spacing)} mm."
-            )
-        recipe = replace(recipe, spacing=spacing)
+    if own_voxels(recipe.spacing) is not None:
+        notes += [MEDIAN_MOVES] * any(t.name in IN_MM for t in recipe.augmentation)
+    elif voxels is not None:
+        edges = voxels.by(recipe.spacing, recipe.patch or own.grids[0].shape)
+        recipe = replace(recipe, spacing=edges)
     recipe, note = at_size(recipe, str(config["size"]), overrides)
-    notes += [note] if note else []
+    notes += [text for text in (note, drawn_elsewhere(recipe.sampling, dict(labels))) if text]
     # Patch and spacing decide how deep a network can be, so the one that is trained is described.
     spec = check_spec(architecture.spec(config, task_of(recipe, labels)))
     check_transforms(spec, recipe)

@@ -13,6 +13,8 @@ from kitsbench.data.datasets.patients import check_split_patients, shows_patient
 from kitsbench.data.phantom.dataset import write_phantom
 from kitsbench.data.preparation.prepare import prepare
 from kitsbench.data.preparation.store import PreparedStore
+from kitsbench.data.preparation.volumes import How
+from kitsbench.data.preparation.wanted import grid_spacings, prepared_how
 from kitsbench.data.splits.rules import SEED as SPLIT_SEED
 from kitsbench.data.splits.rules import choose_rule, tumor_volumes
 from kitsbench.data.splits.split import Split, make_folds
@@ -22,8 +24,9 @@ from kitsbench.experiments.asked.request import Count, Folds, Request, Tell
 from kitsbench.experiments.asked.resolve import Resolved, defaults_of
 from kitsbench.experiments.machines.environment import usable_cores
 from kitsbench.experiments.plan.entrant import Entrant
+from kitsbench.preparation import Triple
 from kitsbench.recipe import Recipe
-from kitsbench.spec import Grid, Shape, Spec
+from kitsbench.spec import Grid, Spec
 from kitsbench.statistics.table.endpoints import parse_endpoint
 
 Stores = dict[str, dict[str, PreparedStore]]  # {entrant's name: {grid: prepared store}}
@@ -98,22 +101,24 @@ def prepare_all(
     DataError
         No case can be used, or with ``strict`` one cannot.
     """
-    made: dict[tuple[int, tuple[float, ...], Shape | None], PreparedStore] = {}
+    made: dict[tuple[int, Triple, How], PreparedStore] = {}
     stores: Stores = {}
 
-    def made_at(channel: int, wanted: tuple[float, ...], fit: Shape | None) -> PreparedStore:
-        key = channel, wanted, fit
+    def made_at(channel: int, wanted: Triple, how: How) -> PreparedStore:
+        key = channel, wanted, how
         if key not in made:
-            what = f"cases prepared at {'x'.join(f'{edge:g}' for edge in wanted)} mm"
+            edges = "x".join(f"{edge:g}" for edge in wanted)
+            what = f"cases prepared at {edges} {'of their own voxels' if how.own else 'mm'}"
             what += f", channel {channel:04d}" if channel else ""
             made[key] = prepare(
                 dataset.of_channel(channel),
-                wanted,  # type: ignore[arg-type]
+                wanted,
                 request.workdir / "prepared",
                 jobs=usable_cores(),
                 progress=lambda done, total: count(what, done, total),
                 strict=request.strict,
-                fit=fit,
+                how=how,
+                cut_by=dataset if channel else None,
             )
         return made[key]
 
@@ -129,17 +134,17 @@ def prepare_all(
         elsewhere = [(n, s) for n, s, _ in usable if s is not None and not s.members]
         wanting = [(n, s, shared, (Grid("image", (1, 1, 1)),)) for n, s in elsewhere[:1]]
     for name, spec, recipe, grids in wanting:
-        spacing = recipe.spacing
-        assert not isinstance(spacing, str)  # the dataset's median has taken its place
+        how = prepared_how(spec, recipe)
+        # Any other rule for the voxel size was resolved when the entrant was planned.
+        mm = recipe.spacing if isinstance(recipe.spacing, tuple) else (1.0, 1.0, 1.0)
+        spacings = grid_spacings(grids, recipe, mm)
         stores[name] = {}
         for grid in grids:
-            wanted = tuple(round(s * r, 4) for s, r in zip(spacing, grid.ratio, strict=True))
-            stores[name][grid.name] = made_at(0, wanted, spec.fit)
+            wanted = spacings[grid.name]
+            stores[name][grid.name] = made_at(0, wanted, how)
             for image in wanted_on(grid, spec).images:
                 number = dataset.channel_number(image)
-                stores[name][image_key(grid.name, image, number)] = made_at(
-                    number, wanted, spec.fit
-                )
+                stores[name][image_key(grid.name, image, number)] = made_at(number, wanted, how)
     return stores
 
 

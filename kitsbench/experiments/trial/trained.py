@@ -18,9 +18,10 @@ from kitsbench.data.channels.derived import Derive
 from kitsbench.data.channels.files import complete_scan, without_channels
 from kitsbench.data.channels.stores import grid_stores, image_numbers
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
+from kitsbench.data.preparation.wanted import prepared_how
 from kitsbench.devices.layout import Layout
 from kitsbench.errors import ContractError, DataError
-from kitsbench.experiments.records import LedgerRecord, Triple
+from kitsbench.experiments.records import LedgerRecord
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.inference.adaptation import Adapter
 from kitsbench.inference.case import Trained
@@ -109,12 +110,6 @@ def open_stores(task: TrialTask) -> dict[str, PreparedStore]:
     return grid_stores(task.stores, task.spec, derived_by(task), task.trial.identity.code)
 
 
-def scaled(spacing: Triple, ratio: Triple) -> Triple:
-    """Spacing of a grid whose ratio to the first one's is known, mm."""
-    z, y, x = (round(s * r, 4) for s, r in zip(spacing, ratio, strict=True))
-    return z, y, x
-
-
 @dataclass(frozen=True)
 class ScanChannels:
     """What networks are shown of a scan in a file of its own, beside the CT.
@@ -124,7 +119,8 @@ class ScanChannels:
     networks : sequence of TrialTask
         What each predictor was trained by.
     spacings : sequence of dict
-        For each {grid: spacing in mm}.
+        For each {grid: spacing}, as of
+        :func:`~kitsbench.data.preparation.wanted.grid_spacings`.
     """
 
     networks: Sequence[TrialTask]
@@ -142,7 +138,8 @@ class ScanChannels:
         """Volumes of a scan with all that the network in a place is shown."""
         task, spacings = self.networks[place], self.spacings[place]
         numbers = image_numbers(task.trial.identity.preparation)
-        return complete_scan(image, volumes, spacings, task.spec, numbers, derived_by(task))
+        how = prepared_how(task.spec, task.recipe)
+        return complete_scan(image, volumes, spacings, task.spec, numbers, derived_by(task), how)
 
 
 def make_trained(task: TrialTask, network: nn.Module, device: torch.device, beat: Beat) -> Trained:

@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from kitsbench.preparation import Spacing
 from kitsbench.recipe import (
+    Coarsened,
     Inference,
     Optimiser,
+    Preparation,
     Recipe,
     Sampling,
     Schedule,
@@ -99,12 +102,26 @@ def auto_kernels(
     return tuple(kernels)  # type: ignore[arg-type]
 
 
-def paper_recipe(resolution: str, lr: float) -> Recipe:
-    """Recipe of the paper for one resolution."""
+# Section 2.3: by a factor of two until the median scan has less than four times a patch's voxels.
+RULES: dict[str, Spacing] = {"full": "median", "low": Coarsened(patches=4.0, factor=2.0)}
+
+
+def paper_recipe(resolution: str, lr: float, by_rule: bool = False) -> Recipe:
+    """Recipe of the paper for one resolution.
+
+    Parameters
+    ----------
+    resolution : {"full", "low"}
+    lr : float
+        Learning rate.
+    by_rule : bool
+        Find the voxel size by the rule of the paper's text instead of its table.
+    """
     plan = PLANS[resolution]
     return Recipe(
         name=f"attention_vnet_{resolution}",
-        spacing=plan.spacing,
+        spacing=RULES[resolution] if by_rule else plan.spacing,
+        preparation=Preparation("cubic", "linear", slices_from=3.0),
         patch=plan.patch,
         batch=2,
         sampling=Sampling("foreground", fraction=0.5),
@@ -138,6 +155,10 @@ SOURCES = (
         "spacing",
         "derived from the median shapes of the paper and the median grid of KiTS19; the paper "
         "prints none. The coarse one is what the winner of KiTS19 reports",
+    ),
+    (
+        "preparation",
+        "preprocessing.py of the authors: splines of order 3, of labels 1, of thick slices 0",
     ),
     ("patch", "table 1"),
     ("batch, sampling", "section 2.4: two patches, one of them with foreground"),

@@ -68,6 +68,12 @@ SHARED_KEYS = {
     "dropout": Key(
         0.0, "the authors' code", low=0.0, high=0.9, help="probability of the dropout layers"
     ),
+    "spacing": Key(
+        "table",
+        "table 1; rule as section 2.3 says it, with which KiTS19 has other voxels than in table 1",
+        options=("table", "rule"),
+        help="voxels of the paper's recipe: those of table 1, or by its rule on any dataset",
+    ),
     "paper_lr": Key(
         3e-4,
         "history of the authors' code; the paper prints 3e-5",
@@ -102,7 +108,8 @@ class AttentionVNet(Architecture):
         resolution = str(config["resolution"])
         plan = PLANS[resolution]
         pools = pooling(task.patch or plan.patch, resolution, int(config["depth"]))
-        spec = pooled_spec(config, task, pools, paper=paper_recipe(resolution, config["paper_lr"]))
+        recipe = paper_recipe(resolution, config["paper_lr"], by_rule=config["spacing"] == "rule")
+        spec = pooled_spec(config, task, pools, paper=recipe)
         if config["kernels"] == "auto":
             spec = replace(spec, spacing=task.spacing or plan.spacing)
         if config["supervision"] == "aux":

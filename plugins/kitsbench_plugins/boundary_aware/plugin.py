@@ -16,7 +16,6 @@ from kitsbench.architecture import (
     Grid,
     Head,
     Key,
-    Labels,
     Progress,
     Setting,
     Spec,
@@ -28,7 +27,8 @@ from kitsbench_plugins.boundary_aware.network import (
     BoundaryAwareNetwork,
     edge_voxels,
 )
-from kitsbench_plugins.boundary_aware.recipe import RECIPE
+from kitsbench_plugins.boundary_aware.recipe import paper_recipe
+from kitsbench_plugins.regions import REGIONS, regions_of
 
 BASE = 16
 BOTTOM = 4  # smallest edge at the bottom, voxels
@@ -115,11 +115,18 @@ class BoundaryAware(Architecture):
             high=1e6,
             help="added to the denominator of the Dice loss",
         ),
+        "regions": REGIONS,
         "nest_regions": Key(
             "off",
             "CHOICE; nothing in the paper ties the tumour to the kidney",
             options=ON_OFF,
             help="a region counts only inside the larger one",
+        ),
+        "background": Key(
+            "body",
+            "CHOICE; section 4 says background, and crops of air teach nothing",
+            options=("body", "any"),
+            help="voxels that the paper's recipe centres background patches on",
         ),
         "dropout": Key(
             0.0,
@@ -139,7 +146,7 @@ class BoundaryAware(Architecture):
         """Overlapping regions; their boundaries beside them while these are taught."""
         wanted = task.patch or self.paper_patch
         pooling = _pooling(config, wanted)
-        patch, channels = pooling.patch, nested_regions(task.labels)
+        patch, channels = pooling.patch, regions_of(task.labels, str(config["regions"]))
         heads = [Head("segmentation", "regions", channels, patch)]
         if config["boundary"] == "on" and config["edge_loss"] == "on":
             heads.append(Head("boundary", "boundary", channels, patch, role="auxiliary"))
@@ -149,7 +156,7 @@ class BoundaryAware(Architecture):
             grids=(Grid("image", patch),),
             heads=tuple(heads),
             size_rule=pooling.size_rule,
-            paper=RECIPE,
+            paper=paper_recipe(str(config["background"])),
             notes=pooling.notes,
         )
 
@@ -209,24 +216,11 @@ class BoundaryAware(Architecture):
 
     def decode(self, probabilities: Mapping[str, Tensor], spec: Spec) -> Tensor:
         """Regions overwrite each other from the largest to the smallest."""
-        if spec["nest_regions"] == "on":
+        if spec["nest_regions"] == "on" and spec["regions"] != "separate":
             # The smallest of all probabilities so far: above one half where all of them are.
             nested = probabilities["segmentation"].cummin(0).values
             probabilities = {**probabilities, "segmentation": nested}
         return super().decode(probabilities, spec)
-
-
-def nested_regions(labels: Labels) -> tuple[tuple[int, ...], ...]:
-    """All labels, then all but the kidney, and so on down to the tumour alone.
-
-    For two labels these are the paper's regions. With a cyst they are those that KiTS21 and KiTS23
-    score: kidney and masses, masses, tumour.
-    """
-    values = [value for _, value in labels]
-    kidney = dict(labels).get("kidney", values[0])
-    masses = [value for value in values if value != kidney]
-    tails = [tuple(masses[:count]) for count in range(len(masses), 0, -1)]
-    return (tuple(values), *tails)
 
 
 def _pooling(config: Mapping[str, Setting], wanted: Shape) -> Pooling:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kitsbench.recipe import (
     Inference,
     Intensity,
@@ -12,6 +14,21 @@ from kitsbench.recipe import (
     Transform,
 )
 
+BODY = -500.0  # HU: above it are the voxels of the body, below it are air and lung
+
+
+def paper_recipe(background: str) -> Recipe:
+    """Recipe of the paper.
+
+    Parameters
+    ----------
+    background : {"body", "any"}
+        Among which voxels the centres of background patches are drawn.
+    """
+    above = BODY if background == "body" else None
+    return replace(RECIPE, sampling=replace(RECIPE.sampling, background_above=above))
+
+
 RECIPE = Recipe(
     name="boundary_aware",
     spacing=(1.0, 1.0, 1.0),
@@ -19,7 +36,10 @@ RECIPE = Recipe(
     batch=8,
     intensity=Intensity(clip=(-1000.0, 1000.0), scale="range", target=(-1.0, 1.0)),
     sampling=Sampling(
-        "mixture", weights=(("tumor", 0.8), ("foreground", 0.1), ("background", 0.1))
+        "mixture",
+        weights=(("tumor", 0.8), ("foreground", 0.1), ("background", 0.1)),
+        background_above=BODY,
+        inside=True,
     ),
     augmentation=(
         Transform("mirror", 0.5),
@@ -31,7 +51,12 @@ RECIPE = Recipe(
     inference=Inference(overlap=0.5, blend="gaussian", sigma=0.125, mirror=(0, 1, 2)),
     clip_gradient=None,
     sources=(
-        ("spacing, patch, batch, intensity, sampling", "section 4"),
+        ("spacing, patch, batch, intensity", "section 4"),
+        (
+            "sampling",
+            "section 4 for the kinds; CHOICE: crops lie inside the volume, and background is drawn "
+            "in the body, or with background=any among all voxels",
+        ),
         (
             "augmentation",
             "CHOICE: none is mentioned; mirroring, intensity shift and scale of the network that "

@@ -99,6 +99,12 @@ KEYS = {
     "postprocess": Key(
         "on", "section 2.5", options=ON_OFF, help="largest kidneys, touching tumours, mask"
     ),
+    "tumor_label": Key("tumor", "section 2.3.2", help="label that the classifier looks for"),
+    "kidney_label": Key(
+        "kidney",
+        "section 2.5",
+        help="label of which the post-processing keeps one part on each side; the others touch it",
+    ),
     "dilation_mm": Key(
         10.0,
         "section 2.5: 10 iterations at 1 mm",

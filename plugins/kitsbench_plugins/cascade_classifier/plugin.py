@@ -20,6 +20,7 @@ from kitsbench.architecture import (
     Spec,
     Stage,
     Task,
+    require_labels,
 )
 from kitsbench_plugins.blocks import Pooling, plan_pooling, scaled
 from kitsbench_plugins.cascade_classifier.keys import KEYS, TAILS
@@ -65,8 +66,9 @@ class CascadeClassifier(Architecture):
             Head("hi", "softmax", ((0,), *((value,) for value in values)), output, "hi"),
             Head("lo", "regions", (values,), output, "lo", role="auxiliary", at_inference=True),
         ]
+        check_labels(config, task.labels)
         if config["classifier"] == "on":
-            tumor = (tumor_value(task.labels),)
+            tumor = (tumor_value(config, task.labels),)
             heads.append(Head("cls", "scalar", (tumor,), (1, 1, 1), "hi", role="auxiliary"))
         return Spec(
             config=tuple(config.items()),
@@ -174,7 +176,7 @@ class CascadeClassifier(Architecture):
             return labels
         from kitsbench.inference import postprocessing as clean
 
-        kidney = dict(spec.labels).get("kidney", spec.labels[0][1])
+        kidney = dict(spec.labels)[spec["kidney_label"]]
         masses = [value for _, value in spec.labels if value != kidney]
         labels = clean.keep_kidney_each_side(labels, (kidney,))
         if masses:
@@ -182,9 +184,26 @@ class CascadeClassifier(Architecture):
         return clean.within_dilated(labels, maps["lo"][0] > 0.5, spec["dilation_mm"], spacing)
 
 
-def tumor_value(labels: Labels) -> int:
-    """Value of the label ``tumor``; of the last label where none is called so."""
-    return dict(labels).get("tumor", labels[-1][1])
+def check_labels(config: Mapping[str, Setting], labels: Labels) -> None:
+    """See that there are the labels that the configuration looks for.
+
+    Raises
+    ------
+    LabelsError
+        One is missing.
+    """
+    for switch, key, use in (
+        ("classifier", "tumor_label", "looks for it"),
+        ("postprocess", "kidney_label", "keeps one on each side"),
+    ):
+        if config[switch] == "on":
+            remedy = f"its {switch} {use}. Give {key}=NAME of another label, or {switch}=off."
+            require_labels(labels, (str(config[key]),), remedy)
+
+
+def tumor_value(config: Mapping[str, Setting], labels: Labels) -> int:
+    """Value of the label that the classifier looks for; of the last label where there is none."""
+    return dict(labels).get(str(config["tumor_label"]), labels[-1][1])
 
 
 def class_weights(target: Tensor, channels: int) -> Tensor:
@@ -244,4 +263,4 @@ def _notes(ratio: int, patch: Shape, output: Shape) -> tuple[str, ...]:
 
 def _channel(spec: Spec) -> int:
     """Channel of the fine head that is tumour."""
-    return spec.primary.channels.index((tumor_value(spec.labels),))
+    return spec.primary.channels.index((tumor_value(dict(spec.config), spec.labels),))

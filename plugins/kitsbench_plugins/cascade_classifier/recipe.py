@@ -6,6 +6,7 @@ from kitsbench.recipe import (
     Inference,
     Intensity,
     Optimiser,
+    Preparation,
     Recipe,
     Sampling,
     Schedule,
@@ -21,7 +22,8 @@ RECIPE = Recipe(
     patch=(108, 108, 108),
     batch=2,
     intensity=Intensity(clip=WINDOW, scale="range", target=(0.0, 1.0)),
-    sampling=Sampling("lattice", fraction=0.5, stride=10),
+    preparation=Preparation("cubic"),
+    sampling=Sampling("lattice", fraction=0.5, overlap=0.5),
     augmentation=(
         Transform("elastic", 0.5, (("spacing_mm", 12.0), ("magnitude_mm", 2.0))),
         Transform("scale", 1.0, (("range", (0.95, 1.05)),)),
@@ -35,6 +37,7 @@ RECIPE = Recipe(
     clip_gradient=None,
     sources=(
         ("spacing", "section 2.2: 1 mm; the coarse grid has 4 mm"),
+        ("preparation", "section 2.2: scans by cubic interpolation, annotations by the nearest"),
         ("patch", "section 2.3.3"),
         ("batch", "CHOICE: not stated; what a card of 11 GB holds"),
         (
@@ -44,8 +47,8 @@ RECIPE = Recipe(
         ),
         (
             "sampling",
-            "section 2.3.3: patches overlap by half, as many with kidney or tumour as without; "
-            "CHOICE: looked for in the output region",
+            "section 2.3.3: patches overlap by half, as many with kidney or tumour as without, "
+            "each kind drawn evenly; CHOICE: what overlaps and is looked at is the output region",
         ),
         (
             "augmentation",

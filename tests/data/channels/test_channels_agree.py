@@ -23,7 +23,7 @@ from kitsbench.data.channels.files import complete_scan
 from kitsbench.data.channels.stores import FOLDER, grid_stores, image_key
 from kitsbench.data.datasets.dataset import open_dataset
 from kitsbench.data.preparation.prepare import prepare
-from kitsbench.data.preparation.volumes import load_case
+from kitsbench.data.preparation.volumes import PLAIN, How, load_case
 from kitsbench.errors import ContractError, DataError
 from kitsbench.experiments.records import TrialIdentity
 from kitsbench.experiments.trial.trained import open_stores
@@ -112,7 +112,7 @@ def test_a_scan_in_files_of_its_own_is_shown_as_the_datasets_cases_are(dataset, 
     }
     derive = partial(Everything().derive, spec=spec)
     numbers = {"image": {"late": 1}}
-    found = complete_scan(case.image, volumes, SPACING, spec, numbers, derive)
+    found = complete_scan(case.image, volumes, SPACING, spec, numbers, derive, PLAIN)
     for grid, store in stores.items():
         kept = store.case(case.id)
         assert list(found[grid].channels) == list(kept.channels)
@@ -271,11 +271,11 @@ def test_a_scan_is_fitted_into_the_patch(dataset, tmp_path, edge, shape, spacing
     """48 x 40 x 48 mm in 16 voxels: larger ones where they would be too many."""
     spec = spec_of(WholeScan())
     assert spec.fit == PATCH
-    store = prepare(dataset, (edge,) * 3, tmp_path, fit=spec.fit)
+    store = prepare(dataset, (edge,) * 3, tmp_path, how=How(spec.fit))
     case = store.case("case0")
     assert (case.image.shape, case.label.shape) == (shape, shape)
     np.testing.assert_allclose(case.spacing, spacing)
-    loaded = load_case("case0", dataset.cases[0].image, None, (edge,) * 3, fit=spec.fit).case
+    loaded = load_case("case0", dataset.cases[0].image, None, (edge,) * 3, how=How(spec.fit)).case
     np.testing.assert_array_equal(loaded.image, case.image)
     plain = prepare(dataset, (edge,) * 3, tmp_path)
     assert plain.id != store.id

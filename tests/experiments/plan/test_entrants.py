@@ -21,6 +21,7 @@ from kitsbench.experiments.plan.entrants import (
     choose_entrants,
     with_whole_paths,
 )
+from kitsbench.preparation import OwnVoxels
 
 
 def choose(request, voxels=None):
@@ -63,10 +64,11 @@ def test_a_recipe_without_a_voxel_size_takes_the_datasets_median():
     request = Request(Path("none"), ("nnunet_plain", "msan_v1"), recipe="paper", size="small")
     voxels = Voxels(((5.0, 0.8, 0.8),) * 3, ((400, 512, 512),) * 3)
     planned, native = choose(request, voxels)
-    assert planned.recipe.spacing == native.recipe.spacing == (5.0, 0.8, 0.8)
+    assert planned.recipe.spacing == (5.0, 0.8, 0.8)
     # Slices as thick as these are not halved before the voxels are about as wide.
     assert [head.stride for head in planned.spec.heads][:3] == [(1, 1, 1), (1, 2, 2), (1, 4, 4)]
-    assert "5x0.8x0.8 mm" in " ".join(native.notes)
+    # Another paper leaves every scan its own.
+    assert native.recipe.spacing == "native"
 
 
 def test_nnunets_recipe_takes_finer_slices_where_they_are_thick_and_few():
@@ -76,7 +78,7 @@ def test_nnunets_recipe_takes_finer_slices_where_they_are_thick_and_few():
     # Doubled at size tiny, as everywhere.
     assert planned.recipe.spacing == pytest.approx((1.60002, 1.6, 1.6))
     assert baseline.recipe.spacing == planned.recipe.spacing
-    assert native.recipe.spacing[0] == 3.0
+    assert native.recipe.spacing == OwnVoxels((1.0, 2.0, 2.0))
 
 
 def test_an_architecture_without_a_paper_recipe_is_named(plugin):

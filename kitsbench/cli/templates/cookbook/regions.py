@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 
-from kitsbench.architecture import WIDTH, Architecture, Plain, SizeRule, softmax_spec
+from kitsbench.architecture import (
+    WIDTH,
+    Architecture,
+    Plain,
+    SizeRule,
+    require_labels,
+    softmax_spec,
+)
 from torch import nn
 
 
@@ -25,6 +32,12 @@ class Regions(Architecture):
         rule = SizeRule(multiple=(2, 2, 2), minimum=(4, 4, 4))
         spec = softmax_spec(config, task, rule, self.paper_patch)
         values = tuple(value for _, value in task.labels)  # kidney, tumour, cyst if there is one
+        if len(values) > 1:
+            require_labels(
+                task.labels,
+                ("kidney", "tumor"),
+                "its regions are a kidney with its masses, and these.",
+            )
         regions = [values]
         if len(values) > 1:
             regions.append(values[1:])
