@@ -115,7 +115,10 @@ def _endpoint_faults(entry: Entry) -> Iterator[str]:
         yield f"the key protocol is {short(entry.protocol)}; it must be {' or '.join(PROTOCOLS)}"
         return
     region, metric = entry.endpoint.split(":")
-    if region not in {one.name for one in protocol.regions} or metric not in protocol.metrics:
+    known = {one.name for one in protocol.regions}
+    if protocol.name == "labels":  # it scores labels of any name
+        known |= {score.region for score in entry.scores}
+    if region not in known or metric not in protocol.metrics:
         yield f"the key endpoint is {short(entry.endpoint)}, which {protocol.name} does not score"
 
 
