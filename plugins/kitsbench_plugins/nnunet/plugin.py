@@ -20,10 +20,10 @@ from kitsbench.architecture import (
     Task,
 )
 from kitsbench_plugins.blocks import Shape, scaled
-from kitsbench_plugins.boundary_aware.plugin import nested_regions
 from kitsbench_plugins.nnunet import network
 from kitsbench_plugins.nnunet.plan import Plan, plan, total_stride
 from kitsbench_plugins.recipes import nnunet_recipe
+from kitsbench_plugins.regions import regions_of
 from kitsbench_plugins.requirements import require
 
 require("dynamic_network_architectures", 'pip install "kitsbench-plugins[nnunet]"')
@@ -55,8 +55,9 @@ KEYS: dict[str, Key] = {
         "off",
         "LabelManager of nnU-Net v2: labels unless dataset.json names regions, as it does for "
         "KiTS23",
-        options=("off", "on"),
-        help="overlapping regions, a sigmoid each, instead of exclusive labels",
+        options=("off", "on", "ordered", "separate"),
+        help="overlapping regions, a sigmoid each, instead of exclusive labels; ordered, separate: "
+        "for labels that are not those of KiTS, as of boundary_aware",
     ),
     "batch_dice": Key(
         "off",
@@ -84,10 +85,11 @@ class NNUNetPlain(Architecture):
         """One head for each resolution of the decoder; their number follows the patch."""
         patch = task.patch or self.preset_patch(config)
         planned = _planned(config, patch, task.spacing)
-        regions = config["regions"] == "on"
+        regions = config["regions"] != "off"
         channels = ((0,), *((value,) for _, value in task.labels))
         if regions:
-            channels = nested_regions(task.labels)
+            how = str(config["regions"])
+            channels = regions_of(task.labels, "nested" if how == "on" else how)
         scales = planned.stages - 1 if config["deep_supervision"] == "on" else 1
         heads = []
         for level in range(scales):
