@@ -64,9 +64,8 @@ from kitsbench.spec import (
     SizeRule,
     Spec,
     Task,
-    require_labels,
-    softmax_spec,
 )
+from kitsbench.spec_writing import require_labels, softmax_spec
 
 __all__ = [
     "KITS19",

@@ -7,13 +7,13 @@ lengths are mm.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kitsbench.channels import CT, Channel, Input
 from kitsbench.configuration import Key, Setting
-from kitsbench.errors import ContractError, LabelsError
+from kitsbench.errors import ContractError
 from kitsbench.files import added, digest, plain
 from kitsbench.naming import check_name
 from kitsbench.recipe import Recipe, Stage
@@ -418,55 +418,3 @@ class Progress:
     stage_fraction: float = 0.0
     fraction: float = 0.0
     step: int = 0
-
-
-def softmax_spec(
-    config: Mapping[str, Setting],
-    task: Task,
-    size_rule: SizeRule,
-    paper_patch: Shape,
-    **fields: Any,
-) -> Spec:
-    """Spec of a plain network: one grid ``image``, one softmax head ``segmentation``."""
-    patch, output = size_rule.nearest(task.patch or paper_patch)
-    channels = ((0,), *((value,) for _, value in task.labels))
-    return Spec(
-        config=tuple(config.items()),
-        labels=task.labels,
-        grids=(Grid("image", patch),),
-        heads=(Head("segmentation", "softmax", channels, output),),
-        size_rule=size_rule,
-        **fields,
-    )
-
-
-def require_labels(labels: Labels, names: Sequence[str], remedy: str) -> dict[str, int]:
-    """Values of labels that an architecture cannot do without.
-
-    Parameters
-    ----------
-    labels : tuple of (str, int)
-        The task's.
-    names : sequence of str
-        Labels that are needed.
-    remedy : str
-        What to do where one is missing, such as which key to set.
-
-    Returns
-    -------
-    dict
-        {name: value} of the needed labels.
-
-    Raises
-    ------
-    LabelsError
-        One is missing. The architecture then is a row that says so, and nothing of it is trained.
-    """
-    known = dict(labels)
-    lacking = [name for name in names if name not in known]
-    if lacking:
-        raise LabelsError(
-            f"the labels are {', '.join(known)}, and none is called "
-            f"{' or '.join(lacking)}: {remedy}"
-        )
-    return {name: known[name] for name in names}
