@@ -66,7 +66,7 @@ RECIPE = Recipe(
         (
             "inference",
             "section 4 says test-time augmentation and five models; CHOICE: all flips, tiles that "
-            "overlap by half with Gaussian weights; the five models are left out",
+            "overlap by half with Gaussian weights; the five models are boundary_aware_five",
         ),
         ("clip_gradient", "CHOICE: not mentioned"),
     ),
