@@ -30,9 +30,12 @@ SINGLE: Shape = (1, 1, 1)
 NORM = Key(
     "instance",
     "MONAI's default",
-    options=("instance", "batch"),
-    help="normalisation; with batch one voxel may be left at the bottom",
+    options=("instance", "group"),
+    help="normalisation; group has two groups, with which one voxel may be left at the bottom",
 )
+GROUP = ("group", {"num_groups": 2})
+"""What MONAI takes for ``norm=group``."""
+
 DEEP_SUPERVISION = Key(
     "on",
     "as published",
@@ -76,8 +79,8 @@ class Zoo(Architecture):
     def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
         """A softmax head, and one for each of the strides."""
         step = 2 ** self.halvings(config)
-        lone = config.get("norm") == "batch"
-        z, y, x = (step * edge for edge in (SINGLE if lone else self.bottom))
+        single = config.get("norm") == "group"
+        z, y, x = (step * edge for edge in (SINGLE if single else self.bottom))
         rule = SizeRule(multiple=(step, step, step), minimum=(z, y, x))
         patch = self.paper_patch or (128, 128, 128)
         found = softmax_spec(config, task, rule, patch, paper=self.recipe_for(config))

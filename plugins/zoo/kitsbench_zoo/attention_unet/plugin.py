@@ -17,7 +17,7 @@ from kitsbench.recipe import (
     Schedule,
     Transform,
 )
-from kitsbench_zoo.base import SINGLE, Zoo, needs_monai
+from kitsbench_zoo.base import Zoo, needs_monai
 
 needs_monai()
 
@@ -71,7 +71,6 @@ class AttentionUNet(Zoo):
     }
     paper_patch = (96, 160, 160)
     recipe = RECIPE
-    bottom = SINGLE  # batches are normalised
 
     def halvings(self, config: Mapping[str, Setting]) -> int:
         """Four, or fewer."""

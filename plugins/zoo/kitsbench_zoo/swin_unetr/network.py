@@ -5,6 +5,8 @@ from __future__ import annotations
 from monai.networks.blocks import UnetrUpBlock
 from monai.networks.nets import SwinUNETR
 
+from kitsbench_zoo.base import GROUP
+
 HEADS = (3, 6, 12, 24)
 
 
@@ -35,6 +37,7 @@ def swin_unetr(
     v2 : bool
         A residual convolution before each stage.
     """
+    given = GROUP if norm == "group" else norm
     network = SwinUNETR(
         in_channels=1,
         out_channels=classes,
@@ -44,7 +47,7 @@ def swin_unetr(
         window_size=window,
         patch_size=token,
         dropout_path_rate=drop_path,
-        norm_name=norm,
+        norm_name=given,
         use_v2=v2,
     )
     if token == 1:
@@ -54,7 +57,7 @@ def swin_unetr(
             out_channels=features,
             kernel_size=3,
             upsample_kernel_size=1,
-            norm_name=norm,
+            norm_name=given,
             res_block=True,
         )
     return network

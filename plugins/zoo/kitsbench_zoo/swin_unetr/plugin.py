@@ -39,7 +39,7 @@ class SwinUNETR(Zoo):
         "drop_path": Key(0.0, "main.py of the authors", low=0, high=0.9, help="stochastic depth"),
     }
     sizes: ClassVar[Mapping[str, Mapping[str, Setting]]] = {
-        "tiny": {"width": 0.25, "blocks": 1, "window": 4, "token": "1", "norm": "batch"},
+        "tiny": {"width": 0.25, "blocks": 1, "window": 4, "token": "1", "norm": "group"},
         "small": {"width": 0.5},
     }
     paper_patch = (96, 96, 96)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from monai.networks.nets import BasicUNetPlusPlus
 from torch import Tensor, nn
 
+from kitsbench_zoo.base import GROUP
+
 
 class UNetPlusPlusNetwork(BasicUNetPlusPlus):
     """Logits of the last node, in training mode with those of the nodes before it.
@@ -23,7 +25,7 @@ class UNetPlusPlusNetwork(BasicUNetPlusPlus):
     """
 
     def __init__(self, classes: int, features: Sequence[int], *, norm: str, deep: bool):
-        given = (norm, {"affine": True})
+        given = GROUP if norm == "group" else (norm, {"affine": True})
         super().__init__(3, 1, classes, features, deep_supervision=deep, norm=given)
         if not deep:
             for node in (1, 2, 3):  # the package asks for their logits and throws them away

@@ -28,7 +28,7 @@ class UNetPlusPlus(Zoo):
         "deep_supervision": DEEP_SUPERVISION,
     }
     sizes: ClassVar[Mapping[str, Mapping[str, Setting]]] = {
-        "tiny": {"width": 0.25, "norm": "batch"},
+        "tiny": {"width": 0.25, "norm": "group"},
         "small": {"width": 0.5},
     }
     paper_patch = (96, 96, 96)

@@ -17,7 +17,7 @@ from kitsbench.recipe import (
     Schedule,
     Transform,
 )
-from kitsbench_zoo.base import SINGLE, Zoo, needs_monai
+from kitsbench_zoo.base import Zoo, needs_monai
 
 needs_monai()
 
@@ -70,7 +70,6 @@ class VNet(Zoo):
     }
     paper_patch = (64, 128, 128)
     recipe = RECIPE
-    bottom = SINGLE  # batches are normalised
 
     def halvings(self, config: Mapping[str, Setting]) -> int:
         """Four."""
