@@ -303,7 +303,7 @@ def join_settings(settings: Mapping[str, object]) -> str:
 
 
 def _as_listed(value: str) -> str:
-    if "," in value or value.startswith('"') or value != value.strip():
+    if not value or "," in value or value.startswith('"') or value != value.strip():
         return '"' + value.replace('"', '""') + '"'
     return value
 

@@ -244,6 +244,10 @@ class Stage:
         return () if self.until is None else tuple(self.until[0].split("/"))
 
 
+SHARED = "matched"
+"""Name of the recipe that is the same for all architectures."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How training is done.
@@ -270,7 +274,7 @@ class Recipe:
         Field and where its value comes from.
     """
 
-    name: str = "matched"
+    name: str = SHARED
     spacing: Spacing = "median"
     patch: tuple[int, int, int] | None = None
     batch: int = 2

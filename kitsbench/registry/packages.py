@@ -16,7 +16,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from kitsbench.named import package_of
-from kitsbench.recipe import Recipe, Stage
+from kitsbench.recipe import SHARED, Recipe, Stage
 from kitsbench.registry.module_search import HARNESS
 from kitsbench.registry.source_hash import SourceFile, imported_names
 
@@ -75,7 +75,7 @@ def packages_of_recipe(recipe: Recipe, stages: tuple[Stage, ...] = ()) -> dict[s
     stages : tuple of Stage
         Whose optimisers count, but for the shared recipe, which has one for all.
     """
-    names = recipe.foreign(() if recipe.name == "matched" else stages)
+    names = recipe.foreign(() if recipe.name == SHARED else stages)
     tops = {package for name in names if (package := package_of(name)) is not None}
     return dict(_providing(frozenset(tops - HARNESS - sys.stdlib_module_names), tuple(sys.path)))
 

@@ -20,6 +20,7 @@ from kitsbench.channels import naming_fault
 from kitsbench.errors import ContractError, KitsbenchError, UsageError, shorten
 from kitsbench.isolation import IsolatedFailure, call_isolated, each_isolated
 from kitsbench.naming import twice
+from kitsbench.recipe import SHARED
 from kitsbench.registry import answers
 from kitsbench.registry.plugins import (
     RegisteredArchitecture,
@@ -198,6 +199,11 @@ def check_spec(spec: object) -> Spec:
     if type(spec) is not Spec:
         raise ContractError(f"spec() returned a {type(spec).__name__}: return a Spec")
     wrong = _misfit(spec, Spec, "spec")
+    if wrong is None and spec.paper is not None and spec.paper.name == SHARED:
+        wrong = (
+            f"its recipe is called '{SHARED}', which is the shared one, under which own steps, "
+            'optimisers and adaptation are left out; give it a name: Recipe(name="...")'
+        )
     if wrong is None and spec.trained_on and (spec.grids or spec.heads or spec.members):
         wrong = "it names what it was trained on, and grids, heads or members; a System has none"
     if wrong is None and not spec.members and not spec.trained_on:

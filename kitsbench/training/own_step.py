@@ -22,7 +22,7 @@ from kitsbench.data.batches.patches import Batch, generator
 from kitsbench.data.batches.prepared import Prepared
 from kitsbench.devices.precision import autocast
 from kitsbench.errors import shorten
-from kitsbench.recipe import Recipe
+from kitsbench.recipe import SHARED, Recipe
 from kitsbench.spec import Progress, Spec
 from kitsbench.training.curve import GRADIENT
 from kitsbench.training.failures import (
@@ -53,7 +53,7 @@ def own_steps(job: Job | StepSetting, network: nn.Module) -> OwnSteps | None:
     TrialFailure
         Several processes train together.
     """
-    if job.recipe.name == "matched" or not has_own_step(job.architecture):
+    if job.recipe.name == SHARED or not has_own_step(job.architecture):
         return None
     if job.team.size > 1:
         raise TrialFailure(

@@ -8,6 +8,7 @@ from typing import Any
 
 from kitsbench.preparation import OwnVoxels, Spacing, own_voxels
 from kitsbench.recipe import (
+    SHARED,
     Inference,
     Intensity,
     Optimiser,
@@ -28,7 +29,7 @@ INTENSITY_AND_SHAPE = (
 # On a GPU: the spacing of the KiTS19 winner, rounded as the authors of SCAU U-Net do, and a patch
 # of 160 x 207 x 207 mm, which holds a kidney with its tumour.
 MATCHED_GPU = Recipe(
-    name="matched",
+    name=SHARED,
     spacing=(2.0, 1.62, 1.62),
     patch=(80, 128, 128),
     batch=2,

@@ -9,6 +9,7 @@ import pytest
 
 from kitsbench.architecture import KITS19, Grid, Head, Member, Task, configure
 from kitsbench.errors import ContractError, UsageError
+from kitsbench.recipe import Recipe
 from kitsbench.registry import load, name_with, plugins_apart
 from kitsbench.registry.plugins_apart import (
     asked,
@@ -115,6 +116,7 @@ class Mine(Spec):
         (replace(GOOD, notes=(5,)), "spec.notes[0] is a int"),
         (replace(GOOD, members=("unet3d",)), "spec.members[0] is a str"),
         (replace(GOOD, paper="a recipe"), "spec.paper is a str"),
+        (replace(GOOD, paper=Recipe()), "its recipe is called 'matched', which is the shared one"),
     ],
 )
 def test_what_is_no_whole_spec_is_refused_with_its_part_named(spec, words):

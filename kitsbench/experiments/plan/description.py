@@ -29,6 +29,7 @@ from kitsbench.experiments.trial.folder import now
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import digest
 from kitsbench.isolation import IsolatedFailure, call_isolated, each_isolated
+from kitsbench.recipe import SHARED
 from kitsbench.registry import load
 from kitsbench.spec import Spec, Task
 from kitsbench.training.networks.meta import count_cost
@@ -167,7 +168,7 @@ def describe_entrant(entrant: Entrant, folder: Path | None) -> EntrantRecord:
             costs = _costs(entrant, spec, folder)
         except IsolatedFailure as error:
             notes.append(f"Parameters and FLOPs could not be counted: {error}")
-    own = entrant.recipe not in (None, NO_RECIPE) and entrant.recipe.name != "matched"
+    own = entrant.recipe not in (None, NO_RECIPE) and entrant.recipe.name != SHARED
     return EntrantRecord(
         name=entrant.name,
         architecture=registered.name,

@@ -27,7 +27,7 @@ from kitsbench.experiments.plan.members import as_member, ending_of, resolve_mem
 from kitsbench.isolation import IsolatedFailure, each_isolated
 from kitsbench.named import is_installed, package_of, resolve
 from kitsbench.preparation import own_voxels
-from kitsbench.recipe import Recipe
+from kitsbench.recipe import SHARED, Recipe
 from kitsbench.registry import RegisteredArchitecture, discover, name_with, parse_request
 from kitsbench.registry.plugins_apart import AT_ONCE, asked, check_spec, introduce, introduce_each
 from kitsbench.spec import Labels, Spec, Task
@@ -428,7 +428,7 @@ def check_batches(entrants: Sequence[Entrant], world_size: int) -> None:
         if entrant.recipe is None or not entrant.trains:
             continue
         check_batch(entrant.recipe.batch, world_size, entrant.name)
-        if world_size > 1 and entrant.recipe.name != "matched" and _has_own_step(entrant):
+        if world_size > 1 and entrant.recipe.name != SHARED and _has_own_step(entrant):
             raise UsageError(
                 f"{entrant.name} has a training step of its own, which one process takes: run it "
                 "with --world-size 1, or all by --recipe matched."

@@ -26,6 +26,7 @@ from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.inference.adaptation import Adapter
 from kitsbench.inference.case import Trained
 from kitsbench.inference.sliding import Predictor, Predicts
+from kitsbench.recipe import SHARED
 from kitsbench.registry import RegisteredArchitecture, load
 from kitsbench.registry.packages import packages_of_recipe, version_changes
 from kitsbench.spec import Spec
@@ -162,7 +163,7 @@ def make_trained(task: TrialTask, network: nn.Module, device: torch.device, beat
 
 def _adapter(task: TrialTask, architecture: Architecture) -> Adapter | None:
     """How a plugin adapts its network to scans; None under the shared recipe, or if it does not."""
-    if task.recipe.name == "matched" or not adapts(architecture):
+    if task.recipe.name == SHARED or not adapts(architecture):
         return None
     return Adapter(architecture, task.spec, (task.trial.seed, task.trial.fold))
 

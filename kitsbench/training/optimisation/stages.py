@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from kitsbench.errors import ContractError
-from kitsbench.recipe import Optimiser, Recipe, Schedule, Stage
+from kitsbench.recipe import SHARED, Optimiser, Recipe, Schedule, Stage
 from kitsbench.training.ledger import Ending
 from kitsbench.training.optimisation.optimisers import frozen_by
 from kitsbench.training.optimisation.plateau import Plateau
@@ -167,6 +167,6 @@ class StageTracker:
 
 def rules_of(stage: Stage, recipe: Recipe) -> tuple[Optimiser, Schedule]:
     """Optimiser and schedule of a stage: the recipe's, unless a paper's stage has its own."""
-    if recipe.name == "matched":
+    if recipe.name == SHARED:
         return recipe.optimiser, recipe.schedule
     return stage.optimiser or recipe.optimiser, stage.schedule or recipe.schedule

@@ -62,8 +62,9 @@ def test_a_phantom_is_nobody_and_has_a_name(tmp_path):
     assert "the dataset in use" in why(("a phantom",), cases, tmp_path, **kinds)
 
 
-def test_who_does_not_know_is_not_trusted(tmp_path):
-    assert "nobody says" in why(("Unknown",), ("case_00003",), tmp_path)
+@pytest.mark.parametrize("text", ["Unknown", "unknown.", "unknown?", "un-known", " UNKNOWN "])
+def test_who_does_not_know_is_not_trusted(text, tmp_path):
+    assert "nobody says" in why((text,), ("case_00003",), tmp_path)
 
 
 def test_a_collection_may_hold_what_its_source_hid(tmp_path):
