@@ -78,7 +78,7 @@ class Adapter:
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(gpus):
             torch.manual_seed(int(random.integers(2**62)))
             scan = DeviceScan(_bare(volumes), self.spec.grids, window, device, self.spec.inputs)
-            own = copy.deepcopy(network).eval()
+            own = copied(network).eval()
             for parameter in own.parameters():
                 trains = parameter.is_floating_point() or parameter.is_complex()
                 parameter.requires_grad_(trains)
@@ -94,6 +94,30 @@ class Adapter:
                 torch.cuda.synchronize(device)  # the host may be ahead of it
         self.seconds.append(time.perf_counter() - began)
         return own.eval()
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A copy of a network, also where it keeps tensors of its last pass.
+
+    Those, an attention map to be shown for example, hang on their graph and cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+
+    def detach(value: object) -> None:
+        if isinstance(value, Tensor):
+            if not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+        elif isinstance(value, Mapping):
+            for part in value.values():
+                detach(part)
+        elif isinstance(value, (list, tuple)):
+            for part in value:
+                detach(part)
+
+    for module in network.modules():
+        for value in list(vars(module).values()):
+            detach(value)
+    return copy.deepcopy(network, memo)
 
 
 def _bare(volumes: Mapping[str, PreparedCase]) -> dict[str, PreparedCase]:

@@ -54,6 +54,17 @@ def test_each_scan_begins_with_the_trained_weights(scene):
     assert min(own.adapter.seconds) > 0
 
 
+def test_a_network_that_keeps_its_last_map_is_adapted(scene):
+    network = scene[0]
+    with torch.enable_grad():
+        kept = network({"image": torch.rand(1, 1, 8, 8, 8)})["segmentation"].sigmoid()
+    before = given(scene, Entropy())
+    network.shown, network.listed = kept, {"maps": [kept]}
+    assert kept.grad_fn is not None
+    assert torch.equal(given(scene, Entropy()), before)
+    assert network.shown is kept
+
+
 def test_entropy_falls(scene):
     def entropy(probabilities):
         return float(-(probabilities * probabilities.clamp_min(1e-9).log()).sum(0).mean())

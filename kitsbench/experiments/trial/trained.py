@@ -174,7 +174,9 @@ def note_adaptation(trained: Trained, ledger: Ledger) -> None:
     adapters = [one.adapter for one in own if isinstance(one, Predictor) and one.adapter]
     seconds = [value for adapter in adapters for value in adapter.seconds]
     if seconds:
-        ledger.adaptation_s, ledger.adaptation_cases = sum(seconds), len(seconds)
+        # Members each adapt to the same scans, and a scan costs what all of them take.
+        ledger.adaptation_cases = max(len(adapter.seconds) for adapter in adapters)
+        ledger.adaptation_s = sum(seconds)
 
 
 def _exhausted(error: BaseException) -> bool:
