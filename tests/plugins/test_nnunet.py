@@ -198,7 +198,7 @@ def test_an_input_between_the_multiples_is_padded_and_the_logits_are_cut():
 @pytest.mark.parametrize(
     ("name", "package", "command"),
     [
-        ("nnunet_plain", "dynamic_network_architectures", "kitsbench-plugins[nnunet]"),
+        ("nnunet_plain", "dynamic_network_architectures", "dynamic-network-architectures>=0.4"),
         ("smp_unet", "segmentation_models_pytorch_3d", "segmentation-models-pytorch-3d"),
     ],
 )

@@ -180,17 +180,21 @@ def test_no_step_waits_for_a_gpu_and_none_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "package", "extra"),
-    [*((name, "monai", "monai") for name in ("mednext_s", "unetr", "vnet")),
-     ("primus", "dynamic_network_architectures", "primus")],
-)  # fmt: skip
-def test_a_missing_package_is_told_with_the_command_that_gets_it(name, package, extra, monkeypatch):
+    ("name", "package", "command"),
+    [
+        *((name, "monai", '"monai>=1.5" einops') for name in ("mednext_s", "unetr", "vnet")),
+        ("primus", "dynamic_network_architectures", '"dynamic-network-architectures>=0.4.4"'),
+    ],
+)
+def test_a_missing_package_is_told_with_the_command_that_gets_it(
+    name, package, command, monkeypatch
+):
     module = type(plugin(name)).__module__
     monkeypatch.setitem(sys.modules, package, None)  # as Python marks what cannot be imported
     monkeypatch.delitem(sys.modules, module)
     entry = registry.load(name)
     assert entry.status == "missing dependency"
-    assert f'pip install "kitsbench-zoo[{extra}]"' in entry.error
+    assert f"pip install {command}" in entry.error
 
 
 def test_loading_imports_no_package_that_only_building_needs():

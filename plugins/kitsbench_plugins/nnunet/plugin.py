@@ -26,7 +26,7 @@ from kitsbench_plugins.recipes import nnunet_recipe
 from kitsbench_plugins.regions import regions_of
 from kitsbench_plugins.requirements import require
 
-require("dynamic_network_architectures", 'pip install "kitsbench-plugins[nnunet]"')
+require("dynamic_network_architectures", 'pip install "dynamic-network-architectures>=0.4"')
 
 BASE, CAP = 32, 320  # channels of the first stage, and the most that a stage has
 BLOCKS = (1, 3, 4, 6)  # of the residual encoder; 6 from there on

@@ -46,7 +46,7 @@ DEEP_SUPERVISION = Key(
 
 def needs_monai() -> None:
     """Let a plugin's module be a missing dependency where MONAI is not installed."""
-    require("monai", 'pip install "kitsbench-zoo[monai]"')
+    require("monai", 'pip install "monai>=1.5" einops')
 
 
 class Zoo(Architecture):

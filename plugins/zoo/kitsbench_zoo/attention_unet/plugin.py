@@ -41,7 +41,10 @@ RECIPE = Recipe(
     inference=Inference(overlap=0.5),
     clip_gradient=None,
     sources=(
-        ("spacing, batch, intensity", "the paper: 2 mm, batches of 2 to 4, zero mean and unit sd"),
+        (
+            "spacing, batch, intensity",
+            "the paper: 2 mm, batches of 2 to 4, zero mean and unit sd; UNCHECKED",
+        ),
         ("patch, augmentation, optimiser", "the configuration: shift 0.1, rotate 15, 0.7 to 1.3"),
         ("schedule", "the configuration: a step after each 250 of 1,000 epochs; CHOICE: by half"),
         ("sampling, inference", "CHOICE: the authors see nearly whole scans"),

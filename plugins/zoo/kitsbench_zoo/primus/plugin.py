@@ -15,7 +15,7 @@ from kitsbench.recipe import Optimiser, Schedule
 from kitsbench_zoo.base import SINGLE, Zoo
 from kitsbench_zoo.recipes import nnunet_with
 
-require("dynamic_network_architectures", 'pip install "kitsbench-zoo[primus]"')
+require("dynamic_network_architectures", 'pip install "dynamic-network-architectures>=0.4.4"')
 
 VARIANTS = {"s": (396, 12, 6), "b": (792, 12, 12), "m": (864, 16, 12), "l": (1056, 24, 16)}
 SIXTH = 6  # channels of a head are so many, or a multiple: two for each axis

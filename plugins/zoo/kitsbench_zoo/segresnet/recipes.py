@@ -30,14 +30,14 @@ BRATS = Recipe(
     clip_gradient=None,
     sources=(
         ("spacing", "BraTS is distributed at 1 mm"),
-        ("patch", "the paper: 160x192x128, the largest crop that fits"),
-        ("batch, sampling, augmentation, optimiser, schedule", "the paper"),
+        ("patch", "the paper: 160x192x128, the largest crop that fits; UNCHECKED"),
+        ("batch, sampling, augmentation, optimiser, schedule", "the paper; UNCHECKED"),
         (
             "intensity",
             "CHOICE: the paper normalises each MR image by itself; here by the training set's "
             "foreground in HU",
         ),
-        ("inference", "the paper: all flips; CHOICE: tiles overlap by half, of which it has none"),
+        ("inference", "the paper: all flips; UNCHECKED. CHOICE: tiles overlap by half"),
         ("clip_gradient", "not mentioned"),
     ),
 )

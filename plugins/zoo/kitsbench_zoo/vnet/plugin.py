@@ -42,13 +42,16 @@ RECIPE = Recipe(
     inference=Inference(overlap=0.5),
     clip_gradient=None,
     sources=(
-        ("spacing, patch, batch, optimiser", "the paper: 128x128x64 at 1x1x1.5 mm"),
+        ("spacing, patch, batch, optimiser", "the paper: 128x128x64 at 1x1x1.5 mm; UNCHECKED"),
         (
             "augmentation",
             "the paper: B-splines of 2x2x2 control points, CHOICE: displaced by 15 mm; its "
-            "histogram matching is left out, since HU have a scale",
+            "histogram matching is left out, since HU have a scale; UNCHECKED",
         ),
-        ("schedule", "the paper: a tenth each 25,000 steps; CHOICE: once, in the middle"),
+        (
+            "schedule",
+            "the paper: a tenth each 25,000 steps; CHOICE: once, in the middle; UNCHECKED",
+        ),
         ("intensity, sampling, inference", "CHOICE: the authors see whole prostates in MR images"),
         ("clip_gradient", "not mentioned"),
     ),
