@@ -35,6 +35,10 @@ class IsolatedFailure(KitsbenchError):
     """The call did not come back with a result; the message says why."""
 
 
+class TooLong(IsolatedFailure):
+    """The call was stopped at its time limit."""
+
+
 class BySignal(BaseException):
     """A signal told this process to end; its text is the signal's name.
 
@@ -126,7 +130,7 @@ def _listen(
         left -= min(time.monotonic() - looked, 1.0)
         looked = time.monotonic()
         if left <= 0:
-            raise IsolatedFailure(f"it took longer than {timeout:g} s and was stopped.")
+            raise TooLong(f"it took longer than {timeout:g} s and was stopped.")
         wait(kept.sources(), timeout=min(left, 0.5))
 
 

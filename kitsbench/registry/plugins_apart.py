@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from kitsbench.channels import naming_fault
 from kitsbench.errors import ContractError, KitsbenchError, UsageError, shorten
-from kitsbench.isolation import IsolatedFailure, call_isolated, each_isolated
+from kitsbench.isolation import IsolatedFailure, TooLong, call_isolated, each_isolated
 from kitsbench.naming import twice
 from kitsbench.recipe import SHARED
 from kitsbench.registry import answers
@@ -75,13 +75,21 @@ def introduce(name: str) -> RegisteredArchitecture:
     if known is not None:
         return known
     try:
-        found: RegisteredArchitecture = call_isolated(introduced, name, timeout=time_limit())
+        found: RegisteredArchitecture = _call(introduced, name)
     except IsolatedFailure as error:
         return replace(entry, status="broken", error=f"while it was imported {error}")
     # Only where the files that were read are all that it stands for.
     if found.status == "ok" and source and found.source_hash == source:
         answers.remember(key, found)
     return found
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function elsewhere, within the time that a plugin may take."""
+    try:
+        return call_isolated(function, *arguments, timeout=time_limit())
+    except TooLong as error:
+        raise IsolatedFailure(f"{error} If this machine is busy, set {LIMIT}=600.") from None
 
 
 def _readable_hash(name: str) -> str:
@@ -171,9 +179,7 @@ def asked(location: str, source_hash: str, question: Callable[..., Any], *argume
     key = answers.key_of(location, source_hash, question, arguments)
     answer = answers.recall(key)
     if answer is None:
-        answer = call_isolated(
-            _ask, location, source_hash, question, arguments, timeout=time_limit()
-        )
+        answer = _call(_ask, location, source_hash, question, arguments)
         answers.remember(key, answer)
     return answer
 

@@ -348,7 +348,7 @@ def strange(tmp_path_factory):
 
 def test_a_broken_plugin_is_listed(strange):
     _, page = strange
-    assert "ghost could not be loaded" in page
+    assert "ghost cannot take part" in page
     assert "ImportError: no module ghost" in page
 
 

@@ -113,8 +113,9 @@ def _ask(subject: Subject, shape: Shape, spacing: Spacing) -> np.ndarray:
 
 def _segmented(subject: Subject, image: np.ndarray, spacing: Spacing) -> np.ndarray:
     shape = image.shape
+    system = subject.system  # what load() raises is told as such
     try:
-        return ask_system(subject.system, subject.spec, image, spacing, _CPU, "check")[0]
+        return ask_system(system, subject.spec, image, spacing, _CPU, "check")[0]
     except ContractError as error:
         raise Violation(str(error)) from error
     except NotImplementedError as error:

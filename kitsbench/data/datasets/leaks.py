@@ -96,7 +96,7 @@ def why_known(
     """
     numbered = real and bool(cases) and all(patient(case) is not None for case in cases)
     for text in trained_on:
-        if _plain(text) == UNKNOWN:
+        if UNKNOWN in re.findall(r"[a-z]+", text.casefold()) or _plain(text) in ("", UNKNOWN):
             return "nobody says what it was trained on, so it may know the scans of the test"
         if numbered:
             leaked = leaked_cases(cases, _patients(text))

@@ -84,6 +84,13 @@ class SlurmOptions(ClusterOptions):
     def _is_list(cls, given: Any) -> Any:
         return (given,) if isinstance(given, str) else given
 
+    @field_validator("partition", "account", "qos", "constraint", "nodelist", "exclude")
+    @classmethod
+    def _is_one_line(cls, text: str | None) -> str | None:
+        if text is not None and not (text.strip() and text.isprintable()):
+            raise ValueError("it is empty, or has a line break or another control character")
+        return text
+
     @field_validator("time")
     @classmethod
     def _is_time(cls, text: str) -> str:

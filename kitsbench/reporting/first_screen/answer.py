@@ -282,7 +282,7 @@ def _gap(analysis: Analysis) -> str:
 
 
 def amiss(analysis: Analysis) -> str:
-    """Say which trials failed or are not finished, and what could not be loaded."""
+    """Say which trials failed or are not finished, and who cannot take part."""
     trials = analysis.results.trials
     failed = [trial for trial in trials if trial.state == "failed"]
     waiting = [trial for trial in trials if trial.state in ("pending", "running")]
@@ -301,7 +301,7 @@ def amiss(analysis: Analysis) -> str:
         )
     broken = [e.name for e in analysis.results.experiment.entrants if e.status == "broken"]
     if broken:
-        parts.append(f"{words.listing(broken)} could not be loaded.")
+        parts.append(f"{words.listing(broken)} cannot take part.")
     return " ".join(parts)
 
 

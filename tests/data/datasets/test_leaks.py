@@ -62,7 +62,9 @@ def test_a_phantom_is_nobody_and_has_a_name(tmp_path):
     assert "the dataset in use" in why(("a phantom",), cases, tmp_path, **kinds)
 
 
-@pytest.mark.parametrize("text", ["Unknown", "unknown.", "unknown?", "un-known", " UNKNOWN "])
+@pytest.mark.parametrize(
+    "text", ["Unknown", "unknown.", "unknown?", "un-known", "?", "Unknown, maybe"]
+)
 def test_who_does_not_know_is_not_trusted(text, tmp_path):
     assert "nobody says" in why((text,), ("case_00003",), tmp_path)
 

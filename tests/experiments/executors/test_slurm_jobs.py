@@ -132,6 +132,8 @@ def test_who_may_not_be_started_again_says_so(slurm, tmp_path):
         (["p=gpu"], "long name"),
         (["=gpu"], "long name"),
         (["partition"], "has no value"),
+        (["partition=a\n#SBATCH --uid=0"], "line break"),
+        (["qos="], "is empty|has no value"),
         (["time=soon"], "4:00:00"),
         (["time=1min", "warning=2min"], "leaves nothing"),
         (["warning=9steps"], "must be a time"),
