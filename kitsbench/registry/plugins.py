@@ -385,8 +385,11 @@ def _last(error: BaseException) -> str:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.75)
     if close:
         return f"there is no architecture '{name}'. Did you mean '{close[0]}'?"
     listed = ", ".join(known) or "none; install kitsbench-plugins for the reference ones"
-    return f"there is no architecture '{name}'; installed are {listed}."
+    return (
+        f"there is no architecture '{name}'; installed are {listed}. One of your own is known once "
+        "its package is installed (pip install -e FOLDER), or by its file: FOLDER/plugin.py."
+    )

@@ -69,7 +69,8 @@ def command(name: str, parent: Path, like: str | None) -> None:
     for step in (f"pip install -e {folder}", f"kitsbench check {package}"):
         tell(f"  {step}")
     tell(f"  kitsbench run {package} unet3d")
-    tell(f"The network is in {folder / package / 'plugin.py'}.")
+    file = folder / package / "plugin.py"
+    tell(f"The network is in {file}; without an installation: kitsbench check {file}")
 
 
 def write_package(name: str, parent: Path, like: str | None = None) -> Path:

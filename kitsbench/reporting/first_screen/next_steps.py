@@ -17,6 +17,10 @@ LONGER = 2  # times the budget, where scores were still rising
 _LONGEST = 120  # characters of a command that a first screen has room for
 
 
+# What suits made-up scans, and would make a plan for real ones that nobody wants.
+OF_A_PHANTOM = ("--spacing", "--patch", "--batch", "--split", "--folds", "--budget")
+
+
 @dataclass(frozen=True)
 class Step:
     """One thing to do.
@@ -85,7 +89,7 @@ def next_steps(analysis: Analysis) -> list[Step]:
             )
         )
     if experiment.dataset.synthetic:
-        command = _command(analysis, "--dataset", "DIR", "--dry-run")
+        command = _command(analysis, "--dataset", "DIR", "--dry-run", without=OF_A_PHANTOM)
         steps.append(Step("Real scans: see what they would take", command))
     return steps
 
@@ -95,7 +99,7 @@ def _cases(analysis: Analysis) -> int:
     return int(scores.loc[scores["protocol"] == analysis.protocol, "case"].nunique())
 
 
-def _command(analysis: Analysis, *more: str) -> str:
+def _command(analysis: Analysis, *more: str, without: tuple[str, ...] = ()) -> str:
     """The command of this experiment with options put in place of its own."""
     try:
         given = shlex.split(analysis.results.experiment.command)
@@ -103,7 +107,9 @@ def _command(analysis: Analysis, *more: str) -> str:
         given = []
     if given[:2] != ["kitsbench", "run"]:
         given = ["kitsbench", "run", "--all"]
-    options = [word for word in more if word.startswith("--")]
+    if "--add" in given and "--seeds" in more:
+        return shlex.join(["kitsbench", "run", "--add", *more])
+    options = [*(word for word in more if word.startswith("--")), *without]
     kept: list[str] = []
     skip = False
     for word in given:

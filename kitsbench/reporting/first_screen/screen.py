@@ -85,7 +85,11 @@ def compared(analysis: Analysis) -> str:
     records = analysis.results.records
     tested = len({case for record in records for case in record.context.test_cases})
     kind = "synthetic scans" if experiment.dataset.synthetic else "scans"
-    where = f"{tested} {kind} of {experiment.dataset.name}" if tested else experiment.dataset.name
+    where = (
+        f"{tested} {kind} of the dataset {experiment.dataset.name}"
+        if tested
+        else experiment.dataset.name
+    )
     facts = find(analysis.metric)
     score = f"mean {words.endpoint_name(analysis.region, analysis.metric)}"
     score += f" ({_OVERLAP})." if analysis.metric == "dice" else "."

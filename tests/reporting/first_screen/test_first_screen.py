@@ -71,7 +71,7 @@ def test_it_says_what_was_compared_on_what_under_which_budget(single):
     first = first_screen(analyse(load_results(single)))
     for words in (
         "4 architectures, each trained once for 20 s by one shared recipe",
-        "6 synthetic scans of phantom that the network had not seen",
+        "6 synthetic scans of the dataset phantom that the network had not seen",
         "mean tumour Dice (overlap with the truth: 0 none, 1 perfect)",
     ):
         assert words in first.compared
@@ -111,6 +111,7 @@ def test_a_curve_rises_that_ends_a_margin_above_its_last_points(single, values, 
     [
         ("kitsbench run --all", "kitsbench run --all --seeds 3"),
         ("kitsbench run --all --seeds 1", "kitsbench run --all --seeds 3"),
+        ("kitsbench run --add --seeds 2 --jobs 1", "kitsbench run --add --seeds 3"),
         ("kitsbench run --seeds=1 unet3d", "kitsbench run unet3d --seeds 3"),
         ("kitsbench run 'my net.py'", "kitsbench run 'my net.py' --seeds 3"),
         ("kitsbench run 'open", "kitsbench run --all --seeds 3"),
