@@ -35,6 +35,12 @@ FAULTS = [
     (broken.LosesTheHeadThatIsDecoded, "shapes", "forward() returned ['presence'] but"),
     (broken.EatsMemory, "builds", "allocate"),
     (broken.GivesProbabilities, "gives logits", "leave the activation to the harness"),
+    (
+        broken.GivesProbabilitiesInEvaluation,
+        "gives logits",
+        "head 'segmentation' gives probabilities in evaluation mode",
+    ),
+    (broken.GivesSigmoidOfExclusiveClasses, "gives logits", "head 'segmentation' gives probab"),
     (broken.RandomInEvaluation, "evaluation is deterministic", "self.training"),
     (broken.NormalisesOverTheBatch, "evaluation is deterministic", "rest of its batch"),
     (broken.ForgetsState, "state round trips", "parameters or buffers"),

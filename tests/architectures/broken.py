@@ -122,6 +122,18 @@ class GivesProbabilities(_Changed):
         return logits.softmax(1)
 
 
+class GivesProbabilitiesInEvaluation(_Changed):
+    @staticmethod
+    def change(network, logits):
+        return logits if network.training else logits.softmax(1)
+
+
+class GivesSigmoidOfExclusiveClasses(_Changed):
+    @staticmethod
+    def change(network, logits):
+        return logits.sigmoid()
+
+
 class UnusedParameter(_Changed):
     def modules(self, spec):
         return {"unused": nn.Linear(2, 2)}

@@ -76,23 +76,37 @@ def shapes(subject: Subject) -> None:
 
 @looks_at("forward")
 def gives_logits(subject: Subject) -> None:
-    """The outputs are logits: the harness applies softmax and sigmoid."""
-    for head in subject.spec.heads:
-        values = []
-        for seed in range(4):
+    """The outputs are logits in both modes: the harness applies softmax and sigmoid."""
+    spec = subject.spec
+    found: dict[tuple[bool, str], list[Tensor]] = {}
+    for seed in range(4):
+        network = subject.network(seed=seed)
+        inputs = {name: 3 * values for name, values in batch(spec, seed=seed)[0].items()}
+        for training in (True, False):
             with torch.no_grad():
-                inputs = {k: 3 * v for k, v in batch(subject.spec, seed=seed)[0].items()}
-                values.append(subject.network(seed=seed)(inputs)[head.name].float())
-        logits = torch.cat(values)
-        bounded = bool((logits >= 0).all() and (logits <= 1).all())
-        if head.kind == "softmax":
-            total = logits.sum(1)
-            bounded = bounded and torch.allclose(total, torch.ones_like(total), atol=1e-3)
-        if bounded:
+                outputs = network.train(training)(inputs)
+            for head in (head for head in spec.heads if training or head.name in outputs):
+                found.setdefault((training, head.name), []).append(outputs[head.name].float())
+    kinds = {head.name: head.kind for head in spec.heads}
+    for (training, name), values in found.items():
+        if _are_probabilities(torch.cat(values), kinds[name]):
+            mode = "" if training else " in evaluation mode"
             raise Violation(
-                f"head '{head.name}' gives probabilities (all values lie in [0, 1]): return the "
+                f"head '{name}' gives probabilities{mode} (all values lie in [0, 1]): return the "
                 "logits and leave the activation to the harness."
             )
+
+
+def _are_probabilities(values: Tensor, kind: str) -> bool:
+    """Whether an activation was applied to a head's outputs, channel axis 1."""
+    if not ((values >= 0).all() and (values <= 1).all()):
+        return False
+    if kind != "softmax":
+        return bool(values.any())  # a last layer that begins with zeros gives them
+    total = values.sum(1)
+    # Sigmoid is wrong there too. What ends in ReLU has zeros, which neither of them gives.
+    inside = bool((values > 0).all() and (values < 1).all())
+    return inside or torch.allclose(total, torch.ones_like(total), atol=1e-3)
 
 
 @looks_at("build")
