@@ -36,7 +36,7 @@ from kitsbench.training.job import Job
 from kitsbench.training.kept import Kept, Made, Undo
 from kitsbench.training.meters.flops import FlopMeter
 from kitsbench.training.networks.build import check_outputs
-from kitsbench.training.step import checked_loss, clip_gradient, move
+from kitsbench.training.step import checked_loss, clip_gradient, move, with_total
 from kitsbench.training.teams.distributed import SOLO, Team
 from kitsbench.training.teams.shared_step import SharedStep
 
@@ -275,7 +275,7 @@ class OwnStep:
         key = ("backward", self._gradients, *self._passes) if known else None
         with plugin_code("backward"):
             self._steps.meter.run(key, whole.backward)
-        return {"loss": loss.detach(), **components}
+        return with_total(loss, components)
 
     def optimise(self) -> None:
         """Clip the gradient and move the weights; once in a step."""

@@ -198,7 +198,13 @@ def _backward(
     with plugin_code("backward"):
         whole = loss / parts
         (whole if scaler is None else scaler.scale(whole)).backward()
-    return {"loss": loss.detach(), **components}
+    return with_total(loss, components)
+
+
+def with_total(loss: Tensor, components: Mapping[str, Tensor | float]) -> dict[str, Tensor | float]:
+    """What is written down of a loss: ``loss`` is what was minimised, whatever its parts are."""
+    others = {name: value for name, value in components.items() if name != "loss"}
+    return {"loss": loss.detach(), **others}
 
 
 def checked_loss(answer: Any) -> tuple[Tensor, dict[str, Tensor | float]]:

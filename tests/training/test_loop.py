@@ -407,6 +407,21 @@ def test_the_curve_holds_every_component_of_the_loss(make_job):
     }
 
 
+class NamesAPartLoss(architectures.Smallest):
+    def loss(self, outputs, targets, progress, spec):
+        total, _ = super().loss(outputs, targets, progress, spec)
+        return total, {"loss": 7.0, "whole": total.detach()}
+
+
+def test_the_loss_of_the_curve_is_what_was_minimised(make_job):
+    rows = train(make_job(NamesAPartLoss(), budget=Budget(2, "steps"))).curve
+    found = {
+        name: [row["value"] for row in rows if (row["kind"], row["name"]) == ("loss", name)]
+        for name in ("loss", "whole")
+    }
+    assert found["loss"] == found["whole"] != []
+
+
 def test_averaged_weights_are_the_average_that_one_computes_by_hand(make_job):
     from kitsbench.training.loop import _Run
 
