@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -112,6 +113,21 @@ def test_a_sampler_that_draws_elsewhere_is_found():
     told = outcome(brought.samples(by_chance), "batches repeat").message
     assert "the sampler plugin:places" in told
     assert "draw from draw.random, which it is given" in told
+
+
+@pytest.mark.parametrize("period", [2, 3, 4])
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_a_count_that_goes_round_is_no_chance_either(period, per_sample):
+    count = itertools.count()
+
+    def middles(draw):
+        turns = itertools.islice(count, len(draw.names) if per_sample else 1)
+        found = zip(draw.names, itertools.cycle(list(turns)), strict=False)
+        return [(n, np.multiply(draw.cases[n].shape, (1 + t % period) / 6)) for n, t in found]
+
+    told = outcome(brought.samples(middles), "batches repeat").message
+    assert "gives two results for one seed and step" in told
+    assert "and keep no state" in told
 
 
 def test_transforms_that_draw_from_their_own_generator_pass():

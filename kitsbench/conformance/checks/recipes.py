@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -13,13 +14,14 @@ import torch
 from kitsbench.architecture import Architecture
 from kitsbench.configuration import files_of
 from kitsbench.conformance.driven import surroundings
-from kitsbench.conformance.driven.road import FOREGROUND, recipe_of
+from kitsbench.conformance.driven.road import BATCH, FOREGROUND, recipe_of
 from kitsbench.conformance.driven.subject import Subject
 from kitsbench.conformance.driven.volumes import WINDOW, Volumes
 from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.telling.places import of_function
 from kitsbench.data.batches.patches import Batch
 from kitsbench.data.batches.source import training_source
+from kitsbench.errors import KitsbenchError
 from kitsbench.named import is_named, resolve
 from kitsbench.recipe import Recipe
 from kitsbench.training.failures import TrialFailure
@@ -68,6 +70,11 @@ def _repeats(subject: Subject, what: str, name: str, recipe: Recipe) -> None:
     place = of_function(resolve(name, subject.architecture), subject.architecture)
     who = f"the {what} {name}{' ' * bool(place)}{place}"
     first, touched = _drawn(subject, recipe, STEPS, 1)
+    # A count that is kept somewhere must not come round in phase: neither one of batches nor one
+    # of samples. Some papers' batches are of pairs.
+    for size in (BATCH, BATCH + 1):
+        with suppress(KitsbenchError):
+            _drawn(subject, replace(recipe, batch=size), STEPS[:1], 3)
     again, _ = _drawn(subject, recipe, STEPS[::-1], 2)
     if touched:
         raise Violation(
