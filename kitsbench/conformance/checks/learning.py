@@ -17,6 +17,7 @@ from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.spec import Head, Progress, Spec
 
 STEPS, SECONDS, DICE = 200, 60.0, 0.75
+ODD = 17, 23, 19  # voxels (z, y, x) of a scan
 NAMED = 3  # parameters, in a hint
 
 
@@ -54,8 +55,9 @@ def _check_target(target: Tensor, head: Head) -> None:
 
 
 @looks_at("loss")
-def loss_is_finite(subject: Subject) -> None:
+def loss_is_finite(subject: Subject) -> str:
     """Scalar, finite, with named parts, in every stage; for patches of background too."""
+    hint = ""
     spec, network = subject.spec, subject.network()
     inputs, labels = batch(spec)
     for stage, values in ((s, v) for s in spec.stages for v in (1, 0)):
@@ -80,6 +82,12 @@ def loss_is_finite(subject: Subject) -> None:
                 f"stage '{stage.name}' waits for '{name}', which is no part of its loss "
                 f"({', '.join(parts)}): name one of these."
             )
+        if "loss" in parts and not math.isclose(float(parts["loss"]), float(loss), rel_tol=1e-4):
+            hint = (
+                "Part 'loss' is not written down, since the curve shows under that name what "
+                "loss() returns first: give it another name."
+            )
+    return hint
 
 
 @looks_at("loss")
@@ -156,12 +164,16 @@ def postprocess_keeps_the_shape(subject: Subject) -> None:
     """A label map of the same voxels, with labels of the task; nothing is changed in place."""
     spec, values = subject.spec, {0, *(v for _, v in subject.task.labels)}
     scene = batch(spec, 1)[1][spec.grids[0].name][0].to(torch.uint8)
-    maps = {
-        head.name: torch.full((len(head.channels), *scene.shape), 0.5)
-        for head in spec.heads
-        if head.at_inference
-    }
-    for labels in (scene, torch.zeros_like(scene)):
+    # Scans have edges of any number of voxels, which no pooling divides.
+    odd = scene
+    for axis, edge in enumerate(ODD):
+        odd = odd.index_select(axis, torch.arange(edge) * odd.shape[axis] // edge)
+    for labels in (scene, odd, torch.zeros_like(odd)):
+        maps = {
+            head.name: torch.full((len(head.channels), *labels.shape), 0.5)
+            for head in spec.heads
+            if head.at_inference
+        }
         copy = labels.clone()
         cleaned = subject.architecture.postprocess(labels, maps, (3.0, 1.0, 1.0), spec)
         _check_labels(cleaned, tuple(labels.shape), values, "postprocess()")
