@@ -338,6 +338,14 @@ class CropsAtTheEnd(Smallest):
         return labels[1:]
 
 
+class CleansByHalves(Smallest):
+    """Goes through every second voxel, so that odd edges lose one."""
+
+    def postprocess(self, labels, maps, spacing, spec):
+        coarse = nn.functional.max_pool3d(labels[None].float(), 2)
+        return nn.functional.interpolate(coarse[None], scale_factor=2)[0, 0].to(torch.uint8)
+
+
 class NeverLearns(Smallest):
     """Its channels are in another order in the loss than in decode."""
 
@@ -427,6 +435,19 @@ class StatesNoMinimum(Smallest):
 
     def build(self, spec):
         return Plain(Halving(spec.classes, norm=nn.InstanceNorm3d))
+
+
+class StatesTooLargeAMaximum(_Changed):
+    """Takes edges of up to 48, of which most that are tried are taken."""
+
+    def spec(self, config, task):
+        return softmax_spec(config, task, SizeRule((8, 8, 8), maximum=(64, 64, 64)), PATCH)
+
+    @staticmethod
+    def change(network, logits):
+        if max(logits.shape[2:]) > 48:
+            raise ValueError("too few position embeddings")
+        return logits
 
 
 class StatesNoShrink(Smallest):

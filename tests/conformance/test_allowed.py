@@ -90,6 +90,17 @@ class BatchNormAtTheBottom(Smallest):
         return Plain(broken.Halving(spec.classes, norm=nn.BatchNorm3d))
 
 
+class BatchNormOverOneVoxel(BatchNormAtTheBottom):
+    """Halves its smallest patch, which is that of the checks, to a single voxel."""
+
+    def spec(self, config, task):
+        return softmax_spec(config, task, SizeRule(multiple=(16, 16, 16)), (16, 16, 16))
+
+    def build(self, spec):
+        steps = ((2, 2, 2),) * 4
+        return Plain(broken.Halving(spec.classes, steps, norm=nn.BatchNorm3d))
+
+
 class PooledBatchNorm(Smallest):
     """Batch norm over the mean of each sample, which cannot be trained sample by sample."""
 
@@ -110,6 +121,8 @@ class _Pooled(nn.Module):
 
 def test_batch_norm_over_one_value_a_sample():
     assert_kept(BatchNormAtTheBottom, names=("shapes", "takes every patch"))
+    short = "gives logits", "finite in bfloat16", "forward repeats", "leaves the process alone"
+    assert_kept(BatchNormOverOneVoxel, names=("builds", "shapes", *short))
     hint = outcomes(PooledBatchNorm, "takes every patch")["takes every patch"]
     assert hint.passed
     assert "can be trained in batches and not as single samples" in hint.message
@@ -148,6 +161,22 @@ def test_patches_too_small_for_anybody_are_a_hint_where_no_rule_is_stated():
     )
 
 
+class CouplesSamples(NormalisesSmallPatches):
+    """Needs a second sample, which shows where memory is short."""
+
+    def loss(self, outputs, targets, progress, spec):
+        total, parts = super().loss(outputs, targets, progress, spec)
+        return total + outputs["segmentation"][1].square().mean(), parts
+
+
+def test_what_needs_a_batch_is_found_where_the_smallest_patch_is_not_taken():
+    found = outcomes(CouplesSamples, "takes every patch")["takes every patch"]
+    assert not found.passed
+    assert "with a patch of 16x16x16, sample by sample and in bfloat16, training by the" in (
+        found.message
+    )
+
+
 class RefusesOneLabel(Smallest):
     def spec(self, config, task):
         from kitsbench.errors import ContractError
@@ -169,6 +198,18 @@ def test_a_number_that_is_read_in_a_loss_is_a_hint_with_its_line():
     assert "loss() makes the host wait for a GPU: `.item()` at architectures/broken.py:" in (
         found.message
     )
+
+
+class NamesAPartLoss(Smallest):
+    def loss(self, outputs, targets, progress, spec):
+        total, _ = super().loss(outputs, targets, progress, spec)
+        return total, {"loss": float("nan") if progress.step else 0.0}
+
+
+def test_a_part_that_is_named_as_the_whole_loss_is_a_hint():
+    found = outcomes(NamesAPartLoss, "loss is finite")["loss is finite"]
+    assert found.passed
+    assert found.message.startswith("Part 'loss' is not written down")
 
 
 class SamplesItself(OwnRecipe):

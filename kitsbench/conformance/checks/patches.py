@@ -19,6 +19,8 @@ from kitsbench.training.networks.sizes import Tried, in_words, seems_to_need, tr
 LARGE_ODD: Shape = (101, 85, 117)
 AFFORDABLE = 2**17  # voxels of a patch that steps are taken with
 STEPPED = ("the smallest", "the next")
+# In half precision, and so little memory that a batch is taken in single samples.
+SCARCE: Mapping[str, Any] = {"precision": "bfloat16", "max_memory": 1}
 ONE_VALUE = ("more than 1 value per channel", "more than 1 spatial element")
 
 
@@ -55,7 +57,7 @@ def takes_every_patch(subject: Subject) -> str:
             continue
         tried = _tried(subject, patches[which])
         if tried.trouble:
-            return _told(subject, spec, which, tried)
+            return _hinted(subject, spec, _told(subject, spec, which, tried))
     if not _is_affordable(patches):
         edges = _edges(patches[STEPPED[-1]])
         return f"No step was taken with a patch of {edges}, which is large for a CPU."
@@ -65,7 +67,7 @@ def takes_every_patch(subject: Subject) -> str:
 def missing_rule(subject: Subject, spec: Spec) -> str | None:
     """What a network that fails with the patch of its spec needs, in words; None if not sizes."""
     tried = try_patch(subject.architecture, spec)
-    rule = seems_to_need(subject.architecture, spec) if tried.trouble else None
+    rule = seems_to_need(subject.architecture, spec, tried.shape) if tried.trouble else None
     return None if rule is None or rule == spec.size_rule else in_words(rule)
 
 
@@ -84,7 +86,7 @@ def _told(subject: Subject, spec: Spec, which: str, tried: Tried) -> str:
     Violation
         With what is wrong, and the rule that fits.
     """
-    rule = seems_to_need(subject.architecture, spec)
+    rule = seems_to_need(subject.architecture, spec, tried.shape)
     if rule is not None and spec.size_rule == SizeRule() and _is_small(rule):
         return f"It does not take a patch of {_edges(tried.shape)}; {in_words(rule)}."
     place = of_error(tried.error, subject.architecture) if tried.error else ""
@@ -107,11 +109,18 @@ def _is_affordable(patches: Mapping[str, Shape]) -> bool:
     return math.prod(patches[STEPPED[-1]]) <= AFFORDABLE
 
 
+def _hinted(subject: Subject, spec: Spec, hint: str) -> str:
+    """A hint on small patches, once the patch of the checks was trained with in their stead."""
+    try:
+        take_steps(subject, spec, **SCARCE)
+    except TrialFailure as failure:
+        return f"{hint} {_explained(subject, spec.grids[0].shape, SCARCE, failure)}"
+    return hint
+
+
 def _trained(subject: Subject, spec: Spec, patches: Mapping[str, Shape]) -> str:
     """Take a step with each of the smallest patches."""
-    # So little memory that a batch is taken in single samples.
-    ways: tuple[dict[str, Any], ...] = ({}, {"precision": "bfloat16", "max_memory": 1})
-    for which, fields in zip(STEPPED, ways, strict=True):
+    for which, fields in zip(STEPPED, ({}, SCARCE), strict=True):
         shape = patches[which]
         try:
             take_steps(subject, subject.spec_for(shape), **fields)
@@ -119,16 +128,23 @@ def _trained(subject: Subject, spec: Spec, patches: Mapping[str, Shape]) -> str:
             # What is wrong with the size shows in a batch too, and then in other words.
             tried = _tried(subject, shape)
             if tried.trouble:
-                return _told(subject, spec, which, tried)
-            if not any(text in str(failure) for text in ONE_VALUE):
-                how = ", sample by sample and in bfloat16," if fields else ","
-                told = failure_told(failure, subject)
-                raise Violation(f"with a patch of {_edges(shape)}{how} {told}", at="") from failure
-            return (
-                f"A patch of {_edges(shape)} can be trained in batches and not as single samples, "
-                "as where memory is short, since batch normalisation then sees one value a channel."
-            )
+                return _hinted(subject, spec, _told(subject, spec, which, tried))
+            return _explained(subject, shape, fields, failure)
     return ""
+
+
+def _explained(
+    subject: Subject, shape: Shape, fields: Mapping[str, Any], failure: TrialFailure
+) -> str:
+    """A hint where batch normalisation needs more than a sample; other failures are raised."""
+    if any(text in str(failure) for text in ONE_VALUE):
+        return (
+            f"A patch of {_edges(shape)} can be trained in batches and not as single samples, as "
+            "where memory is short, since batch normalisation then sees one value a channel."
+        )
+    how = ", sample by sample and in bfloat16," if fields else ","
+    told = failure_told(failure, subject)
+    raise Violation(f"with a patch of {_edges(shape)}{how} {told}", at="") from failure
 
 
 def _edges(shape: Shape) -> str:

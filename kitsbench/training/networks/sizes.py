@@ -121,7 +121,9 @@ def _misfit(outputs: Any, spec: Spec) -> str:
     return ""
 
 
-def seems_to_need(architecture: Architecture, spec: Spec) -> SizeRule | None:
+def seems_to_need(
+    architecture: Architecture, spec: Spec, refused: Shape | None = None
+) -> SizeRule | None:
     """The size rule that a network keeps by what it takes, or None where none was found.
 
     Parameters
@@ -129,8 +131,10 @@ def seems_to_need(architecture: Architecture, spec: Spec) -> SizeRule | None:
     architecture : Architecture
     spec : Spec
         For any patch. Its own rule is not asked.
+    refused : (int, int, int), optional
+        A patch that the network did not take, which the rule must not admit.
     """
-    return _Search(architecture, spec).rule()
+    return _Search(architecture, spec, refused).rule()
 
 
 def in_words(rule: SizeRule) -> str:
@@ -168,7 +172,7 @@ def rule_told(architecture: Architecture, spec: Spec) -> str | None:
     """What to do where a network does not take the patch of its spec; None if that is not why."""
     if not try_patch(architecture, spec).trouble:
         return None
-    rule = seems_to_need(architecture, spec)
+    rule = seems_to_need(architecture, spec, spec.grids[0].shape)
     if rule is None:
         return None
     patch, output = rule.nearest(spec.grids[0].shape)
@@ -219,8 +223,8 @@ def size_rule_is_told(
 class _Search:
     """Tries patches, each once, until it is sure or has no time left."""
 
-    def __init__(self, architecture: Architecture, spec: Spec):
-        self.architecture, self.spec = architecture, spec
+    def __init__(self, architecture: Architecture, spec: Spec, refused: Shape | None = None):
+        self.architecture, self.spec, self.refused = architecture, spec, refused
         self.end = time.process_time() + SECONDS
         self.way: Way = "meta"
         self.known: dict[Shape, Tried] = {}
@@ -241,7 +245,8 @@ class _Search:
             steps = [step for step in MULTIPLES if common % step == 0]
             z, y, x = (self._multiple(start, (axis,), steps) or common for axis in range(3))
             offset = start[0] % z, start[1] % y, start[2] % x
-            return self._with_minimum(SizeRule((z, y, x), offset, base))
+            rule = self._with_minimum(SizeRule((z, y, x), offset, base))
+            return None if rule is None else self._with_maximum(rule, start)
         taken = [shape for shape, tried in self.known.items() if tried.cut is not None]
         if start is None or taken != [start] or len(self.known) < ENOUGH:
             return None
@@ -343,6 +348,28 @@ class _Search:
                 return rule if shape == least else replace(rule, minimum=shape)
             shape = z, y, x
         return None
+
+    def _with_maximum(self, rule: SizeRule, start: Shape) -> SizeRule | None:
+        """The rule with an end, where it admits patches that are known to be refused."""
+        base = rule.shrink
+        if self.refused is not None:
+            self.cut(self.refused)
+        wrong = [shape for shape, tried in self.known.items() if tried.cut != base]
+        wrong = [shape for shape in wrong if rule.admits(shape)]
+        high = [LARGEST_EDGE] * 3
+        for axis, step in enumerate(rule.multiple):
+            longer = sorted(shape[axis] for shape in wrong if shape[axis] > start[axis])
+            if any(not self._takes_edge(start, axis, edge, base) for edge in longer):
+                high[axis] = start[axis]
+                while self._takes_edge(start, axis, high[axis] + step, base):
+                    high[axis] += step
+        if min(high) < LARGEST_EDGE:
+            rule = replace(rule, maximum=_shape(high))
+        return None if any(rule.admits(shape) for shape in wrong) else rule
+
+    def _takes_edge(self, start: Shape, axis: int, edge: int, base: Shape) -> bool:
+        """Whether a patch is taken that has another edge along an axis."""
+        return self._takes(_grown(start, edge - start[axis], (axis,)), base)
 
 
 def _shape(edges: Sequence[int]) -> Shape:

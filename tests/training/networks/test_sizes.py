@@ -205,6 +205,11 @@ class EightSlices(nn.Module):
             "SizeRule(multiple=(8, 8, 8), minimum=(8, 8, 8), maximum=(80, 80, 80))",
         ),
         (
+            broken.StatesTooLargeAMaximum,
+            SizeRule(maximum=(48, 48, 48)),
+            "it seems to need at most 48: SizeRule(maximum=(48, 48, 48))",
+        ),
+        (
             ThickSlices,
             SizeRule((1, 8, 8), minimum=(8, 8, 8), maximum=(8, 4096, 4096)),
             "it seems to need multiples of 1x8x8 and at least 8 voxels an edge and at most "
