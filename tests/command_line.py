@@ -38,6 +38,14 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
+def without_bytecode() -> dict[str, str]:
+    """:func:`environment` for a process whose files may not grow.
+
+    Python would keep a compiled module that was cut short, and nobody could import it any more.
+    """
+    return {**environment(), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
 def call_kitsbench(*arguments) -> Finished:
     """Run the command line in this process, which saves the seconds that its start would take."""
     from kitsbench.cli import main

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import heed_interrupts, run_kitsbench, start_kitsbench
+from command_line import heed_interrupts, run_kitsbench, start_kitsbench, without_bytecode
 from scans import ct, kidneys, save
 from unreliable_server import UnreliableServer
 
@@ -290,6 +290,7 @@ def test_a_disk_that_fills_up_leaves_what_came_for_the_next_run(server, copy, tm
         "--source",
         f"{server.url}/kits19",
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
+        env=without_bytecode(),
     )
     assert done.code == 2
     assert "the disk is full" in done.err

@@ -11,7 +11,7 @@ import time
 import nibabel
 import numpy as np
 import pytest
-from command_line import start_kitsbench
+from command_line import start_kitsbench, without_bytecode
 from scans import case, ct, kidneys
 
 from kitsbench.data.datasets.dataset import open_dataset
@@ -112,7 +112,10 @@ def test_a_file_that_cannot_be_written_whole_leaves_no_half_store(tmp_path, jobs
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
-    process = start(tmp_path / "kits", tmp_path / "out", "--jobs", jobs, preexec_fn=limit)
+    process = start(
+        *(tmp_path / "kits", tmp_path / "out", "--jobs", jobs),
+        **{"preexec_fn": limit, "env": without_bytecode()},
+    )
     out, err = process.communicate(timeout=300)
     assert process.returncode == 2, err
     assert out == ""

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
-from command_line import SMALL, run_kitsbench
+from command_line import SMALL, run_kitsbench, without_bytecode
 
 from kitsbench.experiments.records import Status
 
@@ -49,7 +49,9 @@ def run_limited(arguments, largest: int):
     """Run the command line where no file may grow beyond some bytes, as under a quota."""
     limit = (largest, largest)
     return run_kitsbench(
-        *arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        *arguments,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+        env=without_bytecode(),
     )
 
 

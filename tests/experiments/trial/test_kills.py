@@ -115,6 +115,7 @@ def work_until(task, name):
 
 def work_under_quota(task, largest):
     """Run a trial where no file may grow beyond some bytes."""
+    sys.dont_write_bytecode = True  # Python would keep a compiled module that was cut short
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     sys.exit(run_trial(task) != "failed")
 
