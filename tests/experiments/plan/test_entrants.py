@@ -261,4 +261,5 @@ def test_files_among_settings_get_absolute_paths_and_other_settings_stay(tmp_pat
     (tmp_path / "a,b").mkdir()
     monkeypatch.chdir(tmp_path / "a,b")
     there = [(str(tmp_path / "net.py"), {"weights": "init.pt"})]
-    assert with_whole_paths(there, entrants) == there  # a list of settings is split at commas
+    whole = {"weights": str(tmp_path / "a,b" / "init.pt")}  # a list of settings quotes a comma
+    assert with_whole_paths(there, entrants) == [(str(tmp_path / "net.py"), whole)]
