@@ -13,6 +13,7 @@ from inference.reference import affine_of, predictor_of, volumes_of
 
 from kitsbench.architecture import Task, configure
 from kitsbench.inference import case as case_module
+from kitsbench.inference import outside
 from kitsbench.inference.case import Trained, label_map, predict, segment
 from kitsbench.inference.native import slabs
 from kitsbench.recipe import Inference
@@ -21,6 +22,15 @@ from kitsbench.recipe import Inference
 # rounding; in bfloat16 by less than two units of the last of its eight places, which is by what a
 # network rounds otherwise when several tiles are computed at once.
 TIE = {"float32": 1e-5, "bfloat16": 2**-6}
+
+
+@pytest.fixture(autouse=True)
+def nearest_beyond(monkeypatch):
+    """Scans here reach beyond their volumes, and their nearest voxels count there.
+
+    That what was cut off is background is the subject of test_outside.py.
+    """
+    monkeypatch.setattr(outside, "REACH", np.inf)
 
 
 def trained_of(architecture, *predictors, deciders=None, spec=None):
