@@ -19,10 +19,7 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take long, and skip what is marked ``gpu`` where there is none."""
-    # A process takes whole files: one that takes minutes would be waited for at the end.
-    long = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in long)
+    """Skip what is marked ``gpu`` where there is none."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

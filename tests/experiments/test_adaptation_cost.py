@@ -6,9 +6,12 @@ from architectures.brought import Entropy
 from command_line import SMALL, call_kitsbench
 
 from kitsbench.architecture import KITS19, configure
+from kitsbench.data.datasets.voxels import Voxels
 from kitsbench.experiments.plan.entrants import ADAPTATION_LEFT_OUT, ADAPTS, propose
 from kitsbench.experiments.results import load_results
 from kitsbench.training.recipes import MATCHED_CPU
+
+VOXELS = Voxels(((9.0, 9.0, 9.0),), ((32, 32, 32),))
 
 
 def test_what_it_takes_stands_in_the_ledger_and_the_report(plugin, phantom, tmp_path):
@@ -30,6 +33,6 @@ def test_under_the_shared_recipe_it_is_left_out():
     plugin = Entropy()
     config = configure(plugin)
     shared = propose(plugin, "surer", config, False, {}, MATCHED_CPU, KITS19, None)
-    own = propose(plugin, "surer", config, True, {}, MATCHED_CPU, KITS19, (9.0, 9.0, 9.0))
+    own = propose(plugin, "surer", config, True, {}, MATCHED_CPU, KITS19, VOXELS)
     assert shared[2] == (ADAPTATION_LEFT_OUT,)
     assert own[2][0] == ADAPTS

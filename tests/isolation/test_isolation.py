@@ -210,7 +210,10 @@ def test_what_a_keeper_that_was_ended_would_have_ended_is_ended_all_the_same(tmp
     daemon = psutil.Process(int(file.read_text()))
     os.kill(left.process.pid, signal.SIGKILL)
     left.close()
-    assert not daemon.is_running() or daemon.status() == psutil.STATUS_ZOMBIE
+    until = time.monotonic() + 20  # it has been told to end, and a busy machine takes a moment
+    while daemon.is_running() and daemon.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until
+        time.sleep(0.05)
     assert not other.ended()
     other.close()
 
