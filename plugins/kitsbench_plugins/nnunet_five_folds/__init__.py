@@ -1,0 +1,1 @@
+"""Means over networks that were each trained without one of five folds."""
