@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from scans import ct, kidneys, save
 
+from kitsbench.architecture import KITS19
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.reporting.drawing import inner_maps
 from kitsbench.reporting.drawing.inner_maps import draw_maps, kept_maps
@@ -25,7 +26,9 @@ def test_a_kept_map_is_bright_where_it_is_large(tmp_path, monkeypatch):
     case = ShownCase("case", read_image(scan)[0], truth, {"net": truth}, (3.0, 2.0, 2.0), scan)
     folder = TrialFolder(tmp_path, "trial")
     trial = SimpleNamespace(name="net", seed=0, state="finished", folder=folder)
-    results = SimpleNamespace(trials=[trial], experiment=SimpleNamespace(showcase=("case",)))
+    dataset = SimpleNamespace(labels=KITS19)
+    experiment = SimpleNamespace(showcase=("case",), dataset=dataset)
+    results = SimpleNamespace(trials=[trial], experiment=experiment)
     monkeypatch.setattr(inner_maps, "load_shown", lambda results, name, order: case)
     assert draw_maps(results, ["net"]) == ({}, [])
     brightness = []
