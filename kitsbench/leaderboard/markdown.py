@@ -190,8 +190,8 @@ def _known(entry: Entry, known: ElsewhereRecord) -> list[str]:
     seconds = entry.cost.predict_s
     predicting = "unknown" if known.kind == "predictions" else _DASH
     if seconds is not None:
-        predicting = f"{seconds:.3g} s on {entry.cost.device}"
-    return [markdown("; ".join(known.trained_on)), training, markdown(predicting)]
+        predicting = f"{seconds:.3g} s on {markdown(entry.cost.device)}"
+    return [markdown("; ".join(known.trained_on)), training, predicting]
 
 
 def _places(ordered: list[Entry]) -> list[str]:
