@@ -141,7 +141,7 @@ def test_templates_put_in_text(file):
     assert "autoescape" not in source
 
 
-NUMBERS = {"n_cases", "n_excluded", "seeds", "count", "finished", "failed", "trials"}
+NUMBERS = {"missing", "n_cases", "n_excluded", "seeds", "count", "finished", "failed", "trials"}
 
 
 def test_a_board_shows_no_field_of_an_entry_as_it_is():
