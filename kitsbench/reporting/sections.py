@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kitsbench.metrics import METRICS, TRUTH_EMPTY
+from kitsbench.recipe import SHARED
 from kitsbench.reporting import costs, scores, setup, words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.drawing import plots
@@ -263,7 +264,7 @@ def _setup(analysis: Analysis) -> Section:
         blocks.insert(1, Block(heading="Cases that were set aside", table=table))
     lead = (
         "All architectures were trained by the same recipe, on the same folds."
-        if name == "matched"
+        if name == SHARED
         else "Each architecture was trained by its own recipe, on the same folds."
         if name == "paper"
         else ""
