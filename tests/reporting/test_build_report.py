@@ -140,7 +140,8 @@ def test_the_first_screen_has_a_row_for_each_and_comes_first(html, page):
     places = [float(x) for x in re.findall(r"(?:left|right):([\d.]+)%", screen)]
     assert len(places) >= 4
     assert all(0 <= place <= 100 for place in places)
-    for word in ("Compared: 4 architectures, each trained 6 times", "20 s", "12 synthetic scans"):
+    trained = "Compared: 4 architectures, each trained 6 times"
+    for word in (trained, "20 s", "12 synthetic CT scans"):
         assert word in screen
     assert "<code>kitsbench run --all --seeds 2</code>" in screen  # one trial failed
 

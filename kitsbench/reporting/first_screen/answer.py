@@ -164,8 +164,13 @@ def learned(analysis: Analysis) -> str:
     if len(lost) == number:
         return ""
     if not lost:
-        known = find(analysis.metric).learned_from is not None
-        return f"All {number} have learned to find the {region}." if known else ""
+        least = find(analysis.metric).learned_from
+        if least is None:
+            return ""
+        return (
+            f"All {number} have learned to find something of the {region} (a mean "
+            f"{words.metric_name(analysis.metric)} of {least:g} or more)."
+        )
     has = "has" if number - len(lost) == 1 else "have"
     return (
         f"{number - len(lost)} of {words.plural(number, 'architecture')} {has} learned to find the "
@@ -206,6 +211,12 @@ def unjudged(analysis: Analysis) -> list[str]:
 
 
 def _certainty(analysis: Analysis) -> str:
+    if analysis.scope == "L0" and not analysis.settled and len(analysis.pairs) > 1:
+        runs = len(analysis.results.experiment.folds.used) * analysis.results.experiment.seeds
+        return (
+            f"How sure: of {len(analysis.pairs)} pairs none is decided, however far apart two "
+            f"lines lie: {words.times(runs)} of training cannot tell an architecture from luck."
+        )
     found = [pair for pair in analysis.pairs if str(pair["verdict"]).startswith("better")]
     relevant = [pair for pair in found if pair["verdict"] == "better_relevant"]
     equal = [pair for pair in analysis.pairs if pair["verdict"] == "equivalent"]
@@ -320,9 +331,8 @@ def _data(analysis: Analysis) -> str:
     experiment = analysis.results.experiment
     if experiment.dataset.synthetic:
         return (
-            "The scans are synthetic: they are drawn by a program and show how the architectures "
-            "learn under this budget. They say nothing about patients, and the ranking need not "
-            "hold on real scans."
+            "The scans are synthetic, drawn by a program. They say nothing about patients, and the "
+            "ranking need not hold on real scans."
         )
     if experiment.recipe is None:
         return (

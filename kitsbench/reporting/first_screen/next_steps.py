@@ -64,7 +64,7 @@ def next_steps(analysis: Analysis) -> list[Step]:
         seeds = seeds_for_a_verdict(folds)
         steps.append(
             Step(
-                "Speak of architectures, not of single networks",
+                "Speak of architectures, not of single networks; what has run is kept",
                 _command(analysis, "--seeds", str(seeds)),
                 _time(analysis, folds * (seeds - experiment.seeds)),
             )
@@ -137,7 +137,7 @@ def _time(analysis: Analysis, runs: int, factor: float = 1) -> str:
     device = analysis.results.experiment.device
     if device.jobs is None:
         return f"about {words.about(total)} of computing, shared by the nodes"
-    at_once = f", {device.jobs} at a time" if device.jobs > 1 else ""
+    at_once = f", {device.jobs} trials at a time" if device.jobs > 1 else ""
     return f"about {words.about(total / device.jobs)} here{at_once}"
 
 

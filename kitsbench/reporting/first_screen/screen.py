@@ -73,9 +73,11 @@ def compared(analysis: Analysis) -> str:
     experiment = analysis.results.experiment
     entrants = [e for e in experiment.entrants if e.status == "ok" and e.elsewhere is None]
     outside = len(analysis.elsewhere)
-    ensembles = sum(bool(e.members) for e in entrants)
-    networks = words.plural(len(entrants) - ensembles, "architecture")
-    number = f"{networks} and {words.plural(ensembles, 'combination')} of them"
+    ensembles = [e.name for e in entrants if e.members]
+    number = words.plural(len(entrants) - len(ensembles), "architecture")
+    if ensembles:
+        number += f" and {words.plural(len(ensembles), 'combination')} of them"
+        number += f" ({words.listing(ensembles, most=2)})"
     folds, seeds = len(experiment.folds.used), experiment.seeds
     runs = folds * seeds
     often = {1: "once", 2: "twice"}.get(runs, f"{runs} times")
@@ -84,12 +86,15 @@ def compared(analysis: Analysis) -> str:
     recipe = "by one shared recipe" if experiment.recipe else "each by its paper's own recipe"
     records = analysis.results.records
     tested = len({case for record in records for case in record.context.test_cases})
-    kind = "synthetic scans" if experiment.dataset.synthetic else "scans"
+    kind = "synthetic CT scans" if experiment.dataset.synthetic else "CT scans"
     where = (
         f"{tested} {kind} of the dataset {experiment.dataset.name}"
         if tested
         else experiment.dataset.name
     )
+    found = [
+        words.region_name(n).lower() for n, value in experiment.dataset.labels.items() if value
+    ]
     facts = find(analysis.metric)
     score = f"mean {words.endpoint_name(analysis.region, analysis.metric)}"
     score += f" ({_OVERLAP})." if analysis.metric == "dice" else "."
@@ -100,9 +105,10 @@ def compared(analysis: Analysis) -> str:
         return f"Compared: {others}, on {where}. Score: {score}"
     score += f" Beside them: {others}." if outside else ""
     return (
-        f"Compared: {number if ensembles else networks}, each trained {often} for "
-        f"{words.spent(experiment.budget)} {recipe} and tested on {where} that the network had not "
-        f"seen. Score: {score}"
+        f"Compared: {number}, {'each network' if ensembles else 'each'} trained {often} for "
+        f"{words.spent(experiment.budget)} {recipe} to find "
+        f"{words.listing(found, most=4)}, and tested on {where} that the network had not seen. "
+        f"Score: {score}"
     )
 
 
@@ -111,7 +117,7 @@ def rising(analysis: Analysis) -> str:
     names = still_rising(analysis)
     if not names:
         return ""
-    where = words.plural(watched(analysis), "watched scan")
+    where = f"by {words.plural(watched(analysis), 'scan')} scored on the way"
     return (
         f"Still rising when the budget ended ({where}): {words.listing(names, most=4)}; with more "
         "training they may score higher, and the order may change."

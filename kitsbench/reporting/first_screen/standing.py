@@ -16,7 +16,7 @@ from kitsbench.statistics.table.endpoints import cut
 MOST_ROWS = 20
 """Rows of the figure; the tables have all."""
 State = Literal["first", "level", "behind", "lost", "unjudged", "plain"]
-_TICKS = 4  # parts of the axis
+_TICKS = 5  # parts of the axis, at most
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,11 @@ class Standing:
     @property
     def ticks(self) -> list[float]:
         """Where the axis has its numbers."""
-        step = (self.high - self.low) / _TICKS
-        return [self.low + step * number for number in range(_TICKS + 1)]
+        span = self.high - self.low
+        unit = 10.0 ** math.floor(math.log10(span))
+        step = next(s for s in (0.1, 0.2, 0.25, 0.5, 1, 2) if span / (s * unit) <= _TICKS) * unit
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [step * number for number in range(first, last + 1)]
 
     def share(self, value: float) -> str:
         """A place on the axis in per cent of its length, as CSS takes it."""
@@ -227,5 +230,8 @@ def _axis(places: list[Place], metric: str) -> tuple[float, float]:
     values = [v for p in places for v in (p.mean, p.low, p.high) if v is not None]
     low, high = min(values), max(values)
     step = 10.0 ** math.floor(math.log10(max(high - low, 1e-3)))
-    low, high = cut(math.floor(low / step) * step, math.ceil(high / step) * step, metric)
+    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
+    if 0 < low < high - low:
+        low = 0.0  # where it costs little room, so that no line seems to be cut
+    low, high = cut(low, high, metric)
     return (low, high) if high > low else (low - step, high + step)

@@ -10,17 +10,20 @@ from command_line import call_kitsbench
 KEYS = ["name", "title", "paper", "distribution", "version", "status", "error"]
 
 
-@pytest.fixture
-def broken_plugin(tmp_path, monkeypatch):
-    (tmp_path / "shattered_net.py").write_text("raise RuntimeError('in two lines\\nshattered')\n")
-    info = tmp_path / "shattered-0.5.dist-info"
+@pytest.fixture(scope="module")
+def broken_plugin(tmp_path_factory):
+    # One folder for all tests here: what the other plugins answered holds for the same software.
+    folder = tmp_path_factory.mktemp("shattered")
+    (folder / "shattered_net.py").write_text("raise RuntimeError('in two lines\\nshattered')\n")
+    info = folder / "shattered-0.5.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shattered\nVersion: 0.5\n")
     (info / "entry_points.txt").write_text(
         "[kitsbench.architectures]\nshattered = shattered_net:Net\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
     sys.modules.pop("shattered_net", None)
 
 

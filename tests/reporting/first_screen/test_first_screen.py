@@ -71,7 +71,8 @@ def test_it_says_what_was_compared_on_what_under_which_budget(single):
     first = first_screen(analyse(load_results(single)))
     for words in (
         "4 architectures, each trained once for 20 s by one shared recipe",
-        "6 synthetic scans of the dataset phantom that the network had not seen",
+        "to find kidney and tumour, and tested on 6 synthetic CT scans",
+        "6 synthetic CT scans of the dataset phantom that the network had not seen",
         "mean tumour Dice (overlap with the truth: 0 none, 1 perfect)",
     ):
         assert words in first.compared
@@ -102,7 +103,7 @@ def test_a_curve_rises_that_ends_a_margin_above_its_last_points(single, values, 
     results = dataclasses.replace(analysis.results, curves=pd.DataFrame(rows))
     analysis = dataclasses.replace(analysis, results=results)
     assert still_rising(analysis) == ["b"] * rises
-    named = "Still rising when the budget ended (2 watched scans): b;"
+    named = "Still rising when the budget ended (by 2 scans scored on the way): b;"
     assert (named in " ".join(first_screen(analysis).remarks)) is rises
 
 
@@ -131,3 +132,17 @@ def test_longer_training_is_priced_by_its_longer_part(single):
     steps = {step.command: step.time for step in next_steps(analyse(load_results(single)))}
     # Four trials of 27 s, and of 20 s of training once more.
     assert steps["kitsbench run --all --budget 40s"] == "about 3.1 min here"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 0.7, [0, 0.2, 0.4, 0.6]),
+        (0.78, 0.84, [0.78, 0.8, 0.82, 0.84]),
+        (0.0, 34.0, [0, 10, 20, 30]),
+        (-0.1, 0.3, [-0.1, 0, 0.1, 0.2, 0.3]),
+    ],
+)
+def test_the_axis_has_round_numbers(single, low, high, expected):
+    found = dataclasses.replace(standing(analyse(load_results(single))), low=low, high=high)
+    assert found.ticks == pytest.approx(expected)
