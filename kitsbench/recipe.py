@@ -123,6 +123,9 @@ class Sampling:
         [0, 1).
     inside : bool
         Move each patch by as little as brings it inside the volume, as MONAI's crops lie.
+    centred : bool
+        For ``foreground``: the voxel that was drawn is the middle of its patch, as nnU-Net cuts;
+        otherwise it lies anywhere in the middle half.
     """
 
     rule: str = "foreground"
@@ -134,6 +137,7 @@ class Sampling:
     background_above: float | None = added(None)
     overlap: float | None = added(None)
     inside: bool = added(False)
+    centred: bool = added(False)
 
     def __post_init__(self) -> None:
         self._check_later_words()
@@ -168,6 +172,10 @@ class Sampling:
             )
         if not isinstance(self.inside, bool):
             raise ContractError(f"sampling has inside={self.inside!r}; use True or False.")
+        if not isinstance(self.centred, bool) or (self.centred and self.rule != "foreground"):
+            raise ContractError(
+                f"centred={self.centred!r} is for the rule 'foreground': True or False."
+            )
         for name in ("background_above", "overlap"):
             # As files give it back, so that a recipe keeps its hash.
             if getattr(self, name) is not None:

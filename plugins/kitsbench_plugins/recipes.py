@@ -131,7 +131,7 @@ NNUNET = Recipe(
     spacing="nnunet",
     preparation=Preparation("cubic", "linear", slices_from=3.0),
     batch=2,
-    sampling=Sampling("foreground", fraction=1 / 3),
+    sampling=Sampling("foreground", fraction=1 / 3, centred=True),
     augmentation=_nnunet_augmentation(flat=False),
     optimiser=Optimiser("sgd", lr=0.01, weight_decay=3e-5, momentum=0.99, nesterov=True),
     schedule=Schedule("polynomial", power=0.9),
@@ -148,7 +148,10 @@ NNUNET = Recipe(
             "preparation",
             "default_resampling.py: splines of order 3, of labels 1, of thick slices 0",
         ),
-        ("sampling", "one third of the batch, which of two samples is one"),
+        (
+            "sampling",
+            "data_loader.py: a third of the batch about a voxel of a label, of two samples one",
+        ),
         (
             "augmentation",
             "get_training_transforms, as batchgeneratorsv2 draws it: the factor of the scale "

@@ -52,7 +52,7 @@ class Positions:
         voxel = self._voxel(case, rng, sample)
         if voxel is None:
             return rng.uniform(half, np.maximum(case.image.shape - half, half))
-        if self.rule.rule == "foreground":
+        if self.rule.rule == "foreground" and not self.rule.centred:
             # Anywhere in the middle half of the patch, so that position is no hint.
             return voxel + 0.5 + rng.uniform(-half / 2, half / 2)
         return np.asarray(voxel + 0.5)

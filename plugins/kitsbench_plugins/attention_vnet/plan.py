@@ -124,7 +124,7 @@ def paper_recipe(resolution: str, lr: float, by_rule: bool = False) -> Recipe:
         preparation=Preparation("cubic", "linear", slices_from=3.0),
         patch=plan.patch,
         batch=2,
-        sampling=Sampling("foreground", fraction=0.5),
+        sampling=Sampling("foreground", fraction=0.5, centred=True),
         augmentation=(
             Transform("elastic", 0.2, ELASTIC),
             Transform("rotation", 0.2, (("degrees", (15.0, 15.0, 15.0)), ("voxels", True))),
@@ -161,7 +161,11 @@ SOURCES = (
         "preprocessing.py of the authors: splines of order 3, of labels 1, of thick slices 0",
     ),
     ("patch", "table 1"),
-    ("batch, sampling", "section 2.4: two patches, one of them with foreground"),
+    (
+        "batch, sampling",
+        "section 2.4: two patches, one of them with foreground; dataset_loading.py of the authors: "
+        "about a voxel of it",
+    ),
     ("intensity", "section 2.2: percentiles 0.5 and 99.5, mean and sd of the foreground"),
     (
         "augmentation",

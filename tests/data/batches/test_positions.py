@@ -224,11 +224,42 @@ def test_a_case_of_one_kind_of_tiles_gives_those():
     assert len(starts_of(empty, rule, 5)[0]) == 5
 
 
+@pytest.mark.parametrize("centred", [True, False])
+def test_a_forced_patch_holds_a_voxel_of_a_label_drawn_as_often_as_the_others(centred):
+    case = scan()
+    rule = Sampling("foreground", fraction=1.0, centred=centred)
+    starts, _ = starts_of(case, rule, 600)
+    middles = (starts + np.array(PATCH) // 2).clip(0, np.array(case.label.shape) - 1)
+    middles = case.label[tuple(middles.T)]
+    share = np.bincount(middles, minlength=3) / 600
+    if centred:
+        assert share == pytest.approx([0, 0.5, 0.5], abs=0.07)
+    else:
+        assert share[0] > 0.3
+
+
+def test_a_forced_patch_lies_as_nnunet_cuts_it():
+    """The realised first voxels, along every axis; what lies near an edge is moved in there."""
+    loaders = pytest.importorskip("nnunetv2.training.dataloading.data_loader")
+    case, count = scan(), 2000
+    loader = object.__new__(loaders.nnUNetDataLoader)  # which wants a folder of preprocessed cases
+    loader.patch_size, loader.need_to_pad = np.array(PATCH), np.zeros(3, int)
+    loader.has_ignore, loader.annotated_classes_key = False, (-1, 0, 1, 2)
+    places = {v: np.insert(np.argwhere(case.label == v), 0, 0, 1) for v in (1, 2)}
+    shape = np.array(case.image.shape)
+    np.random.seed(0)  # noqa: NPY002 - what their code draws by
+    theirs = np.array([loader.get_bbox(shape, True, places)[0] for _ in range(count)])
+    ours, _ = starts_of(case, Sampling("foreground", fraction=1.0, centred=True), count)
+    for axis in range(3):
+        reach = range(min(ours[:, axis].min(), theirs[:, axis].min()), int(shape[axis]))
+        share = [[(v[:, axis] <= place).mean() for place in reach] for v in (ours, theirs)]
+        assert np.abs(np.subtract(*share)).max() < 1.95 * np.sqrt(2 / count)
+
+
 # --- what stays, and what is refused --------------------------------------------------------
 
 
 def test_words_that_nobody_uses_change_no_hash():
-    assert "inside" not in Recipe().to_dict()["sampling"]
     assert set(Recipe().to_dict()["sampling"]) == {
         "rule",
         "fraction",
@@ -253,6 +284,8 @@ def test_words_that_nobody_uses_change_no_hash():
         ({"rule": "lattice", "overlap": 0.5, "stride": 4}, r"overlap=0\.5"),
         ({"rule": "uniform", "overlap": 0.5}, r"overlap=0\.5"),
         ({"inside": "yes"}, "inside='yes'"),
+        ({"centred": 1}, "centred=1"),
+        ({"rule": "uniform", "centred": True}, "centred=True .* 'foreground'"),
     ],
 )
 def test_words_without_sense_are_refused(words, told):
