@@ -10,6 +10,7 @@ from kitsbench.recipe import (
     Inference,
     Intensity,
     Optimiser,
+    Preparation,
     Recipe,
     Sampling,
     Schedule,
@@ -24,7 +25,14 @@ BTCV = Recipe(
     patch=(96, 96, 96),
     batch=4,
     intensity=Intensity(clip=(-175.0, 250.0), scale="range", target=(0.0, 1.0)),
-    sampling=Sampling("mixture", weights=(("foreground", 0.5), ("background", 0.5)), per_volume=4),
+    preparation=Preparation(crop_above=-175.0),
+    sampling=Sampling(
+        "mixture",
+        weights=(("foreground", 0.5), ("background", 0.5)),
+        per_volume=4,
+        background_above=-175.0,
+        inside=True,
+    ),
     augmentation=(
         Transform("mirror", 0.2),
         Transform("brightness", 0.1, (("range", (0.9, 1.1)),)),
@@ -36,7 +44,12 @@ BTCV = Recipe(
     clip_gradient=None,
     sources=(
         ("spacing, patch, intensity, optimiser, inference.overlap", "main.py"),
-        ("batch, sampling", "data_utils.py: one volume, 4 crops, positive to negative 1:1"),
+        ("preparation", "data_utils.py: cut down to the voxels above the lower end of the window"),
+        (
+            "batch, sampling",
+            "data_utils.py: one volume, 4 crops, positive to negative 1:1, negative above the "
+            "lower end of the window, crops inside the volume",
+        ),
         (
             "augmentation",
             "data_utils.py; rotation by 90 degrees is left out, since a patch need not be square",

@@ -22,6 +22,7 @@ from kitsbench_zoo.base import Zoo, needs_monai
 needs_monai()
 
 CHANNELS = (16, 32, 64, 128, 256)
+PLANE = (1, 2)  # what the authors' library turns, moves, zooms and flips is slices
 
 # Oktay et al. 2018, arXiv:1804.03999, and config_unet_ct_multi_att_dsv.json of the authors.
 RECIPE = Recipe(
@@ -31,10 +32,19 @@ RECIPE = Recipe(
     batch=2,
     sampling=Sampling("uniform"),
     augmentation=(
-        Transform("translation", 1.0, (("mm", (19.2, 32.0, 32.0)),)),
+        Transform(
+            "scale",
+            1.0,
+            (
+                ("range", (0.7, 1.3)),
+                ("isotropic", False),
+                ("coordinates", True),
+                ("axes", PLANE),
+            ),
+        ),
         Transform("rotation", 1.0, (("degrees", (15.0, 0.0, 0.0)),)),
-        Transform("scale", 1.0, (("range", (0.7, 1.3)),)),
-        Transform("mirror", 0.5, (("axes", (2,)),)),
+        Transform("translation", 1.0, (("mm", (0.0, 32.0, 32.0)),)),
+        Transform("mirror", 0.5, (("axes", PLANE),)),
     ),
     optimiser=Optimiser("adam", lr=1e-4, weight_decay=1e-6),
     schedule=Schedule("steps", factor=0.5, count=4),
@@ -43,10 +53,15 @@ RECIPE = Recipe(
     sources=(
         (
             "spacing, batch, intensity",
-            "the paper: 2 mm, batches of 2 to 4, zero mean and unit sd; UNCHECKED",
+            "the paper, read through a public summary: 2 mm, batches of 2 to 4; zero mean and unit "
+            "sd in the authors' transforms.py",
         ),
-        ("patch, augmentation, optimiser", "the configuration: shift 0.1, rotate 15, 0.7 to 1.3"),
-        ("schedule", "the configuration: a step after each 250 of 1,000 epochs; CHOICE: by half"),
+        (
+            "patch, augmentation, optimiser",
+            "the configuration: shift 0.1, rotate 15, 0.7 to 1.3; transforms.py: all of it in the "
+            "plane, whose axes have a zoom and a flip each",
+        ),
+        ("schedule", "the configuration and networks_other.py: by half after 250 of 1,000 epochs"),
         ("sampling, inference", "CHOICE: the authors see nearly whole scans"),
         ("clip_gradient", "not mentioned"),
     ),
@@ -62,7 +77,7 @@ class AttentionUNet(Zoo):
         "width": WIDTH,
         "depth": Key(
             len(CHANNELS) - 1,
-            "CHOICE: MONAI's example; 3 in Oktay et al. 2018",
+            "unet_CT_multi_att_dsv_3D.py of the authors, whose channels these are",
             low=2,
             high=4,
             help="halvings",
