@@ -66,6 +66,8 @@ class Intensity:
             raise ContractError(f"clip={self.clip} HU is no window; give (low, high), low < high.")
         if self.scale not in ("zscore", "range"):
             raise ContractError(f"scale='{self.scale}' is not known; use 'zscore' or 'range'.")
+        if self.scale == "range" and self.target[0] == self.target[1]:
+            raise ContractError(f"target={self.target} is one value; give two that differ.")
 
     def resolve(self, foreground: Mapping[str, float]) -> tuple[float, float, float, float]:
         """Turn the rule into numbers.
@@ -86,7 +88,8 @@ class Intensity:
             sd = foreground["sd"] if self.sd is None else self.sd
             return low, high, mean, 1.0 / max(sd, 1e-6)
         first, last = self.target
-        factor = (last - first) / (high - low)
+        # A foreground of one value has no width; as for the sd, nothing is divided by zero.
+        factor = (last - first) / max(high - low, 1e-6)
         return low, high, low - first / factor, factor
 
 
@@ -153,6 +156,8 @@ class Sampling:
             raise ContractError(f"sampling rule '{self.rule}' takes no arguments.")
         if self.rule == "mixture" and not math.isclose(sum(w for _, w in self.weights), 1.0):
             raise ContractError(f"mixture weights {self.weights} do not add up to 1.")
+        if any(not is_number(weight) or weight < 0 for _, weight in self.weights):
+            raise ContractError(f"mixture weights {self.weights} must not be negative.")
         if not 0 <= self.fraction <= 1 or self.stride < 1 or self.per_volume < 1:
             raise ContractError("sampling wants 0 <= fraction <= 1, stride >= 1, per_volume >= 1.")
 
@@ -209,6 +214,18 @@ class Inference:
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < 1:
             raise ContractError(f"overlap={self.overlap} must lie in [0, 1).")
+        for name, words in (
+            ("blend", ("gaussian", "uniform")),
+            ("decide", ("native", "prepared")),
+        ):
+            if getattr(self, name) not in words:
+                raise ContractError(
+                    f"inference has {name}={getattr(self, name)!r:.40}; use {' or '.join(words)}."
+                )
+        if not is_number(self.sigma) or self.sigma <= 0:
+            raise ContractError(f"inference has sigma={self.sigma!r:.40}; give a number above 0.")
+        if not set(self.mirror) <= {0, 1, 2}:
+            raise ContractError(f"inference has mirror={self.mirror}; name axes among 0, 1, 2.")
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,10 @@ def test_a_range_maps_the_window_onto_the_target(target):
     )
 
 
-def test_a_constant_foreground_does_not_divide_by_zero():
-    low, high, shift, scale = Intensity().resolve({**FOREGROUND, "sd": 0.0})
+@pytest.mark.parametrize("scale", ["zscore", "range"])
+def test_a_constant_foreground_does_not_divide_by_zero(scale):
+    constant = {"mean": 100.0, "sd": 0.0, "p0.5": 100.0, "p99.5": 100.0}
+    low, high, shift, scale = Intensity(scale=scale).resolve(constant)
     assert np.isfinite([low, high, shift, scale]).all()
 
 
@@ -67,6 +69,7 @@ def test_a_constant_foreground_does_not_divide_by_zero():
         (lambda: Intensity(scale="log"), "zscore"),
         (lambda: Sampling("everywhere"), "uniform, foreground, mixture or lattice"),
         (lambda: Sampling("mixture", weights=(("tumor", 0.5),)), "add up to 1"),
+        (lambda: Sampling("mixture", weights=(("tumor", 1.5), ("kidney", -0.5))), "negative"),
         (lambda: Sampling(fraction=1.5), "fraction"),
         (lambda: Sampling(per_volume=0), "per_volume"),
         (lambda: Transform("flip"), "mirror"),
@@ -115,6 +118,11 @@ def test_a_constant_foreground_does_not_divide_by_zero():
         (lambda: Optimiser("lion"), "sgd, adam or adamw"),
         (lambda: Optimiser(lr=0), "positive"),
         (lambda: Inference(overlap=1.0), r"\[0, 1\)"),
+        (lambda: Inference(blend="median"), "gaussian or uniform"),
+        (lambda: Inference(decide="late"), "native or prepared"),
+        (lambda: Inference(sigma=0.0), "above 0"),
+        (lambda: Inference(mirror=(3,)), "among 0, 1, 2"),
+        (lambda: Intensity(scale="range", target=(1.0, 1.0)), "two that differ"),
     ],
 )
 def test_words_that_a_recipe_does_not_know_are_refused(make, message):

@@ -119,6 +119,8 @@ def load_case(
         # Channels that do not lie on the CT's voxels are refused where they come together.
         if seen.shape == shape:
             box = box_above(seen, above)
+            if label is not None and mask is not None:
+                findings += cut_off(case, label, mask, box, above)
             array, mask = array[box], None if mask is None else mask[box]
             affine, shape = affine.copy(), array.shape
             affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
@@ -162,6 +164,25 @@ def box_above(array: np.ndarray, threshold: float) -> tuple[slice, slice, slice]
     ends = [np.flatnonzero(side)[[0, -1]].tolist() for side in found]
     z, y, x = (slice(first, last + 1) for first, last in ends)
     return z, y, x
+
+
+def cut_off(
+    case: str, path: Path, mask: np.ndarray, box: tuple[slice, slice, slice], above: float
+) -> list[Finding]:
+    """A warning where labelled voxels lie outside of what a recipe leaves of a scan."""
+    whole, left = np.count_nonzero(mask), np.count_nonzero(mask[box])
+    if left == whole:
+        return []
+    return [
+        Finding(
+            case,
+            str(path),
+            f"{whole - left} of {whole} labelled voxels lie outside the box above {above:g} HU",
+            "What a recipe cuts off (crop_above) is background to its network.",
+            "Lower crop_above, or see whether the scan is in HU.",
+            "warning",
+        )
+    ]
 
 
 def orders(

@@ -144,6 +144,22 @@ def test_a_scan_is_cut_down_to_the_voxels_above_a_threshold(dataset, tmp_path):
         assert (np.abs(fine[:3] - expected) * native <= 1.01).all()
 
 
+def test_labels_that_are_cut_off_are_told(tmp_path):
+    image = ct()
+    image[0, 0, 0] = 3000
+    files = tmp_path / "imaging.nii.gz", tmp_path / "segmentation.nii.gz"
+    for file, array in zip(files, (image, kidneys()), strict=True):
+        save(file, array, KITS_AFFINE)
+    metal = How(preparation=Preparation(crop_above=2500.0))
+    loaded = load_case("case", *files, (2.5, 2.5, 2.5), how=metal)
+    (found,) = (f for f in loaded.findings if "labelled voxels" in f.what)
+    count = np.count_nonzero(kidneys())
+    assert found.what == f"{count} of {count} labelled voxels lie outside the box above 2500 HU"
+    assert (found.severity, found.file) == ("warning", str(files[1]))
+    whole = load_case("case", *files, (2.5, 2.5, 2.5), how=How(preparation=CUT))
+    assert not [f for f in whole.findings if "labelled voxels" in f.what]
+
+
 def test_nothing_above_the_threshold_leaves_a_scan_whole():
     assert box_above(np.full((3, 4, 5), -1000), 0) == (slice(0, 3), slice(0, 4), slice(0, 5))
 
