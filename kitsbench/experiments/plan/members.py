@@ -110,20 +110,29 @@ def with_inner_folds(
         return list(entrants)
     installed = set(installed)
     asked = [e.name for e in entrants if e.name in out and e.registered.name not in installed]
-    reason = _reason(asked or list(out), max(out.values()), there, rule)
+    ways = _ways(max(out.values()), rule)
     if asked:
-        raise UsageError(reason)
-    tell(f"Left out: {reason}")
+        raise UsageError(_reason(asked, max(out.values()), there, ways))
+    tell(
+        f"Left out: {', '.join(out)}: they average networks of {max(out.values())} inner folds, "
+        f"and the split has {there or 'none'}. The same command with --split "
+        f"{ways[0].partition(' ')[0]} includes them."
+    )
     kept = [e for e in entrants if e.name not in out]
     used = {name for entrant in kept for name in entrant.members}
     return [e for e in kept if e.asked or e.name in used]
 
 
-def _reason(names: Sequence[str], wanted: int, there: int, rule: str) -> str:
+def _ways(wanted: int, rule: str) -> list[str]:
+    """Splits with enough inner folds, with a word on what they are; that of the rule is first."""
     count = max(wanted, INNER)
     ways = [f"80:20/{count} (one test set)", f"5/{count} (cross-validation, in each fold {count})"]
     if rule and not rule.lower().endswith(FILES):
         ways.insert(0, f"{rule}/{count}")
+    return ways
+
+
+def _reason(names: Sequence[str], wanted: int, there: int, ways: Sequence[str]) -> str:
     has = f"has {there} of them" if there else "has none: they would train on what is scored"
     return (
         f"{', '.join(names)}: networks are averaged that are each trained without one of {wanted} "
