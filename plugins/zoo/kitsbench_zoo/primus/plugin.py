@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
@@ -68,7 +69,10 @@ class Primus(Zoo):
 
     def network(self, spec: Spec) -> nn.Module:
         """The network for the patch of the spec."""
-        from kitsbench_zoo.primus.network import PrimusNetwork
+        with warnings.catch_warnings():
+            # What timm imports uses parts of torch that are to go; its users cannot help it.
+            warnings.simplefilter("ignore", FutureWarning)
+            from kitsbench_zoo.primus.network import PrimusNetwork
 
         channels, layers, heads = VARIANTS[spec["variant"]]
         return PrimusNetwork(
