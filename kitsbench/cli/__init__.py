@@ -97,6 +97,7 @@ def cli(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 all fine, 1 some trials failed, 2 bad usage or input."""
+    alone = arguments is None  # the process was started for this call
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     plain_streams()
@@ -110,6 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
             ["--debug"] * debug + [a for a in arguments if a != "--debug"],
             prog_name="kitsbench",
             standalone_mode=False,
+            obj=alone,
         )
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:

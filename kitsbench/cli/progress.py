@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 SAY_EVERY = 60.0  # seconds between two lines where there is no terminal
+SAY_AFTER = 2.0  # seconds after which what is still going on is said there for the first time
 BAR = 16  # columns; with name, share and time a line of 80 holds everything
 
 
@@ -92,12 +94,23 @@ class CountBar(Bars):
 
     def __init__(self) -> None:
         super().__init__(MofNCompleteColumn(), TimeElapsedColumn())
+        self._says: dict[str, float] = {}  # when the next line about each is due
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` are done."""
         if what not in self._rows:
             self._rows[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._rows[what], completed=done, total=total)
+        if self._bars.disable:
+            self._say(what, done, total)
+
+    def _say(self, what: str, done: int, total: int) -> None:
+        """Say how far it is where there is no bar: after some seconds, then once a minute."""
+        now = time.monotonic()
+        due = self._says.setdefault(what, now + SAY_AFTER)
+        if now >= due and done < total:
+            self._says[what] = now + SAY_EVERY
+            tell(f"{done} of {total} done; this may take a while.", what)
 
 
 @contextlib.contextmanager
@@ -110,8 +123,23 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 @contextlib.contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
     """Show that something goes on that cannot be counted; call it to say what goes on now."""
-    with stderr_console().status(words(what)) as status:
+    with stderr_console().status(words(what)) as status, calmly(what):
         yield lambda now: status.update(words(now))
+
+
+@contextlib.contextmanager
+def calmly(what: str) -> Iterator[None]:
+    """Say what goes on in a line, if a block takes seconds and there is no terminal to show it."""
+    if sys.stderr.isatty():
+        yield
+        return
+    timer = threading.Timer(SAY_AFTER, tell, (what,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class _Amount(ProgressColumn):

@@ -13,12 +13,14 @@ from kitsbench.data.datasets.dataset import Dataset
 from kitsbench.data.splits.files import keep_split
 from kitsbench.data.splits.split import Split
 from kitsbench.errors import UsageError
+from kitsbench.experiments.accounts.clock import Clock
 from kitsbench.experiments.asked.again import keep_request
 from kitsbench.experiments.asked.request import Count, Request, Tell
 from kitsbench.experiments.asked.resolve import Resolved, drawn_elsewhere, own_labels, resolve
 from kitsbench.experiments.executors.carry_out import carry_out
 from kitsbench.experiments.executors.choose import choose_machine
 from kitsbench.experiments.executors.events import Event, Executor, Notify
+from kitsbench.experiments.executors.local import speed_of
 from kitsbench.experiments.machines.machine import Machine
 from kitsbench.experiments.plan.description import (
     describe_entrants,
@@ -60,6 +62,7 @@ from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.remembered import forget
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import write_out_halves
+from kitsbench.isolation import IsolatedFailure, call_isolated
 from kitsbench.registry import answers
 from kitsbench.spec import Labels
 from kitsbench.training.budget import Budget
@@ -135,6 +138,7 @@ def plan_experiment(
     count: Count = lambda what, done, total: None,
     *,
     costs: bool = True,
+    clock: Clock | None = None,
 ) -> Experiment:
     """Prepare data and plan the trials; nothing is trained.
 
@@ -148,18 +152,23 @@ def plan_experiment(
     costs : bool
         Whether the record shall say what the networks cost. Each is counted in a process of its
         own that imports what the network is made of, so who keeps no record does without.
+    clock : Clock, optional
+        Is told what the time is spent on.
 
     Raises
     ------
     UsageError, DataError
         The request cannot be carried out.
     """
+    clock = clock or Clock()
+    clock.enter("planning")
     check_place(request.workdir)
     answers.keep_in(request.workdir / "answers")
     known: Known = {}
     read_names(request, known)  # so that a typing error is told before any data are made
     machine = choose_machine(request, tell)
-    dataset = find_dataset(request, tell, count)
+    with clock.spend("data"):
+        dataset = find_dataset(request, tell, count)
     resolved = resolve(request, dataset.labels, machine.kind)
     if remark := own_labels(dataset.labels, resolved):
         tell(remark)
@@ -175,7 +184,8 @@ def plan_experiment(
     entrants += given_entrants(request.predictions, dataset, labels)
     check_names(request.predictions, (e.name for e in entrants if e.given is None))
     check_batches(entrants, request.world_size)
-    stores = prepare_all(request, entrants, dataset, resolved.matched, count)
+    with clock.spend("preparation"):
+        stores = prepare_all(request, entrants, dataset, resolved.matched, count)
     if remark := nobody_has(resolved, dataset, stores):
         tell(remark)
     split, folds = choose_split(resolved.split, resolved.folds, dataset, stores, count)
@@ -279,7 +289,24 @@ def forecast(experiment: Experiment) -> Forecast:
         experiment.resolved.tuning_budget,
         request.world_size,
         experiment.machine.jobs,
+        {entrant.name: entrant.flops for entrant in experiment.record.entrants},
+        {entrant.name: entrant.parameters for entrant in experiment.record.entrants},
+        partial(_speed, experiment),
     )
+
+
+def _speed(experiment: Experiment) -> float | None:
+    """GFLOP/s of the device that trials run on here; None on a cluster, or where it fails."""
+    machine = experiment.machine
+    if not machine.slots:
+        return None
+    device, folder = machine.slots[0][0], experiment.request.workdir / "devices"
+    try:
+        # What the first run would measure before its first trial; it finds what is kept.
+        found: float = call_isolated(speed_of, device, machine.threads, folder)
+    except IsolatedFailure:
+        return None
+    return found
 
 
 def run_experiment(
@@ -288,6 +315,7 @@ def run_experiment(
     notify: Notify,
     only: Container[str] | None = None,
     asked: Request | None = None,
+    clock: Clock | None = None,
 ) -> Experiment:
     """Run the trials that are not finished, ensembles after their members; tuning goes before.
 
@@ -303,7 +331,12 @@ def run_experiment(
         Ids of the trials that are run; by default all.
     asked : Request, optional
         What is written down as asked for, where this call alone runs them otherwise.
+    clock : Clock, optional
+        Is told what the time is spent on.
     """
+    if clock is not None:
+        clock.enter("planning")
+        executor = clock.watch(executor)
     workdir = experiment.request.workdir
     _keep_request(experiment, experiment.request if asked is None else asked)
     if experiment.studies:

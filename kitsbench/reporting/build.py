@@ -13,19 +13,20 @@ from urllib.parse import quote
 import pandas as pd
 
 from kitsbench.errors import DataError
-from kitsbench.experiments.records import report_folder
+from kitsbench.experiments.records import AccountsRecord, report_folder
 from kitsbench.experiments.results import Results, load_results
 from kitsbench.files import write_atomic, write_folder, write_json, write_text
-from kitsbench.reporting import costs, scores, words
+from kitsbench.reporting import accounting, costs, scores, words
 from kitsbench.reporting.analysis import Analysis, analyse
 from kitsbench.reporting.drawing.figures import Picture, standalone
 from kitsbench.reporting.first_screen.answer import details
 from kitsbench.reporting.first_screen.screen import first_screen
 from kitsbench.reporting.first_screen.standing_plot import draw
 from kitsbench.reporting.link import lead_to
-from kitsbench.reporting.sections import Section, pictures, sections
+from kitsbench.reporting.sections import Section, pictures, sections, with_time
 from kitsbench.text import csv_table, html, markdown, visible
 
+Account = Callable[[], object]
 PAGE = "index.html"
 FIGURES = "figures"
 _PAIR_COLUMNS = ["a", "b", "region", "metric", "difference", "ci_low", "ci_high", "p_value"]
@@ -58,9 +59,9 @@ def build_report(
     -------
     Path
         ``index.html``, one file without any reference to the network, which is there only where
-        all others are. Beside it lie
-        ``report.md``, ``tables.tex``, ``comparison.json``, the figures, and the tables
-        ``scores.csv``, ``summary.csv``, ``pairs.csv`` and ``ledger.csv``.
+        all others are. Beside it lie ``report.md``, ``tables.tex``, ``comparison.json``,
+        ``accounting.json``, the figures, and the tables ``scores.csv``, ``summary.csv``,
+        ``pairs.csv`` and ``ledger.csv``.
 
     Raises
     ------
@@ -83,13 +84,13 @@ def build_report(
     return write_report(analyse(results), out)
 
 
-def own_report(analysis: Analysis) -> Path:
+def own_report(analysis: Analysis, account: Account = lambda: None) -> Path:
     """Write the report into the experiment's own folder; returns its page."""
     results = analysis.results
-    return write_report(analysis, report_folder(results.workdir, results.experiment.id))
+    return write_report(analysis, report_folder(results.workdir, results.experiment.id), account)
 
 
-def write_report(analysis: Analysis, out: Path) -> Path:
+def write_report(analysis: Analysis, out: Path, account: Account = lambda: None) -> Path:
     """Write all files of a report.
 
     Parameters
@@ -97,6 +98,8 @@ def write_report(analysis: Analysis, out: Path) -> Path:
     analysis : Analysis
     out : Path
         Made where it is missing.
+    account : callable
+        Called when all but the pages is made, so that what was spent can be written down.
 
     Returns
     -------
@@ -106,11 +109,16 @@ def write_report(analysis: Analysis, out: Path) -> Path:
     found, first = sections(analysis), first_screen(analysis)
     figure = None if first.standing is None else draw(first.standing)
     drawn = [*filter(None, [figure]), *pictures(found)]
+    account()
+    results = analysis.results
+    accounts = AccountsRecord.find(results.workdir, results.experiment.id)
+    found = with_time(found, results, accounts)
     context = {**_context(analysis, found), "first": first, "figure": figure}
 
     def write(folder: Path) -> None:
         _write_figures(drawn, folder / FIGURES)
         _write_tables(analysis, folder)
+        write_json(folder / "accounting.json", accounting.plain(results, accounts))
         write_text(folder / "report.md", _render("report.md.j2", context))
         write_text(folder / "tables.tex", _latex(analysis))
         write_text(folder / PAGE, _render("report.html.j2", context))
@@ -236,11 +244,17 @@ def _ledgers(results: Results) -> pd.DataFrame:
             "seed": trial.seed,
             "status": trial.state,
             "reason": trial.status.reason,
-            **(trial.ledger.plain() if trial.ledger else {}),
+            **_flat(trial.ledger.plain() if trial.ledger else {}),
         }
         for trial in results.trials
     ]
     return pd.DataFrame(rows, columns=None if rows else _LEDGER_KEYS)
+
+
+def _flat(ledger: dict[str, Any]) -> dict[str, Any]:
+    """A ledger with a column for each part of its account."""
+    account = ledger.pop("accounting", {})
+    return ledger | {f"accounting_{key}": seconds for key, seconds in account.items()}
 
 
 def _latex(analysis: Analysis) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -65,12 +65,16 @@ class KeptReport(Document):
         return pd.DataFrame(columns)
 
 
-def report_of(results: Results) -> tuple[Path, Analysis]:
+def report_of(
+    results: Results, account: Callable[[], object] = lambda: None
+) -> tuple[Path, Analysis]:
     """Bring an experiment's own report up to date.
 
     Parameters
     ----------
     results : Results
+    account : callable
+        Called before a page is written, so that what was spent can be written down.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def report_of(results: Results) -> tuple[Path, Analysis]:
     # First: who is stopped while the report is written leaves nothing that vouches for it.
     file.unlink(missing_ok=True)
     analysis = analyse(results)
-    page = own_report(analysis)
+    page = own_report(analysis, account)
     _keep(analysis, made_of, _files(folder), file)
     return page, analysis
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from kitsbench.experiments.records import AccountsRecord
+from kitsbench.experiments.results import Results
 from kitsbench.metrics import METRICS, TRUTH_EMPTY
 from kitsbench.recipe import SHARED
-from kitsbench.reporting import costs, scores, setup, words
+from kitsbench.reporting import accounting, costs, scores, setup, words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.drawing import plots
 from kitsbench.reporting.drawing.figures import Picture
@@ -78,6 +80,23 @@ def sections(analysis: Analysis) -> list[Section]:
         _provenance(analysis),
     ]
     return [section for section in found if section is not None]
+
+
+def with_time(
+    found: list[Section], results: Results, accounts: AccountsRecord | None
+) -> list[Section]:
+    """Put where the time went behind what each costs; made last, since the report takes time."""
+    blocks = []
+    if accounts is not None and accounts.calls:
+        blocks.append(Block(table=accounting.call_table(accounts.calls)))
+    if (table := accounting.trial_table(results)) is not None:
+        blocks.append(Block(heading="Trials", table=table, folded=bool(blocks)))
+    if not blocks:
+        return found
+    lead = "Wall time of the experiment, and what surrounds the training that the budget counts."
+    before = {"ranking", "scores", "pairs", "cases", "budget", "fairness", "tuning", "cost"}
+    place = sum(section.key in before for section in found)
+    return [*found[:place], Section("time", "Where the time went", lead, blocks), *found[place:]]
 
 
 def pictures(found: list[Section]) -> list[Picture]:

@@ -244,6 +244,19 @@ def duration(seconds: Any) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def exactly(seconds: float) -> str:
+    """A time that was measured, as a clock shows it: ``3.2 s``, ``4 min 10 s``, ``2 h 05 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
+
+
 def spent(budget: BudgetNote) -> str:
     """A budget as people say it, such as ``2 h``, ``400 steps`` and ``3.00 TFLOP``."""
     if budget.unit == "seconds":

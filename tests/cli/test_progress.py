@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -103,6 +104,19 @@ def test_without_a_terminal_nothing_is_shown(capsys):
         transfers("imaging", -1, None)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_without_a_terminal_what_takes_seconds_is_said_calmly(capsys, monkeypatch):
+    monkeypatch.setattr("kitsbench.cli.progress.SAY_AFTER", 0.0)
+    with CountBar() as count:
+        for done in range(4):
+            count("cases prepared", done, 3)
+    assert capsys.readouterr().err == "cases prepared: 0 of 3 done; this may take a while.\n"
+    said = threading.Event()
+    monkeypatch.setattr("kitsbench.cli.progress.tell", lambda text: (print(text), said.set()))
+    with working("Thinking [/bold] ..."):
+        assert said.wait(30)
+    assert capsys.readouterr().out == "Thinking [/bold] ...\n"
 
 
 def test_on_a_terminal_a_bar_is_shown_on_stderr_alone():

@@ -13,6 +13,7 @@ from stored_files import change, damage, experiment_of, put, replan
 
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import (
+    AccountsRecord,
     CostsRecord,
     DatasetNote,
     EntrantRecord,
@@ -35,6 +36,7 @@ from kitsbench.training.meters.device_speed import DeviceSpeed
 RECORDS = {
     "experiments/[0-9a-f]*.json": ExperimentRecord,
     "experiments/latest.json": LatestRecord,
+    "experiments/*/accounts.json": AccountsRecord,
     "trials/*/trial.json": TrialRecord,
     "trials/*/status.json": Status,
     "trials/*/ledger.json": LedgerRecord,

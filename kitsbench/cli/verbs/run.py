@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,10 +36,11 @@ from kitsbench.cli.options import (
     workdir_option,
 )
 from kitsbench.cli.output import stopped, tell
-from kitsbench.cli.values import Interval, Memory, Seconds, Spend, Whole
+from kitsbench.cli.values import Interval, Memory, Number, Seconds, Spend, Whole
 
 if TYPE_CHECKING:
     from kitsbench.experiments.asked.request import Request
+    from kitsbench.experiments.plan.estimate import Forecast
 
 
 @click.command("run")
@@ -162,13 +164,21 @@ if TYPE_CHECKING:
     "--budget. What is not said stays as it was.",
 )
 @experiment_option
+@click.option(
+    "--price-per-hour",
+    type=Number(0),
+    metavar="PRICE",
+    help="Of a device, in your currency: what the run will cost is said with its estimate.",
+)
 @click.option("--dry-run", is_flag=True, help="Prepare the data, print the plan, train nothing.")
 @click.option(
     "--yes", is_flag=True, help="Do not ask, whatever it takes; asked beyond 24 device hours."
 )
 @json_option
 @config_option
-def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
+def command(
+    dry_run: bool, yes: bool, as_json: bool, price_per_hour: float | None, **options: Any
+) -> int:
     """Train, score and compare architectures under one budget, and write the report.
 
     ARCH is a name from `kitsbench list` or a plugin's FILE.py. Run the same command again and
@@ -176,7 +186,7 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
     and more, --experiment alone for the same again. Exit code 0 if all is fine, 1 if some trials
     failed, 2 for wrong usage or input.
     """
-    from kitsbench.cli.progress import CountBar, TrialBars, working
+    from kitsbench.cli.progress import CountBar, TrialBars, calmly, working
     from kitsbench.isolation.kept import begin_early
 
     with working("Starting ..."):  # importing torch takes a few seconds
@@ -184,6 +194,7 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
         from kitsbench.cli.views.added import ask_again, kept_executor, told
         from kitsbench.cli.views.run_cost import go_on
         from kitsbench.cli.views.run_view import announce, conclude
+        from kitsbench.experiments.accounts.clock import Clock
         from kitsbench.experiments.executors.choose import choose_executor
         from kitsbench.experiments.executors.company import Company
         from kitsbench.experiments.experiment import (
@@ -195,6 +206,8 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
         from kitsbench.experiments.trial.kept_scores import is_done
         from kitsbench.isolation import stops_at_signals
 
+        clock = Clock(_since_start())
+
     add, name = options.pop("add"), options.pop("experiment")
     source = click.get_current_context().get_parameter_source("executor")
     if (add or name is not None) and source is click.core.ParameterSource.DEFAULT:
@@ -204,8 +217,8 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
         request, asked, before = ask_again(request, name, add)
     try:
         with stops_at_signals():
-            with CountBar() as count:
-                experiment = plan_experiment(request, tell, count, costs=not dry_run)
+            with CountBar() as count, calmly("Reading plugins and preparing data ..."):
+                experiment = plan_experiment(request, tell, count, clock=clock)
             for line in told(before, experiment.record):
                 tell(line)
             if not experiment.studies:  # a search decides what the trials are
@@ -213,23 +226,45 @@ def command(dry_run: bool, yes: bool, as_json: bool, **options: Any) -> int:
             if dry_run:
                 from kitsbench.cli.views.dry_run import print_plan
 
-                print_plan(experiment, as_json, before)
+                print_plan(experiment, as_json, before, price_per_hour)
                 return 0
             if before is None or experiment.record.id != before.id:
                 asked = None  # another experiment is asked for as it is run
             announce(experiment)
-            if not go_on(forecast(experiment), yes):
+            with calmly("Estimating ..."), clock.spend("device"):
+                left = forecast(experiment)
+            with clock.spend(""):  # a user may think for long
+                goes_on = go_on(left, yes, price_per_hour)
+            if not goes_on:
                 tell("Nothing was trained; what was prepared is kept.")
                 return 128 + signal.SIGINT
+            clock.foresee(_seconds(left))
             with Company(request.workdir, experiment.record.id, tell):
                 open_trials = [task for task in experiment.tasks if not is_done(task)]
                 executor = choose_executor(request, experiment.machine)
                 searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0
                 with TrialBars(searched + len(open_trials)) as bars:
-                    experiment = run_experiment(experiment, executor, bars, asked=asked)
-                return conclude(experiment, as_json)
+                    experiment = run_experiment(
+                        experiment, executor, bars, asked=asked, clock=clock
+                    )
+                return conclude(experiment, as_json, clock)
     except KeyboardInterrupt as error:
         return stopped(error, request.lasting)
+
+
+def _seconds(left: Forecast) -> float | None:
+    """What is estimated until the end of the call; None where a part of it is not known."""
+    hours = left.wall_hours
+    known = hours is not None and not left.unknown and left.basis != "none"
+    return 3600 * hours if hours is not None and known else None
+
+
+def _since_start() -> float:
+    """Seconds since this process began, where it was started for this call alone."""
+    import psutil
+
+    context = click.get_current_context().find_root()
+    return max(time.time() - psutil.Process().create_time(), 0.0) if context.obj else 0.0
 
 
 def _request(options: dict[str, Any]) -> Request:

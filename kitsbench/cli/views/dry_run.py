@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kitsbench.cli.output import print_json, print_rich, say
-from kitsbench.cli.views.run_cost import cost_of
+from kitsbench.cli.views.run_cost import cost_of, cost_row, disk_of
 from kitsbench.cli.views.run_view import dataset_content, elsewhere_content
 from kitsbench.text.screen import make_table
 
@@ -27,7 +27,10 @@ BASES = {
 
 
 def print_plan(
-    experiment: Experiment, as_json: bool, before: ExperimentRecord | None = None
+    experiment: Experiment,
+    as_json: bool,
+    before: ExperimentRecord | None = None,
+    price: float | None = None,
 ) -> None:
     """Print the plan as a table, or as one JSON document.
 
@@ -37,6 +40,8 @@ def print_plan(
     as_json : bool
     before : ExperimentRecord, optional
         What it was added to.
+    price : float, optional
+        Of an hour of a device.
     """
     from kitsbench.experiments.experiment import check_stored, forecast, tuned
     from kitsbench.experiments.plan.changes import changes
@@ -77,7 +82,7 @@ def print_plan(
             "dataset": dataset_content(experiment.record),
             "trials": rows,
             "tuning": searching,
-            "estimate": left.to_dict(),
+            "estimate": {**left.to_dict(), **cost_row(left, price)},
             "notes": {e.name: list(e.notes) for e in entrants if e.notes},
             "changed": told,
             "broken": [{"architecture": e.name, "error": e.error} for e in entrants if e.error],
@@ -87,7 +92,7 @@ def print_plan(
     else:
         if aside := experiment.record.dataset.set_aside():
             say(aside)
-        _print_table(experiment, rows, left)
+        _print_table(experiment, rows, left, price)
         for line in told:
             say(line)
         if searching:
@@ -122,7 +127,9 @@ def _searching(experiment: Experiment, complete: bool) -> dict[str, Any] | None:
     }
 
 
-def _print_table(experiment: Experiment, rows: list[dict[str, Any]], left: Forecast) -> None:
+def _print_table(
+    experiment: Experiment, rows: list[dict[str, Any]], left: Forecast, price: float | None
+) -> None:
     from kitsbench.reporting.words import duration
 
     columns = ["trial", "architecture", "fold", "seed", "status", "budget", "training"]
@@ -135,7 +142,7 @@ def _print_table(experiment: Experiment, rows: list[dict[str, Any]], left: Forec
         lines.append([(row["id"] or "tuned")[:10], *shown, cost])
     print_rich(make_table(columns, lines))
     say(f"{left.open_trials} of {len(rows)} trials would run.")
-    for line in cost_of(left):
+    for line in [*cost_of(left, price), *disk_of(left)]:
         say(line)
     for entrant in experiment.record.entrants:
         if entrant.elsewhere is not None:

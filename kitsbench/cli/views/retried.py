@@ -13,6 +13,7 @@ from kitsbench.cli.progress import CountBar, TrialBars
 from kitsbench.cli.views.added import kept_request
 from kitsbench.cli.views.run_view import conclude
 from kitsbench.errors import UsageError
+from kitsbench.experiments.accounts.clock import Clock
 from kitsbench.experiments.asked.again import go_on_with
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.executors.choose import choose_executor
@@ -57,11 +58,12 @@ def run_again(
     int
         The exit code of a run.
     """
+    clock = Clock()
     before, said, design, record = kept_request(workdir, name, how)
     request = replace(go_on_with(before, said, design), command=record.command)
     with stops_at_signals():
         with CountBar() as count:
-            experiment = plan_experiment(request, tell, count)
+            experiment = plan_experiment(request, tell, count, clock=clock)
         found = tuned(experiment, None, lambda event: None)
         tasks = [] if found is None else found.tasks
         chosen = [task for task in tasks if task.id in ids]
@@ -79,19 +81,23 @@ def run_again(
             _forget_checkpoints(chosen)
         for task in chosen:
             tell(f"{task.id}, {task.name}, fold {task.trial.fold}, seed {task.trial.seed}", "Again")
-        return _carry_out(experiment, [*chosen, *waiting], before, as_json)
+        return _carry_out(experiment, [*chosen, *waiting], before, as_json, clock)
 
 
 def _carry_out(
-    experiment: Experiment, tasks: Sequence[TrialTask], asked: Request, as_json: bool
+    experiment: Experiment,
+    tasks: Sequence[TrialTask],
+    asked: Request,
+    as_json: bool,
+    clock: Clock,
 ) -> int:
     request = experiment.request
     with Company(request.workdir, experiment.record.id, tell):
         executor = choose_executor(request, experiment.machine)
         with TrialBars(len(tasks)) as bars:
             only = {task.id for task in tasks}
-            experiment = run_experiment(experiment, executor, bars, only, asked)
-        return conclude(experiment, as_json)
+            experiment = run_experiment(experiment, executor, bars, only, asked, clock)
+        return conclude(experiment, as_json, clock)
 
 
 def _forget_checkpoints(tasks: Sequence[TrialTask]) -> None:

@@ -16,8 +16,24 @@ ASK_BEYOND = 24.0
 """Device hours of training beyond which a user at a terminal is asked."""
 
 
-def cost_of(forecast: Forecast) -> list[str]:
-    """Say how long what is left takes, and of what that is not known; empty where nothing is."""
+SURROUNDINGS = "starting, evaluation, prediction, scoring and the report"
+HOW_GOOD = {
+    "trials like it": "as trials like them took here",
+    "other trials": "as other trials took here, so it may be off by half",
+    "profile": "by profiles and the sizes of the scans, so it may be off by half",
+    "rough": "rough, since nothing like it has finished here yet: perhaps half, perhaps twice that",
+}
+
+
+def cost_of(forecast: Forecast, price: float | None = None) -> list[str]:
+    """Say how long what is left takes, and of what that is not known; empty where nothing is.
+
+    Parameters
+    ----------
+    forecast : Forecast
+    price : float, optional
+        Of an hour of a device, in whatever currency.
+    """
     if not forecast.open_trials + forecast.open_searches:
         return []
     from kitsbench.reporting.words import about, listing, plural
@@ -30,10 +46,16 @@ def cost_of(forecast: Forecast) -> list[str]:
         hours = forecast.device_hours
         much = f"{hours:,.0f} device hours" if hours >= 10 else f"about {about(3600 * hours)}"
         text = f"To do: {todo}, {much} of training"
+        known = forecast.basis in HOW_GOOD
         if forecast.wall_hours is not None and forecast.jobs is not None:
             each = "" if forecast.jobs == 1 else f", {forecast.jobs} at a time"
             text += f", about {about(3600 * forecast.wall_hours)} here{each}"
-        lines.append(f"{text}; scoring comes on top.")
+        elif known:
+            text += f", about {about(3600 * forecast.held_hours)} of devices in all"
+        text += f", with {SURROUNDINGS}" if known else f"; {SURROUNDINGS} come on top"
+        lines.append(f"{text}.")
+        if known:
+            lines.append(f"That is {HOW_GOOD[forecast.basis]}.")
     if forecast.unknown and not forecast.seconds:
         lines.append(
             f"To do: {todo}. How long such a budget takes is known once some have finished, or "
@@ -45,10 +67,33 @@ def cost_of(forecast: Forecast) -> list[str]:
             "a budget takes until a trial has finished, or `kitsbench profile` has measured it in "
             "this working directory."
         )
+    if price is not None and forecast.seconds:
+        more = "" if forecast.basis in HOW_GOOD and not forecast.unknown else " at least"
+        lines.append(
+            f"Cost:{more} {price * forecast.held_hours:,.2f} for {forecast.held_hours:,.2f} device "
+            f"hours at {price:g} an hour."
+        )
     return lines
 
 
-def go_on(forecast: Forecast, yes: bool) -> bool:
+def cost_row(forecast: Forecast, price: float | None) -> dict[str, float | None]:
+    """The same cost for JSON; empty where no price was given, None where a part is not known."""
+    if price is None:
+        return {}
+    known = forecast.basis in HOW_GOOD and not forecast.unknown
+    return {"price_per_hour": price, "cost": price * forecast.held_hours if known else None}
+
+
+def disk_of(forecast: Forecast) -> list[str]:
+    """Say how much the trials will leave on the disk, where it is known."""
+    if not forecast.open_trials or not forecast.disk:
+        return []
+    size = forecast.disk
+    much = f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{max(size / 2**20, 0.1):.1f} MiB"
+    return [f"Disk: about {much} more for weights, label maps and scores."]
+
+
+def go_on(forecast: Forecast, yes: bool, price: float | None = None) -> bool:
     """Tell the cost, and ask at a terminal whether to spend it where it is much.
 
     Parameters
@@ -56,8 +101,10 @@ def go_on(forecast: Forecast, yes: bool) -> bool:
     forecast : Forecast
     yes : bool
         Nobody is asked.
+    price : float, optional
+        Of an hour of a device.
     """
-    for line in cost_of(forecast):
+    for line in cost_of(forecast, price):
         tell(line)
     asked = sys.stdin.isatty() and sys.stderr.isatty()
     if yes or not asked or forecast.device_hours <= ASK_BEYOND:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kitsbench.cli.output import print_json, print_rich, tell
+from kitsbench.cli.output import print_json, print_rich, say, tell
 
 if TYPE_CHECKING:
+    from kitsbench.experiments.accounts.clock import Clock
     from kitsbench.experiments.experiment import Experiment
     from kitsbench.experiments.records import ExperimentRecord
 
@@ -60,27 +61,43 @@ def _on_folds(experiment: Experiment) -> str:
     return f"on fold{'s' * (len(used) != 1)} {', '.join(map(str, used))} of {count}"
 
 
-def conclude(experiment: Experiment, as_json: bool) -> int:
-    """Profile, compare, report; print the table or the JSON, and choose the exit code."""
+def conclude(experiment: Experiment, as_json: bool, clock: Clock) -> int:
+    """Profile, compare, report; print the table or the JSON, and choose the exit code.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    as_json : bool
+    clock : Clock
+        That of the call, whose account is written down and told.
+    """
     from kitsbench.cli.profiles import profile_entrants
     from kitsbench.cli.progress import working
     from kitsbench.experiments.records import make_latest
     from kitsbench.experiments.results import read_results
+    from kitsbench.reporting.accounting import as_plain, told
     from kitsbench.reporting.kept_report import report_of
     from kitsbench.reporting.link import lead_to
     from kitsbench.reporting.terminal import terminal_table
 
     workdir = experiment.request.workdir
-    with working("Measuring speed and memory ..."):
+    kept: list[object] = []
+
+    def account() -> None:
+        kept.append(clock.keep(workdir, experiment.record.id))
+
+    with working("Measuring speed and memory ..."), clock.spend("profile"):
         profile_entrants(experiment, after_run=True)
-    with working("Writing the report ..."):
+    with working("Writing the report ..."), clock.spend("report"):
         # By this run's own plan: another run may have planned something else here meanwhile.
         results = read_results(workdir, experiment.record)
-        report, analysis = report_of(results)
+        report, analysis = report_of(results, account)
         make_latest(workdir, experiment.record.id)
         moved = lead_to(workdir, experiment.record.id)
     if moved:
         tell(moved)
+    if not kept:  # the report lay there as it would be written
+        account()
     failed = [t for t in results.trials if t.state == "failed"]
     broken = [e for e in experiment.entrants if e.error is not None]
     if as_json:
@@ -107,10 +124,15 @@ def conclude(experiment: Experiment, as_json: bool) -> int:
                 "ranking": analysis.ranking,
                 **elsewhere_content(results.experiment),
                 "tuning": _tuning(results.experiment),
+                "accounting": as_plain(clock.call()),
             }
         )
     else:
         print_rich(terminal_table(results, report=report, analysis=analysis))
+        if (call := clock.call()).trials:
+            say("")
+            for line in told(call):
+                say(line)
     return 1 if failed or broken else 0
 
 

@@ -204,9 +204,14 @@ class LocalExecutor:
 
 def calibrate(device: str, threads: int, folder: Path) -> None:
     """Measure a device for the trials that will run on it."""
+    speed_of(device, threads, folder)
+
+
+def speed_of(device: str, threads: int, folder: Path) -> float:
+    """GFLOP/s of a device, measured where that is not kept in a folder."""
     found = torch.device(device)
     use_device(found, threads)
-    device_speed(found, device_class(found, threads), threads, folder)
+    return device_speed(found, device_class(found, threads), threads, folder).speed_gflops
 
 
 def _look(running: _Running, passed: float) -> None:

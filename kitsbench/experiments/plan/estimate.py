@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from kitsbench.errors import DataError
+from kitsbench.experiments.plan.surroundings import Basis, Kind, Surroundings, finished, kind
 from kitsbench.experiments.plan.tuning import Study
-from kitsbench.experiments.records import LedgerRecord, ProfileRecord, TrialRecord
-from kitsbench.experiments.trial.folder import TrialFolder
+from kitsbench.experiments.records import (
+    AccountsRecord,
+    LedgerRecord,
+    ProfileRecord,
+    known_experiments,
+)
 from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.training.budget import Budget
 
 CURRENCIES = {"seconds": "device_seconds", "steps": "steps", "voxels": "voxels", "flops": "flops"}
 
-
-Kind = tuple[str, str, str, int]  # spec, recipe, precision, threads
+PROFILE = 4.0  # seconds of an architecture after a default run on two cores of a server of 2023
+REPORT = 8.0  # the same of its report
+WORST: tuple[Basis, ...] = ("none", "rough", "profile", "other trials", "trials like it")
 
 
 def _profile_of(task: TrialTask) -> ProfileRecord | None:
@@ -58,7 +63,7 @@ def estimate(tasks: Sequence[TrialTask]) -> dict[str, dict[str, Any]]:
     """
     # Of time budgets nothing has to be looked up, and there may be thousands of trials.
     timed = all(t.members or t.elsewhere or t.budget.unit == "seconds" for t in tasks)
-    rates = {} if timed else _finished_rates(tasks[0].workdir)
+    rates = {} if timed else _finished_rates(tasks)
     return {task.id: _estimate(task, rates) for task in tasks}
 
 
@@ -73,13 +78,22 @@ class Forecast:
     seconds : float
         Of training, by the clock of one trial after the other, as far as it is known.
     longest : float
-        Of them, the seconds of the longest trial.
+        Of the longest trial, with what surrounds its training.
     unknown : tuple of str
         Names of the entrants of which nothing tells how long they train.
     world_size : int
         Devices that train one trial together.
     jobs : int or None
         Trials at the same time; None where a cluster decides.
+    around : float
+        Seconds that surround training, of one trial after the other, as far as they are known.
+    after : float
+        Seconds of profiles and the report when all have ended.
+    basis : str
+        The weakest basis that ``around`` rests on, see
+        :data:`~kitsbench.experiments.plan.surroundings.Basis`.
+    disk : int or None
+        Bytes that the trials will leave, as far as it is known.
     """
 
     open_trials: int
@@ -89,6 +103,10 @@ class Forecast:
     unknown: tuple[str, ...]
     world_size: int
     jobs: int | None
+    around: float = 0.0
+    after: float = 0.0
+    basis: Basis = "none"
+    disk: int | None = None
 
     @property
     def device_hours(self) -> float:
@@ -96,9 +114,17 @@ class Forecast:
         return self.seconds * self.world_size / 3600
 
     @property
+    def held_hours(self) -> float:
+        """Hours for which trials hold their devices, with what surrounds their training."""
+        return (self.seconds + self.around) * self.world_size / 3600
+
+    @property
     def wall_hours(self) -> float | None:
         """Hours by the clock on the wall; None where nobody knows how many trials run at a time."""
-        return None if self.jobs is None else max(self.seconds / self.jobs, self.longest) / 3600
+        if self.jobs is None:
+            return None
+        side = (self.seconds + self.around) / self.jobs
+        return (max(side, self.longest) + self.after) / 3600
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; a sum that lacks a part is None."""
@@ -112,6 +138,11 @@ class Forecast:
             "known_device_seconds": self.device_hours * 3600,
             "unknown": list(self.unknown),
             "world_size": self.world_size,
+            "surrounding_seconds": None if self.basis == "none" else self.around,
+            "surrounding_basis": self.basis,
+            "after_seconds": self.after,
+            "held_device_seconds": self.held_hours * 3600 if whole else None,
+            "disk_bytes": self.disk,
         }
 
 
@@ -121,6 +152,9 @@ def foresee(
     tuning_budget: Budget,
     world_size: int,
     jobs: int | None,
+    flops: Mapping[str, int | None] | None = None,
+    parameters: Mapping[str, int | None] | None = None,
+    speed: Callable[[], float | None] = lambda: None,
 ) -> Forecast:
     """Add up what is left to do.
 
@@ -137,6 +171,10 @@ def foresee(
         Of each of their trials.
     world_size : int
     jobs : int or None
+    flops, parameters : mapping of str to (int or None), optional
+        Of a forward pass of one patch, and of the network, by the entrant's name.
+    speed : callable, optional
+        Gives the GFLOP/s of the device in its calibration; asked where nothing else tells.
     """
     # What a search finds decides what the trials are, so none of them is known to be done before.
     unfinished = [task for task in tasks if studies or not is_done(task)]
@@ -149,20 +187,51 @@ def foresee(
     ]
     searched = [replace(task, budget=tuning_budget) for task, _ in searches]
     trained, tried = estimate(waiting), estimate(searched)
-    parts = [(task.name, trained[task.id]["device_seconds"], 1) for task in waiting]
-    parts += [(task.name, tried[task.id]["device_seconds"], number) for task, number in searches]
-    known = [(seconds, number) for _, seconds, number in parts if seconds is not None and number]
+    parts = [(task, trained[task.id]["device_seconds"], 1) for task in waiting]
+    parts += [(task, tried[task.id]["device_seconds"], number) for task, number in searches]
+    parts = [(task, seconds, number) for task, seconds, number in parts if number]
+    known = [(seconds, number) for _, seconds, number in parts if seconds is not None]
+    whole, basis = [0.0], WORST[-1]
+    around = 0.0
+    if parts:
+        beside = Surroundings(parts[0][0].workdir, flops or {}, speed, _pass_of)
+        for task, seconds, number in parts:
+            own, by = beside.seconds(task, seconds)
+            around += (own or 0.0) * number
+            whole.append((own or 0.0) + (seconds or 0.0))
+            basis = min(basis, by, key=WORST.index)
     return Forecast(
         open_trials=len(unfinished),
         open_searches=sum(number for _, number in searches),
         seconds=sum(seconds * number for seconds, number in known),
-        longest=max((seconds for seconds, _ in known), default=0.0),
-        unknown=tuple(
-            dict.fromkeys(n for n, seconds, number in parts if seconds is None and number)
-        ),
+        longest=max(whole),
+        unknown=tuple(dict.fromkeys(task.name for task, seconds, _ in parts if seconds is None)),
         world_size=world_size,
         jobs=jobs,
+        around=around,
+        after=_after(waiting, jobs or 1),
+        basis=basis if parts else "none",
+        disk=beside.disk(waiting, parameters or {}) if parts else 0,
     )
+
+
+def _after(waiting: Sequence[TrialTask], jobs: int) -> float:
+    """Seconds that profiles and the report take once trials have ended."""
+    if not waiting:
+        return 0.0
+    workdir = waiting[0].workdir
+    trained = {t.name: t for t in waiting if not (t.members or t.elsewhere)}
+    unmeasured = sum(_profile_of(task) is None for task in trained.values())
+    found = [AccountsRecord.find(workdir, name) for name in known_experiments(workdir)]
+    calls = sorted((c for one in found if one for c in one.calls), key=lambda call: call.began)
+    reports = [call.report_s for call in calls if call.report_s]
+    return PROFILE * unmeasured / jobs + (reports[-1] if reports else REPORT)
+
+
+def _pass_of(task: TrialTask) -> float | None:
+    """Seconds of a forward pass by the profile of the network; None where it has none."""
+    profile = _profile_of(task)
+    return None if profile is None else profile.inference_ms / 1000
 
 
 def _estimate(task: TrialTask, rates: Mapping[Kind, list[LedgerRecord]]) -> dict[str, Any]:
@@ -176,7 +245,7 @@ def _estimate(task: TrialTask, rates: Mapping[Kind, list[LedgerRecord]]) -> dict
     currency = CURRENCIES[budget.unit]
     known = [
         ledger.device_seconds / getattr(ledger, currency)
-        for ledger in rates.get(_kind(task.trial, task.threads), [])
+        for ledger in rates.get(kind(task.trial, task.threads), [])
         if getattr(ledger, currency)
     ]
     if known:
@@ -187,23 +256,10 @@ def _estimate(task: TrialTask, rates: Mapping[Kind, list[LedgerRecord]]) -> dict
     return {"device_seconds": None, "basis": "none"}
 
 
-def _kind(trial: TrialRecord, threads: int) -> Kind:
-    """What trials that take equally long have in common."""
-    identity = trial.identity
-    return identity.spec, identity.recipe, identity.precision, threads
-
-
-def _finished_rates(workdir: Path) -> dict[Kind, list[LedgerRecord]]:
+def _finished_rates(tasks: Sequence[TrialTask]) -> dict[Kind, list[LedgerRecord]]:
     found: dict[Kind, list[LedgerRecord]] = {}
-    for path in workdir.glob("trials/*"):
-        folder = TrialFolder(workdir, path.name)
-        # A damaged trial is not what an estimate complains about.
-        with contextlib.suppress(DataError):
-            if folder.read_status().status == "finished":
-                ledger, trial = LedgerRecord.read(folder.ledger), TrialRecord.read(folder.trial)
-                if {ledger.trial, trial.id} != {path.name}:
-                    continue  # files of another trial
-                found.setdefault(_kind(trial, ledger.threads), []).append(ledger)
+    for _, trial, ledger in finished(tasks[0].workdir):
+        found.setdefault(kind(trial, ledger.threads), []).append(ledger)
     return found
 
 

@@ -7,6 +7,7 @@ file in the workdir       class                      says
 ========================= ========================== ===========================================
 ``experiments/ID.json``   :class:`ExperimentRecord`  what one ``kitsbench run`` asked for
 ``.../latest.json``       :class:`LatestRecord`      which of them was begun or reported last
+``../ID/accounts.json``   :class:`AccountsRecord`    where the wall time of its calls went
 ``trials/ID/trial.json``  :class:`TrialRecord`       what the trial is (hashed: its id); context
 ``.../status.json``       :class:`Status`            how far it came, and why it failed
 ``.../ledger.json``       :class:`LedgerRecord`      what it spent, stage by stage
@@ -27,6 +28,7 @@ The tables beside them are in :mod:`kitsbench.experiments.tables`; the request t
 experiment, ``experiments/ID/request.json``, is in :mod:`kitsbench.experiments.asked.again`.
 """
 
+from kitsbench.experiments.records.accounts import AccountsRecord, Call, Sitting, in_all
 from kitsbench.experiments.records.experiment import (
     ElsewhereRecord,
     EntrantRecord,
@@ -87,7 +89,9 @@ from kitsbench.experiments.records.trial import (
 __all__ = [
     "PENDING",
     "TRIAL_AGAIN",
+    "AccountsRecord",
     "BudgetNote",
+    "Call",
     "CostsRecord",
     "DatasetNote",
     "DeviceNote",
@@ -105,6 +109,7 @@ __all__ = [
     "ProfileRecord",
     "Range",
     "ScoreRow",
+    "Sitting",
     "Spent",
     "State",
     "Status",
@@ -124,6 +129,7 @@ __all__ = [
     "experiments_of",
     "find_experiment",
     "has_experiments",
+    "in_all",
     "keep_experiment",
     "known_experiments",
     "latest_file",

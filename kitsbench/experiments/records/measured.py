@@ -12,6 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 import kitsbench
 from kitsbench.devices.layout import Layout
 from kitsbench.errors import DataError
+from kitsbench.experiments.records.accounts import Sitting, in_all
 from kitsbench.experiments.records.parts import TRIAL_AGAIN, Shape, without_unused
 from kitsbench.experiments.records.trial import TrialIdentity
 from kitsbench.files import digest
@@ -26,7 +27,8 @@ class LedgerRecord(Document):
     """What a trial spent, see :class:`~kitsbench.training.ledger.Ledger`, and on what.
 
     Where one of the two other peaks is None, ``peak_memory_bytes`` is that of training and
-    prediction together.
+    prediction together. ``sittings`` say where the wall time went, once each process
+    that worked on the trial; an earlier kitsbench wrote none.
     """
 
     remedy: ClassVar[str] = TRIAL_AGAIN
@@ -68,15 +70,20 @@ class LedgerRecord(Document):
     inference_cases: int | None = Field(default=None, ge=0)
     adaptation_s: float | None = Field(default=None, ge=0)
     adaptation_cases: int | None = Field(default=None, ge=0)
+    sittings: tuple[Sitting, ...] = ()
 
     @model_serializer(mode="wrap")
     def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what is not there: ledgers of before are written as they were."""
-        return without_unused(whole(self), "initial", *_OF_INFERENCE)
+        content = without_unused(whole(self), "initial", *_OF_INFERENCE)
+        if not self.sittings:  # of an earlier kitsbench
+            content.pop("sittings", None)
+        return content
 
     def plain(self) -> dict[str, Any]:
-        """Plain data for tables and for ``kitsbench run --json``."""
-        return self.model_dump(mode="json", exclude={"schema_version", "trial"})
+        """Plain data for tables and for ``kitsbench run --json``; sittings are summed up."""
+        content = self.model_dump(mode="json", exclude={"schema_version", "trial", "sittings"})
+        return {**content, "accounting": in_all(self.sittings)} if self.sittings else content
 
 
 class EnvironmentRecord(Document):

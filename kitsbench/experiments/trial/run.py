@@ -38,7 +38,14 @@ from kitsbench.experiments.trial.lease import Lease, LeaseTaken
 from kitsbench.experiments.trial.ranks import open_team
 from kitsbench.experiments.trial.remembered import remembering
 from kitsbench.experiments.trial.rescoring import score_again
-from kitsbench.experiments.trial.scoring import CaseReader, Report, score_cases, score_trial
+from kitsbench.experiments.trial.scoring import (
+    CaseReader,
+    Report,
+    runs_beside,
+    score_cases,
+    score_trial,
+)
+from kitsbench.experiments.trial.sitting import Stopwatch
 from kitsbench.experiments.trial.systems import outside_of
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.experiments.trial.trained import (
@@ -142,7 +149,13 @@ def _score_again(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> N
     use_device(device, task.threads)
     if task.max_memory is not None:
         cap_memory(device, task.max_memory)
-    score_again(task, device, report, beat)
+    watch, cases = Stopwatch(task.folder.ledger), CaseReader(task)
+    began = watch.predicts()
+    score_again(task, device, cases, report, beat)
+    watch.predicted(began, cases.scoring_s, cases.predicting_s, beside=False)
+    with contextlib.suppress(DataError):
+        ledger = LedgerRecord.read(task.folder.ledger)
+        ledger.model_copy(update={"sittings": watch.sittings()}).write(task.folder.ledger)
 
 
 def _attempt(work: Callable[[], None], fail: Callable[[Reason, str], object], lease: Lease) -> str:
@@ -236,6 +249,7 @@ def _is_foreign(file: Path) -> bool:
 
 
 def _run(task: TrialTask, report: Report, beat: Beat) -> None:
+    watch = Stopwatch(task.folder.ledger)
     device = torch.device(task.device)
     use_device(device, task.threads)
     folder = task.folder
@@ -251,11 +265,11 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
         trained, ledger = load_members(task, device, beat), Ledger()
         curve = []
     else:
-        outcome = _train(task, device, cases, report, beat)
+        outcome = _train(task, device, cases, report, beat, watch)
         ledger, curve = outcome.ledger, outcome.curve
         trained = make_trained(task, outcome.network, device, beat)
-    _write_spent(task, device, ledger, curve)  # scoring may fail
-    began = time.perf_counter()
+    _write_spent(task, device, ledger, curve, watch)  # scoring may fail
+    began, before = watch.predicts(), (cases.scoring_s, cases.predicting_s)
     reset_peaks(device)
     by = outside or remembering(task, trained)
     scores = score_trial(task, by, cases, report)
@@ -263,15 +277,22 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
         note_adaptation(by, ledger)
     else:
         by.close(ledger)
+    watch.predicted(
+        began,
+        cases.scoring_s - before[0],
+        cases.predicting_s - before[1],
+        runs_beside(task),
+    )
     ledger.prediction_s = time.perf_counter() - began
     ledger.inference_peak_memory_bytes = max(
         ledger.inference_peak_memory_bytes, peak_memory(device)
     )
     write_table(folder.scores, scores, SCORES)
     folder.partial_scores.unlink(missing_ok=True)
-    _write_spent(task, device, ledger, curve)
+    _write_spent(task, device, ledger, curve, watch)
     if outside is None:
         _keep_maps(task, trained, cases)
+        _write_ledger(task, device, ledger, watch)  # with the time that the maps took
 
 
 def _keep_maps(task: TrialTask, trained: Trained, cases: CaseReader) -> None:
@@ -283,11 +304,19 @@ def _keep_maps(task: TrialTask, trained: Trained, cases: CaseReader) -> None:
 
 
 def _write_spent(
-    task: TrialTask, device: torch.device, ledger: Ledger, curve: list[dict[str, Any]]
+    task: TrialTask,
+    device: torch.device,
+    ledger: Ledger,
+    curve: list[dict[str, Any]],
+    watch: Stopwatch,
 ) -> None:
     """Write the ledger and the curve."""
     # An ensemble has no curve; its empty table still has the columns' types.
     write_table(task.folder.curve, pd.DataFrame(curve, columns=list(CURVE)), CURVE)
+    _write_ledger(task, device, ledger, watch)
+
+
+def _write_ledger(task: TrialTask, device: torch.device, ledger: Ledger, watch: Stopwatch) -> None:
     LedgerRecord(
         trial=task.id,
         **{
@@ -299,6 +328,7 @@ def _write_spent(
         device_name=device_name(device),
         precision=task.trial.identity.precision,
         threads=task.threads,
+        sittings=watch.sittings(),
     ).write(task.folder.ledger)
 
 
@@ -317,7 +347,12 @@ def _describe_environment(task: TrialTask, device: torch.device) -> None:
 
 
 def _train(
-    task: TrialTask, device: torch.device, cases: CaseReader, report: Report, beat: Beat
+    task: TrialTask,
+    device: torch.device,
+    cases: CaseReader,
+    report: Report,
+    beat: Beat,
+    watch: Stopwatch,
 ) -> Outcome:
     def evaluate(network: nn.Module) -> dict[str, float]:
         trained = make_trained(task, network, device, beat)
@@ -334,20 +369,25 @@ def _train(
     # Before the clock runs: what is trained on is what was prepared.
     for store in open_stores(task).values():
         store.verify(task.train_cases, beat)
+    watch.starts_training()
     with open_team(task.devices, _train_beside, task, explain) as team:
         job = _make_job(task, device, team)
 
         def progress(fraction: float, ledger: Ledger) -> None:
+            watch.steps(ledger)
             report("train", fraction)
 
         def cut_short(error: BaseException, ledger: Ledger, curve: list[dict[str, Any]]) -> None:
             if isinstance(error, LeaseTaken):
                 return  # the folder is another process's now
+            watch.trained(ledger, team.size)
             # Where the disk is full this fails too, and the error that is on its way says why.
             with contextlib.suppress(OSError):
-                _write_spent(task, device, ledger, curve)
+                _write_spent(task, device, ledger, curve, watch)
 
-        return train(job, progress, evaluate, cut_short)
+        outcome = train(job, progress, evaluate, cut_short)
+        watch.trained(outcome.ledger, team.size)
+        return outcome
 
 
 def _train_beside(task: TrialTask, rank: int, team: Team) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,10 +55,18 @@ class Segmenter(Protocol):
 
 @dataclass
 class CaseReader:
-    """Prepared volumes and truths of the held-out cases, opened when they are needed."""
+    """Prepared volumes and truths of the held-out cases, opened when they are needed.
+
+    Attributes
+    ----------
+    scoring_s, predicting_s : float
+        Seconds in which their label maps were scored, and made, so far.
+    """
 
     task: TrialTask
     stores: dict[str, dict[str, PreparedStore]] = field(default_factory=dict)
+    scoring_s: float = 0.0
+    predicting_s: float = 0.0
 
     def volumes(self, case: str, owner: TrialTask) -> dict[str, PreparedCase]:
         """Prepared volumes of a case for the network of a trial, one a grid."""
@@ -183,6 +192,12 @@ def score_cases(
     """
     way = _segmenter(task, trained, cases)
 
+    def make(case: str, loaded: Any) -> Any:
+        began = time.perf_counter()
+        made = way.predict(case, loaded)
+        cases.predicting_s += time.perf_counter() - began
+        return made
+
     def finish(case: str, found: Any) -> list[dict[str, Any]]:
         rows, labels, native = way.finish(case, found, protocols)
         if keep and labels is not None:
@@ -194,10 +209,15 @@ def score_cases(
     return one_by_one(
         names,
         way.load,
-        way.predict,
+        make,
         finish,
-        torch.device(task.device).type != "cpu" if overlap is None else overlap,
+        runs_beside(task) if overlap is None else overlap,
     )
+
+
+def runs_beside(task: TrialTask) -> bool:
+    """Whether a case is scored while the device predicts another."""
+    return torch.device(task.device).type != "cpu"
 
 
 def prepared_volumes(
@@ -248,6 +268,7 @@ def score_map(
     protocols: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Score the label map of a held-out case, turned to (z, y, x) as its scan is; None: missed."""
+    began = time.perf_counter()
     truth, spacing, affine = cases.truth(case)
     named = {name for name, _ in task.spec.labels}
     rows = []
@@ -261,6 +282,7 @@ def score_map(
             # A dataset without cysts says nothing about how well they are found.
             if protocol != "labels" or row["region"] in named:
                 rows.append({"protocol": protocol, "case": case, **row})
+    cases.scoring_s += time.perf_counter() - began
     return rows
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 
-from kitsbench.cli.views.run_cost import cost_of, go_on
+from kitsbench.cli.views.run_cost import cost_of, cost_row, disk_of, go_on
 from kitsbench.experiments.plan.estimate import Forecast
 
 
@@ -78,3 +79,40 @@ def test_beyond_a_day_a_user_at_a_terminal_is_asked(terminal, hours, yes, typed,
 def test_nobody_is_asked_where_nobody_can_answer(capsys):
     assert go_on(_forecast(510), yes=False)
     assert "510 device hours" in capsys.readouterr().err
+
+
+def test_a_short_budget_is_told_with_what_surrounds_it():
+    left = _forecast(16 / 3600, open_trials=8, jobs=2, longest=20.0, around=300.0, after=24.0)
+    known = replace(left, basis="rough")
+    line, good = cost_of(known)
+    assert line == (
+        "To do: 8 trials, about 16 s of training, about 3 min here, 2 at a time, with starting, "
+        "evaluation, prediction, scoring and the report."
+    )
+    assert good.startswith("That is rough, since nothing like it has finished here yet")
+    (line,) = cost_of(left)
+    assert line.endswith("; starting, evaluation, prediction, scoring and the report come on top.")
+    assert cost_of(replace(known, jobs=None))[0].startswith(
+        "To do: 8 trials, about 16 s of training, about 5.3 min of devices in all, with starting"
+    )
+    found = known.to_dict()
+    assert found["wall_seconds"] == pytest.approx((16 + 300) / 2 + 24)
+    assert (found["surrounding_seconds"], found["surrounding_basis"]) == (300.0, "rough")
+    assert left.to_dict()["surrounding_seconds"] is None
+
+
+def test_a_price_is_that_of_the_hours_that_devices_are_held():
+    left = _forecast(3, around=3600.0, basis="other trials", world_size=2)
+    assert cost_of(left, 1.5)[-1] == "Cost: 12.00 for 8.00 device hours at 1.5 an hour."
+    assert cost_row(left, 1.5) == {"price_per_hour": 1.5, "cost": 12.0}
+    assert cost_row(left, None) == {}
+    part = _forecast(3, unknown=("unet3d",))
+    assert "Cost: at least 3.00" in cost_of(part, 1.0)[-1]
+    assert cost_row(part, 1.0)["cost"] is None
+
+
+def test_disk_is_said_where_it_is_known():
+    assert disk_of(_forecast(3, disk=3 * 2**30)) == [
+        "Disk: about 3.0 GiB more for weights, label maps and scores."
+    ]
+    assert disk_of(_forecast(3)) == disk_of(_forecast(3, open_trials=0, disk=5)) == []

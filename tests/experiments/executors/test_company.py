@@ -13,6 +13,7 @@ import pytest
 from command_line import SMALL, call_kitsbench
 
 from kitsbench.cli.views.run_view import conclude
+from kitsbench.experiments.accounts.clock import Clock
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.executors.company import Company
@@ -107,7 +108,7 @@ def test_each_of_two_requests_at_once_reports_its_own(plugin, phantom, tmp_path)
         company.look()
     out = io.StringIO()
     with redirect_stdout(out), redirect_stderr(io.StringIO()):
-        assert conclude(done, as_json=True) == 0
+        assert conclude(done, as_json=True, clock=Clock()) == 0
     mine, other = json.loads(out.getvalue()), second[0].json
     assert second[0].code == 0, second[0].err
     assert [t["architecture"] for t in mine["trials"]] == ["alpha", "beta"]
