@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kitsbench.errors import ContractError, Terminated, UsageError, shorten, telling
 from kitsbench.isolation import is_worker, prints_on_stderr
+from kitsbench.registry.announced import GROUP, announced_name
 from kitsbench.registry.module_search import Search
 from kitsbench.registry.packages import packages_of
 from kitsbench.registry.plugin_import import BESIDE, check_imported, import_file
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from kitsbench.configuration import Configurable, Setting
     from kitsbench.spec import Declared
 
-GROUP = "kitsbench.architectures"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 NAME_RULE = "lower-case letters, digits and underscores, a letter first"
 # Names of files that many plugins have, every scaffold for example.
@@ -91,9 +91,9 @@ class RegisteredArchitecture:
 
     @property
     def shown(self) -> str:
-        """Name for people: of a file whose name says nothing, with its folder's."""
+        """Name for people: of a file whose name says nothing, its package's or its folder's."""
         if self.location.endswith(".py") and self.name in SAY_NOTHING:
-            return f"{Path(self.location).parent.name}/{self.name}".lstrip("/")
+            return announced_name(Path(self.location)) or self.name
         return self.name
 
     @property

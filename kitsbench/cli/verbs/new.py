@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import importlib.resources
 import keyword
 import re
 import sys
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from kitsbench.cli.output import say, tell
 from kitsbench.errors import UsageError
+from kitsbench.files.foreign import brief
 
 # template -> file of the package; @tokens@ in both are replaced
 FILES = {
@@ -40,6 +43,22 @@ def cookbook() -> dict[str, Traversable]:
     return {name[:-3].replace("_", "-"): file for name, file in sorted(found.items())}
 
 
+class _Like(click.Choice):
+    """A name of the cookbook; the nearest is guessed for another one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read such as ``two-grids``, or ``two_grids``."""
+        known = list(cookbook())
+        name = str(value).lower().replace("_", "-")
+        if name in known:
+            return name
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise UsageError(
+            f"The cookbook has no plugin '{brief(value)}'.{hint} It has {', '.join(known)}."
+        )
+
+
 @click.command("new")
 @click.argument("name")
 @click.option(
@@ -51,7 +70,7 @@ def cookbook() -> dict[str, Traversable]:
 )
 @click.option(
     "--like",
-    type=click.Choice(list(cookbook())),
+    type=_Like(list(cookbook())),
     metavar="NAME",
     help="A plugin of the cookbook to begin with; by default two convolutions. "
     f"One of {', '.join(cookbook())}.",

@@ -118,14 +118,14 @@ class Entrant:
 def told_apart(plugins: Iterable[RegisteredArchitecture]) -> dict[str, str]:
     """Names for tables, by location, of files that are not called by their own names alone.
 
-    Every scaffold's file is ``plugin.py``, which says nothing: it is shown with its folder. Those
-    of one name are shown with as many of their folders as tell them apart; what a trial is called
-    in its identity does not depend on its company.
+    Every scaffold's file is ``plugin.py``, which says nothing: it is shown by the name under which
+    it will be installed. Those of one name are shown with as many of their folders as tell them
+    apart; what a trial is called in its identity does not depend on its company.
     """
     groups: dict[str, set[str]] = {}
     names: dict[str, str] = {}
     for plugin in plugins:
-        groups.setdefault(plugin.name, set()).add(plugin.location)
+        groups.setdefault(plugin.shown, set()).add(plugin.location)
         if plugin.shown != plugin.name:
             names[plugin.location] = plugin.shown
     for group in groups.values():

@@ -300,7 +300,7 @@ def _title(name: str, index: int, scores: dict[str, float], slices: int) -> str:
         return f"Truth (slice {index + 1} of {slices})"
     shown = one_line(name)
     short = shown if len(shown) < 30 else shown[:28] + "…"
-    return f"{short}  {words.number(scores.get(name), 2)}" if name in scores else short
+    return f"{short}  {words.number(scores.get(name))}" if name in scores else short
 
 
 def _panel(

@@ -104,8 +104,8 @@ class Standing:
         return f"{100 - float(self.share(value)):.2f}"
 
     def value(self, place: Place) -> str:
-        """The mean of a row, and its line as numbers for who cannot see it."""
-        return words.number(place.mean, 2 if self.high <= 1 else 1)
+        """The mean of a row, with the digits of the tables where it is small."""
+        return words.number(place.mean, 3 if self.high <= 10 else 2 if self.high <= 100 else 1)
 
     def number(self, value: float) -> str:
         """A number of the axis, without zeros that say nothing."""

@@ -93,9 +93,10 @@ def test_what_the_network_is_made_of_is_a_requirement(tmp_path):
 def test_what_is_asked_for_can_be_begun_with(tmp_path):
     asked = {"segresnet", "deep-supervision", "regions", "two-grids", "inference-only"}
     assert asked <= set(cookbook())
-    done = call_kitsbench("new", "my-net", "--dir", tmp_path, "--like", "three-grids")
+    done = call_kitsbench("new", "my-net", "--dir", tmp_path, "--like", "two_grid")
     assert done.code == 2
     assert all(name in done.err for name in asked)
+    assert "Did you mean 'two-grids'?" in done.err.replace("\n", " ")
     assert list(tmp_path.iterdir()) == []
 
 

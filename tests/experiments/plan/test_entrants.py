@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,20 +140,46 @@ def test_a_file_is_shown_with_as_many_folders_as_tell_it_apart(tmp_path):
     assert both == {str(unet): "mine/unet3d"}
 
 
-def test_a_file_whose_name_says_nothing_is_shown_with_its_folder(tmp_path):
+def test_a_file_whose_name_says_nothing_is_shown_by_its_folder(tmp_path):
     files = [tmp_path / folder / "plugin.py" for folder in ("my_net", "x/my_net", "other")]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("from architectures import Smallest as Base\n\nclass Net(Base): pass\n")
     found = [registry.find(str(file)) for file in files]
-    assert told_apart(found[:1]) == {str(files[0]): "my_net/plugin"}
-    assert registry.display_name(str(files[0])) == "my_net/plugin"
+    assert told_apart(found[:1]) == {str(files[0]): "my_net"}
+    assert registry.display_name(str(files[0])) == "my_net"
     # As many folders as tell them apart.
     names = told_apart(found)
     assert len(set(names.values())) == 3
     assert names[str(files[1])] == "x/my_net/plugin"
+    assert names[str(files[2])] == "other"
     # What a trial is named by stays.
     assert {entry.name for entry in found} == {"plugin"}
+
+
+@pytest.mark.parametrize(
+    ("beside", "content"),
+    [
+        (
+            "setup.cfg",
+            "[options.entry_points]\nkitsbench.architectures =\n    best = net.plugin:Net\n",
+        ),
+        (
+            "pyproject.toml",
+            '[project.entry-points."kitsbench.architectures"]\nbest = "net.plugin:Net"\n',
+        ),
+    ],
+)
+def test_a_scaffold_is_shown_by_the_name_that_it_will_be_installed_by(tmp_path, beside, content):
+    file = tmp_path / "net" / "plugin.py"
+    file.parent.mkdir()
+    file.touch()
+    (tmp_path / beside).write_text(content)
+    assert registry.find(str(file)).shown == "best"
+    (tmp_path / beside).write_text("[options.entry_points\n=")  # damaged: the folder says it
+    assert registry.find(str(file)).shown == "net"
+    installed = replace(registry.find("unet3d"), name="net", location="net")
+    assert told_apart([registry.find(str(file)), installed]) == {str(file): "net/plugin"}
 
 
 OWN_RULES = """
