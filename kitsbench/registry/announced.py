@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import configparser
 import contextlib
-import tomllib
 from pathlib import Path
 
 GROUP = "kitsbench.architectures"
@@ -33,6 +31,8 @@ def announced_name(file: Path) -> str:
 
 
 def _of_setup(file: Path) -> dict[str, str]:
+    import configparser
+
     found: dict[str, str] = {}
     parser = configparser.ConfigParser(interpolation=None)
     # Whatever else is wrong with it, pip says better.
@@ -45,6 +45,8 @@ def _of_setup(file: Path) -> dict[str, str]:
 
 
 def _of_project(root: Path) -> dict[str, str]:
+    import tomllib
+
     with contextlib.suppress(OSError, ValueError, AttributeError):
         content = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
         points = content.get("project", {}).get("entry-points", {}).get(GROUP, {})

@@ -22,13 +22,8 @@ from kitsbench.isolation import IsolatedFailure, TooLong, call_isolated, each_is
 from kitsbench.naming import twice
 from kitsbench.recipe import SHARED
 from kitsbench.registry import answers
-from kitsbench.registry.plugins import (
-    RegisteredArchitecture,
-    discover,
-    find,
-    load,
-    read_source_hash,
-)
+from kitsbench.registry.discovery import RegisteredArchitecture, discover, find
+from kitsbench.registry.plugins import load, read_source_hash
 from kitsbench.spec import Declared, Spec
 
 AT_ONCE = 4  # plugins that are asked at the same time

@@ -10,13 +10,18 @@ import re
 import sys
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kitsbench.cli.output import say, tell
 from kitsbench.errors import UsageError
 from kitsbench.files.foreign import brief
+
+if TYPE_CHECKING:
+    Names = click.Choice[str]
+else:
+    Names = click.Choice  # generic in the newest releases only
 
 # template -> file of the package; @tokens@ in both are replaced
 FILES = {
@@ -43,7 +48,7 @@ def cookbook() -> dict[str, Traversable]:
     return {name[:-3].replace("_", "-"): file for name, file in sorted(found.items())}
 
 
-class _Like(click.Choice):
+class _Like(Names):
     """A name of the cookbook; the nearest is guessed for another one."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

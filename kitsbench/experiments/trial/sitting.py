@@ -29,7 +29,7 @@ class Stopwatch:
         self._began = time.perf_counter()
         self._utc = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._seconds = dict.fromkeys(PARTS, 0.0)
-        self._trains: tuple[float, Ledger | None] | None = None
+        self._trains: tuple[float, dict[str, float] | None] | None = None
         self._before: tuple[Sitting, ...] = ()
         with contextlib.suppress(DataError):
             self._before = LedgerRecord.read(ledger).sittings
@@ -42,8 +42,7 @@ class Stopwatch:
     def steps(self, ledger: Ledger) -> None:
         """Hear of a step. What a trial that goes on has spent before is not this sitting's."""
         if self._trains is not None and self._trains[1] is None:
-            base = Ledger() if not ledger.resumed else Ledger(**_amounts(ledger))
-            self._trains = self._trains[0], base
+            self._trains = self._trains[0], _amounts(ledger if ledger.resumed else Ledger())
 
     def trained(self, ledger: Ledger, devices: int = 1) -> None:
         """Training on so many devices has ended, or was cut short, with such a ledger."""
@@ -54,7 +53,7 @@ class Stopwatch:
         self._trains = None
         assert base is not None
         left = time.perf_counter() - began
-        spent = {key: getattr(ledger, key) - getattr(base, key) for key in _amounts(ledger)}
+        spent = {key: amount - base[key] for key, amount in _amounts(ledger).items()}
         # Those of all devices, which worked side by side.
         spent["training_s"] = spent.pop("device_seconds") / devices
         # On a GPU the host waits for batches while the device works: no more has gone by than the
