@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-LOG_WIDTH = 200  # columns where stdout is a file or a pipe, so that nothing is cut
+LOG_WIDTH = 80  # columns where stdout is a file or a pipe; COLUMNS asks for others
 
 _document: ContextVar[TextIO | None] = ContextVar("document", default=None)
 
@@ -49,10 +49,13 @@ def plain_streams() -> None:
 
 
 def stdout_console() -> Console:
-    """Console on stdout, wide enough for tables where there is no terminal to ask."""
+    """Console on stdout; where there is no terminal to ask, as wide as a page of text."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+    asked = os.environ.get("COLUMNS", "")
+    # Narrower than any table it would break words into letters.
+    wide = max(int(asked), 40) if asked.isdecimal() and len(asked) < 6 else LOG_WIDTH
+    return Console(width=None if sys.stdout.isatty() else wide, highlight=False)
 
 
 def tell(text: object, lead: str = "", style: str = "") -> None:
@@ -109,15 +112,29 @@ def complain(message: str, lead: str = "Error: ") -> None:
         click.echo(line, err=True)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print rows under column names; None is an empty cell, numbers are right-aligned."""
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str = "",
+    whole: Sequence[str] = (),
+) -> None:
+    """Print rows under column names; None is an empty cell, numbers are right-aligned.
+
+    Parameters
+    ----------
+    columns : sequence of str
+    rows : iterable of sequences
+    title : str
+    whole : sequence of str
+        Columns whose cells are never broken into lines, beside the first and those of numbers.
+    """
     listed = [list(row) for row in rows]
     numeric = [
         all(isinstance(row[index], int | float | None) for row in listed)
         for index in range(len(columns))
     ]
     heads = [
-        Column(name, "right" if right else "left")
+        Column(name, "right" if right else "left", right or name in (columns[0], *whole))
         for name, right in zip(columns, numeric, strict=True)
     ]
     cells = [[_cell(value) for value in row] for row in listed]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from benchmarks.promises import note
 
 
 def measure_in_turn(
@@ -15,8 +16,11 @@ def measure_in_turn(
     name: str,
     threads: int,
     rounds: int = 7,
+    key: str = "",
 ) -> float:
     """Time both, one call each a round, and note medians, quartiles and the ratio of medians.
+
+    With a key of :mod:`benchmarks.promises` the ratios of the rounds are kept there.
 
     Returns
     -------
@@ -39,6 +43,8 @@ def measure_in_turn(
         benchmark.extra_info[f"{who}_ms"] = [round(1000 * t, 2) for t in (low, median, high)]
     benchmark.extra_info |= {"ratio": ratio, "threads": threads}
     each = np.array(theirs[-len(own) :]) / np.array(benchmark.stats.stats.data)
+    if key:
+        note(key, each.tolist())
     low, high = np.percentile(each, (25, 75))
     print(
         f"\n{benchmark.name}: "

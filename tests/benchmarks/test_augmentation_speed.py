@@ -98,7 +98,8 @@ def test_augmentation_against_torchio(benchmark, edge, threads):
                 )
             )
 
-    measure_in_turn(benchmark, ours(edge, transforms), peer, "torchio", threads)
+    key = f"augmentation.torchio.{edge}" if threads == 1 else ""
+    measure_in_turn(benchmark, ours(edge, transforms), peer, "torchio", threads, key=key)
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
@@ -131,4 +132,5 @@ def test_moving_voxels_against_batchgenerators(benchmark, edge, mode, threads):
         for sample in range(BATCH):
             theirs(image=image[sample], segmentation=label[sample][None])
 
-    measure_in_turn(benchmark, ours(edge, transforms), peer, "batchgeneratorsv2", threads)
+    key = f"augmentation.{mode}.{edge}" if threads == 1 else ""
+    measure_in_turn(benchmark, ours(edge, transforms), peer, "batchgeneratorsv2", threads, key=key)

@@ -14,6 +14,7 @@ import time
 import nibabel
 import numpy as np
 import pytest
+from benchmarks.promises import note
 from scipy.ndimage import distance_transform_edt
 
 from kitsbench.evaluation import get_protocol, score_case
@@ -98,7 +99,7 @@ def monai_hd95(prediction, truth, spacing, regions):
     return values
 
 
-def against(benchmark, ours, peer, rounds):
+def against(benchmark, key, ours, peer, rounds):
     """Run both in turn, so that whatever else the machine does meets both; return both results.
 
     The ratio is of processor seconds, round by round.
@@ -113,6 +114,7 @@ def against(benchmark, ours, peer, rounds):
     ratios = sorted(p / o for o, p in zip(times["ours"], times["peer"], strict=True))
     summary = {name: statistics.median(values) for name, values in times.items()}
     summary |= {"ratio": statistics.median(ratios), "lowest": ratios[0], "highest": ratios[-1]}
+    note(key, ratios)
     benchmark.extra_info.update(summary)
     print(
         f"\n{benchmark.name}: {summary['ours']:.3f} s, peer {summary['peer']:.3f} s, "
@@ -128,6 +130,7 @@ def test_volumetric_scores_against_boolean_masks(benchmark, masks, protocol):
     metrics = ["dice", "precision", "recall"]
     found, expected = against(
         benchmark,
+        f"scores.volumes.{protocol}",
         lambda: score_case(prediction, truth, spacing, protocol, metrics),
         lambda: boolean_masks(prediction, truth, regions),
         rounds=5,
@@ -143,6 +146,7 @@ def test_surface_dice_against_distance_maps(benchmark, masks, kind):
     prediction, regions = predictions[kind], get_protocol("kits23").regions
     found, expected = against(
         benchmark,
+        f"scores.surface.{kind}",
         lambda: score_case(prediction, truth, spacing, "kits23", ["surface_dice"]),
         lambda: distance_maps(prediction, truth, spacing, regions),
         rounds=5 if kind == "moved" else 2,
@@ -157,6 +161,7 @@ def test_hd95_against_monai(benchmark, masks, kind):
     prediction, regions = predictions[kind], get_protocol("kits23").regions
     found, expected = against(
         benchmark,
+        f"scores.hd95.{kind}",
         lambda: score_case(prediction, truth, spacing, "kits23", ["hd95_mm"]),
         lambda: monai_hd95(prediction, truth, spacing, regions),
         rounds=3,
@@ -197,5 +202,6 @@ def test_memory_of_all_metrics(benchmark, masks, kind, tmp_path):
     done = benchmark.pedantic(
         lambda: subprocess.run(command, capture_output=True, text=True, check=True), rounds=1
     )
+    note(f"scores.memory.{kind}", [float(done.stdout)])
     benchmark.extra_info["label_maps"] = float(done.stdout)
     print(f"\n{benchmark.name}: {float(done.stdout):.2f} times the label maps")

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import Smallest
+from benchmarks.promises import note
 
 from kitsbench.architecture import Task, configure
 from kitsbench.data.batches.patches import PatchSource
@@ -214,6 +215,7 @@ def test_patches_per_second(benchmark, data, cached):
         benchmark.extra_info[name]["ours_to_it"] = statistics.median(ratios)
         text = f"{name}: {median:.0f} patches/s ({low:.0f} to {high:.0f})"
         if name != "kitsbench":
+            note(f"loading.{'cached' if cached else 'cold'}.{name}", ratios)
             text += f"; kitsbench is {statistics.median(ratios):.1f} times as fast"
             text += f" ({min(ratios):.1f} to {max(ratios):.1f})"
         print(text)

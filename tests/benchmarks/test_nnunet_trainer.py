@@ -18,6 +18,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from benchmarks.promises import note
 
 from kitsbench.architecture import Progress, Task, configure
 from kitsbench.data.batches.augmentation import Augmenter
@@ -183,6 +184,7 @@ def test_patches_per_second_beside_nnunet(benchmark, job, trainer, tmp_path, dat
         benchmark.pedantic(one_round, rounds=ROUNDS)
     finally:
         getattr(loader, "_finish", lambda: None)()
+    note(f"trainer.{job.device.type}.{data}", ratios)
     patches = {n: job.recipe.batch / float(np.median(values)) for n, values in times.items()}
     benchmark.extra_info |= {
         "patches_per_second": patches,

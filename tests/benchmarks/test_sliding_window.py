@@ -107,7 +107,8 @@ def test_a_scan_beside_monai(benchmark, layout, grid, architecture):
     same = float((agree["ours"] == agree["MONAI"]).mean())
     assert same > 0.3
     rounds = 5 if CUDA else 3
-    ratio = measure_in_turn(benchmark, ours, peer, "MONAI", torch.get_num_threads(), rounds)
+    key = f"window.{DEVICE.type}.{grid}.{architecture}" if layout != "contiguous" else ""
+    ratio = measure_in_turn(benchmark, ours, peer, "MONAI", torch.get_num_threads(), rounds, key)
     benchmark.extra_info |= {"ratio": ratio, "peak_mib": peaks, "same_labels": same}
     told = ", ".join(f"{name} {peak:.0f} MiB" for name, peak in peaks.items()) or "not on a CPU"
     print(

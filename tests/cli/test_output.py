@@ -90,3 +90,16 @@ def test_a_table_keeps_its_cells(capsys):
     output.print_table(["name", "count"], [["[red]", 1234567], [None, None]])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines] == [["name", "count"], ["[red]", "1,234,567"], []]
+
+
+@pytest.mark.parametrize(("asked", "most"), [(None, 80), ("120", 120), ("many", 80), ("3", 40)])
+def test_a_table_in_a_file_is_as_wide_as_a_page_or_as_asked(capsys, monkeypatch, asked, most):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("COLUMNS", asked)
+    output.print_table(["name", "voxels", "says"], [["attention_vnet", 19_073_795, "word " * 50]])
+    lines = capsys.readouterr().out.splitlines()
+    assert most - 10 < max(map(len, lines)) <= most
+    assert "attention_vnet" in lines[1]
+    assert "19,073,795" in lines[1]
+    assert " ".join(lines[1:]).count("word") == 50

@@ -42,7 +42,7 @@ def command(with_load: bool, as_json: bool) -> None:
         return
     names = ["name", "title", "parameters", "status", "distribution", "version", "paper", "error"]
     shown = [name for name in names if any(row.get(name) for row in rows)]
-    print_table(shown, [[row.get(name) for name in shown] for row in rows])
+    print_table(shown, [[row.get(name) for name in shown] for row in rows], whole=["status"])
     if not with_load:
         tell("Titles and parameters: kitsbench list --load")
 

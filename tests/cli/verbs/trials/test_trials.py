@@ -83,8 +83,7 @@ def test_every_trial_is_a_row_with_its_state_size_and_experiments(work):
     assert set(some) == {trial.id for trial in second.trials}
 
 
-def test_what_is_shown_fits_a_terminal(work, monkeypatch):
-    monkeypatch.setattr("kitsbench.cli.output.LOG_WIDTH", 80)
+def test_what_is_shown_fits_a_terminal(work):
     own = find_experiment(work)
     done = call_kitsbench("trials", work)
     assert done.code == 0, done.err
