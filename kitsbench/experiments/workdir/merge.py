@@ -181,12 +181,16 @@ def _agreement(their: KeptTrial, our: KeptTrial) -> tuple[What, str]:
         return "same", "it is trained here too"
     keys = ["protocol", "case", "region", "metric"]
     there, here = (read_table(one.folder.scores, SCORES) for one in (their, our))
-    both = there.merge(here, on=keys, suffixes=("_there", "_here"))
-    differ = (both["value_there"] - both["value_here"]).abs()
-    count = int((differ > 0).sum() + (both["status_there"] != both["status_here"]).sum())
+    both = there.merge(here, on=keys, how="outer", suffixes=("_there", "_here"), indicator=True)
+    first, second = both["value_there"], both["value_here"]
+    # A score that there is none of is NaN, which no number is equal to, nor itself.
+    same = (first == second) | (first.isna() & second.isna())
+    alone = both["_merge"] != "both"
+    count = int((~same | alone | (both["status_there"] != both["status_here"])).sum())
     if not count:
         return "same", "it has the same scores here"
-    most = f", by up to {differ.max():.3g}" if (differ > 0).any() else ""
+    differ = (first - second)[~same].abs().dropna()
+    most = f", by up to {differ.max():.3g}" if len(differ) else ""
     return "conflict", (
         f"it was trained here as well, and {count} of {len(both)} scores differ{most}; what is "
         "here stays"

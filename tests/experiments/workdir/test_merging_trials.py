@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -147,6 +149,36 @@ def test_other_scores_of_one_trial_are_told_and_ours_stay(two):
     assert row["what"] == "conflict"
     assert f"2 of {len(table)} scores differ, by up to 0.02; what is here stays" in row["why"]
     assert content(here / "trials" / name) == before
+
+
+def agreement(here, there, name, index, there_value, here_value):
+    """What is said where both have one score, and other values for it."""
+    for folder, value in ((there, there_value), (here, here_value)):
+        file = folder / "trials" / name / "scores.parquet"
+        table = read_table(file, SCORES)
+        table.loc[index, "value"] = value
+        write_table(file, table, SCORES)
+    trials = plan_merge(here, there).trials
+    return next((one.what, one.why) for one in trials if one.id == name)
+
+
+def test_scores_that_there_are_none_of_agree_with_none_alone(two):
+    there, here, _ = two
+    name = next(t.id for t in take_inventory(here).trials if t.state == "finished")
+    told = partial(agreement, here, there, name, 0)
+    assert told(math.nan, math.nan) == ("same", "it has the same scores here")
+    assert told(math.inf, math.inf)[0] == "same"
+    what, why = told(math.nan, 0.5)
+    assert what == "conflict"
+    assert "and 1 of " in why
+    assert "scores differ; what is here stays" in why
+    assert told(0.5, math.nan)[0] == "conflict"
+    told(0.5, 0.5)
+    file = there / "trials" / name / "scores.parquet"
+    write_table(file, read_table(file, SCORES).drop(index=0), SCORES)
+    (one,) = (one for one in plan_merge(here, there).trials if one.id == name)
+    assert one.what == "conflict"
+    assert "and 1 of " in one.why
 
 
 def test_what_is_not_what_its_name_says_is_left_out(two):
