@@ -9,6 +9,7 @@ import architectures
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from kitsbench import conformance
 from kitsbench.architecture import Plain, Task
@@ -18,6 +19,7 @@ from kitsbench.conformance.fake_gpu.waits import trace
 
 HERE = "test_gpu_waits.py"
 WEIGHTS = torch.tensor([1.0, 2.0, 3.0])
+SHIFT = torch.tensor([0.5])
 
 
 def traced(kind, **options):
@@ -254,6 +256,123 @@ def test_gradients_are_those_of_torchs_engine():
     backward(loss())
     for parameter, wanted in zip(parameters, expected, strict=True):
         torch.testing.assert_close(parameter.grad, wanted)
+
+
+class Twice(nn.Module):
+    """Lists its layers once more, as MONAI's DynUNet does, ties two, and keeps a weight itself."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.first, self.norm = nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4)
+        self.second, self.third = (nn.Conv3d(4, 4, 3, padding=1) for _ in range(2))
+        self.third.weight = self.second.weight
+        self.last = nn.Conv3d(4, classes, 1)
+        self.layers = nn.ModuleList([self.first, self.norm, self.second, self.third, self.last])
+        self.kept = [self.last.weight]
+        self.register_buffer("shift", SHIFT)
+
+    def forward(self, images):
+        values = images + self.shift
+        for layer in self.layers:
+            values = layer(values)
+        return values + self.kept[0].sum()
+
+
+class MovesATable(Twice):
+    """Keeps a tensor beside parameters and buffers, and moves it along."""
+
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.table = torch.ones(1, classes, 1, 1, 1)
+
+    def _apply(self, fn, recurse=True):
+        self.table = fn(self.table)
+        return super()._apply(fn, recurse)
+
+    def forward(self, images):
+        return super().forward(images) * self.table
+
+
+class Checkpointed(nn.Module):
+    """Computes its middle again in the backward pass."""
+
+    reentrant = False
+
+    def __init__(self, classes):
+        super().__init__()
+        self.first, self.last = nn.Conv3d(1, 4, 3, padding=1), nn.Conv3d(4, classes, 1)
+        layers = [nn.Conv3d(4, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(), nn.Dropout(0.1)]
+        self.middle = nn.Sequential(*layers)
+
+    def forward(self, images):
+        values = checkpoint(self.middle, self.first(images), use_reentrant=self.reentrant)
+        return self.last(values)
+
+
+class CheckpointedByTheEngine(Checkpointed):
+    """By the older way, which asks torch's engine from within a backward pass."""
+
+    reentrant = True
+
+
+class WaitsWithin(Checkpointed):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.middle.append(Halts())
+
+
+class Halts(nn.Module):
+    def forward(self, values):
+        return values * values.mean().item()
+
+
+def built(network):
+    class Built(architectures.Smallest):
+        def build(self, spec):
+            return Plain(network(spec.classes))
+
+    return Built
+
+
+@pytest.mark.parametrize("kind", [Twice, MovesATable, Checkpointed, CheckpointedByTheEngine])
+@pytest.mark.parametrize("precision", [torch.bfloat16, None])
+def test_layers_listed_twice_and_activations_computed_again_are_followed(kind, precision):
+    found = traced(built(kind), precision=precision)
+    assert (found.waits, found.refusals, found.unseen) == ([], [], [])
+    assert SHIFT.tolist() == [0.5]
+
+
+def test_waits_in_what_is_computed_again_are_told():
+    (wait,) = traced(built(WaitsWithin)).waits
+    assert (wait.what, wait.place) == (".item()", place_of(Halts.forward, 1))
+
+
+@pytest.mark.slow  # MONAI is imported
+def test_monais_dynunet_is_followed():
+    nets = pytest.importorskip("monai.networks.nets")
+
+    def network(classes):
+        return nets.DynUNet(3, 1, classes, [3] * 3, [1, 2, 2], [2, 2])
+
+    found = traced(built(network))
+    assert (found.waits, found.refusals, found.unseen) == ([], [], [])
+
+
+@pytest.mark.parametrize("kind", [Checkpointed, CheckpointedByTheEngine])
+def test_gradients_of_activations_computed_again_are_those_of_torchs_engine(kind):
+    torch.manual_seed(0)
+    network = kind(2)
+    images = torch.rand(2, 1, 4, 4, 4)
+
+    def gradients(go):
+        network.zero_grad()
+        torch.manual_seed(1)
+        go(network(images).square().sum())
+        return [parameter.grad.clone() for parameter in network.parameters()]
+
+    wanted = gradients(lambda loss: loss.backward())
+    torch.testing.assert_close(gradients(backward), wanted)
+    torch.testing.assert_close(gradients(lambda loss: loss.backward()), wanted)
 
 
 @pytest.mark.parametrize("precision", [None, torch.float16])

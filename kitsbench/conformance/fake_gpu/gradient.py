@@ -1,24 +1,91 @@
 """The backward pass of fake tensors on a device that the machine does not have.
 
 Torch's own engine asks the driver for the streams of a tensor's device, so the graph is walked
-here, one node after the other.
+here, one node after the other; so it is where a step computes activations again that it did not
+keep, which asks that engine and the driver as well.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor
 
 
 def backward(loss: Tensor) -> None:
     """Add the gradient of a scalar to the leaves of its graph."""
-    root: Any = loss.grad_fn
-    waiting = _counts(root)
-    given: dict[Any, list[Tensor | None]] = {root: [torch.ones_like(loss)]}
-    ready = [root]
+    # All that one pass asks for is computed again once, where torch knows of such groups.
+    group = getattr(torch.utils.checkpoint, "GraphExecGroup", nullcontext)
+    with _walked(), group():
+        _walk([loss], [torch.ones_like(loss)])
+
+
+@contextmanager
+def activations_can_be_computed_again() -> Iterator[None]:
+    """Let checkpoints of activations ask for the precision and random numbers of no device."""
+    with ExitStack() as stack:
+        for owner, name, answer in (
+            (torch.cuda.amp.common, "amp_definitely_not_available", False),
+            (torch.cuda, "is_bf16_supported", True),
+            (torch.utils.checkpoint, "get_device_states", ([], [])),
+        ):
+            stack.enter_context(replaced(owner, name, _always(answer)))
+        yield
+
+
+@contextmanager
+def _walked() -> Iterator[None]:
+    """Walk the graphs too for which a node of the graph asks torch's engine."""
+    engine = torch.autograd
+    with (
+        replaced(engine, "backward", _in_its_place),
+        replaced(engine, "_is_checkpoint_valid", _always(True)),
+    ):
+        yield
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Let a name of a module or a class stand for something else."""
+    original = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def _always(answer: Any) -> Any:
+    return lambda *args, **options: answer
+
+
+def _in_its_place(
+    tensors: Tensor | Sequence[Tensor],
+    gradients: Tensor | Sequence[Tensor | None] | None = None,
+    *others: Any,
+    **options: Any,
+) -> None:
+    """As torch's function of that name, for what the backward of a function of its own asks."""
+    roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    given = [gradients] * len(roots) if gradients is None else gradients
+    given = [given] if isinstance(given, Tensor) else given
+    pairs = zip(roots, given, strict=True)
+    _walk(roots, [torch.ones_like(t) if g is None else g for t, g in pairs])
+
+
+def _walk(tensors: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    """Add the gradients of tensors, given that of each of them, to the leaves of their graph."""
+    given: dict[Any, list[Tensor | None]] = {}
+    for tensor, gradient in zip(tensors, gradients, strict=True):
+        edge = torch.autograd.graph.get_gradient_edge(tensor)
+        _add(given, edge.node, edge.output_nr, gradient)
+    waiting = _counts(list(given))
+    ready = [node for node in given if not waiting[node]]
     with torch.no_grad():
         while ready:
             node = ready.pop()
@@ -34,15 +101,16 @@ def backward(loss: Tensor) -> None:
                     ready.append(following)
 
 
-def _counts(root: Any) -> dict[Any, int]:
-    """How many gradients each node of a graph waits for."""
+def _counts(roots: list[Any]) -> dict[Any, int]:
+    """How many gradients of other nodes each node of a graph waits for."""
     counts: dict[Any, int] = defaultdict(int)
-    todo = [root]
+    todo, seen = list(roots), set(roots)
     while todo:
         for node, _ in todo.pop().next_functions:
             if node is None:
                 continue
-            if not counts[node]:
+            if node not in seen:
+                seen.add(node)
                 todo.append(node)
             counts[node] += 1
     return counts

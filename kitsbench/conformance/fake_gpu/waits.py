@@ -9,7 +9,6 @@ In: an architecture and a spec. Out: the waits of a step after the first, and wh
 
 from __future__ import annotations
 
-import functools
 import logging
 import re
 import traceback
@@ -17,14 +16,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from kitsbench.architecture import Architecture
 from kitsbench.conformance.driven.subject import Subject
-from kitsbench.conformance.fake_gpu.gradient import backward
+from kitsbench.conformance.fake_gpu.gradient import (
+    activations_can_be_computed_again,
+    backward,
+)
+from kitsbench.conformance.fake_gpu.moving import mode, move
 from kitsbench.conformance.fake_gpu.watching import (
     NoAnswer,
     Wait,
@@ -131,7 +134,14 @@ def _traced(
 ) -> Trace:
     found, watch = Trace(), Watch(architecture)
     network = build_weightless(architecture, spec) if weightless else architecture.build(spec)
-    with warnings.catch_warnings(), _silence(), _mode(), watch, synchronising_is_seen(watch):
+    with (
+        warnings.catch_warnings(),
+        _silence(),
+        mode(),
+        watch,
+        synchronising_is_seen(watch),
+        activations_can_be_computed_again(),
+    ):
         warnings.simplefilter("ignore")  # of a driver that is not there
         _Tracer(architecture, spec, watch, found, precision).follow(network, batch)
     found.waits = watch.waits
@@ -153,7 +163,7 @@ class _Tracer:
     def follow(self, network: nn.Module, batch: int) -> None:
         """All stages, then the decision."""
         try:
-            self._call("build()", lambda: _move(network))
+            self._call("build()", lambda: move(network))
         except _Stop:
             return
         self.watch.counting = True
@@ -234,11 +244,6 @@ class _Tracer:
             found.append(told)
 
 
-def _move(network: nn.Module) -> None:
-    empty = any(tensor.is_meta for tensor in network.parameters())
-    network.to_empty(device=device()) if empty else network.to(device())
-
-
 def _is_refused(error: Exception, text: str) -> bool:
     """Whether a GPU would refuse it too."""
     if type(error).__name__ == "FakeTensorDeviceMismatchError":
@@ -246,14 +251,6 @@ def _is_refused(error: Exception, text: str) -> bool:
     devices = re.search(r"(two|different) (different )?devices|same device", text)
     types = re.search(r"same dtype|dtypes match|scalar type|should be the same", text)
     return bool(devices or types)
-
-
-@functools.cache
-def _mode() -> Any:
-    """The owner of all fake tensors of this process, since a plugin may keep one of them."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    return FakeTensorMode(allow_non_fake_inputs=True)
 
 
 @contextmanager
