@@ -52,6 +52,22 @@ def drift(labels, image):
     return np.roll(labels, len(calls), 2)
 
 
+fitted = {}
+
+
+def by_the_first(labels, image):
+    """Decides by the brightest voxel of whichever scan was the first."""
+    return labels * (image.numpy() > fitted.setdefault("top", float(image.max())) - 60)
+
+
+kept = {}
+
+
+def by_shape(labels, image):
+    """Gives every scan what the first one of its shape got."""
+    return kept.setdefault(labels.shape, labels)
+
+
 def change(labels, image):
     image += 1
     return labels
@@ -104,6 +120,8 @@ def flat(labels, image):
         (change, "leaves the scan alone", "work on a copy"),
         (precise, "leaves the scan alone", "matmul precision"),
         (drift, "predicts the same again", "another label map"),
+        (by_shape, "predicts the same again", "another label map for the same scan"),
+        (by_the_first, "predicts the same again", "keep no state between scans"),
         (flat, "takes any scan", "a single slice"),
     ],
 )
@@ -118,3 +136,20 @@ def test_what_is_drawn_by_lot_is_drawn_alike(monkeypatch):
             return (by_torch ^ (np.random.rand(*image.shape) < 0.5)).astype(bool)  # noqa: NPY002
 
     assert failures(Drawn) == {}
+
+
+class ReadsOnce(Bright):
+    """Has what ``load`` gave it, and no state beside that."""
+
+    above = None
+
+    def load(self, files, spec, device):
+        assert self.above is None, "it is loaded once"
+        self.above = 120.0
+
+    def predict(self, image, spacing, spec, device):
+        return (image > self.above).to(torch.uint8)
+
+
+def test_what_load_reads_is_read_again_by_another_process():
+    assert failures(ReadsOnce) == {}

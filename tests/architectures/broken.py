@@ -627,3 +627,95 @@ class DerivesByChance(Smallest):
 
     def derive(self, name, scan, spec):
         return np.random.rand(*scan.shape).astype(np.float32)  # noqa: NPY002
+
+
+class ExchangesClassesInEvaluation(_Changed):
+    @staticmethod
+    def change(network, logits):
+        return logits if network.training else logits.flip(1)
+
+
+class MirrorsInEvaluation(_Changed):
+    """Of the axis along which the scenes that are learned are alike on both sides."""
+
+    @staticmethod
+    def change(network, logits):
+        return logits if network.training else logits.flip(2)
+
+
+class ExchangesAxesInEvaluation(_Changed):
+    @staticmethod
+    def change(network, logits):
+        return logits if network.training else logits.transpose(2, 4)
+
+
+class ChangesItsInput(Smallest):
+    """Takes the mean off in place, and so less each time."""
+
+    def build(self, spec):
+        return Plain(_TakesTheMeanOff(spec.classes))
+
+
+class _TakesTheMeanOff(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body = nn.Sequential(unit(1, 8), nn.Conv3d(8, classes, 1))
+
+    def forward(self, images):
+        images -= images.mean()
+        return self.body(images)
+
+
+class ChangesTargetsInLoss(Smallest):
+    def loss(self, outputs, targets, progress, spec):
+        targets["segmentation"][:, :2] = 0
+        return super().loss(outputs, targets, progress, spec)
+
+
+class ChangesProbabilities(Smallest):
+    def decode(self, probabilities, spec):
+        probabilities["segmentation"][0] *= 0.5
+        return super().decode(probabilities, spec)
+
+
+class ChangesMapsAtTheEnd(Presence):
+    """Takes a head along to the end, and turns it over there."""
+
+    def spec(self, config, task):
+        spec = super().spec(config, task)
+        return replace(spec, heads=(replace(spec.primary, at_inference=True), spec.heads[1]))
+
+    def postprocess(self, labels, maps, spacing, spec):
+        maps["segmentation"].neg_()
+        return labels
+
+
+class MeasuresTheFirstScan(DerivesByChance):
+    """A channel that is taken from the mean of whichever scan was the first."""
+
+    mean = None
+
+    def derive(self, name, scan, spec):
+        if self.mean is None:
+            self.mean = scan.ct.mean()
+        return ((scan.ct - self.mean) / 1000).astype(np.float32)
+
+
+class WeighsByTheFirstBatch(Smallest):
+    """A loss with a weight from whichever labels were the first."""
+
+    weight = None
+
+    def loss(self, outputs, targets, progress, spec):
+        if self.weight is None:
+            type(self).weight = float(outputs["segmentation"].detach().std())
+        total, parts = super().loss(outputs, targets, progress, spec)
+        return total * self.weight, parts
+
+
+class DecodesByTheLargest(Smallest):
+    """Compares each class with its largest value in the volume, or in whichever piece comes."""
+
+    def decode(self, probabilities, spec):
+        values = probabilities["segmentation"]
+        return super().decode({"segmentation": values / values.amax((1, 2, 3), True)}, spec)

@@ -35,6 +35,8 @@ def adapts_to_each_scan_alone(subject: Subject) -> str:
     trained = _copied(network.state_dict())
     adapter, found = Adapter(architecture, spec), []
     for seed, scan in enumerate((scans[0], scans[1], scans[0])):
+        if seed < 2:  # what depends on the very first scan shows where another one comes first
+            subject.forget()
         with surroundings.preserved():
             # Whoever draws from these depends on what was done before.
             random.seed(seed)

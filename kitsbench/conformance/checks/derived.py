@@ -27,7 +27,9 @@ def derives_from_the_scan(subject: Subject) -> None:
     for grid in spec.grids:
         wanted = wanted_on(grid, spec)
         found = []
-        for number in (0, 1, 0):
+        for place, number in enumerate((0, 1, 0)):
+            if place < 2:  # another scan is the very first one
+                subject.forget()
             others = {name: _case(number + 2 + k) for k, name in enumerate(wanted.images)}
             made = with_channels(_case(number), wanted, others, derive)
             found.append({**{n: made.channels[n] for n in wanted.functions}, **made.numbers})

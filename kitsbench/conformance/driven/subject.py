@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from kitsbench.architecture import Architecture, Setting, Stage, System, configure
 from kitsbench.channels import Channel
 from kitsbench.configuration import files_of
-from kitsbench.conformance.outcome import Violation
+from kitsbench.conformance.driven.plugin_state import PluginState
+from kitsbench.conformance.outcome import Place, Violation
 from kitsbench.data.channels.places import place_values
 from kitsbench.registry.weightless import build_weightless
 from kitsbench.spec import Grid, Head, Labels, Shape, Spec, Task
@@ -33,12 +34,24 @@ class Subject:
     task : Task
     built : object
         What ``build`` returned last, of which messages name the class.
+    state : PluginState
+        What the plugin holds beside its networks, before any hook was called.
     """
 
     architecture: Architecture
     settings: Mapping[str, Setting] = field(default_factory=dict)
     task: Task = field(default_factory=Task)
     built: object = field(default=None, repr=False)
+    state: PluginState = field(default=None, repr=False)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.state is None:
+            self.state = PluginState(self.architecture)
+
+    def forget(self) -> list[str]:
+        """Leave the plugin as another process would import it; the names of what had changed."""
+        self.__dict__.pop("system", None)
+        return self.state.put_back()
 
     @cached_property
     def config(self) -> dict[str, Setting]:
@@ -82,13 +95,17 @@ class Subject:
 
     def for_labels(self, labels: Labels) -> Subject:
         """The same for a task of other labels."""
-        return Subject(self.architecture, self.settings, replace(self.task, labels=labels))
+        task = replace(self.task, labels=labels)
+        return Subject(self.architecture, self.settings, task, state=self.state)
 
 
 def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> dict[str, Tensor]:
     """Run a network and check that what comes out is what the spec's heads say."""
+    given = {name: values.clone() for name, values in inputs.items()}
+    # What it is called with, since it may put others under the names.
+    tensors = dict(given)
     try:
-        outputs = network(inputs)
+        outputs = network(given)
     except TypeError as error:
         if "dict" not in str(error):
             raise
@@ -103,7 +120,44 @@ def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> 
     told = misfit(outputs, spec, next(iter(inputs.values())).shape[0], wanted)
     if told:
         raise Violation(told, at="forward")
+    refuse_changes("forward", "input", tensors, inputs)
     return {name: values for name, values in outputs.items() if name not in shown}
+
+
+def refuse_changes(
+    hook: Place, what: str, given: Mapping[str, Tensor], before: Mapping[str, Tensor]
+) -> None:
+    """See that a hook has left the tensors that it was given as they were.
+
+    Parameters
+    ----------
+    hook : str
+    what : str
+        What one of them is, for people.
+    given : mapping of str to Tensor
+        What the hook was given.
+    before : mapping of str to Tensor
+        The same values.
+
+    Raises
+    ------
+    Violation
+        It has changed one.
+    """
+    for name, values in before.items():
+        if not _same(given[name], values):
+            raise Violation(
+                f"{hook}() changes its {what} '{name}' in place, which others are given as well: "
+                "work on a copy, as by x = x - 1 where x -= 1 or x.sub_(1) stands.",
+                at=hook,
+            )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether tensors hold equal numbers, or none in equal places."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def decided_from(head: Head) -> bool:
@@ -111,8 +165,19 @@ def decided_from(head: Head) -> bool:
     return head.role == "primary" or head.at_inference
 
 
-def batch(spec: Spec, size: int = 2, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def batch(
+    spec: Spec, size: int = 2, seed: int = 0, *, lopsided: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Images and labels of a small, easy scene that lies inside the output.
+
+    Parameters
+    ----------
+    spec : Spec
+    size : int
+        Samples.
+    seed : int
+    lopsided : bool
+        Show scenes that no mirroring, in every second sample no exchange of axes, leaves alike.
 
     Returns
     -------
@@ -124,7 +189,8 @@ def batch(spec: Spec, size: int = 2, seed: int = 0) -> tuple[dict[str, Tensor], 
     generator = torch.Generator().manual_seed(seed)
     inputs, labels = {}, {}
     for grid in spec.grids:
-        scene = torch.stack([_scene(grid, spec, mirrored=bool(i % 2)) for i in range(size)])
+        drawn = [_scene(grid, spec, odd=bool(i % 2), lopsided=lopsided) for i in range(size)]
+        scene = torch.stack(drawn)
         ranks = torch.zeros_like(scene)
         for rank, (_, value) in enumerate(spec.labels, start=1):
             ranks[scene == value] = rank
@@ -150,22 +216,30 @@ def _shown(image: Tensor, channel: Channel, generator: torch.Generator) -> Tenso
     return place_values(channel, index, image.shape[1:], (1.0, 1.0, 1.0)).expand_as(image)
 
 
-def _scene(grid: Grid, spec: Spec, *, mirrored: bool) -> Tensor:
-    """Label values (z, y, x): the first label is a ball, the others are balls inside it."""
+def _scene(grid: Grid, spec: Spec, *, odd: bool, lopsided: bool) -> Tensor:
+    """Label values (z, y, x): the first label is a ball, the others are balls inside it.
+
+    Lopsided scenes show half of it: that which the other half becomes where an axis is mirrored,
+    in odd ones where two axes change places.
+    """
     head = spec.primary
     extent = [edge * step for edge, step in zip(head.shape, head.stride, strict=True)]
     axes = []
     for edge, ratio, size in zip(grid.shape, grid.ratio, extent, strict=True):
         axes.append((torch.arange(edge) - (edge - 1) / 2) * ratio / (size / 2))
     position = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    shown = torch.ones(grid.shape, dtype=torch.bool)
+    if lopsided:
+        z, y, x = position
+        shown = ((z - y) * (y - x) * (x - z) if odd else z * y * x) > 0
     scene = torch.zeros(grid.shape, dtype=torch.int64)
     for rank, (_, value) in enumerate(spec.labels):
         centre = torch.zeros(3, 1, 1, 1)
         if rank:
-            side = -1 if (rank % 2 == 0) != mirrored else 1
+            side = -1 if (rank % 2 == 0) != odd else 1
             centre[1 + (rank - 1) // 2 % 2] = 0.4 * side
         radius = 0.5 if rank else 1.0
-        scene[(position - centre).square().sum(0) < radius**2] = value
+        scene[shown & ((position - centre).square().sum(0) < radius**2)] = value
     return scene
 
 
