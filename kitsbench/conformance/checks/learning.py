@@ -11,10 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from kitsbench.architecture import Stage
-from kitsbench.conformance.checks.behaviour import decodable
-from kitsbench.conformance.driven.subject import Subject, batch, outputs_of, trained_by
+from kitsbench.conformance.checks.modes import check_evaluation, dice, on_primary
+from kitsbench.conformance.driven.subject import (
+    Subject,
+    batch,
+    outputs_of,
+    refuse_changes,
+    trained_by,
+)
 from kitsbench.conformance.outcome import Violation, looks_at
-from kitsbench.spec import Head, Progress, Spec
+from kitsbench.spec import Head, Progress
 
 STEPS, SECONDS, DICE = 200, 60.0, 0.75
 ODD = 17, 23, 19  # voxels (z, y, x) of a scan
@@ -62,7 +68,7 @@ def loss_is_finite(subject: Subject) -> str:
     inputs, labels = batch(spec)
     for stage, values in ((s, v) for s in spec.stages for v in (1, 0)):
         found = {name: label * values for name, label in labels.items()}
-        loss, parts = _loss(subject, network, inputs, found, stage)
+        loss, parts = _loss(subject, network, inputs, found, stage, watched=True)
         where = f"in stage '{stage.name}'" + ("" if values else " on a patch of background")
         if loss.ndim != 0 or not torch.isfinite(loss):
             raise Violation(
@@ -148,15 +154,23 @@ def decodes_voxel_by_voxel(subject: Subject) -> None:
     drawn = {n: torch.randn(c, 6, 7, 8, generator=generator) * 3 for n, c in sizes.items()}
     kinds = {head.name: head.kind for head in spec.heads}
     maps = {n: v.softmax(0) if kinds[n] == "softmax" else v.sigmoid() for n, v in drawn.items()}
-    whole = subject.architecture.decode(dict(maps), spec)
+    given = _copies(maps)
+    whole = subject.architecture.decode(dict(given), spec)
     _check_labels(whole, (6, 7, 8), values, "decode()")
+    refuse_changes("decode", "probabilities", given, maps)
     order = torch.randperm(6 * 7 * 8, generator=generator)
     mixed = {n: v.flatten(1)[:, order].reshape(-1, 6, 7, 8) for n, v in maps.items()}
-    if not torch.equal(subject.architecture.decode(mixed, spec).flatten(), whole.flatten()[order]):
-        raise Violation(
-            "decode() decides a voxel by other voxels too: the harness passes volumes in pieces, "
-            "so move this to postprocess()."
-        )
+    moved = subject.architecture.decode(mixed, spec).flatten()
+    if torch.equal(moved, whole.flatten()[order]):
+        # Fewer voxels at a time, for what is measured over all of them.
+        few = [{n: v[:, k : k + 1, :2, :2].clone() for n, v in maps.items()} for k in range(6)]
+        alone = torch.cat([subject.architecture.decode(piece, spec) for piece in few])
+        if torch.equal(alone, whole[:, :2, :2]):
+            return
+    raise Violation(
+        "decode() decides a voxel by other voxels too: the harness passes volumes in pieces, so "
+        "move this to postprocess()."
+    )
 
 
 @looks_at("postprocess")
@@ -174,21 +188,24 @@ def postprocess_keeps_the_shape(subject: Subject) -> None:
             for head in spec.heads
             if head.at_inference
         }
-        copy = labels.clone()
-        cleaned = subject.architecture.postprocess(labels, maps, (3.0, 1.0, 1.0), spec)
+        copy, given = labels.clone(), _copies(maps)
+        cleaned = subject.architecture.postprocess(labels, given, (3.0, 1.0, 1.0), spec)
         _check_labels(cleaned, tuple(labels.shape), values, "postprocess()")
         if not torch.equal(labels, copy):
             raise Violation("postprocess() changed the label map it was given: work on a copy.")
+        refuse_changes("postprocess", "probabilities", given, maps)
 
 
 @looks_at("class")
 def learns_one_volume(subject: Subject) -> None:
-    """A few steps on one easy patch reproduce its labels."""
+    """A few steps on one easy patch reproduce its labels, and evaluation decides them too."""
     best, steps = 0.0, 0
     for rate in (1e-2, 1e-3):
-        score, steps, in_time = _overfit(subject, rate)
+        network = subject.network()
+        score, steps, in_time = _overfit(subject, network, rate)
         best = max(best, score)
-        if best >= DICE:
+        if score >= DICE:
+            check_evaluation(subject, network)
             return
         if not in_time:
             raise Violation(
@@ -201,12 +218,12 @@ def learns_one_volume(subject: Subject) -> None:
     )
 
 
-def _overfit(subject: Subject, rate: float) -> tuple[float, int, bool]:
+def _overfit(subject: Subject, network: nn.Module, rate: float) -> tuple[float, int, bool]:
     """Dice that is reached, steps that it took, and whether time was left."""
-    spec, network = subject.spec, subject.network()
+    spec = subject.spec
     network.train()
     inputs, labels = batch(spec)
-    truth = _decoded_grid(labels[spec.grids[0].name], spec)
+    truth = on_primary(labels[spec.grids[0].name], spec)
     started, score, steps = time.process_time(), 0.0, 0
     for stage in spec.stages:
         trained = trained_by(stage, network)
@@ -223,41 +240,12 @@ def _overfit(subject: Subject, rate: float) -> tuple[float, int, bool]:
             optimiser.step()
             steps += 1
             if step % 5 == 4:
-                score = _dice(subject, network, inputs, truth)
+                score = dice(subject, network, inputs, truth)
                 if score >= DICE:
                     break
                 if time.process_time() - started > SECONDS:
                     return score, steps, False
     return score, steps, True
-
-
-def _dice(subject: Subject, network: nn.Module, inputs: dict[str, Tensor], truth: Tensor) -> float:
-    """Mean Dice over the labels that are present, in training mode."""
-    with torch.no_grad():
-        outputs = network(inputs)
-    decided = torch.stack(
-        [
-            subject.architecture.decode(decodable(outputs, subject.spec, i), subject.spec)
-            for i in range(len(truth))
-        ]
-    )
-    scores = []
-    for _, value in subject.spec.labels:
-        found, wanted = decided == value, truth == value
-        if wanted.any():
-            overlap = float((found & wanted).sum())
-            scores.append(2 * overlap / float(found.sum() + wanted.sum()))
-    return sum(scores) / max(len(scores), 1)
-
-
-def _decoded_grid(labels: Tensor, spec: Spec) -> Tensor:
-    """Labels on the primary head's voxels."""
-    head = spec.primary
-    for axis, (edge, step) in enumerate(zip(head.shape, head.stride, strict=True), start=1):
-        start = (labels.shape[axis] - edge * step) // 2
-        chosen = torch.arange(edge) * step + start + step // 2
-        labels = labels.index_select(axis, chosen)
-    return labels
 
 
 def _loss(
@@ -267,15 +255,25 @@ def _loss(
     labels: Mapping[str, Tensor],
     stage: Stage,
     fraction: float = 0.0,
+    *,
+    watched: bool = False,
 ) -> tuple[Tensor, dict[str, Any]]:
     spec = subject.spec
     outputs = outputs_of(network, inputs, spec)
     targets = subject.architecture.targets(labels, spec)
     progress = Progress(stage.name, fraction, fraction, int(1000 * fraction))
+    before = [_copies(outputs), _copies(targets)] if watched else []
+    given = [dict(outputs), dict(targets)]
     returned = subject.architecture.loss(outputs, targets, progress, spec)
+    for what, own, kept in zip(("output", "target"), given, before, strict=False):
+        refuse_changes("loss", what, own, kept)
     if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], Tensor)):
         raise Violation("loss() must return (scalar tensor, {part: value}).")
     return returned
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v.detach().clone() for k, v in tensors.items() if isinstance(v, Tensor)}
 
 
 def _freeze(network: nn.Module, trained: list[str]) -> None:
