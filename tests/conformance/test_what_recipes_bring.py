@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import random
+import sys
 
 import numpy as np
 import pytest
 import torch
-from architectures import brought
+from architectures import Pretrained, brought
+from safetensors.torch import load_file, save_file
 
 from kitsbench import conformance
+from kitsbench.architecture import Task
 
 
 def outcome(kind, name):
@@ -133,3 +136,69 @@ def test_a_count_that_goes_round_is_no_chance_either(period, per_sample):
 def test_transforms_that_draw_from_their_own_generator_pass():
     own = brought.transforms(brought.noisy(lambda shape, rng: rng.normal(size=shape)))
     assert outcome(own, "batches repeat").passed
+
+
+def named_weights(folder):
+    """Weights of the smallest network in files of several kinds, and how each is read."""
+    torch.manual_seed(3)
+    found = brought.Smallest().build(brought.Smallest().spec({}, Task(patch=(16, 16, 16))))
+    state = dict(found.state_dict())
+    torch.save(state, folder / "net.pt")
+    save_file(state, folder / "net.safetensors")
+    np.savez(folder / "net.npz", **{name: value.numpy() for name, value in state.items()})
+    return {
+        folder / "net.pt": torch.load,
+        folder / "net.safetensors": load_file,
+        folder / "net.npz": lambda f: {k: torch.from_numpy(v) for k, v in np.load(f).items()},
+    }
+
+
+def test_files_of_weights_that_no_key_names_are_told(tmp_path):
+    name = "initial weights fit"
+    for file, read in named_weights(tmp_path).items():
+        found = outcome(brought.weighs(lambda n, file=file, read=read: read(file)), name)
+        assert found.passed
+        assert found.message.startswith(f"weights() reads {file}, which no key of the kind file")
+        assert "Make a key by Key.file(), and read the path that `files` has for it." in (
+            found.message
+        )
+
+
+def test_files_that_a_key_names_and_those_of_code_are_not_told(tmp_path, monkeypatch):
+    for file in named_weights(tmp_path):
+        if file.suffix != ".npz":
+            checks = conformance.checks(Pretrained, {"weights": str(file)})
+            found = next(c for c in checks if c.name == "initial weights fit").outcome()
+            assert (found.passed, found.message) == (True, "")
+    (tmp_path / "table_of_this_test.json").write_text("{}")
+    (tmp_path / "reader_of_this_test.py").write_text(
+        "from pathlib import Path\n"
+        "TABLE = Path(__file__).with_name('table_of_this_test.json').read_text()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def loads(network):
+        import reader_of_this_test
+
+        scratch = tmp_path / "scratch.txt"
+        scratch.write_text(reader_of_this_test.TABLE)
+        assert scratch.read_text() == "{}"
+        assert sys.modules["torch"].__file__.endswith(".py")
+        open(sys.modules["torch"].__file__).close()
+        network.network[1].bias.data.fill_(1.0)
+
+    found = outcome(brought.weighs(loads), "initial weights fit")
+    assert (found.passed, found.message) == (True, "")
+
+
+def test_a_network_that_is_built_from_a_file_is_told(tmp_path):
+    (tmp_path / "width.json").write_text("8")
+
+    class Reads(brought.Smallest):
+        def build(self, spec):
+            assert (tmp_path / "width.json").read_text() == "8"
+            return super().build(spec)
+
+    found = outcome(Reads, "builds")
+    assert found.passed
+    assert found.message.startswith(f"build() reads {tmp_path / 'width.json'}, whose content is")

@@ -9,17 +9,22 @@ from torch import Tensor, nn
 
 from kitsbench.conformance.checks import patches
 from kitsbench.conformance.driven import surroundings
+from kitsbench.conformance.driven.opened import files_read
 from kitsbench.conformance.driven.subject import SMALL, Subject, batch, outputs_of
 from kitsbench.conformance.outcome import Violation, looks_at
-from kitsbench.conformance.telling import explain
+from kitsbench.conformance.telling import explain, places
 from kitsbench.spec import Head, Progress, Shape, Spec
 from kitsbench.training.networks.build import without_values
 
 
 @looks_at("build")
-def builds(subject: Subject) -> None:
-    """build() gives a module with parameters on the CPU, which runs on a batch of two."""
-    network = subject.network()
+def builds(subject: Subject) -> str:
+    """build() gives a module with parameters on the CPU, which runs on a batch of two.
+
+    A hint where it reads a file of its own.
+    """
+    with files_read((), places.folder_of(subject.architecture)) as read:
+        network = subject.network()
     if not isinstance(network, nn.Module):
         raise Violation(f"build() returned a {type(network).__name__}: return a torch module.")
     if (told := without_values(network)) is not None:
@@ -48,6 +53,13 @@ def builds(subject: Subject) -> None:
             raise
         said = explain.failure(error, subject).removesuffix(": repair it.")
         raise Violation(f"{said}: {rule}.", at="") from error
+    if not read:
+        return ""
+    return (
+        f"build() reads {read[0]}, whose content is no part of what a trial is. Weights belong "
+        "into the hook weights(), in a file that a key made by Key.file() names; settings into "
+        "keys, or into a Python module beside the plugin, which counts."
+    )
 
 
 @looks_at("forward")

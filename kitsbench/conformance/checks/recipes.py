@@ -14,11 +14,12 @@ import torch
 from kitsbench.architecture import Architecture
 from kitsbench.configuration import files_of
 from kitsbench.conformance.driven import surroundings
+from kitsbench.conformance.driven.opened import files_read
 from kitsbench.conformance.driven.road import BATCH, FOREGROUND, recipe_of
 from kitsbench.conformance.driven.subject import Subject
 from kitsbench.conformance.driven.volumes import WINDOW, Volumes
 from kitsbench.conformance.outcome import Violation, looks_at
-from kitsbench.conformance.telling.places import of_function
+from kitsbench.conformance.telling.places import folder_of, of_function
 from kitsbench.data.batches.patches import Batch
 from kitsbench.data.batches.source import training_source
 from kitsbench.errors import KitsbenchError
@@ -36,18 +37,30 @@ GENERATORS = (
 
 
 @looks_at("weights")
-def initial_weights_fit(subject: Subject) -> None:
-    """The hook ``weights`` gives what the network can take, or loads it itself."""
+def initial_weights_fit(subject: Subject) -> str:
+    """The hook ``weights`` gives what the network can take, or loads it itself.
+
+    A hint where it reads a file that no key names.
+    """
     architecture = subject.architecture
     files = files_of(architecture, subject.settings)
     if type(architecture).weights is Architecture.weights and not files:
-        return
+        return ""
+    network = subject.network()
     try:
-        load_initial(architecture, subject.network(), files, subject.spec, aloud=False)
+        with files_read(files.values(), folder_of(architecture)) as read:
+            load_initial(architecture, network, files, subject.spec, aloud=False)
     except TrialFailure as failure:
         if failure.__cause__ is not None:
             raise  # whose line is told
         raise Violation(str(failure)) from failure
+    if not read:
+        return ""
+    return (
+        f"weights() reads {read[0]}, which no key of the kind file names: another file of that "
+        "name would be the same trial, and no other machine need have it. Make a key by "
+        "Key.file(), and read the path that `files` has for it."
+    )
 
 
 @looks_at("class")
