@@ -14,6 +14,7 @@ from torch import Tensor
 from kitsbench.architecture import Architecture
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.default_hooks import region_order
+from kitsbench.devices.parts import timed
 from kitsbench.errors import ContractError
 from kitsbench.inference.landing import fetch
 from kitsbench.inference.memory import HOST, release
@@ -119,7 +120,7 @@ def predict(trained: Trained, volumes: Sequence[Volumes]) -> Predicted:
     device = next(iter(found[0].values())).device
     if device == HOST:
         return open_
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception), timed("resampling"):
         return _decided(trained, open_)
     # Whatever went wrong there is done again on the host, whose error counts: memory that ran out,
     # or a hook that wants tensors of the host.
@@ -131,18 +132,22 @@ def predict(trained: Trained, volumes: Sequence[Volumes]) -> Predicted:
 
 def label_map(trained: Trained, predicted: Predicted) -> np.ndarray:
     """The part of :func:`segment` that the host does; result as there."""
-    done = predicted if predicted.labels is not None else _decided(trained, predicted)
+    with timed("resampling"):
+        done = predicted if predicted.labels is not None else _decided(trained, predicted)
     assert done.labels is not None
     if _decides_prepared(trained):
         grid = done.affines[0][trained.spec.primary.name]
-        labels = nearest_native(done.labels, np.linalg.inv(grid) @ done.affine, done.shape)
+        with timed("resampling"):
+            to_prepared = np.linalg.inv(grid) @ done.affine
+            labels = nearest_native(done.labels, to_prepared, done.shape)
     else:
         labels = done.labels.numpy()
     if not _cleans(trained):
         return labels
     turn = Axes(tuple(done.native["order"]), tuple(done.native["flipped"]))
     z, y, x = (float(done.native["spacing"][k]) for k in turn.order)
-    return _postprocess(trained, labels, done.maps, turn, (z, y, x))
+    with timed("post-processing"):
+        return _postprocess(trained, labels, done.maps, turn, (z, y, x))
 
 
 def _decides_prepared(trained: Trained) -> bool:
@@ -224,7 +229,8 @@ def decided_by(architecture: Architecture, spec: Spec, found: Mapping[str, Tenso
         What it returned is no label map of the task.
     """
     shape = tuple(found[spec.primary.name].shape[1:])
-    return checked_labels("decode", architecture.decode(found, spec), spec, shape)
+    with timed("decision"):
+        return checked_labels("decode", architecture.decode(found, spec), spec, shape)
 
 
 def checked_labels(hook: str, labels: object, spec: Spec, shape: tuple[int, ...]) -> Tensor:

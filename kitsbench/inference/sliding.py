@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kitsbench.data.preparation.store import PreparedCase
+from kitsbench.devices.parts import timed
 from kitsbench.devices.precision import autocast
 from kitsbench.errors import KitsbenchError
 from kitsbench.inference.adaptation import Adapter
@@ -107,13 +108,15 @@ class Predictor:
         NonFiniteOutput
             The network put out NaN or an infinity anywhere.
         """
-        network = self.adapted(volumes)
-        return first_that_fits(
-            list(ways(self.tiles, self.device)),
-            lambda way: self._blend(network, volumes, *way),
-            self.exhausted,
-            self.device,
-        )
+        with timed("adaptation"):
+            network = self.adapted(volumes)
+        with timed("blending"):
+            return first_that_fits(
+                list(ways(self.tiles, self.device)),
+                lambda way: self._blend(network, volumes, *way),
+                self.exhausted,
+                self.device,
+            )
 
     def adapted(self, volumes: Mapping[str, PreparedCase]) -> nn.Module:
         """The network for a scan: itself, or what its plugin makes of a copy."""
@@ -140,7 +143,8 @@ class Predictor:
         """Probabilities by passes of so many tiles, summed on the device or on the host."""
         first = volumes[self.spec.grids[0].name]
         output = self.spec.reach
-        scan = DeviceScan(volumes, self.spec.grids, self.window, self.device, self.spec.inputs)
+        with timed("tiling"):
+            scan = DeviceScan(volumes, self.spec.grids, self.window, self.device, self.spec.inputs)
         sums = {
             head.name: Sums(head, volumes[head.grid].image.shape, self.rule, home)
             for head in self.heads
@@ -151,7 +155,10 @@ class Predictor:
         landing = Landing(home)
         for chunk in np.array_split(corners, -(-len(corners) // tiles)):
             centres = [np.array(corner) + np.array(output) / 2 for corner in chunk]
-            found, sound = self._forward(network, scan.tiles(centres))
+            with timed("tiling"):
+                inputs = scan.tiles(centres)
+            found, sound = self._forward(network, inputs)
+            del inputs  # as what was found, and freed by the time that the next are cut
             finite &= sound
             self._add(sums, volumes, landing.swap((centres, found)))
             del found  # or it would be there beside what the next pass needs
@@ -198,7 +205,7 @@ class Predictor:
                 n: x if len(flips) == 1 else x.flip(dims) if x.ndim == 5 else x.clone()
                 for n, x in inputs.items()
             }
-            with autocast(self.device, self.precision):
+            with timed("network"), autocast(self.device, self.precision):
                 outputs = network(own)
             for head in self.heads:
                 # Probabilities are averaged, not logits: a mean of logits would let one sure pass

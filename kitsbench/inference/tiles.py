@@ -13,6 +13,13 @@ from torch import Tensor
 
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.recipe import Inference
+from kitsbench.spec import Spec
+
+TILE_VOXELS = 2**18  # of the tiles that a CPU takes at once
+# Of those that a GPU takes at once, if it has so much memory; with less, in proportion. More do not
+# fill it better: four tiles of 128^3 do.
+DEVICE_VOXELS = 2**23
+DEVICE_MEMORY = 16 * 2**30
 
 
 def tile_starts(size: int, tile: int, overlap: float) -> list[int]:
@@ -87,3 +94,19 @@ def place_on(case: PreparedCase, first: PreparedCase, centre: np.ndarray) -> np.
     # Affines lead to the middle of voxel k from k, which is k + 0.5 here.
     point = first.affine @ np.append(centre - 0.5, 1.0)
     return np.asarray((np.linalg.inv(case.affine) @ point)[:3] + 0.5)
+
+
+def tiles_at_once(spec: Spec, device: torch.device) -> int:
+    """Tiles of one forward pass, by the patch and the device alone: other parts round otherwise.
+
+    So a prediction is the same on a CPU with more memory, and on any device of one kind however
+    much of it is free.
+    """
+    voxels = sum(math.prod(grid.shape) for grid in spec.grids)
+    if device.type == "cuda":
+        # All memory of the device, not what is free of it, which depends on who else is there.
+        memory = torch.cuda.get_device_properties(device).total_memory
+        room = int(DEVICE_VOXELS * min(memory / DEVICE_MEMORY, 1))
+        return min(max(room // max(voxels, 1), 1), 32)
+    # Of small patches many, since much of a pass of few is overhead.
+    return min(max(TILE_VOXELS // max(voxels, 1), 2), 8)

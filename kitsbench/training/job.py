@@ -77,6 +77,25 @@ class Job:
     files: Mapping[str, Path] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class StepSetting:
+    """What a step has to know of a training, in the words of its job.
+
+    Attributes
+    ----------
+    architecture, spec, recipe, seed, device, precision, team
+        As of :class:`Job`.
+    """
+
+    architecture: Architecture
+    spec: Spec
+    recipe: Recipe
+    seed: int
+    device: torch.device
+    precision: str
+    team: Team = SOLO
+
+
 @dataclass
 class Outcome:
     """A trained network, its ledger, and the curve (rows of ``curve.parquet``)."""

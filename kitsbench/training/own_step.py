@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kitsbench.architecture import Architecture, has_own_step
+from kitsbench.architecture import has_own_step
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch, generator
 from kitsbench.data.batches.prepared import Prepared
+from kitsbench.devices.parts import timed
 from kitsbench.devices.precision import autocast
 from kitsbench.errors import shorten
-from kitsbench.recipe import SHARED, Recipe
-from kitsbench.spec import Progress, Spec
+from kitsbench.recipe import SHARED
+from kitsbench.spec import Progress
 from kitsbench.training.curve import GRADIENT
 from kitsbench.training.failures import (
     TrialFailure,
@@ -32,12 +32,11 @@ from kitsbench.training.failures import (
     memory_trouble,
     plugin_code,
 )
-from kitsbench.training.job import Job
+from kitsbench.training.job import Job, StepSetting
 from kitsbench.training.kept import Kept, Made, Undo
 from kitsbench.training.meters.flops import FlopMeter
 from kitsbench.training.networks.build import check_outputs
 from kitsbench.training.step import checked_loss, clip_gradient, move, with_total
-from kitsbench.training.teams.distributed import SOLO, Team
 from kitsbench.training.teams.shared_step import SharedStep
 
 Losses = Callable[..., tuple[Tensor, Mapping[str, Tensor | float]]]
@@ -62,26 +61,6 @@ def own_steps(job: Job | StepSetting, network: nn.Module) -> OwnSteps | None:
             "device (--world-size 1).",
         )
     return OwnSteps(job, network)
-
-
-@dataclass(frozen=True)
-class StepSetting:
-    """What a step has to know of a training, in the words of its job.
-
-    Attributes
-    ----------
-    architecture, spec, recipe, seed, device, precision
-        As of :class:`~kitsbench.training.job.Job`.
-    team : Team
-    """
-
-    architecture: Architecture
-    spec: Spec
-    recipe: Recipe
-    seed: int
-    device: torch.device
-    precision: str
-    team: Team = SOLO
 
 
 class OwnSteps:
@@ -115,7 +94,7 @@ class OwnSteps:
 
     def take(
         self,
-        job: Job,
+        job: Job | StepSetting,
         model: nn.Module,
         optimiser: torch.optim.Optimizer,
         parameters: Sequence[nn.Parameter],
@@ -132,7 +111,10 @@ class OwnSteps:
         ``shared`` is among them for that alone, and not looked at: by :func:`own_steps` one process
         takes such a step, and shares it with nobody.
         """
-        on_device = augment(batch.to(job.device))
+        with timed("transfer"):
+            here = batch.to(job.device)
+        with timed("augmentation"):
+            on_device = augment(here)
         return self.go(model, optimiser, parameters, *on_device, where, parts, scaler, rehearsal)
 
     def go(
@@ -148,12 +130,13 @@ class OwnSteps:
         rehearsal: bool = False,
     ) -> dict[str, Tensor | float]:
         """Take a step with a batch that is augmented and on the device."""
-        optimiser.zero_grad(set_to_none=True)
+        with timed("optimiser"):
+            optimiser.zero_grad(set_to_none=True)
         self.meter.reset()
         step = OwnStep(self, model, optimiser, parameters, inputs, labels, where, parts, scaler)
         step.rehearsal = rehearsal
         try:
-            with plugin_code("step"):
+            with timed("own step"), plugin_code("step"):
                 self.job.architecture.step(step, where, self.job.spec)
         except Exception as error:
             if step.norm is None or not can_be_smaller(error):
@@ -204,7 +187,8 @@ class OwnStep:
         known = key[0] is not None and self._steps.meter.knows(key)
         student = self._model if known else self.network
         chosen = student if network is None or network is self.network else network
-        with autocast(self._job.device, self._job.precision), plugin_code("forward"):
+        device, precision = self._job.device, self._job.precision
+        with timed("forward"), autocast(device, precision), plugin_code("forward"):
             outputs: dict[str, Tensor] = self._steps.meter.run(
                 key if key[0] is not None else None, lambda: chosen(inputs)
             )
@@ -217,9 +201,10 @@ class OwnStep:
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """The loss and its parts, by the hooks ``targets`` and ``loss``."""
         architecture, spec = self._job.architecture, self._job.spec
-        with plugin_code("targets"):
+        with timed("targets"), plugin_code("targets"):
             targets = architecture.targets(labels, spec)
-        with autocast(self._job.device, self._job.precision), plugin_code("loss"):
+        device, precision = self._job.device, self._job.precision
+        with timed("loss"), autocast(device, precision), plugin_code("loss"):
             return checked_loss(architecture.loss(outputs, targets, self._where, spec))
 
     def gradient(
@@ -273,7 +258,7 @@ class OwnStep:
         # through networks that are not known is like no other.
         known = all(one[0] for one in self._passes)
         key = ("backward", self._gradients, *self._passes) if known else None
-        with plugin_code("backward"):
+        with timed("backward"), plugin_code("backward"):
             self._steps.meter.run(key, whole.backward)
         return with_total(loss, components)
 
@@ -292,14 +277,15 @@ class OwnStep:
             )
         largest, scaler = self._job.recipe.clip_gradient, self._scaler
         try:
-            if scaler is not None and not self.rehearsal:
-                # Scaled again, by a power of two and so exactly: torch looks for what overflowed
-                # where it takes the scale away.
-                self._scale(scaler, -1)
-                scaler.unscale_(self._optimiser)
-            self.norm = clip_gradient(self.parameters, largest)
-            if not self.rehearsal:
-                move(self._optimiser, scaler)
+            with timed("optimiser"):
+                if scaler is not None and not self.rehearsal:
+                    # Scaled again, by a power of two and so exactly: torch looks for what
+                    # overflowed where it takes the scale away.
+                    self._scale(scaler, -1)
+                    scaler.unscale_(self._optimiser)
+                self.norm = clip_gradient(self.parameters, largest)
+                if not self.rehearsal:
+                    move(self._optimiser, scaler)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

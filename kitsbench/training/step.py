@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kitsbench.data.batches.augmentation import Augmenter
 from kitsbench.data.batches.patches import Batch
 from kitsbench.data.batches.prepared import Prepared
+from kitsbench.devices.parts import timed
 from kitsbench.devices.precision import autocast
 from kitsbench.spec import Progress
 from kitsbench.training.curve import GRADIENT
@@ -22,14 +23,14 @@ from kitsbench.training.failures import (
     memory_trouble,
     plugin_code,
 )
-from kitsbench.training.job import Job
+from kitsbench.training.job import Job, StepSetting
 from kitsbench.training.networks.build import check_outputs
 from kitsbench.training.teams.distributed import SOLO
 from kitsbench.training.teams.shared_step import SharedStep
 
 
 def take_step(
-    job: Job,
+    job: Job | StepSetting,
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
     parameters: Sequence[nn.Parameter],
@@ -45,7 +46,7 @@ def take_step(
 
     Parameters
     ----------
-    job : Job
+    job : Job or StepSetting
     network : nn.Module
     optimiser : Optimizer
         Its learning rates are those of this step.
@@ -86,8 +87,12 @@ def take_step(
             # Here and not in the loader: the augmentation is work that the device does for the
             # method, so the clock that runs around this function charges it, and what the copy to
             # the device takes longer than the step before.
-            drawn.append(augment(batch.to(job.device)))
-            optimiser.zero_grad(set_to_none=True)
+            with timed("transfer"):
+                here = batch.to(job.device)
+            with timed("augmentation"):
+                drawn.append(augment(here))
+            with timed("optimiser"):
+                optimiser.zero_grad(set_to_none=True)
         inputs, labels = drawn[0]
         return (
             {name: values[part] for name, values in inputs.items()},
@@ -103,14 +108,16 @@ def take_step(
     ]
     shared.sum_gradients()
     try:
-        # The norm is that of the gradient, and what is clipped is the gradient, whatever the scale.
-        if scaler is not None and not rehearsal:
-            scaler.unscale_(optimiser)
-        # It stays on the device. Whether it is finite is read with the losses, a step later:
-        # weights that a bad gradient has moved are lost with the trial, which ends there.
-        norm = clip_gradient(parameters, job.recipe.clip_gradient)
-        if not rehearsal:
-            move(optimiser, scaler)
+        with timed("optimiser"):
+            # The norm is that of the gradient, and what is clipped is the gradient, whatever the
+            # scale.
+            if scaler is not None and not rehearsal:
+                scaler.unscale_(optimiser)
+            # It stays on the device. Whether it is finite is read with the losses, a step later:
+            # weights that a bad gradient has moved are lost with the trial, which ends there.
+            norm = clip_gradient(parameters, job.recipe.clip_gradient)
+            if not rehearsal:
+                move(optimiser, scaler)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -140,7 +147,7 @@ def move(optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None) 
 
 
 def _take_part(
-    job: Job,
+    job: Job | StepSetting,
     network: nn.Module,
     shared: SharedStep,
     draw: Callable[[], tuple[dict[str, Tensor], dict[str, Tensor]]],
@@ -168,16 +175,16 @@ def _take_part(
         return _backward(job, outputs, targets, where, parts, scaler)
 
 
-def _targets(job: Job, labels: dict[str, Tensor]) -> Any:
+def _targets(job: Job | StepSetting, labels: dict[str, Tensor]) -> Any:
     # Outside of autocast: targets are data, and are not rounded to the precision of the network.
-    with plugin_code("targets"):
+    with timed("targets"), plugin_code("targets"):
         return job.architecture.targets(labels, job.spec)
 
 
 def _forward(
-    job: Job, network: nn.Module, inputs: dict[str, Tensor], where: Progress
+    job: Job | StepSetting, network: nn.Module, inputs: dict[str, Tensor], where: Progress
 ) -> dict[str, Tensor]:
-    with autocast(job.device, job.precision), plugin_code("forward"):
+    with timed("forward"), autocast(job.device, job.precision), plugin_code("forward"):
         outputs: dict[str, Tensor] = network(inputs)
     # Shapes do not change later on, and a resumed run has been looked at.
     if where.step == 0:
@@ -186,16 +193,16 @@ def _forward(
 
 
 def _backward(
-    job: Job,
+    job: Job | StepSetting,
     outputs: dict[str, Tensor],
     targets: Any,
     where: Progress,
     parts: int,
     scaler: torch.amp.GradScaler | None,
 ) -> dict[str, Tensor | float]:
-    with autocast(job.device, job.precision), plugin_code("loss"):
+    with timed("loss"), autocast(job.device, job.precision), plugin_code("loss"):
         loss, components = checked_loss(job.architecture.loss(outputs, targets, where, job.spec))
-    with plugin_code("backward"):
+    with timed("backward"), plugin_code("backward"):
         whole = loss / parts
         (whole if scaler is None else scaler.scale(whole)).backward()
     return with_total(loss, components)

@@ -18,9 +18,9 @@ from kitsbench.architecture import Task, configure
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.devices.precision import autocast, best_precision
 from kitsbench.devices.use import use_device
-from kitsbench.experiments.trial.trained import tiles_at_once
 from kitsbench.inference.case import Trained, segment
 from kitsbench.inference.sliding import Predictor
+from kitsbench.inference.tiles import tiles_at_once
 from kitsbench.recipe import Inference
 from kitsbench.registry import load
 from kitsbench.training.networks.build import build_network

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,20 +25,14 @@ from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.inference.adaptation import Adapter
 from kitsbench.inference.case import Trained
 from kitsbench.inference.sliding import Predictor, Predicts
+from kitsbench.inference.tiles import tiles_at_once
 from kitsbench.recipe import SHARED
 from kitsbench.registry import RegisteredArchitecture, load
 from kitsbench.registry.packages import packages_of_recipe, version_changes
-from kitsbench.spec import Spec
 from kitsbench.training.checkpoints.checkpoint import latest_checkpoint, load_checkpoint
 from kitsbench.training.failures import can_be_smaller, may_be_memory, plugin_code
 from kitsbench.training.ledger import Ledger
 from kitsbench.training.networks.build import build_network
-
-TILE_VOXELS = 2**18  # of the tiles that a CPU takes at once
-# Of those that a GPU takes at once, if it has so much memory; with less, in proportion. More do not
-# fill it better: four tiles of 128^3 do.
-DEVICE_VOXELS = 2**23
-DEVICE_MEMORY = 16 * 2**30
 
 Beat = Callable[[], None]
 
@@ -182,22 +175,6 @@ def note_adaptation(trained: Trained, ledger: Ledger) -> None:
 def _exhausted(error: BaseException) -> bool:
     """Whether less at once may do: also where a library says it in words of many meanings."""
     return can_be_smaller(error) or may_be_memory(error)
-
-
-def tiles_at_once(spec: Spec, device: torch.device) -> int:
-    """Tiles of one forward pass, by the patch and the device alone: other parts round otherwise.
-
-    So a prediction is the same on a CPU with more memory, and on any device of one kind however
-    much of it is free.
-    """
-    voxels = sum(math.prod(grid.shape) for grid in spec.grids)
-    if device.type == "cuda":
-        # All memory of the device, not what is free of it, which depends on who else is there.
-        memory = torch.cuda.get_device_properties(device).total_memory
-        room = int(DEVICE_VOXELS * min(memory / DEVICE_MEMORY, 1))
-        return min(max(room // max(voxels, 1), 1), 32)
-    # Of small patches many, since much of a pass of few is overhead.
-    return min(max(TILE_VOXELS // max(voxels, 1), 2), 8)
 
 
 def load_trained(task: TrialTask, device: torch.device, beat: Beat = lambda: None) -> Trained:

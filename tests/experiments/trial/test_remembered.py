@@ -13,8 +13,8 @@ import torch
 from kitsbench.architecture import Task, configure
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.experiments.trial.remembered import RememberingPredictor
-from kitsbench.experiments.trial.trained import tiles_at_once
 from kitsbench.inference.sliding import Predictor
+from kitsbench.inference.tiles import tiles_at_once
 from kitsbench.recipe import Inference
 
 CPU = torch.device("cpu")
