@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -46,3 +49,74 @@ def driver_version(device: torch.device) -> str | None:
         return str(found[0].nvmlSystemGetDriverVersion())
     except Exception:
         return None
+
+
+def gpu_state(device: torch.device) -> dict[str, int]:
+    """What a GPU tells of itself now; empty where nobody tells.
+
+    Returns
+    -------
+    dict
+        ``clock_mhz`` and ``memory_clock_mhz`` at this moment, ``clock_most_mhz``,
+        ``temperature_c``, ``power_cap_w``, and ``throttled`` (1 where heat or power slows it),
+        each where the device tells.
+    """
+    found = open_device(device)
+    if found is None:
+        return {}
+    library, handle = found
+
+    def throttled() -> int:
+        reasons = int(library.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+        # Software's power cap, hardware's slowdown, software's and hardware's heat, power brake.
+        return int(bool(reasons & (0x4 | 0x8 | 0x20 | 0x40 | 0x80)))
+
+    asked: dict[str, Callable[[], int]] = {
+        "clock_mhz": lambda: library.nvmlDeviceGetClockInfo(handle, 1),  # of its multiprocessors
+        "memory_clock_mhz": lambda: library.nvmlDeviceGetClockInfo(handle, 2),
+        "clock_most_mhz": lambda: library.nvmlDeviceGetMaxClockInfo(handle, 1),
+        "temperature_c": lambda: library.nvmlDeviceGetTemperature(handle, 0),
+        "power_cap_w": lambda: round(library.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
+        "throttled": throttled,
+    }
+    told: dict[str, int] = {}
+    for name, ask in asked.items():
+        with contextlib.suppress(Exception):  # a device that has none
+            told[name] = int(ask())
+    return told
+
+
+def gpu_load(device: torch.device) -> float | None:
+    """Share of the last moments in which a GPU computed, whoever asked for it; None: unknown."""
+    found = open_device(device)
+    if found is None:
+        return None
+    library, handle = found
+    try:
+        return float(library.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
+    except Exception:
+        return None
+
+
+def gpu_load_of_others(device: torch.device, since_us: int) -> float | None:
+    """Largest share that other processes had of a GPU since a time; None where nobody tells.
+
+    Parameters
+    ----------
+    device : torch.device
+    since_us : int
+        Microseconds since 1970.
+    """
+    found = open_device(device)
+    if found is None:
+        return None
+    library, handle = found
+    try:
+        samples = library.nvmlDeviceGetProcessUtilization(handle, since_us)
+    except Exception:  # not supported, or nobody has computed since then
+        return None
+    mine = os.getpid()
+    # In a container the driver's numbers of processes are others: then nobody can be told apart.
+    if all(sample.pid != mine for sample in samples):
+        return None
+    return max((float(s.smUtil) / 100 for s in samples if s.pid != mine), default=0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,6 +13,7 @@ from command_line import run_kitsbench
 from torch import nn
 
 from kitsbench.architecture import Architecture, Plain, SizeRule, Task, configure, softmax_spec
+from kitsbench.profiling import repeat as repetitions
 from kitsbench.profiling.profile import ProfileJob, measure
 from kitsbench.registry import load
 from kitsbench.training.networks.build import build_network
@@ -103,24 +103,18 @@ def profiled(tmp_path_factory, phantom):
         "from architectures.broken import RaisesInForward as Base\n\n\n"
         "class Plugin(Base):\n    pass\n"
     )
-    return run_kitsbench(
-        "profile",
-        "residual_unet",
-        bad,
-        "--dataset",
-        phantom,
-        "--device",
-        "cpu",
-        "--patch",
-        "32",
-        "--workdir",
-        folder / "work",
-        "--json",
+    files = [folder / name for name in ("costs.json", "costs.csv", "costs.benchmark.json")]
+    found = run_kitsbench(
+        *("profile", "residual_unet", bad, "--dataset", phantom, "--device", "cpu"),
+        *("--patch", "32", "--workdir", folder / "work", "--json"),
+        *(word for file in files for word in ("-o", file)),
     )
+    return found, folder
 
 
 def test_profile_measures_what_it_promises(profiled):
-    row = next(row for row in profiled.json if row["architecture"] == "residual_unet")
+    done, _ = profiled
+    row = next(row for row in done.json if row["architecture"] == "residual_unet")
     assert row["parameters"] == 2705294
     assert row["patch"] == [32, 32, 32]
     assert row["flops_step"] > 2 * row["flops_forward"] > 0
@@ -130,11 +124,18 @@ def test_profile_measures_what_it_promises(profiled):
     assert row["patches_per_s_full"] > 0
     assert row["peak_memory_bytes"] > 50 * 2**20
     assert row["energy_joules"] is None
+    assert row["output_voxels"] == 32**3
+    assert row["patches_per_s_loader"] > row["patches_per_s_full"] / 2
+    assert sum(part["share"] for part in row["parts"].values()) == pytest.approx(1)
+    assert set(row["company"]) >= {"before", "during", "after"}
+    assert row["measured"] == (2 if row["busy"] else row["measured"])
+    assert row["conditions"]["torch"] == torch.__version__
 
 
 def test_what_cannot_be_measured_is_a_row_with_its_error(profiled):
-    assert profiled.code == 1
-    row = next(row for row in profiled.json if row["architecture"] == "bad")
+    done, _ = profiled
+    assert done.code == 1
+    row = next(row for row in done.json if row["architecture"] == "bad")
     assert "forward is broken" in row["error"]
 
 
@@ -147,10 +148,9 @@ def test_size_rule_rounds_to_what_is_asked():
 def test_the_search_for_convolutions_is_in_no_peak(monkeypatch):
     """It is made in the repetitions that do not count."""
     done = []
-    profile = importlib.import_module("kitsbench.profiling.profile")  # its function has that name
-    monkeypatch.setattr(profile, "reset_peaks", lambda device: done.append("reset"))
-    job = SimpleNamespace(warm=2, least=3, seconds=0.0)
-    profile._time(lambda: done.append("step"), torch.device("cpu"), job)
+    monkeypatch.setattr(repetitions, "reset_peaks", lambda device: done.append("reset"))
+    effort = SimpleNamespace(warm=2, least=3, seconds=0.0)
+    repetitions.repeat(lambda: done.append("step"), torch.device("cpu"), effort)
     assert done == ["step", "step", "reset", "step", "step", "step"]
 
 
@@ -162,7 +162,7 @@ def test_a_step_of_a_plugins_own_is_measured_under_its_own_recipe(tmp_path):
     )
     spec = spec_of(SharpnessAware())
     known = {"name": "sharp", "location": str(file), "spec": spec}
-    quick = {"seconds": 0.0, "warm": 1, "least": 1}
+    quick = {"seconds": 0.0, "warm": 1, "least": 1, "looks": 0.0}
     own, shared = (
         measure(ProfileJob(**known, recipe=recipe, **quick))
         for recipe in (spec.paper, replace(spec.paper, name="matched"))
@@ -176,7 +176,9 @@ def test_what_the_last_stage_freezes_has_no_backward_pass(tmp_path):
     architecture = load(str(file)).architecture
     spec = spec_of(architecture)
     own, shared = (
-        measure(ProfileJob("frozen", str(file), spec, recipe, seconds=0.0, warm=1, least=1))
+        measure(
+            ProfileJob("frozen", str(file), spec, recipe, seconds=0.0, warm=1, least=1, looks=0.0)
+        )
         for recipe in (spec.paper, replace(spec.paper, name="matched"))
     )
     # A convolution from 1 to 8 channels, and one from 8 to 3 whose voxels have no neighbours.

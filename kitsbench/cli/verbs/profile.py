@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,13 +15,15 @@ from kitsbench.cli.options import (
     dataset_option,
     device_option,
     json_option,
+    out_option,
     patch_option,
     precision_option,
     size_option,
     workdir_option,
 )
-from kitsbench.cli.output import print_json, print_rich, say, tell
-from kitsbench.text.screen import make_table
+from kitsbench.cli.output import print_json, tell
+from kitsbench.cli.values import PATH, Memory
+from kitsbench.errors import UsageError
 
 
 @click.command("profile")
@@ -31,81 +34,99 @@ from kitsbench.text.screen import make_table
 @precision_option
 @compile_option
 @size_option
+@click.option(
+    "--scan",
+    "scans",
+    type=click.Choice(["median", "largest"]),
+    multiple=True,
+    help="Predict a scan of that size of KiTS as well: its time by parts, and its peak of memory.",
+)
+@click.option(
+    "--memory",
+    is_flag=True,
+    help="Measure peak memory against patch and batch as well.",
+)
+@click.option(
+    "--max-memory",
+    type=Memory(),
+    help="With --memory: search the largest batch and the largest patch that train in so much, "
+    "e.g. 2GiB.",
+)
+@click.option(
+    "--also",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    multiple=True,
+    help="A row in this precision as well.",
+)
 @patch_option()
 @batch_option
 @workdir_option("Where data and profiles are kept.")
+@out_option(
+    "Write what was measured to a file as well: FILE.json, FILE.csv, or FILE.benchmark.json, which "
+    "`pytest-benchmark compare` reads.",
+    multiple=True,
+    folder=False,
+)
+@click.option(
+    "--compare",
+    "old",
+    type=PATH,
+    metavar="OLD.json",
+    help="Print ratios to what -o has written before, and mark what is more than noise.",
+)
 @json_option
-def command(as_json: bool, compile: bool, **options: Any) -> int:
+def command(
+    as_json: bool,
+    compile: bool,
+    scans: tuple[str, ...],
+    memory: bool,
+    max_memory: int | None,
+    also: tuple[str, ...],
+    out: tuple[Path, ...],
+    old: Path | None,
+    **options: Any,
+) -> int:
     """Measure architectures: parameters, FLOPs, training step, inference, throughput, memory.
 
-    Each is measured with the matched recipe, in a process of its own. Throughput is given twice:
-    on patches that lie on the device already, and with loading and augmentation. With --compile
-    the training step is measured both ways. Of a system that was trained elsewhere the prediction
-    of one scan is measured.
+    Each is measured with the matched recipe, in a process of its own, and once more where other
+    processes kept the machine busy. A training step is split into its parts. Throughput is given
+    three times: with real data, on patches that lie on the device already, and of the loader
+    alone. With --compile the training step is measured both ways. Of a system that was trained
+    elsewhere the prediction of one scan is measured. With --compare the same is measured again and
+    set beside what an earlier call wrote.
     """
-    from kitsbench.cli.profiles import profile_entrants, profile_systems
+    from kitsbench.cli.profiles import Asked, profile_entrants, profile_systems
     from kitsbench.cli.progress import CountBar, working
+    from kitsbench.cli.views.profile_files import check_outputs, read_profiles, write_profiles
+    from kitsbench.cli.views.profile_view import (
+        comparison_content,
+        print_comparison,
+        print_profiles,
+    )
     from kitsbench.experiments.asked.request import Request
     from kitsbench.experiments.experiment import plan_experiment
 
+    check_outputs(out)
+    if max_memory is not None and not memory:
+        raise UsageError("--max-memory is what --memory searches for: give --memory too.")
+    before = None if old is None else read_profiles(old)
     request = Request(seeds=1, split="2", folds=(0,), **options)
     with CountBar() as count:
         experiment = plan_experiment(request, tell, count, costs=False)
     with working("Measuring ..."):
-        rows = [*profile_entrants(experiment, compile=compile), *profile_systems(experiment)]
+        asked = Asked(
+            compile, tuple(dict.fromkeys(scans)), memory, max_memory, also, fresh=old is not None
+        )
+        rows = [*profile_entrants(experiment, asked), *profile_systems(experiment)]
     rows += [{"architecture": e.name, "error": e.error} for e in experiment.entrants if e.error]
+    for file in out:
+        write_profiles(file, rows)
     if as_json:
-        print_json(rows)
+        print_json(
+            rows if before is None else {"profiles": rows, **comparison_content(before, rows)}
+        )
     else:
-        _print(rows)
+        print_profiles(rows)
+        if before is not None:
+            print_comparison(before, rows)
     return 1 if any("error" in row for row in rows) else 0
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    columns = [
-        "architecture",
-        "parameters",
-        "GFLOP\nforward",
-        "GFLOP\nstep",
-        "step ms\n(quartiles)",
-        "inference\nms",
-        "patches/s\ncompute",
-        "patches/s\nwith data",
-        "peak\nMiB",
-    ]
-    lines = []
-    networks = [row for row in rows if "parameters" in row]
-    for row in networks:
-        full = row["patches_per_s_full"]
-        flops = [row["flops_forward"], row["flops_step"]]
-        lines.append(
-            (
-                row["architecture"],
-                f"{row['parameters']:,}",
-                *("?" if value is None else f"{value / 1e9:.2f}" for value in flops),
-                f"{row['train_step_ms']:.0f} ({row['train_step_ms_low']:.0f}-"
-                f"{row['train_step_ms_high']:.0f})",
-                f"{row['inference_ms']:.0f}",
-                f"{row['patches_per_s_compute']:.1f}",
-                "" if full is None else f"{full:.1f}",
-                f"{row['peak_memory_bytes'] / 2**20:.0f}",
-            )
-        )
-    if lines:
-        print_rich(make_table(columns, lines))
-    first = next(iter(networks), None)
-    if first:
-        say(
-            f"Patch {'x'.join(map(str, first['patch']))}, batch {first['batch']}, "
-            f"{first['precision']}, {first['device_name']}, {first['threads']} threads; "
-            "GFLOP for one patch."
-        )
-    for row in (row for row in rows if "seconds" in row):
-        say(
-            f"{row['seconds']:.2f} s for a scan of {row['voxels']:,} voxels ({row['case']}), the "
-            f"first time {row['seconds_first']:.2f} s; peak memory "
-            f"{row['peak_memory_bytes'] / 2**20:.0f} MiB, {row['device_name']}.",
-            row["architecture"],
-        )
-    for row in (row for row in rows if "error" in row):
-        say(row["error"], row["architecture"], "red")

@@ -71,7 +71,7 @@ def conclude(experiment: Experiment, as_json: bool, clock: Clock) -> int:
     clock : Clock
         That of the call, whose account is written down and told.
     """
-    from kitsbench.cli.profiles import profile_entrants
+    from kitsbench.cli.profiles import AFTER_RUN, profile_entrants
     from kitsbench.cli.progress import working
     from kitsbench.experiments.records import make_latest
     from kitsbench.experiments.results import read_results
@@ -87,7 +87,7 @@ def conclude(experiment: Experiment, as_json: bool, clock: Clock) -> int:
         kept.append(clock.keep(workdir, experiment.record.id))
 
     with working("Measuring speed and memory ..."), clock.spend("profile"):
-        profile_entrants(experiment, after_run=True)
+        profile_entrants(experiment, AFTER_RUN)
     with working("Writing the report ..."), clock.spend("report"):
         # By this run's own plan: another run may have planned something else here meanwhile.
         results = read_results(workdir, experiment.record)

@@ -14,6 +14,12 @@ from kitsbench.devices.layout import Layout
 from kitsbench.errors import DataError
 from kitsbench.experiments.records.accounts import Sitting, in_all
 from kitsbench.experiments.records.parts import TRIAL_AGAIN, Shape, without_unused
+from kitsbench.experiments.records.profile_parts import (
+    MemoryCost,
+    PartTimes,
+    RoofPlace,
+    ScanCost,
+)
 from kitsbench.experiments.records.trial import TrialIdentity
 from kitsbench.files import digest
 from kitsbench.files.documents import Document
@@ -189,6 +195,19 @@ class ProfileRecord(Document):
         How the weights lay in memory, as of a trial's ledger.
     energy_joules : float or None
         Of a training step on data that lie on the device; None where the device does not tell.
+    full_step_ms, loader_ms, loader_wait, parts
+        Of a step with data, see :func:`kitsbench.profiling.step.measure_with_data`; None where
+        there were none.
+    scans : tuple of dict
+        Of whole scans, see :func:`kitsbench.profiling.scan.profile_scan`.
+    company : dict of str to float
+        Shares that others had of the machine, see :mod:`kitsbench.profiling.company`.
+    busy : bool or None
+        Whether that was too much.
+    measured : int or None
+        How often, of which this is the calmest.
+    brief : bool or None
+        Whether it was measured at the end of a run, in few repetitions.
     """
 
     remedy: ClassVar[str] = "Delete it: the next run or `kitsbench profile` measures again."
@@ -215,6 +234,29 @@ class ProfileRecord(Document):
     energy_joules: float | None = Field(ge=0)
     layout: Layout | None = None
     train_step_ms_compiled: float | None = Field(default=None, ge=0)
+    output_voxels: int | None = Field(default=None, ge=1)
+    inference_ms_low: float | None = Field(default=None, ge=0)
+    inference_ms_high: float | None = Field(default=None, ge=0)
+    steps: int | None = Field(default=None, ge=1)
+    full_step_ms: float | None = Field(default=None, ge=0)
+    full_step_ms_low: float | None = Field(default=None, ge=0)
+    full_step_ms_high: float | None = Field(default=None, ge=0)
+    parts: dict[str, PartTimes] | None = None
+    loader_ms: float | None = Field(default=None, ge=0)
+    loader_ms_low: float | None = Field(default=None, ge=0)
+    loader_ms_high: float | None = Field(default=None, ge=0)
+    patches_per_s_loader: float | None = Field(default=None, ge=0)
+    loader_wait: float | None = Field(default=None, ge=0)
+    company: dict[str, float | None] | None = None
+    busy: bool | None = None
+    measured: int | None = Field(default=None, ge=1)
+    samples_ms: dict[str, tuple[float, ...]] | None = None
+    conditions: dict[str, str | int] | None = None
+    scans: tuple[ScanCost, ...] | None = None
+    memory: MemoryCost | None = None
+    roofline: RoofPlace | None = None
+    peaks: dict[str, float] | None = None
+    brief: bool | None = None
     key: ProfileKey
 
     @staticmethod

@@ -1,0 +1,87 @@
+"""Parts of a profile: of a step, of a scan, of memory, and its place under the roof."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from kitsbench.experiments.records.parts import Shape, Triple
+from kitsbench.files.documents import Part
+
+
+class PartTimes(Part):
+    """What a part of a training step takes, see :func:`kitsbench.profiling.repeat.split`."""
+
+    ms: float = Field(ge=0)
+    ms_low: float = Field(ge=0)
+    ms_high: float = Field(ge=0)
+    share: float = Field(ge=0)
+
+
+class ScanCost(Part):
+    """What predicting a scan takes, see :func:`kitsbench.profiling.scan.profile_scan`.
+
+    Where it could not be measured, ``error`` says why, and there is nothing else.
+    """
+
+    size: str
+    error: str | None = None
+    shape: Shape | None = None
+    spacing: Triple | None = None
+    prepared: Shape | None = None
+    tiles: int | None = Field(default=None, ge=1)
+    seconds: float | None = Field(default=None, ge=0)
+    parts: dict[str, float] | None = None
+    peak_memory_bytes: int | None = Field(default=None, ge=0)
+    company: dict[str, float | None] | None = None
+    busy: bool | None = None
+
+
+class MemoryLine(Part):
+    """Peak memory as a line of voxels, see :func:`kitsbench.profiling.memory.line`."""
+
+    bytes: float
+    bytes_per_voxel: float
+    worst: float = Field(ge=0)
+    points: tuple[tuple[int, int], ...]
+
+
+class LargestBatch(Part):
+    """The largest batch that was trained in, and the next one, which did not fit."""
+
+    largest: int | None
+    fails: int | None
+    why: str | None
+
+
+class LargestPatch(Part):
+    """The same of patches."""
+
+    largest: Shape | None
+    fails: Shape | None
+    why: str | None
+
+
+class MemoryCost(Part):
+    """Peak memory, see :func:`kitsbench.profiling.memory.profile_memory`; or why there is none."""
+
+    error: str | None = None
+    training: MemoryLine | None = None
+    inference: MemoryLine | None = None
+    limit: int | None = Field(default=None, ge=1)
+    batch: LargestBatch | None = None
+    patch: LargestPatch | None = None
+
+
+class RoofPlace(Part):
+    """A training step under the roof: see :func:`kitsbench.profiling.roofline.place`."""
+
+    flops_per_s: float = Field(ge=0)
+    bytes_per_s: float = Field(ge=0)
+    flops_share: float = Field(ge=0)
+    bytes_share: float = Field(ge=0)
+    intensity: float = Field(ge=0)
+    ridge: float = Field(ge=0)
+    roof_share: float = Field(ge=0)
+    bound: Literal["memory", "arithmetic"]

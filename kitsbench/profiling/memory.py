@@ -1,0 +1,274 @@
+"""Peak memory against patch and batch, and the largest of either under a cap.
+
+Nothing is believed that was not run: each size is tried in a process of its own whose memory is
+capped as that of a trial is (``kitsbench run --max-memory``), and so is the next larger one, which
+must fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from kitsbench.architecture import Architecture, Task
+from kitsbench.data.batches.prepared import Prepared
+from kitsbench.devices.precision import autocast
+from kitsbench.devices.use import use_device
+from kitsbench.errors import KitsbenchError
+from kitsbench.isolation import IsolatedFailure, call_isolated
+from kitsbench.profiling.job import ProfileJob
+from kitsbench.profiling.repeat import finish
+from kitsbench.profiling.step import Given, TrainingStep
+from kitsbench.registry import load
+from kitsbench.spec import LARGEST_EDGE, Shape, Spec
+from kitsbench.training.failures import TrialFailure, is_out_of_memory, may_be_memory
+from kitsbench.training.meters.memory import cap_memory, peak_memory, peak_reserved, reset_peaks
+from kitsbench.training.networks.rehearsal import drawn_batch
+
+MOST_BATCH = 4096
+MOST_GROWTH = 64  # of a patch, in steps of its size rule
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is tried.
+
+    Parameters
+    ----------
+    profile : ProfileJob
+    shape : (int, int, int)
+        Patch, as the size rule admits it.
+    batch : int
+    training : bool
+        Steps of training, or forward passes in evaluation mode.
+    limit : int or None
+        Bytes that may be allocated.
+    """
+
+    profile: ProfileJob
+    shape: Shape
+    batch: int
+    training: bool = True
+    limit: int | None = None
+
+    @property
+    def voxels(self) -> int:
+        """Voxels of all patches."""
+        return int(np.prod(self.shape)) * self.batch
+
+
+def carry(load_: Load, timeout: float = 600.0) -> dict[str, Any]:
+    """Try a load in a process of its own.
+
+    Returns
+    -------
+    dict
+        ``fits``; ``bytes``, the peak of what was allocated for it; ``why`` where it does not fit.
+
+    Raises
+    ------
+    KitsbenchError
+        It failed for another reason than memory.
+    """
+    try:
+        return dict(call_isolated(try_load, load_, timeout=timeout))
+    except IsolatedFailure as error:
+        # Libraries below torch may end the process where they are given no memory.
+        if load_.limit is not None and "its process ended with" in str(error):
+            return {"fits": False, "bytes": None, "why": str(error)}
+        raise KitsbenchError(f"{load_.profile.name} could not be measured: {error}") from error
+
+
+def try_load(load_: Load) -> dict[str, Any]:
+    """Try it in this process; see :func:`carry`."""
+    job = load_.profile
+    device = torch.device(job.device)
+    use_device(device, job.threads)
+    architecture = load(job.location).architecture
+    spec = with_patch(architecture, job, load_.shape)
+    before = psutil.Process().memory_info().rss
+    if load_.limit is not None:
+        cap_memory(device, load_.limit)
+    try:
+        _run(replace(job, spec=spec, recipe=replace(job.recipe, batch=load_.batch)), load_, device)
+    except Exception as error:
+        if not _is_memory(error):
+            raise
+        return {"fits": False, "bytes": None, "why": f"{type(error).__name__}: {error}"[:200]}
+    # On a GPU what the allocator holds, which is what a cap counts; on a CPU what the process has
+    # grown by.
+    grown = max(peak_memory(device) - before, 0)
+    return {
+        "fits": True,
+        "bytes": peak_reserved(device) if device.type == "cuda" else grown,
+        "why": None,
+    }
+
+
+def _is_memory(error: Exception) -> bool:
+    if isinstance(error, TrialFailure):
+        return error.reason == "out-of-memory"
+    return is_out_of_memory(error) or may_be_memory(error)
+
+
+def _run(job: ProfileJob, load_: Load, device: torch.device) -> None:
+    architecture = load(job.location).architecture
+    reset_peaks(device)
+    step = TrainingStep(job, architecture, device)
+    inputs, labels = drawn_batch(job.spec, load_.batch, device)
+    # Twice: the first step makes the state of the optimiser.
+    for _ in range(2):
+        if load_.training:
+            step.take(Given(inputs, labels), Prepared({}, ("",) * load_.batch, 0))
+            continue
+        step.network.eval()
+        with torch.inference_mode(), autocast(device, job.precision):
+            step.network(inputs)
+    finish(device)
+
+
+def with_patch(architecture: Architecture, job: ProfileJob, shape: Shape) -> Spec:
+    """The spec of a job with another patch."""
+    if shape == job.spec.grids[0].shape:
+        return job.spec
+    task = Task(job.spec.labels, shape, job.spec.spacing)
+    return architecture.spec(dict(job.spec.config), task)
+
+
+def shapes(spec: Spec) -> list[Shape]:
+    """Admissible patches around that of a spec, each one step of its size rule larger."""
+    rule, own = spec.size_rule, spec.grids[0].shape
+    found: dict[Shape, None] = {}
+    for steps in range(-MOST_GROWTH, MOST_GROWTH + 1):
+        edges = [edge + steps * by for edge, by in zip(own, rule.multiple, strict=True)]
+        if min(edges) >= 1 and max(edges) <= LARGEST_EDGE:
+            z, y, x = edges
+            # No axis beyond its smallest edge, or they would grow one after the other.
+            if rule.admits((z, y, x)):
+                found[z, y, x] = None
+    return list(found) or [own]
+
+
+def largest(fits: Callable[[int], bool], guess: int, most: int) -> int:
+    """The largest number from 1 to ``most`` that fits, found from a guess; 0 where none does.
+
+    The next larger one was asked for, unless ``most`` fits.
+    """
+    answers: dict[int, bool] = {0: True, most + 1: False}
+
+    def ask(number: int) -> bool:
+        if number not in answers:
+            answers[number] = fits(number)
+        return answers[number]
+
+    low, high, stride = 0, most + 1, 1
+    at = min(max(guess, 1), most)
+    while high - low > 1:
+        if ask(at):
+            low = at
+            at = min(low + stride, high - 1) if high == most + 1 else (low + high) // 2
+        else:
+            high = at
+            at = max(high - stride, low + 1) if low == 0 else (low + high) // 2
+        stride *= 2
+    return low
+
+
+def line(points: Sequence[tuple[int, int]]) -> dict[str, float] | None:
+    """Bytes as a straight line of voxels, by least squares; None of fewer than two points.
+
+    Returns
+    -------
+    dict
+        ``bytes`` at no voxel, ``bytes_per_voxel``, and ``worst``, the largest relative distance of
+        a point from the line.
+    """
+    voxels = np.array([x for x, _ in points], float)
+    if len(np.unique(voxels)) < 2:
+        return None
+    sizes = np.array([y for _, y in points], float)
+    slope, base = np.polyfit(voxels, sizes, 1)
+    off = np.abs(base + slope * voxels - sizes) / np.maximum(sizes, 1)
+    return {"bytes": float(base), "bytes_per_voxel": float(slope), "worst": float(off.max())}
+
+
+def profile_memory(
+    job: ProfileJob,
+    limit: int | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Peak memory of training and inference, and the largest batch and patch under a cap.
+
+    Parameters
+    ----------
+    job : ProfileJob
+    limit : int, optional
+        Bytes that training may allocate.
+    tell : callable
+        Told of each try.
+
+    Returns
+    -------
+    dict
+        ``training`` and ``inference``: :func:`line` over patches of one shape, and its ``points``;
+        with a limit ``limit``, ``batch`` and ``patch``: ``largest`` that was trained in, and
+        ``fails``, the next one, which was tried and did not fit, with ``why``.
+
+    Raises
+    ------
+    KitsbenchError
+        A try failed for another reason than memory.
+    """
+    shape, batch = job.spec.grids[0].shape, job.recipe.batch
+    found: dict[str, Any] = {}
+    for kind in ("training", "inference"):
+        points = []
+        for number in (1, 2, 4):
+            one = Load(job, shape, number, kind == "training")
+            points.append((one.voxels, int(carry(one)["bytes"])))
+            tell(f"{kind} with batch {number}: {points[-1][1] / 2**20:.0f} MiB")
+        found[kind] = {**(line(points) or {}), "points": points}
+    if limit is None:
+        return found
+    fitted = found["training"]
+    room = max(limit - fitted["bytes"], 0) / max(fitted["bytes_per_voxel"], 1e-9)
+    why: dict[tuple[Shape, int], str | None] = {}
+
+    def fits(load_: Load) -> bool:
+        answer = carry(load_)
+        said = "fits" if answer["fits"] else "does not fit"
+        patch = "x".join(map(str, load_.shape))
+        tell(f"patch {patch}, batch {load_.batch} {said} into {limit / 2**20:.0f} MiB")
+        why[load_.shape, load_.batch] = answer["why"]
+        return bool(answer["fits"])
+
+    def of_batch(number: int) -> Load:
+        return Load(job, shape, number, limit=limit)
+
+    known = shapes(job.spec)
+
+    def of_patch(number: int) -> Load:
+        return Load(job, known[number - 1], batch, limit=limit)
+
+    guess = int(room / float(np.prod(shape)))
+    best = largest(lambda number: fits(of_batch(number)), guess, MOST_BATCH)
+    guess = sum(bool(np.prod(one) * batch <= room) for one in known)
+    place = largest(lambda number: fits(of_patch(number)), guess, len(known))
+    found["limit"] = limit
+    found["batch"] = {
+        "largest": best or None,
+        "fails": best + 1 if best < MOST_BATCH else None,
+        "why": why.get((shape, best + 1)) if best < MOST_BATCH else None,
+    }
+    further = place < len(known)
+    found["patch"] = {
+        "largest": list(known[place - 1]) if place else None,
+        "fails": list(known[place]) if further else None,
+        "why": why.get((known[place], batch)) if further else None,
+    }
+    return found

@@ -1,0 +1,54 @@
+"""Others on the machine: found by what really burns beside, and told from what is one's own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from command_line import environment
+
+from kitsbench.profiling.company import Company, Times, cores, is_busy, others
+
+CPU = torch.device("cpu")
+BURN = "while True: pass"
+
+
+def test_shares_are_those_of_the_cores_that_may_be_used():
+    count = len(cores())
+    begin = Times(0.0, 100.0, 10.0)
+    assert others(begin, Times(2.0, 100.0 + 2 * count, 10.0)) == 1.0
+    assert others(begin, Times(2.0, 100.0 + count, 10.0 + count / 2)) == pytest.approx(0.25)
+    # The two are not read at one moment.
+    assert others(begin, Times(2.0, 100.0, 10.5)) == 0.0
+    assert others(begin, begin) == 0.0
+
+
+def test_the_machine_is_busy_where_others_take_more_than_they_were_given():
+    calm = {"before": 0.2, "during": 0.05, "after": 0.2, "gpu_before": None, "gpu_during": None}
+    assert not is_busy(calm)
+    assert is_busy(calm | {"during": 0.4})
+    assert not is_busy(calm | {"during": 0.4}, beside=0.5)
+    assert is_busy(calm | {"after": 0.3})
+    assert is_busy(calm | {"gpu_during": 0.3}, beside=0.5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the times of single cores")
+def test_processes_that_burn_all_cores_are_seen():
+    command = [sys.executable, "-S", "-c", BURN]
+    burning = [subprocess.Popen(command, env=environment()) for _ in cores()]
+    try:
+        company = Company(CPU, 0.3)
+        end = time.monotonic() + 0.3
+        while time.monotonic() < end:  # own work, which is not the others'
+            sum(range(1000))
+        shares = company.leave()
+    finally:
+        for process in burning:
+            process.kill()
+            process.wait()
+    assert is_busy(shares)
+    assert all(shares[when] > 0.1 for when in ("before", "during", "after"))
+    assert shares["gpu_before"] is shares["gpu_during"] is None

@@ -1,0 +1,90 @@
+"""The largest that fits: found from any guess, and really tried."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from planted import planted_job
+
+from kitsbench.profiling import memory
+from kitsbench.profiling.memory import Load, carry, largest, line, profile_memory, shapes
+from kitsbench.spec import SizeRule
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize("truth", [0, 1, 7, 40, 100])
+@pytest.mark.parametrize("guess", [0, 1, 6, 40, 99, 100, 500])
+def test_the_largest_is_found_and_the_next_was_tried(truth, guess):
+    tried = []
+
+    def fits(number):
+        tried.append(number)
+        return number <= truth
+
+    assert largest(fits, guess, 100) == truth
+    assert len(tried) == len(set(tried)) <= 15
+    assert {n for n in (truth, truth + 1) if 1 <= n <= 100} <= set(tried)
+
+
+def test_a_good_guess_costs_two_tries():
+    tried = []
+    assert largest(lambda n: tried.append(n) or n <= 40, 40, 4096) == 40
+    assert tried == [40, 41]
+
+
+def test_the_line_goes_through_points_on_a_line():
+    found = line([(100, 1200), (200, 1400), (400, 1800)])
+    assert found["bytes"] == pytest.approx(1000)
+    assert found["bytes_per_voxel"] == pytest.approx(2)
+    assert found["worst"] < 1e-9
+    assert line([(100, 1200), (100, 1300)]) is None
+
+
+def test_patches_are_steps_of_the_size_rule(tmp_path, coarse_store):
+    spec = planted_job(tmp_path, coarse_store).spec
+    rule = SizeRule(multiple=(4, 8, 8), minimum=(8, 16, 16))
+    grid = replace(spec.grids[0], shape=(12, 24, 24))
+    found = shapes(replace(spec, grids=(grid,), size_rule=rule))
+    assert found[:3] == [(8, 16, 16), (12, 24, 24), (16, 32, 32)]
+    fixed = SizeRule.fixed((12, 24, 24))
+    assert shapes(replace(spec, grids=(grid,), size_rule=fixed)) == [(12, 24, 24)]
+
+
+@pytest.mark.slow
+def test_a_cap_is_kept_and_the_next_batch_fails(tmp_path, coarse_store):
+    job = planted_job(tmp_path, coarse_store, patch=(32, 32, 32))
+    told = []
+    found = profile_memory(job, 300 * MIB, told.append)
+    assert found["training"]["bytes_per_voxel"] > found["inference"]["bytes_per_voxel"] > 0
+    batch, fails = found["batch"]["largest"], found["batch"]["fails"]
+    assert fails == batch + 1 > 1
+    shape = (32, 32, 32)
+    assert carry(Load(job, shape, batch, limit=300 * MIB))["fits"]
+    assert not carry(Load(job, shape, fails, limit=300 * MIB))["fits"]
+    assert found["patch"]["fails"] == [edge + 1 for edge in found["patch"]["largest"]]
+    assert told
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", ["unet3d", "residual_unet", "scau_unet"])
+def test_two_gibibytes_hold_what_was_found_and_no_more(name, coarse_store):
+    from kitsbench.architecture import Task, configure
+    from kitsbench.profiling import ProfileJob
+    from kitsbench.registry import load
+    from kitsbench.training.recipes import MATCHED_CPU
+
+    registered = load(name)
+    architecture = registered.architecture
+    recipe = replace(MATCHED_CPU, patch=(32, 32, 32), batch=2)
+    spec = architecture.spec(configure(architecture, {"size": "tiny"}), Task(patch=recipe.patch))
+    job = ProfileJob(name, registered.location, spec, recipe)
+    found = profile_memory(job, 2048 * MIB)
+    for kind in ("batch", "patch"):
+        assert found[kind]["largest"] is not None
+        assert found[kind]["fails"] is not None
+    shape, batch = spec.grids[0].shape, found["batch"]["largest"]
+    assert carry(Load(job, shape, batch, limit=2048 * MIB))["fits"]
+    assert not carry(Load(job, shape, batch + 1, limit=2048 * MIB))["fits"]
+    assert memory.MOST_BATCH > batch > 1
