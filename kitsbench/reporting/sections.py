@@ -9,7 +9,7 @@ from kitsbench.experiments.records import AccountsRecord
 from kitsbench.experiments.results import Results
 from kitsbench.metrics import METRICS, TRUTH_EMPTY
 from kitsbench.recipe import SHARED
-from kitsbench.reporting import accounting, costs, scores, setup, words
+from kitsbench.reporting import accounting, costs, scores, setup, tradeoffs, words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.drawing import plots
 from kitsbench.reporting.drawing.figures import Picture
@@ -226,6 +226,14 @@ def _cost(analysis: Analysis) -> Section | None:
         "operations of a forward pass are given as a share of the paper's network on its patch."
     )
     blocks = [Block(table=table)] if table is not None else []
+    against, drawn = tradeoffs.table(analysis), tradeoffs.figure(analysis)
+    if against is not None:
+        blocks.append(Block(heading="Quality against cost", table=against))
+    if drawn is not None:
+        blocks.append(Block(picture=drawn))
+    bounds = tradeoffs.remarks(analysis)
+    if bounds:
+        blocks.append(Block(heading="What bounds training", lines=bounds))
     differences = costs.notes(analysis)
     if differences:
         blocks.append(Block(heading="What differs from the papers", lines=differences))

@@ -1,0 +1,75 @@
+"""The figure of quality against costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from kitsbench.reporting import words
+from kitsbench.reporting.drawing.figures import INK, Picture, look, picture, style
+from kitsbench.text import one_line
+
+Point = tuple[str, float, float]
+"""Architecture, cost, quality."""
+
+
+def tradeoff(
+    panels: Mapping[str, Sequence[Point]],
+    fronts: Mapping[str, set[str]],
+    quality: str,
+    order: list[str],
+) -> Picture:
+    """One panel a cost: quality upwards, the cost to the right, the front joined by a line.
+
+    Parameters
+    ----------
+    panels : mapping of str to sequence of Point
+        {cost with its unit: points}.
+    fronts : mapping of str to set of str
+        {cost: architectures on its Pareto front}.
+    quality : str
+        What the endpoint is called.
+    order : list of str
+        Names in the order of the experiment, for the colours.
+    """
+    looks = look(order)
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    names = list(dict.fromkeys(name for points in panels.values() for name, _, _ in points))
+    with style():
+        size = (0.8 + 3 * columns, 0.6 + 2.6 * lines + 0.08 * len(names))
+        figure = Figure(figsize=size, layout="constrained")
+        drawn = {}
+        axes_of = figure.subplots(lines, columns, squeeze=False).flat
+        for axes, (cost, points) in zip(axes_of, panels.items(), strict=False):
+            on_front = sorted((p for p in points if p[0] in fronts[cost]), key=lambda p: p[1])
+            axes.plot([p[1] for p in on_front], [p[2] for p in on_front], color=INK, lw=0.8)
+            for name, x, y in points:
+                face = looks[name]["color"] if name in fronts[cost] else "none"
+                (drawn[name],) = axes.plot(
+                    x,
+                    y,
+                    marker=looks[name]["marker"],
+                    color=looks[name]["color"],
+                    markerfacecolor=face,
+                    linestyle="",
+                )
+            axes.set(xlabel=cost, ylabel=quality)
+            axes.set_xscale("log")
+        for axes in list(figure.axes)[len(panels) :]:
+            axes.remove()
+        short = words.short_names(names)
+        figure.legend(
+            [drawn[name] for name in names],
+            [one_line(short[name]) for name in names],
+            loc="outside lower center",
+            ncols=min(3, len(names)),
+        )
+    return picture(
+        figure,
+        "tradeoff",
+        "Quality against cost",
+        "One point an architecture; filled and joined are those on the Pareto front: nobody else "
+        "is at least as good for at most as much. Costs are on a logarithmic axis.",
+    )

@@ -1,0 +1,71 @@
+"""Quality against costs: who is on the front, and what is said about the bound."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from kitsbench.reporting import tradeoffs
+from kitsbench.reporting.sections import sections
+from kitsbench.reporting.tradeoffs import MARK, Tradeoff, front
+
+
+def row(name, quality, cost):
+    return Tradeoff(name, quality, {"flops": cost})
+
+
+def test_the_front_holds_whom_nobody_dominates():
+    rows = [row("best", 0.9, 9.0), row("cheap", 0.5, 1.0), row("between", 0.7, 3.0)]
+    dominated = [row("dear", 0.7, 4.0), row("bad", 0.4, 1.0), row("unknown", 1.0, None)]
+    assert front([*rows, *dominated], "flops", "dice") == {"best", "cheap", "between"}
+    # Who is equal in both dominates nobody.
+    assert front([*rows, row("twin", 0.9, 9.0)], "flops", "dice") >= {"best", "twin"}
+
+
+def test_of_a_distance_less_is_better():
+    rows = [row("near", 2.0, 5.0), row("far", 9.0, 5.0), row("far and cheap", 9.0, 1.0)]
+    assert front(rows, "flops", "hd95_mm") == {"near", "far and cheap"}
+
+
+def test_the_table_marks_the_front_of_each_cost(analysis):
+    table = tradeoffs.table(analysis)
+    assert table.head[2:] == ["Device time", "Peak memory", "FLOPs of a step", "Parameters"]
+    cells = {line[0]: dict(zip(table.head, line, strict=True)) for line in table.rows}
+    # The first has the fewest parameters, and the best is on every front.
+    assert MARK in cells["unet3d"]["Parameters"]
+    best = table.rows[0][0]
+    assert all(MARK in cells[best][key] for key in table.head[2:] if cells[best][key] != "–")
+
+
+def test_the_section_shows_table_figure_and_bounds(analysis):
+    profiles = {
+        name: profile.model_copy(
+            update={"loader_wait": 0.31, "patches_per_s_loader": 9.0, "busy": True}
+            | {"company": {"before": 0.5, "during": 0.6, "after": 0.5}, "measured": 1}
+        )
+        for name, profile in analysis.results.profiles.items()
+    }
+    results = dataclasses.replace(analysis.results, profiles=profiles)
+    (cost,) = [
+        section
+        for section in sections(dataclasses.replace(analysis, results=results))
+        if section.key == "cost"
+    ]
+    headings = [block.heading for block in cost.blocks]
+    assert "Quality against cost" in headings
+    assert any(b.picture is not None and b.picture.name == "tradeoff" for b in cost.blocks)
+    lines = next(b.lines for b in cost.blocks if b.heading == "What bounds training")
+    assert "unet3d: loader-bound: the device waits 31 %." in lines
+    assert any("the machine was busy: other processes took 50 % before" in one for one in lines)
+
+
+def test_one_architecture_is_set_against_nobody(analysis):
+    alone = dataclasses.replace(analysis, comparison={"ranking": analysis.ranking[:1]})
+    assert tradeoffs.table(alone) is None
+    assert tradeoffs.figure(alone) is None
+
+
+@pytest.mark.parametrize("key", tradeoffs.COSTS)
+def test_every_cost_has_a_unit(key):
+    assert key in tradeoffs.SCALES
