@@ -112,7 +112,10 @@ def test_installed_it_is_listed_loads_and_passes_its_own_test(tmp_path):
     row = next(row for row in listed.json if row["name"] == "my_net")
     assert (row["status"], row["distribution"], row["title"]) == ("ok", "my-net", "My net")
     tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder / "tests")],
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            *("-p", "kitsbench.pytest_plugin", "--strict-markers", str(folder / "tests")),
+        ],
         **run,
     )
     assert tested.returncode == 0, tested.stdout
