@@ -23,8 +23,9 @@ from kitsbench.reporting.first_screen.answer import details
 from kitsbench.reporting.first_screen.screen import first_screen
 from kitsbench.reporting.first_screen.standing_plot import draw
 from kitsbench.reporting.link import lead_to
+from kitsbench.reporting.live_tables import table_library
 from kitsbench.reporting.sections import Section, pictures, sections, with_time
-from kitsbench.text import csv_table, html, markdown, visible
+from kitsbench.text import csv_table, html, markdown, page_rules, visible
 
 Account = Callable[[], object]
 PAGE = "index.html"
@@ -114,6 +115,7 @@ def write_report(analysis: Analysis, out: Path, account: Account = lambda: None)
     accounts = AccountsRecord.find(results.workdir, results.experiment.id)
     found = with_time(found, results, accounts)
     context = {**_context(analysis, found), "first": first, "figure": figure}
+    context |= {"library": table_library(), "text_rules": page_rules()}
 
     def write(folder: Path) -> None:
         _write_figures(drawn, folder / FIGURES)

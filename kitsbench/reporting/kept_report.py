@@ -27,6 +27,7 @@ from kitsbench.reporting.analysis import Analysis, analyse
 PAGE = "index.html"
 # Whose next version may count, draw or write something in another way.
 LIBRARIES = ("numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "nibabel")
+LIBRARIES += ("itables",)  # what makes the page's tables sort
 
 
 class KeptReport(Document):
@@ -133,7 +134,8 @@ def _software() -> list[str]:
     """Versions of what computes and draws, and kitsbench's own source."""
     root = Path(__file__).parents[1]
     source = hashlib.sha256()
-    for file in sorted([*root.rglob("*.py"), *root.rglob("*.j2"), *root.rglob("*.css")]):
+    kinds = ("*.py", "*.j2", "*.css", "*.js")
+    for file in sorted(file for kind in kinds for file in root.rglob(kind)):
         source.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
     return [platform.python_version(), source.hexdigest(), *_versions()]
 

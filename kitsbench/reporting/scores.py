@@ -20,23 +20,25 @@ def ranking(analysis: Analysis) -> Table | None:
     places = any(not words.missing(row.get("rank_low")) for row in analysis.ranking)
     drawn = any(not words.missing(row.get("p_first")) for row in analysis.ranking)
     endpoint = words.endpoint_name(analysis.region, analysis.metric)
-    head = ["Rank", "Architecture", "Group", f"Mean {endpoint}", "95 % CI"]
-    head += ["Rank 95 %"] * places + ["P(first)"] * drawn + ["Trials"]
+    # A phone has room for the first three columns.
+    head = ["Rank", "Architecture", f"Mean {endpoint}", "95 % CI"]
+    grouped = any(row.get("group") for row in analysis.ranking)
+    head += ["Group"] * grouped + ["Rank 95 %"] * places + ["P(first)"] * drawn + ["Trials"]
     rows = []
     for row in analysis.ranking:
         name = str(row["architecture"])
         cells = [
             f"{row['rank']:g}",
             f"{name}\n{_title(analysis, name)}".rstrip("\n"),
-            str(row.get("group") or words.DASH),
             words.number(row["mean"]),
             interval_of_mean({**row, "metric": analysis.metric}),
         ]
+        cells += [str(row.get("group") or words.DASH)] * grouped
         cells += [_range(row.get("rank_low"), row.get("rank_high"))] * places
         cells += [words.percent(row.get("p_first"))] * drawn
         rows.append([*cells, _trials(analysis, name)])
     caption = f"Ranked by the mean {endpoint} over cases and seeds."
-    if any(row.get("group") for row in analysis.ranking):
+    if grouped:
         caption += " Architectures that share a letter are not separated."
     if places:
         caption += " Rank 95 %: the ranks that the tests of all pairs leave open."
@@ -46,7 +48,7 @@ def ranking(analysis: Analysis) -> Table | None:
             "Without a verdict on architectures there are no groups"
         )  # fmt: skip
         caption += f" {none}. {advice}"
-    return Table(head, rows, caption, text_columns=3)
+    return Table(head, rows, caption, text_columns=2)
 
 
 def apart(analysis: Analysis) -> Table | None:

@@ -189,6 +189,15 @@ def csv_table(frame: Any) -> str:
     return str(written.to_csv(index=False))
 
 
+def page_rules() -> dict[str, Any]:
+    """The rules by which a page's script copies its tables, for JSON inside the page.
+
+    ``latex`` is what each letter becomes, ``formula`` and ``number`` are patterns, as of
+    :func:`csv_cell`, which JavaScript understands too; they hold at the beginning of a cell.
+    """
+    return {"latex": _LATEX, "formula": _FORMULA.pattern, "number": _NUMBER.pattern}
+
+
 # -- figures, and names of files --------------------------------------------------------------
 
 FIGURE: dict[Any, Any] = {"text.parse_math": False}
