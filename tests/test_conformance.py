@@ -375,3 +375,13 @@ def test_an_ensemble_has_no_grids_of_its_own():
 
     messages = [outcome.message for outcome in conformance.check(Odd).checks]
     assert any("leave grids and heads empty" in message for message in messages)
+
+
+def test_the_last_hook_of_an_ensemble_is_checked_as_any_others():
+    class Odd(architectures.Mean):
+        def postprocess(self, labels, maps, spacing, spec):
+            return labels.float()
+
+    name = "postprocess keeps the shape"
+    assert "postprocess() returned (15, 16, 16) torch.float32 for (15, 16, 16)" in told(Odd, name)
+    assert named(architectures.Mean, name).outcome().passed

@@ -63,6 +63,7 @@ ENSEMBLE: tuple[Function, ...] = (
     description.members_fit,
     description.stages_fit,
     configurations.configurations_build,
+    learning.postprocess_keeps_the_shape,
 )
 SYSTEM: tuple[Function, ...] = (
     systems.says_what_it_was_trained_on,

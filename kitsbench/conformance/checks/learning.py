@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kitsbench.architecture import Stage
 from kitsbench.conformance.checks.modes import check_evaluation, dice, on_primary
 from kitsbench.conformance.driven.subject import (
+    SMALL,
     Subject,
     batch,
     outputs_of,
@@ -25,6 +26,7 @@ from kitsbench.spec import Head, Progress
 STEPS, SECONDS, DICE = 200, 60.0, 0.75
 ODD = 17, 23, 19  # voxels (z, y, x) of a scan
 NAMED = 3  # parameters, in a hint
+SLAB = 5  # voxels along z that a label of a scene takes
 
 
 @looks_at("targets")
@@ -177,7 +179,11 @@ def decodes_voxel_by_voxel(subject: Subject) -> None:
 def postprocess_keeps_the_shape(subject: Subject) -> None:
     """A label map of the same voxels, with labels of the task; nothing is changed in place."""
     spec, values = subject.spec, {0, *(v for _, v in subject.task.labels)}
-    scene = batch(spec, 1)[1][spec.grids[0].name][0].to(torch.uint8)
+    if spec.members:  # it has no grid, and cleans what its members have decided
+        slabs = torch.tensor(sorted(values), dtype=torch.uint8).repeat_interleave(SLAB)
+        scene = slabs[:, None, None].repeat(1, SMALL[1], SMALL[2])
+    else:
+        scene = batch(spec, 1)[1][spec.grids[0].name][0].to(torch.uint8)
     # Scans have edges of any number of voxels, which no pooling divides.
     odd = scene
     for axis, edge in enumerate(ODD):

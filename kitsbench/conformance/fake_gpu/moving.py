@@ -29,7 +29,8 @@ def move(network: nn.Module) -> None:
     """
     moved: dict[int, tuple[Tensor, Tensor]] = {}  # with what each was, so that its id stays its own
     for module in network.modules():
-        for own in (module._parameters, module._buffers):
+        registered: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for own in registered:
             for name, value in own.items():
                 if value is None or value.device.type == "cuda":
                     continue
