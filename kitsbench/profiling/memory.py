@@ -230,7 +230,12 @@ def profile_memory(
         points = []
         for number in (1, 2, 4):
             one = Load(job, shape, number, kind == "training")
-            points.append((one.voxels, int(carry(one)["bytes"])))
+            answer = carry(one)
+            if not answer["fits"]:
+                raise KitsbenchError(
+                    f"{kind} with batch {number} needs more memory: {answer['why']}"
+                )
+            points.append((one.voxels, int(answer["bytes"])))
             tell(f"{kind} with batch {number}: {points[-1][1] / 2**20:.0f} MiB")
         found[kind] = {**(line(points) or {}), "points": points}
     if limit is None:

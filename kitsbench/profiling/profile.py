@@ -117,6 +117,7 @@ def _measured(job: ProfileJob, architecture: Architecture, device: torch.device)
         data = measure_with_data(step, architecture)
         peak = data.pop("peak_memory_bytes")
         samples |= data.pop("samples_ms")
+    moved = count_bytes(step_on_device(step)) if job.peaks else None
     through_compiler = None
     if job.compile:
         step.compile()
@@ -127,11 +128,10 @@ def _measured(job: ProfileJob, architecture: Architecture, device: torch.device)
     own_step = named("train_step_ms", wholes(laps))
     flops = flops_step if own_flops is None else own_flops
     roof = None
-    if job.peaks and flops:
-        moved = count_bytes(step_on_device(step))
-        whole = flops * job.recipe.batch
+    if job.peaks:
+        whole = None if flops is None else flops * job.recipe.batch
         roof = place(whole, moved, own_step["train_step_ms"] / 1000, job.peaks)
-    return {
+    found: dict[str, Any] = {
         "parameters": cost.parameters,
         "flops_forward": cost.flops_forward,
         "flops_step": flops,
@@ -155,6 +155,12 @@ def _measured(job: ProfileJob, architecture: Architecture, device: torch.device)
         **data,
         "samples_ms": samples,
     }
+    for kind in ("compute", "full", "loader"):
+        rate = found[f"patches_per_s_{kind}"]
+        found[f"voxels_per_s_{kind}"] = None if rate is None else rate * found["voxels"]
+    forward = found["flops_forward"]
+    found["flops_per_voxel"] = None if forward is None else forward / found["output_voxels"]
+    return found
 
 
 WITH_DATA = (

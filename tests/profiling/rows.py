@@ -27,6 +27,7 @@ def row(name: str = "net", **fields) -> dict:
         "patch": [16, 16, 16],
         "voxels": 4096,
         "output_voxels": 4096,
+        "flops_per_voxel": 2_000_000 / 4096,
         "batch": 2,
         "device": "cpu",
         "device_name": "A processor",

@@ -124,7 +124,8 @@ def test_profile_measures_what_it_promises(profiled):
     assert row["patches_per_s_full"] > 0
     assert row["peak_memory_bytes"] > 50 * 2**20
     assert row["energy_joules"] is None
-    assert row["output_voxels"] == 32**3
+    assert row["flops_per_voxel"] == row["flops_forward"] / 32**3
+    assert row["voxels_per_s_full"] == pytest.approx(row["patches_per_s_full"] * 32**3)
     assert row["patches_per_s_loader"] > row["patches_per_s_full"] / 2
     assert sum(part["share"] for part in row["parts"].values()) == pytest.approx(1)
     assert set(row["company"]) >= {"before", "during", "after"}

@@ -68,14 +68,13 @@ def _costs(rows: Sequence[Row]) -> Shown:
     names = ("para-\nmeters", "GFLOP\nforward", "GFLOP\nstep", "kFLOP\n/voxel", "peak\nMiB")
     lines: list[tuple[str, ...]] = []
     for row in rows:
-        forward, voxels = row["flops_forward"], row.get("output_voxels")
         lines.append(
             (
                 row["architecture"],
                 _millions(row["parameters"]),
-                _counted(forward, 1e9),
+                _counted(row["flops_forward"], 1e9),
                 _counted(row["flops_step"], 1e9),
-                _counted(forward / voxels if forward is not None and voxels else None, 1e3),
+                _counted(row.get("flops_per_voxel"), 1e3),
                 f"{row['peak_memory_bytes'] / 2**20:.0f}",
             )
         )

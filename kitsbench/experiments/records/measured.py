@@ -195,6 +195,8 @@ class ProfileRecord(Document):
         How the weights lay in memory, as of a trial's ledger.
     energy_joules : float or None
         Of a training step on data that lie on the device; None where the device does not tell.
+    flops_per_voxel : float or None
+        Of the forward pass, by the voxels of the primary output.
     full_step_ms, loader_ms, loader_wait, parts
         Of a step with data, see :func:`kitsbench.profiling.step.measure_with_data`; None where
         there were none.
@@ -235,6 +237,10 @@ class ProfileRecord(Document):
     layout: Layout | None = None
     train_step_ms_compiled: float | None = Field(default=None, ge=0)
     output_voxels: int | None = Field(default=None, ge=1)
+    flops_per_voxel: float | None = Field(default=None, ge=0)
+    voxels_per_s_compute: float | None = Field(default=None, ge=0)
+    voxels_per_s_full: float | None = Field(default=None, ge=0)
+    voxels_per_s_loader: float | None = Field(default=None, ge=0)
     inference_ms_low: float | None = Field(default=None, ge=0)
     inference_ms_high: float | None = Field(default=None, ge=0)
     steps: int | None = Field(default=None, ge=1)

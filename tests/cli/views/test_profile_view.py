@@ -16,7 +16,7 @@ LARGE = row(
     parameters=102_350_575,
     flops_forward=2_802_800_000_000,
     flops_step=8_408_400_000_000,
-    output_voxels=4_096_000,
+    flops_per_voxel=684_000.0,
     peak_memory_bytes=70_123 * 2**20,
     **times("train_step_ms", 12345.0),
     **times("inference_ms", 4321.0),
