@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 LOG_WIDTH = 80  # columns where stdout is a file or a pipe; COLUMNS asks for others
+WIDEST = 1000  # columns of a table whose words need more than that
 
 _document: ContextVar[TextIO | None] = ContextVar("document", default=None)
 
@@ -142,8 +143,19 @@ def print_table(
 
 
 def print_rich(shown: Table | Group) -> None:
-    """Print on stdout what :mod:`kitsbench.text.screen` or the report made of words."""
-    stdout_console().print(shown)
+    """Print on stdout what :mod:`kitsbench.text.screen` or the report made of words.
+
+    A table in a file is as wide as its words need, where that is more than a page: half a number
+    is worse than a long line.
+    """
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    console = stdout_console()
+    if isinstance(shown, Table) and not sys.stdout.isatty():
+        free = console.options.update(max_width=WIDEST)
+        console.width = max(console.width, Measurement.get(console, free, shown).minimum)
+    console.print(shown)
 
 
 def _cell(value: object) -> str:

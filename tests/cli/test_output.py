@@ -103,3 +103,12 @@ def test_a_table_in_a_file_is_as_wide_as_a_page_or_as_asked(capsys, monkeypatch,
     assert "attention_vnet" in lines[1]
     assert "19,073,795" in lines[1]
     assert " ".join(lines[1:]).count("word") == 50
+
+
+def test_a_table_in_a_file_is_wider_where_its_words_need_it(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    names = [f"surface_dice_{number}" for number in range(10)]
+    output.print_table(names, [["0.123456" for _ in names]])
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == names
+    assert row.split() == ["0.123456"] * 10

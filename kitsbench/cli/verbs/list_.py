@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitsbench.cli.options import json_option
-from kitsbench.cli.output import print_json, print_table, say, tell
+from kitsbench.cli.output import print_json, print_table, say, stdout_console, tell
 
 if TYPE_CHECKING:
     from kitsbench.registry import RegisteredArchitecture
+
+NAMES = ["name", "title", "parameters", "status", "distribution", "version", "paper", "error"]
+NARROW = NAMES[:4]
+ROOM = 140  # columns that all of them take; where there are fewer, errors stand below
 
 
 @click.command("list")
@@ -40,9 +44,14 @@ def command(with_load: bool, as_json: bool) -> None:
     if not rows:
         say("No architecture is installed. Get the reference ones: kitsbench-plugins.")
         return
-    names = ["name", "title", "parameters", "status", "distribution", "version", "paper", "error"]
+    narrow = stdout_console().width < ROOM
+    names = (NARROW if with_load else NAMES[:-1]) if narrow else NAMES
     shown = [name for name in names if any(row.get(name) for row in rows)]
     print_table(shown, [[row.get(name) for name in shown] for row in rows], whole=["status"])
+    if narrow:
+        for row in rows:
+            if row["error"]:
+                say(row["error"], str(row["name"]))
     if not with_load:
         tell("Titles and parameters: kitsbench list --load")
 
