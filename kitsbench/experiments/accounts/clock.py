@@ -122,11 +122,15 @@ class _Slots:
     def _end(self, event: Event) -> None:
         began, known = self._running.pop(event.task.id)
         took = time.perf_counter() - began
-        sums = in_all(sittings_of(event.task)[known:])
+        found = sittings_of(event.task)[known:]
+        sums = in_all(found)
         self.ended += event.kind in ("finished", "failed")
         left = max(took - sums["wall_s"], 0.0)
         # Of a trial that failed or was stopped nobody has written down what it did last.
-        if event.kind == "finished":
+        if event.kind == "finished" and not found:
+            # It was trained before, and scored once more: its ledger stays as it is.
+            self.sittings["scoring_s"] += left
+        elif event.kind == "finished":
             self.process += left
         else:
             self.lost += left

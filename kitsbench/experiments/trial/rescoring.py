@@ -22,9 +22,7 @@ from kitsbench.scans.writing import write_label
 from kitsbench.training.failures import TrialFailure
 
 
-def score_again(
-    task: TrialTask, device: torch.device, cases: CaseReader, report: Report, beat: Beat
-) -> None:
+def score_again(task: TrialTask, device: torch.device, report: Report, beat: Beat) -> None:
     """Add the scores that a finished trial lacks to its table; rows that are there stay.
 
     Label maps that are kept are scored as they are: they are what the network gave on the device
@@ -35,7 +33,7 @@ def score_again(
     TrialFailure
         Neither is kept.
     """
-    folder = task.folder
+    folder, cases = task.folder, CaseReader(task)
     forget_unscored(folder)  # of the attempt before
     missing = missing_protocols(folder, task.protocols)
     trained: Trained | Outside | None = None

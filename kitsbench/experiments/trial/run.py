@@ -149,13 +149,7 @@ def _score_again(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> N
     use_device(device, task.threads)
     if task.max_memory is not None:
         cap_memory(device, task.max_memory)
-    watch, cases = Stopwatch(task.folder.ledger), CaseReader(task)
-    began = watch.predicts()
-    score_again(task, device, cases, report, beat)
-    watch.predicted(began, cases.scoring_s, cases.predicting_s, beside=False)
-    with contextlib.suppress(DataError):
-        ledger = LedgerRecord.read(task.folder.ledger)
-        ledger.model_copy(update={"sittings": watch.sittings()}).write(task.folder.ledger)
+    score_again(task, device, report, beat)
 
 
 def _attempt(work: Callable[[], None], fail: Callable[[Reason, str], object], lease: Lease) -> str:

@@ -123,6 +123,8 @@ def test_each_call_that_ran_trials_is_kept_and_no_other(time, tasks, tmp_path):
         clock.keep(workdir, name)
         clock.keep(workdir, name)  # in the place of the one before
     assert len(AccountsRecord.find(workdir, name).calls) == 2
+    # A trial that finished and wrote no account was trained before, and scored once more.
+    assert clock.slots.sittings["scoring_s"] == pytest.approx(2)
     AccountsRecord.file(workdir, name).write_text("{}")
     assert AccountsRecord.find(workdir, name) is None  # nothing but past accounts is lost
 
