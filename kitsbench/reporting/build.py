@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +23,7 @@ from kitsbench.reporting.drawing.figures import Picture, standalone
 from kitsbench.reporting.first_screen.answer import details
 from kitsbench.reporting.first_screen.screen import first_screen
 from kitsbench.reporting.first_screen.standing_plot import draw
+from kitsbench.reporting.glossary import anchor, glossary, term_of
 from kitsbench.reporting.link import lead_to
 from kitsbench.reporting.live_tables import table_library
 from kitsbench.reporting.sections import Section, pictures, sections, with_time
@@ -107,7 +109,7 @@ def write_report(analysis: Analysis, out: Path, account: Account = lambda: None)
     Path
         ``out/index.html``.
     """
-    found, first = sections(analysis), first_screen(analysis)
+    found, first = sections(analysis, _way_to_trials(analysis, out)), first_screen(analysis)
     figure = None if first.standing is None else draw(first.standing)
     drawn = [*filter(None, [figure]), *pictures(found)]
     account()
@@ -131,9 +133,18 @@ def write_report(analysis: Analysis, out: Path, account: Account = lambda: None)
     return out / PAGE
 
 
+def _way_to_trials(analysis: Analysis, out: Path) -> str:
+    """The address of the trials' folders from the page, empty where there is no way to them."""
+    try:
+        trials = analysis.results.workdir / "trials"
+        return quote(Path(os.path.relpath(trials.resolve(), out.resolve())).as_posix())
+    except ValueError:  # another drive
+        return ""
+
+
 def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
     experiment = analysis.results.experiment
-    dataset = experiment.dataset
+    dataset, known = experiment.dataset, glossary(analysis)
     facts = [
         ("Dataset", f"{dataset.name}, {words.cases_used(dataset)}"),
         ("Budget", f"{words.spent(experiment.budget)} a trial"),
@@ -152,17 +163,19 @@ def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
         "synthetic": dataset.synthetic,
         "facts": facts,
         "sections": found,
-        "glossary": _glossary(analysis),
+        "glossary": [(word, anchor(word), meaning) for word, meaning in known],
+        "terms": _terms(found, known),
         "created": experiment.created[:10],
         "version": experiment.version,
     }
 
 
-def _glossary(analysis: Analysis) -> list[tuple[str, str]]:
-    """The words that the page uses; P(first) is shown only where it holds."""
-    drawn = any(not words.missing(row.get("p_first")) for row in analysis.ranking)
-    unused = ["P(first)"] * (not drawn) + ["trained elsewhere"] * (not analysis.elsewhere)
-    return [(word, meaning) for word, meaning in words.GLOSSARY if word not in unused]
+def _terms(
+    found: list[Section], known: list[tuple[str, str]]
+) -> dict[str, tuple[str, str, str] | None]:
+    """For each head of a table, the word that it speaks of."""
+    tables = [block.table for section in found for block in section.blocks if block.table]
+    return {head: term_of(head, known) for table in tables for head in table.head}
 
 
 def _render(template: str, context: dict[str, Any]) -> str:

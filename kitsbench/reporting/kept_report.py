@@ -26,8 +26,7 @@ from kitsbench.reporting.analysis import Analysis, analyse
 
 PAGE = "index.html"
 # Whose next version may count, draw or write something in another way.
-LIBRARIES = ("numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "nibabel")
-LIBRARIES += ("itables",)  # what makes the page's tables sort
+LIBRARIES = ("numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "nibabel", "itables")
 
 
 class KeptReport(Document):

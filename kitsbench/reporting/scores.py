@@ -23,6 +23,8 @@ def ranking(analysis: Analysis) -> Table | None:
     # A phone has room for the first three columns.
     head = ["Rank", "Architecture", f"Mean {endpoint}", "95 % CI"]
     grouped = any(row.get("group") for row in analysis.ranking)
+    official = _official(analysis)
+    head += ["Official KiTS rank"] * bool(official)
     head += ["Group"] * grouped + ["Rank 95 %"] * places + ["P(first)"] * drawn + ["Trials"]
     rows = []
     for row in analysis.ranking:
@@ -33,6 +35,7 @@ def ranking(analysis: Analysis) -> Table | None:
             words.number(row["mean"]),
             interval_of_mean({**row, "metric": analysis.metric}),
         ]
+        cells += [official.get(name, words.DASH)] * bool(official)
         cells += [str(row.get("group") or words.DASH)] * grouped
         cells += [_range(row.get("rank_low"), row.get("rank_high"))] * places
         cells += [words.percent(row.get("p_first"))] * drawn
@@ -42,13 +45,45 @@ def ranking(analysis: Analysis) -> Table | None:
         caption += " Architectures that share a letter are not separated."
     if places:
         caption += " Rank 95 %: the ranks that the tests of all pairs leave open."
+    caption += _official_caption(analysis)
     advice = analysis.comparison.get("advice")
     if advice:
         none = "An architecture without a verdict has no group" if analysis.settled else (
             "Without a verdict on architectures there are no groups"
         )  # fmt: skip
         caption += f" {none}. {advice}"
-    return Table(head, rows, caption, text_columns=2)
+    links = {row[-1]: "#trials" for row in rows}
+    return Table(head, rows, caption, text_columns=2, links=links)
+
+
+def _official(analysis: Analysis) -> dict[str, str]:
+    """The place of each by the challenge's rule, with what it ranks; empty where it has none."""
+    rows = (analysis.comparison.get("official") or {}).get("rows", [])
+    return {
+        str(row["architecture"]): f"{row['rank']}\n"
+        + words.number(row.get("composite", row.get("mean_rank")))
+        for row in rows
+    }
+
+
+def _official_caption(analysis: Analysis) -> str:
+    found = analysis.comparison.get("official")
+    if not found:
+        return ""
+    places = {str(row["architecture"]): row["rank"] for row in found["rows"]}
+    moved = sum(places.get(str(row["architecture"])) != row["rank"] for row in analysis.ranking)
+    rule = str(found["rule"])
+    for region, name in words.REGION_NAMES.items():
+        rule = rule.replace(f"{region} ", f"{name.lower()} ")
+    here = (
+        f"here it places {moved} of {len(analysis.ranking)} otherwise"
+        if moved
+        else "here both agree"
+    )
+    return (
+        f" Official KiTS rank: by the {rule}, without a test. It counts more than the endpoint, so "
+        f"the order may differ; {here}."
+    )
 
 
 def apart(analysis: Analysis) -> Table | None:
@@ -118,7 +153,10 @@ def _region_table(analysis: Analysis, protocol: str, region: str, meaning: str) 
         )
     head = ["Architecture", *map(words.metric_name, metrics)]
     head += ["Cases", "Folds × seeds", "Undefined / failed"]
-    caption = f"Labels: {meaning}; protocol {protocol}. Mean ± SD over folds, 95 % CI below."
+    cells = [cell for row in rows for cell in row[1 : 1 + len(metrics)]]
+    mean = "Mean ± SD over folds" if any("±" in cell for cell in cells) else "Mean"
+    below = ", 95 % CI below" if any("\n" in cell for cell in cells) else ""
+    caption = f"Labels: {meaning}; protocol {protocol}. {mean}{below}."
     return Table(head, rows, caption)
 
 

@@ -16,7 +16,9 @@ from kitsbench.reporting.drawing.figures import Picture
 from kitsbench.reporting.drawing.inner_maps import draw_maps
 from kitsbench.reporting.drawing.overlays import draw_overlays
 from kitsbench.reporting.first_screen.answer import versions
-from kitsbench.reporting.first_screen.curves import with_end
+from kitsbench.reporting.first_screen.curves import watched_cases, with_end
+from kitsbench.reporting.glossary import spread_over_folds
+from kitsbench.reporting.methods import interval_method, methods, references
 from kitsbench.reporting.tables import Table
 from kitsbench.reporting.tuning import tuning_table
 
@@ -33,8 +35,12 @@ class Block:
     table : Table or None
     picture : Picture or None
     lines : list of str
+    paragraphs : list of str
+        Text to take over as it is.
     folded : bool
         Shown on demand, for what only a reviewer needs.
+    key : str
+        Anchor of what is folded.
     """
 
     heading: str = ""
@@ -42,6 +48,8 @@ class Block:
     picture: Picture | None = None
     lines: list[str] = field(default_factory=list)
     folded: bool = False
+    key: str = ""
+    paragraphs: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,15 @@ class Section:
     blocks: list[Block] = field(default_factory=list)
 
 
-def sections(analysis: Analysis) -> list[Section]:
-    """All sections below the answer, in the order of reading."""
+def sections(analysis: Analysis, trials: str = "") -> list[Section]:
+    """All sections below the answer, in the order of reading.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    trials : str
+        Address of the trials' folders from the page; without it, nothing leads there.
+    """
     found = [
         _ranking(analysis),
         _scores(analysis),
@@ -77,7 +92,8 @@ def sections(analysis: Analysis) -> list[Section]:
         _overlays(analysis),
         _failures(analysis),
         _setup(analysis),
-        _provenance(analysis),
+        _methods(analysis),
+        _provenance(analysis, trials),
     ]
     return [section for section in found if section is not None]
 
@@ -124,11 +140,12 @@ def _ranking(analysis: Analysis) -> Section | None:
 def _scores(analysis: Analysis) -> Section | None:
     if analysis.results.scores.empty:
         return None
+    over = " ± the standard deviation over folds" if spread_over_folds(analysis) else ""
     lead = (
-        "Each number is a mean over cases and seeds ± the standard deviation over folds, with its "
-        "95 % confidence interval below. The intervals of two architectures may overlap although "
-        "they differ, because both saw the same cases: the next section compares them properly."
-    )
+        f"Each number is a mean over cases and seeds{over}, with its 95 % confidence interval "
+        "below. The intervals of two architectures may overlap although they differ, because both "
+        f"saw the same cases: the next section compares them properly. {interval_method(analysis)}"
+    ).strip()
     blocks = [
         Block(heading=heading, table=table) for heading, table in scores.region_tables(analysis)
     ]
@@ -197,7 +214,9 @@ def _curves(analysis: Analysis) -> Section | None:
     order = list(dict.fromkeys(shown))
     unit = analysis.results.experiment.budget.unit
     drawn = [
-        plots.along_budget(with_end(analysis), order, analysis.names, unit),
+        plots.along_budget(
+            with_end(analysis), order, analysis.names, unit, watched_cases(analysis)
+        ),
         plots.learning(curves, order, analysis.names),
     ]
     blocks = [Block(heading=figure.title, picture=figure) for figure in drawn if figure is not None]
@@ -301,11 +320,23 @@ def _setup(analysis: Analysis) -> Section:
     return Section("setup", "Recipe, folds, seeds", lead, blocks)
 
 
-def _provenance(analysis: Analysis) -> Section:
+def _methods(analysis: Analysis) -> Section:
+    blocks = [
+        Block(paragraphs=methods(analysis)),
+        Block(heading="References", lines=references(analysis)),
+    ]
+    lead = "Written from the files of this experiment, ready to paste."
+    return Section("methods", "Methods, for a paper", lead, blocks)
+
+
+def _provenance(analysis: Analysis, trials: str) -> Section:
     blocks = [
         Block(table=setup.provenance(analysis)),
         Block(heading="Architectures", table=setup.architectures(analysis)),
     ]
+    if analysis.results.trials:
+        table = setup.trials(analysis, trials)
+        blocks.append(Block(heading="Trials", table=table, folded=True, key="trials"))
     environments = setup.environments(analysis)
     if environments.rows:
         blocks.append(Block(heading="Versions and hardware", table=environments, folded=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -117,7 +118,20 @@ def provenance(analysis: Analysis) -> Table:
     kind = "synthetic" if dataset.synthetic else "scans"
     trained = words.listing(analysis.results.versions) or words.DASH
     rows = [
-        ["Command", experiment.command or words.DASH],
+        ["To repeat the experiment", experiment.command or words.DASH],
+        [
+            "To rebuild this report",
+            shlex.join(
+                [
+                    "kitsbench",
+                    "report",
+                    str(analysis.results.workdir),
+                    "--experiment",
+                    experiment.id,
+                ]
+            ),
+        ],
+        ["Experiment", experiment.id],
         ["Created", experiment.created],
         ["kitsbench", f"planned by {experiment.version}, trained by {trained}"],
         ["Dataset", f"{dataset.name} ({words.cases_used(dataset)}, {kind})"],
@@ -126,11 +140,54 @@ def provenance(analysis: Analysis) -> Table:
         ["Labels", _text(dataset.labels)],
         ["Protocol", experiment.protocol],
         ["Endpoint", experiment.endpoint],
-        ["Margin", words.DASH if analysis.margin is None else f"{analysis.margin:g}"],
+        [
+            "Margin",
+            words.DASH
+            if analysis.margin is None
+            else f"{analysis.margin:g} (kitsbench's own for this endpoint)",
+        ],
+        ["Split", experiment.folds.split_id],
         ["Budget", experiment.budget.text],
         ["Device", f"{device.kind}, {device.name}, {words.plural(device.threads, 'thread')}"],
     ]
     return Table(["What", "Value"], rows, "", text_columns=2)
+
+
+def trials(analysis: Analysis, folder: str) -> Table:
+    """Every trial with its mean of the endpoint, and the way to its folder.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    folder : str
+        Address of the folder of all trials; empty where nothing leads there.
+    """
+    scores = analysis.results.scores
+    own = (
+        scores[
+            (scores["protocol"] == analysis.protocol)
+            & (scores["region"] == analysis.region)
+            & (scores["metric"] == analysis.metric)
+        ]
+        if not scores.empty
+        else scores
+    )
+    means = {} if own.empty else dict(own.groupby(["architecture", "fold", "seed"])["value"].mean())
+    rows, links = [], {}
+    for trial in analysis.results.trials:
+        mean = means.get((trial.name, trial.fold, trial.seed))
+        state = " ".join(filter(None, [trial.state, trial.status.reason]))
+        place = [str(trial.fold), str(trial.seed), state]
+        rows.append([trial.id, trial.name, *place, words.number(mean)])
+        if folder:
+            links[trial.id] = f"{folder}/{trial.id}/"
+    endpoint = words.endpoint_name(analysis.region, analysis.metric)
+    head = ["Trial", "Architecture", "Fold", "Seed", "State", f"Mean {endpoint}"]
+    caption = (
+        "The id of a trial is the name of its folder, with its scores, ledger, curve and "
+        "environment; the mean is that over its test cases that have a value."
+    )
+    return Table(head, rows, caption, text_columns=5, links=links)
 
 
 def environments(analysis: Analysis) -> Table:

@@ -220,9 +220,20 @@ def per_case(
 
 
 def along_budget(
-    curves: pd.DataFrame, order: list[str], colours: list[str], unit: str
+    curves: pd.DataFrame, order: list[str], colours: list[str], unit: str, watched: str
 ) -> Picture | None:
-    """Mean score against the spent share of the budget and, where it differs, device seconds."""
+    """Mean score against the spent share of the budget and, where it differs, device seconds.
+
+    Parameters
+    ----------
+    curves : DataFrame
+    order, colours : list of str
+        Architectures as in the legend, and in the order that decides their colours.
+    unit : str
+        Of the budget.
+    watched : str
+        On how many cases the scores rest, such as ``2 cases in each of 5 folds``.
+    """
     scores = curves[(curves["kind"] == "score") & curves["value"].notna()]
     names = [name for name in dict.fromkeys(scores["name"]) if str(name).endswith(":dice")]
     if scores.empty or not names:
@@ -272,8 +283,8 @@ def along_budget(
         figure,
         "budget",
         "Scores along the budget",
-        f"Mean over trials{shade}. A few held-out cases of each fold are scored on the way, hence "
-        "the difference from the tables. These scores only watch: the result is always what the "
+        f"Mean over trials{shade}. Scored on the way: {watched}, held out, hence the difference "
+        "from the tables. These scores only watch: the result is always what the "
         "end of the budget leaves, and no step is selected by them.",
     )
 

@@ -87,6 +87,24 @@ def still_rising(analysis: Analysis) -> list[str]:
     return rising
 
 
+def watched_cases(analysis: Analysis) -> str:
+    """How many cases are scored along the budget, such as ``2 cases in each of 5 folds``."""
+    of: dict[int, set[str]] = {}
+    for record in analysis.results.records:
+        if record.context.curve_cases:
+            of.setdefault(record.identity.fold, set()).update(record.context.curve_cases)
+    counts = {len(cases) for cases in of.values()}
+    if len(of) == 1:
+        return _cases(counts.pop())
+    if len(counts) == 1:
+        return f"{_cases(counts.pop())} in each of {len(of)} folds"
+    return f"{_cases(sum(map(len, of.values())))} in {len(of)} folds"
+
+
+def _cases(count: int) -> str:
+    return f"{count} case{'' if count == 1 else 's'}"
+
+
 def watched(analysis: Analysis) -> int:
     """How many cases are scored along the budget, all folds together."""
     records = analysis.results.records

@@ -1,0 +1,268 @@
+"""The methods paragraph of a paper, written from what was really done, and its references."""
+
+from __future__ import annotations
+
+from kitsbench.experiments.records import ExperimentRecord
+from kitsbench.recipe import Recipe
+from kitsbench.reporting import words
+from kitsbench.reporting.analysis import Analysis
+from kitsbench.statistics.tests.folds_and_cases import (
+    FOLD_T,
+    FOLDS_FOR_A_FOLD_TEST,
+    PAIRED_T,
+)
+from kitsbench.statistics.tests.twoway import TWO_WAY
+
+_HELLER_2021 = (
+    "Heller N, et al. The state of the art in kidney and kidney tumor segmentation in "
+    "contrast-enhanced CT imaging: results of the KiTS19 challenge. Medical Image Analysis 67 "
+    "(2021) 101821."
+)
+_HELLER_2023 = (
+    "Heller N, et al. The KiTS21 challenge: automatic segmentation of kidneys, renal tumors, and "
+    "renal cysts in corticomedullary-phase CT. arXiv:2307.01984 (2023)."
+)
+_PROTOCOLS = {"kits19": _HELLER_2021, "kits21": _HELLER_2023, "kits23": _HELLER_2023}
+_TESTS = {
+    TWO_WAY: "a two-way analysis of cases and training runs (t test, both random)",
+    FOLD_T: "a t test of the differences of the folds, weighted by their cases",
+    PAIRED_T: "a paired t test over cases",
+}
+_INTERVALS = {
+    TWO_WAY: "a two-way analysis of cases and training runs",
+    FOLD_T: "the means of the folds",
+    PAIRED_T: "the cases alone",
+}
+_CORRECTIONS = {
+    "holm": (
+        "Holm",
+        "Holm S. A simple sequentially rejective multiple test procedure. Scandinavian Journal of "
+        "Statistics 6 (1979) 65-70.",
+    ),
+    "hommel": (
+        "Hommel",
+        "Hommel G. A stagewise rejective multiple test procedure based on a modified Bonferroni "
+        "test. Biometrika 75 (1988) 383-386.",
+    ),
+    "shaffer": (
+        "Shaffer",
+        "Shaffer JP. Modified sequentially rejective multiple test procedures. Journal of the "
+        "American Statistical Association 81 (1986) 826-831.",
+    ),
+}
+_BENJAMINI = (
+    "Benjamini Y, Hochberg Y. Controlling the false discovery rate: a practical and powerful "
+    "approach to multiple testing. Journal of the Royal Statistical Society B 57 (1995) 289-300."
+)
+
+
+def methods(analysis: Analysis) -> list[str]:
+    """The paragraphs: data and training, scores, statistics.
+
+    Parameters
+    ----------
+    analysis : Analysis
+
+    Returns
+    -------
+    list of str
+        Each of several sentences, in the past tense of a paper.
+    """
+    parts = [_training(analysis), _scoring(analysis), _statistics(analysis)]
+    return [part for part in parts if part]
+
+
+def references(analysis: Analysis) -> list[str]:
+    """What the paragraphs rest on, and the papers of the architectures."""
+    experiment = analysis.results.experiment
+    found = [f"kitsbench {', '.join(_versions(analysis))} (software)."]
+    if experiment.protocol in _PROTOCOLS:
+        found.append(_PROTOCOLS[experiment.protocol])
+    if _judged(analysis):
+        correction = str(analysis.comparison.get("correction"))
+        found += [_CORRECTIONS[correction][1]] if correction in _CORRECTIONS else []
+    if analysis.secondary:
+        found.append(_BENJAMINI)
+    papers = {entrant.paper: None for entrant in experiment.entrants if entrant.paper}
+    return [*found, *papers]
+
+
+def _versions(analysis: Analysis) -> list[str]:
+    return analysis.results.versions or [analysis.results.experiment.version]
+
+
+def _training(analysis: Analysis) -> str:
+    experiment = analysis.results.experiment
+    dataset, folds = experiment.dataset, experiment.folds
+    entrants = [e for e in experiment.entrants if e.status == "ok" and e.elsewhere is None]
+    networks = [e for e in entrants if not e.members]
+    told = [
+        f"{words.plural(len(experiment.entrants), 'entrant')} "
+        f"({words.listing([e.name for e in experiment.entrants], most=40)}) were compared with "
+        f"kitsbench {words.listing(_versions(analysis))} on the "
+        f"{'synthetic ' if dataset.synthetic else ''}dataset {dataset.name} "
+        f"({words.cases_used(dataset)}; fingerprint {dataset.fingerprint or 'unknown'})."
+    ]
+    split = (
+        f"in {words.plural(folds.count, 'fold')} of cross-validation"
+        if len(folds.used) == folds.count and folds.count > 1
+        else f"on {words.plural(len(folds.used), 'fold')} of {folds.count}"
+        if folds.count > 1
+        else "on one split"
+    )
+    if networks:
+        told.append(
+            f"Each of {words.plural(len(networks), 'network')} was trained {split} (split "
+            f"{folds.split_id}, the same for all), with {words.plural(experiment.seeds, 'seed')}, "
+            f"for {words.spent(experiment.budget)} a run on {experiment.device.name}, and tested "
+            "on cases that it had not been trained on."
+        )
+        told.append(_recipe(experiment))
+    ensembles = [e for e in entrants if e.members]
+    told += [
+        f"{e.name} combined {words.listing(list(e.members))} ({e.combine})." for e in ensembles
+    ]
+    if analysis.elsewhere:
+        outside = [f"{name} ({one.told()})" for name, one in analysis.elsewhere.items()]
+        told.append(f"Not trained here: {words.listing(outside, most=40)}.")
+    return " ".join(filter(None, told))
+
+
+def _recipe(experiment: ExperimentRecord) -> str:
+    if experiment.recipe is None:
+        return "Each was trained by the recipe of its own paper."
+    return f"All were trained by one recipe: {_in_words(experiment.recipe)}."
+
+
+def _in_words(recipe: Recipe) -> str:
+    """A recipe as one cites it; the table has every key."""
+    optimiser, schedule = recipe.optimiser, recipe.schedule
+    rule = {
+        "polynomial": f"polynomial decay with power {schedule.power:g}",
+        "cosine": "cosine decay",
+        "constant": "constant rate",
+        "steps": f"decay by {schedule.factor:g} in {schedule.count:g} steps",
+        "exponential": f"exponential decay to {schedule.factor:g} to the power {schedule.count:g}",
+        "plateau": f"times {schedule.factor:g} at each plateau of the loss",
+    }[schedule.rule]
+    parts = [
+        f"{optimiser.name}, learning rate {optimiser.lr:g}, weight decay "
+        f"{optimiser.weight_decay:g}",
+        rule + (f", warm-up over {words.percent(schedule.warmup)}" if schedule.warmup else ""),
+        f"batches of {recipe.batch} patch{'' if recipe.batch == 1 else 'es'}",
+    ]
+    if recipe.patch is not None:
+        parts[-1] += f" of {'×'.join(map(str, recipe.patch))} voxels"
+    if isinstance(recipe.spacing, tuple):
+        parts.append(f"voxels of {'×'.join(f'{edge:g}' for edge in recipe.spacing)} mm (z, y, x)")
+    if recipe.augmentation:
+        names = list(dict.fromkeys(one.name.replace("_", " ") for one in recipe.augmentation))
+        parts.append(f"augmentation by {words.listing(names, most=12)}")
+    return f"“{recipe.name}” ({'; '.join(parts)}; hash {recipe.digest()})"
+
+
+def _scoring(analysis: Analysis) -> str:
+    experiment = analysis.results.experiment
+    scores = analysis.results.scores
+    if scores.empty:
+        return ""
+    tested = int(scores.loc[scores["protocol"] == experiment.protocol, "case"].nunique())
+    told = [
+        f"Predictions were scored by the protocol {experiment.protocol} on "
+        f"{words.plural(tested, 'test case')}; the endpoint was the mean "
+        f"{words.endpoint_name(analysis.region, analysis.metric)} over cases and seeds."
+    ]
+    failed = sum(trial.state == "failed" for trial in analysis.results.trials)
+    number = len(analysis.results.trials)
+    told.append(
+        f"{failed} of {words.plural(number, 'trial')} failed; their cases counted as missed."
+        if failed
+        else f"None of {words.plural(number, 'trial')} failed."
+    )
+    waiting = sum(trial.state in ("pending", "running") for trial in analysis.results.trials)
+    if waiting:
+        told.append(f"{waiting} were not finished and entered no number.")
+    if analysis.apart:
+        told.append(f"{words.listing(list(analysis.apart))} entered no comparison.")
+    return " ".join(told)
+
+
+def _judged(analysis: Analysis) -> bool:
+    return any(pair.get("p_adjusted") is not None for pair in analysis.pairs)
+
+
+def _statistics(analysis: Analysis) -> str:
+    if analysis.summary.empty:
+        return ""
+    found = analysis.comparison
+    told = [interval_method(analysis)]
+    if analysis.pairs:
+        tests = [_TESTS.get(one, one) for one in str(found.get("test")).split("; ")]
+        alpha, number = found.get("alpha"), words.plural(len(analysis.pairs), "pair")
+        were = "was" if len(analysis.pairs) == 1 else "were"
+        if _judged(analysis):
+            correction = str(found.get("correction"))
+            named = _CORRECTIONS.get(correction, (correction, ""))[0]
+            told.append(
+                f"{number} {were} compared by {' and '.join(tests)}, two-sided at "
+                f"α = {alpha:g}, adjusted by {named} over all pairs; intervals of differences are "
+                "simultaneous."
+            )
+        else:
+            told.append(
+                f"{number} {were} compared by {' and '.join(tests)}, each by itself at "
+                f"α = {alpha:g} and without correction, for these trained networks only: with "
+                f"{words.plural(len(analysis.results.experiment.folds.used), 'fold')} × "
+                f"{words.plural(analysis.results.experiment.seeds, 'seed')} no verdict on "
+                "architectures was given."
+            )
+    if analysis.margin is not None:
+        told.append(
+            f"The margin of equivalence, ±{analysis.margin:g}, is kitsbench's own for this "
+            "endpoint and so was fixed before any score was seen."
+        )
+    if analysis.secondary:
+        told.append(
+            "Other regions and metrics were exploratory, adjusted by Benjamini and Hochberg, "
+            "without verdicts."
+        )
+    components = found.get("components") or {}
+    if not words.missing(components.get("seed_sd")):
+        told.append(
+            "The standard deviation of a fold's mean between seeds was estimated as "
+            f"{words.number(components['seed_sd'], 4)}."
+        )
+    drawn = (found.get("rankings") or {}).get("bootstrap")
+    if drawn:
+        told.append(f"Ranks were redrawn {drawn['replicates']} times over {drawn['drawn']}.")
+    gap = found.get("smallest_detectable_gap")
+    if not words.missing(gap) and _judged(analysis):
+        told.append(
+            f"One comparison of this size, taken by itself, finds a difference of about "
+            f"{words.number(gap)} with 80 % power."
+        )
+    return " ".join(told)
+
+
+def interval_method(analysis: Analysis) -> str:
+    """How the intervals of the means of the endpoint were made, in one sentence."""
+    kinds = []
+    for name in analysis.scored:
+        row = analysis.row(analysis.protocol, name, analysis.region, analysis.metric)
+        if row and not words.missing(row.get("ci_low")):
+            kinds.append(_interval_test(row["n_cases"], row["n_folds"], row["n_seeds"]))
+    if not kinds:
+        return ""
+    told = " or, where there were fewer runs, ".join(_INTERVALS[kind] for kind in _ordered(kinds))
+    return f"95 % intervals of means are two-sided t intervals by {told}."
+
+
+def _ordered(kinds: list[str]) -> list[str]:
+    return [kind for kind in _INTERVALS if kind in kinds]
+
+
+def _interval_test(cases: float, folds: float, seeds: float) -> str:
+    """Which analysis a mean of such a design gets, as ``best_test`` chooses it."""
+    if seeds > 1 and cases > folds:
+        return TWO_WAY
+    return FOLD_T if folds >= FOLDS_FOR_A_FOLD_TEST else PAIRED_T

@@ -1,0 +1,156 @@
+"""The words of a paper, and what the page's own words mean, in designs that differ."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from reporting.workdirs import Plan, write_workdir
+
+from kitsbench.experiments.results import load_results
+from kitsbench.reporting import scores, setup
+from kitsbench.reporting.analysis import analyse
+from kitsbench.reporting.first_screen.curves import watched_cases
+from kitsbench.reporting.glossary import glossary, term_of
+from kitsbench.reporting.methods import interval_method, methods, references
+
+
+def analysed(folder, **design):
+    plan = Plan({"a": 0.0, "b": 0.1}, predictions=False, profiles=False, **design)
+    return analyse(load_results(write_workdir(folder, plan)))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """One fold, one seed, another protocol and budget; one trial failed."""
+    return analysed(
+        tmp_path_factory.mktemp("small"),
+        folds=1,
+        seeds=1,
+        layout="kits23",
+        budget=("400steps", 400.0, "steps"),
+        synthetic=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def by_folds(tmp_path_factory):
+    return analysed(tmp_path_factory.mktemp("folds"), folds=5, seeds=1)
+
+
+def test_the_paragraph_tells_a_design_with_verdicts(analysis):
+    text = " ".join(methods(analysis))
+    for words in (
+        "4 entrants (unet3d, msff_net, ",
+        "synthetic dataset phantom (12 cases (1 set aside); fingerprint 0123456789abcdef)",
+        "in 3 folds of cross-validation (split feedbeeffeedbeef, the same for all)",
+        "with 2 seeds, for 20 s a run on Test CPU",
+        "voxels of 3×1.62×1.62 mm",
+        "batches of 2 patches of 16×64×64 voxels",
+        "protocol kits19 on 12 test cases",
+        "mean tumour Dice",
+        "1 of 24 trials failed",
+        "6 pairs were compared by a two-way analysis of cases and training runs",
+        "at α = 0.05, adjusted by Holm over all pairs",
+        "±0.02, is kitsbench's own",
+        "Ranks were redrawn 1000 times",
+        "95 % intervals of means are two-sided t intervals by a two-way analysis",
+    ):
+        assert words in text, words
+    found = references(analysis)
+    assert any("KiTS19 challenge" in line for line in found)
+    assert any(line.startswith("Holm S.") for line in found)
+    assert "A paper, 2020" in found
+
+
+def test_the_paragraph_tells_another_protocol_budget_and_no_verdict(small):
+    text = " ".join(methods(small))
+    for words in (
+        "2 entrants (a and b)",
+        "on the dataset kits19 (4 cases (1 set aside)",
+        "on one split",
+        "with 1 seed, for 400 steps a run",
+        "protocol kits23 on 4 test cases",
+        "None of 2 trials failed.",
+        "1 pair was compared by a paired t test over cases",
+        "without correction, for these trained networks only: with 1 fold × 1 seed no verdict",
+        "t intervals by the cases alone",
+    ):
+        assert words in text, words
+    assert "Holm" not in text
+    found = references(small)
+    assert any("arXiv:2307.01984" in line for line in found)
+    assert not any(line.startswith("Holm S.") for line in found)
+
+
+def test_the_paragraph_tells_a_test_over_folds(by_folds):
+    text = " ".join(methods(by_folds))
+    assert "in 5 folds of cross-validation" in text
+    assert "a t test of the differences of the folds" in text
+    assert interval_method(by_folds).endswith("two-sided t intervals by the means of the folds.")
+
+
+def test_another_level_and_correction_are_told(analysis):
+    comparison = {**analysis.comparison, "alpha": 0.01, "correction": "hommel"}
+    other = dataclasses.replace(analysis, comparison=comparison)
+    assert "α = 0.01, adjusted by Hommel" in " ".join(methods(other))
+    assert any(line.startswith("Hommel G.") for line in references(other))
+    assert "(Hommel)" in dict(glossary(other))["p"]
+
+
+def test_words_mean_what_the_design_allows(analysis, small):
+    wide, narrow = dict(glossary(analysis)), dict(glossary(small))
+    assert "luck of training." in wide["95 % CI"]
+    assert "training again is not in it" in narrow["95 % CI"]
+    assert "adjusted (Holm) for the 6 pairs" in wide["p"]
+    assert "no verdict" in narrow["p"]
+    for word in ("mean ± SD", "group", "P(first)", "rank 95 %"):
+        assert word in wide, word
+        assert word not in narrow, word
+
+
+def test_captions_speak_of_what_their_table_has(analysis, small):
+    assert "Mean ± SD over folds, 95 % CI below." in scores.region_tables(analysis)[0][1].caption
+    captions = [table.caption for _, table in scores.region_tables(small)]
+    assert all("Mean, 95 % CI below." in caption for caption in captions)
+    assert watched_cases(small) == "2 cases"
+    assert watched_cases(analysis) == "2 cases in each of 3 folds"
+
+
+def test_heads_lead_to_the_words_of_the_page(analysis):
+    known = glossary(analysis)
+    found = {head: term_of(head, known) for head in scores.ranking(analysis).head}
+    assert {head: term and term[0] for head, term in found.items()} == {
+        "Rank": None,
+        "Architecture": "architecture",
+        "Mean tumour Dice": "Dice",
+        "95 % CI": "95 % CI",
+        "Official KiTS rank": "official KiTS rank",
+        "Group": "group",
+        "Rank 95 %": "rank 95 %",
+        "P(first)": "P(first)",
+        "Trials": "trial",
+    }
+
+
+def test_the_official_rank_stands_beside_ours(analysis):
+    table = scores.ranking(analysis)
+    column = table.head.index("Official KiTS rank")
+    told = {row[1].split("\n")[0]: row[column] for row in table.rows}
+    for row in analysis.comparison["official"]["rows"]:
+        assert told[row["architecture"]] == f"{row['rank']}\n{row['composite']:.3f}"
+    assert "mean of kidney and tumour Dice and tumour Dice" in table.caption
+
+
+def test_every_trial_has_its_id_and_leads_to_its_folder(analysis):
+    table = setup.trials(analysis, "../trials")
+    assert {row[0] for row in table.rows} == {trial.id for trial in analysis.results.trials}
+    assert table.links[analysis.results.trials[0].id] == f"../trials/{table.rows[0][0]}/"
+    means = {row[0]: row[-1] for row in table.rows}
+    trial = next(t for t in analysis.results.trials if t.state == "finished")
+    own = analysis.results.scores.query(
+        "architecture == @trial.name and fold == @trial.fold and seed == @trial.seed "
+        "and protocol == 'kits19' and region == 'tumor' and metric == 'dice'"
+    )
+    assert means[trial.id] == f"{own['value'].mean():.3f}"
+    assert setup.trials(analysis, "").links == {}
