@@ -336,7 +336,8 @@ def _provenance(analysis: Analysis, trials: str) -> Section:
     ]
     if analysis.results.trials:
         table = setup.trials(analysis, trials)
-        blocks.append(Block(heading="Trials", table=table, folded=True, key="trials"))
+        heading = "Trials and their folders"
+        blocks.append(Block(heading=heading, table=table, folded=True, key="trials"))
     environments = setup.environments(analysis)
     if environments.rows:
         blocks.append(Block(heading="Versions and hardware", table=environments, folded=True))

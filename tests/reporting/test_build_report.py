@@ -20,6 +20,8 @@ from kitsbench.experiments.records import LedgerRecord, find_experiment
 from kitsbench.experiments.results import load_results
 from kitsbench.experiments.tables import SCORES, write_table
 from kitsbench.reporting import build_report
+from kitsbench.reporting.drawing.plots import VERDICT_MARKS
+from kitsbench.reporting.words import VERDICT_NAMES
 from kitsbench.statistics import compare, read_scores
 from kitsbench.training.ledger import Reduction
 
@@ -172,6 +174,29 @@ def test_figures_are_files_of_their_own_too(report):
     }
     for file in (report / "figures").glob("*.svg"):
         assert ElementTree.parse(file).getroot().tag.endswith("svg")
+
+
+def test_figures_tell_a_pointer_and_who_cannot_see_them(report, analysis):
+    space = "{http://www.w3.org/2000/svg}"
+    told = {}
+    for name in ("forest", "budget", "learning", "cases"):
+        root = ElementTree.parse(report / "figures" / f"{name}.svg").getroot()
+        told[name] = [mark.text for mark in root.iter(f"{space}title") if mark.text]
+        assert len(root.get("aria-label")) > 60, name
+    assert len([text for text in told["forest"] if " minus " in text]) == len(analysis.pairs)
+    for pair in analysis.pairs:
+        number = f"{abs(pair['difference']):.3f}"
+        assert any(pair["a"] in text and number in text for text in told["forest"])
+    for name in PLAN.gaps:
+        assert any(text.startswith(f"{name}: ") for text in told["budget"])
+        assert any(text.startswith(f"{name}, fold 0, seed 0: ") for text in told["learning"])
+
+
+def test_each_verdict_has_a_mark_of_its_own():
+    groups = {"better_negligible": "equivalent"}
+    marks = {groups.get(v, v): str(mark) for v, mark in VERDICT_MARKS.items()}
+    assert set(VERDICT_MARKS) == set(VERDICT_NAMES)
+    assert len(set(marks.values())) == len(marks)
 
 
 def test_the_failed_trial_is_shown_with_its_reason(page, html):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,8 +99,27 @@ def style() -> Any:
     return matplotlib.rc_context(_STYLE)
 
 
-def picture(figure: Figure, name: str, title: str, caption: str) -> Picture:
-    """Turn a figure into SVG whose text and axes take the colours of the page around it."""
+def picture(
+    figure: Figure,
+    name: str,
+    title: str,
+    caption: str,
+    *,
+    marks: Mapping[str, str] | None = None,
+    told: str = "",
+) -> Picture:
+    """Turn a figure into SVG whose text and axes take the colours of the page around it.
+
+    Parameters
+    ----------
+    figure : Figure
+    name, title, caption : str
+        As of :class:`Picture`.
+    marks : mapping of str to str, optional
+        What a pointer is told that rests on a mark: {its ``gid`` in the figure: text}.
+    told : str
+        What the figure says, for who cannot see it.
+    """
     buffer = io.BytesIO()
     # Neither the date nor the version of the drawing library: equal results give equal files.
     with style():
@@ -110,11 +130,15 @@ def picture(figure: Figure, name: str, title: str, caption: str) -> Picture:
     svg = text[text.index("<svg") :]
     width = float(re.search(r'width="([\d.]+)pt"', svg).group(1)) * 4 / 3  # type: ignore[union-attr]
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    for gid, text in (marks or {}).items():
+        mark = f'<g id="{gid}">'
+        svg = svg.replace(mark, f"{mark}\n<title>{_attribute(visible(text))}</title>", 1)
     svg = _rename(svg, name)
     svg = re.sub(r"font-family: [^;\"]+", "font-family: var(--font, sans-serif)", svg)
     svg = re.sub(r"font: ([\w ]*?)([\d.]+px) [^;\"]+", r"font: \1\2 var(--font, sans-serif)", svg)
     svg = svg.replace(INK, "currentColor").replace(GRID, "var(--grid, #ddd)")
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(title)}" ', 1)
+    said = visible(f"{title}. {told}" if told else title)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(said)}" ', 1)
     return Picture(name, title, caption, svg=svg.strip(), width=round(width))
 
 

@@ -23,6 +23,15 @@ _VERDICT_COLOURS = {
     "inconclusive": "#7f7f7f",
     "not_learned": "#bbbbbb",
 }
+# Each has a mark of its own too: colour alone tells nothing to who does not see it.
+VERDICT_MARKS: dict[str, dict[str, Any]] = {
+    "better_relevant": {"marker": "o"},
+    "better": {"marker": "o", "markerfacecolor": "none", "markeredgewidth": 1.6},
+    "better_negligible": {"marker": "s"},
+    "equivalent": {"marker": "s"},
+    "inconclusive": {"marker": "|", "markersize": 9, "markeredgewidth": 1.8},
+    "not_learned": {"marker": "x", "markeredgewidth": 1.8},
+}
 _MOST_SHADES = 6  # more of them hide each other
 _MOST_PAIRS = 28  # 8 architectures; above that the forest keeps the pairs of the leader
 
@@ -58,7 +67,9 @@ def forest(pairs: list[dict[str, Any]], leader: str, margin: float | None) -> Pi
             colour = _VERDICT_COLOURS.get(row["verdict"], "#7f7f7f")
             if not words.missing(row["low"]):
                 axes.plot([row["low"], row["high"]], [height, height], color=colour, lw=2.2)
-            axes.plot(row["difference"], height, "o", color=colour, markersize=6)
+            mark = VERDICT_MARKS.get(row["verdict"], VERDICT_MARKS["inconclusive"])
+            look_of = {"markersize": 6, "linestyle": "", "color": colour, **mark}
+            axes.plot(row["difference"], height, gid=f"pair-{height}", **look_of)
         short = words.short_names(sorted({name for r in rows for name in (r["a"], r["b"])}))
         pair_names = [f"{short[r['first']]} − {short[r['second']]}" for r in rows]
         axes.set_yticks(range(len(rows)), pair_names)
@@ -72,10 +83,21 @@ def forest(pairs: list[dict[str, Any]], leader: str, margin: float | None) -> Pi
         figure,
         "forest",
         "Differences between pairs",
-        f"Dot: difference of the means; line: its {_intervals(pairs)}.{band} Orange: a difference "
-        "was found; green: equivalent or negligible; grey: inconclusive, or an architecture that "
-        f"learned nothing.{cut}",
+        f"Mark: difference of the means; line: its {_intervals(pairs)}.{band} ● difference beyond "
+        "the margin (orange), ○ difference found (yellow), ■ equivalent or negligible (green), "
+        f"| inconclusive (grey), × one learned nothing.{cut}",
+        marks={f"pair-{height}": _in_words(row) for height, row in enumerate(rows)},
+        told="; ".join(_in_words(row) for row in reversed(rows)),
     )
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    """A pair with its full names and its numbers."""
+    verdict = words.VERDICT_NAMES.get(str(row["verdict"]), str(row["verdict"]))
+    span = words.interval(row["low"], row["high"], signed=True)
+    number = words.number(row["difference"], signed=True)
+    text = f"{row['first']} minus {row['second']}: {number}"
+    return one_line(f"{text}{'' if span == words.DASH else f' {span}'}, {verdict}")
 
 
 def _positive(pair: dict[str, Any]) -> dict[str, Any]:
@@ -216,7 +238,23 @@ def per_case(
         "Every case",
         "One dot a case, averaged over seeds; thin lines join the same case, so crossing lines "
         "are cases on which the architectures disagree. Box: middle half, with the median.",
+        told=_medians(means, order, regions),
     )
+
+
+def _medians(means: Any, order: list[str], regions: list[str]) -> str:
+    """What the boxes show, region by region."""
+    told = []
+    for region in regions:
+        part = means[means["region"] == region]
+        halves = part.groupby("architecture")["value"].quantile([0.25, 0.5, 0.75]).unstack()
+        rows = []
+        for name in order:
+            if name in halves.index:
+                low, middle, high = (words.number(value, 2) for value in halves.loc[name])
+                rows.append(f"{one_line(name)} {middle} ({low} to {high})")
+        told.append(f"{words.region_name(region)}, median and middle half: {', '.join(rows)}")
+    return "; ".join(told)
 
 
 def along_budget(
@@ -239,6 +277,7 @@ def along_budget(
     if scores.empty or not names:
         return None
     looks = look(colours)
+    marks: dict[str, str] = {}
     drawn: dict[str, Any] = {}  # a name that begins with _ would have no place in the legend
     horizontal = ["fraction"] if unit == "seconds" else ["fraction", "device_seconds"]
     with style():
@@ -258,7 +297,12 @@ def along_budget(
                     rows = rows.sort_values("fraction")
                     grouped = rows.groupby(rows.groupby("trial").cumcount())
                     x, y = grouped[axis_name].mean(), grouped["value"].mean()
-                    (line_drawn,) = axes.plot(x, y, markersize=4, **looks[entrant])
+                    gid = f"curve-{len(marks)}"
+                    (line_drawn,) = axes.plot(x, y, markersize=4, gid=gid, **looks[entrant])
+                    marks[gid] = f"{entrant}: " + ", ".join(
+                        f"{words.number(dice)} at {words.percent(share)}"
+                        for share, dice in zip(grouped["fraction"].mean(), y, strict=True)
+                    )
                     drawn.setdefault(entrant, line_drawn)
                     if len(order) <= _MOST_SHADES:
                         low, high = grouped["value"].min(), grouped["value"].max()
@@ -286,6 +330,8 @@ def along_budget(
         f"Mean over trials{shade}. Scored on the way: {watched}, held out, hence the difference "
         "from the tables. These scores only watch: the result is always what the "
         "end of the budget leaves, and no step is selected by them.",
+        marks=marks,
+        told="; ".join(dict.fromkeys(marks.values())),
     )
 
 
@@ -296,6 +342,7 @@ def learning(curves: pd.DataFrame, order: list[str], colours: list[str]) -> Pict
     if not shown:
         return None
     looks = look(colours)
+    marks: dict[str, str] = {}
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     with style():
@@ -305,7 +352,13 @@ def learning(curves: pd.DataFrame, order: list[str], colours: list[str]) -> Pict
         for axes, name in zip(panels, shown, strict=False):
             part = losses[losses["architecture"] == name]
             for _, trial in part.groupby("trial", sort=False):
-                axes.plot(trial["fraction"], trial["value"], color=looks[name]["color"], lw=1)
+                gid, first = f"trial-{len(marks)}", trial.iloc[0]
+                marks[gid] = (
+                    f"{name}, fold {first['fold']}, seed {first['seed']}: loss "
+                    f"{words.number(first['value'])} to {words.number(trial['value'].iloc[-1])}"
+                )
+                colour = looks[name]["color"]
+                axes.plot(trial["fraction"], trial["value"], color=colour, lw=1, gid=gid)
             axes.set_title(short[name], fontsize=9.5)
             axes.set(xlim=(0, 1.02), xlabel="Share of the budget", ylabel="Loss")
         for axes in list(figure.axes)[len(shown) :]:
@@ -316,6 +369,8 @@ def learning(curves: pd.DataFrame, order: list[str], colours: list[str]) -> Pict
         "Learning curves",
         "One line a trial, failed ones included. Architectures bring losses of their own, so "
         "heights of different panels do not compare; look at whether a curve has settled.",
+        marks=marks,
+        told="; ".join(marks.values()),
     )
 
 
