@@ -19,9 +19,9 @@ ASK_BEYOND = 24.0
 SURROUNDINGS = "starting, evaluation, prediction, scoring and the report"
 HOW_GOOD = {
     "trials like it": "as trials like them took here",
-    "other trials": "as other trials took here, so it may be off by half",
-    "profile": "by profiles and the sizes of the scans, so it may be off by half",
-    "rough": "rough, since nothing like it has finished here yet: perhaps half, perhaps twice that",
+    "other trials": "as other trials took here, so it may be well off",
+    "profile": "by profiles and the sizes of the scans, so it may be well off",
+    "rough": "a rough guess, since nothing like it has finished here yet",
 }
 
 

@@ -24,8 +24,8 @@ from kitsbench.training.budget import Budget
 
 CURRENCIES = {"seconds": "device_seconds", "steps": "steps", "voxels": "voxels", "flops": "flops"}
 
-PROFILE = 4.0  # seconds of an architecture after a default run on two cores of a server of 2023
-REPORT = 8.0  # the same of its report
+PROFILE = 4.0  # seconds of an architecture: a guess, and whatever rests on it is called rough
+REPORT = 8.0  # the same of a report
 WORST: tuple[Basis, ...] = ("none", "rough", "profile", "other trials", "trials like it")
 
 

@@ -28,8 +28,8 @@ Kind = tuple[str, str, str, int]  # spec, recipe, precision, threads
 MOST = 64  # finished trials that are asked; each takes some milliseconds
 SAMPLE = 3  # test cases whose tiles are counted
 
-# Of the default run on two cores of a server of 2023, to the digit that they deserve; what they
-# give is called rough wherever it is shown.
+# Guesses of the right size for tiny networks on two cores, not measurements; what they give is
+# called rough wherever it is shown.
 START = 2.0  # seconds until a trial trains, with its end
 PASSES = 3  # scorings of the curve's cases along the budget
 EFFICIENCY = 0.5  # speed of a forward pass, of that of the calibration's training

@@ -89,7 +89,7 @@ def test_a_short_budget_is_told_with_what_surrounds_it():
         "To do: 8 trials, about 16 s of training, about 3 min here, 2 at a time, with starting, "
         "evaluation, prediction, scoring and the report."
     )
-    assert good.startswith("That is rough, since nothing like it has finished here yet")
+    assert good.startswith("That is a rough guess, since nothing like it has finished here yet")
     (line,) = cost_of(left)
     assert line.endswith("; starting, evaluation, prediction, scoring and the report come on top.")
     assert cost_of(replace(known, jobs=None))[0].startswith(
