@@ -128,7 +128,10 @@ TEMPLATES = sorted((ROOT / "reporting" / "templates").glob("*.j2"))
 # What a template may put in as it is: drawings of our own, whose text matplotlib and
 # Picture escape, and tables, which escape their cells.
 AS_IT_IS = {
-    "report.html.j2": {"block.picture.svg | safe"},
+    "report.html.j2": {
+        "block.picture.svg | safe",
+        *("library.script | safe", "library.style | safe"),  # base64
+    },
     "report.md.j2": {"block.table.markdown() | safe"},
 }
 

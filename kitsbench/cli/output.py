@@ -59,6 +59,11 @@ def stdout_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else wide, highlight=False)
 
 
+def page_width() -> int:
+    """Columns that stdout has room for."""
+    return stdout_console().width
+
+
 def tell(text: object, lead: str = "", style: str = "") -> None:
     """Print a line on stderr, as it is: nothing in it is taken for a style or begins another line.
 

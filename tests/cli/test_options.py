@@ -25,7 +25,8 @@ OF_THEIR_OWN = {
     ("data phantom", "--labels"), ("data phantom", "--size"), ("data fetch", "--timeout"),
     ("run", "--device"),  # several GPUs
     ("data fetch", "--jobs"),  # not more than a server bears
-    ("evaluate", "--out"),  # files
+    ("evaluate", "--out"), ("profile", "--out"),  # files
+    ("profile", "--max-memory"),  # what a search may take
     ("check", "--labels"),  # a paper has its own labels, which only `show` may take
     ("run", "--yes"),  # asks before it spends hours, not before it removes
     # of trials, not of architectures; and instead of what was asked for before

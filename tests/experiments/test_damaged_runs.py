@@ -56,7 +56,7 @@ CALLS = ["claims"] * 6 + ["leaderboard"] * 5 + ["predict"] * 4 + ["report"] * 3 
 # What a run makes anew without a word, where it finds it damaged or not.
 MADE_ANEW = ("experiments", "latest.json", "profiles", "costs")
 # Parts with keys of any name: settings, labels, packages.
-OPEN = ("config", "labels", "excluded", "packages", "settings")
+OPEN = ("config", "labels", "excluded", "packages", "settings", "company")
 
 
 def plan(count: int) -> list[tuple[int, str, str]]:

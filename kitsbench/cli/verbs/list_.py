@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitsbench.cli.options import json_option
-from kitsbench.cli.output import print_json, print_table, say, stdout_console, tell
+from kitsbench.cli.output import page_width, print_json, print_table, say, tell
 
 if TYPE_CHECKING:
     from kitsbench.registry import RegisteredArchitecture
@@ -44,7 +44,7 @@ def command(with_load: bool, as_json: bool) -> None:
     if not rows:
         say("No architecture is installed. Get the reference ones: kitsbench-plugins.")
         return
-    narrow = stdout_console().width < ROOM
+    narrow = page_width() < ROOM
     names = (NARROW if with_load else NAMES[:-1]) if narrow else NAMES
     shown = [name for name in names if any(row.get(name) for row in rows)]
     print_table(shown, [[row.get(name) for name in shown] for row in rows], whole=["status"])

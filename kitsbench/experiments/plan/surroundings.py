@@ -169,6 +169,8 @@ class Surroundings:
     def _counted(self, task: TrialTask, each: Sequence[float]) -> Cost | None:
         """What nothing like it was measured of: forward passes by number, scoring by voxels."""
         networks = task.members or (task,)
+        if not all(one.spec.grids for one in networks):
+            return None
         try:
             places = [self._places(one, task) for one in networks]
         except (KitsbenchError, OSError, KeyError):  # whoever runs it says what is wrong
@@ -208,8 +210,10 @@ class Surroundings:
             states = 3 if task.recipe.optimiser.name.startswith("adam") else 2
             weights = 4.0 * parameters * (states + (task.recipe.average is not None))
         maps = 0.0
+        network = (task.members or (task,))[0]
+        # A system without a network of ours has no grid, and nothing was prepared for it.
         with contextlib.suppress(KitsbenchError, OSError, KeyError):
-            voxels = self._places((task.members or (task,))[0], task)[1]
+            voxels = self._places(network, task)[1] if network.spec.grids else 0.0
             maps = LABEL_BYTES * voxels * len(task.test_cases) * task.keep_predictions
         return weights + maps
 

@@ -76,7 +76,8 @@ def test_for_people_it_prints_the_same():
         assert text in done.out
 
 
-def test_the_matched_recipes_and_the_papers_are_printed():
+def test_the_matched_recipes_and_the_papers_are_printed(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     document = shown("scau_unet")
     assert document["matched"]["cuda"] == json.loads(json.dumps(matched("cuda").to_dict()))
     assert document["matched"]["cpu"]["optimiser"]["lr"] == matched("cpu").optimiser.lr

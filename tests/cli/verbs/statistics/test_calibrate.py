@@ -27,7 +27,8 @@ def invoke(*arguments):
     return call_kitsbench("calibrate", *arguments)
 
 
-def test_the_table_and_the_exit_code(small):
+def test_the_table_and_the_exit_code(small, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     result = invoke("--quick", "--replicates", 150)
     assert result.code == 0
     assert "two-way case x run t" in result.out

@@ -18,7 +18,8 @@ def planned(*design):
     return plan(*design, "--json").json
 
 
-def test_json_and_headline_say_the_same():
+def test_json_and_headline_say_the_same(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     found, output = planned(210, 5, 4), plan(210, 5, 4).out
     assert "4 seeds *" in output
     assert found["smallest_detectable_gap"] == found["scenarios"][0]["smallest_detectable_gap"]
