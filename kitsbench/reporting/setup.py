@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -119,17 +118,10 @@ def provenance(analysis: Analysis) -> Table:
     trained = words.listing(analysis.results.versions) or words.DASH
     rows = [
         ["To repeat the experiment", experiment.command or words.DASH],
+        # Without the folder's own path: a report that is moved with its directory stays true.
         [
-            "To rebuild this report",
-            shlex.join(
-                [
-                    "kitsbench",
-                    "report",
-                    str(analysis.results.workdir),
-                    "--experiment",
-                    experiment.id,
-                ]
-            ),
+            "To rebuild this report, in its working directory",
+            f"kitsbench report . --experiment {experiment.id}",
         ],
         ["Experiment", experiment.id],
         ["Created", experiment.created],
