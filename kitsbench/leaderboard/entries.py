@@ -6,6 +6,7 @@ the experiment only asked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -294,7 +295,20 @@ def _provenance(
         version=of.version,
         source_hash=of.source_hash,
         config=of.config,
-        command=results.experiment.command,
+        command=without_folders(results.experiment.command),
         created=results.experiment.created,
         environment=next((t.environment for t in own if t.environment is not None), None),
     )
+
+
+def without_folders(command: str) -> str:
+    """A command as others may read it: of a path from the root only its last name is left.
+
+    Where somebody keeps data and results repeats nothing on another machine.
+
+    Parameters
+    ----------
+    command : str
+        As it was typed, quoted for a shell.
+    """
+    return re.sub(r"(?<![^\s='\":,])/(?:[^\s/'\"=,:]+/)*([^\s/'\"=,:]+)/?", r"\1", command)
