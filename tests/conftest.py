@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from real_browser import chromium_started, pages_of
 
 # Many small tensors: several threads would cost more than they bring. Read when torch is loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -59,3 +60,17 @@ def coarse_store(phantom: Path, tmp_path_factory: pytest.TempPathFactory):
 
     out = tmp_path_factory.mktemp("prepared")
     return prepare(open_dataset(phantom), (9.0, 9.0, 9.0), out)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Playwright's browser, closed after a module: its loop must not run below other tests."""
+    with chromium_started() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser_page(chromium):
+    """Opens windows of a real browser, see :mod:`real_browser`: ``browser_page(width=390)``."""
+    with pages_of(chromium) as window:
+        yield window
