@@ -19,6 +19,12 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.fixture(autouse=True)
+def _watched():
+    """What others do beside a benchmark counts from its begin."""
+    promises.watch()
+
+
 def _read(file: Path) -> dict:
     return json.loads(file.read_text(encoding="utf-8"))
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 FALL = 0.2  # share by which a ratio may be worse than before; less is within the spread
-BUSY = 0.5  # processes beside this one, in the mean of a minute, from which a machine is busy
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,16 @@ PROMISES = {
     ),
 }
 PEERS = ("torch", "torchio", "monai", "nnunetv2", "batchgeneratorsv2", "numpy", "scipy")
-_found: dict[str, dict[str, Any]] = {}
+_found: dict[str, list[float]] = {}
+_busy: set[str] = set()
+_begun: list[Any] = []
+
+
+def watch() -> None:
+    """Look from now on what other processes take of the machine."""
+    from kitsbench.profiling.company import read_times
+
+    _begun[:] = [read_times()]
 
 
 def note(key: str, ratios: Sequence[float]) -> None:
@@ -147,31 +155,34 @@ def note(key: str, ratios: Sequence[float]) -> None:
     Parameters
     ----------
     key : str
-        Of :data:`PROMISES`.
+        Of :data:`PROMISES`. A benchmark of several cases notes each under the same.
     ratios : sequence of float
         One a round, of both ways in turn.
     """
     assert key in PROMISES, key
-    low, _, high = (
-        statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
-    )
-    _found[key] = {
-        "ratio": statistics.median(ratios),
-        "low": low,
-        "high": high,
-        "rounds": len(ratios),
-        "busy": is_busy(),
-    }
+    _found.setdefault(key, []).extend(ratios)
+    if is_busy():
+        _busy.add(key)
 
 
 def is_busy() -> bool:
-    """Whether other processes keep the machine busy beside the one that measures."""
-    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 1 + BUSY
+    """Whether others took much of the machine since :func:`watch`; its own threads do not count."""
+    from kitsbench.profiling.company import WHILE, others, read_times
+
+    return bool(_begun) and others(_begun[0], read_times()) > WHILE
 
 
 def noted() -> dict[str, dict[str, Any]]:
-    """What was measured in this process."""
-    return dict(_found)
+    """What was measured in this process: medians and quartiles of all rounds."""
+    return {key: _row(ratios, key in _busy) for key, ratios in _found.items()}
+
+
+def _row(ratios: list[float], busy: bool) -> dict[str, Any]:
+    low, _, high = (
+        statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    )
+    middle = statistics.median(ratios)
+    return {"ratio": middle, "low": low, "high": high, "rounds": len(ratios), "busy": busy}
 
 
 def document(found: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:

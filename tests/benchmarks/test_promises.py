@@ -28,6 +28,7 @@ def test_the_page_is_made_of_the_figures_that_lie_beside_it():
 def notes(monkeypatch):
     """Nothing was noted before, on a machine that does nothing else."""
     monkeypatch.setattr(promises, "_found", {})
+    monkeypatch.setattr(promises, "_busy", set())
     monkeypatch.setattr(promises, "is_busy", lambda: False)
 
 
@@ -37,9 +38,11 @@ def test_a_ratio_that_falls_by_more_than_a_fifth_is_told(notes):
     before = promises.document(promises.noted())
     row = before["rows"]["harness.unet3d"]
     assert (row["ratio"], row["low"], row["high"], row["rounds"]) == (1.0, 0.95, 1.05, 3)
+    promises._found.clear()
     promises.note("harness.unet3d", [0.81])
     promises.note("scores.memory.moved", [1.8])
     assert promises.fallen(promises.noted(), before) == []
+    promises._found.clear()
     promises.note("harness.unet3d", [0.79])
     promises.note("scores.memory.moved", [2.0])  # more memory is worse
     promises.note("start.help", [0.2])  # nobody measured it before
@@ -47,6 +50,13 @@ def test_a_ratio_that_falls_by_more_than_a_fifth_is_told(notes):
     assert slower.startswith("harness.unet3d: 0.79, and 1 on ")
     assert slower.endswith("21 % worse")
     assert larger.startswith("scores.memory.moved: 2, and 1.5 on ")
+
+
+def test_rounds_of_several_cases_are_one_row(notes):
+    promises.note("scores.hd95.moved", [1.0, 2.0])
+    promises.note("scores.hd95.moved", [3.0])
+    row = promises.noted()["scores.hd95.moved"]
+    assert (row["ratio"], row["low"], row["high"], row["rounds"]) == (2.0, 1.5, 2.5, 3)
 
 
 def test_rows_that_were_not_repeated_stay_and_absent_ones_say_why(notes):
