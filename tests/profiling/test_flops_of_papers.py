@@ -26,7 +26,7 @@ ROWS = [
     ("Residual U-Net (003)", "residual_unet", KITS21, (64, 160, 160), 0),
     ("3D U-Net (Cicek), same", "unet3d", KITS19, (96, 96, 96), 0),
     ("3D U-Net (Cicek), valid", "unet3d:padding=valid", KITS19, (108, 108, 108), 0),
-    ("nnU-Net plain", "nnunet_plain", KITS19, (128, 128, 128), 0),
+    ("nnU-Net plain 3D U-Net", "nnunet_plain", KITS19, (128, 128, 128), 0),
     ("nnU-Net ResEnc", "nnunet_resenc", KITS19, (128, 128, 128), 0),
     ("nnU-Net ResEnc", "nnunet_resenc", KITS19, (160, 160, 160), 1),
     ("Single cascade", "cascade_classifier", KITS19, (108, 108, 108), 0),
