@@ -182,7 +182,10 @@ def _is_whole(known: ProfileRecord, asked: Asked) -> bool:
 
 def _knows_memory(known: ProfileRecord, limit: int | None) -> bool:
     found = known.memory
-    return found is not None and found.error is None and limit in (None, found.limit)
+    if found is None or found.error is not None:
+        return False
+    # One of before has searched for training alone.
+    return limit is None or (limit == found.limit and found.inference_patch is not None)
 
 
 def _memory(job: ProfileJob, asked: Asked) -> dict[str, Any]:

@@ -7,7 +7,7 @@ must fail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,8 @@ from kitsbench.training.networks.rehearsal import drawn_batch
 
 MOST_BATCH = 4096
 MOST_GROWTH = 64  # of a patch, in steps of its size rule
+# Of the points of a line: the largest batch, and how many times the bytes of the first are enough.
+LARGEST_POINT, GROWN = 128, 4
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def profile_memory(
     ----------
     job : ProfileJob
     limit : int, optional
-        Bytes that training may allocate.
+        Bytes that training, and that inference may allocate.
     tell : callable
         Told of each try.
 
@@ -216,64 +218,116 @@ def profile_memory(
     -------
     dict
         ``training`` and ``inference``: :func:`line` over patches of one shape, and its ``points``;
-        with a limit ``limit``, ``batch`` and ``patch``: ``largest`` that was trained in, and
-        ``fails``, the next one, which was tried and did not fit, with ``why``.
+        with a limit ``limit``, and :func:`largest_under` it of training (``batch``, ``patch``) and
+        of inference (``inference_batch``, ``inference_patch``).
 
     Raises
     ------
     KitsbenchError
         A try failed for another reason than memory.
     """
-    shape, batch = job.spec.grids[0].shape, job.recipe.batch
     found: dict[str, Any] = {}
     for kind in ("training", "inference"):
-        points = []
-        for number in (1, 2, 4):
-            one = Load(job, shape, number, kind == "training")
-            answer = carry(one)
-            if not answer["fits"]:
-                raise KitsbenchError(
-                    f"{kind} with batch {number} needs more memory: {answer['why']}"
-                )
-            points.append((one.voxels, int(answer["bytes"])))
-            tell(f"{kind} with batch {number}: {points[-1][1] / 2**20:.0f} MiB")
+        points = _points(job, kind, limit, tell)
         found[kind] = {**(line(points) or {}), "points": points}
     if limit is None:
         return found
-    fitted = found["training"]
+    found["limit"] = limit
+    for kind, before in (("training", ""), ("inference", "inference_")):
+        own = largest_under(job, limit, found[kind], kind == "training", tell)
+        found |= {before + what: value for what, value in own.items()}
+    return found
+
+
+def _points(
+    job: ProfileJob, kind: str, limit: int | None, tell: Callable[[str], None]
+) -> list[tuple[int, int]]:
+    """Voxels and bytes at batches of 1, 2, 4, and on until the voxels take most of the bytes.
+
+    What libraries load in the first step comes and goes by tens of MiB, which is all that a tiny
+    network takes at small batches.
+    """
+    points: list[tuple[int, int]] = []
+    number = 1
+    while len(points) < 3 or (
+        number <= LARGEST_POINT
+        and points[-1][1] < GROWN * points[0][1]
+        and (limit is None or points[-1][1] < limit / 2)
+    ):
+        one = Load(job, job.spec.grids[0].shape, number, kind == "training")
+        answer = carry(one)
+        if not answer["fits"]:
+            if len(points) >= 3:
+                break
+            raise KitsbenchError(f"{kind} with batch {number} needs more memory: {answer['why']}")
+        points.append((one.voxels, int(answer["bytes"])))
+        tell(f"{kind} with batch {number}: {points[-1][1] / 2**20:.0f} MiB")
+        number *= 2
+    return points
+
+
+def largest_under(
+    job: ProfileJob,
+    limit: int,
+    fitted: Mapping[str, Any],
+    training: bool,
+    tell: Callable[[str], None] = lambda text: None,
+) -> dict[str, dict[str, Any]]:
+    """The largest batch at a job's patch and the largest patch at its batch, under a cap.
+
+    Parameters
+    ----------
+    job : ProfileJob
+    limit : int
+        Bytes that may be allocated.
+    fitted : mapping
+        As of :func:`line`: where the search begins.
+    training : bool
+        Steps of training, or forward passes in evaluation mode.
+    tell : callable
+        Told of each try.
+
+    Returns
+    -------
+    dict
+        ``batch`` and ``patch``: ``largest`` that was run, and ``fails``, the next one, which was
+        tried and did not fit, with ``why``.
+    """
+    shape, batch = job.spec.grids[0].shape, job.recipe.batch
     room = max(limit - fitted["bytes"], 0) / max(fitted["bytes_per_voxel"], 1e-9)
     why: dict[tuple[Shape, int], str | None] = {}
+    kind = "training" if training else "inference"
 
     def fits(load_: Load) -> bool:
         answer = carry(load_)
         said = "fits" if answer["fits"] else "does not fit"
         patch = "x".join(map(str, load_.shape))
-        tell(f"patch {patch}, batch {load_.batch} {said} into {limit / 2**20:.0f} MiB")
+        tell(f"{kind}: patch {patch}, batch {load_.batch} {said} into {limit / 2**20:.0f} MiB")
         why[load_.shape, load_.batch] = answer["why"]
         return bool(answer["fits"])
 
     def of_batch(number: int) -> Load:
-        return Load(job, shape, number, limit=limit)
+        return Load(job, shape, number, training, limit)
 
     known = shapes(job.spec)
 
     def of_patch(number: int) -> Load:
-        return Load(job, known[number - 1], batch, limit=limit)
+        return Load(job, known[number - 1], batch, training, limit)
 
     guess = int(room / float(np.prod(shape)))
     best = largest(lambda number: fits(of_batch(number)), guess, MOST_BATCH)
     guess = sum(bool(np.prod(one) * batch <= room) for one in known)
     place = largest(lambda number: fits(of_patch(number)), guess, len(known))
-    found["limit"] = limit
-    found["batch"] = {
-        "largest": best or None,
-        "fails": best + 1 if best < MOST_BATCH else None,
-        "why": why.get((shape, best + 1)) if best < MOST_BATCH else None,
-    }
     further = place < len(known)
-    found["patch"] = {
-        "largest": list(known[place - 1]) if place else None,
-        "fails": list(known[place]) if further else None,
-        "why": why.get((known[place], batch)) if further else None,
+    return {
+        "batch": {
+            "largest": best or None,
+            "fails": best + 1 if best < MOST_BATCH else None,
+            "why": why.get((shape, best + 1)) if best < MOST_BATCH else None,
+        },
+        "patch": {
+            "largest": list(known[place - 1]) if place else None,
+            "fails": list(known[place]) if further else None,
+            "why": why.get((known[place], batch)) if further else None,
+        },
     }
-    return found

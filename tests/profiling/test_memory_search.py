@@ -64,6 +64,12 @@ def test_a_cap_is_kept_and_the_next_batch_fails(tmp_path, coarse_store):
     assert carry(Load(job, shape, batch, limit=300 * MIB))["fits"]
     assert not carry(Load(job, shape, fails, limit=300 * MIB))["fits"]
     assert found["patch"]["fails"] == [edge + 1 for edge in found["patch"]["largest"]]
+    # Without gradients there is room for more.
+    most = found["inference_batch"]["largest"]
+    assert found["inference_batch"]["fails"] == most + 1 > batch
+    assert carry(Load(job, shape, most, training=False, limit=300 * MIB))["fits"]
+    assert not carry(Load(job, shape, most + 1, training=False, limit=300 * MIB))["fits"]
+    assert found["inference_patch"]["largest"] > found["patch"]["largest"]
     assert told
 
 
@@ -81,9 +87,14 @@ def test_two_gibibytes_hold_what_was_found_and_no_more(name, coarse_store):
     spec = architecture.spec(configure(architecture, {"size": "tiny"}), Task(patch=recipe.patch))
     job = ProfileJob(name, registered.location, spec, recipe)
     found = profile_memory(job, 2048 * MIB)
-    for kind in ("batch", "patch"):
+    for kind in ("batch", "patch", "inference_batch", "inference_patch"):
         assert found[kind]["largest"] is not None
         assert found[kind]["fails"] is not None
+    assert found["inference_batch"]["largest"] > found["batch"]["largest"]
+    most = found["inference_patch"]
+    one, next_one = tuple(most["largest"]), tuple(most["fails"])
+    assert carry(Load(job, one, recipe.batch, False, 2048 * MIB))["fits"]
+    assert not carry(Load(job, next_one, recipe.batch, False, 2048 * MIB))["fits"]
     shape, batch = spec.grids[0].shape, found["batch"]["largest"]
     assert carry(Load(job, shape, batch, limit=2048 * MIB))["fits"]
     assert not carry(Load(job, shape, batch + 1, limit=2048 * MIB))["fits"]

@@ -49,8 +49,8 @@ from kitsbench.errors import UsageError
 @click.option(
     "--max-memory",
     type=Memory(),
-    help="With --memory: search the largest batch and the largest patch that train in so much, "
-    "e.g. 2GiB.",
+    help="With --memory: search the largest batch and the largest patch that train, and that "
+    "predict, in so much, e.g. 2GiB.",
 )
 @click.option(
     "--also",

@@ -279,16 +279,20 @@ def _memory(found: Row) -> list[str]:
     if found.get("limit") is None:
         return told
     limit = f"{found['limit'] / 2**20:.0f} MiB"
-    for kind in ("batch", "patch"):
-        own = found[kind]
-        largest, fails = (_size(own[key]) for key in ("largest", "fails"))
-        if own["largest"] is None:
-            told.append(f"no {kind} trains in {limit}: {own['why']}")
-        elif own["fails"] is None:
-            told.append(f"{kind} {largest} trains in {limit}, and no larger one is allowed")
-        else:
-            told.append(f"largest {kind} that trains in {limit}: {largest}; {fails} fails")
+    for before, does in (("", "trains"), ("inference_", "predicts")):
+        for kind in ("batch", "patch"):
+            if own := found.get(before + kind):
+                told.append(_largest(kind, own, does, limit))
     return told
+
+
+def _largest(kind: str, own: Row, does: str, limit: str) -> str:
+    largest, fails = (_size(own[key]) for key in ("largest", "fails"))
+    if own["largest"] is None:
+        return f"no {kind} {does} in {limit}: {own['why']}"
+    if own["fails"] is None:
+        return f"{kind} {largest} {does} in {limit}, and no larger one is allowed"
+    return f"largest {kind} that {does} in {limit}: {largest}; {fails} fails"
 
 
 def _size(value: Any) -> str:

@@ -48,7 +48,7 @@ class MemoryLine(Part):
 
 
 class LargestBatch(Part):
-    """The largest batch that was trained in, and the next one, which did not fit."""
+    """The largest batch that was run, and the next one, which did not fit."""
 
     largest: int | None
     fails: int | None
@@ -72,6 +72,8 @@ class MemoryCost(Part):
     limit: int | None = Field(default=None, ge=1)
     batch: LargestBatch | None = None
     patch: LargestPatch | None = None
+    inference_batch: LargestBatch | None = None
+    inference_patch: LargestPatch | None = None
 
 
 class RoofPlace(Part):
