@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kitsbench.profiling.reading import NOISE
+
 Row = Mapping[str, Any]
 
 TIMES = {
@@ -17,9 +19,6 @@ TIMES = {
 EXACT = {"parameters": "parameters", "flops_forward": "FLOPs forward", "flops_step": "FLOPs step"}
 SIZES = {"peak_memory_bytes": "peak memory"}
 
-# Quartiles are those of one process. From one process to the next, and from one hour to the next,
-# medians of the same code differ by some per cent.
-NOISE = 0.05
 MINOR = 0.02
 """Share of a step below which a part is not compared."""
 
@@ -57,8 +56,9 @@ class Change:
 def compare(old: Sequence[Row], new: Sequence[Row]) -> tuple[list[Change], list[str]]:
     """Compare the profiles of two times.
 
-    A time is beyond noise where the quartiles of both lie apart and the medians differ by more than
-    5 %; a count, where it differs at all; memory, where it differs by more than 5 %.
+    A time is beyond noise where the quartiles of both, which are those of one process, lie apart
+    and the medians differ by more than 5 %; a count, where it differs at all; memory, where it
+    differs by more than 5 %.
 
     Parameters
     ----------

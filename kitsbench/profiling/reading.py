@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# From one process to the next, and from one hour to the next, medians of the same code differ by
+# some per cent.
+NOISE = 0.05
+
 LOADER_BOUND = 0.1
 """Share of a step in which the device waits for a batch, from which on the loader is the bound."""
 
@@ -39,10 +43,13 @@ def bound(row: Mapping[str, Any]) -> str | None:
 def impossible(row: Mapping[str, Any]) -> str | None:
     """What cannot be in a profile, in words: steps with data that are faster than without.
 
-    The quartiles must lie apart; less than that is noise.
+    The quartiles must lie apart, and the medians by more than one process is from another; less
+    than that is noise.
     """
     full = row.get("full_step_ms_high")
     if full is None or full >= row["train_step_ms_low"]:
+        return None
+    if row["full_step_ms"] >= (1 - NOISE) * row["train_step_ms"]:
         return None
     return (
         f"impossible: a step with data took {row['full_step_ms']:.1f} ms and one without "

@@ -100,6 +100,8 @@ class ScanJob:
 def profile_scan(job: ScanJob, timeout: float = 3600.0) -> dict[str, Any]:
     """Measure, in a process of its own, whose peak of memory is that of the scan.
 
+    Where the machine was busy it is measured once more, and the calmer of the two is kept.
+
     Returns
     -------
     dict
@@ -112,7 +114,11 @@ def profile_scan(job: ScanJob, timeout: float = 3600.0) -> dict[str, Any]:
     KitsbenchError
         The measurement failed; the message says why.
     """
-    return measured_apart(measure_scan, job, timeout)
+    found = measured_apart(measure_scan, job, timeout)
+    if not (found["busy"] and job.profile.again):
+        return found
+    second = measured_apart(measure_scan, job, timeout)
+    return min((found, second), key=lambda one: float(one["company"]["during"]))
 
 
 def measure_scan(job: ScanJob) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from command_line import environment
+from rows import row, times
 
 from kitsbench.profiling.company import Company, Times, cores, is_busy, others
 
@@ -52,3 +55,44 @@ def test_processes_that_burn_all_cores_are_seen():
     assert is_busy(shares)
     assert all(shares[when] > 0.1 for when in ("before", "during", "after"))
     assert shares["gpu_before"] is shares["gpu_during"] is None
+
+
+def told(during, **fields):
+    """What a measurement says beside which others took a share of the processor."""
+    busy = is_busy({"during": during})
+    return row(company={"before": 0.0, "during": during, "after": 0.0}, busy=busy, **fields)
+
+
+@pytest.mark.parametrize(
+    ("rows", "again", "kept"),
+    [
+        ([told(0.05)], True, (1, 0.05)),
+        ([told(0.4), told(0.05)], True, (2, 0.05)),
+        ([told(0.4), told(0.6)], True, (2, 0.4)),  # once, whatever comes
+        ([told(0.4)], False, (1, 0.4)),
+        # With data a step was faster than without: the machine changed its speed.
+        ([told(0.01, **times("full_step_ms", 80.0)), told(0.05)], True, (2, 0.05)),
+        ([told(0.4), told(0.01, **times("full_step_ms", 80.0))], True, (2, 0.01)),
+    ],
+)
+def test_what_is_in_doubt_is_measured_once_more_and_the_better_is_kept(
+    rows, again, kept, monkeypatch
+):
+    room, left = importlib.import_module("kitsbench.profiling.profile"), list(rows)
+    monkeypatch.setattr(room, "measured_apart", lambda *asked: left.pop(0))
+    found = room.profile(SimpleNamespace(again=again))
+    assert (found["measured"], found["company"]["during"]) == kept
+    assert not left
+
+
+@pytest.mark.parametrize(
+    ("during", "again", "kept"),
+    [([0.05], True, 0.05), ([0.4, 0.05], True, 0.05), ([0.4, 0.6], True, 0.4), ([0.4], False, 0.4)],
+)
+def test_a_scan_beside_others_is_predicted_once_more(during, again, kept, monkeypatch):
+    room = importlib.import_module("kitsbench.profiling.scan")
+    left = [told(share) for share in during]
+    monkeypatch.setattr(room, "measured_apart", lambda *asked: left.pop(0))
+    found = room.profile_scan(SimpleNamespace(profile=SimpleNamespace(again=again)))
+    assert found["company"]["during"] == kept
+    assert not left
