@@ -194,10 +194,12 @@ class TrialBars(Bars):
     ----------
     total : int
         Trials to run.
+    after : float
+        Seconds that profiles and the report are expected to take when all have ended.
     """
 
-    def __init__(self, total: int):
-        self._left = TimeLeft(total)
+    def __init__(self, total: int, after: float = 0.0):
+        self._left = TimeLeft(total, after=after)
         super().__init__(
             TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), _Left(self._left)
         )

@@ -25,7 +25,7 @@ class _Trial:
 
 @dataclass
 class TimeLeft:
-    """Seconds that a number of trials will still take, whatever their budget is counted in.
+    """Seconds that a run will still take, whatever the budget of its trials is counted in.
 
     A trial that runs is expected to go on at its pace, and one that waits to take as long as those
     that have ended or run. As many are expected to run at a time as have been seen to.
@@ -36,10 +36,13 @@ class TimeLeft:
         Trials to run.
     now : callable
         A clock in seconds.
+    after : float
+        Seconds that come when all trials have ended.
     """
 
     total: int
     now: Callable[[], float] = time.monotonic
+    after: float = 0.0
     ended: int = 0
     _running: dict[str, _Trial] = field(default_factory=dict)
     _took: list[float] = field(default_factory=list)
@@ -117,7 +120,7 @@ class TimeLeft:
         ]
         waiting = max(self.total - self.ended - len(own), 0)
         # None ends before the longest of those that run.
-        return max([(sum(own) + waiting * usual) / self._width, *own])
+        return max([(sum(own) + waiting * usual) / self._width, *own]) + self.after
 
 
 def in_words(seconds: float) -> str:

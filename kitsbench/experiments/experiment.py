@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -38,7 +39,7 @@ from kitsbench.experiments.plan.entrants import (
     read_names,
     with_whole_paths,
 )
-from kitsbench.experiments.plan.estimate import Forecast, foresee
+from kitsbench.experiments.plan.estimate import Forecast, estimate, foresee
 from kitsbench.experiments.plan.materials import (
     choose_split,
     find_dataset,
@@ -289,10 +290,20 @@ def forecast(experiment: Experiment) -> Forecast:
         experiment.resolved.tuning_budget,
         request.world_size,
         experiment.machine.jobs,
-        {entrant.name: entrant.flops for entrant in experiment.record.entrants},
+        _flops(experiment),
         {entrant.name: entrant.parameters for entrant in experiment.record.entrants},
         partial(_speed, experiment),
     )
+
+
+def estimates(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """Device seconds that training takes by trial, as of :func:`estimate`; those that ended too."""
+    return estimate(experiment.tasks, _flops(experiment), partial(_speed, experiment))
+
+
+def _flops(experiment: Experiment) -> dict[str, int | None]:
+    """Of a forward pass of one patch, by the entrant's name."""
+    return {entrant.name: entrant.flops for entrant in experiment.record.entrants}
 
 
 def _speed(experiment: Experiment) -> float | None:
@@ -300,10 +311,17 @@ def _speed(experiment: Experiment) -> float | None:
     machine = experiment.machine
     if not machine.slots:
         return None
-    device, folder = machine.slots[0][0], experiment.request.workdir / "devices"
+    return _device_speed(
+        machine.slots[0][0], machine.threads, experiment.request.workdir / "devices"
+    )
+
+
+@cache
+def _device_speed(device: str, threads: int, folder: Path) -> float | None:
+    """The same of a device; asked once, since another process has to be started for it."""
     try:
         # What the first run would measure before its first trial; it finds what is kept.
-        found: float = call_isolated(speed_of, device, machine.threads, folder)
+        found: float = call_isolated(speed_of, device, threads, folder)
     except IsolatedFailure:
         return None
     return found

@@ -15,10 +15,10 @@ def _event(number, kind, stage="", fraction=0.0):
     return SimpleNamespace(task=task, kind=kind, stage=stage, fraction=fraction)
 
 
-def _watch(lengths, slots, training):
+def _watch(lengths, slots, training, after=0.0):
     """Simulate a run a second at a time: (seconds truly left, estimate) after each."""
     clock, seen, running, waiting = 0.0, [], {}, list(enumerate(lengths))
-    left = TimeLeft(len(lengths), now=lambda: clock)
+    left = TimeLeft(len(lengths), now=lambda: clock, after=after)
     while waiting or running:
         while waiting and len(running) < slots:
             number, length = waiting.pop(0)
@@ -56,6 +56,13 @@ def test_unequal_trials_are_foretold_roughly_and_the_end_exactly():
     for true, estimate in told[150:]:
         assert estimate == pytest.approx(true, abs=5 + 0.5 * true)
     assert told[-2][1] <= 5
+
+
+def test_profiles_and_report_come_on_top():
+    trials = [100.0] * 4
+    known = zip(_watch(trials, 2, 0.8), _watch(trials, 2, 0.8, after=30.0), strict=True)
+    found = {round(late - soon, 6) for (_, soon), (_, late) in known if soon}
+    assert found == {30.0}
 
 
 def test_between_two_estimates_time_goes_by():

@@ -243,7 +243,7 @@ def command(
                 open_trials = [task for task in experiment.tasks if not is_done(task)]
                 executor = choose_executor(request, experiment.machine)
                 searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0
-                with TrialBars(searched + len(open_trials)) as bars:
+                with TrialBars(searched + len(open_trials), left.after) as bars:
                     experiment = run_experiment(
                         experiment, executor, bars, asked=asked, clock=clock
                     )

@@ -19,6 +19,7 @@ BASES = {
     "budget": "",
     "finished trials": "as finished trials of it took",
     "profile": "by its profile",
+    "rough": "a rough guess",
     "none": "unknown until a trial has finished",
     "members": "nothing is trained",
     "elsewhere": "trained elsewhere",
@@ -43,20 +44,19 @@ def print_plan(
     price : float, optional
         Of an hour of a device.
     """
-    from kitsbench.experiments.experiment import check_stored, forecast, tuned
+    from kitsbench.experiments.experiment import check_stored, estimates, forecast, tuned
     from kitsbench.experiments.plan.changes import changes
-    from kitsbench.experiments.plan.estimate import estimate
 
     found = tuned(experiment, None, lambda event: None)
     searching = _searching(experiment, found is not None)
     experiment = found or experiment
     if found is not None:
         check_stored(found)
-    estimates = estimate(experiment.tasks)
+    known = estimates(experiment)
     states = [_state(task) if found else "pending" for task in experiment.tasks]
     for task, state in zip(experiment.tasks, states, strict=True):
         if state == "unscored":
-            estimates[task.id] = {"device_seconds": 0.0, "basis": "scores"}
+            known[task.id] = {"device_seconds": 0.0, "basis": "scores"}
     rows: list[dict[str, Any]] = [
         {
             # What is searched for decides what the trials are.
@@ -66,7 +66,7 @@ def print_plan(
             "seed": task.trial.seed,
             "status": state,
             "budget": str(task.budget) if not task.members else "none",
-            "estimate": estimates[task.id],
+            "estimate": known[task.id],
         }
         for task, state in zip(experiment.tasks, states, strict=True)
     ]

@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -24,8 +25,16 @@ from kitsbench.training.budget import Budget
 
 CURRENCIES = {"seconds": "device_seconds", "steps": "steps", "voxels": "voxels", "flops": "flops"}
 
-PROFILE = 4.0  # seconds of an architecture: a guess, and whatever rests on it is called rough
-REPORT = 8.0  # the same of a report
+# Measured in default runs of twenty trials on two cores; whatever rests on it is called rough.
+PROFILE = 3.5  # seconds of an architecture: 15 took 24.5 s, two at a time
+REPORT = 10.0  # of a report: 10.5 s
+
+# Operations of a step, by those of a forward pass: gradients of inputs and of weights cost as much
+# each. 2.2 to 3.0 times in 18 networks of the default run, and below 2.8 in one of them alone.
+STEP = 3
+# Speed of steps, by that of the calibration: 1.12 times in the sum of those networks, and 0.28
+# (transposed convolutions of few channels) to 1.96 times in each.
+TRAINING = 1.1
 WORST: tuple[Basis, ...] = ("none", "rough", "profile", "other trials", "trials like it")
 
 
@@ -44,27 +53,36 @@ def _profile_of(task: TrialTask) -> ProfileRecord | None:
     return None
 
 
-def estimate(tasks: Sequence[TrialTask]) -> dict[str, dict[str, Any]]:
+def estimate(
+    tasks: Sequence[TrialTask],
+    flops: Mapping[str, int | None] | None = None,
+    speed: Callable[[], float | None] = lambda: None,
+) -> dict[str, dict[str, Any]]:
     """Device seconds that training takes, for each trial by its id.
 
     A time budget says it. For any other, trials of the same network, recipe and number of threads
-    that have finished in this working directory do, and else the profile of the architecture.
+    that have finished in this working directory do, else the profile of the architecture, and
+    else, roughly, the operations of its steps and the speed of the device.
 
     Parameters
     ----------
     tasks : sequence of TrialTask
+    flops : mapping of str to (int or None), optional
+        Of a forward pass of one patch, by the entrant's name.
+    speed : callable, optional
+        Gives the GFLOP/s of the device in its calibration, or None; asked where nothing else tells.
 
     Returns
     -------
     dict
         {id: {``device_seconds`` (None where nothing is known), ``basis``}}, where the basis is
-        ``budget``, ``finished trials``, ``profile``, ``none`` or, where nothing is trained,
-        ``members`` or ``elsewhere``.
+        ``budget``, ``finished trials``, ``profile``, ``rough``, ``none`` or, where nothing is
+        trained, ``members`` or ``elsewhere``.
     """
     # Of time budgets nothing has to be looked up, and there may be thousands of trials.
     timed = all(t.members or t.elsewhere or t.budget.unit == "seconds" for t in tasks)
     rates = {} if timed else _finished_rates(tasks)
-    return {task.id: _estimate(task, rates) for task in tasks}
+    return {task.id: _estimate(task, rates, flops or {}, speed) for task in tasks}
 
 
 @dataclass(frozen=True)
@@ -91,7 +109,8 @@ class Forecast:
         Seconds of profiles and the report when all have ended.
     basis : str
         The weakest basis that ``around`` rests on, see
-        :data:`~kitsbench.experiments.plan.surroundings.Basis`.
+        :data:`~kitsbench.experiments.plan.surroundings.Basis`; ``rough`` where training rests on
+        operations alone.
     disk : int or None
         Bytes that the trials will leave, as far as it is known.
     """
@@ -186,7 +205,8 @@ def foresee(
         if (task.name, task.trial.fold, task.trial.seed) == (study.entrant.name, study.fold, 0)
     ]
     searched = [replace(task, budget=tuning_budget) for task, _ in searches]
-    trained, tried = estimate(waiting), estimate(searched)
+    flops, speed = flops or {}, cache(speed)
+    trained, tried = estimate(waiting, flops, speed), estimate(searched, flops, speed)
     parts = [(task, trained[task.id]["device_seconds"], 1) for task in waiting]
     parts += [(task, tried[task.id]["device_seconds"], number) for task, number in searches]
     parts = [(task, seconds, number) for task, seconds, number in parts if number]
@@ -194,12 +214,14 @@ def foresee(
     whole, basis = [0.0], WORST[-1]
     around = 0.0
     if parts:
-        beside = Surroundings(parts[0][0].workdir, flops or {}, speed, _pass_of)
+        beside = Surroundings(parts[0][0].workdir, flops, speed, _pass_of)
         for task, seconds, number in parts:
             own, by = beside.seconds(task, seconds)
             around += (own or 0.0) * number
             whole.append((own or 0.0) + (seconds or 0.0))
             basis = min(basis, by, key=WORST.index)
+        if "rough" in {one["basis"] for one in (*trained.values(), *tried.values())}:
+            basis = min(basis, "rough", key=WORST.index)
     return Forecast(
         open_trials=len(unfinished),
         open_searches=sum(number for _, number in searches),
@@ -229,12 +251,25 @@ def _after(waiting: Sequence[TrialTask], jobs: int) -> float:
 
 
 def _pass_of(task: TrialTask) -> float | None:
-    """Seconds of a forward pass by the profile of the network; None where it has none."""
+    """Seconds of a forward pass of a patch by the network's profile; None where it has none.
+
+    Scans are predicted several tiles at a time. On a CPU a patch alone can take several times as
+    long as one of a batch, so that of a training step counts where it is the quicker.
+    """
     profile = _profile_of(task)
-    return None if profile is None else profile.inference_ms / 1000
+    if profile is None:
+        return None
+    forward = (profile.parts or {}).get("forward")
+    each = [profile.inference_ms] + ([forward.ms / profile.batch] if forward else [])
+    return min(each) / 1000
 
 
-def _estimate(task: TrialTask, rates: Mapping[Kind, list[LedgerRecord]]) -> dict[str, Any]:
+def _estimate(
+    task: TrialTask,
+    rates: Mapping[Kind, list[LedgerRecord]],
+    flops: Mapping[str, int | None],
+    speed: Callable[[], float | None],
+) -> dict[str, Any]:
     budget = task.budget
     if task.members:
         return {"device_seconds": 0.0, "basis": "members"}
@@ -253,6 +288,10 @@ def _estimate(task: TrialTask, rates: Mapping[Kind, list[LedgerRecord]]) -> dict
     steps = _profiled_step(task)
     if steps is not None:
         return {"device_seconds": steps, "basis": "profile"}
+    operations = _operations(task, flops.get(task.name))
+    gflops = speed() if operations else None
+    if operations and gflops:
+        return {"device_seconds": operations / (gflops * 1e9 * TRAINING), "basis": "rough"}
     return {"device_seconds": None, "basis": "none"}
 
 
@@ -261,6 +300,19 @@ def _finished_rates(tasks: Sequence[TrialTask]) -> dict[Kind, list[LedgerRecord]
     for _, trial, ledger in finished(tasks[0].workdir):
         found.setdefault(kind(trial, ledger.threads), []).append(ledger)
     return found
+
+
+def _operations(task: TrialTask, forward: int | None) -> float | None:
+    """FLOPs of a training; None where those of a forward pass of one patch are not known."""
+    budget = task.budget
+    if budget.unit == "flops":
+        return budget.amount
+    if not forward or not task.spec.grids:
+        return None
+    patches = budget.amount * task.recipe.batch
+    if budget.unit == "voxels":
+        patches = budget.amount / math.prod(task.spec.grids[0].shape)
+    return STEP * forward * patches
 
 
 def _profiled_step(task: TrialTask) -> float | None:

@@ -28,14 +28,17 @@ Kind = tuple[str, str, str, int]  # spec, recipe, precision, threads
 MOST = 64  # finished trials that are asked; each takes some milliseconds
 SAMPLE = 3  # test cases whose tiles are counted
 
-# Guesses of the right size for tiny networks on two cores, not measurements; what they give is
-# called rough wherever it is shown.
-START = 2.0  # seconds until a trial trains, with its end
-PASSES = 3  # scorings of the curve's cases along the budget
-EFFICIENCY = 0.5  # speed of a forward pass, of that of the calibration's training
-SCORING = 0.8  # seconds a million voxels of a scan, one protocol with surface distances
-WAITING = 0.02  # seconds of waiting and checkpoints, of one of training
-LABEL_BYTES = 0.02  # of a compressed label map, a voxel
+# Measured on two cores: in the 18 tiny networks that the default run trains on the phantom, and
+# VOXELS in the drawn scan of median size of `kitsbench profile --scan`. Other networks, scans and
+# machines may be far from it, so what they give is called rough wherever it is shown.
+START = 1.1  # seconds until a trial trains, with its end: 0.5, and 2.3 where more is imported
+PASSES = 3  # predictions of the curve's cases along the budget: 2.7
+# Speed of forward passes of tiles, by that of the calibration's training: 1.02 in the sum, and
+# 0.15 (of two grids) to 2.0 in each.
+EFFICIENCY = 1.0
+VOXELS = 0.19  # seconds a million voxels of a scan: resampled, decided, scored; 0.09 on the phantom
+WAITING = 0.022  # seconds of waiting and checkpoints, of one of training: 0.012 to 0.057
+LABEL_BYTES = 0.0145  # of a compressed label map, a voxel: 0.0127 to 0.0167
 
 
 @dataclass(frozen=True)
@@ -176,9 +179,9 @@ class Surroundings:
         except (KitsbenchError, OSError, KeyError):  # whoever runs it says what is wrong
             return None
         predicted = sum(n * seconds for (n, _), seconds in zip(places, each, strict=True))
-        scored = SCORING * places[0][1] / 1e6
-        case = predicted + scored * len(task.protocols)
-        return Cost(START, case, PASSES * (predicted + scored), WAITING)
+        # Of the voxels, scoring takes so little that further protocols do not count.
+        case = predicted + VOXELS * places[0][1] / 1e6
+        return Cost(START, case, PASSES * case, WAITING)
 
     def _places(self, network: TrialTask, task: TrialTask) -> tuple[float, float]:
         """Forward passes of a test case, and its own voxels; means over some cases."""

@@ -11,7 +11,7 @@ import pytest
 from reporting.workdirs import Plan, trial_record, write_workdir
 
 from kitsbench.experiments.plan import surroundings
-from kitsbench.experiments.plan.surroundings import EFFICIENCY, PASSES, SCORING, START, Surroundings
+from kitsbench.experiments.plan.surroundings import EFFICIENCY, PASSES, START, VOXELS, Surroundings
 from kitsbench.experiments.records import LedgerRecord, Sitting
 from kitsbench.experiments.records.accounts import PARTS
 from kitsbench.experiments.trial.folder import TrialFolder
@@ -102,10 +102,10 @@ def test_operations_and_voxels_tell_it_roughly(scans, tmp_path):
     found = Surroundings(tmp_path, {"a": 10**9}, speed)
     passes = 3 * 3 * 1 * 2  # tiles along each axis, and one mirror image of each
     case = passes * 1e9 / (50e9 * EFFICIENCY)
-    scored = SCORING * 2
+    case += VOXELS * 2
     tests = len(task.test_cases)
     curve = len(task.trial.context.curve_cases)
-    wanted = START + tests * (case + 2 * scored) + PASSES * curve * (case + scored)
+    wanted = START + (tests + PASSES * curve) * case
     seconds, basis = found.seconds(task, 0.0)
     assert basis == "rough"
     assert seconds == pytest.approx(wanted)
