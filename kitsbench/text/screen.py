@@ -28,11 +28,14 @@ class Column:
         Numbers stand to the right.
     whole : bool
         Whether its cells are never broken into lines.
+    extra : bool
+        Whether it may be left out where the terminal is too narrow for all columns.
     """
 
     name: str
     justify: Literal["left", "right"] = "left"
     whole: bool = False
+    extra: bool = False
 
 
 def words(text: object, style: str = "") -> Text:
@@ -58,6 +61,8 @@ def make_table(
 ) -> Table:
     """A table whose title, heads and cells are shown as they are.
 
+    Where the terminal is too narrow it leaves out its extra columns, and then writes rows as lines.
+
     Parameters
     ----------
     columns : sequence of str or Column
@@ -70,17 +75,19 @@ def make_table(
         Whether lines are drawn around the cells.
     """
     from rich.box import HEAVY_HEAD
-    from rich.table import Table
     from rich.text import Text
 
-    box = HEAVY_HEAD if frame else None
-    table = Table(
-        title=words(title) if title else None, title_justify="left", box=box, pad_edge=frame
+    from kitsbench.text.fitting import FittingTable
+
+    made = [Column(column) if isinstance(column, str) else column for column in columns]
+    return FittingTable(
+        [Text("\n").join(words(line) for line in column.name.split("\n")) for column in made],
+        [[cell if isinstance(cell, Text) else words(cell) for cell in row] for row in rows],
+        [column.justify for column in made],
+        [column.whole for column in made],
+        [column.extra for column in made],
+        title=words(title) if title else None,
+        title_justify="left",
+        box=HEAVY_HEAD if frame else None,
+        pad_edge=frame,
     )
-    for column in columns:
-        made = Column(column) if isinstance(column, str) else column
-        head = Text("\n").join(words(line) for line in made.name.split("\n"))
-        table.add_column(head, justify=made.justify, no_wrap=made.whole, overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else words(cell) for cell in row))
-    return table

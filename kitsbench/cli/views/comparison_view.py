@@ -115,10 +115,10 @@ def _ranking(comparison: Comparison) -> None:
     columns = [Column("rank", "right", whole=True), Column("architecture")]
     columns += [Column(name, "right", whole=True) for name in ("mean", level)]
     # What holds for no architecture of the design has no column.
-    columns += [Column("rank 95 %", "right", whole=True)] * places
-    columns += [Column("P(first)", "right", whole=True)] * drawn
-    columns += [Column("group", whole=True)] * lettered
-    columns += [Column("failed", "right", whole=True)] * failed
+    columns += [Column("rank 95 %", "right", whole=True, extra=True)] * places
+    columns += [Column("P(first)", "right", whole=True, extra=True)] * drawn
+    columns += [Column("group", whole=True, extra=True)] * lettered
+    columns += [Column("failed", "right", whole=True, extra=True)] * failed
     rows = []
     metric = _metric(comparison)
     digits = 2 if metric.unit else 4
