@@ -4,7 +4,13 @@ In: claims, and the scores of an experiment or a table. Out: for each claim whet
 replicated, contradicted, not settled or not tested.
 """
 
-from kitsbench.claims.check import Evidence, check_claims, evidence_of_table, evidence_of_workdir
+from kitsbench.claims.check import (
+    Evidence,
+    check_claims,
+    evidence_of_results,
+    evidence_of_table,
+    evidence_of_workdir,
+)
 from kitsbench.claims.statements import Claim, Step, read_registry
 
 __all__ = [
@@ -12,6 +18,7 @@ __all__ = [
     "Evidence",
     "Step",
     "check_claims",
+    "evidence_of_results",
     "evidence_of_table",
     "evidence_of_workdir",
     "read_registry",

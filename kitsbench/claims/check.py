@@ -15,7 +15,7 @@ import pandas as pd
 from kitsbench.claims.entrants import match_pair
 from kitsbench.claims.statements import Claim, Step
 from kitsbench.errors import KitsbenchError
-from kitsbench.experiments.results import load_results
+from kitsbench.experiments.results import Results, load_results
 from kitsbench.metrics import FAILED, TRUTH_EMPTY, find
 from kitsbench.statistics import Rule, compare, read_scores, validate_scores
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
@@ -67,7 +67,17 @@ def evidence_of_workdir(workdir: Path, experiment: str | None = None) -> Evidenc
     DataError
         The folder is no working directory, or a score in it can be none.
     """
-    results = load_results(workdir, experiment)
+    return evidence_of_results(load_results(workdir, experiment))
+
+
+def evidence_of_results(results: Results) -> Evidence:
+    """The scores of an experiment that was read.
+
+    Raises
+    ------
+    DataError
+        A score can be none.
+    """
     results.check_values()
     record = results.experiment
     return Evidence(

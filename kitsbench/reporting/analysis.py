@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from kitsbench.errors import KitsbenchError
@@ -13,6 +16,8 @@ from kitsbench.experiments.records import ElsewhereRecord
 from kitsbench.experiments.results import Results
 from kitsbench.reporting import words
 from kitsbench.statistics import Rule, compare, summarise
+from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
+from kitsbench.statistics.design.power import detectable_gaps
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,41 @@ class Analysis:
     def settled(self) -> int:
         """Pairs whose design allows a verdict on the architectures."""
         return sum(pair["scope"] != "L0" for pair in self.pairs)
+
+    @cached_property
+    def gap(self) -> float | None:
+        """The largest gap between the first and another that this design would find.
+
+        By 80 % power, at the level at which the smallest p-value of all pairs is judged: a gap of
+        one comparison by itself promises more than a family of them keeps. Who learned nothing,
+        or failed too often for a verdict, is left out. None where no pair of the first can get a
+        verdict.
+        """
+        if not self.ranking:
+            return None
+        first = self.ranking[0]["architecture"]
+        silent = {*self.not_learned} | {
+            str(row["architecture"])
+            for row in self.ranking
+            if (row.get("failure_rate") or 0) > FAILURES_WITHOUT_VERDICT
+        }
+        gaps = [gap for pair, gap in zip(self.pairs, self.gaps, strict=True)
+                if gap is not None and first in (pair["a"], pair["b"])
+                and silent.isdisjoint((pair["a"], pair["b"]))]  # fmt: skip
+        return max(gaps, default=None)
+
+    @cached_property
+    def gaps(self) -> list[float | None]:
+        """Of each pair, the gap that it would find beside all others; None without a verdict."""
+        judged = [pair.get("p_adjusted") is not None for pair in self.pairs]
+        level = float(self.comparison.get("alpha") or 0.05) / max(sum(judged), 1)
+        errors = [[pair["se"], pair["df"]] if own else [None, None]
+                  for pair, own in zip(self.pairs, judged, strict=True)]  # fmt: skip
+        if not errors:
+            return []
+        table = np.array(errors, dtype=float)
+        found = detectable_gaps(table[:, 0], table[:, 1], level)
+        return [float(gap) if math.isfinite(gap) else None for gap in found]
 
     @property
     def nothing_to_find(self) -> bool:

@@ -17,7 +17,7 @@ from kitsbench.errors import DataError
 from kitsbench.experiments.records import AccountsRecord, report_folder
 from kitsbench.experiments.results import Results, load_results
 from kitsbench.files import write_atomic, write_folder, write_json, write_text
-from kitsbench.reporting import accounting, costs, scores, words
+from kitsbench.reporting import accounting, costs, scores
 from kitsbench.reporting.analysis import Analysis, analyse
 from kitsbench.reporting.drawing.figures import Picture, standalone
 from kitsbench.reporting.first_screen.answer import details
@@ -26,6 +26,7 @@ from kitsbench.reporting.first_screen.standing_plot import draw
 from kitsbench.reporting.glossary import anchor, glossary, term_of
 from kitsbench.reporting.link import lead_to
 from kitsbench.reporting.live_tables import table_library
+from kitsbench.reporting.page.facts import facts
 from kitsbench.reporting.sections import Section, pictures, sections, with_time
 from kitsbench.text import csv_table, html, markdown, page_rules, visible
 
@@ -145,29 +146,30 @@ def _way_to_trials(analysis: Analysis, out: Path) -> str:
 def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
     experiment = analysis.results.experiment
     dataset, known = experiment.dataset, glossary(analysis)
-    facts = [
-        ("Dataset", f"{dataset.name}, {words.cases_used(dataset)}"),
-        ("Budget", f"{words.spent(experiment.budget)} a trial"),
-        ("Recipe", experiment.recipe_name),
-        (
-            "Design",
-            f"{words.plural(len(experiment.folds.used), 'fold')} × "
-            f"{words.plural(experiment.seeds, 'seed')}",
-        ),
-        ("Protocol", experiment.protocol),
-        ("Device", experiment.device.name),
-    ]
     return {
         "title": f"kitsbench report: {dataset.name}",
         "details": details(analysis),
-        "synthetic": dataset.synthetic,
-        "facts": facts,
+        "badges": _badges(analysis),
+        "facts": facts(analysis),
+        "names": set(analysis.names),
         "sections": found,
         "glossary": [(word, anchor(word), meaning) for word, meaning in known],
         "terms": _terms(found, known),
-        "created": experiment.created[:10],
+        "experiment": experiment.id,
         "version": experiment.version,
     }
+
+
+def _badges(analysis: Analysis) -> list[tuple[str, str]]:
+    """What a reader must not overlook, beside the title, and the word that explains it."""
+    trials = analysis.results.trials
+    waiting = any(trial.state in ("pending", "running") for trial in trials)
+    trained = analysis.scope == "L0" and not analysis.settled
+    return [
+        *[("synthetic data", "")] * analysis.results.experiment.dataset.synthetic,
+        *[("preliminary", "")] * waiting,
+        *[("scope L0", anchor("scope"))] * trained,
+    ]
 
 
 def _terms(

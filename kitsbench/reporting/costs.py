@@ -9,10 +9,14 @@ from typing import Any
 from kitsbench.data.datasets.leaks import NOTHING
 from kitsbench.experiments.records import EntrantRecord, LedgerRecord, ProfileRecord
 from kitsbench.experiments.stored_trial import StoredTrial
+from kitsbench.profiling.reading import impossible
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.tables import Table
 from kitsbench.training.ledger import StageRow
+
+DOUBT = "†"
+"""Beside a figure that cannot be, since the machine changed its speed meanwhile."""
 
 
 def audit(analysis: Analysis) -> tuple[Table, str]:
@@ -308,7 +312,8 @@ def _measured(profile: ProfileRecord) -> list[str]:
         step,
         _milliseconds(profile.inference_ms),
         words.big(profile.patches_per_s_compute),
-        words.big(profile.patches_per_s_full),
+        words.big(profile.patches_per_s_full)
+        + f" {DOUBT}" * (impossible(profile.row()) is not None),
         words.memory(profile.peak_memory_bytes),
     ]
 
@@ -397,6 +402,8 @@ def _conditions(analysis: Analysis) -> str:
         "(median and quartiles). Forward pass and inference: one patch; the share compares with "
         "the paper's network on the paper's patch. “With data” includes cutting and augmenting "
         "the patches; the gap to “compute” is what the loader costs."
+        + f" {DOUBT} cannot be: see below."
+        * any(impossible(p.row()) is not None for p in profiles)
     )
 
 

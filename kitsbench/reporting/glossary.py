@@ -23,9 +23,9 @@ def glossary(analysis: Analysis) -> list[tuple[str, str]]:
         "mean ± SD": spread_over_folds(analysis),
         "margin": analysis.margin is not None,
         "scope": bool(pairs),
-        "smallest detectable gap": not words.missing(
-            analysis.comparison.get("smallest_detectable_gap")
-        ),
+        "gap that would be seen": analysis.gap is not None,
+        "Kendall's τ": bool(pairs),
+        "SD over seeds": analysis.results.experiment.seeds > 1,
         "official KiTS rank": bool(analysis.comparison.get("official")),
         "trained elsewhere": bool(analysis.elsewhere),
     }

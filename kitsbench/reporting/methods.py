@@ -136,19 +136,11 @@ def _recipe(experiment: ExperimentRecord) -> str:
 
 def _in_words(recipe: Recipe) -> str:
     """A recipe as one cites it; the table has every key."""
-    optimiser, schedule = recipe.optimiser, recipe.schedule
-    rule = {
-        "polynomial": f"polynomial decay with power {schedule.power:g}",
-        "cosine": "cosine decay",
-        "constant": "constant rate",
-        "steps": f"decay by {schedule.factor:g} in {schedule.count:g} steps",
-        "exponential": f"exponential decay to {schedule.factor:g} to the power {schedule.count:g}",
-        "plateau": f"times {schedule.factor:g} at each plateau of the loss",
-    }[schedule.rule]
+    optimiser = recipe.optimiser
     parts = [
         f"{optimiser.name}, learning rate {optimiser.lr:g}, weight decay "
         f"{optimiser.weight_decay:g}",
-        rule + (f", warm-up over {words.percent(schedule.warmup)}" if schedule.warmup else ""),
+        words.schedule(recipe.schedule),
         f"batches of {recipe.batch} patch{'' if recipe.batch == 1 else 'es'}",
     ]
     if recipe.patch is not None:
@@ -197,20 +189,19 @@ def _statistics(analysis: Analysis) -> str:
     found = analysis.comparison
     told = [interval_method(analysis)]
     if analysis.pairs:
-        tests = [_TESTS.get(one, one) for one in str(found.get("test")).split("; ")]
         alpha, number = found.get("alpha"), words.plural(len(analysis.pairs), "pair")
         were = "was" if len(analysis.pairs) == 1 else "were"
         if _judged(analysis):
             correction = str(found.get("correction"))
             named = _CORRECTIONS.get(correction, (correction, ""))[0]
             told.append(
-                f"{number} {were} compared by {' and '.join(tests)}, two-sided at "
+                f"{number} {were} compared by {tests_in_words(analysis)}, two-sided at "
                 f"α = {alpha:g}, adjusted by {named} over all pairs; intervals of differences are "
                 "simultaneous."
             )
         else:
             told.append(
-                f"{number} {were} compared by {' and '.join(tests)}, each by itself at "
+                f"{number} {were} compared by {tests_in_words(analysis)}, each by itself at "
                 f"α = {alpha:g} and without correction, for these trained networks only: with "
                 f"{words.plural(len(analysis.results.experiment.folds.used), 'fold')} × "
                 f"{words.plural(analysis.results.experiment.seeds, 'seed')} no verdict on "
@@ -235,13 +226,18 @@ def _statistics(analysis: Analysis) -> str:
     drawn = (found.get("rankings") or {}).get("bootstrap")
     if drawn:
         told.append(f"Ranks were redrawn {drawn['replicates']} times over {drawn['drawn']}.")
-    gap = found.get("smallest_detectable_gap")
-    if not words.missing(gap) and _judged(analysis):
+    if analysis.gap is not None:
         told.append(
-            f"One comparison of this size, taken by itself, finds a difference of about "
-            f"{words.number(gap)} with 80 % power."
+            f"A difference of {words.number(analysis.gap)} between the first and any other is "
+            "found with 80 % power at the level of the first step of that adjustment."
         )
     return " ".join(told)
+
+
+def tests_in_words(analysis: Analysis) -> str:
+    """By which tests the pairs were compared."""
+    names = str(analysis.comparison.get("test")).split("; ")
+    return " and ".join(_TESTS.get(name, name) for name in names)
 
 
 def interval_method(analysis: Analysis) -> str:

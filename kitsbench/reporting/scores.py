@@ -22,10 +22,16 @@ def ranking(analysis: Analysis) -> Table | None:
     endpoint = words.endpoint_name(analysis.region, analysis.metric)
     # A phone has room for the first three columns.
     head = ["Rank", "Architecture", f"Mean {endpoint}", "95 % CI"]
-    grouped = any(row.get("group") for row in analysis.ranking)
+    letters = {row.get("group") for row in analysis.ranking}
+    # One letter for all is said once, below.
+    grouped = len(letters) > 1
     official = _official(analysis)
     head += ["Official KiTS rank"] * bool(official)
-    head += ["Group"] * grouped + ["Rank 95 %"] * places + ["P(first)"] * drawn + ["Trials"]
+    place = (analysis.protocol, analysis.region, analysis.metric)
+    spread = {name: _seed_spread(analysis, name, *place) for name in analysis.scored}
+    seeds = any(value is not None for value in spread.values())
+    head += ["Group"] * grouped + ["Rank 95 %"] * places + ["P(first)"] * drawn
+    head += ["SD over seeds"] * seeds + ["Parameters", "Device time, all runs", "Trials"]
     rows = []
     for row in analysis.ranking:
         name = str(row["architecture"])
@@ -39,10 +45,13 @@ def ranking(analysis: Analysis) -> Table | None:
         cells += [str(row.get("group") or words.DASH)] * grouped
         cells += [_range(row.get("rank_low"), row.get("rank_high"))] * places
         cells += [words.percent(row.get("p_first"))] * drawn
-        rows.append([*cells, _trials(analysis, name)])
+        cells += [words.number(spread[name], 4)] * seeds
+        rows.append([*cells, *_spent(analysis, name), _trials(analysis, name)])
     caption = f"Ranked by the mean {endpoint} over cases and seeds."
     if grouped:
         caption += " Architectures that share a letter are not separated."
+    elif letters != {None}:
+        caption += " No two architectures are separated: all share one group."
     if places:
         caption += " Rank 95 %: the ranks that the tests of all pairs leave open."
     caption += _official_caption(analysis)
@@ -53,7 +62,39 @@ def ranking(analysis: Analysis) -> Table | None:
         )  # fmt: skip
         caption += f" {none}. {advice}"
     links = {row[-1]: "#trials" for row in rows}
-    return Table(head, rows, caption, text_columns=2, links=links)
+    return Table(head, rows, caption, text_columns=2, links=links, beneath=3)
+
+
+def _seed_spread(
+    analysis: Analysis, name: str, protocol: str, region: str, metric: str
+) -> float | None:
+    """Standard deviation between seeds of the mean of a fold, pooled over folds."""
+    scores = analysis.results.scores
+    own = scores[
+        (scores["architecture"] == name)
+        & (scores["protocol"] == protocol)
+        & (scores["region"] == region)
+        & (scores["metric"] == metric)
+    ]
+    means = own.groupby(["fold", "seed"])["value"].mean()
+    variances = means.groupby("fold").var(ddof=1).dropna()
+    return float(variances.mean() ** 0.5) if len(variances) else None
+
+
+def _spent(analysis: Analysis, name: str) -> list[str]:
+    """Parameters, and device time of all its runs; of an ensemble with its members' own."""
+    experiment = analysis.results.experiment
+    entrant = experiment.entrant(name)
+    names = {name} if entrant is None or not entrant.members else {*entrant.members}
+    times = [
+        trial.ledger.device_seconds
+        for trial in analysis.results.trials
+        if trial.name in names and trial.ledger is not None and trial.trained
+    ]
+    sizes = [found.parameters for found in experiment.entrants if found.name in names]
+    known = [size for size in sizes if size]
+    total = sum(known) if known and len(known) == len(sizes) else None
+    return [words.big(total), words.duration(sum(times)) if times else words.DASH]
 
 
 def _official(analysis: Analysis) -> dict[str, str]:
@@ -72,9 +113,7 @@ def _official_caption(analysis: Analysis) -> str:
         return ""
     places = {str(row["architecture"]): row["rank"] for row in found["rows"]}
     moved = sum(places.get(str(row["architecture"])) != row["rank"] for row in analysis.ranking)
-    rule = str(found["rule"])
-    for region, name in words.REGION_NAMES.items():
-        rule = rule.replace(f"{region} ", f"{name.lower()} ")
+    rule = words.with_regions(str(found["rule"]))
     here = (
         f"here it places {moved} of {len(analysis.ranking)} otherwise"
         if moved
@@ -137,22 +176,24 @@ def _region_table(analysis: Analysis, protocol: str, region: str, meaning: str) 
         else set(table[(table["protocol"] == protocol) & (table["region"] == region)]["metric"])
     )
     metrics = [m for m in METRICS if m in measured or m in get_protocol(protocol).metrics]
-    rows = []
+    rows, seeds = [], analysis.results.experiment.seeds > 1
     for name in analysis.scored:
         found = {m: analysis.row(protocol, name, region, m) for m in metrics}
+        spread = [words.number(_seed_spread(analysis, name, protocol, region, "dice"), 4)] * seeds
         dice = found["dice"]
         undefined = max(int(row.get("n_undefined") or 0) for row in found.values())
         rows.append(
             [
                 name,
                 *(_score(found[metric]) for metric in metrics),
+                *spread,
                 _count(dice.get("n_cases")),
                 f"{_count(dice.get('n_folds'))} × {_count(dice.get('n_seeds'))}",
                 f"{undefined} / {_count(dice.get('n_failed'))}",
             ]
         )
     head = ["Architecture", *map(words.metric_name, metrics)]
-    head += ["Cases", "Folds × seeds", "Undefined / failed"]
+    head += ["Dice, SD over seeds"] * seeds + ["Cases", "Folds × seeds", "Undefined / failed"]
     cells = [cell for row in rows for cell in row[1 : 1 + len(metrics)]]
     mean = "Mean ± SD over folds" if any("±" in cell for cell in cells) else "Mean"
     below = ", 95 % CI below" if any("\n" in cell for cell in cells) else ""
@@ -184,7 +225,7 @@ def pair_table(analysis: Analysis) -> Table:
     rows = [
         [
             f"{pair['a']} − {pair['b']}",
-            words.VERDICT_NAMES.get(str(pair["verdict"]), str(pair["verdict"])),
+            words.verdict_name(pair),
             words.number(pair["difference"], signed=True),
             words.interval(
                 pair.get("ci_simultaneous_low"), pair.get("ci_simultaneous_high"), signed=True
@@ -192,12 +233,14 @@ def pair_table(analysis: Analysis) -> Table:
             words.probability(pair.get("p_adjusted")),
             words.probability(pair.get("p_exceeds_margin")),
             words.probability(pair.get("p_equivalence")),
+            words.number(gap),
             words.probability(pair.get("p_nadeau_bengio")),
             f"{_count(pair.get('win'))}/{_count(pair.get('tie'))}/{_count(pair.get('loss'))}",
             words.number(pair.get("rank_biserial"), 2, signed=True),
+            _posterior(pair),
             _count(pair.get("n_cases")),
         ]
-        for pair in analysis.pairs
+        for pair, gap in zip(analysis.pairs, analysis.gaps, strict=True)
     ]
     head = [
         "Pair",
@@ -207,20 +250,53 @@ def pair_table(analysis: Analysis) -> Table:
         "p (differs)",
         "p (exceeds margin)",
         "p (within margin)",
+        "Gap that would be seen",
         "p (Nadeau-Bengio)",
         "Win/tie/loss",
         "Rank-biserial",
+        "Posterior: first, alike, second",
         "Cases",
     ]
+    # What no pair of the design has would be a column of dashes.
+    kept = [i for i in range(len(head)) if i < 4 or any(row[i] != words.DASH for row in rows)]
+    found = {head[i] for i in kept}
     test = analysis.comparison.get("test", "")
-    correction = analysis.comparison.get("correction", "")
-    caption = (
-        f"Endpoint {analysis.region}:{analysis.metric}, test {test}, correction {correction}. "
-        "The intervals of all pairs hold together, and all three p-values are adjusted for the "
-        "number of pairs. Win/tie/loss counts cases. Nadeau-Bengio: would the difference also "
-        "hold for other training sets (not adjusted)."
-    )
-    return Table(head, rows, caption, text_columns=2)
+    caption = f"Endpoint {words.endpoint_name(analysis.region, analysis.metric)}, test {test}"
+    judged = sum(pair.get("p_adjusted") is not None for pair in analysis.pairs)
+    if judged:
+        correction = str(analysis.comparison.get("correction", "")).capitalize()
+        caption += (
+            f", correction {correction} over {words.plural(judged, 'pair')}. The intervals of all "
+            "pairs hold together, and the p-values of differing, exceeding and lying within the "
+            "margin are adjusted for the number of pairs."
+        )
+    else:
+        caption += (
+            ", each pair by itself and without correction, for these trained networks only (scope "
+            "L0): no p-value is given, since no verdict is."
+        )
+        head[3] = "95 % CI"
+    caption += " Win/tie/loss counts cases."
+    if "p (Nadeau-Bengio)" in found:
+        caption += (
+            " Nadeau-Bengio: would the difference also hold for other training sets (not adjusted)."
+        )
+    if "Posterior: first, alike, second" in found:
+        caption += (
+            " Posterior: how probable it is that the first is better, that both lie within the "
+            "margin, that the second is better (Bayesian, a check beside the tests)."
+        )
+    rows = [[row[i] for i in kept] for row in rows]
+    return Table([head[i] for i in kept], rows, caption, text_columns=2)
+
+
+def _posterior(pair: dict[str, Any]) -> str:
+    """Three probabilities; a dash where there are none."""
+    keys = ("posterior_a_better", "posterior_equivalent", "posterior_b_better")
+    values = [pair.get(key) for key in keys]
+    if any(words.missing(value) for value in values):
+        return words.DASH
+    return " / ".join(words.number(value, 2) for value in values)
 
 
 def secondary_table(analysis: Analysis) -> Table | None:

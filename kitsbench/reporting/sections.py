@@ -11,16 +11,21 @@ from kitsbench.metrics import METRICS, TRUTH_EMPTY
 from kitsbench.recipe import SHARED
 from kitsbench.reporting import accounting, costs, scores, setup, tradeoffs, words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.drawing import plots
+from kitsbench.reporting.drawing import budget_plots, plots
 from kitsbench.reporting.drawing.figures import Picture
 from kitsbench.reporting.drawing.inner_maps import draw_maps
 from kitsbench.reporting.drawing.overlays import draw_overlays
-from kitsbench.reporting.first_screen.answer import versions
+from kitsbench.reporting.first_screen.answer import undefined, versions
 from kitsbench.reporting.first_screen.curves import watched_cases, with_end
 from kitsbench.reporting.glossary import spread_over_folds
 from kitsbench.reporting.methods import interval_method, methods, references
+from kitsbench.reporting.page import cases, checklist, citations, stability, verdicts
+from kitsbench.reporting.page.along import along_table
+from kitsbench.reporting.page.papers_claims import claims
+from kitsbench.reporting.page.recipe_words import recipe_words
 from kitsbench.reporting.tables import Table
 from kitsbench.reporting.tuning import tuning_table
+from kitsbench.text import file_stem
 
 _MATRIX_FROM = 4  # below that, the forest shows all pairs at a glance
 
@@ -34,13 +39,17 @@ class Block:
     heading : str
     table : Table or None
     picture : Picture or None
+    forest : Forest or None
+        In place of the picture on a page, which can lay all beside another baseline.
     lines : list of str
     paragraphs : list of str
         Text to take over as it is.
+    code : str
+        Lines to take over as they are.
     folded : bool
         Shown on demand, for what only a reviewer needs.
     key : str
-        Anchor of what is folded.
+        Anchor of the block.
     """
 
     heading: str = ""
@@ -50,6 +59,8 @@ class Block:
     folded: bool = False
     key: str = ""
     paragraphs: list[str] = field(default_factory=list)
+    code: str = ""
+    forest: verdicts.Forest | None = None
 
 
 @dataclass(frozen=True)
@@ -80,22 +91,30 @@ def sections(analysis: Analysis, trials: str = "") -> list[Section]:
     trials : str
         Address of the trials' folders from the page; without it, nothing leads there.
     """
+    drawn = _overlays(analysis)
+    links = {
+        block.picture.title: f"#{block.key}"
+        for block in (drawn.blocks if drawn is not None else ())
+        if block.picture is not None and block.key
+    }
     found = [
         _ranking(analysis),
         _scores(analysis),
         _pairs(analysis),
-        _cases(analysis),
+        _stability(analysis),
+        _cases(analysis, links),
+        drawn,
         _curves(analysis),
+        _cost(analysis),
         _fairness(analysis),
         _tuning(analysis),
-        _cost(analysis),
-        _overlays(analysis),
+        _claims(analysis),
         _failures(analysis),
         _setup(analysis),
-        _methods(analysis),
         _provenance(analysis, trials),
     ]
-    return [section for section in found if section is not None]
+    there = [section for section in found if section is not None]
+    return [*there, _methods(analysis, {section.key for section in there})]
 
 
 def with_time(
@@ -110,7 +129,7 @@ def with_time(
     if not blocks:
         return found
     lead = "Wall time of the experiment, and what surrounds the training that the budget counts."
-    before = {"ranking", "scores", "pairs", "cases", "budget", "fairness", "tuning", "cost"}
+    before = {"ranking", "scores", "pairs", "stability", "cases", "overlays", "budget", "cost"}
     place = sum(section.key in before for section in found)
     return [*found[:place], Section("time", "Where the time went", lead, blocks), *found[place:]]
 
@@ -153,23 +172,24 @@ def _scores(analysis: Analysis) -> Section | None:
 
 
 def _pairs(analysis: Analysis) -> Section | None:
+    title = "Verdicts on pairs"
     if not analysis.pairs:
         lead = analysis.obstacle
-        return Section("pairs", "Differences between pairs", lead) if lead else None
+        return Section("pairs", title, lead) if lead else None
     leader = str(analysis.ranking[0]["architecture"])
+    drawn = plots.forest(analysis.pairs, leader, analysis.margin)
     blocks = [
-        Block(picture=plots.forest(analysis.pairs, leader, analysis.margin)),
-        Block(
-            heading="What may be said",
-            lines=[str(pair["sentence"]) for pair in sorted(analysis.pairs, key=_by_verdict)],
-            folded=len(analysis.pairs) > 15,
-        ),
+        Block(heading="What may be said", lines=verdicts.grouped(analysis)),
+        Block(heading="Beside a baseline", picture=drawn, forest=verdicts.forest(analysis)),
     ]
     if len(analysis.ranking) >= _MATRIX_FROM:
-        blocks.insert(1, Block(picture=plots.matrix(analysis.pairs, analysis.scored)))
-    blocks.append(
-        Block(heading="All numbers of the pairs", table=scores.pair_table(analysis), folded=True)
-    )
+        figure = plots.matrix(analysis.pairs, analysis.scored)
+        blocks.append(Block(heading=figure.title, picture=figure))
+    sentences = [str(pair["sentence"]) for pair in sorted(analysis.pairs, key=_by_verdict)]
+    blocks += [
+        Block(heading="All numbers of the pairs", table=scores.pair_table(analysis), folded=True),
+        Block(heading="A sentence for each pair", lines=sentences, folded=True),
+    ]
     secondary = scores.secondary_table(analysis)
     if secondary is not None:
         blocks.append(Block(heading="Other regions and metrics", table=secondary, folded=True))
@@ -179,7 +199,7 @@ def _pairs(analysis: Analysis) -> Section | None:
     lead = " ".join(f"Scope {one}: what is found {words.SCOPES.get(one, '')}." for one in scopes)
     if len(scopes) > 1:
         lead += " Each sentence names its own."
-    return Section("pairs", "Differences between pairs", lead, blocks)
+    return Section("pairs", title, lead, blocks)
 
 
 def _by_verdict(pair: dict[str, Any]) -> tuple[int, float]:
@@ -190,7 +210,28 @@ def _by_verdict(pair: dict[str, Any]) -> tuple[int, float]:
     return place, -abs(pair["difference"])
 
 
-def _cases(analysis: Analysis) -> Section | None:
+def _stability(analysis: Analysis) -> Section | None:
+    table, every = stability.agreement(analysis), stability.ranks(analysis)
+    blocks = []
+    why = stability.why_not(analysis)
+    if (figure := stability.bubbles(analysis)) is not None and not why:
+        blocks.append(Block(heading=figure.title, picture=figure))
+    if table is not None and every is not None:
+        # Of trained networks it still tells how much the choice of a rule decides.
+        heading = "Other rankings of these trained networks" if why else "Other rankings"
+        blocks.append(Block(heading=heading, table=table, folded=bool(why)))
+        blocks.append(Block(heading="Ranks by each of them", table=every, folded=True))
+    if (failed := stability.without_failed(analysis)) is not None:
+        blocks.append(Block(heading="Without the cases that failed", table=failed))
+    if told := stability.collapsed(analysis):
+        blocks.append(Block(heading="Runs that collapsed", lines=[told]))
+    if not blocks:
+        return None
+    lead = why or "How much of the ranking is owed to the way it was made."
+    return Section("stability", "How stable the ranking is", lead, blocks)
+
+
+def _cases(analysis: Analysis, links: dict[str, str]) -> Section | None:
     table = analysis.results.scores
     if table.empty:
         return None
@@ -202,8 +243,15 @@ def _cases(analysis: Analysis) -> Section | None:
         positive = labels[(labels["region"] == "cyst") & ~labels["status"].isin(TRUTH_EMPTY)]
         own = table.loc[[*own.index, *positive.index]]
         regions += ["cyst"] if len(positive) else []
-    figure = plots.per_case(own, analysis.scored, analysis.names, regions)
-    return Section("cases", "Every case", figure.caption, [Block(picture=figure)])
+    figure = plots.per_case(own, analysis.scored, regions, links)
+    blocks = [Block(picture=figure)]
+    every, groups = cases.every_case(analysis, links), cases.strata(analysis)
+    if every is not None:
+        blocks.append(Block(heading="The hardest cases first", table=every, folded=True))
+    if groups is not None:
+        blocks.append(Block(heading="Groups of cases", table=groups))
+    blocks.append(Block(lines=[cases.other_strata()]))
+    return Section("cases", "Every case", figure.caption, blocks)
 
 
 def _curves(analysis: Analysis) -> Section | None:
@@ -212,16 +260,18 @@ def _curves(analysis: Analysis) -> Section | None:
         return None
     shown = [name for name in [*analysis.scored, *analysis.names] if name]
     order = list(dict.fromkeys(shown))
-    unit = analysis.results.experiment.budget.unit
+    watched = watched_cases(analysis)
     drawn = [
-        plots.along_budget(
-            with_end(analysis), order, analysis.names, unit, watched_cases(analysis)
+        budget_plots.along_budget(
+            with_end(analysis), order, analysis.names, analysis.region, watched
         ),
-        plots.learning(curves, order, analysis.names),
+        budget_plots.learning(curves, order, analysis.names),
     ]
     blocks = [Block(heading=figure.title, picture=figure) for figure in drawn if figure is not None]
     if not blocks:
         return None
+    if (table := along_table(analysis)) is not None:
+        blocks.insert(1, Block(heading="The same as numbers", table=table, folded=True))
     lead = "How quality grew with what was spent, and whether training had settled at the end."
     return Section("budget", "Along the budget", lead, blocks)
 
@@ -269,8 +319,11 @@ def _overlays(analysis: Analysis) -> Section | None:
     problems += troubles
     blocks = []
     for picture in drawn:
-        beside = [maps[picture.title]] if picture.title in maps else []
-        blocks += [Block(heading=own.title, picture=own) for own in (picture, *beside)]
+        key = f"case-{file_stem(picture.title)}"
+        blocks.append(Block(heading=picture.title, picture=picture, key=key))
+        if picture.title in maps:
+            inside = maps[picture.title]
+            blocks.append(Block(heading=inside.title, picture=inside))
     if problems:
         blocks.append(Block(lines=problems))
     lead = (
@@ -281,33 +334,53 @@ def _overlays(analysis: Analysis) -> Section | None:
     return Section("overlays", "Truth and predictions", lead, blocks)
 
 
+def _claims(analysis: Analysis) -> Section | None:
+    table, sentence = claims(analysis)
+    if not sentence:
+        return None
+    blocks = [] if table is None else [Block(table=table)]
+    return Section("claims", "What papers claim", sentence, blocks)
+
+
 def _failures(analysis: Analysis) -> Section:
-    table = setup.failures(analysis)
-    if table is None:
-        return Section("failures", "Failed trials", "None: every trial finished.")
+    table, aside = setup.failures(analysis), setup.excluded(analysis)
+    trials = words.plural(len(analysis.results.trials), "trial")
+    told = [f"Every one of {trials} finished." if table is None else _what_fails(analysis)]
+    if aside is None:
+        told.append("No case was set aside.")
+    elif (sentence := analysis.results.experiment.dataset.set_aside()) is not None:
+        told.append(sentence)
+    told += [undefined(analysis)]
+    blocks = [] if table is None else [Block(heading="Trials without a result", table=table)]
+    if aside is not None:
+        blocks.append(Block(heading="Cases that were set aside", table=aside))
+    return Section("failures", "Failures and exclusions", " ".join(filter(None, told)), blocks)
+
+
+def _what_fails(analysis: Analysis) -> str:
+    """What becomes of trials without a result."""
     stored = set(analysis.results.scores["metric"])
     nothing = [m.title for name, m in METRICS.items() if name in stored and m.failed == 0]
-    lead = (
+    return (
         "A failed trial has no predictions: its cases enter all tables as missed"
         + (f" ({words.listing(nothing)} 0)" if nothing else "")
         + ", and none is dropped. A trial that is not finished enters no table."
     )
-    return Section("failures", "Trials without a result", lead, [Block(table=table)])
 
 
 def _setup(analysis: Analysis) -> Section:
     name = analysis.results.experiment.recipe_name
     of = "of " if name == "paper" else ""
-    blocks = [
+    shared = analysis.results.experiment.recipe
+    blocks = [] if shared is None else [Block(heading="Training in words",
+                                              table=recipe_words(shared))]  # fmt: skip
+    blocks += [
         Block(heading="Folds and seeds", table=setup.folds(analysis)),
         *(
-            Block(heading=f"Recipe {of}“{found}”", table=table, folded=True)
+            Block(heading=f"Recipe {of}“{found}”, key by key", table=table, folded=True)
             for found, table in setup.recipes(analysis).items()
         ),
     ]
-    table = setup.excluded(analysis)
-    if table is not None:
-        blocks.insert(1, Block(heading="Cases that were set aside", table=table))
     lead = (
         "All architectures were trained by the same recipe, on the same folds."
         if name == SHARED
@@ -320,10 +393,12 @@ def _setup(analysis: Analysis) -> Section:
     return Section("setup", "Recipe, folds, seeds", lead, blocks)
 
 
-def _methods(analysis: Analysis) -> Section:
+def _methods(analysis: Analysis, there: set[str]) -> Section:
     blocks = [
-        Block(paragraphs=methods(analysis)),
+        Block(paragraphs=methods(analysis), key="methods-text"),
         Block(heading="References", lines=references(analysis)),
+        Block(heading="References as BibTeX", code=citations.bibtex(analysis), folded=True),
+        Block(heading="Checklist for reviewers", table=checklist.checklist(analysis, there)),
     ]
     lead = "Written from the files of this experiment, ready to paste."
     return Section("methods", "Methods, for a paper", lead, blocks)

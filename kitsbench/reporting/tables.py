@@ -32,6 +32,8 @@ class Table:
         How many leading columns hold text; the others hold numbers and are set to the right.
     links : dict of str to str
         Where a cell, or the first line of one, leads to: {its text: an address}.
+    beneath : int, optional
+        The column that a phone shows below the last one for which it has room.
     """
 
     head: list[str]
@@ -39,6 +41,12 @@ class Table:
     caption: str = ""
     text_columns: int = 1
     links: dict[str, str] = field(default_factory=dict)
+    beneath: int | None = None
+
+    @property
+    def namer(self) -> int:
+        """The column whose cells name their rows."""
+        return 1 if self.text_columns > 1 and self.head[0] == "Rank" else 0
 
     @property
     def kept(self) -> int:

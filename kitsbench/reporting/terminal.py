@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def _with(analysis: Analysis, comparison: dict[str, Any] | None) -> Analysis:
     if comparison is None:
         return analysis
     plain = comparison if isinstance(comparison, dict) else comparison.to_dict()
-    return Analysis(**{**analysis.__dict__, "comparison": plain})
+    return replace(analysis, comparison=plain)
 
 
 def _rows(analysis: Analysis, standing: Standing) -> list[Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from kitsbench.evaluation.protocols import LABELS, STORED_METRICS, for_labels, get_protocol
 from kitsbench.experiments.records.parts import BudgetNote, DatasetNote
 from kitsbench.metrics import METRICS, find
+from kitsbench.optimisers import Schedule
 from kitsbench.text import one_line
 
 DASH = "–"
@@ -28,6 +30,7 @@ VERDICT_NAMES = {
     "inconclusive": "inconclusive",
     "not_learned": "learned nothing",
 }
+IDENTICAL = "identical scores"
 SCOPES = {
     "L0": "holds for these trained models on cases like these, not for the architectures",
     "L1": "holds for the architectures under this protocol: over cases and training runs",
@@ -70,6 +73,11 @@ GLOSSARY = [
         "same architecture; their spread is the noise of training.",
     ),
     (
+        "endpoint",
+        "The one score by which architectures are ranked and judged, declared before the run. All "
+        "others are exploratory: they are shown, and decide nothing.",
+    ),
+    (
         "protocol",
         "The scoring rule: which labels form a region, and what an empty region scores.",
     ),
@@ -95,9 +103,10 @@ GLOSSARY = [
         "whose difference surely lies within it are called equivalent.",
     ),
     (
-        "smallest detectable gap",
-        "The true difference that an experiment of this size finds in 80 of 100 repetitions. "
-        "Smaller differences can exist without being seen here.",
+        "gap that would be seen",
+        "The true difference that an experiment of this size finds in 80 of 100 repetitions, "
+        "at the strictest level at which a pair is judged beside all others. Smaller differences "
+        "can exist without being seen here.",
     ),
     (
         "group",
@@ -124,6 +133,16 @@ GLOSSARY = [
         "What a verdict may be generalised to. "
         + " ".join(f"{scope} {meaning}." for scope, meaning in SCOPES.items()),
     ),
+    (
+        "Kendall's τ",
+        "How far two rankings agree: the share of pairs in the same order minus that of pairs in "
+        "the reverse order. 1 is the same ranking, 0 no agreement.",
+    ),
+    (
+        "SD over seeds",
+        "Standard deviation between the seeds of an architecture, of the mean of a fold: how much "
+        "another training of the same network changes its score.",
+    ),
     ("FLOPs", "Floating-point operations, a measure of computation that no device influences."),
     (
         "overshoot",
@@ -134,6 +153,13 @@ GLOSSARY = [
         "Time in which training stood still because no batch was ready.",
     ),
 ]
+
+
+def verdict_name(pair: Mapping[str, Any]) -> str:
+    """The verdict on a pair in words; equal scores in every case are called so."""
+    if pair["verdict"] == "inconclusive" and pair["difference"] == 0 == pair.get("se"):
+        return IDENTICAL
+    return VERDICT_NAMES.get(str(pair["verdict"]), str(pair["verdict"]))
 
 
 def region_name(region: str) -> str:
@@ -155,6 +181,13 @@ def _metric_in_text(metric: str) -> str:
 def endpoint_name(region: str, metric: str) -> str:
     """Such as ``tumour Dice``."""
     return f"{region_name(region).lower()} {_metric_in_text(metric)}"
+
+
+def with_regions(text: str) -> str:
+    """A text with the names of regions for people in place of those of files."""
+    for region, name in REGION_NAMES.items():
+        text = text.replace(f"{region} ", f"{name.lower()} ")
+    return text
 
 
 def region_meaning(protocol: str, region: str, labels: dict[str, int]) -> str:
@@ -309,3 +342,20 @@ def about(seconds: float) -> str:
                 f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}".replace(".0 ", " ")
             )
     return f"{max(seconds, 1):.0f} s"
+
+
+def schedule(rule: Schedule) -> str:
+    """A learning-rate schedule with the numbers that its rule uses, and no others."""
+    told = {
+        "polynomial": f"polynomial decay with power {rule.power:g}",
+        "cosine": "cosine decay",
+        "constant": "constant rate",
+        "steps": f"decay by {rule.factor:g} in {rule.count:g} steps",
+        "exponential": f"exponential decay to {rule.factor:g} to the power {rule.count:g}",
+        "plateau": f"times {rule.factor:g} at each plateau of the loss",
+    }[rule.rule]
+    if rule.warmup:
+        told += f", warm-up over {percent(rule.warmup)} of the budget"
+    if rule.warmup_steps:
+        told += f", warm-up over {rule.warmup_steps} steps"
+    return told

@@ -30,3 +30,27 @@ def analysis(workdir):
 def report(workdir, analysis):
     """Folder of the report."""
     return write_report(analysis, workdir / "report").parent
+
+
+def analysed(folder, **design):
+    plan = Plan({"a": 0.0, "b": 0.1}, predictions=False, profiles=False, **design)
+    return analyse(load_results(write_workdir(folder, plan)))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """One fold, one seed, another protocol and budget, real scans."""
+    return analysed(
+        tmp_path_factory.mktemp("small"),
+        folds=1,
+        seeds=1,
+        layout="kits23",
+        budget=("400steps", 400.0, "steps"),
+        synthetic=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def by_folds(tmp_path_factory):
+    """Five folds, one seed."""
+    return analysed(tmp_path_factory.mktemp("folds"), folds=5, seeds=1)

@@ -114,18 +114,21 @@ def test_files_that_the_page_names_are_there(report, page):
 def test_sections_come_in_the_order_of_reading(page):
     assert page.headings[1:] == [
         "For a stronger statement",
+        "What these numbers are",
         "Ranking",
         "Scores by region and label",
-        "Differences between pairs",
+        "Verdicts on pairs",
+        "How stable the ranking is",
         "Every case",
-        "Along the budget",
-        "Fairness audit: what each spent",
-        "What each costs",
         "Truth and predictions",
-        "Trials without a result",
+        "Along the budget",
+        "What each costs",
+        "Fairness audit: what each spent",
+        "What papers claim",
+        "Failures and exclusions",
         "Recipe, folds, seeds",
-        "Methods, for a paper",
         "Provenance",
+        "Methods, for a paper",
         "Words used here",
     ]
 
@@ -137,11 +140,12 @@ def test_the_page_says_that_synthetic_data_is_synthetic(html):
 
 def test_the_first_screen_has_a_row_for_each_and_comes_first(html, page):
     screen = html.split('<section id="answer"')[1].split("</section>")[0]
-    assert html.index('<section id="answer"') < html.index("<nav")
-    rows = re.findall(r'<tr class="(\w+)">(.*?)</tr>', screen, re.DOTALL)
+    assert html.index('<section id="answer"') < html.index('<section id="facts"')
+    rows = re.findall(r'<tr role="row" class="mark (\w+)"(.*?)</tr>', screen, re.DOTALL)
     assert [kind for kind, _ in rows] == ["first", "level", "behind", "unjudged"]
     for (_, row), name in zip(rows, [LONG, "msff_net", "unet3d", "late"], strict=True):
-        assert f'title="{name}"' in row
+        assert f'data-name="{name}"' in row
+        assert f'data-tip="{name}: mean tumour Dice 0.' in row
     places = [float(x) for x in re.findall(r"(?:left|right):([\d.]+)%", screen)]
     assert len(places) >= 4
     assert all(0 <= place <= 100 for place in places)
@@ -152,8 +156,9 @@ def test_the_first_screen_has_a_row_for_each_and_comes_first(html, page):
 
 
 def test_every_picture_is_in_the_page(html):
-    for name in ("forest", "matrix", "cases", "budget", "learning"):
+    for name in ("matrix", "rank_bubbles", "cases", "budget", "learning", "tradeoff"):
         assert f'id="{name}-' in html
+    assert 'class="standing forest"' in html
     image = re.search(r"data:image/png;base64,([A-Za-z0-9+/=]+)", html)
     assert base64.b64decode(image.group(1)).startswith(b"\x89PNG")
 
@@ -179,7 +184,7 @@ def test_figures_are_files_of_their_own_too(report):
 def test_figures_tell_a_pointer_and_who_cannot_see_them(report, analysis):
     space = "{http://www.w3.org/2000/svg}"
     told = {}
-    for name in ("forest", "budget", "learning", "cases"):
+    for name in ("forest", "matrix", "budget", "learning", "cases", "rank_bubbles"):
         root = ElementTree.parse(report / "figures" / f"{name}.svg").getroot()
         told[name] = [mark.text for mark in root.iter(f"{space}title") if mark.text]
         assert len(root.get("aria-label")) > 60, name
@@ -187,8 +192,13 @@ def test_figures_tell_a_pointer_and_who_cannot_see_them(report, analysis):
     for pair in analysis.pairs:
         number = f"{abs(pair['difference']):.3f}"
         assert any(pair["a"] in text and number in text for text in told["forest"])
+    assert len(told["matrix"]) == len(PLAN.gaps) ** 2
+    assert len(told["cases"]) == 2 * 12 * len(PLAN.gaps)  # regions and cases
+    for text in told["cases"]:
+        assert re.fullmatch(r"case_\d{5}, .+: (kidney and )?tumour Dice [01]\.\d{3}", text), text
     for name in PLAN.gaps:
         assert any(text.startswith(f"{name}: ") for text in told["budget"])
+        assert any(text.startswith(f"{name}: rank ") for text in told["rank_bubbles"])
         assert any(text.startswith(f"{name}, fold 0, seed 0: ") for text in told["learning"])
 
 
@@ -328,7 +338,7 @@ def test_stages_and_plateaus_are_shown_where_there_are_any(tmp_path):
     text = build_report(workdir).read_text(encoding="utf-8")
     assert _Page(text).open == []
     section = text.split(">Stages of training<")[1].split("</section>")[0]
-    assert section.count("<tr>") == 3
+    assert len(re.findall(r"<tr[ >]", section)) == 3
     for words in ("coarse.dice reached 0.95", "1.30 k", "0.0001", "77, 99"):
         assert words in section, words
 

@@ -4,38 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
-from reporting.workdirs import Plan, write_workdir
-
-from kitsbench.experiments.results import load_results
 from kitsbench.reporting import scores, setup
-from kitsbench.reporting.analysis import analyse
 from kitsbench.reporting.first_screen.curves import watched_cases
 from kitsbench.reporting.glossary import glossary, term_of
 from kitsbench.reporting.methods import interval_method, methods, references
-
-
-def analysed(folder, **design):
-    plan = Plan({"a": 0.0, "b": 0.1}, predictions=False, profiles=False, **design)
-    return analyse(load_results(write_workdir(folder, plan)))
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """One fold, one seed, another protocol and budget; one trial failed."""
-    return analysed(
-        tmp_path_factory.mktemp("small"),
-        folds=1,
-        seeds=1,
-        layout="kits23",
-        budget=("400steps", 400.0, "steps"),
-        synthetic=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def by_folds(tmp_path_factory):
-    return analysed(tmp_path_factory.mktemp("folds"), folds=5, seeds=1)
 
 
 def test_the_paragraph_tells_a_design_with_verdicts(analysis):
@@ -129,6 +101,9 @@ def test_heads_lead_to_the_words_of_the_page(analysis):
         "Group": "group",
         "Rank 95 %": "rank 95 %",
         "P(first)": "P(first)",
+        "SD over seeds": "SD over seeds",
+        "Parameters": None,
+        "Device time, all runs": None,
         "Trials": "trial",
     }
 

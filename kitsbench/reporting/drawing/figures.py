@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kitsbench.text import FIGURE, visible
 
@@ -99,6 +100,11 @@ def style() -> Any:
     return matplotlib.rc_context(_STYLE)
 
 
+def roomy() -> ConstrainedLayoutEngine:
+    """Room between rows of panels, so that a title does not touch the axis above."""
+    return ConstrainedLayoutEngine(h_pad=0.12)
+
+
 def picture(
     figure: Figure,
     name: str,
@@ -106,6 +112,8 @@ def picture(
     caption: str,
     *,
     marks: Mapping[str, str] | None = None,
+    series: Mapping[str, Sequence[str]] | None = None,
+    links: Mapping[str, str] | None = None,
     told: str = "",
 ) -> Picture:
     """Turn a figure into SVG whose text and axes take the colours of the page around it.
@@ -117,6 +125,10 @@ def picture(
         As of :class:`Picture`.
     marks : mapping of str to str, optional
         What a pointer is told that rests on a mark: {its ``gid`` in the figure: text}.
+    series : mapping of str to sequence of str, optional
+        The same of what draws many marks at once: {its ``gid``: a text for each, as they come}.
+    links : mapping of str to str, optional
+        Where a mark of a series leads to: {its text: an address in the page}.
     told : str
         What the figure says, for who cannot see it.
     """
@@ -132,7 +144,9 @@ def picture(
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     for gid, text in (marks or {}).items():
         mark = f'<g id="{gid}">'
-        svg = svg.replace(mark, f"{mark}\n<title>{_attribute(visible(text))}</title>", 1)
+        svg = svg.replace(mark, f'<g id="{gid}" class="mark">\n{_tip(text)}', 1)
+    for gid, texts in (series or {}).items():
+        svg = _mark_each(svg, gid, texts, links or {})
     svg = _rename(svg, name)
     svg = re.sub(r"font-family: [^;\"]+", "font-family: var(--font, sans-serif)", svg)
     svg = re.sub(r"font: ([\w ]*?)([\d.]+px) [^;\"]+", r"font: \1\2 var(--font, sans-serif)", svg)
@@ -149,14 +163,53 @@ def _rename(svg: str, name: str) -> str:
     """
     new = {old: f"{name}-{i}" for i, old in enumerate(re.findall(r'\bid="([^"]+)"', svg))}
     svg = re.sub(r'\bid="([^"]+)"', lambda found: f'id="{new[found[1]]}"', svg)
-    svg = re.sub(r'href="#([^"]+)"', lambda found: f'href="#{new[found[1]]}"', svg)
+    svg = re.sub(r'href="#([^"]+)"', lambda found: f'href="#{new.get(found[1], found[1])}"', svg)
     return re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{new[found[1]]})", svg)
 
 
 def standalone(svg: str) -> str:
     """The drawing as a file of its own: dark on white whatever opens it, without variables."""
     plain = re.sub(r"var\(--\w+, ([^)]+)\)", r"\1", svg)
+    # A place in the page is nowhere outside of it.
+    plain = re.sub(r'<a class="mark" href="[^"]*">', '<g class="mark">', plain)
+    plain = plain.replace("</a>", "</g>")
     return plain.replace("<svg ", '<svg style="background:#fff;color:#222" ', 1) + "\n"
+
+
+_SHAPE = re.compile(r"<defs>.*?</defs>|<(?:use|path)\b[^>]*/>", re.DOTALL)
+
+
+def _mark_each(svg: str, gid: str, texts: Sequence[str], links: Mapping[str, str]) -> str:
+    """Give every shape of a group its text: markers where it has some, else its paths."""
+    start = svg.find(f'<g id="{gid}">')
+    if start < 0:
+        return svg
+    end, depth = start, 0
+    for found in re.finditer(r"<g\b|</g>", svg[start:]):
+        depth += 1 if found[0] == "<g" else -1
+        if depth == 0:
+            end = start + found.end()
+            break
+    group = svg[start:end]
+    kind = "<use" if "<use" in group else "<path"
+    count = sum(found[0].startswith(kind) for found in _SHAPE.finditer(group))
+    if count != len(texts):  # a text beside a mark that it does not speak of would be a lie
+        return svg
+    left = iter(texts)
+
+    def told(found: re.Match[str]) -> str:
+        if not found[0].startswith(kind):
+            return found[0]
+        text = next(left)
+        if (link := links.get(text)) is not None:
+            return f'<a class="mark" href="{_attribute(link)}">{_tip(text)}{found[0]}</a>'
+        return f'<g class="mark">{_tip(text)}{found[0]}</g>'
+
+    return svg[:start] + _SHAPE.sub(told, group) + svg[end:]
+
+
+def _tip(text: str) -> str:
+    return f"<title>{_attribute(visible(text))}</title>"
 
 
 def _attribute(text: str) -> str:

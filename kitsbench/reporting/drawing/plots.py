@@ -1,18 +1,18 @@
-"""The figures about scores: differences, cases, and the way along the budget."""
+"""The figures about scores: differences between pairs, and every case."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Mapping
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kitsbench.reporting import words
-from kitsbench.reporting.drawing.figures import GRID, INK, Picture, look, picture, style
+from kitsbench.reporting.drawing.figures import GRID, INK, PALETTE, Picture, picture, roomy, style
 from kitsbench.text import one_line
 
 _VERDICT_COLOURS = {
@@ -32,13 +32,9 @@ VERDICT_MARKS: dict[str, dict[str, Any]] = {
     "inconclusive": {"marker": "|", "markersize": 9, "markeredgewidth": 1.8},
     "not_learned": {"marker": "x", "markeredgewidth": 1.8},
 }
-_MOST_SHADES = 6  # more of them hide each other
+# How boxes lie is said by another word from this version on, and by the old one no more.
+_TURNS_BOXES = tuple(map(int, matplotlib.__version__.split(".")[:2])) >= (3, 10)
 _MOST_PAIRS = 28  # 8 architectures; above that the forest keeps the pairs of the leader
-
-
-def _layout() -> ConstrainedLayoutEngine:
-    """Room between rows of panels, so that a title does not touch the axis above."""
-    return ConstrainedLayoutEngine(h_pad=0.12)
 
 
 def forest(pairs: list[dict[str, Any]], leader: str, margin: float | None) -> Picture:
@@ -93,22 +89,11 @@ def forest(pairs: list[dict[str, Any]], leader: str, margin: float | None) -> Pi
 
 def _in_words(row: dict[str, Any]) -> str:
     """A pair with its full names and its numbers."""
-    verdict = words.VERDICT_NAMES.get(str(row["verdict"]), str(row["verdict"]))
+    verdict = words.verdict_name(row)
     span = words.interval(row["low"], row["high"], signed=True)
     number = words.number(row["difference"], signed=True)
     text = f"{row['first']} minus {row['second']}: {number}"
     return one_line(f"{text}{'' if span == words.DASH else f' {span}'}, {verdict}")
-
-
-def _positive(pair: dict[str, Any]) -> dict[str, Any]:
-    """The pair turned round where needed, so that differences point to the right."""
-    low, high = pair["ci_simultaneous_low"], pair["ci_simultaneous_high"]
-    row = {**pair, "first": pair["a"], "second": pair["b"], "low": low, "high": high}
-    if pair["difference"] < 0:
-        row |= {"first": pair["b"], "second": pair["a"], "difference": -pair["difference"]}
-        if not words.missing(low):
-            row |= {"low": -high, "high": -low}
-    return row
 
 
 def _intervals(pairs: list[dict[str, Any]]) -> str:
@@ -130,11 +115,13 @@ def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
     }
     values = pd.DataFrame(np.nan, index=order, columns=order)
     notes = pd.DataFrame("", index=order, columns=order)
+    cells = {(name, name): one_line(name) for name in order}
     for pair in pairs:
         for one, other, sign in ((pair["a"], pair["b"], 1), (pair["b"], pair["a"], -1)):
             if one in values.index and other in values.columns:
                 values.loc[one, other] = sign * pair["difference"]
                 notes.loc[one, other] = signs.get(pair["verdict"], "")
+                cells[one, other] = _in_words(_turned(pair, one))
     limit = max(float(np.nanmax(np.abs(values.to_numpy()))), 1e-3)
     size = 0.5 * len(order) + 1.4
     short = words.short_names(order, most=20)
@@ -156,6 +143,7 @@ def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
             linecolor=GRID,
             cbar_kws={"label": "Row minus column", "shrink": 0.9},
         )
+        axes.collections[0].set_gid("cells")
         axes.grid(False)
         axes.tick_params(axis="x", rotation=45)
         for tick in axes.get_xticklabels():
@@ -167,11 +155,32 @@ def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
         "Orange: the row scores higher than the column; violet: lower. ● difference beyond the "
         "margin, ○ difference found, ≈ equivalent or negligible, × one learned nothing, empty: "
         "inconclusive.",
+        series={"cells": [cells.get((one, other), "") for one in order for other in order]},
+        told="Every number of it stands in the table of all pairs below.",
     )
 
 
+def _turned(pair: dict[str, Any], first: str) -> dict[str, Any]:
+    """The pair with a name of it as the first."""
+    low, high = pair["ci_simultaneous_low"], pair["ci_simultaneous_high"]
+    row = {**pair, "first": pair["a"], "second": pair["b"], "low": low, "high": high}
+    if first == pair["b"]:
+        row |= {"first": first, "second": pair["a"], "difference": -pair["difference"]}
+        if not words.missing(low):
+            row |= {"low": -high, "high": -low}
+    return row
+
+
+def _positive(pair: dict[str, Any]) -> dict[str, Any]:
+    """The pair turned round where needed, so that differences point to the right."""
+    return _turned(pair, pair["b"] if pair["difference"] < 0 else pair["a"])
+
+
 def per_case(
-    scores: pd.DataFrame, order: list[str], colours: list[str], regions: list[str]
+    scores: pd.DataFrame,
+    order: list[str],
+    regions: list[str],
+    links: Mapping[str, str] | None = None,
 ) -> Picture:
     """Box, dots and paired lines of the seed-averaged Dice of every case.
 
@@ -181,21 +190,20 @@ def per_case(
         Rows of one protocol.
     order : list of str
         Architectures from top to bottom.
-    colours : list of str
-        Architectures in the order that decides their colours.
     regions : list of str
         One panel each.
+    links : mapping of str to str, optional
+        Where the pictures of a case are: {case: address}.
     """
-    looks = look(colours)
     dice = scores[(scores["metric"] == "dice") & scores["value"].notna()]
     means = dice.groupby(["region", "architecture", "case"], as_index=False)["value"].mean()
     rows = len(order)
+    series: dict[str, list[str]] = {}
+    leads: dict[str, str] = {}
     with style():
         columns = len(regions) if len(regions) <= 3 else 2
         lines = -(-len(regions) // columns)
-        figure = Figure(
-            figsize=(1.8 + 3.4 * columns, (1.1 + 0.52 * rows) * lines), layout=_layout()
-        )
+        figure = Figure(figsize=(1.8 + 3.4 * columns, (1.1 + 0.4 * rows) * lines), layout=roomy())
         panels = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
         for axes in panels[len(regions) :]:
             axes.remove()
@@ -212,32 +220,43 @@ def per_case(
                 linewidth=0.7,
                 rasterized=len(wide) > 300,
             )
-            options = {
-                "data": part,
-                "x": "value",
-                "y": "architecture",
-                "order": order,
-                "hue": "architecture",
-                "palette": {name: looks[name]["color"] for name in order},
-                "legend": False,
-                "ax": axes,
-            }
-            with warnings.catch_warnings():
-                # seaborn 0.13 calls matplotlib's boxplot by an argument that was renamed.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                sns.boxplot(**options, fliersize=0, width=0.5, linewidth=1.1, fill=False)
-            sns.stripplot(**options, size=4.5, jitter=False, alpha=0.6, rasterized=len(part) > 2000)
+            boxes = [wide[name].dropna().to_numpy() for name in order]
+            line = {"color": INK, "linewidth": 0.9}
+            axes.boxplot(
+                boxes, positions=range(rows), widths=0.5, showfliers=False, boxprops=line,
+                whiskerprops=line, capprops=line, medianprops={**line, "linewidth": 2},
+                **({"orientation": "horizontal"} if _TURNS_BOXES else {"vert": False}),
+            )  # fmt: skip
+            for place, name in enumerate(order):
+                own = wide[name].dropna()
+                gid = f"cases-{region}-{place}"
+                # One colour: which architecture it is says the row, and colours mean verdicts.
+                axes.plot(own.to_numpy(), [place] * len(own), "o", color=PALETTE[0], gid=gid,
+                          markersize=4.5, alpha=0.6, markeredgewidth=0)  # fmt: skip
+                series[gid] = [
+                    f"{one_line(case)}, {one_line(name)}: {words.endpoint_name(region, 'dice')} "
+                    f"{words.number(value)}"
+                    for case, value in own.items()
+                ]
+                for case, text in zip(own.index, series[gid], strict=True):
+                    if links and case in links:
+                        leads[text] = links[case]
             axes.set(xlim=(-0.04, 1.04), ylabel="", title=words.region_name(region))
             axes.set_xlabel(words.metric_name("dice"))
             axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
             axes.set_yticks(range(rows), list(words.short_names(order).values()))
+            axes.set_ylim(rows - 0.4, -0.6)
             axes.grid(axis="y", visible=False)
+    to_pictures = " A dot of a case that is drawn below leads there." if leads else ""
     return picture(
         figure,
         "cases",
         "Every case",
         "One dot a case, averaged over seeds; thin lines join the same case, so crossing lines "
-        "are cases on which the architectures disagree. Box: middle half, with the median.",
+        "are cases on which the architectures disagree. Box: middle half, with the median."
+        f"{to_pictures}",
+        series=series,
+        links=leads,
         told=_medians(means, order, regions),
     )
 
@@ -255,128 +274,3 @@ def _medians(means: Any, order: list[str], regions: list[str]) -> str:
                 rows.append(f"{one_line(name)} {middle} ({low} to {high})")
         told.append(f"{words.region_name(region)}, median and middle half: {', '.join(rows)}")
     return "; ".join(told)
-
-
-def along_budget(
-    curves: pd.DataFrame, order: list[str], colours: list[str], unit: str, watched: str
-) -> Picture | None:
-    """Mean score against the spent share of the budget and, where it differs, device seconds.
-
-    Parameters
-    ----------
-    curves : DataFrame
-    order, colours : list of str
-        Architectures as in the legend, and in the order that decides their colours.
-    unit : str
-        Of the budget.
-    watched : str
-        On how many cases the scores rest, such as ``2 cases in each of 5 folds``.
-    """
-    scores = curves[(curves["kind"] == "score") & curves["value"].notna()]
-    names = [name for name in dict.fromkeys(scores["name"]) if str(name).endswith(":dice")]
-    if scores.empty or not names:
-        return None
-    looks = look(colours)
-    marks: dict[str, str] = {}
-    drawn: dict[str, Any] = {}  # a name that begins with _ would have no place in the legend
-    horizontal = ["fraction"] if unit == "seconds" else ["fraction", "device_seconds"]
-    with style():
-        figure = Figure(
-            figsize=(1 + 3.6 * len(names), 0.5 + 2.9 * len(horizontal) + 0.05 * len(order)),
-            layout=_layout(),
-        )
-        panels = figure.subplots(len(horizontal), len(names), sharey="col", squeeze=False)
-        for line, axis_name in zip(panels, horizontal, strict=True):
-            for axes, name in zip(line, names, strict=True):
-                part = scores[scores["name"] == name]
-                for entrant in order:
-                    rows = part[part["architecture"] == entrant]
-                    if rows.empty:
-                        continue
-                    # Steps are long or short, so trials are scored at slightly different places.
-                    rows = rows.sort_values("fraction")
-                    grouped = rows.groupby(rows.groupby("trial").cumcount())
-                    x, y = grouped[axis_name].mean(), grouped["value"].mean()
-                    gid = f"curve-{len(marks)}"
-                    (line_drawn,) = axes.plot(x, y, markersize=4, gid=gid, **looks[entrant])
-                    marks[gid] = f"{entrant}: " + ", ".join(
-                        f"{words.number(dice)} at {words.percent(share)}"
-                        for share, dice in zip(grouped["fraction"].mean(), y, strict=True)
-                    )
-                    drawn.setdefault(entrant, line_drawn)
-                    if len(order) <= _MOST_SHADES:
-                        low, high = grouped["value"].min(), grouped["value"].max()
-                        axes.fill_between(x, low, high, color=looks[entrant]["color"], alpha=0.1)
-                axes.set(
-                    title=words.region_name(str(name).split(":")[0]),
-                    ylabel=words.metric_name("dice"),
-                    xlabel="Share of the budget"
-                    if axis_name == "fraction"
-                    else "Seconds on the device",
-                )
-        figure.legend(
-            list(drawn.values()),
-            [one_line(name) for name in drawn],
-            loc="outside lower center",
-            ncols=min(4, len(drawn)),
-            handlelength=3,
-        )
-    many = len(order) > _MOST_SHADES
-    shade = "" if many else "; the shade spans the lowest and the highest trial"
-    return picture(
-        figure,
-        "budget",
-        "Scores along the budget",
-        f"Mean over trials{shade}. Scored on the way: {watched}, held out, hence the difference "
-        "from the tables. These scores only watch: the result is always what the "
-        "end of the budget leaves, and no step is selected by them.",
-        marks=marks,
-        told="; ".join(dict.fromkeys(marks.values())),
-    )
-
-
-def learning(curves: pd.DataFrame, order: list[str], colours: list[str]) -> Picture | None:
-    """One panel an architecture, one line a trial: the loss against the share of the budget."""
-    losses = _main_loss(curves[(curves["kind"] == "loss")])
-    shown = [name for name in order if (losses["architecture"] == name).any()]
-    if not shown:
-        return None
-    looks = look(colours)
-    marks: dict[str, str] = {}
-    columns = min(3, len(shown))
-    rows = -(-len(shown) // columns)
-    with style():
-        figure = Figure(figsize=(0.6 + 3 * columns, 0.5 + 2.1 * rows), layout=_layout())
-        short = words.short_names(shown, most=34)
-        panels = figure.subplots(rows, columns, squeeze=False).flat
-        for axes, name in zip(panels, shown, strict=False):
-            part = losses[losses["architecture"] == name]
-            for _, trial in part.groupby("trial", sort=False):
-                gid, first = f"trial-{len(marks)}", trial.iloc[0]
-                marks[gid] = (
-                    f"{name}, fold {first['fold']}, seed {first['seed']}: loss "
-                    f"{words.number(first['value'])} to {words.number(trial['value'].iloc[-1])}"
-                )
-                colour = looks[name]["color"]
-                axes.plot(trial["fraction"], trial["value"], color=colour, lw=1, gid=gid)
-            axes.set_title(short[name], fontsize=9.5)
-            axes.set(xlim=(0, 1.02), xlabel="Share of the budget", ylabel="Loss")
-        for axes in list(figure.axes)[len(shown) :]:
-            axes.remove()
-    return picture(
-        figure,
-        "learning",
-        "Learning curves",
-        "One line a trial, failed ones included. Architectures bring losses of their own, so "
-        "heights of different panels do not compare; look at whether a curve has settled.",
-        marks=marks,
-        told="; ".join(marks.values()),
-    )
-
-
-def _main_loss(losses: pd.DataFrame) -> pd.DataFrame:
-    """The total where it was logged, else the one component that comes first."""
-    for name in ("total", "loss"):
-        if (losses["name"] == name).any():
-            return losses[losses["name"] == name]
-    return losses[losses["name"] == next(iter(losses["name"]), "")]

@@ -12,6 +12,7 @@ from kitsbench.errors import UsageError
 from kitsbench.reporting import words
 from kitsbench.reporting.drawing.figures import INK, PALETTE, Picture, picture, standalone, style
 from kitsbench.reporting.drawing.plots import forest
+from kitsbench.text import one_line
 
 
 def critical_differences(found: dict[str, Any]) -> Picture:
@@ -88,7 +89,8 @@ def rank_bubbles(ranking: list[dict[str, Any]], bootstrap: dict[str, Any]) -> Pi
         figure = Figure(figsize=(size + 3.0, size + 1.2))
         axes = figure.subplots()
         y, x = np.nonzero(counts)
-        axes.scatter(x + 1, y, s=520 * counts[y, x], color=PALETTE[0], alpha=0.85, linewidth=0)
+        axes.scatter(x + 1, y, s=520 * counts[y, x], color=PALETTE[0], alpha=0.85, linewidth=0,
+                     gid="draws")  # fmt: skip
         for index, row in enumerate(ranking):
             if not words.missing(row["rank_low"]):
                 ends = [row["rank_low"], row["rank_high"]]
@@ -102,6 +104,17 @@ def rank_bubbles(ranking: list[dict[str, Any]], bootstrap: dict[str, Any]) -> Pi
         "Ranks when data are drawn again",
         f"Area: share of {bootstrap['replicates']} draws of {bootstrap['drawn']} in which an "
         "architecture gets a rank; line: the ranks that the tests of all pairs leave open (95 %).",
+        series={
+            "draws": [
+                f"{one_line(order[row])}: rank {place + 1} in {words.percent(counts[row, place])} "
+                "of the draws"
+                for row, place in zip(y, x, strict=True)
+            ]
+        },
+        told="; ".join(
+            f"{one_line(name)}: most often rank {own.argmax() + 1}"
+            for name, own in zip(order, counts, strict=True)
+        ),
     )
 
 

@@ -41,6 +41,7 @@ def tradeoff(
         size = (0.8 + 3 * columns, 0.6 + 2.6 * lines + 0.08 * len(names))
         figure = Figure(figsize=size, layout="constrained")
         drawn = {}
+        marks: dict[str, str] = {}
         axes_of = figure.subplots(lines, columns, squeeze=False).flat
         for axes, (cost, points) in zip(axes_of, panels.items(), strict=False):
             on_front = sorted((p for p in points if p[0] in fronts[cost]), key=lambda p: p[1])
@@ -54,6 +55,12 @@ def tradeoff(
                     color=looks[name]["color"],
                     markerfacecolor=face,
                     linestyle="",
+                    gid=f"point-{len(marks)}",
+                )
+                front = ", on the Pareto front" if name in fronts[cost] else ""
+                marks[f"point-{len(marks)}"] = (
+                    f"{one_line(name)}: {quality[0].lower()}{quality[1:]} {words.number(y)}, "
+                    f"{cost[0].lower()}{cost[1:]} {x:.3g}{front}"
                 )
             axes.set(xlabel=cost, ylabel=quality)
             axes.set_xscale("log")
@@ -72,4 +79,6 @@ def tradeoff(
         "Quality against cost",
         "One point an architecture; filled and joined are those on the Pareto front: nobody else "
         "is at least as good for at most as much. Costs are on a logarithmic axis.",
+        marks=marks,
+        told="The table above has every number of it.",
     )

@@ -20,7 +20,7 @@ def details(analysis: Analysis) -> list[str]:
     Returns
     -------
     list of str
-        Sentences: how many pairs differ, the smallest detectable gap, the versions that trained,
+        Sentences: how many pairs differ, the gap that would be seen, the versions that trained,
         what kind of data it was, scores that it cannot have, and cases that were set aside.
     """
     found = []
@@ -283,12 +283,16 @@ def scope(analysis: Analysis) -> str:
 
 
 def _gap(analysis: Analysis) -> str:
-    gap = analysis.comparison.get("smallest_detectable_gap")
-    if words.missing(gap) or analysis.scope == "L0":  # where nothing is found, no gap is
+    gap = analysis.gap
+    if gap is None:  # where nothing is found, no gap is
         return ""
+    first = analysis.ranking[0]["architecture"]
+    judged = sum(pair.get("p_adjusted") is not None for pair in analysis.pairs)
+    family = f", judged beside {words.plural(judged - 1, 'other pair')}" if judged > 1 else ""
     return (
-        f"One comparison of this size, taken by itself, finds gaps of about {words.number(gap)} "
-        f"{words.metric_name(analysis.metric)} (at 80 % power); smaller ones may exist unseen."
+        f"Seen at this size: gaps of about {words.number(gap)} "
+        f"{words.metric_name(analysis.metric)} or more between {first} and any other (at 80 % "
+        f"power{family}); smaller ones may exist unseen."
     )
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kitsbench.metrics import find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.first_screen.answer import leaders, unjudged
+from kitsbench.reporting.first_screen.axis import Axis
 from kitsbench.reporting.first_screen.curves import still_rising
+from kitsbench.reporting.scores import interval_of_mean
 from kitsbench.statistics.table.endpoints import cut
+from kitsbench.text import one_line
 
 MOST_ROWS = 20
 """Rows of the figure; the tables have all."""
 State = Literal["first", "level", "behind", "lost", "unjudged", "plain"]
-_TICKS = 5  # parts of the axis, at most
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Standing(Axis):
     """The rows of the figure, and its axis.
 
     Attributes
@@ -74,42 +76,25 @@ class Standing:
         over cases of a mean by itself.
     endpoint : str
         Such as ``tumour Dice``, and which direction is better where it is not upwards.
-    low, high : float
-        Ends of the axis.
+    tips : dict of str to str
+        What a pointer is told that rests on a row.
+    official : dict of str to str
+        The score by the challenge's rule, where it has one.
+    groups : dict of str to str
+        Letters of those that are not separated; empty where all share one, or nobody has one.
     """
 
     places: list[Place]
     left_out: int
     together: bool
     endpoint: str
-    low: float
-    high: float
-
-    @property
-    def ticks(self) -> list[float]:
-        """Where the axis has its numbers."""
-        span = self.high - self.low
-        unit = 10.0 ** math.floor(math.log10(span))
-        step = next(s for s in (0.1, 0.2, 0.25, 0.5, 1, 2) if span / (s * unit) <= _TICKS) * unit
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [step * number for number in range(first, last + 1)]
-
-    def share(self, value: float) -> str:
-        """A place on the axis in per cent of its length, as CSS takes it."""
-        share = (value - self.low) / (self.high - self.low)
-        return f"{100 * min(max(share, 0.0), 1.0):.2f}"
-
-    def rest(self, value: float) -> str:
-        """What is left of the axis beyond a place, as :meth:`share` gives it."""
-        return f"{100 - float(self.share(value)):.2f}"
+    tips: dict[str, str] = field(default_factory=dict)
+    official: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
 
     def value(self, place: Place) -> str:
         """The mean of a row, with the digits of the tables where it is small."""
         return words.number(place.mean, 3 if self.high <= 10 else 2 if self.high <= 100 else 1)
-
-    def number(self, value: float) -> str:
-        """A number of the axis, without zeros that say nothing."""
-        return f"{value:.3f}".rstrip("0").rstrip(".").replace("-", "−")
 
     @property
     def legend(self) -> str:
@@ -133,6 +118,8 @@ class Standing:
                 *["too many failed predictions"] * ("unjudged" in states),
             ]
             parts.append(f"Hollow: {' or '.join(what)}.")
+        if self.groups:
+            parts.append("Letters: who shares one is not separated.")
         if any(place.rising for place in self.places):
             parts.append("↗ still rising when the budget ended.")
         if self.left_out:
@@ -180,7 +167,45 @@ def standing(analysis: Analysis) -> Standing | None:
         endpoint=_endpoint(analysis),
         low=left,
         high=right,
+        tips={place.name: _tip(analysis, place) for place in shown},
+        official=official_scores(analysis),
+        groups=_groups(analysis),
     )
+
+
+def _groups(analysis: Analysis) -> dict[str, str]:
+    """Letters of the groups where they tell anything."""
+    found = {str(row["architecture"]): row.get("group") or "" for row in analysis.ranking}
+    return found if len(set(found.values())) > 1 else {}
+
+
+def official_scores(analysis: Analysis) -> dict[str, str]:
+    """What the rule of the challenge ranks, by architecture; empty where it has no rule."""
+    rows = (analysis.comparison.get("official") or {}).get("rows", [])
+    return {
+        str(row["architecture"]): words.number(row.get("composite", row.get("mean_rank")))
+        for row in rows
+    }
+
+
+def _tip(analysis: Analysis, place: Place) -> str:
+    """What a pointer is told that rests on a row: all that the row stands for."""
+    row = analysis.row(analysis.protocol, place.name, analysis.region, analysis.metric)
+    endpoint = words.endpoint_name(analysis.region, analysis.metric)
+    parts = [f"{place.name}: mean {endpoint} {words.number(place.mean)}"]
+    span = interval_of_mean(row) if row else words.DASH
+    if span != words.DASH:
+        parts.append(f"95 % interval {span}")
+    if row:
+        cases, folds, seeds = (int(row[key]) for key in ("n_cases", "n_folds", "n_seeds"))
+        design = f"{words.plural(folds, 'fold')} × {words.plural(seeds, 'seed')}"
+        parts.append(f"{words.plural(cases, 'case')}, {design}")
+    official = official_scores(analysis).get(place.name)
+    if official:
+        parts.append(f"official KiTS score {official}")
+    own = [trial for trial in analysis.results.trials if trial.name == place.name]
+    parts.append(f"{place.failed} of {words.plural(len(own), 'trial')} failed")
+    return one_line("; ".join(parts))
 
 
 def _endpoint(analysis: Analysis) -> str:

@@ -31,6 +31,7 @@
   // A cell in one line, without what only looks.
   const plain = (node) =>
     [...node.childNodes]
+      .filter((part) => !part.classList?.contains("phone")) // it stands in a column of its own
       .map((part) => (part.nodeName === "SMALL" ? " " : "") + part.textContent)
       .join("")
       .replace(/\s+/g, " ")
@@ -75,13 +76,15 @@
       extend: "copyHtml5",
       text: "CSV",
       title: null,
+      messageTop: null, // or the caption stands above the head
+      messageBottom: null,
       fieldBoundary: '"',
       fieldSeparator: ",",
       escapeChar: '"',
       exportOptions: { ...asked, format: { ...asked.format, body: (data, row, column, node) => csv(node) } },
     },
-    { extend: "copyHtml5", text: "Markdown", title: null, customize: (text, config, dt) => asMarkdown(dt) },
-    { extend: "copyHtml5", text: "LaTeX", title: null, customize: (text, config, dt) => asLatex(dt) },
+    { extend: "copyHtml5", text: "Markdown", title: null, messageTop: null, messageBottom: null, customize: (text, config, dt) => asMarkdown(dt) },
+    { extend: "copyHtml5", text: "LaTeX", title: null, messageTop: null, messageBottom: null, customize: (text, config, dt) => asLatex(dt) },
   ];
 
   const narrow = window.matchMedia("(max-width: 46rem)");
@@ -89,7 +92,10 @@
     if (DataTable.isDataTable(table)) return;
     const heads = [...table.tHead.rows[0].cells];
     const sized = heads.flatMap((cell, column) => (cell.hasAttribute("data-sized") ? [column] : []));
-    table.closest(".scroll").classList.add("live");
+    const box = table.closest(".scroll");
+    const name = box.getAttribute("aria-label");
+    box.classList.add("live");
+    for (const part of ["role", "tabindex", "aria-label"]) box.removeAttribute(part);
     new DataTable(table, {
       paging: false,
       autoWidth: false,
@@ -103,7 +109,7 @@
         topEnd: {
           buttons: [
             { extend: "colvis", text: "Columns" },
-            { extend: "collection", text: "Copy", buttons: copies },
+            { extend: "collection", text: "Copy", autoClose: true, buttons: copies },
           ],
         },
         bottomStart: table.tBodies[0].rows.length > 12 ? "info" : null,
@@ -111,6 +117,16 @@
       },
       language: { search: "Filter", info: "_TOTAL_ rows", infoFiltered: " of _MAX_", infoEmpty: "No row", zeroRecords: "No row holds that." },
     });
+    box.querySelector("input[type=search]").setAttribute("aria-label", "Filter " + name);
+    // What scrolls now is the table's own box; it is a stop of the tabulator while it does.
+    const scrolls = box.querySelector(".dt-layout-table");
+    const stop = () => {
+      const wide = scrolls.scrollWidth > scrolls.clientWidth + 1;
+      const words = { role: "group", tabindex: "0", "aria-label": name };
+      for (const [part, value] of Object.entries(words))
+        wide ? scrolls.setAttribute(part, value) : scrolls.removeAttribute(part);
+    };
+    new ResizeObserver(stop).observe(scrolls);
   };
   const tables = [...document.querySelectorAll(".scroll > table")];
   // Those that nobody has opened yet cost nothing.
@@ -119,8 +135,15 @@
     fold.addEventListener("toggle", () => fold.open && fold.querySelectorAll(".scroll table").forEach(live)),
   );
   // Paper has room for the columns that a phone has not.
+  let brought = [];
   window.addEventListener("beforeprint", () => {
-    tables.filter((table) => DataTable.isDataTable(table)).forEach((table) => new DataTable.Api(table).columns(".later").visible(true));
+    brought = tables.filter((table) => DataTable.isDataTable(table)).flatMap((table) => {
+      const columns = new DataTable.Api(table).columns(".later");
+      const hidden = columns.indexes().toArray().filter((at) => !new DataTable.Api(table).column(at).visible());
+      columns.visible(true);
+      return hidden.map((at) => [table, at]);
+    });
   });
+  window.addEventListener("afterprint", () => brought.forEach(([table, at]) => new DataTable.Api(table).column(at).visible(false)));
   document.documentElement.dataset.tables = "live";
 })();

@@ -1,0 +1,132 @@
+"""What a reviewer asks of a comparison, and where the report answers, item by item.
+
+The questions follow those of Metrics Reloaded and of the CLAIM guideline, in words of our own, as
+far as a comparison of segmentation networks can answer them.
+"""
+
+from __future__ import annotations
+
+from kitsbench.metrics import METRICS
+from kitsbench.reporting import words
+from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.tables import Table
+
+YES, NO, PART = "yes", "no", "in part"
+
+
+def checklist(analysis: Analysis, there: set[str]) -> Table:
+    """Questions, answers and places; each answer is a function of what was done.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    there : set of str
+        Keys of the sections that the report has, to which a place may lead.
+    """
+    rows = [
+        *_of_data(analysis),
+        *_of_training(analysis),
+        *_of_metrics(analysis),
+        *_of_statistics(analysis),
+        ["Are single cases shown, the worst among them?", YES if not _empty(analysis) else NO,
+         "Every case"],
+        ["Can each number be walked back to its run?", YES, "Provenance"],
+        ["Can the experiment be repeated from what is given?",
+         YES if analysis.results.experiment.command else PART, "Provenance"],
+    ]  # fmt: skip
+    places = {
+        "What these numbers are": "#facts",
+        "Every case": "#cases",
+        "Provenance": "#provenance",
+        "Verdicts on pairs": "#pairs",
+        "Scores by region and label": "#scores",
+        "Recipe, folds, seeds": "#setup",
+        "Failures and exclusions": "#failures",
+        "How stable the ranking is": "#stability",
+        "Fairness audit": "#fairness",
+        "Ranking": "#ranking",
+        "Tuning": "#tuning",
+    }
+    known = {f"#{key}" for key in (*there, "facts")}
+    links = {row[2]: places[row[2]] for row in rows if places.get(row[2]) in known}
+    caption = (
+        "After Metrics Reloaded (Nature Methods 21, 2024, 195-212) and CLAIM (Radiology: "
+        "Artificial Intelligence 2, 2020, e200029), in words of our own."
+    )
+    return Table(["Question", "Answer", "Where"], rows, caption, text_columns=3, links=links)
+
+
+def _empty(analysis: Analysis) -> bool:
+    return analysis.results.scores.empty
+
+
+def _of_data(analysis: Analysis) -> list[list[str]]:
+    dataset = analysis.results.experiment.dataset
+    aside = len(dataset.excluded)
+    return [
+        ["Are the scans identified?", YES if dataset.fingerprint else PART,
+         "What these numbers are"],
+        ["Are they scans of patients?", NO if dataset.synthetic else YES,
+         "What these numbers are"],
+        ["Is it said who drew the reference and how?", NO, "not known to this report"],
+        ["Are exclusions listed with reasons?", YES if aside else "yes, none",
+         "Failures and exclusions"],
+        ["Was every network tested on scans that it had not seen?",
+         YES if not analysis.apart else f"not {words.listing(list(analysis.apart))}, set apart",
+         "Recipe, folds, seeds"],
+        ["Is there an external test set?", NO, "folds of one dataset"],
+    ]  # fmt: skip
+
+
+def _of_training(analysis: Analysis) -> list[list[str]]:
+    experiment = analysis.results.experiment
+    runs = len(experiment.folds.used) * experiment.seeds
+    same = experiment.recipe is not None and not analysis.elsewhere
+    failed = sum(trial.state != "finished" for trial in analysis.results.trials)
+    tuned = experiment.tuning is not None
+    return [
+        ["Were all trained under the same budget and recipe?", YES if same else PART,
+         "Fairness audit"],
+        ["Was training repeated?", f"{YES}, {runs} runs each" if runs > 1 else NO,
+         "What these numbers are"],
+        ["Was anything tuned, and without the test scans?",
+         "yes, on inner cases" if tuned else "nothing was tuned",
+         "Tuning" if tuned else "Recipe, folds, seeds"],
+        ["Do failed runs count?", f"{YES}, {failed} of them" if failed else "yes, none failed",
+         "Failures and exclusions"],
+    ]  # fmt: skip
+
+
+def _of_metrics(analysis: Analysis) -> list[list[str]]:
+    stored = set(analysis.results.scores["metric"])
+    surfaces = sorted(METRICS[name].title for name in stored if name in METRICS
+                      and METRICS[name].surfaces)  # fmt: skip
+    return [
+        ["Is one endpoint declared, with a margin that matters?",
+         YES if analysis.margin is not None else PART, "What these numbers are"],
+        ["Is overlap beside a metric of boundaries?",
+         f"{YES}, {words.listing(surfaces)}" if surfaces else "no, overlap only",
+         "Scores by region and label"],
+        ["Is it fixed what an empty region scores?", f"{YES}, by {analysis.protocol}",
+         "What these numbers are"],
+        ["Is each region scored by itself?", YES, "Scores by region and label"],
+    ]  # fmt: skip
+
+
+def _of_statistics(analysis: Analysis) -> list[list[str]]:
+    judged = any(pair.get("p_adjusted") is not None for pair in analysis.pairs)
+    ranked = any(not words.missing(row.get("ci_low")) for row in analysis.ranking)
+    correction = str(analysis.comparison.get("correction") or "").capitalize()
+    return [
+        ["Do means have intervals, and is it said how they were made?", YES if ranked else NO,
+         "What these numbers are"],
+        ["Do the tests count the luck of training?", YES if judged else "no, scope L0",
+         "Verdicts on pairs"],
+        ["Are they corrected for the number of pairs?",
+         f"{YES}, {correction}" if judged else "no verdict, so none", "Verdicts on pairs"],
+        ["Is the size of a gap given that would be seen?",
+         f"{YES}, {words.number(analysis.gap)}" if analysis.gap is not None else NO,
+         "What these numbers are"],
+        ["Is it shown how stable the ranking is?", YES if judged else "no, and why",
+         "How stable the ranking is" if analysis.pairs else "Ranking"],
+    ]  # fmt: skip

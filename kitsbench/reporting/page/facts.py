@@ -1,0 +1,190 @@
+"""What the numbers of a report are: everything that one must know before one believes them."""
+
+from __future__ import annotations
+
+from kitsbench.evaluation.protocols import get_protocol
+from kitsbench.metrics import TRUTH_EMPTY
+from kitsbench.reporting import words
+from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.methods import interval_method, tests_in_words
+
+
+def facts(analysis: Analysis) -> list[tuple[str, str]]:
+    """Names and values, each a function of the files of the experiment.
+
+    Parameters
+    ----------
+    analysis : Analysis
+
+    Returns
+    -------
+    list of (str, str)
+        In the order of reading; what the design does not have says so.
+    """
+    found = [
+        ("Scans", _scans(analysis)),
+        ("Scored by", _protocol(analysis)),
+        ("Endpoint", _endpoint(analysis)),
+        ("Tested on", _tested(analysis)),
+        ("Runs", _runs(analysis)),
+        ("Budget and recipe", _training(analysis)),
+        ("Test", _test(analysis)),
+        ("Intervals of means", _intervals(analysis)),
+        ("Gap that would be seen", _gap(analysis)),
+        ("Noise of training", _noise(analysis)),
+        ("Drawn again", _redrawn(analysis)),
+        ("Device", _device(analysis)),
+        ("Software", _software(analysis)),
+        ("Experiment", _experiment(analysis)),
+    ]
+    return [(name, value) for name, value in found if value]
+
+
+def _scans(analysis: Analysis) -> str:
+    dataset = analysis.results.experiment.dataset
+    kind = "synthetic, drawn by a program" if dataset.synthetic else "real scans"
+    mark = f"; fingerprint {dataset.fingerprint}" if dataset.fingerprint else ""
+    return f"{dataset.name}, {words.cases_used(dataset)}; {kind}{mark}"
+
+
+def _protocol(analysis: Analysis) -> str:
+    rule = get_protocol(analysis.protocol)
+    title = rule.title if rule.title.lower().startswith(rule.name) else f"{rule.name}: {rule.title}"
+    official = analysis.comparison.get("official")
+    if not official:
+        return title
+    return f"{title}; its challenge ranks by the {words.with_regions(str(official['rule']))}"
+
+
+def _endpoint(analysis: Analysis) -> str:
+    name = f"mean {words.endpoint_name(analysis.region, analysis.metric)} over cases and seeds"
+    created = analysis.results.experiment.created[:10]
+    if analysis.margin is None:
+        return f"{name}, declared on {created}; it has no margin of equivalence"
+    return (
+        f"{name}, declared on {created}; differences within ±{analysis.margin:g} do not matter "
+        "(kitsbench's own margin for this endpoint, fixed before any score was seen)"
+    )
+
+
+def _tested(analysis: Analysis) -> str:
+    scores = analysis.results.scores
+    if scores.empty:
+        return ""
+    own = scores[(scores["protocol"] == analysis.protocol) & (scores["region"] == analysis.region)]
+    absent = set(own.loc[own["status"].isin(TRUTH_EMPTY), "case"])
+    cases = set(own["case"])
+    region = words.region_name(analysis.region).lower()
+    with_it = len(cases - absent)
+    share = (
+        f"all with a {region}" if with_it == len(cases) else f"{with_it} of them with a {region}"
+    )
+    return f"{words.plural(len(cases), 'scan')} that no network had seen, {share}"
+
+
+def _runs(analysis: Analysis) -> str:
+    experiment, trials = analysis.results.experiment, analysis.results.trials
+    done = sum(trial.state == "finished" for trial in trials)
+    failed = sum(trial.state == "failed" for trial in trials)
+    waiting = len(trials) - done - failed
+    folds = experiment.folds
+    parts = [
+        f"{words.plural(len(folds.used), 'fold')} of {folds.count} × "
+        f"{words.plural(experiment.seeds, 'seed')} for each of "
+        f"{words.plural(len(experiment.entrants), 'entrant')}: {done} of "
+        f"{words.plural(len(trials), 'trial')} finished"
+    ]
+    parts += [f"{failed} failed (their cases count as missed)"] * bool(failed)
+    parts += [f"{waiting} not finished (they enter no number)"] * bool(waiting)
+    return ", ".join(parts)
+
+
+def _training(analysis: Analysis) -> str:
+    experiment = analysis.results.experiment
+    recipe = experiment.recipe
+    shared = (
+        f"the same recipe for all, “{recipe.name}” ({recipe.digest()})"
+        if recipe is not None
+        else "each by its paper's own recipe"
+    )
+    return f"{words.spent(experiment.budget)} a trial; {shared}"
+
+
+def _test(analysis: Analysis) -> str:
+    if not analysis.pairs:
+        return ""
+    alpha = float(analysis.comparison.get("alpha") or 0.05)
+    judged = sum(pair.get("p_adjusted") is not None for pair in analysis.pairs)
+    unit = "; a unit is a case" if analysis.scope == "L0" else "; units are cases and training runs"
+    told = f"{tests_in_words(analysis)}, two-sided, α = {alpha:g}{unit}"
+    if not judged:
+        return f"{told}; no verdict in this design, so p-values of pairs are not adjusted"
+    correction = str(analysis.comparison.get("correction")).capitalize()
+    return f"{told}; adjusted by {correction} over {words.plural(judged, 'pair')}"
+
+
+def _intervals(analysis: Analysis) -> str:
+    told = interval_method(analysis)
+    if not told:
+        return ""
+    return told.removeprefix("95 % intervals of means are ").rstrip(".") + (
+        "; cut where the metric ends"
+    )
+
+
+def _gap(analysis: Analysis) -> str:
+    if analysis.gap is None:
+        return "none: no pair of the first can get a verdict" if analysis.pairs else ""
+    first = analysis.ranking[0]["architecture"]
+    return (
+        f"{words.number(analysis.gap)} between {first} and any other, at 80 % power and the level "
+        "of the first step of the adjustment"
+    )
+
+
+def _noise(analysis: Analysis) -> str:
+    """Standard deviation of a fold's mean between seeds."""
+    found = analysis.comparison.get("components") or {}
+    if words.missing(found.get("seed_sd")):
+        seeds = analysis.results.experiment.seeds
+        return f"not to be told from {words.plural(seeds, 'seed')}" if analysis.pairs else ""
+    return (
+        f"standard deviation {words.number(found['seed_sd'], 4)} between seeds (of a fold's mean), "
+        f"{words.number(found['noise_sd'], 4)} of a single case; between cases "
+        f"{words.number(found['case_sd'], 4)} (architecture × case)"
+    )
+
+
+def _redrawn(analysis: Analysis) -> str:
+    drawn = (analysis.comparison.get("rankings") or {}).get("bootstrap")
+    if not drawn:
+        return ""
+    return f"{drawn['drawn']}, {drawn['replicates']} times (random start 0), for ranks and P(first)"
+
+
+def _device(analysis: Analysis) -> str:
+    device = analysis.results.experiment.device
+    told = f"{device.name}, {words.plural(device.threads, 'thread')} a trial"
+    speeds = [
+        trial.environment.speed.speed_gflops
+        for trial in analysis.results.trials
+        if trial.environment is not None and trial.environment.speed is not None
+    ]
+    if speeds:
+        low, high = min(speeds), max(speeds)
+        span = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
+        told += f"; measured {span} GFLOP/s"
+    return told
+
+
+def _software(analysis: Analysis) -> str:
+    experiment = analysis.results.experiment
+    trained = words.listing(analysis.results.versions)
+    return f"kitsbench {experiment.version}" + (
+        f"; trials by {trained}" if trained and trained != experiment.version else ""
+    )
+
+
+def _experiment(analysis: Analysis) -> str:
+    experiment = analysis.results.experiment
+    return f"{experiment.id}, split {experiment.folds.split_id}, planned {experiment.created[:10]}"

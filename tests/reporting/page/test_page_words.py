@@ -1,0 +1,228 @@
+"""What a page says of its numbers, verdicts and cases, in designs that differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+from reporting.conftest import LONG, PLAN
+from scipy import stats
+
+from kitsbench.recipe import Recipe, Schedule, Transform
+from kitsbench.reporting import words
+from kitsbench.reporting.page import cases, stability, verdicts
+from kitsbench.reporting.page.checklist import checklist
+from kitsbench.reporting.page.citations import bibtex
+from kitsbench.reporting.page.facts import facts
+from kitsbench.reporting.page.papers_claims import claims
+from kitsbench.reporting.page.recipe_words import recipe_words
+from kitsbench.statistics.design.power import POWER
+
+
+def with_pairs(analysis, *changed, **more):
+    """The analysis with the first pairs changed."""
+    pairs = [pair | new for pair, new in zip(analysis.pairs, changed, strict=False)]
+    pairs += analysis.pairs[len(changed) :]
+    comparison = {**analysis.comparison, "pairs": pairs, **more}
+    return dataclasses.replace(analysis, comparison=comparison)
+
+
+def test_the_facts_tell_a_design_with_verdicts(analysis):
+    told = dict(facts(analysis))
+    for name, part in {
+        "Scans": "phantom, 12 cases (1 set aside); synthetic, drawn by a program; fingerprint 0123",
+        "Scored by": "its challenge ranks by the mean of kidney and tumour Dice and tumour Dice",
+        "Endpoint": "mean tumour Dice over cases and seeds, declared on 2026-11-21; differences "
+        "within ±0.02 do not matter",
+        "Tested on": "12 scans that no network had seen, all with a tumour",
+        "Runs": "3 folds of 3 × 2 seeds for each of 4 entrants: 23 of 24 trials finished, 1 failed",
+        "Budget and recipe": "20 s a trial; the same recipe for all, “matched”",
+        "Test": "two-sided, α = 0.05; units are cases and training runs; adjusted by Holm over 6 p",
+        "Intervals of means": "two-sided t intervals by a two-way analysis of cases and training",
+        "Noise of training": "between seeds (of a fold's mean)",
+        "Drawn again": "1000 times (random start 0)",
+        "Device": "Test CPU, 1 thread a trial; measured 57 GFLOP/s",
+        "Experiment": "split feedbeeffeedbeef, planned 2026-11-21",
+    }.items():
+        assert part in told[name], (name, told[name])
+
+
+def test_the_facts_tell_another_protocol_budget_and_no_verdict(small):
+    told = dict(facts(small))
+    for name, part in {
+        "Scans": "kits19, 4 cases (1 set aside); real scans",
+        "Scored by": "KiTS23: hierarchical regions",
+        "Tested on": "4 scans",
+        "Runs": "1 fold of 1 × 1 seed for each of 2 entrants: 2 of 2 trials finished",
+        "Budget and recipe": "400 steps a trial",
+        "Test": "a unit is a case; no verdict in this design, so p-values of pairs are not adj",
+        "Intervals of means": "by the cases alone",
+        "Gap that would be seen": "none: no pair of the first can get a verdict",
+        "Noise of training": "not to be told from 1 seed",
+    }.items():
+        assert part in told[name], (name, told[name])
+    assert "Drawn again" not in told
+
+
+def test_the_gap_is_that_of_the_first_beside_all_other_pairs(analysis):
+    first = analysis.ranking[0]["architecture"]
+    # On the one whose predictions failed there is no verdict.
+    own = [p for p in analysis.pairs if first in (p["a"], p["b"]) and "late" not in p.values()]
+    level = 0.05 / len(analysis.pairs)
+
+    def power(gap, pair):
+        """Two-sided power of the t test, by scipy's noncentral t."""
+        limit, shift = stats.t.ppf(1 - level / 2, pair["df"]), gap / pair["se"]
+        return stats.nct.sf(limit, pair["df"], shift) + stats.nct.cdf(-limit, pair["df"], shift)
+
+    powers = [power(analysis.gap, pair) for pair in own]
+    assert min(powers) == pytest.approx(POWER, abs=1e-3)
+    alone = max(pair["smallest_detectable_gap"] for pair in own)
+    assert analysis.gap > alone  # which is of one comparison by itself
+
+
+def test_verdicts_are_said_once_for_each_kind(analysis):
+    lines = verdicts.grouped(analysis)
+    assert len(lines) <= len(analysis.pairs)
+    text = " ".join(lines)
+    for name in PLAN.gaps:
+        assert name in text
+    better = [line for line in lines if line.startswith("●")]
+    assert better
+    assert all("by more than the margin of 0.02." in line for line in better)
+
+
+def test_identical_scores_are_called_so(analysis):
+    same = {"difference": 0.0, "se": 0.0, "verdict": "inconclusive", "better": None}
+    changed = with_pairs(analysis, same)
+    (line,) = [line for line in verdicts.grouped(changed) if line.startswith("=")]
+    pair = changed.pairs[0]
+    assert "1 of 6 pairs is with identical scores in every case" in line
+    assert pair["a"] in line
+    assert pair["b"] in line
+    assert words.verdict_name(pair) == "identical scores"
+    assert words.verdict_name(pair | {"se": 0.1}) == "inconclusive"
+
+
+def test_each_pair_is_laid_beside_both_of_its_baselines(analysis):
+    found = verdicts.forest(analysis)
+    assert list(found.baselines) == [row["architecture"] for row in analysis.ranking]
+    for pair in analysis.pairs:
+        (one,) = [row for row in found.baselines[pair["b"]] if row.name == pair["a"]]
+        (other,) = [row for row in found.baselines[pair["a"]] if row.name == pair["b"]]
+        assert one.difference == pytest.approx(pair["difference"])
+        assert other.difference == pytest.approx(-pair["difference"])
+        assert other.low == pytest.approx(-pair["ci_simultaneous_high"])
+        assert found.low <= one.low <= one.high <= found.high
+        if pair["better"]:
+            assert {one.verdict.split(",")[0], other.verdict.split(",")[0]} == {"better", "worse"}
+            assert (one if pair["better"] == pair["a"] else other).verdict.startswith("better")
+    assert "simultaneous" in found.legend
+
+
+def test_without_verdicts_the_legend_and_stability_say_so(small, analysis):
+    assert "of each pair of trained networks by itself (scope L0)" in verdicts.forest(small).legend
+    assert "one run of training" in stability.why_not(small)
+    assert stability.bubbles(small) is None
+    assert stability.why_not(analysis) == ""
+
+
+def test_other_rankings_agree_as_kendall_says(analysis):
+    table = stability.agreement(analysis)
+    places = [row["rank"] for row in analysis.ranking]
+    names = [row["architecture"] for row in analysis.ranking]
+    schemes = analysis.comparison["rankings"]["schemes"]
+    by_name = {row[0]: row for row in table.rows}
+    for key, (title, _) in stability.SCHEMES.items():
+        ranks = [schemes[key]["ranks"][name] for name in names]
+        assert by_name[title][-1] == f"{stats.kendalltau(ranks, places).statistic:.2f}"
+    assert {"Without fold 0", "Without fold 2", "Drawn again"} <= {*by_name}
+    every = stability.ranks(analysis)
+    assert [row[1] for row in every.rows] == [str(place) for place in places]
+    without = stability.without_failed(analysis)
+    assert [row[0] for row in without.rows] == names
+
+
+def test_the_hardest_case_comes_first_with_every_value(analysis):
+    table = cases.every_case(analysis, {"case_00000": "#case-case_00000"})
+    means = [float(row[1]) for row in table.rows]
+    assert means == sorted(means)
+    assert len(means) == 12
+    assert table.links == {"case_00000": "#case-case_00000"}
+    own = analysis.results.scores.query(
+        "protocol == 'kits19' and region == 'tumor' and metric == 'dice' and case == @name"
+        " and architecture == 'unet3d'",
+        local_dict={"name": table.rows[0][0]},
+    )
+    assert table.rows[0][table.head.index("unet3d")] == f"{own['value'].mean():.3f}"
+    assert LONG in table.head
+
+
+def test_scans_with_and_without_cysts_are_set_apart(small, analysis):
+    table = cases.strata(small)
+    assert table.head == ["Architecture", "2 scans with a cyst", "2 scans without a cyst"]
+    own = small.results.scores.query(
+        "protocol == 'kits23' and region == 'tumor' and metric == 'dice' and architecture == 'b'"
+        " and case in ('case_00000', 'case_00002')"
+    )
+    assert table.rows[0][:2] == ["b", f"{own['value'].mean():.3f}"]
+    assert cases.strata(analysis) is None
+
+
+def test_the_checklist_answers_by_what_was_done(analysis, small):
+    there = {"pairs", "cases", "scores", "setup", "failures", "stability", "fairness", "provenance"}
+    wide = {row[0]: row[1] for row in checklist(analysis, there).rows}
+    thin = {row[0]: row[1] for row in checklist(small, there).rows}
+    for question, (one, other) in {
+        "Are they scans of patients?": ("no", "yes"),
+        "Was training repeated?": ("yes, 6 runs each", "no"),
+        "Do failed runs count?": ("yes, 1 of them", "yes, none failed"),
+        "Do the tests count the luck of training?": ("yes", "no, scope L0"),
+        "Are they corrected for the number of pairs?": ("yes, Holm", "no verdict, so none"),
+        "Is it fixed what an empty region scores?": ("yes, by kits19", "yes, by kits23"),
+    }.items():
+        assert (wide[question], thin[question]) == (one, other), question
+    assert checklist(small, {"cases"}).links.keys() == {"Every case", "What these numbers are"}
+
+
+def test_references_are_bibtex_too(analysis, small):
+    text = bibtex(analysis)
+    assert text.count("{") == text.count("}")
+    assert "@article{holm1979simple," in text
+    assert "@article{heller2021kits19," in text
+    assert "note = {A paper, 2020}" in text
+    assert "holm" not in bibtex(small)
+    assert "@misc{heller2023kits21," in bibtex(small)
+    keys = re.findall(r"^@\w+\{([^,]+),$", text, re.MULTILINE)
+    assert len(keys) == len(set(keys)) >= 4
+
+
+def test_a_recipe_is_told_in_words_with_units():
+    recipe = Recipe(
+        "mine",
+        spacing=(3.0, 1.62, 1.62),
+        patch=(16, 64, 64),
+        schedule=Schedule(rule="cosine", warmup=0.02),
+        augmentation=(Transform("mirror", parameters=(("axes", (1, 2)),)),
+                      Transform("gamma", 0.3, (("range", (0.7, 1.5)),))),
+    )  # fmt: skip
+    told = dict(recipe_words(recipe).rows)
+    assert told["Voxels"].startswith("3×1.62×1.62 mm; images by linear, label maps by nearest")
+    assert told["Augmentation"] == (
+        "mirror (along y, x); gamma (range 0.7 to 1.5), 30 % of samples"
+    )
+    assert told["Optimiser"].startswith("AdamW, weight decay 0, gradients cut at a norm of 12")
+    assert told["Learning rate"] == "0.001 at first, cosine decay, warm-up over 2 % of the budget"
+    assert "50 % of a batch centred near foreground" in told["Patches"]
+
+
+def test_claims_of_papers_are_told_with_what_they_lack(analysis):
+    table, sentence = claims(analysis)
+    assert re.match(
+        r"Of \d+ claims of papers that kitsbench knows, this experiment finds", sentence
+    )
+    assert "not tested" in sentence
+    if table is not None:
+        assert "Synthetic scans support no claim" in sentence
+        assert all("real scans" in row[-1] for row in table.rows)
