@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,7 @@ CURVE_COLUMNS = [
     "name",
     "value",
 ]
+LEDGER_COLUMNS = ["trial", "architecture", "fold", "seed", "status", "reason"]
 _KEYS = ["protocol", "case", "region", "metric"]
 
 
@@ -121,6 +123,23 @@ class Results:
         said = self.scores["architecture"].map(words).fillna("")
         return self.scores.assign(**{ELSEWHERE: said})
 
+    @property
+    def ledger(self) -> pd.DataFrame:
+        """What the trials spent, a row each, with a column for each part of their accounts."""
+        rows = [
+            {
+                "trial": trial.id,
+                "architecture": trial.name,
+                "fold": trial.fold,
+                "seed": trial.seed,
+                "status": trial.state,
+                "reason": trial.status.reason,
+                **_flat(trial.ledger.plain() if trial.ledger else {}),
+            }
+            for trial in self.trials
+        ]
+        return pd.DataFrame(rows, columns=None if rows else LEDGER_COLUMNS)
+
     def check_values(self) -> None:
         """See that every score can be one: for what rests on the values, not only shows them.
 
@@ -146,6 +165,12 @@ class Results:
             raise DataError(
                 f"{self.workdir / 'trials'}: {str(error).splitlines()[0]}\n{TRIAL_AGAIN}"
             ) from error
+
+
+def _flat(ledger: dict[str, Any]) -> dict[str, Any]:
+    """A ledger with a column for each part of its account."""
+    account = ledger.pop("accounting", {})
+    return ledger | {f"accounting_{key}": seconds for key, seconds in account.items()}
 
 
 def load_results(workdir: str | Path, experiment: str | None = None) -> Results:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import AccountsRecord, report_folder
-from kitsbench.experiments.results import Results, load_results
+from kitsbench.experiments.results import load_results
 from kitsbench.files import write_atomic, write_folder, write_json, write_text
 from kitsbench.reporting import accounting, costs, scores
 from kitsbench.reporting.analysis import Analysis, analyse
@@ -34,7 +34,6 @@ Account = Callable[[], object]
 PAGE = "index.html"
 FIGURES = "figures"
 _PAIR_COLUMNS = ["a", "b", "region", "metric", "difference", "ci_low", "ci_high", "p_value"]
-_LEDGER_KEYS = ["trial", "architecture", "fold", "seed", "status", "reason"]
 
 
 def build_report(
@@ -245,33 +244,11 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
         "scores.csv": results.marked,
         "summary.csv": summary,
         "pairs.csv": pairs,
-        "ledger.csv": _ledgers(results),
+        "ledger.csv": results.ledger,
     }
     for name, table in tables.items():
         write_text(out / name, csv_table(table))
     write_json(out / "comparison.json", analysis.comparison)
-
-
-def _ledgers(results: Results) -> pd.DataFrame:
-    rows = [
-        {
-            "trial": trial.id,
-            "architecture": trial.name,
-            "fold": trial.fold,
-            "seed": trial.seed,
-            "status": trial.state,
-            "reason": trial.status.reason,
-            **_flat(trial.ledger.plain() if trial.ledger else {}),
-        }
-        for trial in results.trials
-    ]
-    return pd.DataFrame(rows, columns=None if rows else _LEDGER_KEYS)
-
-
-def _flat(ledger: dict[str, Any]) -> dict[str, Any]:
-    """A ledger with a column for each part of its account."""
-    account = ledger.pop("accounting", {})
-    return ledger | {f"accounting_{key}": seconds for key, seconds in account.items()}
 
 
 def _latex(analysis: Analysis) -> str:

@@ -42,6 +42,11 @@ if TYPE_CHECKING:
     from kitsbench.experiments.asked.request import Request
     from kitsbench.experiments.plan.estimate import Forecast
 
+WORDS = "kitsbench.words"
+"""In a context's ``meta``: the words of the call, where they do not stand in ``sys.argv``."""
+EXPERIMENT = "kitsbench.experiment"
+"""There: id of the experiment that was run."""
+
 
 @click.command("run")
 @architectures_argument
@@ -247,6 +252,7 @@ def command(
                     experiment = run_experiment(
                         experiment, executor, bars, asked=asked, clock=clock
                     )
+                click.get_current_context().meta[EXPERIMENT] = experiment.record.id
                 return conclude(experiment, as_json, clock)
     except KeyboardInterrupt as error:
         return stopped(error, request.lasting)
@@ -275,14 +281,15 @@ def _request(options: dict[str, Any]) -> Request:
 
     executor_section, tune_section = sections(options["executor"])
     pairs = split_pairs(options.pop("executor_option"))
-    words = read_cluster_words(options["executor"], options.pop("slurm"), options.pop("ray"))
+    cluster = read_cluster_words(options["executor"], options.pop("slurm"), options.pop("ray"))
     tuning = read_tuning(options.pop("tune"), tune_section)
     check_shared(tuning, options["recipe"])
     given = read_predictions(options.pop("predictions"), predictions_section())
+    words = click.get_current_context().meta.get(WORDS, sys.argv[1:])
     return Request(
         predictions=given,
-        executor_options=joined(executor_section, pairs, words),
+        executor_options=joined(executor_section, pairs, cluster),
         tuning=tuning,
-        command=shlex.join(["kitsbench", *sys.argv[1:]]),
+        command=shlex.join(["kitsbench", *words]),
         **options,
     )

@@ -1,0 +1,125 @@
+"""A run from Python, in the words of the command line and by its very verb.
+
+So every option is read, checked and recorded by the rule that the command line has, and the
+command that an experiment keeps can be given to a shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kitsbench.api.outcome import WORKDIR, Outcome, load
+from kitsbench.cli.verbs.run import EXPERIMENT, WORDS, command
+from kitsbench.errors import KitsbenchError, UsageError
+
+_NEVER = {
+    "dry_run": "it trains nothing and leaves no outcome; call `kitsbench run --dry-run`",
+    "as_json": "the outcome is what is returned",
+    "json": "the outcome is what is returned",
+    "yes": "nobody is asked when a run begins from Python",
+}
+_STOPPED = 128  # an exit code from here on is that of a signal
+
+
+def run(*architectures: str | Path, workdir: str | Path = WORKDIR, **options: Any) -> Outcome:
+    """Train, score and compare architectures, as ``kitsbench run`` does.
+
+    Finished trials are kept: the same call again trains what is missing. In a script, call it
+    below ``if __name__ == "__main__":``, since trials run in processes that import the script.
+
+    Parameters
+    ----------
+    *architectures : str or path
+        Names of ``kitsbench list``, with settings as in ``"unet3d:width=0.5"``, or files of
+        plugins.
+    workdir : path
+        Where data, trials and the report are kept.
+    **options
+        The options of ``kitsbench run``, with ``_`` for ``-``: ``budget="2h"``, ``seeds=3``,
+        ``folds=[0, 2]``, ``patch=(32, 48, 48)``, ``max_memory="11GiB"``, ``all=True``. True sets
+        a switch; False and None leave an option out. What may be given several times takes a
+        list, or a mapping of keys to values.
+
+    Returns
+    -------
+    Outcome
+        Also where some trials failed: ``outcome.ledger`` says which, and why.
+
+    Raises
+    ------
+    UsageError
+        There is no such option, or its value cannot be read.
+    UsageError, DataError
+        The request cannot be carried out; nothing was trained.
+    KeyboardInterrupt
+        The run was stopped; the same call again goes on.
+    """
+    words = [*map(str, architectures), "--workdir", str(workdir), *_words(options)]
+    try:
+        with command.make_context("kitsbench run", [*words, "--yes"]) as context:
+            context.meta[WORDS] = ["run", *words]
+            code = command.invoke(context)
+            experiment = context.meta.get(EXPERIMENT)
+    except click.UsageError as error:
+        raise UsageError(error.format_message()) from error
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
+    if isinstance(code, int) and code >= _STOPPED:
+        raise KeyboardInterrupt
+    if experiment is None:  # every way through the verb that returns a code has one
+        raise KitsbenchError("The run ended without an experiment; see what it said.")
+    return load(workdir, experiment)
+
+
+def _words(options: Mapping[str, Any]) -> list[str]:
+    """Options as a command line has them."""
+    known = {opt: p for p in command.params if isinstance(p, click.Option) for opt in p.opts}
+    words: list[str] = []
+    for key, value in options.items():
+        word = "--" + key.replace("_", "-")
+        if key in _NEVER:
+            raise UsageError(f"run() takes no '{key}': {_NEVER[key]}.")
+        if word not in known:
+            raise UsageError(_unknown(key, [*known]))
+        if value is None or value is False:
+            continue
+        parameter = known[word]
+        if parameter.is_flag:
+            if value is not True:
+                raise UsageError(f"'{key}' is a switch; it is True or False, not {value!r}.")
+            words.append(word)
+        elif parameter.multiple:
+            for part in _several(value):
+                words += [word, part]
+        else:
+            words += [word, _text(value)]
+    return words
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    import difflib
+
+    names = [word[2:].replace("-", "_") for word in known if word.startswith("--")]
+    close = difflib.get_close_matches(key, names, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"run() takes no '{key}'.{hint} `kitsbench run --help` lists the options."
+
+
+def _several(value: Any) -> list[str]:
+    """The texts of an option that may be given several times."""
+    if isinstance(value, Mapping):
+        return [f"{key}={_text(one)}" for key, one in value.items()]
+    if isinstance(value, str | Path):
+        return [str(value)]
+    return [_text(one) for one in value]
+
+
+def _text(value: Any) -> str:
+    """One value as it is written on a command line: several numbers with commas between."""
+    if isinstance(value, Iterable) and not isinstance(value, str | Path):
+        return ",".join(_text(one) for one in value)
+    return str(value)

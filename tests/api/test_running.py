@@ -1,0 +1,92 @@
+"""A run from Python, by the page that shows it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import kitsbench
+from kitsbench.errors import UsageError
+from kitsbench.experiments.results import load_results
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
+
+
+@pytest.fixture(scope="module")
+def followed(phantom, tmp_path_factory):
+    """The page's code, executed in a folder that has its scans."""
+    pytest.importorskip("kitsbench_plugins")
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copytree(phantom, folder / "scans")
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
+    assert len(blocks) > 5
+    names: dict = {"__name__": "page"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MPLBACKEND", "agg")
+        for number, block in enumerate(blocks, start=1):
+            exec(compile(block, f"python.md, block {number}", "exec"), names)
+    return names, folder / "work"
+
+
+def test_the_page_runs(followed):
+    names, workdir = followed
+    outcome = names["outcome"]
+    assert sorted(outcome.architectures) == ["residual_unet", "unet3d"]
+    assert list(outcome.ledger["status"]) == ["finished"] * 4
+    assert len(outcome.ranking) == 2
+    assert (workdir / "report" / "index.html").is_file()
+    assert len(names["worst"]) == 3
+    assert set(names["spent"].index) == {"residual_unet", "unet3d"}
+
+
+def test_the_command_that_is_kept_is_one_for_a_shell(followed):
+    experiment = load_results(followed[1]).experiment
+    assert experiment.command.startswith("kitsbench run unet3d residual_unet --workdir work ")
+    assert "--budget 10steps" in experiment.command
+    assert "--yes" not in experiment.command
+
+
+def test_a_prediction_lies_on_its_scan(followed):
+    import nibabel
+
+    names, workdir = followed
+    found = names["found"]
+    scan = nibabel.load(workdir.parent / "scans" / found.case / "imaging.nii.gz")
+    assert found.labels.shape == scan.shape
+    assert abs(found.affine - scan.affine).max() < 1e-4
+    assert found.trial == names["outcome"].trial(found.trial).id
+
+
+def test_the_statistics_of_the_page(followed):
+    names, _ = followed
+    assert min(row["value"] for row in names["scored"].rows if row["metric"] == "dice") == 1
+    assert names["design"]["architectures"] == 12
+    assert names["verdicts"].pairs
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"sedes": 3}, "Did you mean 'seeds'"),
+        ({"budget": "soon"}, "budget"),
+        ({"seeds": 0}, "seeds"),
+        ({"seeds": "many"}, "seeds"),
+        ({"recipe": "mine"}, "recipe"),
+        ({"compile": 3}, "a switch"),
+        ({"dry_run": True}, "--dry-run"),
+        ({"as_json": True}, "what is returned"),
+        ({"dataset": "nowhere"}, "nowhere"),
+    ],
+)
+def test_what_cannot_be_run_is_said(tmp_path, options, said):
+    with pytest.raises(UsageError, match=said):
+        kitsbench.run("unet3d", workdir=tmp_path / "work", **options)
+
+
+def test_an_architecture_that_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match="unet3f"):
+        kitsbench.run("unet3f", workdir=tmp_path / "work", budget="2steps")
