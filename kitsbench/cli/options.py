@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from kitsbench.cli import completion
 from kitsbench.cli.values import (
     DEFAULT_ENDPOINT,
     PATH,
@@ -54,9 +55,16 @@ def json_option(body: Body) -> Body:
 
 # -- what is worked on, and where -----------------------------------------------------------
 
-architecture_argument = click.argument("architecture", metavar="ARCH|FILE.py[:key=value,...]")
+architecture_argument = click.argument(
+    "architecture",
+    metavar="ARCH|FILE.py[:key=value,...]",
+    shell_complete=completion.architectures,
+)
 architectures_argument = click.argument(
-    "architectures", nargs=-1, metavar="[ARCH|FILE.py[:key=value,...]]..."
+    "architectures",
+    nargs=-1,
+    metavar="[ARCH|FILE.py[:key=value,...]]...",
+    shell_complete=completion.architectures,
 )
 all_option = click.option(
     "--all", "all_installed", is_flag=True, help="Every installed architecture."
@@ -71,6 +79,7 @@ def workdir_option(meaning: str) -> Option:
 experiment_option = click.option(
     "--experiment",
     metavar="ID",
+    shell_complete=completion.experiments,
     help="Which experiment of the working directory: its id or the first letters of it; the one "
     "that was run last if not given.",
 )

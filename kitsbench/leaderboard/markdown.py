@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kitsbench.configuration import CONTENT
@@ -11,9 +11,10 @@ from kitsbench.errors import DataError
 from kitsbench.experiments.records import ElsewhereRecord
 from kitsbench.files import canonical_json, write_text
 from kitsbench.leaderboard.board import boards, check_boards, read_board
-from kitsbench.leaderboard.parts import Rank, RecipeNote, Score
+from kitsbench.leaderboard.parts import Rank, RecipeNote, Score, Spent
 from kitsbench.leaderboard.schema import Entry
 from kitsbench.metrics import find
+from kitsbench.metrics.titles import endpoint_name
 from kitsbench.text import markdown, markdown_code
 
 MARK = "<!-- Written by `kitsbench leaderboard render` from the entries; changes are lost. -->"
@@ -104,21 +105,28 @@ def _table_of(ordered: list[Entry]) -> str:
     experiments = list(dict.fromkeys(entry.experiment for entry in ordered))
     region, metric = first.endpoint.split(":")
     others = _other_endpoints(ordered)
-    head = ["#", "Architecture", markdown(f"{region} {metric} (95 % CI)")]
-    head += ["Group", "Rank 95 %", "P(first)"]
-    head += [markdown(f"{score.region} {score.metric}") for score in others]
+    # A column that says the same of every row, or nothing of any, tells a reader nothing.
+    grouped = any(entry.rank and entry.rank.group for entry in ordered)
+    placed = any(entry.rank and entry.rank.rank_low is not None for entry in ordered)
+    drawn = any(entry.rank and entry.rank.p_first is not None for entry in ordered)
+    several = len(experiments) > 1
+    head = ["#", "Architecture", markdown(f"{_title(region, metric)} (95 % CI)")]
+    head += ["Group"] * (grouped or several) + ["Rank 95 %"] * placed + ["P(first)"] * drawn
+    head += [markdown(_title(score.region, score.metric)) for score in others]
     head += ["Parameters", "Steps", "Peak memory", "Trials"]
+    spent = {run.id: run.spent for entry in ordered for run in entry.trials.runs}
     rows = []
     for place, entry in zip(_places(ordered), ordered, strict=True):
         group = markdown((entry.rank.group if entry.rank else "") or _DASH)
-        if len(experiments) > 1:
+        if several:
             group = f"{experiments.index(entry.experiment) + 1}{group}"
-        cells = [place, _name(entry), _with_interval(entry.score(entry.endpoint)), group]
-        cells += _stability(entry.rank)
+        cells = [place, _name(entry), _with_interval(entry.score(entry.endpoint))]
+        cells += [group] * (grouped or several)
+        cells += [_places_left_open(entry.rank)] * placed + [_first(entry.rank)] * drawn
         cells += [_mean(entry.score(f"{s.region}:{s.metric}", s.protocol)) for s in others]
         cells += [
             _big(entry.cost.parameters),
-            _big(entry.cost.steps),
+            _steps(entry, spent),
             _memory(entry.cost.peak_memory_bytes),
             _trials(entry),
         ]
@@ -143,8 +151,8 @@ def _table_of_outside(ordered: list[Entry], alone: bool) -> str:
     first = ordered[0]
     region, metric = first.endpoint.split(":")
     others = _other_endpoints(ordered)
-    head = ["System or label maps", markdown(f"{region} {metric} (95 % CI)")]
-    head += [markdown(f"{score.region} {score.metric}") for score in others]
+    head = ["System or label maps", markdown(f"{_title(region, metric)} (95 % CI)")]
+    head += [markdown(_title(score.region, score.metric)) for score in others]
     head += ["Trained on", "Cost of training", "Predicting a scan", "Peak memory", "Trials"]
     rows = [
         [
@@ -200,15 +208,40 @@ def _places(ordered: list[Entry]) -> list[str]:
     return [_DASH if key[0] else str(keys.index(key) + 1) for key in keys]
 
 
-def _stability(rank: Rank | None) -> list[str]:
-    """Interval of the rank and P(first); dashes where the design does not tell them."""
-    cells = [_DASH, _DASH]
-    if rank is not None and rank.rank_low is not None and rank.rank_high is not None:
-        low, high = rank.rank_low, rank.rank_high
-        cells[0] = f"{low:g}" if low == high else f"{low:g}–{high:g}"
-    if rank is not None and rank.p_first is not None:
-        cells[1] = f"{100 * rank.p_first:.0f} %"
-    return cells
+def _title(region: str, metric: str) -> str:
+    name = endpoint_name(region, metric)
+    return name[0].upper() + name[1:]
+
+
+def _places_left_open(rank: Rank | None) -> str:
+    """Interval of the rank; a dash where the design does not tell it."""
+    if rank is None or rank.rank_low is None or rank.rank_high is None:
+        return _DASH
+    low, high = rank.rank_low, rank.rank_high
+    return f"{low:g}" if low == high else f"{low:g}–{high:g}"
+
+
+def _first(rank: Rank | None) -> str:
+    return _DASH if rank is None or rank.p_first is None else f"{100 * rank.p_first:.0f} %"
+
+
+def _steps(entry: Entry, spent: Mapping[str, Spent | None]) -> str:
+    """Steps of a training run; for an ensemble, which takes none, those of its members.
+
+    Parameters
+    ----------
+    entry : Entry
+    spent : mapping
+        Of every trial of the table, by its id.
+    """
+    combined = [run.members for run in entry.trials.runs if run.members]
+    if not combined:
+        return _big(entry.cost.steps)
+    members = [spent.get(member) for run in combined for member in run]
+    known = [one.steps for one in members if one is not None]
+    if len(known) < len(members):  # a member is on no row of this table
+        return _DASH
+    return f"{_big(sum(known) / len(combined))} in {len(members) / len(combined):g} networks"
 
 
 def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
@@ -219,9 +252,15 @@ def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
         f"training run, {_folds(first)} × {first.seeds} seeds, on "
         f"{markdown(first.cost.device or 'an unnamed device')}."
     )
+    grouped = any(entry.rank and entry.rank.group for entry in ordered)
     lines.append(
-        "Ordered by the mean of the endpoint. Architectures that share a letter in “Group” are "
-        "not separated by the statistics, whatever their order."
+        "Ordered by the mean of the endpoint. "
+        + (
+            "Architectures that share a letter in “Group” are not separated by the statistics, "
+            "whatever their order."
+            if grouped
+            else "No two of them were separated by the statistics: the order is no ranking."
+        )
     )
     if len(experiments) > 1:
         lines.append(

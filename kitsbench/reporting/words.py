@@ -8,20 +8,16 @@ from typing import Any
 
 from kitsbench.evaluation.protocols import LABELS, STORED_METRICS, for_labels, get_protocol
 from kitsbench.experiments.records.parts import BudgetNote, DatasetNote
-from kitsbench.metrics import METRICS, find
+from kitsbench.metrics import METRICS
+from kitsbench.metrics.titles import REGION_NAMES as REGION_NAMES
+from kitsbench.metrics.titles import endpoint_name as endpoint_name
+from kitsbench.metrics.titles import metric_name as metric_name
+from kitsbench.metrics.titles import region_name as region_name
 from kitsbench.optimisers import Schedule
 from kitsbench.text import one_line
 
 DASH = "–"
 
-REGION_NAMES = {
-    "kidney_and_tumor": "Kidney and tumour",
-    "kidney_and_mass": "Kidney and masses",
-    "mass": "Masses (tumour or cyst)",
-    "tumor": "Tumour",
-    "kidney": "Kidney",
-    "cyst": "Cyst",
-}
 VERDICT_NAMES = {
     "better_relevant": "better, by more than the margin",
     "better": "better",
@@ -160,27 +156,6 @@ def verdict_name(pair: Mapping[str, Any]) -> str:
     if pair["verdict"] == "inconclusive" and pair["difference"] == 0 == pair.get("se"):
         return IDENTICAL
     return VERDICT_NAMES.get(str(pair["verdict"]), str(pair["verdict"]))
-
-
-def region_name(region: str) -> str:
-    """Name of a region for people."""
-    return REGION_NAMES.get(region, one_line(region).replace("_", " ").capitalize())
-
-
-def metric_name(metric: str) -> str:
-    """Name of a metric for people, with its unit, as the head of a column."""
-    name = _metric_in_text(metric)
-    return name[0].upper() + name[1:] if metric in METRICS else name
-
-
-def _metric_in_text(metric: str) -> str:
-    facts = find(metric)
-    return f"{facts.title} ({facts.unit})" if facts.known and facts.unit else facts.title
-
-
-def endpoint_name(region: str, metric: str) -> str:
-    """Such as ``tumour Dice``."""
-    return f"{region_name(region).lower()} {_metric_in_text(metric)}"
 
 
 def with_regions(text: str) -> str:

@@ -71,7 +71,7 @@ def test_a_page_is_the_same_whenever_it_is_rendered(boards):
     assert page.read_bytes() == before
 
 
-def test_a_page_shows_the_stability_of_ranks_or_a_dash(boards):
+def test_a_page_shows_the_stability_of_ranks_where_the_design_tells_it(boards):
     entries = read_board(boards / "phantom")
     shown = render_board("phantom", entries)
     assert "| Rank 95 % | P(first) |" in shown
@@ -79,8 +79,39 @@ def test_a_page_shows_the_stability_of_ranks_or_a_dash(boards):
     assert f"| {100 * rank.p_first:.0f} % |" in shown
     unknown = {"rank_low": None, "rank_high": None, "p_first": None}
     silent = [e.model_copy(update={"rank": e.rank.model_copy(update=unknown)}) for e in entries]
-    (rows,) = tables(render_board("phantom", silent))
-    assert all("| – | – |" in row for row in rows)
+    (rows,) = tables(render_board("phantom", [entries[0], *silent[1:]]))
+    assert "| – | – |" in rows[1] or "| – | – |" in rows[0]
+    quiet = render_board("phantom", silent)
+    assert "Rank 95 %" not in quiet
+    assert "P(first)" not in quiet
+
+
+def test_a_page_calls_regions_as_reports_do(boards):
+    shown = render_board("phantom", read_board(boards / "phantom"))
+    assert "Tumour Dice (95 % CI)" in shown
+    assert "tumor dice" not in shown
+
+
+def test_a_page_without_groups_says_that_nobody_was_separated(boards):
+    entries = read_board(boards / "phantom")
+    none = [e.model_copy(update={"rank": e.rank.model_copy(update={"group": ""})}) for e in entries]
+    shown = render_board("phantom", none)
+    assert "| Group |" not in shown
+    assert "the order is no ranking" in shown
+
+
+def test_an_ensemble_has_taken_the_steps_of_its_members(boards):
+    first, second = read_board(boards / "phantom")
+    runs = tuple(
+        run.model_copy(update={"members": tuple(one.id for one in first.trials.runs[:2])})
+        for run in second.trials.runs
+    )
+    trials = second.trials.model_copy(update={"runs": runs})
+    steps = sum(run.spent.steps for run in first.trials.runs[:2])
+    both = render_board("phantom", [first, second.model_copy(update={"trials": trials})])
+    assert f"| {steps} in 2 networks |" in both
+    alone = render_board("phantom", [second.model_copy(update={"trials": trials})])
+    assert "networks |" not in alone
 
 
 def test_equal_means_have_one_place(boards):

@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from kitsbench.cli.completion import architectures_or_trials
 from kitsbench.cli.options import (
     device_option,
     experiment_option,
@@ -22,7 +23,7 @@ from kitsbench.scans.names import is_hidden
 
 
 @click.command("predict")
-@click.argument("trial", metavar="TRIAL|ARCH")
+@click.argument("trial", metavar="TRIAL|ARCH", shell_complete=architectures_or_trials)
 @click.argument("images", nargs=-1, required=True, type=PATH)
 @out_option("Folder for the label maps.", required=True)
 @workdir_option("Where TRIAL is looked for when it is no folder.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kitsbench.cli import completion
 from kitsbench.cli.options import (
     experiment_option,
     json_option,
@@ -27,7 +28,7 @@ AGAIN = ("failed", "interrupted", "unscored")  # states of trials that can be tr
 
 
 @click.command()
-@click.argument("trials", nargs=-1, metavar="[TRIAL]...")
+@click.argument("trials", nargs=-1, metavar="[TRIAL]...", shell_complete=completion.trials)
 @workdir_option("Where the trials are, and are run again.")
 @reason_option
 @click.option("--all", "every", is_flag=True, help="Every trial of the experiment that failed.")
@@ -117,7 +118,7 @@ def _experiment_of(
 
 
 @click.command()
-@click.argument("trials", nargs=-1, metavar="[TRIAL]...")
+@click.argument("trials", nargs=-1, metavar="[TRIAL]...", shell_complete=completion.trials)
 @workdir_option("Where the trials are.")
 @state_option
 @reason_option

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kitsbench.cli.completion import trials
 from kitsbench.cli.options import (
     WORKDIR,
     experiment_option,
@@ -96,7 +97,7 @@ def experiments(workdir: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("trial")
+@click.argument("trial", shell_complete=trials)
 @workdir_option("Where TRIAL is looked for.")
 @click.option(
     "--tail", type=Whole(1), metavar="N", help="Only the last N lines of what it printed."

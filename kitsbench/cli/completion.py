@@ -1,0 +1,66 @@
+"""What a shell proposes when a word of the command line is half written.
+
+It runs at every press of a key, so nothing is imported that takes time: names come from the
+entry points' files, trials from the names of folders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+
+def architectures(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Names of installed architectures, and files that may be plugins."""
+    if ":" in incomplete:  # settings, which only the plugin itself knows
+        return []
+    names = [name for name in _names() if name.startswith(incomplete)]
+    files = [CompletionItem(incomplete, type="file")] if "/" in incomplete or not names else []
+    return [*map(CompletionItem, names), *files]
+
+
+def trials(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Ids of the trials of the working directory."""
+    return _folders(context, "trials", incomplete)
+
+
+def experiments(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Ids of the experiments of the working directory."""
+    return _folders(context, "experiments", incomplete)
+
+
+def architectures_or_trials(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What can predict: trials, or an architecture's."""
+    return [
+        *(item for item in architectures(context, parameter, incomplete) if item.type == "plain"),
+        *trials(context, parameter, incomplete),
+    ]
+
+
+def _names() -> Iterable[str]:
+    from kitsbench.registry.announced import GROUP
+
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def _folders(context: click.Context, kind: str, incomplete: str) -> list[CompletionItem]:
+    given = context.params.get("workdir") or "kitsbench-work"
+    found = []
+    with contextlib.suppress(OSError):  # no working directory, no proposals
+        for path in sorted((Path(given) / kind).iterdir()):
+            if path.is_dir() and path.name.startswith(incomplete):
+                found.append(CompletionItem(path.name))
+    return found

@@ -1,0 +1,73 @@
+"""What a shell proposes, asked as a shell asks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+
+from kitsbench.cli import cli
+
+
+def proposed(*words: str) -> list[str]:
+    """What follows the last of some words, which may be half of one."""
+    complete = ShellComplete(cli, {}, "kitsbench", "_KITSBENCH_COMPLETE")
+    return [item.value for item in complete.get_completions([*words[:-1]], words[-1])]
+
+
+def test_verbs_and_options():
+    assert proposed("ru") == ["run"]
+    assert "--budget" in proposed("run", "--bud")
+    assert proposed("run", "--recipe", "p") == ["paper"]
+
+
+def test_installed_architectures():
+    pytest.importorskip("kitsbench_plugins")
+    assert proposed("run", "attention_vnet_") == ["attention_vnet_assembly"]
+    assert {"unet3d", "scau_unet"} <= {*proposed("check", "")}
+    assert proposed("run", "unet3d:wi") == []
+
+
+def test_trials_and_experiments_of_the_working_directory(tmp_path, monkeypatch):
+    work = tmp_path / "kitsbench-work"
+    for folder in ("trials/3d26cb2a00000000", "trials/77aa000000000000", "experiments/0b0b"):
+        (work / folder).mkdir(parents=True)
+    (work / "trials" / "3d-a-file").touch()
+    monkeypatch.chdir(tmp_path)
+    assert proposed("trials", "retry", "3") == ["3d26cb2a00000000"]
+    assert proposed("trials", "log", "7") == ["77aa000000000000"]
+    assert proposed("predict", "77") == ["77aa000000000000"]
+    assert proposed("report", "--experiment", "") == ["0b0b"]
+    monkeypatch.chdir(work)
+    assert proposed("trials", "retry", "3") == []
+    assert proposed("run", "--workdir", str(work), "--experiment", "0") == ["0b0b"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_a_script_and_no_library_is_imported(shell, monkeypatch):
+    if shell == "bash" and os.name != "posix":
+        pytest.skip("needs bash")
+    code = (
+        "import sys; from kitsbench.cli import cli\n"
+        "try: cli.main(['kitsbench'], prog_name='kitsbench')\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'pandas'} & {*sys.modules}"
+    )
+    words = {"COMP_WORDS": "kitsbench run unet", "COMP_CWORD": "2"}
+    for step in ("source", "complete"):
+        env = {**os.environ, **words, "_KITSBENCH_COMPLETE": f"{shell}_{step}"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=100
+        )
+        assert done.returncode == 0, done.stderr
+        assert "kitsbench" in done.stdout or "unet3d" in done.stdout
+
+
+def test_every_verb_can_be_completed():
+    context = click.Context(cli)
+    for verb in cli.list_commands(context):
+        assert isinstance(proposed(verb, "--"), list)
