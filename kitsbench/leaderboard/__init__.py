@@ -7,6 +7,17 @@ be worked out.
 
 from kitsbench.leaderboard.board import Problem, add_entries, check_boards, read_board
 from kitsbench.leaderboard.markdown import render_boards
+from kitsbench.leaderboard.rules import Rules, read_rules, written_rules
 from kitsbench.leaderboard.schema import Entry
 
-__all__ = ["Entry", "Problem", "add_entries", "check_boards", "read_board", "render_boards"]
+__all__ = [
+    "Entry",
+    "Problem",
+    "Rules",
+    "add_entries",
+    "check_boards",
+    "read_board",
+    "read_rules",
+    "render_boards",
+    "written_rules",
+]

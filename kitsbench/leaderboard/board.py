@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kitsbench.errors import DataError, UsageError
-from kitsbench.files import parse_json
+from kitsbench.files import parse_json, write_text
 from kitsbench.files.documents import VERSION_KEY
 from kitsbench.leaderboard.elsewhere_proof import elsewhere_faults
 from kitsbench.leaderboard.entries import Published, make_entries
 from kitsbench.leaderboard.peers import Filed, board_faults, dataset_faults, differences
 from kitsbench.leaderboard.proof import entry_faults
+from kitsbench.leaderboard.rules import FILE, Rules, read_rules, written_rules
 from kitsbench.leaderboard.schema import Entry, file_name
 from kitsbench.leaderboard.table import read_table_text, table_path
 from kitsbench.leaderboard.table_proof import agreement_faults, read_scores
@@ -65,12 +66,14 @@ def add_entries(
         The entries that were written, each with its table; those that are there already, and
         equal, are not.
 
+    The first entries of a board bring its ``board.toml``, see :mod:`kitsbench.leaderboard.rules`.
+
     Raises
     ------
     UsageError
         An entry of the same name is there and differs, or the experiment was made under other
-        conditions than the entries of the board, or of another experiment there only a part would
-        be left.
+        conditions than the entries of the board or its ``board.toml``, or of another experiment
+        there only a part would be left.
     DataError
         The experiment is not complete, or the board holds a file that is no entry.
     """
@@ -84,10 +87,12 @@ def add_entries(
     # What is replaced in any case need not be readable any more.
     stay = [file for file in _entry_files(board) if not (replace and file in files)]
     known = {file: _read_entry(file) for file in stay}
+    rules = read_rules(board)
     kept = [entry for file, entry in known.items() if file not in files]
     for new in made:
         for peer in kept or list(known.values()):
             _refuse_other_conditions(new.entry, peer, board)
+        _refuse_broken_rules(new.entry, rules, board)
     written = {file: new for file, new in files.items() if not _is_there(file, new)}
     for file, new in written.items():
         if file in known and known[file] != new.entry:
@@ -98,7 +103,10 @@ def add_entries(
             )
     if replace:
         _refuse_half_experiments(files, kept)
-    # Nothing is written until everything was found to be in order.
+    if rules is None and any(new.entry.elsewhere is None for new in made):
+        board.mkdir(parents=True, exist_ok=True)
+        write_text(board / FILE, written_rules([new.entry for new in made]))
+    # No entry is written until everything was found to be in order.
     for file, new in written.items():
         new.table.write(table_path(file))
         new.entry.write(file)
@@ -110,6 +118,13 @@ def _refuse_other_conditions(entry: Entry, peer: Entry, board: Path) -> None:
         raise UsageError(
             f"'{entry.name}' cannot enter {board}: {different}. Entries of one board were "
             "made under the same conditions; choose another board with --to."
+        )
+
+
+def _refuse_broken_rules(entry: Entry, rules: Rules | None, board: Path) -> None:
+    if rules is not None and (faults := rules.faults(entry)):
+        raise UsageError(
+            f"'{entry.name}' cannot enter {board}: {faults[0]}. Choose another board with --to."
         )
 
 
@@ -231,8 +246,25 @@ def check_boards(root: str | Path) -> tuple[int, list[Problem]]:
         filed += found
         problems += wrong
         problems += [Problem(*fault) for fault in board_faults(found)]
+        problems += _rule_faults(board, found)
     problems += [Problem(*fault) for fault in dataset_faults(filed)]
     return count, list(dict.fromkeys(problems))
+
+
+def _rule_faults(board: Path, filed: Sequence[Filed]) -> list[Problem]:
+    """What entries break of their board's file."""
+    file = board / FILE
+    try:
+        rules = read_rules(board)
+    except DataError as error:
+        said = str(error).splitlines()[0].removeprefix(f"{file}").lstrip(": ").rstrip(".")
+        return [Problem(file, said)]
+    if rules is None:
+        if all(one.entry.elsewhere is not None for one in filed):
+            return []  # nobody has said yet under which budget others may enter
+        remedy = f"`kitsbench leaderboard conditions {board} > {file}` writes what they share"
+        return [Problem(board, f"a board without {FILE}, which states its conditions: {remedy}")]
+    return [Problem(one.file, fault) for one in filed for fault in rules.faults(one.entry)]
 
 
 def _read_all(board: Path, files: Sequence[Path]) -> tuple[list[Filed], list[Problem]]:

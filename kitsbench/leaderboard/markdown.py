@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kitsbench.configuration import CONTENT
 from kitsbench.data.datasets.leaks import NOTHING
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import ElsewhereRecord
 from kitsbench.files import canonical_json, write_text
 from kitsbench.leaderboard.board import boards, check_boards, read_board
 from kitsbench.leaderboard.parts import Rank, RecipeNote, Score, Spent
+from kitsbench.leaderboard.rules import Rules, read_rules
 from kitsbench.leaderboard.schema import Entry
 from kitsbench.metrics import find
 from kitsbench.metrics.titles import endpoint_name
@@ -53,7 +53,7 @@ def render_boards(root: str | Path) -> list[Path]:
     for board in boards(root):
         page = board.parent / f"{board.resolve().name}.md"
         _refuse_foreign(page)
-        pages[page] = render_board(board.resolve().name, read_board(board))
+        pages[page] = render_board(board.resolve().name, read_board(board), read_rules(board))
     for page, text in pages.items():
         write_text(page, text)
     return list(pages)
@@ -70,15 +70,17 @@ def _refuse_foreign(page: Path) -> None:
         )
 
 
-def render_board(name: str, entries: list[Entry]) -> str:
+def render_board(name: str, entries: list[Entry], rules: Rules | None = None) -> str:
     """One board as Markdown: a table for each set of entries that can be compared.
 
     Parameters
     ----------
     name : str
-        Heading.
+        Heading, where the rules have no title.
     entries : list of Entry
         At least one.
+    rules : Rules, optional
+        The board's own title and introduction.
     """
     ordered = sorted(entries, key=_order)
     outside = [entry for entry in ordered if entry.elsewhere is not None]
@@ -87,7 +89,8 @@ def render_board(name: str, entries: list[Entry]) -> str:
         # A second on one device is no second on another, so a time budget is another budget there.
         key = canonical_json([entry.conditions, entry.device_class])
         groups.setdefault(key, []).append(entry)
-    parts = [f"# {markdown(name)}", MARK]
+    title, about = (rules.title, rules.about) if rules is not None else ("", "")
+    parts = [f"# {markdown(title or name)}", MARK, *([markdown(about)] if about else [])]
     for key in sorted(groups):
         if len(groups) > 1:
             first = groups[key][0]
@@ -351,18 +354,7 @@ def _other_endpoints(ordered: list[Entry]) -> list[Score]:
 
 def _name(entry: Entry) -> str:
     text = " ".join(filter(None, [markdown_code(entry.name), markdown(entry.title)]))
-    return f"{text} ({markdown(pretrained)})" if (pretrained := _pretrained(entry)) else text
-
-
-def _pretrained(entry: Entry) -> str:
-    """What its training began with, where that was trained elsewhere."""
-    identity = entry.identity
-    if identity is None or entry.elsewhere is not None:
-        return ""
-    if identity.pretrained_on:
-        return " ".join(("pretrained on", identity.pretrained_on))  # by its medium above
-    files = [v for v in identity.config.values() if isinstance(v, str) and CONTENT.fullmatch(v)]
-    return "begins with the weights of a file" if files else ""
+    return f"{text} ({markdown(entry.beginning)})" if entry.beginning else text
 
 
 def _with_interval(score: Score | None) -> str:

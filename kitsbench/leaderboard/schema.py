@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from kitsbench.configuration import CONTENT
 from kitsbench.experiments.records import BudgetNote, ElsewhereRecord, FoldsNote, TrialIdentity
 from kitsbench.experiments.records.parts import without_unused
 from kitsbench.files import digest
@@ -189,6 +190,17 @@ class Entry(Document):
         if self.elsewhere is not None:
             return {key: value for key, value in shared.items() if key not in TRAINED}
         return shared
+
+    @property
+    def beginning(self) -> str:
+        """What its training began with, if not with random weights; empty otherwise."""
+        identity = self.identity
+        if identity is None or self.elsewhere is not None:
+            return ""
+        if identity.pretrained_on:
+            return " ".join(("pretrained on", identity.pretrained_on))  # a page escapes it
+        files = [v for v in identity.config.values() if isinstance(v, str) and CONTENT.fullmatch(v)]
+        return "begins with the weights of a file" if files else ""
 
     @property
     def device_class(self) -> str:

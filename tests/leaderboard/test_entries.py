@@ -48,6 +48,7 @@ def test_an_entry_and_a_table_an_architecture(board):
         "a.scores.csv.gz",
         "b-width=0.5.json",
         "b-width=0.5.scores.csv.gz",
+        "board.toml",
     ]
 
 

@@ -9,6 +9,7 @@ import click
 from kitsbench.cli.options import experiment_option, json_option
 from kitsbench.cli.output import print_json, say, tell
 from kitsbench.cli.values import PATH
+from kitsbench.errors import UsageError
 
 _BOARDS = click.argument("boards", default="leaderboards", type=PATH)
 
@@ -74,6 +75,23 @@ def check(ctx: click.Context, boards: Path, as_json: bool) -> None:
         tell(f"{count} entries, {len(problems)} problems.")
     if problems:
         ctx.exit(2)
+
+
+@command.command()
+@click.argument("board", type=PATH)
+def conditions(board: Path) -> None:
+    """Print the board.toml that the entries of BOARD have in common.
+
+    `add` writes it with the first entries; for a board that has none yet, write the output to
+    BOARD/board.toml. Its title and a sentence about it are yours to fill in, and whom the board
+    admits.
+    """
+    from kitsbench.leaderboard import read_board, written_rules
+
+    entries = read_board(board)
+    if not entries:
+        raise UsageError(f"{board} holds no entries; `kitsbench leaderboard add` makes some.")
+    say(written_rules(entries).rstrip())
 
 
 @command.command()
