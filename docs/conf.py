@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
+import format_tables  # noqa: E402
 import gpu_tables  # noqa: E402
 import metric_tables  # noqa: E402
 
@@ -32,7 +33,15 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_click",
 ]
-INCLUDED = ("verbs", "claims", "metrics", "empty_and_missing", "gpu_costs")  # parts of pages
+INCLUDED = (  # parts of pages
+    "verbs",
+    "claims",
+    "metrics",
+    "empty_and_missing",
+    "gpu_costs",
+    "formats",
+    "tables",
+)
 exclude_patterns = ["_build", *(f"_generated/{name}.md" for name in INCLUDED)]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -48,6 +57,7 @@ napoleon_use_ivar = True
 html_theme = "pydata_sphinx_theme"
 html_title = "kitsbench"
 html_static_path = ["_static"]
+html_extra_path = ["_generated/files"]  # schemas
 html_show_sourcelink = False
 html_sidebars = {"**": []}
 html_theme_options = {
@@ -76,8 +86,11 @@ def generate_pages() -> None:
         ("metrics", metric_tables.facts()),
         ("empty_and_missing", metric_tables.empty_and_missing()),
         ("gpu_costs", gpu_tables.costs()),
+        ("formats", format_tables.pages()),
+        ("tables", format_tables.table_pages()),
     ):
         (GENERATED / f"{name}.md").write_text(table, encoding="utf-8")
+    format_tables.write_schemas(GENERATED / "files")
     boards = sorted((ROOT / "leaderboards").glob("*.md"))
     boards = [page for page in boards if page.stem.lower() != "readme"]
     _index(

@@ -56,6 +56,17 @@ class Document(Part):
 
     remedy: ClassVar[str] = "Delete it and run the same command again."
 
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """JSON Schema (draft 2020-12) of the file, for readers in other languages.
+
+        What follows from several keys together, such as a hash of others, no schema can say:
+        :meth:`read` checks that too.
+        """
+        schema = cls.model_json_schema()
+        schema["required"] = list(dict.fromkeys([VERSION_KEY, *schema.get("required", [])]))
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all.
 

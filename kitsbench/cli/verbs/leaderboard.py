@@ -95,6 +95,14 @@ def conditions(board: Path) -> None:
 
 
 @command.command()
+def schema() -> None:
+    """Print the JSON Schema of an entry, for programs that read or write boards."""
+    from kitsbench.leaderboard import Entry
+
+    print_json(Entry.json_schema())
+
+
+@command.command()
 @_BOARDS
 def render(boards: Path) -> None:
     """Check the boards in BOARDS (default: leaderboards), and write a Markdown page for each.
