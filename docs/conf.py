@@ -18,6 +18,7 @@ sys.path.insert(0, str(HERE))
 import format_tables  # noqa: E402
 import gpu_tables  # noqa: E402
 import metric_tables  # noqa: E402
+import reported_tables  # noqa: E402
 
 GENERATED = HERE / "_generated"
 
@@ -41,6 +42,9 @@ INCLUDED = (  # parts of pages
     "gpu_costs",
     "formats",
     "tables",
+    "reported_families",
+    "reported_rows",
+    "reported_sources",
 )
 exclude_patterns = ["_build", *(f"_generated/{name}.md" for name in INCLUDED)]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
@@ -88,6 +92,9 @@ def generate_pages() -> None:
         ("gpu_costs", gpu_tables.costs()),
         ("formats", format_tables.pages()),
         ("tables", format_tables.table_pages()),
+        ("reported_families", reported_tables.families()),
+        ("reported_rows", reported_tables.by_protocol()),
+        ("reported_sources", reported_tables.sources()),
     ):
         (GENERATED / f"{name}.md").write_text(table, encoding="utf-8")
     format_tables.write_schemas(GENERATED / "files")
