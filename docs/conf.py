@@ -63,9 +63,9 @@ html_title = "kitsbench"
 html_static_path = ["_static"]
 html_extra_path = ["_generated/files"]  # schemas
 html_show_sourcelink = False
-html_sidebars = {"**": []}
+html_sidebars = {"index": []}  # elsewhere the pages of the section
 html_theme_options = {
-    "header_links_before_dropdown": 4,
+    "header_links_before_dropdown": 7,
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
