@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from kitsbench.api.outcome import WORKDIR, Outcome, load
-from kitsbench.cli.verbs.run import EXPERIMENT, WORDS, command
-from kitsbench.errors import KitsbenchError, UsageError
+from kitsbench.cli.verbs.called import call_run
+from kitsbench.cli.verbs.run import command
+from kitsbench.errors import UsageError
 
 _NEVER = {
     "dry_run": "it trains nothing and leaves no outcome; call `kitsbench run --dry-run`",
@@ -22,7 +23,6 @@ _NEVER = {
     "json": "the outcome is what is returned",
     "yes": "nobody is asked when a run begins from Python",
 }
-_STOPPED = 128  # an exit code from here on is that of a signal
 
 
 def run(*architectures: str | Path, workdir: str | Path = WORKDIR, **options: Any) -> Outcome:
@@ -59,20 +59,7 @@ def run(*architectures: str | Path, workdir: str | Path = WORKDIR, **options: An
         The run was stopped; the same call again goes on.
     """
     words = [*map(str, architectures), "--workdir", str(workdir), *_words(options)]
-    try:
-        with command.make_context("kitsbench run", [*words, "--yes"]) as context:
-            context.meta[WORDS] = ["run", *words]
-            code = command.invoke(context)
-            experiment = context.meta.get(EXPERIMENT)
-    except click.UsageError as error:
-        raise UsageError(error.format_message()) from error
-    except click.Abort as error:
-        raise KeyboardInterrupt from error
-    if isinstance(code, int) and code >= _STOPPED:
-        raise KeyboardInterrupt
-    if experiment is None:  # every way through the verb that returns a code has one
-        raise KitsbenchError("The run ended without an experiment; see what it said.")
-    return load(workdir, experiment)
+    return load(workdir, call_run(words))
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:

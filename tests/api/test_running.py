@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from command_line import call_kitsbench
 
 import kitsbench
 from kitsbench.errors import UsageError
@@ -90,3 +91,61 @@ def test_what_cannot_be_run_is_said(tmp_path, options, said):
 def test_an_architecture_that_is_not_there(tmp_path):
     with pytest.raises(UsageError, match="unet3f"):
         kitsbench.run("unet3f", workdir=tmp_path / "work", budget="2steps")
+
+
+def test_label_maps_of_anybody_enter_a_board_by_their_folder(followed, tmp_path):
+    """The truth itself as an outside system: perfect, apart, and scored on the same cases."""
+    from kitsbench.leaderboard import check_boards, read_board
+
+    _, workdir = followed
+    work = shutil.copytree(workdir, tmp_path / "work", symlinks=True)
+    board = tmp_path / "boards" / "phantom"
+    done = call_kitsbench(
+        *("leaderboard", "add", work, "--to", board, "--predictions", workdir.parent / "scans"),
+        *("--name", "oracle", "--trained-on", "another hospital"),
+    )
+    assert done.code == 0, done.err
+    count, problems = check_boards(board)
+    assert (count, problems) == (3, [])
+    entries = {entry.name: entry for entry in read_board(board)}
+    oracle = entries["oracle"]
+    assert oracle.score("tumor:dice").mean == 1
+    assert oracle.elsewhere.trained_on == ("another hospital",)
+    assert oracle.rank is None
+    outcome = kitsbench.load(work)
+    mine = outcome.pairs[outcome.pairs[["a", "b"]].eq("oracle").any(axis=1)]
+    assert len(mine) == 2
+    scores = outcome.scores
+    for row in mine.itertuples():
+        means = [
+            scores[
+                (scores["architecture"] == name)
+                & (scores["region"] == "tumor")
+                & (scores["metric"] == "dice")
+                & (scores["protocol"] == "kits19")
+            ]["value"].mean()
+            for name in (row.a, row.b)
+        ]
+        assert row.difference == pytest.approx(means[0] - means[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--predictions", "maps", "--trained-on", "kits23"), "--name is missing"),
+        (("--predictions", "maps", "--name", "x"), "--trained-on is missing"),
+        (("--name", "x"), "give their folder by --predictions"),
+        (
+            ("--predictions", "maps", "--name", "x", "--trained-on", "MSD"),
+            "--dataset is missing",
+        ),
+        (
+            ("--predictions", "m", "--name", "x", "--trained-on", "MSD", "--dataset", "d"),
+            "has no board.toml",
+        ),
+    ],
+)
+def test_what_is_missing_of_label_maps_is_said(tmp_path, words, said):
+    done = call_kitsbench("leaderboard", "add", tmp_path / "none", "--to", tmp_path / "b", *words)
+    assert done.code == 2
+    assert said in done.err
