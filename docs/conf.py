@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
+import cards  # noqa: E402
 import format_tables  # noqa: E402
 import gpu_tables  # noqa: E402
 import metric_tables  # noqa: E402
@@ -29,6 +30,8 @@ release = version = installed_version("kitsbench")
 
 extensions = [
     "myst_parser",
+    "sphinx_copybutton",
+    "sphinx_design",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -116,7 +119,7 @@ def generate_pages() -> None:
         "# Reference architectures\n\nEach is a plugin of the distribution `kitsbench-plugins`, "
         "without any privilege over yours. `kitsbench list` shows what is installed, "
         "`kitsbench show NAME` every setting with its provenance.\n",
-        _cards("kitsbench_plugins"),
+        _cards("kitsbench_plugins", "cards"),
         "The cards lie beside the plugins in the repository.",
     )
     _index(
@@ -128,15 +131,17 @@ def generate_pages() -> None:
         "list --load` says so in the architecture's row, with the command that gets it. Every "
         "network has the parameters of its authors' code, their recipe for `--recipe paper`, and a "
         "`size=tiny` that a CPU can train.\n",
-        _cards("zoo/kitsbench_zoo"),
+        _cards("zoo/kitsbench_zoo", "zoo"),
         "The cards lie beside the plugins in the repository.",
     )
 
 
-def _cards(package: str) -> dict[str, str]:
-    """What a plugin's README says, by the name of its folder."""
-    cards = sorted((ROOT / "plugins" / package).glob("*/README.md"))
-    return {card.parent.name: card.read_text(encoding="utf-8") for card in cards}
+def _cards(package: str, name: str) -> dict[str, str]:
+    """What a plugin's README says, and what its network is, by the name of its folder."""
+    found = sorted((ROOT / "plugins" / package).glob("*/README.md"))
+    texts = {card.parent.name: card.read_text(encoding="utf-8") for card in found}
+    added = cards.additions(package.split("/")[-1], GENERATED / name / "diagrams")
+    return {folder: f"{text}\n{added.get(folder, '')}" for folder, text in texts.items()}
 
 
 def _claims() -> str:
@@ -154,10 +159,10 @@ def _claims() -> str:
 
 def _index(name: str, introduction: str, pages: dict[str, str], otherwise: str) -> None:
     folder = GENERATED / name
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for stem, text in pages.items():
         # A card may point at files of its own folder, which are not part of the site.
-        text = re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?://|#)[^)]+\)", r"\1", text)
+        text = re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?://|#|\.\./)[^)]+\)", r"\1", text)
         (folder / f"{stem}.md").write_text(text, encoding="utf-8")
     links = "\n".join(pages)
     body = f"```{{toctree}}\n:maxdepth: 1\n\n{links}\n```\n" if pages else f"{otherwise}\n"
