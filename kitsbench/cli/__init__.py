@@ -25,6 +25,7 @@ VERBS = {
     "new": ("new", "Write the skeleton of a plugin package."),
     "data": ("data", "Make, check, prepare and describe datasets."),
     "predict": ("predict", "Segment scans with a trained architecture."),
+    "export": ("export", "Write a trained network as TorchScript, ONNX or a MONAI bundle."),
     "evaluate": ("evaluate", "Score a folder of label maps by an official protocol."),
     "compare": ("statistics.compare", "Statistics on any table of scores."),
     "plan": ("statistics.plan", "The smallest gap a design can detect, and the seeds it needs."),

@@ -1,0 +1,67 @@
+"""``kitsbench export``: a trained network for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kitsbench.cli.completion import trials
+from kitsbench.cli.options import experiment_option, workdir_option
+from kitsbench.cli.output import say, tell
+from kitsbench.cli.values import PATH
+
+
+@click.command("export")
+@click.argument("trial", metavar="TRIAL", shell_complete=trials)
+@click.option(
+    "--to",
+    "formats",
+    multiple=True,
+    type=click.Choice(["torchscript", "onnx", "monai-bundle"]),
+    default=("torchscript",),
+    show_default=True,
+    help="Format; may be given several times.",
+)
+@click.option(
+    "-o", "--out", "--output", "out", type=PATH, required=True, help="Folder that is written."
+)
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=PATH,
+    help="The plugin's FILE.py, where the architecture is not installed.",
+)
+@workdir_option("Where the trial is.")
+@experiment_option
+def command(
+    trial: str,
+    formats: tuple[str, ...],
+    out: Path,
+    plugins: tuple[Path, ...],
+    workdir: Path,
+    experiment: str | None,
+) -> None:
+    """Write a trained network for programs that know nothing of kitsbench.
+
+    TRIAL is a trial's id, its first letters or its folder; `kitsbench trials` lists them. The
+    network takes HU of a patch and gives probabilities: intensity window, activation and mirroring
+    are inside. Beside it lie kitsbench.json, which says how scans are resampled, how tiles are
+    blended and which channel is which label, and a card with the trial's scores. A MONAI bundle
+    does all of that by itself. Each network is read back and compared before the folder appears.
+    """
+    from kitsbench.errors import UsageError
+    from kitsbench.experiments.predict import find_trials
+    from kitsbench.exporting import export_trial
+
+    chosen = find_trials(trial, workdir, experiment=experiment)
+    if len(chosen.folders) > 1:
+        names = ", ".join(folder.name[:8] for folder in chosen.folders[:6])
+        raise UsageError(
+            f"'{trial}' stands for {len(chosen.folders)} trials ({names}); a network is that of one."
+        )
+    done = export_trial(chosen.folders[0], out, formats, plugins, tell)
+    for name, worst in done.differences.items():
+        tell(f"{name}: read back, at most {worst:.2g} from the trained network in a probability.")
+    say(done.folder)

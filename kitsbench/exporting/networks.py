@@ -1,0 +1,144 @@
+"""A patch model written as TorchScript or ONNX, and read back."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kitsbench.errors import KitsbenchError
+from kitsbench.exporting.patch_model import PatchModel
+from kitsbench.exporting.rules import RULES
+from kitsbench.optional import require
+
+Run = Callable[[Tensor], Tensor]
+TORCHSCRIPT, ONNX = "model.ts", "model.onnx"
+OPSET = 18
+
+
+def write_torchscript(
+    model: PatchModel, example: Tensor, rules: Mapping[str, Any], file: Path
+) -> Run:
+    """Trace a model, and return what reads it back.
+
+    The rules travel inside the file, too: ``torch.jit.load(file, _extra_files={"kitsbench.json":
+    ""})``.
+
+    Raises
+    ------
+    KitsbenchError
+        The network cannot be traced.
+    """
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a shape is kept as it is, which is meant
+            traced = torch.jit.trace(model, example, check_trace=False, strict=False)
+    except Exception as error:
+        raise KitsbenchError(_failed("TorchScript", error)) from error
+    torch.jit.save(traced, str(file), _extra_files={RULES: json.dumps(dict(rules))})
+    read = torch.jit.load(str(file), map_location="cpu").eval()
+
+    def run(hu: Tensor) -> Tensor:
+        with torch.no_grad():
+            found: Tensor = read(hu)
+        return found
+
+    return run
+
+
+def write_onnx(model: PatchModel, example: Tensor, rules: Mapping[str, Any], file: Path) -> Run:
+    """Export a model for any number of patches at once, and return what reads it back.
+
+    Raises
+    ------
+    UsageError
+        A package is missing.
+    KitsbenchError
+        The network has an operation that ONNX lacks.
+    """
+    onnx, runtime = (require(name, "export") for name in ("onnx", "onnxruntime"))
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                model,
+                (example,),
+                str(file),
+                input_names=["hu"],
+                output_names=["probabilities"],
+                dynamic_axes={"hu": {0: "patches"}, "probabilities": {0: "patches"}},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+    except Exception as error:
+        raise KitsbenchError(_failed("ONNX", error)) from error
+    made = onnx.load(str(file))
+    entry = made.metadata_props.add()
+    entry.key, entry.value = RULES, json.dumps(dict(rules))
+    onnx.checker.check_model(made)
+    onnx.save(made, str(file))
+    session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+
+    def run(hu: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {"hu": hu.numpy()})[0])
+
+    return run
+
+
+def _failed(what: str, error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (
+        f"The network cannot be written as {what}: {line[:300]}. Its forward() does something that "
+        "the format has no word for; another --to may do."
+    )
+
+
+def check_equal(
+    run: Run, model: PatchModel, patches: list[Tensor], most: float, what: str
+) -> float:
+    """Hold what was read back against the network that was trained.
+
+    Parameters
+    ----------
+    run : callable
+    model : PatchModel
+    patches : list of Tensor
+        HU, other ones than the model was traced with.
+    most : float
+        Largest difference of a probability that is let pass.
+    what : str
+        Name of the format, for the message.
+
+    Returns
+    -------
+    float
+        The largest difference that was found.
+
+    Raises
+    ------
+    KitsbenchError
+        They differ by more.
+    """
+    worst = 0.0
+    for hu in patches:
+        with torch.no_grad():
+            wanted = model(hu)
+        found = run(hu)
+        if found.shape != wanted.shape:
+            raise KitsbenchError(
+                f"Read back from {what} the network gives {tuple(found.shape)} for a patch, and "
+                f"{tuple(wanted.shape)} as it was trained; nothing was written."
+            )
+        worst = max(worst, float((found - wanted).abs().max()))
+    if not worst <= most:  # NaN is no agreement
+        raise KitsbenchError(
+            f"Read back from {what} the network differs from the trained one by {worst:.3g} in a "
+            f"probability; {most:g} is allowed, so nothing was written. Its forward() may decide "
+            "by its input, which such a format cannot follow."
+        )
+    return worst
