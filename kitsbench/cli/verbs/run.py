@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitsbench.cli.config_file import config_option, predictions_section, sections
+from kitsbench.cli.help import Grouped
 from kitsbench.cli.options import (
     all_option,
     architectures_argument,
@@ -48,7 +49,38 @@ EXPERIMENT = "kitsbench.experiment"
 """There: id of the experiment that was run."""
 
 
-@click.command("run")
+GROUPS = {
+    "What is compared": (
+        "--all", "--dataset", "--layout", "--strict", "--predictions", "--allow-leak", "--add",
+        "--experiment",
+    ),
+    "How it is trained": (
+        "--budget", "--recipe", "--size", "--patch", "--spacing", "--batch", "--precision",
+        "--compile", "--max-memory", "--tune",
+    ),
+    "How it is tested": ("--folds", "--split", "--seeds", "--protocol", "--endpoint", "--tta"),
+    "Where it runs": (
+        "--workdir", "--device", "--jobs", "--world-size", "--executor", "--slurm", "--ray",
+        "--executor-option", "--timeout", "--stall", "--checkpoint-every",
+    ),
+    "What is said": ("--dry-run", "--price-per-hour", "--yes", "--json", "--config"),
+}  # fmt: skip
+EXAMPLES = {
+    "Every installed architecture on a phantom, to see what comes out": "kitsbench run --all",
+    "Two on your KiTS download, two hours a trial": (
+        "kitsbench run unet3d nnunet_plain --dataset kits19 --budget 2h"
+    ),
+    "What that would take, before it begins": (
+        "kitsbench run unet3d --dataset kits19 --budget 2h --dry-run"
+    ),
+    "More seeds for what has run": "kitsbench run --add --seeds 5",
+    "On a cluster": (
+        "kitsbench run --all --dataset kits19 --executor slurm --slurm gres=gpu:1"
+    ),
+}
+
+
+@click.command("run", cls=Grouped, groups=GROUPS, examples=EXAMPLES)
 @architectures_argument
 @all_option
 @dataset_option("Folder of cases; without it the built-in phantom is used.")

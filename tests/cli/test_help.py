@@ -1,0 +1,41 @@
+"""Help of verbs with many options."""
+
+from __future__ import annotations
+
+import re
+
+from click.testing import CliRunner
+
+from kitsbench.cli.verbs.run import EXAMPLES, GROUPS, command
+
+
+def shown() -> str:
+    return CliRunner().invoke(command, ["--help"], terminal_width=80).output
+
+
+def test_every_option_stands_in_one_group_of_its_own_heading():
+    text = shown()
+    for parameter in command.params:
+        names = [name for name in parameter.opts if name.startswith("--")]
+        if names:
+            found = re.findall(rf"^  (?:-\w, )?{re.escape(names[0])}\b", text, re.MULTILINE)
+            assert len(found) == 1, names
+    headings = [line[:-1] for line in text.splitlines() if re.fullmatch(r"[A-Z][\w ]+:", line)]
+    assert headings[:5] == [*GROUPS]
+    assert "Examples" in headings
+
+
+def test_a_new_option_needs_a_group():
+    """What stands under Others was forgotten; --help alone belongs there."""
+    rest = shown().partition("\nOthers:\n")[2].partition("\nExamples:\n")[0]
+    assert re.findall(r"--[a-z-]+", rest) == ["--help"]
+
+
+def test_examples_are_commands():
+    for line in EXAMPLES.values():
+        program, verb, *words = line.split()
+        assert (program, verb) == ("kitsbench", "run")
+        with command.make_context("run", words) as context:
+            assert context.params["budget"] is None or "--budget" in words
+        assert f"  {line}\n" in shown()
+        assert max(map(len, shown().splitlines())) <= 80
