@@ -50,7 +50,8 @@ def pages() -> str:
         )
         parts.append(
             f"### `{path}`\n\n{_first_line(kind)} Version {_version(kind)}; "
-            f'<a href="{schema_name(kind)}">schema</a>.\n\n| key | type | |\n|---|---|---|\n{rows}\n"
+            f'<a href="{schema_name(kind)}">schema</a>.\n\n'
+            f"| key | type | |\n|---|---|---|\n{rows}\n"
         )
     return "\n".join(parts)
 

@@ -93,9 +93,7 @@ class _Origins(TorchFunctionMode):
         self.of: dict[int, set[int]] = {}
         self.alive: list[Tensor] = []
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor):
             given = list(_tensors((args, kwargs or {})))
@@ -162,9 +160,7 @@ def _followed(network: nn.Module, inputs: dict[str, Tensor]) -> list[Layer]:
                 *(origins.of.get(id(one), set()) for one in _tensors((given, kwargs)))
             )
             last = max(before, default=-1)
-            layers.append(
-                Layer(path, type(module).__name__, shape, own, before - {last})
-            )
+            layers.append(Layer(path, type(module).__name__, shape, own, before - {last}))
             origins.note(out, {len(layers) - 1})
 
         return hook
@@ -242,7 +238,9 @@ def draw(found: Sequence[Block], patch: Sequence[int], title: str, file: Path) -
             else "#e3b98f" if i and depth[i] < depth[i - 1]
             else "#d7dbe0"
         )  # fmt: skip
-        box = Rectangle((lefts[i], -depth[i] - tall / 2), widths[i], tall, fc=kind, ec="#444", lw=0.5)
+        box = Rectangle(
+            (lefts[i], -depth[i] - tall / 2), widths[i], tall, fc=kind, ec="#444", lw=0.5
+        )
         axes.add_patch(box)
         if not small:
             axes.text(

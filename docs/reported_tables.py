@@ -43,7 +43,7 @@ def families() -> str:
 
 
 def by_protocol() -> str:
-    """All rows, in one table for each protocol: only within one may numbers be laid side by side."""
+    """All rows, a table for each protocol: only within one may numbers be laid side by side."""
     known = read()
     parts = []
     for name, protocol in known["protocols"].items():

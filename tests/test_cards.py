@@ -29,12 +29,12 @@ def docs():
 def layers_of(diagram, name):
     plugin = registry.load(name).architecture
     spec = plugin.spec(configure(plugin, {}), registry.paper_task(plugin))
-    return plugin, spec, diagram.follow(plugin, spec)
+    return plugin, diagram.follow(plugin, spec)
 
 
 @pytest.mark.parametrize("name", ["unet3d", "attention_vnet", "scau_unet", "cascade_classifier"])
 def test_every_parameter_stands_in_the_table(docs, name):
-    plugin, spec, layers = layers_of(docs[1], name)
+    plugin, layers = layers_of(docs[1], name)
     found = docs[1].blocks(layers)
     listed = sum(block.parameters for block in found)
     assert listed == pytest.approx(registry.count_parameters(plugin), rel=0.002)
@@ -42,7 +42,7 @@ def test_every_parameter_stands_in_the_table(docs, name):
 
 
 def test_a_u_net_goes_down_and_up_and_joins_each_level_once(docs):
-    plugin, spec, layers = layers_of(docs[1], "unet3d")
+    _, layers = layers_of(docs[1], "unet3d")
     found = docs[1].blocks(layers)
     edges = [block.shape[1] for block in found]
     bottom = edges.index(min(edges))

@@ -148,9 +148,7 @@ class Outcome:
         """All trials in the order of the plan, failed and unfinished ones included."""
         return list(self._results.trials)
 
-    def trial(
-        self, name: str, fold: int | None = None, seed: int | None = None
-    ) -> StoredTrial:
+    def trial(self, name: str, fold: int | None = None, seed: int | None = None) -> StoredTrial:
         """One trial by its id, or by its architecture, fold and seed.
 
         Parameters
@@ -173,7 +171,9 @@ class Outcome:
         named = [t for t in self.trials if t.name == name]
         found = named or [t for t in self.trials if name and t.id.startswith(name)]
         found = [
-            t for t in found if (fold is None or t.fold == fold) and (seed is None or t.seed == seed)
+            t
+            for t in found
+            if (fold is None or t.fold == fold) and (seed is None or t.seed == seed)
         ]
         if len(found) == 1:
             return found[0]

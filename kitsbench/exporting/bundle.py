@@ -2,7 +2,7 @@
 
 ``python -m monai.bundle run --config_file configs/inference.json --bundle_root .`` needs MONAI and
 nothing of kitsbench. MONAI lays tiles and resamples by rules of its own, so a few voxels at borders
-come out otherwise; how many is measured when a bundle is made, see :mod:`kitsbench.exporting.export`.
+come out otherwise.
 """
 
 from __future__ import annotations

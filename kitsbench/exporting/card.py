@@ -47,8 +47,8 @@ def card(
         "",
         "## Scores",
         "",
-        f"Means over the {len(known.test_cases)} cases that this network never saw. A single training "
-        "run says nothing about the architecture.",
+        f"Means over the {len(known.test_cases)} cases that this network never saw. A single "
+        "training run says nothing about the architecture.",
         "",
         "| protocol | region | metric | mean | cases |",
         "|---|---|---|---:|---:|",
@@ -63,8 +63,8 @@ def card(
         f"The network takes HU of a patch of {' × '.join(map(str, given['patch']))} voxels of "
         f"{size} {given['spacing_is']}, axes {rules['axes']}, as float32 "
         "`(B, 1, z, y, x)`, and gives probabilities `(B, C, z, y, x)`. The intensity window, the "
-        "activation and mirroring are inside. `kitsbench.json` says how scans are resampled, how tiles "
-        "are blended, and which label each channel is.",
+        "activation and mirroring are inside. `kitsbench.json` says how scans are resampled, how "
+        "tiles are blended, and which label each channel is.",
         "",
         *_uses(formats),
         "Left out: " + markdown(rules["decision"]["left_out"]) + "."
@@ -73,8 +73,8 @@ def card(
         "## How it was checked",
         "",
         *(
-            f"- {name}: read back, its largest difference from the trained network is {worst:.2g} in a "
-            "probability, over patches that it was not written with."
+            f"- {name}: read back, its largest difference from the trained network is {worst:.2g} "
+            "in a probability, over patches that it was not written with."
             for name, worst in differences.items()
         ),
         "",
@@ -91,7 +91,7 @@ def card(
 
 def _uses(formats: list[str]) -> list[str]:
     told = {
-        "torchscript": "```python\nimport torch\n\nnetwork = torch.jit.load(\"model.ts\").eval()\n"
+        "torchscript": '```python\nimport torch\n\nnetwork = torch.jit.load("model.ts").eval()\n'
         "probabilities = network(hu)\n```\n",
         "onnx": "```python\nimport onnxruntime\n\nsession = onnxruntime.InferenceSession("
         '"model.onnx")\n(probabilities,) = session.run(None, {"hu": hu})\n```\n',

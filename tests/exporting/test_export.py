@@ -13,9 +13,9 @@ import torch
 from command_line import SMALL, call_kitsbench, run_kitsbench
 
 from kitsbench.errors import KitsbenchError
+from kitsbench.experiments.predict import open_trials
 from kitsbench.exporting.networks import check_equal
 from kitsbench.exporting.patch_model import PatchModel, example, predictor_of
-from kitsbench.experiments.predict import open_trials
 
 KINDS = {"softmax": "Smallest", "regions": "Regions"}
 
@@ -116,7 +116,9 @@ def test_a_bundle_segments_a_scan_without_kitsbench(work, phantom, tmp_path):
         f"run(config_file={str(bundle / 'configs/inference.json')!r}, "
         f"bundle_root={str(bundle)!r}, images=[{str(scan)!r}], output_dir={str(tmp_path / 'eval')!r})"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300
+    )
     assert ended.returncode == 0, ended.stderr[-2000:]
     (file,) = (tmp_path / "eval").rglob("*.nii.gz")
     by_monai = nibabel.load(file)

@@ -104,7 +104,7 @@ def test_an_experiment_under_another_condition_cannot_enter_an_empty_board(board
     for file in [*board.glob("*.gz"), *board.glob("*.json")]:
         file.unlink()
     change(board, "budget", '"2h"')
-    with pytest.raises(UsageError, match="its budget is '20s', and board.toml says '2h'"):
+    with pytest.raises(UsageError, match=r"its budget is '20s', and board\.toml says '2h'"):
         add_entries(workdir, board)
 
 
@@ -121,9 +121,9 @@ def test_a_damaged_file_is_told_and_nothing_is_added(board, workdir, text, said)
     (board / "board.toml").write_text(text, encoding="utf-8")
     (found,) = told(board)
     assert re.search(said, found)
-    with pytest.raises(DataError, match="board.toml"):
+    with pytest.raises(DataError, match=r"board\.toml"):
         add_entries(workdir, board, replace=True)
-    with pytest.raises(DataError, match="board.toml"):
+    with pytest.raises(DataError, match=r"board\.toml"):
         render_boards(board)
 
 

@@ -59,7 +59,7 @@ def command(
     if len(chosen.folders) > 1:
         names = ", ".join(folder.name[:8] for folder in chosen.folders[:6])
         raise UsageError(
-            f"'{trial}' stands for {len(chosen.folders)} trials ({names}); a network is that of one."
+            f"'{trial}' stands for {len(chosen.folders)} trials ({names}); export one of them."
         )
     done = export_trial(chosen.folders[0], out, formats, plugins, tell)
     for name, worst in done.differences.items():

@@ -74,9 +74,7 @@ EXAMPLES = {
         "kitsbench run unet3d --dataset kits19 --budget 2h --dry-run"
     ),
     "More seeds for what has run": "kitsbench run --add --seeds 5",
-    "On a cluster": (
-        "kitsbench run --all --dataset kits19 --executor slurm --slurm gres=gpu:1"
-    ),
+    "On a cluster": ("kitsbench run --all --dataset kits19 --executor slurm --slurm gres=gpu:1"),
 }
 
 
