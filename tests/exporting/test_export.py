@@ -114,7 +114,8 @@ def test_a_bundle_segments_a_scan_without_kitsbench(work, phantom, tmp_path):
         "import sys; sys.modules['kitsbench'] = None\n"
         "from monai.bundle import run\n"
         f"run(config_file={str(bundle / 'configs/inference.json')!r}, "
-        f"bundle_root={str(bundle)!r}, images=[{str(scan)!r}], output_dir={str(tmp_path / 'eval')!r})"
+        f"bundle_root={str(bundle)!r}, images=[{str(scan)!r}], "
+        f"output_dir={str(tmp_path / 'eval')!r})"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=300
