@@ -86,6 +86,23 @@ class Outcome:
         return self._results.experiment.endpoint
 
     @property
+    def protocol(self) -> str:
+        """By which the verdicts' scores were made; ``scores`` may hold others beside it."""
+        return self._results.experiment.protocol
+
+    @property
+    def endpoint_scores(self) -> pd.DataFrame:
+        """Those of :attr:`scores` that the verdicts are about: a row for each trial and case."""
+        region, metric = self.endpoint.split(":")
+        table = self.scores
+        rows = (
+            (table["protocol"] == self.protocol)
+            & (table["region"] == region)
+            & (table["metric"] == metric)
+        )
+        return table[rows].reset_index(drop=True)
+
+    @property
     def scope(self) -> str:
         """``L0``: these trained models alone; ``L1``: the architectures; empty: no comparison."""
         return self._analysis.scope

@@ -210,7 +210,8 @@ def conditions(board: Path) -> None:
     entries = read_board(board)
     if not entries:
         raise UsageError(f"{board} holds no entries; `kitsbench leaderboard add` makes some.")
-    say(written_rules(entries).rstrip())
+    for line in written_rules(entries).splitlines():
+        say(line)
 
 
 @command.command()
