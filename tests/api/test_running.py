@@ -56,7 +56,8 @@ def test_a_prediction_lies_on_its_scan(followed):
 
     names, workdir = followed
     found = names["found"]
-    scan = nibabel.load(workdir.parent / "scans" / found.case / "imaging.nii.gz")
+    (file,) = (workdir.parent / "scans").rglob(f"{found.case}/imaging.nii.gz")
+    scan = nibabel.load(file)
     assert found.labels.shape == scan.shape
     assert abs(found.affine - scan.affine).max() < 1e-4
     assert found.trial == names["outcome"].trial(found.trial).id

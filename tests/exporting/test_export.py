@@ -109,7 +109,7 @@ def test_a_bundle_segments_a_scan_without_kitsbench(work, phantom, tmp_path):
     assert not (out / "model.ts").exists()  # it lies in the bundle
     folder, trials = work
     bundle = out / "monai-bundle"
-    scan = sorted(Path(phantom).glob("case_*/imaging.nii.gz"))[0]
+    scan = sorted(Path(phantom).rglob("case_*/imaging.nii.gz"))[0]
     code = (
         "import sys; sys.modules['kitsbench'] = None\n"
         "from monai.bundle import run\n"
