@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,8 +41,11 @@ def write_torchscript(
             traced = torch.jit.trace(model, example, check_trace=False, strict=False)
     except Exception as error:
         raise KitsbenchError(_failed("TorchScript", error)) from error
-    torch.jit.save(traced, str(file), _extra_files={RULES: json.dumps(dict(rules))})
-    read = torch.jit.load(str(file), map_location="cpu").eval()
+    with warnings.catch_warnings():
+        # Newer torch would rather write its own programs, which other versions do not read.
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.jit.save(traced, str(file), _extra_files={RULES: json.dumps(dict(rules))})
+        read = torch.jit.load(str(file), map_location="cpu").eval()
 
     def run(hu: Tensor) -> Tensor:
         with torch.no_grad():
@@ -134,8 +138,10 @@ def check_equal(
                 f"Read back from {what} the network gives {tuple(found.shape)} for a patch, and "
                 f"{tuple(wanted.shape)} as it was trained; nothing was written."
             )
-        worst = max(worst, float((found - wanted).abs().max()))
-    if not worst <= most:  # NaN is no agreement
+        apart = float((found.detach() - wanted).abs().max())
+        # NaN is no agreement, and Python's max() would lose it.
+        worst = max(worst, apart if math.isfinite(apart) else math.inf)
+    if worst > most:
         raise KitsbenchError(
             f"Read back from {what} the network differs from the trained one by {worst:.3g} in a "
             f"probability; {most:g} is allowed, so nothing was written. Its forward() may decide "
