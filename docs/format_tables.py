@@ -51,7 +51,7 @@ def pages() -> str:
         parts.append(
             f"### `{path}`\n\n{_first_line(kind)} Version {_version(kind)}; "
             f'<a href="{schema_name(kind)}">schema</a>.\n\n'
-            f"| key | type | |\n|---|---|---|\n{rows}\n"
+            f"| key | type | meaning |\n|---|---|---|\n{rows}\n"
         )
     return "\n".join(parts)
 

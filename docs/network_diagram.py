@@ -282,7 +282,7 @@ def _grid(shape: tuple[int, ...]) -> str:
 def table(found: Sequence[Block]) -> str:
     """The blocks as Markdown."""
     lines = [
-        "| | where | layers | channels | grid (z, y, x) | parameters |",
+        "| block | where | layers | channels | grid (z, y, x) | parameters |",
         "|---:|---|---|---:|---|---:|",
     ]
     lines += [

@@ -37,7 +37,7 @@ def families() -> str:
             protocol = known["protocols"][row["protocol"]]
             said = ", ".join(filter(None, [_source(known, row), row.get("note", "")]))
             name = row["system"] if row["system"] != family else f"{family}"
-            cells = [name, f"**{row['mean']:.3g}**", row["data"], protocol["regions"]]
+            cells = [name, f"**{row['mean']:.3f}**", row["data"], protocol["regions"]]
             rows.append([*cells, protocol["split"], said])
     return _table(head, rows)
 
