@@ -83,7 +83,11 @@ def _costs(plugin: Architecture, spec: Spec) -> str:
             ("FLOPs of a training step, a patch", f"{cost.flops_step:.4g}"),
             ("FLOPs forward, a voxel of the patch", f"{cost.flops_forward / voxels:,.0f}"),
         ]
-    lines = ["| at paper size | value |", "|---|---:|", *(f"| {key} | {value} |" for key, value in rows)]
+    lines = [
+        "| at paper size | value |",
+        "|---|---:|",
+        *(f"| {key} | {value} |" for key, value in rows),
+    ]
     return "\n".join(lines) + "\n\nA multiply-add counts as two FLOPs.\n"
 
 

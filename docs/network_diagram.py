@@ -148,7 +148,7 @@ def _followed(network: nn.Module, inputs: dict[str, Tensor]) -> list[Layer]:
 
     def called(path: str) -> Any:
         def hook(module: nn.Module, given: Any, kwargs: Any, out: Any) -> None:
-            if not isinstance(out, Tensor) or out.ndim < 3:
+            if not isinstance(out, Tensor) or out.ndim < 2:
                 return
             own = sum(p.numel() for p in module.parameters(recurse=False))
             own *= id(module) not in counted  # a layer that is called twice is counted once
@@ -156,6 +156,7 @@ def _followed(network: nn.Module, inputs: dict[str, Tensor]) -> list[Layer]:
             # Tokens are (batch, tokens, channels); maps are (batch, channels, z, y, x).
             tokens = out.ndim == 3 and not isinstance(module, nn.Conv1d)
             shape = (out.shape[2], out.shape[1]) if tokens else tuple(out.shape[1:])
+            shape = (*shape, 1) if len(shape) == 1 else shape  # numbers of the whole patch
             before = set().union(
                 *(origins.of.get(id(one), set()) for one in _tensors((given, kwargs)))
             )
@@ -275,7 +276,7 @@ def _level(shape: tuple[int, ...], voxels: int) -> int:
 
 def _grid(shape: tuple[int, ...]) -> str:
     if len(shape) == 1:
-        return f"{shape[0]} tokens"
+        return "one for the patch" if shape == (1,) else f"{shape[0]} tokens"
     return "×".join(map(str, shape))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -315,11 +315,17 @@ class Outcome:
         table = self.ranking
         if table.empty:
             return f"{head}</p><p>{html(self.obstacle or 'Nothing is ranked.')}</p>"
-        shown = table.dropna(axis="columns", how="all")
-        shown = shown.assign(architecture=[html(name) for name in shown["architecture"]])
-        body = shown.to_html(index=False, escape=False, border=0, float_format="{:.3f}".format)
+        shown = table[[name for name in _RANKING if table[name].notna().any()]]
+        lines = [_line("th", [*shown.columns])]
+        lines += [_line("td", row) for row in shown.itertuples(index=False)]
+        body = f"<table>{''.join(lines)}</table>"
         said = "".join(f"<p>{html(line)}</p>" for line in self.warnings)
         return f"{head}, scope {html(self.scope)}</p>{body}{said}"
+
+
+def _line(tag: str, cells: Iterable[Any]) -> str:
+    texts = (f"{cell:.3f}" if isinstance(cell, float) else cell for cell in cells)
+    return f"<tr>{''.join(f'<{tag}>{html(text)}</{tag}>' for text in texts)}</tr>"
 
 
 def _table(rows: Sequence[dict[str, Any]], least: list[str]) -> pd.DataFrame:

@@ -85,6 +85,17 @@ experiment_option = click.option(
 )
 
 
+plugin_option = click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=PATH,
+    metavar="FILE.py",
+    help="The plugin's file, where the network's architecture is not installed; it is run. May be "
+    "given several times.",
+)
+
+
 def out_option(
     meaning: str, required: bool = False, multiple: bool = False, folder: bool = True
 ) -> Option:

@@ -115,7 +115,7 @@ def test_other_conditions_are_refused(board, tmp_path):
     other = write_workdir(tmp_path, plan)
     with pytest.raises(UsageError, match="its budget is '40s', that of 'a' '20s'"):
         add_entries(other, board)
-    assert len(list(board.iterdir())) == 4
+    assert len(list(board.iterdir())) == 5
 
 
 def test_unfinished_experiments_are_refused(tmp_path):

@@ -7,9 +7,13 @@ from pathlib import Path
 import click
 
 from kitsbench.cli.completion import trials
-from kitsbench.cli.options import experiment_option, workdir_option
+from kitsbench.cli.options import (
+    experiment_option,
+    out_option,
+    plugin_option,
+    workdir_option,
+)
 from kitsbench.cli.output import say, tell
-from kitsbench.cli.values import PATH
 
 
 @click.command("export")
@@ -23,16 +27,8 @@ from kitsbench.cli.values import PATH
     show_default=True,
     help="Format; may be given several times.",
 )
-@click.option(
-    "-o", "--out", "--output", "out", type=PATH, required=True, help="Folder that is written."
-)
-@click.option(
-    "--plugin",
-    "plugins",
-    multiple=True,
-    type=PATH,
-    help="The plugin's FILE.py, where the architecture is not installed.",
-)
+@out_option("Folder that is written.", required=True)
+@plugin_option
 @workdir_option("Where the trial is.")
 @experiment_option
 def command(

@@ -13,6 +13,7 @@ from kitsbench.cli.options import (
     experiment_option,
     folds_option,
     out_option,
+    plugin_option,
     tta_option,
     workdir_option,
 )
@@ -32,15 +33,7 @@ from kitsbench.scans.names import is_hidden
     "Which folds' networks are averaged when TRIAL is an architecture: all, or such as 0,2.",
     default="all",
 )
-@click.option(
-    "--plugin",
-    "plugins",
-    multiple=True,
-    type=PATH,
-    metavar="FILE.py",
-    help="The plugin's file, where the network's architecture is not installed; it is run. May be "
-    "given several times.",
-)
+@plugin_option
 @click.option(
     "--file",
     "weights",
