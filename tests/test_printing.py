@@ -22,6 +22,7 @@ CONSOLE = {
 RICH = {
     **CONSOLE,
     "text/screen.py": "makes words and tables",
+    "text/fitting.py": "fits those tables into narrow terminals",
     "reporting/terminal.py": "groups them",
 }
 STREAMS = {
@@ -129,7 +130,7 @@ TEMPLATES = sorted((ROOT / "reporting" / "templates").glob("*.j2"))
 # Picture escape, and tables, which escape their cells.
 AS_IT_IS = {
     "report.html.j2": {
-        "block.picture.svg | safe",
+        "picture.svg | safe",
         *("library.script | safe", "library.style | safe"),  # base64
     },
     "report.md.j2": {"block.table.markdown() | safe"},
