@@ -99,7 +99,7 @@ SCAU = Recipe(
             "taken from the scan, there it is 0",
         ),
         ("optimiser", "train.py; weight decay is PyTorch's default"),
-        ("inference", "section 2.6: overlap 0.8, uniform, label map resampled back"),
+        ("inference", "section 2.7: overlap 0.8, uniform, label map resampled back"),
     ),
 )
 
@@ -169,10 +169,7 @@ NNUNET = Recipe(
 
 
 def nnunet_recipe(patch: tuple[int, int, int] | None = None, batch: int = 2) -> Recipe:
-    """nnU-Net's recipe for a patch.
-
-    Of a patch that is more than three times as wide as deep the plane alone is rotated, scaled
-    and coarsened.
+    """nnU-Net's recipe for a patch, see :func:`in_the_plane`.
 
     Parameters
     ----------
@@ -180,9 +177,25 @@ def nnunet_recipe(patch: tuple[int, int, int] | None = None, batch: int = 2) -> 
         Voxels; None leaves it to the architecture, and is taken for a cube.
     batch : int
     """
+    return in_the_plane(replace(NNUNET, patch=patch, batch=batch), patch)
+
+
+def in_the_plane(recipe: Recipe, patch: tuple[int, int, int] | None) -> Recipe:
+    """A recipe that augments as nnU-Net does, for a patch.
+
+    Of a patch that is more than three times as wide as deep the plane alone is rotated, scaled
+    and coarsened. A recipe with other transforms stays as it is.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    patch : (int, int, int) or None
+        Voxels; None is taken for a cube.
+    """
     flat = patch is not None and max(patch) > FLAT * patch[0]
-    augmentation = _nnunet_augmentation(flat) if flat else NNUNET.augmentation
-    return replace(NNUNET, patch=patch, batch=batch, augmentation=augmentation)
+    if not flat or recipe.augmentation != NNUNET.augmentation:
+        return recipe
+    return replace(recipe, augmentation=_nnunet_augmentation(flat))
 
 
 # Sun et al. 2019, KiTS19 challenge.

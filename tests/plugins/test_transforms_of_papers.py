@@ -17,6 +17,8 @@ from kitsbench_plugins.boundary_aware.recipe import RECIPE as BOUNDARY_AWARE
 from kitsbench_plugins.cascade_classifier.recipe import RECIPE as CASCADE
 from kitsbench_plugins.recipes import MSAN, NNUNET, SCAU, nnunet_recipe, scau_recipe
 
+from kitsbench import registry
+from kitsbench.architecture import Task, configure
 from kitsbench.files import read_json
 
 CUBES = (1.0, 1.0, 1.0)
@@ -196,3 +198,19 @@ def test_a_flat_patch_is_augmented_in_its_plane():
     assert nnunet_recipe((48, 128, 128)).augmentation == NNUNET.augmentation
     assert nnunet_recipe().augmentation == NNUNET.augmentation
     assert scau_recipe((64, 128, 128), 1e-4).augmentation == SCAU.augmentation
+
+
+@pytest.mark.parametrize("name", ["nnunet_plain", "unet3d", "smp_unet", "unet3d:paper_recipe=msan"])
+def test_whoever_takes_nnunets_recipe_augments_flat_patches_so(name):
+    plain, settings = registry.parse_request(name)
+    entry = registry.load(plain)
+    if entry.status == "missing dependency":
+        pytest.skip(entry.error)
+    config = configure(entry.architecture, settings)
+    flat, cube = (
+        entry.architecture.spec(config, Task(patch=patch)).paper.augmentation
+        for patch in ((16, 128, 128), (64, 64, 64))
+    )
+    of_msan = "msan" in name
+    assert flat == (() if of_msan else nnunet_recipe((16, 128, 128)).augmentation)
+    assert cube == (() if of_msan else NNUNET.augmentation)

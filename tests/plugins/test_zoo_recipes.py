@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import realised
+from kitsbench_plugins.recipes import NNUNET, nnunet_recipe
 
 from kitsbench import registry
 from kitsbench.architecture import configure
@@ -14,12 +17,14 @@ pytest.importorskip("kitsbench_zoo", reason='needs "./plugins/zoo[all]"')
 DRAWS = 400
 
 
-def recipe_of(name):
+def recipe_of(name, patch=None):
     entry = registry.load(name)
     if entry.status == "missing dependency":
         pytest.skip(entry.error)
     architecture = entry.architecture
-    return architecture.spec(configure(architecture), registry.paper_task(architecture)).paper
+    task = registry.paper_task(architecture)
+    task = task if patch is None else replace(task, patch=patch)
+    return architecture.spec(configure(architecture), task).paper
 
 
 def test_vnet_is_bent_as_a_b_spline_of_its_authors_bends():
@@ -45,6 +50,20 @@ def test_vnet_is_bent_as_a_b_spline_of_its_authors_bends():
     assert found.std() == pytest.approx(np.std(expected), rel=0.5)
     bent = ~np.isnan(realised.of_recipe(recipe, recipe.spacing, DRAWS)["bent"])
     assert bent.mean() == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["dynunet", "mednext_s", "primus", "stunet", "umamba_base", "unetplusplus", "swin_unetr"],
+)
+def test_whoever_takes_nnunets_recipe_augments_flat_patches_as_that_does(name):
+    """Of a patch that is more than three times as wide as deep the plane alone is moved."""
+    flat, cube = recipe_of(name, (32, 160, 160)), recipe_of(name, (96, 96, 96))
+    if name == "swin_unetr":  # by a recipe of its authors'
+        assert flat == cube
+        return
+    assert flat.augmentation == nnunet_recipe((32, 160, 160)).augmentation
+    assert cube.augmentation == NNUNET.augmentation
 
 
 def test_slices_of_attention_unet_move_in_their_plane():

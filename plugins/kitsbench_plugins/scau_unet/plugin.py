@@ -35,13 +35,13 @@ class ScauUNet(Paper003):
         ),
         "preset": Key(
             "paper",
-            "section 2.7; repo is SCUnet.py of the authors after their submission",
+            "section 2.4; repo is SCUnet.py of the authors after their submission",
             options=("paper", "repo"),
             help="channels: 32 64 128 128, or 64 128 256 512 512",
         ),
         "attention": Key(
             "on",
-            "section 2.7; off is the control with the same decoder",
+            "section 2.4; off is the control with the same decoder",
             options=("on", "off", "spatial", "channel"),
             help="which attention is there",
         ),

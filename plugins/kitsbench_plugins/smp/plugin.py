@@ -21,7 +21,7 @@ from kitsbench.architecture import (
     softmax_spec,
 )
 from kitsbench_plugins.blocks import BN_MOMENTUM, Shape
-from kitsbench_plugins.recipes import NNUNET
+from kitsbench_plugins.recipes import NNUNET, in_the_plane
 from kitsbench_plugins.requirements import require
 from kitsbench_plugins.smp import network
 from kitsbench_plugins.smp.network import encoder
@@ -34,7 +34,8 @@ FEWEST = 2  # halvings
 # What version 1.0.2 of the package can build for one input channel in 3D.
 ENCODERS = ("resnet18", "resnet34", "resnet50", "densenet121", "efficientnet-b0", "mobileone_s0")
 
-RECIPE_SOURCE = ("loss", "without deep supervision; the package has no recipe of its own")
+WORD = ("loss", "without deep supervision; the package has no recipe of its own")
+RECIPE = replace(NNUNET, sources=(*NNUNET.sources, WORD))
 
 # For a CPU: the encoder's first three stages, and a narrow decoder. At 16^3 voxels a step with
 # resnet18 takes a quarter of the time of one with efficientnet-b0, whose convolutions of one
@@ -108,7 +109,7 @@ class SmpUnet(Architecture):
             task,
             SizeRule(multiple=(step,) * 3, minimum=(z, y, x)),
             self.paper_patch,
-            paper=replace(NNUNET, sources=(*NNUNET.sources, RECIPE_SOURCE)),
+            paper=in_the_plane(RECIPE, patch),
             notes=_notes(depth, int(config["depth"]), patch),
             pretrained_on="ImageNet" if config["encoder_weights"] == "imagenet" else "",
         )

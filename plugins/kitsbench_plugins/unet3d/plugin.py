@@ -10,7 +10,7 @@ from torch import nn
 
 from kitsbench.architecture import WIDTH, Architecture, Key, Plain, Setting, Spec, Task
 from kitsbench_plugins.blocks import BN_MOMENTUM, Pooling, Shape, plan_pooling, pooled_spec, scaled
-from kitsbench_plugins.recipes import NNUNET, msan_recipe
+from kitsbench_plugins.recipes import NNUNET, in_the_plane, msan_recipe
 from kitsbench_plugins.slab_pooling import plan_slab_pooling
 from kitsbench_plugins.unet3d.network import UNet3DNetwork
 
@@ -53,8 +53,9 @@ class UNet3D(Architecture):
     def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
         """One softmax head; the pools follow the patch."""
         recipe = RECIPE if config["paper_recipe"] == "nnunet" else msan_recipe()
-        pooling = _pooling(config, task.patch or recipe.patch or self.paper_patch)
-        return pooled_spec(config, task, pooling, paper=recipe)
+        patch = task.patch or recipe.patch or self.paper_patch
+        pooling = _pooling(config, patch)
+        return pooled_spec(config, task, pooling, paper=in_the_plane(recipe, patch))
 
     def build(self, spec: Spec) -> nn.Module:
         """Make the network."""

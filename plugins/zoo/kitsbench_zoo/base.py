@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from kitsbench_plugins.blocks import Shape
-from kitsbench_plugins.recipes import NNUNET
+from kitsbench_plugins.recipes import NNUNET, in_the_plane
 from kitsbench_plugins.requirements import require
 from torch import Tensor, nn
 
@@ -83,7 +83,8 @@ class Zoo(Architecture):
         z, y, x = (step * edge for edge in (SINGLE if single else self.bottom))
         rule = SizeRule(multiple=(step, step, step), minimum=(z, y, x))
         patch = self.paper_patch or (128, 128, 128)
-        found = softmax_spec(config, task, rule, patch, paper=self.recipe_for(config))
+        recipe = in_the_plane(self.recipe_for(config), task.patch or patch)
+        found = softmax_spec(config, task, rule, patch, paper=recipe)
         return with_heads(found, [(stride,) * 3 for stride in self.strides(config)])
 
     def build(self, spec: Spec) -> nn.Module:

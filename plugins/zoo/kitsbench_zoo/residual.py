@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from kitsbench_plugins.blocks import Shape
 from kitsbench_plugins.nnunet.plan import Plan, plan, total_stride
+from kitsbench_plugins.recipes import in_the_plane
 from torch import Tensor, nn
 
 from kitsbench.architecture import Setting, Spec, Task, softmax_spec
@@ -65,15 +66,14 @@ class PlannedUNet(Zoo):
 
     def spec(self, config: Mapping[str, Setting], task: Task) -> Spec:
         """One head for each resolution of the decoder."""
-        planned = self.planned(
-            config, task.patch or self.paper_patch or (128, 128, 128), task.spacing
-        )
+        patch = task.patch or self.paper_patch or (128, 128, 128)
+        planned = self.planned(config, patch, task.spacing)
         found = softmax_spec(
             config,
             replace(task, patch=planned.patch),
             planned.size_rule,
             planned.patch,
-            paper=self.recipe_for(config),
+            paper=in_the_plane(self.recipe_for(config), patch),
             spacing=task.spacing,
         )
         if config["deep_supervision"] == "off":
