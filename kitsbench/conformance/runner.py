@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ import torch
 from kitsbench import registry
 from kitsbench.architecture import Architecture, Setting, System
 from kitsbench.conformance.driven import surroundings
+from kitsbench.conformance.driven.opened import FilesOfHooks
 from kitsbench.conformance.driven.subject import Subject
 from kitsbench.conformance.listed import (
     ENSEMBLE,
@@ -183,10 +185,14 @@ def _subject(
     settings: Mapping[str, Setting] | None,
     task: Task | None,
 ) -> Subject:
+    read: list[Path] = []
     with surroundings.preserved():
         before = surroundings.state()
         if isinstance(architecture, str | Path):
-            entry = registry.load(str(architecture))
+            files = FilesOfHooks(Path(architecture).absolute(), tuple)
+            with files.heard() if str(architecture).endswith(".py") else nullcontext():
+                entry = registry.load(str(architecture))
+            read = files.read
             if entry.instance is None:
                 raise Violation(f"the plugin is {entry.status}: {entry.error}; repair this first.")
             instance = entry.instance
@@ -197,6 +203,7 @@ def _subject(
         if name in surroundings.AT_IMPORT:
             raise Violation(f"importing the plugin changes {name}: leave it to the harness.")
     subject = Subject(instance, dict(settings or {}), task or Task())
+    subject.files.read += read
     try:
         _ = subject.config
     except ContractError as error:
@@ -233,7 +240,7 @@ def _guarded(function: Function, subject: Subject) -> Callable[[], str | None]:
             warnings.simplefilter("ignore")
             torch.set_num_threads(1)  # small patches gain nothing from more
             try:
-                return function(subject)
+                return _with_files(function, subject)
             except Violation as violation:
                 at: Place | Literal[""] = getattr(function, "looks_at", "")
                 at = at if violation.at is None else violation.at
@@ -247,6 +254,27 @@ def _guarded(function: Function, subject: Subject) -> Callable[[], str | None]:
                 raise Violation(explain.failure(error, subject), at="") from error
 
     return run
+
+
+def _with_files(function: Function, subject: Subject) -> str | None:
+    """Run a check, and tell, each file once, of files that the plugin has read."""
+    files = subject.files
+    files.next_stretch()
+    with files.heard():
+        hint = function(subject) or ""
+    if new := files.untold(files.remembered):
+        raise Violation(
+            f"a hook reads {new[0]}, which another call of it has written: no other machine has "
+            "it, and trials that run at one time share it. Keep no state in files.",
+            at="class",
+        )
+    for file in files.untold(files.read):
+        if str(file) not in hint:  # else the check has told of it
+            hint += (
+                f" The plugin reads {file}, whose content is no part of what a trial is: name it "
+                "by a key made by Key.file(), or keep what stands there in a Python module."
+            )
+    return hint.strip()
 
 
 def _raising(violation: Violation) -> Callable[[], None]:

@@ -229,8 +229,9 @@ def decided_by(architecture: Architecture, spec: Spec, found: Mapping[str, Tenso
         What it returned is no label map of the task.
     """
     shape = tuple(found[spec.primary.name].shape[1:])
+    own = dict(found)  # from which the hook may take something out
     with timed("decision"):
-        return checked_labels("decode", architecture.decode(found, spec), spec, shape)
+        return checked_labels("decode", architecture.decode(own, spec), spec, shape)
 
 
 def checked_labels(hook: str, labels: object, spec: Spec, shape: tuple[int, ...]) -> Tensor:

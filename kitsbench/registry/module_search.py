@@ -33,6 +33,15 @@ def is_installed(spec: ModuleSpec) -> bool:
     )
 
 
+def is_a_plugins(name: str | None) -> bool:
+    """Whether an imported module lies where plugins lie and installed packages do not."""
+    file = getattr(sys.modules.get(name or ""), "__file__", None)
+    if file is None or str(name).split(".")[0] in HARNESS:
+        return False
+    path = Path(file).resolve()
+    return not INSTALLED & set(path.parts) and not any(map(path.is_relative_to, STANDARD))
+
+
 def find_on(name: str, path: Iterable[str]) -> ModuleSpec | None:
     """Find a module in some folders or archives, as the import of its parent's parts would.
 

@@ -36,7 +36,13 @@ from kitsbench.training.job import Job, StepSetting
 from kitsbench.training.kept import Kept, Made, Undo
 from kitsbench.training.meters.flops import FlopMeter
 from kitsbench.training.networks.build import check_outputs
-from kitsbench.training.step import checked_loss, clip_gradient, move, with_total
+from kitsbench.training.step import (
+    checked_loss,
+    clip_gradient,
+    mean_of_parts,
+    move,
+    with_total,
+)
 from kitsbench.training.teams.shared_step import SharedStep
 
 Losses = Callable[..., tuple[Tensor, Mapping[str, Tensor | float]]]
@@ -244,7 +250,7 @@ class OwnStep:
                 if own is not None:
                     parameter.grad = own if parameter.grad is None else parameter.grad.add_(own)
         if not self._found:
-            self._found = {name: sum(own[name] for own in found) / parts for name in found[0]}
+            self._found = mean_of_parts(found)
 
     def _part(self, losses: Losses, given: list[Any]) -> dict[str, Tensor | float]:
         """Add the gradient of one part; a function of its own, so that nothing of it is held."""

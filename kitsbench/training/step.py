@@ -123,8 +123,16 @@ def take_step(
             raise
         # Some weights may have moved already, so the step cannot be taken again.
         raise TrialFailure("out-of-memory", memory_trouble(error)) from error
-    mean = {name: sum(own[name] for own in found) / parts for name in found[0]}
-    return {**mean, GRADIENT: norm}
+    return {**mean_of_parts(found), GRADIENT: norm}
+
+
+def mean_of_parts(found: Sequence[Mapping[str, Tensor | float]]) -> dict[str, Tensor | float]:
+    """Means of losses over the parts of a batch, each over those parts that have it."""
+    mean: dict[str, Tensor | float] = {}
+    for name in dict.fromkeys(name for one in found for name in one):
+        own = [one[name] for one in found if name in one]
+        mean[name] = sum(own) / len(own)
+    return mean
 
 
 def move(optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None) -> None:

@@ -10,11 +10,15 @@ from torch import Tensor, nn
 from kitsbench.conformance.checks import patches
 from kitsbench.conformance.driven import surroundings
 from kitsbench.conformance.driven.opened import files_read
+from kitsbench.conformance.driven.source import folder_of
 from kitsbench.conformance.driven.subject import SMALL, Subject, batch, outputs_of
 from kitsbench.conformance.outcome import Violation, looks_at
-from kitsbench.conformance.telling import explain, places
+from kitsbench.conformance.telling import explain
 from kitsbench.spec import Head, Progress, Shape, Spec
 from kitsbench.training.networks.build import without_values
+
+LOWEST = -2.5  # what the lower end of the window becomes in the checks' volumes
+EMPTY = "a patch of one value, as of air or of padding"
 
 
 @looks_at("build")
@@ -23,7 +27,7 @@ def builds(subject: Subject) -> str:
 
     A hint where it reads a file of its own.
     """
-    with files_read((), places.folder_of(subject.architecture)) as read:
+    with files_read((), folder_of(subject.architecture)) as read:
         network = subject.network()
     if not isinstance(network, nn.Module):
         raise Violation(f"build() returned a {type(network).__name__}: return a torch module.")
@@ -64,7 +68,10 @@ def builds(subject: Subject) -> str:
 
 @looks_at("forward")
 def shapes(subject: Subject) -> None:
-    """Outputs are finite and shaped as the spec says, in both modes; anisotropic, batch 1."""
+    """Outputs are finite and shaped as the spec says, in both modes; anisotropic, batch 1.
+
+    Finite for air and for padding too, where all voxels have one value.
+    """
     anisotropic: Shape = (SMALL[0], SMALL[1] * 3 // 2, SMALL[2] * 2)
     # One sample only for evaluation: batch normalisation over a single value cannot be trained,
     # and no training asks for it.
@@ -76,14 +83,26 @@ def shapes(subject: Subject) -> None:
         network = subject.network(spec)
         for training in modes:
             network.train(training)
-            with torch.no_grad():
-                outputs = outputs_of(network, batch(spec, size)[0], spec)
-            for name, value in outputs.items():
-                if not torch.isfinite(value).all():
-                    raise Violation(
-                        f"head '{name}' is not finite for ordinary inputs: look for a division "
-                        "or a logarithm without a small constant."
-                    )
+            usual = batch(spec, size)[0]
+            for kind, inputs in (("ordinary inputs", usual), (EMPTY, _one_value(usual))):
+                with torch.no_grad():
+                    outputs = outputs_of(network, inputs, spec)
+                for name, value in outputs.items():
+                    if not value.is_floating_point():
+                        raise Violation(
+                            f"head '{name}' gives {value.dtype}: return the logits as they are, "
+                            "in floating point, and leave decisions to decode()."
+                        )
+                    if not torch.isfinite(value).all():
+                        raise Violation(
+                            f"head '{name}' is not finite for {kind}: look for a division or a "
+                            "logarithm without a small constant."
+                        )
+
+
+def _one_value(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Grids of air, which is the lower end of the window; numbers beside them stay."""
+    return {n: torch.full_like(v, LOWEST) if v.ndim == 5 else v for n, v in inputs.items()}
 
 
 @looks_at("forward")
@@ -182,8 +201,9 @@ def state_round_trips(subject: Subject) -> None:
 
 @looks_at("forward")
 def evaluation_is_deterministic(subject: Subject) -> None:
-    """In evaluation mode a sample's output depends on that sample only."""
+    """In evaluation mode a sample's output depends on that sample and the weights alone."""
     network, inputs = subject.network(), batch(subject.spec)[0]
+    before = {name: value.clone() for name, value in network.state_dict().items()}
     first, second = _evaluated(network, inputs), _evaluated(network, inputs)
     alone = _evaluated(network, {name: image[:1] for name, image in inputs.items()})
     for name, value in first.items():
@@ -196,6 +216,21 @@ def evaluation_is_deterministic(subject: Subject) -> None:
             raise Violation(
                 f"head '{name}' of a sample depends on the rest of its batch in evaluation mode: "
                 "normalise with running statistics or sample by sample."
+            )
+    for name, own in network.state_dict().items():
+        if not torch.equal(own.nan_to_num(), before[name].nan_to_num()):
+            raise Violation(
+                f"forward() changes '{name}' in evaluation mode, so a scan would be predicted by "
+                "what came before it: change weights and buffers in training mode alone."
+            )
+    # What is fitted to the very first patch shows where another one comes first.
+    anew = subject.network()
+    _evaluated(anew, batch(subject.spec, seed=1)[0])
+    for name, value in _evaluated(anew, inputs).items():
+        if not torch.equal(value, first[name]):
+            raise Violation(
+                f"head '{name}' depends in evaluation mode on what was predicted before: keep "
+                "nothing of a patch beside the outputs."
             )
 
 

@@ -1,11 +1,11 @@
-"""Checks of targets, loss, gradients, decoding, post-processing, and learning itself."""
+"""Checks of targets, loss, gradients, and learning itself."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,29 +13,46 @@ from torch import Tensor, nn
 from kitsbench.architecture import Stage
 from kitsbench.conformance.checks.modes import check_evaluation, dice, on_primary
 from kitsbench.conformance.driven.subject import (
-    SMALL,
     Subject,
     batch,
+    copies,
     outputs_of,
     refuse_changes,
     trained_by,
 )
 from kitsbench.conformance.outcome import Violation, looks_at
+from kitsbench.conformance.telling.explain import failure
 from kitsbench.spec import Head, Progress
 
 STEPS, SECONDS, DICE = 200, 60.0, 0.75
-ODD = 17, 23, 19  # voxels (z, y, x) of a scan
 NAMED = 3  # parameters, in a hint
-SLAB = 5  # voxels along z that a label of a scene takes
+
+
+class When(NamedTuple):
+    """A moment of a training."""
+
+    fraction: float
+    step: int
+    told: str = ""
+
+    @property
+    def within(self) -> float:
+        """Progress within a stage, which is over when its end has come."""
+        return 1.0 if self.told else self.fraction
+
+
+BEGINNING, HALFWAY = When(0.0, 0), When(0.5, 500)
+# As under a long budget in time, whose number of steps nobody knows beforehand.
+END = When(0.999, 1_000_000, " at its end (step 1,000,000)")
 
 
 @looks_at("targets")
 def targets_fit(subject: Subject) -> None:
     """Each head has a target of its shape and range; labels are not changed."""
     spec, (_, labels) = subject.spec, batch(subject.spec)
-    copies = {name: values.clone() for name, values in labels.items()}
+    before = copies(labels)
     targets = subject.architecture.targets(labels, spec)
-    if any(not torch.equal(labels[name], copies[name]) for name in labels):
+    if any(not torch.equal(labels[name], before[name]) for name in labels):
         raise Violation("targets() changed the labels it was given: work on copies.")
     for head in spec.heads:
         if head.name not in targets:
@@ -64,14 +81,19 @@ def _check_target(target: Tensor, head: Head) -> None:
 
 @looks_at("loss")
 def loss_is_finite(subject: Subject) -> str:
-    """Scalar, finite, with named parts, in every stage; for patches of background too."""
+    """Scalar, finite, with named parts, in every stage and at its end, whatever a patch holds."""
     hint = ""
     spec, network = subject.spec, subject.network()
     inputs, labels = batch(spec)
-    for stage, values in ((s, v) for s in spec.stages for v in (1, 0)):
-        found = {name: label * values for name, label in labels.items()}
-        loss, parts = _loss(subject, network, inputs, found, stage, watched=True)
-        where = f"in stage '{stage.name}'" + ("" if values else " on a patch of background")
+    for stage, (what, found), when in _moments(subject, labels):
+        where = f"in stage '{stage.name}'{what}{when.told}"
+        try:
+            loss, parts = _loss(subject, network, inputs, found, stage, when, watched=True)
+        except Exception as error:
+            if isinstance(error, Violation) or not (what or when.told):
+                raise
+            said = failure(error, subject).removesuffix(": repair it.").rstrip(".")
+            raise Violation(f"{where} {said}: repair it.", at="") from error
         if loss.ndim != 0 or not torch.isfinite(loss):
             raise Violation(
                 f"the loss {where} is {_value(loss)} of shape {tuple(loss.shape)}: return a "
@@ -81,7 +103,8 @@ def loss_is_finite(subject: Subject) -> str:
             raise Violation(f"the loss {where} carries no gradient: do not detach it.")
         for name, part in parts.items():
             number = float(part)
-            if not isinstance(name, str) or not math.isfinite(number):
+            # What is named as the whole loss is not read.
+            if not isinstance(name, str) or not (math.isfinite(number) or name == "loss"):
                 raise Violation(f"part '{name}' of the loss {where} is {number}: keep it finite.")
             if isinstance(part, Tensor) and part.requires_grad:
                 raise Violation(f"part '{name}' of the loss holds the graph: return it detached.")
@@ -98,6 +121,26 @@ def loss_is_finite(subject: Subject) -> str:
     return hint
 
 
+def _moments(
+    subject: Subject, labels: Mapping[str, Tensor]
+) -> Iterator[tuple[Stage, tuple[str, dict[str, Tensor]], When]]:
+    """Each stage with all that a patch may hold when it begins, and with its scene at its end."""
+    scenes = list(_scenes(subject, labels))
+    for stage in subject.spec.stages:
+        yield from ((stage, scene, BEGINNING) for scene in scenes)
+        yield stage, scenes[0], END
+
+
+def _scenes(
+    subject: Subject, labels: Mapping[str, Tensor]
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Labels as they are, and one label everywhere; each with its name for people."""
+    yield "", dict(labels)
+    for name, value in (("background", 0), *subject.spec.labels):
+        told = f" on a patch of {name}" + " alone" * bool(value)
+        yield told, {grid: torch.full_like(own, value) for grid, own in labels.items()}
+
+
 @looks_at("loss")
 def every_parameter_learns(subject: Subject) -> str:
     """Gradients are finite, each stage has some; a hint names parameters that never get one."""
@@ -110,16 +153,17 @@ def every_parameter_learns(subject: Subject) -> str:
         trained_somewhere |= set(trained)
         _freeze(network, trained)
         here: set[str] = set()
-        for fraction in (0.0, 0.5):
+        moments = [(scene, BEGINNING) for scene in _scenes(subject, labels)]
+        for (what, found), when in (*moments, (moments[0][0], HALFWAY)):
             network.zero_grad(set_to_none=True)
-            _loss(subject, network, inputs, labels, stage, fraction)[0].backward()
+            _loss(subject, network, inputs, found, stage, when)[0].backward()
             for name, parameter in network.named_parameters():
                 if parameter.grad is None:
                     continue
                 if not torch.isfinite(parameter.grad).all():
                     raise Violation(
-                        f"the gradient of '{name}' is not finite in stage '{stage.name}': look "
-                        "for a division or a logarithm without a small constant."
+                        f"the gradient of '{name}' is not finite in stage '{stage.name}'{what}: "
+                        "look for a division, a root or a logarithm without a small constant."
                     )
                 here.add(name)
         if not here:
@@ -145,61 +189,6 @@ def _some(names: list[str]) -> str:
     """A few of several names."""
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-@looks_at("decode")
-def decodes_voxel_by_voxel(subject: Subject) -> None:
-    """Labels of the task as uint8, each voxel decided by its own probabilities."""
-    spec, values = subject.spec, {0, *(v for _, v in subject.task.labels)}
-    generator = torch.Generator().manual_seed(0)
-    sizes = {h.name: len(h.channels) for h in spec.heads if h.role == "primary" or h.at_inference}
-    drawn = {n: torch.randn(c, 6, 7, 8, generator=generator) * 3 for n, c in sizes.items()}
-    kinds = {head.name: head.kind for head in spec.heads}
-    maps = {n: v.softmax(0) if kinds[n] == "softmax" else v.sigmoid() for n, v in drawn.items()}
-    given = _copies(maps)
-    whole = subject.architecture.decode(dict(given), spec)
-    _check_labels(whole, (6, 7, 8), values, "decode()")
-    refuse_changes("decode", "probabilities", given, maps)
-    order = torch.randperm(6 * 7 * 8, generator=generator)
-    mixed = {n: v.flatten(1)[:, order].reshape(-1, 6, 7, 8) for n, v in maps.items()}
-    moved = subject.architecture.decode(mixed, spec).flatten()
-    if torch.equal(moved, whole.flatten()[order]):
-        # Fewer voxels at a time, for what is measured over all of them.
-        few = [{n: v[:, k : k + 1, :2, :2].clone() for n, v in maps.items()} for k in range(6)]
-        alone = torch.cat([subject.architecture.decode(piece, spec) for piece in few])
-        if torch.equal(alone, whole[:, :2, :2]):
-            return
-    raise Violation(
-        "decode() decides a voxel by other voxels too: the harness passes volumes in pieces, so "
-        "move this to postprocess()."
-    )
-
-
-@looks_at("postprocess")
-def postprocess_keeps_the_shape(subject: Subject) -> None:
-    """A label map of the same voxels, with labels of the task; nothing is changed in place."""
-    spec, values = subject.spec, {0, *(v for _, v in subject.task.labels)}
-    if spec.members:  # it has no grid, and cleans what its members have decided
-        slabs = torch.tensor(sorted(values), dtype=torch.uint8).repeat_interleave(SLAB)
-        scene = slabs[:, None, None].repeat(1, SMALL[1], SMALL[2])
-    else:
-        scene = batch(spec, 1)[1][spec.grids[0].name][0].to(torch.uint8)
-    # Scans have edges of any number of voxels, which no pooling divides.
-    odd = scene
-    for axis, edge in enumerate(ODD):
-        odd = odd.index_select(axis, torch.arange(edge) * odd.shape[axis] // edge)
-    for labels in (scene, odd, torch.zeros_like(odd)):
-        maps = {
-            head.name: torch.full((len(head.channels), *labels.shape), 0.5)
-            for head in spec.heads
-            if head.at_inference
-        }
-        copy, given = labels.clone(), _copies(maps)
-        cleaned = subject.architecture.postprocess(labels, given, (3.0, 1.0, 1.0), spec)
-        _check_labels(cleaned, tuple(labels.shape), values, "postprocess()")
-        if not torch.equal(labels, copy):
-            raise Violation("postprocess() changed the label map it was given: work on a copy.")
-        refuse_changes("postprocess", "probabilities", given, maps)
 
 
 @looks_at("class")
@@ -238,8 +227,8 @@ def _overfit(subject: Subject, network: nn.Module, rate: float) -> tuple[float, 
         optimiser = torch.optim.Adam(chosen, lr=rate)
         for step in range(STEPS):
             optimiser.zero_grad(set_to_none=True)
-            fraction = step / STEPS
-            loss, _ = _loss(subject, network, inputs, labels, stage, fraction)
+            when = When(step / STEPS, int(1000 * step / STEPS))
+            loss, _ = _loss(subject, network, inputs, labels, stage, when)
             if not torch.isfinite(loss):
                 raise Violation(f"the loss is {_value(loss)} after {steps} steps: keep it finite.")
             loss.backward()
@@ -260,15 +249,15 @@ def _loss(
     inputs: Mapping[str, Tensor],
     labels: Mapping[str, Tensor],
     stage: Stage,
-    fraction: float = 0.0,
+    when: When = BEGINNING,
     *,
     watched: bool = False,
 ) -> tuple[Tensor, dict[str, Any]]:
     spec = subject.spec
     outputs = outputs_of(network, inputs, spec)
     targets = subject.architecture.targets(labels, spec)
-    progress = Progress(stage.name, fraction, fraction, int(1000 * fraction))
-    before = [_copies(outputs), _copies(targets)] if watched else []
+    progress = Progress(stage.name, when.within, when.fraction, when.step)
+    before = [copies(outputs), copies(targets)] if watched else []
     given = [dict(outputs), dict(targets)]
     returned = subject.architecture.loss(outputs, targets, progress, spec)
     for what, own, kept in zip(("output", "target"), given, before, strict=False):
@@ -278,25 +267,10 @@ def _loss(
     return returned
 
 
-def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k: v.detach().clone() for k, v in tensors.items() if isinstance(v, Tensor)}
-
-
 def _freeze(network: nn.Module, trained: list[str]) -> None:
     names = set(trained)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in names)
-
-
-def _check_labels(found: Tensor, shape: tuple[int, ...], values: set[int], hook: str) -> None:
-    if tuple(found.shape) != shape or found.dtype != torch.uint8:
-        raise Violation(
-            f"{hook} returned {tuple(found.shape)} {found.dtype} for {shape} voxels: return "
-            "labels of the same shape as uint8."
-        )
-    unknown = sorted(set(torch.unique(found).tolist()) - values)
-    if unknown:
-        raise Violation(f"{hook} gives label {unknown[0]}: the task has {sorted(values)} only.")
 
 
 def _value(tensor: Tensor) -> str:

@@ -7,16 +7,26 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from kitsbench.conformance.driven.road import take_steps
-from kitsbench.conformance.driven.subject import SMALL, Subject
+from kitsbench.conformance.driven.subject import SMALL, Subject, batch, outputs_of
 from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.telling.explain import failure as failure_told
 from kitsbench.conformance.telling.places import of_error
+from kitsbench.errors import telling
 from kitsbench.spec import Shape, SizeRule, Spec
 from kitsbench.training.failures import TrialFailure
-from kitsbench.training.networks.sizes import Tried, in_words, seems_to_need, try_patch
+from kitsbench.training.networks.sizes import (
+    Tried,
+    in_words,
+    seems_to_need,
+    try_patch,
+    wants_values,
+)
 
 LARGE_ODD: Shape = (101, 85, 117)
+VERY_LARGE: Shape = (261, 195, 229)
 AFFORDABLE = 2**17  # voxels of a patch that steps are taken with
 STEPPED = ("the smallest", "the next")
 # In half precision, and so little memory that a batch is taken in single samples.
@@ -38,30 +48,39 @@ def patches_of(rule: SizeRule) -> dict[str, Shape]:
         "the next": grown[0],
         "an anisotropic": (least[0], grown[0][1], grown[1][2]),
         "a large odd": rule.nearest(LARGE_ODD)[0],
+        "a very large": rule.nearest(VERY_LARGE)[0],
     }
 
 
 @looks_at("spec")
 def takes_every_patch(subject: Subject) -> str:
-    """The network takes whatever its size rule admits: small, anisotropic, large and odd patches.
+    """The network takes what its size rule admits: small, anisotropic, odd and large patches.
 
     The large ones are tried without values, where they cost no more than small ones. The two
     smallest are trained with, the second in half precision and sample by sample.
     """
     spec = subject.spec
     patches = patches_of(spec.size_rule)
-    stepped = {patches[which] for which in STEPPED}
+    # What is trained with needs no other try.
+    unseen: list[str] = []
+    done = {patches[which] for which in STEPPED} if _is_affordable(patches) else set()
     for which in reversed(patches):
-        # What is trained with needs no other try.
-        if patches[which] in stepped and _is_affordable(patches):
+        if patches[which] in done:
             continue
+        done.add(patches[which])
         tried = _tried(subject, patches[which])
         if tried.trouble:
             return _hinted(subject, spec, _told(subject, spec, which, tried))
+        if tried.cut is None:
+            unseen.append(_edges(patches[which]))
     if not _is_affordable(patches):
         edges = _edges(patches[STEPPED[-1]])
         return f"No step was taken with a patch of {edges}, which is large for a CPU."
-    return _trained(subject, spec, patches)
+    hint = _trained(subject, spec, patches)
+    if not unseen:
+        return hint
+    why = "since forward() reads a number, for which a patch has to be computed"
+    return f"Not tried with patches of {' and '.join(unseen[::-1])}, {why}. {hint}".strip()
 
 
 def missing_rule(subject: Subject, spec: Spec) -> str | None:
@@ -75,7 +94,21 @@ def _tried(subject: Subject, shape: Shape) -> Tried:
     spec = subject.spec_for(shape)
     if min(spec.primary.shape) < 1:
         return Tried(shape, None, f"nothing is left of it, the output is {spec.primary.shape}")
-    return try_patch(subject.architecture, spec)
+    tried = try_patch(subject.architecture, spec)
+    return _computed(subject, spec) if wants_values(tried) else tried
+
+
+def _computed(subject: Subject, spec: Spec) -> Tried:
+    """A patch that was tried with values, or, where that takes too long, not at all."""
+    shape = spec.grids[0].shape
+    if math.prod(shape) > AFFORDABLE:
+        return Tried(shape, None, "")
+    try:
+        with torch.no_grad():
+            outputs_of(subject.network(spec), batch(spec)[0], spec)
+    except Exception as error:
+        return Tried(shape, None, telling(error), error)
+    return Tried(shape, (0, 0, 0), "")
 
 
 def _told(subject: Subject, spec: Spec, which: str, tried: Tried) -> str:

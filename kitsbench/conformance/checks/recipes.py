@@ -16,10 +16,11 @@ from kitsbench.configuration import files_of
 from kitsbench.conformance.driven import surroundings
 from kitsbench.conformance.driven.opened import files_read
 from kitsbench.conformance.driven.road import BATCH, FOREGROUND, recipe_of
+from kitsbench.conformance.driven.source import folder_of
 from kitsbench.conformance.driven.subject import Subject
 from kitsbench.conformance.driven.volumes import WINDOW, Volumes
 from kitsbench.conformance.outcome import Violation, looks_at
-from kitsbench.conformance.telling.places import folder_of, of_function
+from kitsbench.conformance.telling.places import of_function
 from kitsbench.data.batches.patches import Batch
 from kitsbench.data.batches.source import training_source
 from kitsbench.errors import KitsbenchError

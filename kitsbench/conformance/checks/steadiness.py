@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from kitsbench.conformance.checks.behaviour import decodable
+from kitsbench.conformance.driven.plugin_state import told
 from kitsbench.conformance.driven.subject import Subject, batch, outputs_of
 from kitsbench.conformance.outcome import Place, Violation, looks_at
 from kitsbench.spec import Progress
 from kitsbench.training.optimisation.accumulation import Buffers
 
+WATCHED = 4  # steps after which tensors of the second and the third are looked for
 REMEDY = (
     "keep no state outside parameters and buffers, and draw random numbers from torch's global "
     "generator, which the harness seeds for each step"
@@ -79,6 +84,60 @@ def hooks_keep_no_state(subject: Subject) -> None:
                 f"{REMEDY}; what changes in training stands in progress.",
                 at=hook,
             )
+
+
+@looks_at("class")
+def holds_no_more_with_each_step(subject: Subject) -> None:
+    """What a step has computed is gone some steps later, so that memory does not run out."""
+    spec, architecture, network = subject.spec, subject.architecture, subject.network()
+    subject.forget()
+    inputs, labels = batch(spec)
+    made: list[_Made] = []
+    for number in range(WATCHED + 2):
+        with _Made() as own:
+            outputs = outputs_of(network.train(), inputs, spec)
+            targets = architecture.targets({k: v.clone() for k, v in labels.items()}, spec)
+            where = Progress(spec.stages[0].name, number / 10, number / 10, number)
+            loss = architecture.loss(outputs, targets, where, spec)[0]
+            loss.backward()
+            network.zero_grad(set_to_none=True)
+            with torch.no_grad():
+                architecture.decode(decodable(outputs, spec, 0), spec)
+        del outputs, targets, loss
+        made.append(own)
+    # The first one makes what is kept for all, and the last ones may be those that are kept.
+    middle = made[1:WATCHED]
+    if all(one.left() for one in middle):
+        gc.collect()
+    if all(one.left() for one in middle):
+        kept = subject.forget()
+        place = f" (in {told(kept)})" if kept else ""
+        raise Violation(
+            f"tensors of each step are still there some steps later{place}, so memory runs out in "
+            "a long training: keep numbers, or the last tensor alone and that by .detach()."
+        )
+
+
+class _Made(TorchFunctionMode):
+    """Remembers, without holding them, the tensors that are made meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._all: list[weakref.ref[Tensor]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        # What is changed in place was there before.
+        given = (*args, *(kwargs or {}).values())
+        if isinstance(found, Tensor) and not any(found is own for own in given):
+            self._all.append(weakref.ref(found))
+        return found
+
+    def left(self) -> bool:
+        """Whether one of them is there."""
+        return any(one() is not None for one in self._all)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -119,6 +119,7 @@ def _ask(subject: Subject, shape: Shape, spacing: Spacing) -> np.ndarray:
 def _segmented(subject: Subject, image: np.ndarray, spacing: Spacing) -> np.ndarray:
     shape = image.shape
     system = subject.system  # what load() raises is told as such
+    subject.files.next_stretch()
     try:
         return ask_system(system, subject.spec, image, spacing, _CPU, "check")[0]
     except ContractError as error:

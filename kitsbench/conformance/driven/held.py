@@ -5,6 +5,7 @@ Nothing is copied but numbers and the states of random generators.
 
 from __future__ import annotations
 
+import array
 import copy
 import functools
 import random
@@ -40,6 +41,8 @@ def place_of(name: str, thing: Any) -> Place | Names | None:
         return Place(name, *found, same=_alike)
     if isinstance(thing, set):
         return Place(name, lambda: sorted(thing, key=id), lambda then: _refill(thing, then))
+    if isinstance(thing, array.array):
+        return Place(name, lambda: list(thing), lambda then: _refill(thing, then), same=_equals)
     if isinstance(thing, (list, deque, bytearray)):
         return Place(name, lambda: list(thing), lambda then: _refill(thing, then))
     if isinstance(thing, dict):
@@ -165,8 +168,15 @@ def _copied(value: Any) -> Any:
         return copy.copy(value)
 
 
+def _equals(now: Any, then: Any) -> bool:
+    return bool(now == then)
+
+
 def _refill(thing: Any, then: list[Any]) -> None:
-    thing.clear()
+    if isinstance(thing, array.array):
+        del thing[:]
+    else:
+        thing.clear()
     (thing.update if isinstance(thing, set) else thing.extend)(then)
 
 

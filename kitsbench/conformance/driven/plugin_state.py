@@ -9,6 +9,7 @@ In: a plugin that was just loaded. Out: the same again, and the names of what ha
 
 from __future__ import annotations
 
+import argparse
 import functools
 import sys
 import threading
@@ -19,16 +20,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from kitsbench.conformance.driven.held import Names, Place, is_dunder, names_of, place_of
-from kitsbench.registry.module_search import HARNESS, INSTALLED, STANDARD
+from kitsbench.registry.module_search import is_a_plugins
 from kitsbench.registry.plugin_import import BESIDE
 
 LONGEST = 2**16  # entries of a container that is looked into
 NAMED = 3  # of what has changed, in a message
 OWN = "kitsbench"  # the harness, whose modules are no plugin's
 
+HOLDERS = {types.SimpleNamespace, argparse.Namespace, threading.local}
 CONTAINERS = (list, deque, set, bytearray, dict, tuple, frozenset)
 Named = tuple[str, object]
 
@@ -37,8 +37,8 @@ class PluginState:
     """What lies in a plugin's modules, classes, functions and instance, and in what these hold.
 
     Only numbers are copied. Everything else that can be changed in place gets back what it held,
-    so that whoever shares it goes on sharing it. Left out are files, what installed packages
-    define, and modules that are imported later.
+    so that whoever shares it goes on sharing it. Left out are files, what modules and classes of
+    installed packages hold, and modules that are imported later.
 
     Parameters
     ----------
@@ -90,14 +90,14 @@ class PluginState:
             return self._has(thing.__name__)
         if isinstance(thing, (type, types.FunctionType)):
             return self._has(thing.__module__)
-        if isinstance(thing, (nn.Module, types.SimpleNamespace, threading.local)):
-            return True
-        return hasattr(thing, "__dict__") and self._has(type(thing).__module__)
+        if not hasattr(thing, "__dict__") and not isinstance(thing, threading.local):
+            return False
+        return _is_holder(type(thing)) or self._has(type(thing).__module__)
 
     def _has(self, module: str | None) -> bool:
         """Whether a module is the plugin's: of its package, beside its file, or not installed."""
         if module not in self._known:
-            self._known[module] = module in self._names or _is_somewhere(module)
+            self._known[module] = module in self._names or is_a_plugins(module)
         return self._known[module]
 
 
@@ -151,13 +151,14 @@ def _modules_of(architecture: object) -> list[types.ModuleType]:
     ]
 
 
-def _is_somewhere(name: str | None) -> bool:
-    """Whether an imported module lies where plugins lie and installed packages do not."""
-    file = getattr(sys.modules.get(name or ""), "__file__", None)
-    if file is None or str(name).split(".")[0] in HARNESS:
-        return False
-    path = Path(file).resolve()
-    return not INSTALLED & set(path.parts) and not any(map(path.is_relative_to, STANDARD))
+def _is_holder(kind: type) -> bool:
+    """Whether a class of somebody else's may hold something for a plugin, as a meter does.
+
+    What Python itself brings does not, but for what does nothing else: the attributes of threads
+    and of locks are not a plugin's to put back.
+    """
+    top = kind.__module__.split(".")[0]
+    return kind in HOLDERS or not (top in sys.stdlib_module_names or top == OWN)
 
 
 def _named(thing: object) -> str:

@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 from kitsbench.architecture import Architecture, Setting, Stage, System, configure
 from kitsbench.channels import Channel
 from kitsbench.configuration import files_of
+from kitsbench.conformance.driven.opened import FilesOfHooks
 from kitsbench.conformance.driven.plugin_state import PluginState
+from kitsbench.conformance.driven.source import folder_of
 from kitsbench.conformance.outcome import Place, Violation
 from kitsbench.data.channels.places import place_values
 from kitsbench.registry.weightless import build_weightless
@@ -36,6 +39,8 @@ class Subject:
         What ``build`` returned last, of which messages name the class.
     state : PluginState
         What the plugin holds beside its networks, before any hook was called.
+    files : FilesOfHooks
+        What hooks read and write.
     """
 
     architecture: Architecture
@@ -43,20 +48,30 @@ class Subject:
     task: Task = field(default_factory=Task)
     built: object = field(default=None, repr=False)
     state: PluginState = field(default=None, repr=False)  # type: ignore[assignment]
+    files: FilesOfHooks = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.state is None:
             self.state = PluginState(self.architecture)
+        if self.files is None:
+            own = folder_of(self.architecture)
+            self.files = FilesOfHooks(own, lambda: self.given.values())
 
     def forget(self) -> list[str]:
         """Leave the plugin as another process would import it; the names of what had changed."""
         self.__dict__.pop("system", None)
+        self.files.next_stretch()
         return self.state.put_back()
 
     @cached_property
     def config(self) -> dict[str, Setting]:
         """Configuration; the size ``tiny`` where there is one and nothing else was asked for."""
         return configure(self.architecture, self.settings_with_size)
+
+    @property
+    def given(self) -> dict[str, Path]:
+        """Files that keys name, by the key."""
+        return files_of(self.architecture, self.settings)
 
     @property
     def settings_with_size(self) -> dict[str, Setting]:
@@ -73,8 +88,7 @@ class Subject:
     def system(self) -> System:
         """The architecture, if it is one that was trained elsewhere, with its weights read."""
         assert isinstance(self.architecture, System)
-        files = files_of(self.architecture, self.settings)
-        self.architecture.load(files, self.spec, torch.device("cpu"))
+        self.architecture.load(self.given, self.spec, torch.device("cpu"))
         return self.architecture
 
     def spec_for(self, patch: Shape | None, config: Mapping[str, Setting] | None = None) -> Spec:
@@ -95,8 +109,11 @@ class Subject:
 
     def for_labels(self, labels: Labels) -> Subject:
         """The same for a task of other labels."""
-        task = replace(self.task, labels=labels)
-        return Subject(self.architecture, self.settings, task, state=self.state)
+        return self.for_task(replace(self.task, labels=labels))
+
+    def for_task(self, task: Task) -> Subject:
+        """The same for another task."""
+        return Subject(self.architecture, self.settings, task, state=self.state, files=self.files)
 
 
 def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> dict[str, Tensor]:
@@ -122,6 +139,11 @@ def outputs_of(network: nn.Module, inputs: Mapping[str, Tensor], spec: Spec) -> 
         raise Violation(told, at="forward")
     refuse_changes("forward", "input", tensors, inputs)
     return {name: values for name, values in outputs.items() if name not in shown}
+
+
+def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What tensors hold now."""
+    return {k: v.detach().clone() for k, v in tensors.items() if isinstance(v, Tensor)}
 
 
 def refuse_changes(

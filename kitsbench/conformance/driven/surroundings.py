@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import builtins
+import math
 import os
 import random
 import socket
+import types
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+
+from kitsbench.registry.module_search import is_a_plugins
 
 # What importing a module may not change; imports do change the environment and the filters.
 AT_IMPORT = (
@@ -23,6 +29,54 @@ AT_IMPORT = (
     "Python's random generator",
     "torch's random generator",
 )
+
+
+# Whose attributes are everybody's: who sets one changes what others use, or keeps something there.
+SHARED: dict[str, Any] = {
+    f"the attributes of {name}": thing
+    for name, thing in (
+        *((own.__name__, own) for own in (builtins, math, os, random, np, torch)),
+        ("torch.nn", nn),
+        ("torch.nn.functional", nn.functional),
+        ("torch.Tensor", torch.Tensor),
+        *((f"torch.nn.{name}", own) for name, own in vars(nn).items() if isinstance(own, type)),
+    )
+}
+
+
+class Attributes(dict[str, Any]):
+    """What the attributes of a module or a class are; equal but for what libraries define.
+
+    Modules are imported when they are needed first, and a library may add to what another has.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Attributes) and not self.other_in(other)
+
+    __hash__ = None
+
+    def other_in(self, other: Attributes) -> list[str]:
+        """Names that stand for something else there, which no library has made."""
+        return [
+            name
+            for name in self.keys() | other.keys()
+            if self.get(name, self) is not other.get(name, other)
+            and not all(_is_a_librarys(one[name]) for one in (self, other) if name in one)
+        ]
+
+
+def attributes_of(thing: Any) -> Attributes:
+    """Attributes that have no name of Python's own."""
+    own = vars(thing).items()
+    return Attributes((n, v) for n, v in own if not (n.startswith("__") and n.endswith("__")))
+
+
+def _is_a_librarys(value: Any) -> bool:
+    if isinstance(value, types.ModuleType):
+        return True
+    made = value.fget if isinstance(value, property) else value
+    module = getattr(made, "__module__", None) if callable(made) else None
+    return isinstance(module, str) and not is_a_plugins(module)
 
 
 def state() -> dict[str, Any]:
@@ -46,6 +100,7 @@ def state() -> dict[str, Any]:
         "the environment variables": dict(os.environ),
         "the warning filters": list(warnings.filters),
         "the working folder": os.getcwd(),
+        **{name: attributes_of(thing) for name, thing in SHARED.items()},
     }
 
 
@@ -81,6 +136,17 @@ def preserved() -> Iterator[None]:
             os.environ.update(before["the environment variables"])
         warnings.filters[:] = before["the warning filters"]  # type: ignore[index]
         os.chdir(before["the working folder"])
+        for name, thing in SHARED.items():
+            _put_back(thing, before[name])
+
+
+def _put_back(thing: Any, before: Attributes) -> None:
+    for name in before.other_in(attributes_of(thing)):
+        with suppress(Exception):  # what cannot be set cannot have been changed
+            if name in before:
+                setattr(thing, name, before[name])
+            else:
+                delattr(thing, name)
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from kitsbench import default_hooks
-from kitsbench.conformance.telling.places import folder_of, line_of, shown
+from kitsbench.conformance.driven.source import folder_of
+from kitsbench.conformance.telling.places import line_of, shown
 
 aten = torch.ops.aten
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import cast, get_args
 
 import kitsbench
+from kitsbench.conformance.driven.source import folder_of, is_within
 from kitsbench.conformance.driven.subject import Subject
 from kitsbench.conformance.outcome import Place
 from kitsbench.conformance.telling import places
@@ -91,13 +92,13 @@ def _of_training(error: TrialFailure, subject: Subject) -> str:
 
 def hook_of(trace: TracebackType | None, architecture: object) -> str:
     """Name of the outermost hook on a stack: the plugin's, or its default."""
-    own = places.folder_of(architecture)
+    own = folder_of(architecture)
     while trace is not None:
         code = trace.tb_frame.f_code
         file = code.co_filename
         # A check may be called like a hook, and this package holds the defaults of some.
-        ours = places.is_within(file, own) or places.is_within(file, PACKAGE)
-        if code.co_name in HOOKS and ours and not places.is_within(file, HERE):
+        ours = is_within(file, own) or is_within(file, PACKAGE)
+        if code.co_name in HOOKS and ours and not is_within(file, HERE):
             return "build" if code.co_name == "__init__" else code.co_name
         trace = trace.tb_next
     return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from traceback import extract_tb
@@ -11,20 +10,8 @@ from traceback import extract_tb
 import torch
 
 from kitsbench.architecture import Architecture, Plain
+from kitsbench.conformance.driven.source import folder_of, is_within
 from kitsbench.conformance.outcome import Place
-
-
-def folder_of(architecture: object) -> Path:
-    """Folder of the package that defines a plugin, or its file if that is all there is."""
-    kind = type(architecture)
-    top = sys.modules.get(kind.__module__.split(".")[0])
-    listed = list(getattr(top, "__path__", []))
-    if listed:
-        return Path(listed[0])
-    try:
-        return Path(inspect.getfile(kind))
-    except (OSError, TypeError):
-        return Path(__file__).parent
 
 
 def line_of(stack: Sequence[tuple[str, int]], own: Path) -> tuple[str, int] | None:
@@ -51,12 +38,6 @@ def is_foreign(file: str) -> bool:
     if any(is_within(file, folder) for folder in packages) or file.startswith("<"):
         return True
     return is_within(file, Path(inspect.__file__).parent) and "site-packages" not in file
-
-
-def is_within(file: str, folder: Path) -> bool:
-    """Whether a file is a folder's, or the file itself."""
-    path = Path(file)
-    return path == folder or folder in path.parents
 
 
 def of_error(error: BaseException, architecture: object) -> str:

@@ -34,6 +34,7 @@ MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 3, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 20, 
 POWERS = MULTIPLES[:7]
 APART = (1, 3, 5)  # so many multiples beyond an edge that is taken
 BATCH = 2
+NO_VALUES = "meta tensor"  # in what torch says where a number is read
 SECONDS = 20.0  # of CPU time, so that a busy machine finds no less
 MOST_MINIMA = 64
 ENOUGH = 24  # patches that are refused, after which the only one that is taken is the rule
@@ -101,6 +102,11 @@ def try_patch(
         return Tried(shape, _cut(outputs, spec), _misfit(outputs, spec))
     assert answer is not None
     return answer
+
+
+def wants_values(tried: Tried) -> bool:
+    """Whether a network failed since its ``forward`` reads a number, which is not there."""
+    return tried.error is not None and NO_VALUES in str(tried.error).lower()
 
 
 def _cut(outputs: Any, spec: Spec) -> Shape | None:
