@@ -254,6 +254,12 @@ class Number(click.FloatRange):
         if isinstance(value, str) and len(value) > 40:
             self.fail(f"'{brief(value, 40)}' is no number.", param, ctx)
         try:
+            float(value)
+        except ValueError:
+            self.fail(f"'{brief(value, 40)}' is no number.", param, ctx)
+        except (OverflowError, TypeError):
+            pass  # the next lines say it
+        try:
             number = float(super().convert(value, param, ctx))
         except OverflowError:  # an integer of a configuration file
             number = math.inf

@@ -10,7 +10,7 @@ import pytest
 from command_line import call_kitsbench
 from rows import row, times
 
-from kitsbench.cli.views.profile_files import read_profiles, write_profiles
+from kitsbench.cli.views.profile_files import check_outputs, read_profiles, write_profiles
 from kitsbench.cli.views.profile_view import print_comparison
 from kitsbench.profiling.compare import compare
 
@@ -134,6 +134,7 @@ def test_pytest_benchmark_compares_them(stored, tmp_path, monkeypatch, capsys):
         ('{"machine_info": {}}', "is in the format of pytest-benchmark"),
         ('[{"architecture": "net", "parameters": 3}]', "the key flops_forward of profile 1"),
         (json.dumps([row(), row(batch="two")]), "the key batch of profile 2 is wrong"),
+        (json.dumps([row(None)]), "the key architecture of profile 1 is wrong"),
         (json.dumps([row(parts={"forward": {"ms": -1}})]), "the key parts.forward.ms"),
     ],
 )
@@ -152,3 +153,20 @@ def test_a_file_of_no_known_format_is_refused_before_anything_is_measured(tmp_pa
     done = call_kitsbench("profile", "unet3d", "-o", tmp_path / "a.txt", "--workdir", tmp_path)
     assert done.code == 2
     assert "name it .json, .csv" in done.err
+
+
+@pytest.mark.parametrize("name", ["file/costs.json", "/proc/costs.json", "file/new/costs.csv"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(name, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = call_kitsbench("profile", "unet3d", "-o", tmp_path / name, "--workdir", tmp_path / "work")
+    assert done.code == 2
+    assert "costs" in done.err
+    assert "cannot be written" in done.err
+    assert not (tmp_path / "work").exists()
+
+
+def test_the_folder_of_a_file_is_made(tmp_path):
+    check_outputs([tmp_path / "a" / "b" / "costs.json"])
+    assert not list(tmp_path.iterdir())
+    write_profiles(tmp_path / "a" / "b" / "costs.json", [row()])
+    assert read_profiles(tmp_path / "a" / "b" / "costs.json")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,12 @@ REMEDY = "Give a file that `kitsbench profile -o FILE.json` wrote."
 
 
 def check_outputs(files: Sequence[Path]) -> None:
-    """See that the format of each file is known, before anything is measured.
+    """See that the format of each file is known and its folder writable, before it is measured.
 
     Raises
     ------
     UsageError
-        A name says of none.
+        A name says of no format, or a file could not be written.
     """
     for file in files:
         if file.suffix not in (".json", ".csv"):
@@ -27,6 +29,17 @@ def check_outputs(files: Sequence[Path]) -> None:
                 f"{file} has no known format: name it .json, .csv, or {BENCHMARK} for "
                 "pytest-benchmark."
             )
+        folder = file.absolute().parent
+        while not os.path.lexists(folder):  # it is made with the file
+            folder = folder.parent
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise _cannot_be_written(file, error) from error
+
+
+def _cannot_be_written(file: Path, error: OSError) -> UsageError:
+    return UsageError(f"{file} cannot be written ({error.strerror or error}): choose another -o.")
 
 
 def write_profiles(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -49,9 +62,7 @@ def write_profiles(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         else:
             write_json(file, list(rows))
     except OSError as error:
-        raise UsageError(
-            f"{file} cannot be written ({error.strerror or error}): choose another -o."
-        ) from error
+        raise _cannot_be_written(file, error) from error
 
 
 def read_profiles(file: Path) -> list[dict[str, Any]]:
@@ -92,6 +103,7 @@ def read_profiles(file: Path) -> list[dict[str, Any]]:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             key = ".".join(map(str, first["loc"]))
+            key = "architecture" if key == "name" else key  # as it is called in the file
             raise UsageError(
                 f"{file}: the key {key} of profile {place} is wrong: {first['msg']}. {REMEDY}"
             ) from error
