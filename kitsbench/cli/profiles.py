@@ -165,6 +165,15 @@ def profile_entrants(experiment: Experiment, asked: Asked) -> list[dict[str, Any
     return list(each_isolated(measure, rows, at_once))
 
 
+def members_of(experiment: Experiment) -> dict[str, list[str]]:
+    """Names of the networks that each ensemble of an experiment predicts with."""
+    return {
+        task.name: list(dict.fromkeys(member.name for member in task.members))
+        for task in experiment.tasks
+        if task.members
+    }
+
+
 def _is_whole(known: ProfileRecord, asked: Asked) -> bool:
     """Whether a profile that was kept says all that is asked for, and can be trusted.
 

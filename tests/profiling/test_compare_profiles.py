@@ -158,7 +158,9 @@ def test_a_file_of_no_known_format_is_refused_before_anything_is_measured(tmp_pa
 @pytest.mark.parametrize("name", ["file/costs.json", "/proc/costs.json", "file/new/costs.csv"])
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(name, tmp_path):
     (tmp_path / "file").write_text("")
-    done = call_kitsbench("profile", "unet3d", "-o", tmp_path / name, "--workdir", tmp_path / "work")
+    done = call_kitsbench(
+        "profile", "unet3d", "-o", tmp_path / name, "--workdir", tmp_path / "work"
+    )
     assert done.code == 2
     assert "costs" in done.err
     assert "cannot be written" in done.err

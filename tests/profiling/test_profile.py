@@ -13,6 +13,7 @@ from command_line import run_kitsbench
 from torch import nn
 
 from kitsbench.architecture import Architecture, Plain, SizeRule, Task, configure, softmax_spec
+from kitsbench.cli.profiles import members_of
 from kitsbench.profiling import repeat as repetitions
 from kitsbench.profiling.profile import ProfileJob, measure
 from kitsbench.registry import load
@@ -138,6 +139,13 @@ def test_what_cannot_be_measured_is_a_row_with_its_error(profiled):
     assert done.code == 1
     row = next(row for row in done.json if row["architecture"] == "bad")
     assert "forward is broken" in row["error"]
+
+
+def test_of_an_ensemble_the_members_are_named_once():
+    a, b = (SimpleNamespace(name=name, members=()) for name in "ab")
+    both = SimpleNamespace(name="both", members=(a, b, a))
+    experiment = SimpleNamespace(tasks=(a, b, both, both))
+    assert members_of(experiment) == {"both": ["a", "b"]}
 
 
 def test_size_rule_rounds_to_what_is_asked():

@@ -95,7 +95,7 @@ def command(
     elsewhere the prediction of one scan is measured. With --compare the same is measured again and
     set beside what an earlier call wrote.
     """
-    from kitsbench.cli.profiles import Asked, profile_entrants, profile_systems
+    from kitsbench.cli.profiles import Asked, members_of, profile_entrants, profile_systems
     from kitsbench.cli.progress import CountBar, working
     from kitsbench.cli.views.profile_files import check_outputs, read_profiles, write_profiles
     from kitsbench.cli.views.profile_view import (
@@ -105,6 +105,7 @@ def command(
     )
     from kitsbench.experiments.asked.request import Request
     from kitsbench.experiments.experiment import plan_experiment
+    from kitsbench.reporting.words import listing
 
     check_outputs(out)
     if max_memory is not None and not memory:
@@ -119,6 +120,12 @@ def command(
         )
         rows = [*profile_entrants(experiment, asked), *profile_systems(experiment)]
     rows += [{"architecture": e.name, "error": e.error} for e in experiment.entrants if e.error]
+    for name, members in members_of(experiment).items():
+        tell(
+            f"it predicts with {listing(members)}, which are measured each by itself; its own scan "
+            "takes what all of theirs take.",
+            name,
+        )
     for file in out:
         write_profiles(file, rows)
     if as_json:

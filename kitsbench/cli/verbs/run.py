@@ -201,7 +201,7 @@ EXAMPLES = {
 @experiment_option
 @click.option(
     "--price-per-hour",
-    type=Number(0),
+    type=Number(0, 1e9),
     metavar="PRICE",
     help="Of a device, in your currency: what the run will cost is said with its estimate.",
 )
