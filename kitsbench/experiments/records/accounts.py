@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -100,7 +100,7 @@ class Call(Part):
     idle_s: float = Field(ge=0)
     process_s: float = Field(ge=0)
     lost_s: float = Field(ge=0)
-    sittings: dict[str, float]
+    sittings: dict[str, Annotated[float, Field(ge=0)]]
     foreseen_s: float | None = Field(ge=0)
     foreseen_took_s: float | None = Field(ge=0)
 
