@@ -30,6 +30,7 @@ def test_the_page_names_every_option_that_measures_more():
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(1800)  # beside other work
 def test_the_commands_of_the_page_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for line in commands():

@@ -74,6 +74,7 @@ def test_a_cap_is_kept_and_the_next_batch_fails(tmp_path, coarse_store):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(1800)  # beside other work
 @pytest.mark.parametrize("name", ["unet3d", "residual_unet", "scau_unet"])
 def test_two_gibibytes_hold_what_was_found_and_no_more(name, coarse_store):
     from kitsbench.architecture import Task, configure
