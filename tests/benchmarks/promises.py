@@ -139,6 +139,7 @@ PROMISES = {
 PEERS = ("torch", "torchio", "monai", "nnunetv2", "batchgeneratorsv2", "numpy", "scipy")
 _found: dict[str, list[float]] = {}
 _busy: set[str] = set()
+_seconds: dict[str, float] = {}
 _begun: list[Any] = []
 
 
@@ -149,7 +150,7 @@ def watch() -> None:
     _begun[:] = [read_times()]
 
 
-def note(key: str, ratios: Sequence[float]) -> None:
+def note(key: str, ratios: Sequence[float], seconds: float | None = None) -> None:
     """Keep the ratios of the rounds of a benchmark.
 
     Parameters
@@ -158,9 +159,13 @@ def note(key: str, ratios: Sequence[float]) -> None:
         Of :data:`PROMISES`. A benchmark of several cases notes each under the same.
     ratios : sequence of float
         One a round, of both ways in turn.
+    seconds : float, optional
+        Of ours, where a number of them is promised too.
     """
     assert key in PROMISES, key
     _found.setdefault(key, []).extend(ratios)
+    if seconds is not None:
+        _seconds[key] = seconds
     if is_busy():
         _busy.add(key)
 
@@ -174,7 +179,10 @@ def is_busy() -> bool:
 
 def noted() -> dict[str, dict[str, Any]]:
     """What was measured in this process: medians and quartiles of all rounds."""
-    return {key: _row(ratios, key in _busy) for key, ratios in _found.items()}
+    found = {key: _row(ratios, key in _busy) for key, ratios in _found.items()}
+    for key, seconds in _seconds.items():
+        found[key]["seconds"] = seconds
+    return found
 
 
 def _row(ratios: list[float], busy: bool) -> dict[str, Any]:
@@ -286,7 +294,8 @@ def page(content: Mapping[str, Any]) -> str:
         peer = " ".join(filter(None, [promise.peer, row["versions"].get(promise.peer, "")]))
         ratio = f"{row['ratio']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
         when = f"{row['date']}, machine {number}{', busy' * row['busy']}"
-        lines.append(f"| {promise.what} | {peer} | {ratio} | {row['rounds']} | {when} |")
+        seconds = f" ({row['seconds']:.3f} s)" if "seconds" in row else ""
+        lines.append(f"| {promise.what}{seconds} | {peer} | {ratio} | {row['rounds']} | {when} |")
     lines += ["", *(f"Machine {number}: {place}." for place, number in places.items()), ""]
     return "\n".join(lines)
 

@@ -29,6 +29,7 @@ def notes(monkeypatch):
     """Nothing was noted before, on a machine that does nothing else."""
     monkeypatch.setattr(promises, "_found", {})
     monkeypatch.setattr(promises, "_busy", set())
+    monkeypatch.setattr(promises, "_seconds", {})
     monkeypatch.setattr(promises, "is_busy", lambda: False)
 
 
@@ -63,10 +64,11 @@ def test_rows_that_were_not_repeated_stay_and_absent_ones_say_why(notes):
     promises.note("harness.unet3d", [1.0])
     first = promises.document(promises.noted())
     promises._found.clear()
-    promises.note("start.help", [0.25])
+    promises.note("start.help", [0.25], 0.0834)
     both = promises.document(promises.noted(), first)
     assert set(both["rows"]) == {"harness.unet3d", "start.help"}
     page = promises.page(both)
     assert "| a bare loop in PyTorch | 1 (1 to 1) | 1 |" in page
     assert "| nnunetv2 | – | – | not measured yet; needs a GPU and nnunetv2 |" in page
+    assert "| `kitsbench --help`, CPU time (0.083 s) | `python -c pass` | 0.25 " in page
     assert page.count("\nMachine ") == 1

@@ -56,7 +56,7 @@ def test_cpu_time_of_a_start(benchmark, key, words, more):
     empty.clear()
     benchmark.pedantic(one_round, rounds=ROUNDS)
     ratios = [b / a for a, b in zip(ours, empty, strict=True)]
-    note(key, ratios)
     middle = sorted(ours)[len(ours) // 2]
+    note(key, ratios, middle)
     benchmark.extra_info |= {"cpu_seconds": middle, "ratio": sorted(ratios)[len(ratios) // 2]}
     print(f"\n{key}: {middle:.3f} s of CPU, {1 / benchmark.extra_info['ratio']:.1f} empty Pythons")
