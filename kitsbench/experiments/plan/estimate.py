@@ -32,8 +32,8 @@ REPORT = 10.0  # of a report: 10.5 s
 # Operations of a step, by those of a forward pass: gradients of inputs and of weights cost as much
 # each. 2.2 to 3.0 times in 18 networks of the default run, and below 2.8 in one of them alone.
 STEP = 3
-# Speed of steps, by that of the calibration: 1.12 times in the sum of those networks, and 0.28
-# (transposed convolutions of few channels) to 1.96 times in each.
+# Speed of steps, by that of the calibration: 1.12 times in the sum of those networks, and 0.28 to
+# 1.96 times in each.
 TRAINING = 1.1
 WORST: tuple[Basis, ...] = ("none", "rough", "profile", "other trials", "trials like it")
 
