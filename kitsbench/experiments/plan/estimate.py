@@ -25,7 +25,7 @@ from kitsbench.training.budget import Budget
 
 CURRENCIES = {"seconds": "device_seconds", "steps": "steps", "voxels": "voxels", "flops": "flops"}
 
-# Measured in default runs of twenty trials on two cores; whatever rests on it is called rough.
+# Measured in a default run of twenty trials on two cores; whatever rests on it is called rough.
 PROFILE = 3.5  # seconds of an architecture: 15 took 24.5 s, two at a time
 REPORT = 10.0  # of a report: 10.5 s
 
