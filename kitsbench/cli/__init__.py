@@ -19,6 +19,7 @@ from kitsbench.files import disk_trouble, path_trouble
 # verb -> (module, one line for the overview, so that --help imports no verb)
 VERBS = {
     "run": ("run", "Train, score and compare architectures under one budget; write the report."),
+    "watch": ("watch", "Watch the trials of a run from another terminal or machine."),
     "list": ("list_", "List the architectures that are installed."),
     "show": ("show", "Show one architecture: configuration, parameters, provenance."),
     "check": ("check", "Check that a plugin keeps the contract."),

@@ -71,7 +71,7 @@ def _fitting(param: click.Parameter, setting: Any) -> Any:
         whole and not all(isinstance(v, str | int) for v in values)
     ):
         raise ValueError("a whole number" if whole else "a number or a text")
-    if param.nargs == -1:
+    if param.nargs == -1 or (isinstance(param, click.Option) and param.multiple):
         return values
     if not listed or isinstance(param.type, Patch | Spacing | Folds):
         return setting

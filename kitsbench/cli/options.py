@@ -269,6 +269,15 @@ seed_option = click.option(
 )
 
 
+log_option = click.option(
+    "--log",
+    type=click.Choice(["tensorboard", "mlflow"]),
+    multiple=True,
+    help="Also write losses, learning rates, scores and throughput for this tool, into the working "
+    "directory, or where MLFLOW_TRACKING_URI says. May be given several times.",
+)
+
+
 # -- trials that are there ------------------------------------------------------------------
 
 state_option = click.option(

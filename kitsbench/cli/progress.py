@@ -1,4 +1,7 @@
-"""What a user sees while things run: bars on a terminal; elsewhere a line a minute of a run."""
+"""What a user sees while things are counted: bars on a terminal; elsewhere a line a minute.
+
+The trials of a run have :mod:`kitsbench.cli.trial_bars`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.progress import (
     BarColumn,
@@ -18,7 +21,6 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TaskID,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -27,12 +29,7 @@ from rich.table import Column
 from rich.text import Text
 
 from kitsbench.cli.output import stderr_console, tell
-from kitsbench.cli.time_left import TimeLeft, in_words
 from kitsbench.text.screen import words
-
-if TYPE_CHECKING:
-    from kitsbench.experiments.executors.events import Event
-
 
 SAY_EVERY = 60.0  # seconds between two lines where there is no terminal
 SAY_AFTER = 2.0  # seconds after which what is still going on is said there for the first time
@@ -171,84 +168,3 @@ class TransferBars(Bars):
                 f"  {name}" if name else "fetching", total=total, counts=not name
             )
         self._bars.update(self._rows[name], completed=done, total=total)
-
-
-class _Left(ProgressColumn):
-    """What is left of the whole run, beside the bar that stands for all of it."""
-
-    def __init__(self, left: TimeLeft) -> None:
-        super().__init__(Column(no_wrap=True, min_width=len("~9 h 59 min left")))
-        self._left = left
-
-    def render(self, task: Task) -> Text:
-        seconds = self._left.seconds() if task.fields.get("whole") else None
-        return Text("" if seconds is None else f"~{in_words(seconds)} left")
-
-
-class TrialBars(Bars):
-    """One bar for all trials and one for each that runs; use as a context manager.
-
-    Where there is no terminal, a line a minute tells how far the run is.
-
-    Parameters
-    ----------
-    total : int
-        Trials to run.
-    after : float
-        Seconds that profiles and the report are expected to take when all have ended.
-    """
-
-    def __init__(self, total: int, after: float = 0.0):
-        self._left = TimeLeft(total, after=after)
-        super().__init__(
-            TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), _Left(self._left)
-        )
-        self._total, self._said = total, time.monotonic()
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        # A single trial's bar tells everything that a bar of all trials would.
-        self._all = self._bars.add_task(
-            f"all {self._total} trials", total=self._total, visible=self._total > 1, whole=True
-        )
-        return self
-
-    def __call__(self, event: Event) -> None:
-        """Show what happened to a trial."""
-        key, trial = event.task.id, event.task.trial
-        place = trial.context.tuning
-        number = f"seed {trial.seed}" if place is None else f"tuning {place.number}"
-        name = f"{trial.name} fold {trial.fold} {number}"
-        self._left.hear(event)
-        if event.kind == "started":
-            self._rows[key] = self._bars.add_task(
-                f"  {name}: starting", total=1.0, whole=self._total == 1
-            )
-        elif event.kind == "progress" and key in self._rows:
-            doing = {"train": "training", "score": "scoring"}[event.stage]
-            self._bars.update(
-                self._rows[key], description=f"  {name}: {doing}", completed=event.fraction
-            )
-            self._show_all()
-        elif event.kind == "retried":
-            self._remove(key)
-            tell(event.message, f"{name} lost its worker and starts again", "yellow")
-        elif event.kind == "cut":
-            self._remove(key)
-            tell(event.message, name, "yellow")
-        elif event.kind == "told":
-            tell(event.message, name)
-        elif event.kind in ("finished", "failed", "taken"):
-            self._remove(key)
-            self._show_all()
-            if event.kind == "failed":
-                tell(event.message, f"{name} failed", "red")
-            elif event.kind == "taken":
-                tell(event.message, name)
-
-    def _show_all(self) -> None:
-        self._bars.update(self._all, completed=self._left.done)
-        if self._bars.disable and time.monotonic() - self._said >= SAY_EVERY:
-            self._said, seconds = time.monotonic(), self._left.seconds()
-            left = "" if seconds is None else f"; about {in_words(seconds)} left"
-            tell(f"{self._left.ended} of {self._total} trials are done{left}.")

@@ -53,6 +53,22 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a small file that is replaced all the time: a reader sees the old text or the new.
+
+    Unlike :func:`write_atomic` it does not wait for the disk, so a power cut may leave it empty,
+    and one process alone may write it.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the folder is missing or not writable.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+    os.replace(temporary, path)
+
+
 STAGED = ".kitsbench-new-"
 _FORGOTTEN = 3600.0  # seconds after which nobody writes what is staged any more
 

@@ -93,15 +93,22 @@ class Curve:
     ----------
     rows : list of dict
         Where a resumed run starts.
+
+    Attributes
+    ----------
+    latest : (int, float, mapping of str to float) or None
+        Step, learning rate and scalars of the last step that is known, recorded or not.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+    latest: tuple[int, float, Mapping[str, float]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._points = sum(row["kind"] == "lr" for row in self.rows)
 
     def losses(self, reading: Reading, numbers: Mapping[str, float], seconds: float) -> None:
         """Record a step's losses and learning rate, if enough was spent since the last ones."""
+        self.latest = reading.step, reading.lr, numbers
         if reading.progress * CURVE_POINTS < self._points - 1:
             return
         self._points += 1

@@ -68,6 +68,7 @@ def train(
     report: Callable[[float, Ledger], None] = lambda fraction, ledger: None,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     cut_short: CutShort = lambda error, ledger, curve: None,
+    begun: Callable[[Curve], None] = lambda curve: None,
 ) -> Outcome:
     """Train until the budget is spent, or go on where a checkpoint left off.
 
@@ -80,6 +81,8 @@ def train(
         Scores the network at fixed fractions of the budget; not charged.
     cut_short : callable
         Called with the error, what was spent and the curve's rows where training ends early.
+    begun : callable
+        Called before the first step with the curve, which grows from then on.
 
     Raises
     ------
@@ -87,12 +90,13 @@ def train(
         Non-finite loss, or an error in a plugin's hook.
     """
     use_device(job.device)
-    begun: list[_Run] = []
+    made: list[_Run] = []
     with size_rule_is_told(
-        job.architecture, job.spec, lambda: not any(r.ledger.steps for r in begun)
+        job.architecture, job.spec, lambda: not any(r.ledger.steps for r in made)
     ):
-        begun.append(run := _Run(job, report, evaluate))
+        made.append(run := _Run(job, report, evaluate))
         try:
+            begun(run.curve)
             return run.finish()
         # Ctrl-C and a termination count too: what was spent until then belongs into the audit.
         except BaseException as error:
@@ -418,10 +422,8 @@ class _Run(RunState):
         self.ledger.accumulation = max(self.ledger.accumulation, parts)
 
     def _evaluate_if_due(self, progress: float) -> None:
-        if self.evaluate is None:
-            return
         due = sum(progress >= at for at in EVALUATE_AT)
-        if due <= self.evaluated:
+        if self.evaluate is None or due <= self.evaluated:
             return
         ledger = self.ledger
         self._settle()

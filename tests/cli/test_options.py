@@ -250,6 +250,7 @@ def works(place, phantom):
         "compare": (place / "scores.csv",),
         "plan": ("--cases", "12", "--folds", "2", "--seeds", "2"),
         "claims": (place / "finished",),
+        "watch": (place / "finished",),
         "trials list": (place / "finished",),
         "trials experiments": (place / "finished",),
         "trials delete": ("--unused", "--workdir", place / "finished"),

@@ -25,6 +25,7 @@ from kitsbench.cli.options import (
     jobs_option,
     json_option,
     layout_option,
+    log_option,
     patch_option,
     precision_option,
     protocol_option,
@@ -178,6 +179,7 @@ EXAMPLES = {
     help="Time between two checkpoints, such as 5min or 300 (seconds); by default 10min, or a "
     "fiftieth of the budget where that takes longer.",
 )
+@log_option
 @strict_option("A damaged case is an error, not set aside.")
 @click.option(
     "--predictions",
@@ -221,7 +223,8 @@ def command(
     and more, --experiment alone for the same again. Exit code 0 if all is fine, 1 if some trials
     failed, 2 for wrong usage or input.
     """
-    from kitsbench.cli.progress import CountBar, TrialBars, calmly, working
+    from kitsbench.cli.progress import CountBar, calmly, working
+    from kitsbench.cli.trial_bars import TrialBars
     from kitsbench.isolation.kept import begin_early
 
     with working("Starting ..."):  # importing torch takes a few seconds
@@ -238,6 +241,7 @@ def command(
             plan_experiment,
             run_experiment,
         )
+        from kitsbench.experiments.logs import Logs, check_loggers
         from kitsbench.experiments.trial.kept_scores import is_done
         from kitsbench.isolation import stops_at_signals
 
@@ -250,6 +254,7 @@ def command(
     request, asked, before = _request(options), None, None
     if add or name is not None:
         request, asked, before = ask_again(request, name, add)
+    check_loggers(request.log)  # before hours are spent
     try:
         with stops_at_signals():
             with CountBar() as count, calmly("Reading plugins and preparing data ..."):
@@ -278,10 +283,16 @@ def command(
                 open_trials = [task for task in experiment.tasks if not is_done(task)]
                 executor = choose_executor(request, experiment.machine)
                 searched = request.tuning.trials * len(experiment.studies) if request.tuning else 0
-                with TrialBars(searched + len(open_trials), left.after) as bars:
+                record, total = experiment.record, searched + len(open_trials)
+                with (
+                    Logs(request.log, request.workdir, tell) as logs,
+                    TrialBars(total, record.endpoint, record.protocol, left.after) as bars,
+                ):
+                    logs.follow(experiment.tasks)
                     experiment = run_experiment(
-                        experiment, executor, bars, asked=asked, clock=clock
+                        experiment, executor, logs.beside(bars), asked=asked, clock=clock
                     )
+                    logs.follow(experiment.tasks)  # which a search for settings has planned now
                 click.get_current_context().meta[EXPERIMENT] = experiment.record.id
                 return conclude(experiment, as_json, clock)
     except KeyboardInterrupt as error:

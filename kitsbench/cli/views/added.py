@@ -167,7 +167,7 @@ def whole_command(request: Request) -> str | None:
             continue
         if isinstance(param, click.Argument):
             words += value
-        elif name == "predictions":
+        elif isinstance(param, click.Option) and param.multiple and isinstance(value, tuple):
             words += [word for one in value for word in (param.opts[0], str(one))]
         elif isinstance(value, bool):
             words += [param.opts[0]] * value

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kitsbench.cli.output import tell
-from kitsbench.cli.progress import CountBar, TrialBars
+from kitsbench.cli.progress import CountBar
+from kitsbench.cli.trial_bars import TrialBars
 from kitsbench.cli.views.added import kept_request
 from kitsbench.cli.views.run_view import conclude
 from kitsbench.errors import UsageError
@@ -25,6 +26,7 @@ from kitsbench.experiments.experiment import (
     run_experiment,
     tuned,
 )
+from kitsbench.experiments.logs import Logs, check_loggers
 from kitsbench.experiments.trial.lease import LeaseTaken
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.isolation import stops_at_signals
@@ -61,6 +63,7 @@ def run_again(
     clock = Clock()
     before, said, design, record = kept_request(workdir, name, how)
     request = replace(go_on_with(before, said, design), command=record.command)
+    check_loggers(request.log)
     with stops_at_signals():
         with CountBar() as count:
             experiment = plan_experiment(request, tell, count, clock=clock)
@@ -94,9 +97,14 @@ def _carry_out(
     request = experiment.request
     with Company(request.workdir, experiment.record.id, tell):
         executor = choose_executor(request, experiment.machine)
-        with TrialBars(len(tasks)) as bars:
-            only = {task.id for task in tasks}
-            experiment = run_experiment(experiment, executor, bars, only, asked, clock)
+        record, only = experiment.record, {task.id for task in tasks}
+        with (
+            Logs(request.log, request.workdir, tell) as logs,
+            TrialBars(len(tasks), record.endpoint, record.protocol) as bars,
+        ):
+            logs.follow(tasks)
+            heard = logs.beside(bars)
+            experiment = run_experiment(experiment, executor, heard, only, asked, clock)
         return conclude(experiment, as_json, clock)
 
 

@@ -34,7 +34,7 @@ from kitsbench.training.budget import Budget
 
 HOW = {
     "workdir", "dataset", "layout", "strict", "device", "executor", "executor_options", "jobs",
-    "timeout", "stall", "checkpoint_every", "max_memory", "command",
+    "timeout", "stall", "checkpoint_every", "max_memory", "command", "log",
 }  # fmt: skip
 """What says where and how trials run, or where the same dataset lies now; not what they are."""
 
@@ -134,8 +134,9 @@ def keep_request(
         {**asdict(one), "folder": _whole(str(one.folder))} for one in request.predictions
     ]
     options = {key: value for key, value in kept.items() if key not in NOT_KEPT}
-    if not options["contents"]:  # who names no file has the request of before
-        del options["contents"]
+    for key in ("contents", "log"):  # who has need of neither has the request of before
+        if not options[key]:
+            del options[key]
     RequestRecord(experiment=experiment, options=as_json(options)).write(file)
 
 

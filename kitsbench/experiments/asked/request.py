@@ -79,6 +79,8 @@ class Request:
         Label maps of somebody else that take part.
     allow_leak : bool
         Who was trained on scans of the test is compared like everybody else, and marked.
+    log : tuple of str
+        Where scalars go beside the working directory, see :mod:`kitsbench.experiments.logs`.
     contents : dict of str to str
         What was in the files that settings name, by their paths, when it was asked for before:
         where one is gone, finished trials do without it.
@@ -116,6 +118,7 @@ class Request:
     strict: bool = False
     predictions: tuple[Predictions, ...] = ()
     allow_leak: bool = False
+    log: tuple[str, ...] = ()
     contents: dict[str, str] = field(default_factory=dict)
     command: str = field(default="", compare=False)
 

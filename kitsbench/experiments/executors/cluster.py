@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from kitsbench.errors import DataError, UsageError
+from kitsbench.errors import UsageError
 from kitsbench.experiments.executors.events import Event, Notify, ending, mark_killed
 from kitsbench.experiments.executors.work import (
     Mark,
@@ -21,10 +21,9 @@ from kitsbench.experiments.executors.work import (
     how_far,
     in_words,
     kept_text,
-    progress_file,
     read_stops,
 )
-from kitsbench.experiments.records import Stop, TrialProgress
+from kitsbench.experiments.records import Stop
 from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.isolation import Stopped
 
@@ -103,6 +102,7 @@ class _Submitted:
     losses: int
     before: Mark
     told: tuple[Stop, ...]
+    left: tuple[str, int] | None = None  # what a worker before this one may have left
     started: bool = False
 
 
@@ -184,7 +184,8 @@ class ClusterExecutor:
         self._not_before = 0.0
         for one, handle in zip(chosen, handles, strict=True):
             known = (how_far(one.task), read_stops(one.task))
-            self._running.append(_Submitted(one.task, handle, one.losses, *known))
+            left = _said(one.task)
+            self._running.append(_Submitted(one.task, handle, one.losses, *known, left))
         return True
 
     def _look(self, one: _Submitted, notify: Notify) -> list[_Waiting]:
@@ -223,14 +224,15 @@ class ClusterExecutor:
             for stop in new:
                 goes_on = kept_text((stop.step, stop.scored))
                 notify(Event(one.task, "cut", message=f"{stop.why}; {goes_on}"))
-        try:
-            found = TrialProgress.read(progress_file(one.task))
-        except DataError:  # none yet, or half of one on a file system that is slow to tell
+        found = one.task.folder.read_progress()
+        # Of a worker that was lost it stays; one that lives has soon written another.
+        if found is None or (not one.started and (found.sitting, found.count) == one.left):
             return
         if not one.started:
             one.started = True
             notify(Event(one.task, "started"))
-        notify(Event(one.task, "progress", found.stage, found.fraction))
+        if found.stage != "start":
+            notify(Event(one.task, "progress", found.stage, found.fraction))
 
     def _after_loss(self, one: _Submitted, kind: str, why: str, notify: Notify) -> list[_Waiting]:
         """What to do when a worker is gone: the trial may have ended, else it goes on elsewhere."""
@@ -270,6 +272,12 @@ class ClusterExecutor:
                 mark_killed(one.task, "It was interrupted; the same command goes on from there.")
             with contextlib.suppress(OSError):
                 self.backend.forget(one.handle)
+
+
+def _said(task: TrialTask) -> tuple[str, int] | None:
+    """By which sitting, and as which of its words, a trial's progress was written last."""
+    found = task.folder.read_progress()
+    return None if found is None else (found.sitting, found.count)
 
 
 def _reason(ended: Ended, terms: Terms | None) -> tuple[str, str]:

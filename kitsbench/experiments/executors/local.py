@@ -31,6 +31,7 @@ from kitsbench.experiments.trial.lease import STALE_AFTER
 from kitsbench.experiments.trial.log import keep_short
 from kitsbench.experiments.trial.run import run_trial
 from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.experiments.trial.telling import forget_progress
 from kitsbench.experiments.trial.watchdog import stalled
 from kitsbench.isolation import IsolatedFailure, call_isolated, exit_text
 from kitsbench.isolation.keeper import Body, speak_plainly
@@ -155,7 +156,10 @@ class LocalExecutor:
                     notify(Event(running.task, "progress", stage, fraction))
             if ended:
                 self._running.remove(running)
-                notify(_ending(running))
+                event = _ending(running)
+                if event.kind not in ("taken", "lost"):  # else what is there is another's
+                    forget_progress(running.task.folder)
+                notify(event)
             else:
                 self._guard(running)
 
@@ -198,6 +202,7 @@ class LocalExecutor:
                 list(running.kept.inbox.take())  # a full pipe would make it wait
                 wait(running.kept.sources(), timeout=0.1)
             running.kept.close()
+            forget_progress(running.task.folder)
             mark_killed(running.task, "It was interrupted; the same command goes on from there.")
         self._running.clear()
 

@@ -24,11 +24,10 @@ from kitsbench.experiments.executors.job_signals import Told, heeding_cluster
 from kitsbench.experiments.executors.local import TAKE_LEAVE, LocalExecutor
 from kitsbench.experiments.executors.requeue import job_name, requeue, restarts
 from kitsbench.experiments.machines.environment import device_class
-from kitsbench.experiments.records import PartialScoresRecord, Stop, StopsRecord, TrialProgress
+from kitsbench.experiments.records import PartialScoresRecord, Stop, StopsRecord
 from kitsbench.experiments.trial.lease import STALE_AFTER
 from kitsbench.experiments.trial.task import TrialTask
 
-PROGRESS_EVERY = 2.0  # seconds between two reports of a worker
 KILL_WAIT = 25.0  # seconds between SIGTERM and SIGKILL; a Slurm that nobody configured waits 30
 EARLY = 90.0  # seconds by which the warning may come too early: 60 says Slurm, and it looks late
 AFTERWARDS = 15.0  # seconds of the warning that are kept for the end of the job itself
@@ -137,22 +136,16 @@ class Work:
         return last.kind, last.message
 
     def _run(self, executor: LocalExecutor) -> Event:
-        last, told = Event(self.task, "failed", message="It never began."), 0.0
-        file = progress_file(self.task)
+        last = Event(self.task, "failed", message="It never began.")
 
         def notify(event: Event) -> None:
-            nonlocal last, told
-            if event.kind != "progress":
+            nonlocal last
+            if event.kind != "progress":  # which the trial itself writes down
                 last = event
-            elif time.monotonic() - told > PROGRESS_EVERY:
-                told = time.monotonic()
-                TrialProgress(stage=event.stage, fraction=event.fraction).write(file)  # type: ignore[arg-type]
 
         executor.execute([self.task], notify)
         if last.kind != "finished":
             executor.look()  # a trial that was told to end may have ended before this one heard it
-        if last.kind != "taken":
-            file.unlink(missing_ok=True)
         return last
 
     def _cut_short(self, told: Told, before: Mark) -> tuple[str, str]:
@@ -188,11 +181,6 @@ class Work:
         stops = (*read_stops(self.task), stop)
         with contextlib.suppress(OSError):  # a full disk; nothing depends on it
             StopsRecord(trial=self.task.id, stops=stops).write(stops_file(self.task))
-
-
-def progress_file(task: TrialTask) -> Path:
-    """Where a worker leaves how far a trial is, for the driver's bars."""
-    return task.folder.path / "progress.json"
 
 
 def stops_file(task: TrialTask) -> Path:

@@ -14,7 +14,7 @@ file in the workdir       class                      says
 ``.../environment.json``  :class:`EnvironmentRecord` on what it ran, and by which kitsbench
 ``.../unscored.json``     :class:`Unscored`          why it could not be scored once more
 ``.../scores.partial.json`` :class:`PartialScoresRecord` cases that were scored before a kill
-``.../progress.json``     :class:`TrialProgress`     how far a worker of a cluster is
+``.../progress.json``     :class:`TrialProgress`     how far a trial is that is worked on
 ``.../stops.json``        :class:`StopsRecord`       when its job was cut short and went on
 ``.../lease.json``        :class:`LeaseRecord`       who works on it
 ``running/*.json``        :class:`LeaseRecord`       who runs an experiment there
@@ -74,6 +74,7 @@ from kitsbench.experiments.records.parts import (
 )
 from kitsbench.experiments.records.trial import (
     PENDING,
+    DeviceUse,
     LeaseRecord,
     PartialScoresRecord,
     ScoreRow,
@@ -95,6 +96,7 @@ __all__ = [
     "CostsRecord",
     "DatasetNote",
     "DeviceNote",
+    "DeviceUse",
     "ElsewhereRecord",
     "EntrantRecord",
     "EnvironmentRecord",

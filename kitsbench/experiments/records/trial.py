@@ -327,14 +327,70 @@ class LeaseRecord(Document):
     beat: str
 
 
+class DeviceUse(Part):
+    """How much of a device a trial takes.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``cpu`` or ``cuda:0``.
+    load : float or None
+        Share of the moments before in which a GPU computed, whoever asked for it; on a CPU the
+        share of the trial's threads that ran, above 1 where there were more.
+    memory_bytes : int or None
+        What the allocator holds of a GPU; on a CPU the resident memory of the process.
+    """
+
+    name: str
+    load: float | None = Field(ge=0)
+    memory_bytes: int | None = Field(ge=0)
+
+
 class TrialProgress(Document):
-    """``progress.json``: how far a worker of a cluster is with a trial."""
+    """``progress.json``: how far a trial is that a process works on.
 
-    remedy: ClassVar[str] = "Delete it: its worker writes it again."
+    Attributes
+    ----------
+    sitting : str
+        Of the process that works on it; another one has another.
+    count : int
+        How often it has written this; it says that it lives where clocks differ.
+    stage : {"start", "train", "score"}
+    fraction : float
+        Progress of the stage.
+    step : int
+        Optimiser steps so far.
+    losses : dict of str to float
+        Of the last step: ``loss``, its parts, and the norm of the gradient.
+    lr, patches_per_s : float or None
+        Of the last step; over the device seconds since this was written before.
+    scores : dict of str to float
+        {"region:metric": mean}, of the cases that are watched along the budget, or that have been
+        scored.
+    scored : int
+        Held-out cases that have been scored.
+    elapsed_s, left_s : float or None
+        Seconds since the process took it up, and that it will still take at its pace.
+    device : DeviceUse
+    """
 
-    schema_version: Literal[1] = 1
-    stage: Literal["train", "score"]
-    fraction: float
+    remedy: ClassVar[str] = "Delete it: whoever works on the trial writes it again."
+
+    schema_version: Literal[2] = 2
+    trial: str
+    sitting: str
+    count: int = Field(ge=1)
+    stage: Literal["start", "train", "score"]
+    fraction: float = Field(ge=0, le=1)
+    step: int = Field(ge=0)
+    losses: dict[str, float]
+    lr: float | None
+    patches_per_s: float | None
+    scores: dict[str, float]
+    scored: int = Field(ge=0)
+    elapsed_s: float = Field(ge=0)
+    left_s: float | None = Field(ge=0)
+    device: DeviceUse
 
 
 PENDING = Status(

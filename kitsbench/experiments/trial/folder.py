@@ -18,6 +18,7 @@ from kitsbench.experiments.records import (
     TRIAL_AGAIN,
     State,
     Status,
+    TrialProgress,
     TrialRecord,
     Unscored,
 )
@@ -54,6 +55,7 @@ class TrialFolder:
         self.curve = self.path / "curve.parquet"
         self.partial_scores = self.path / "scores.partial.json"
         self.unscored = self.path / "unscored.json"
+        self.progress = self.path / "progress.json"  # while a process works on it
         self.hang = self.path / "hang.txt"  # where every thread stood when nothing moved on
 
     def beside(self, trial: str) -> TrialFolder:
@@ -86,6 +88,17 @@ class TrialFolder:
         file = self.path / "status.json"
         # A link to nothing is a damaged file, and no trial that nobody began.
         return Status.read(file) if os.path.lexists(file) else PENDING
+
+    def read_progress(self) -> TrialProgress | None:
+        """How far the process is that works on it; None where none does, or none has said it yet.
+
+        A file system may be slow to tell, and foreign code may write anything: what cannot be read,
+        or is another trial's, says nothing.
+        """
+        with contextlib.suppress(DataError):
+            found = TrialProgress.read(self.progress)
+            return found if found.trial == self.path.name else None
+        return None
 
     def set_status(
         self, status: State, reason: Reason | None = None, message: str | None = None

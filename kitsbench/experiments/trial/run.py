@@ -48,6 +48,7 @@ from kitsbench.experiments.trial.scoring import (
 from kitsbench.experiments.trial.sitting import Stopwatch
 from kitsbench.experiments.trial.systems import outside_of
 from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.experiments.trial.telling import Teller
 from kitsbench.experiments.trial.trained import (
     Beat,
     check_packages,
@@ -109,7 +110,8 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
                 # Who was suspended may wake up when another process has the trial.
                 lease.give_up(lambda: fail("timeout", message))
 
-            with Watchdog(task.stall, folder.hang, give_up) as watchdog:
+            watching = Watchdog(task.stall, folder.hang, give_up)
+            with watching as watchdog, Teller(task) as teller:
 
                 def beat() -> None:
                     if os.getpid() != process:
@@ -122,9 +124,11 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
                     report(stage, fraction)
                     beat()
                     lease.check()
+                    if stage == "score":
+                        teller.score(fraction)
 
                 work = partial(_score_again if trained else _from_the_beginning, task)
-                return _attempt(partial(work, progress, beat, lease), fail, lease)
+                return _attempt(partial(work, progress, beat, lease, teller), fail, lease)
     except LeaseTaken:
         return "taken" if held is None or held.is_anothers() else "lost"
     except OSError as error:  # the lease itself could not be written
@@ -133,18 +137,22 @@ def run_trial(task: TrialTask, report: Report = lambda stage, fraction: None) ->
         return "failed"
 
 
-def _from_the_beginning(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> None:
+def _from_the_beginning(
+    task: TrialTask, report: Report, beat: Beat, lease: Lease, teller: Teller
+) -> None:
     folder = task.folder
     task.trial.write(folder.trial)
     folder.set_status("running")
-    _run(task, report, beat)
+    teller.begin()
+    _run(task, report, beat, teller)
     beat()
     # The beats of a lease are seconds apart, in which somebody may have removed it.
     if not lease.while_ours(lambda: folder.set_status("finished")):
         raise LeaseTaken(task.id)
 
 
-def _score_again(task: TrialTask, report: Report, beat: Beat, lease: Lease) -> None:
+def _score_again(task: TrialTask, report: Report, beat: Beat, lease: Lease, teller: Teller) -> None:
+    teller.begin()
     device = torch.device(task.device)
     use_device(device, task.threads)
     if task.max_memory is not None:
@@ -242,7 +250,7 @@ def _is_foreign(file: Path) -> bool:
     return not INSTALLED & set(file.parts) and not any(file.is_relative_to(s) for s in STANDARD)
 
 
-def _run(task: TrialTask, report: Report, beat: Beat) -> None:
+def _run(task: TrialTask, report: Report, beat: Beat, teller: Teller) -> None:
     watch = Stopwatch(task.folder.ledger)
     device = torch.device(task.device)
     use_device(device, task.threads)
@@ -259,14 +267,15 @@ def _run(task: TrialTask, report: Report, beat: Beat) -> None:
         trained, ledger = load_members(task, device, beat), Ledger()
         curve = []
     else:
-        outcome = _train(task, device, cases, report, beat, watch)
+        outcome = _train(task, device, cases, report, beat, watch, teller)
         ledger, curve = outcome.ledger, outcome.curve
         trained = make_trained(task, outcome.network, device, beat)
     _write_spent(task, device, ledger, curve, watch)  # scoring may fail
+    teller.trained(ledger)
     began, before = watch.predicts(), (cases.scoring_s, cases.predicting_s)
     reset_peaks(device)
     by = outside or remembering(task, trained)
-    scores = score_trial(task, by, cases, report)
+    scores = score_trial(task, by, cases, report, seen=teller.case)
     if isinstance(by, Trained):
         note_adaptation(by, ledger)
     else:
@@ -347,6 +356,7 @@ def _train(
     report: Report,
     beat: Beat,
     watch: Stopwatch,
+    teller: Teller,
 ) -> Outcome:
     def evaluate(network: nn.Module) -> dict[str, float]:
         trained = make_trained(task, network, device, beat)
@@ -370,6 +380,7 @@ def _train(
         def progress(fraction: float, ledger: Ledger) -> None:
             watch.steps(ledger)
             report("train", fraction)
+            teller.step(fraction, ledger)
 
         def cut_short(error: BaseException, ledger: Ledger, curve: list[dict[str, Any]]) -> None:
             if isinstance(error, LeaseTaken):
@@ -379,7 +390,7 @@ def _train(
             with contextlib.suppress(OSError):
                 _write_spent(task, device, ledger, curve, watch)
 
-        outcome = train(job, progress, evaluate, cut_short)
+        outcome = train(job, progress, evaluate, cut_short, teller.train)
         watch.trained(outcome.ledger, team.size)
         return outcome
 

@@ -299,6 +299,7 @@ def score_trial(
     cases: CaseReader,
     report: Report,
     overlap: bool | None = None,
+    seen: Callable[[Sequence[dict[str, Any]]], object] = lambda rows: None,
 ) -> pd.DataFrame:
     """Score every held-out case; rows of a case that was scored before a kill are kept.
 
@@ -311,6 +312,8 @@ def score_trial(
         Called before each case.
     overlap : bool, optional
         As of :func:`score_cases`.
+    seen : callable
+        Called with the rows of each case, those of a case that was scored before among them.
     """
     part, weights = task.folder.partial_scores, _weights(task)
     kept = PartialScoresRecord(trial=task.id, weights=weights, protocols=task.protocols, scored={})
@@ -331,8 +334,10 @@ def score_trial(
     for index, case in enumerate(task.test_cases):
         report("score", index / len(task.test_cases))
         if case in there:
+            seen(scored[case])
             continue
         scored[case] = next(newly)
+        seen(scored[case])
         rows_of = {name: tuple(ScoreRow(**row) for row in own) for name, own in scored.items()}
         kept.model_copy(update={"scored": rows_of}).write(part)
     rows = [row for case in task.test_cases for row in scored[case]]

@@ -209,7 +209,7 @@ def take_inventory(workdir: Path, patience: float = 0.0) -> Inventory:
         workdir,
         sorted(trials, key=_order),
         sorted(experiments, key=lambda one: one.record.created if one.record else ""),
-        tuple(name for name, plan in plans.items() if _searches(plan)),
+        tuple(name for name, plan in plans.items() if searches(plan)),
         tuple(one for one in working if one.record is None or not one.record.experiment),
     )
 
@@ -229,7 +229,7 @@ def planned_by(experiment: ExperimentRecord) -> set[str]:
     return ids
 
 
-def _searches(experiment: ExperimentRecord) -> bool:
+def searches(experiment: ExperimentRecord) -> bool:
     """Whether a search for settings has to go on, whose trials nobody lists yet."""
     tuning = experiment.tuning
     return tuning is not None and (

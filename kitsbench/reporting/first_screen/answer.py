@@ -314,6 +314,9 @@ def amiss(analysis: Analysis) -> str:
             f"{len(waiting)} of {words.plural(len(trials), 'trial')} are not finished: this "
             "report is preliminary."
         )
+        if len(waiting) < len(trials):
+            named = [f"{trial.name} fold {trial.fold} seed {trial.seed}" for trial in waiting]
+            parts.append(f"It has nothing of {words.listing(named)}.")
     broken = [e.name for e in analysis.results.experiment.entrants if e.status == "broken"]
     if broken:
         parts.append(f"{words.listing(broken)} cannot take part.")

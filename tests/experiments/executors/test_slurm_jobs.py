@@ -29,7 +29,7 @@ from kitsbench.experiments.executors.on_slurm import SlurmBackend
 from kitsbench.experiments.executors.options import read_cluster_words, read_options
 from kitsbench.experiments.executors.sbatch_names import check_names
 from kitsbench.experiments.executors.slurm_options import slurm_seconds
-from kitsbench.experiments.executors.work import Terms, Work, how_far, in_words, progress_file
+from kitsbench.experiments.executors.work import Terms, Work, how_far, in_words
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.plan.estimate import foresee
 from kitsbench.experiments.records import JobRecord
@@ -297,6 +297,11 @@ def test_what_somebody_cancels_is_not_submitted_again(base, tmp_path):
     assert "somebody has cancelled it; the same command goes on" in status.message
 
 
+def _trains(task):
+    found = task.folder.read_progress()
+    return found is not None and found.stage == "train"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "says", "code"),
@@ -317,7 +322,7 @@ def test_a_job_that_is_told_to_end_keeps_its_steps(base, tmp_path, number, says,
     )
     try:
         deadline = time.monotonic() + 300
-        while not progress_file(task).exists() and time.monotonic() < deadline:
+        while not _trains(task) and time.monotonic() < deadline:
             assert job.poll() is None
             time.sleep(0.1)
         assert how_far(task) == (0, 0)
