@@ -51,6 +51,7 @@ class _Shown:
 
     def row(self, endpoint: str) -> Row:
         trial, known = self.task.trial, self.progress
+        going = known if self.state not in ("finished", "failed") else None
         place = trial.context.tuning
         score = self.score
         if score is None and known is not None:
@@ -61,10 +62,10 @@ class _Shown:
             seed=str(trial.seed) if place is None else f"tuning {place.number}",
             state=self.state,
             share=self.share,
-            left=None if known is None else known.left_s,
+            left=None if going is None else going.left_s,
             score=score,
             loss=None if known is None else known.losses.get("loss"),
-            device=None if known is None else known.device,
+            device=None if going is None else going.device,
         )
 
 
