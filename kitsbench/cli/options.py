@@ -271,10 +271,11 @@ seed_option = click.option(
 
 log_option = click.option(
     "--log",
-    type=click.Choice(["tensorboard", "mlflow"]),
+    type=click.Choice(["tensorboard", "mlflow", "none"]),
     multiple=True,
     help="Also write losses, learning rates, scores and throughput for this tool, into the working "
-    "directory, or where MLFLOW_TRACKING_URI says. May be given several times.",
+    "directory, or where MLFLOW_TRACKING_URI says. May be given several times; none ends what was "
+    "asked for before.",
 )
 
 

@@ -93,7 +93,7 @@ def test_sections_are_kept_for_those_who_read_them(read):
         ("strict = [1]", "write true or false"),
         ("seeds = 1.5", "seeds = 1.5 is wrong; write a whole number"),
         ("jobs = [1]", "write one value, no list"),
-        ('log = "wandb"', "'wandb' is not one of 'tensorboard', 'mlflow'"),
+        ('log = "wandb"', "'wandb' is not one of 'tensorboard', 'mlflow', 'none'"),
         ("stall = 2024-01-01", "write a number or a text"),
         ("stall = nan", "is no number of seconds"),
         ("dataset = {a = 1}", "write a number or a text"),

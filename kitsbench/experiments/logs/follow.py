@@ -144,14 +144,15 @@ class Logs:
     Parameters
     ----------
     names : sequence of str
-        Of :data:`LOGGERS`; none does nothing.
+        Of :data:`LOGGERS`; without any nothing is done.
     workdir : Path
     tell : callable
         Gets a line for the user, also from a thread.
     """
 
     def __init__(self, names: Sequence[str], workdir: Path, tell: Callable[[str], None]):
-        self._loggers = [_Logger(name, workdir, tell) for name in dict.fromkeys(names)]
+        known = dict.fromkeys(name for name in names if name in LOGGERS)  # "none" is no logger
+        self._loggers = [_Logger(name, workdir, tell) for name in known]
         self._tasks: dict[str, TrialTask] = {}
         self._ends: dict[str, str] = {}
         self._tell, self._stop = tell, threading.Event()

@@ -281,3 +281,12 @@ def test_a_trial_that_nobody_began_has_nothing_to_log(task):
     assert scalars_of(task) == []
     look("tensorboard", task, "failed")
     assert not (task.folder.path.parent.parent / "tensorboard").exists()
+
+
+def test_none_is_no_logger(task):
+    def heard(event):
+        return None
+
+    check_loggers(["none"])
+    with Logs(("none",), task.folder.path, print) as logs:
+        assert logs.beside(heard) is heard
