@@ -26,6 +26,7 @@ FILES: dict[str, type[Document]] = {
     "trials/ID/status.json": records.Status,
     "trials/ID/ledger.json": records.LedgerRecord,
     "trials/ID/environment.json": records.EnvironmentRecord,
+    "trials/ID/progress.json": records.TrialProgress,
     "trials/ID/unscored.json": records.Unscored,
     "profiles/NAME-KEY.json": records.ProfileRecord,
     "costs/HASH.json": records.CostsRecord,

@@ -64,7 +64,7 @@ GROUPS = {
         "--workdir", "--device", "--jobs", "--world-size", "--executor", "--slurm", "--ray",
         "--executor-option", "--timeout", "--stall", "--checkpoint-every",
     ),
-    "What is said": ("--dry-run", "--price-per-hour", "--yes", "--json", "--config"),
+    "What is said": ("--log", "--dry-run", "--price-per-hour", "--yes", "--json", "--config"),
 }  # fmt: skip
 EXAMPLES = {
     "Every installed architecture on a phantom, to see what comes out": "kitsbench run --all",

@@ -355,7 +355,10 @@ class TrialProgress(Document):
         Of the process that works on it; another one has another.
     count : int
         How often it has written this; it says that it lives where clocks differ.
+    trial : str
+        Its id.
     stage : {"start", "train", "score"}
+        What it does.
     fraction : float
         Progress of the stage.
     step : int
@@ -372,6 +375,7 @@ class TrialProgress(Document):
     elapsed_s, left_s : float or None
         Seconds since the process took it up, and that it will still take at its pace.
     device : DeviceUse
+        What it takes of its device.
     """
 
     remedy: ClassVar[str] = "Delete it: whoever works on the trial writes it again."
