@@ -7,6 +7,7 @@ browser. WebGL is drawn by SwiftShader, so no GPU is needed.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +54,17 @@ class Seen:
         where = address.resolve().as_uri() if isinstance(address, Path) else address
         self.page.goto(where + fragment)
         return self.page
+
+    def until(self, expression: str, seconds: float = 30.0) -> None:
+        """Wait until an expression of JavaScript holds.
+
+        Unlike Playwright's own ``wait_for_function`` this works where a page's policy forbids
+        ``eval``, as those of kitsbench do.
+        """
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < end, f"{expression}; console: {self.console}"
+            self.page.wait_for_timeout(25)
 
     def shot(self, file: Path, **options: Any) -> Path:
         """Save a picture of the page, to be looked at."""

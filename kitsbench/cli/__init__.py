@@ -37,6 +37,7 @@ VERBS = {
     "profile": ("profile", "Parameters, FLOPs, latency, throughput and memory."),
     "trials": ("trials", "List, log, retry, delete and merge the trials of a working directory."),
     "report": ("report", "Rebuild the report from stored trials."),
+    "view": ("view", "Look at scans with truth and predictions, in the browser."),
     "claims": ("claims", "What the papers claim, and what an experiment says about it."),
     "leaderboard": ("leaderboard", "Add, check and render published entries."),
     "doctor": ("doctor", "What this machine can do, and what is missing."),

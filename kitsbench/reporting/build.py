@@ -28,7 +28,9 @@ from kitsbench.reporting.link import lead_to
 from kitsbench.reporting.live_tables import table_library
 from kitsbench.reporting.page.facts import facts
 from kitsbench.reporting.sections import Section, pictures, sections, with_time
+from kitsbench.reporting.viewer_part import FEW, ViewerAsked, viewer_section, with_viewer
 from kitsbench.text import csv_table, html, markdown, page_rules, visible
+from kitsbench.viewer.folder import FOLDER as VIEWER
 
 Account = Callable[[], object]
 PAGE = "index.html"
@@ -41,6 +43,7 @@ def build_report(
     out: str | Path | None = None,
     experiment: str | None = None,
     tell: Callable[[str], None] | None = None,
+    viewer: ViewerAsked = FEW,
 ) -> Path:
     """Write the report of an experiment.
 
@@ -56,7 +59,9 @@ def build_report(
         The experiment's id, or its first letters; the latest by default.
     tell : callable, optional
         Takes a sentence that a user should read: that what stood at ``WORKDIR/report`` was moved,
-        or why nothing leads there.
+        why nothing leads there, or which cases the viewer had no room for.
+    viewer : ViewerAsked
+        How much of the viewer lies beside the page.
 
     Returns
     -------
@@ -75,7 +80,7 @@ def build_report(
     """
     results = load_results(workdir, experiment)
     if out is None:
-        page = own_report(analyse(results))
+        page = own_report(analyse(results), viewer=viewer, tell=tell)
         if experiment is None:
             told = lead_to(results.workdir, results.experiment.id)
             if told is not None and tell is not None:
@@ -84,16 +89,28 @@ def build_report(
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file; the report needs a folder. Name another with -o.")
-    return write_report(analyse(results), out)
+    return write_report(analyse(results), out, viewer=viewer, tell=tell)
 
 
-def own_report(analysis: Analysis, account: Account = lambda: None) -> Path:
+def own_report(
+    analysis: Analysis,
+    account: Account = lambda: None,
+    viewer: ViewerAsked = FEW,
+    tell: Callable[[str], None] | None = None,
+) -> Path:
     """Write the report into the experiment's own folder; returns its page."""
     results = analysis.results
-    return write_report(analysis, report_folder(results.workdir, results.experiment.id), account)
+    folder = report_folder(results.workdir, results.experiment.id)
+    return write_report(analysis, folder, account, viewer, tell)
 
 
-def write_report(analysis: Analysis, out: Path, account: Account = lambda: None) -> Path:
+def write_report(
+    analysis: Analysis,
+    out: Path,
+    account: Account = lambda: None,
+    viewer: ViewerAsked = FEW,
+    tell: Callable[[str], None] | None = None,
+) -> Path:
     """Write all files of a report.
 
     Parameters
@@ -103,6 +120,10 @@ def write_report(analysis: Analysis, out: Path, account: Account = lambda: None)
         Made where it is missing.
     account : callable
         Called when all but the pages is made, so that what was spent can be written down.
+    viewer : ViewerAsked
+        How much of the viewer lies beside the page.
+    tell : callable, optional
+        Takes a sentence about cases that the viewer had no room for.
 
     Returns
     -------
@@ -112,14 +133,18 @@ def write_report(analysis: Analysis, out: Path, account: Account = lambda: None)
     found, first = sections(analysis, _way_to_trials(analysis, out)), first_screen(analysis)
     figure = None if first.standing is None else draw(first.standing)
     drawn = [*filter(None, [figure]), *pictures(found)]
-    account()
     results = analysis.results
-    accounts = AccountsRecord.find(results.workdir, results.experiment.id)
-    found = with_time(found, results, accounts)
-    context = {**_context(analysis, found), "first": first, "figure": figure}
-    context |= {"library": table_library(), "text_rules": page_rules()}
 
     def write(folder: Path) -> None:
+        section, remarks = viewer_section(analysis, folder, viewer)
+        if tell is not None:
+            for remark in remarks:
+                tell(remark)
+        account()
+        accounts = AccountsRecord.find(results.workdir, results.experiment.id)
+        whole = with_viewer(with_time(found, results, accounts), section)
+        context = {**_context(analysis, whole), "first": first, "figure": figure}
+        context |= {"library": table_library(), "text_rules": page_rules()}
         _write_figures(drawn, folder / FIGURES)
         _write_tables(analysis, folder)
         write_json(folder / "accounting.json", accounting.plain(results, accounts))
@@ -128,8 +153,8 @@ def write_report(analysis: Analysis, out: Path, account: Account = lambda: None)
         write_text(folder / PAGE, _render("report.html.j2", context))
 
     # Whoever sees the page finds everything that it names, also where this was stopped half way.
-    # Figures of an older report may show architectures that are no longer in it.
-    write_folder(out, write, last=PAGE, whole=(FIGURES,))
+    # Figures of an older report may show architectures that are no longer in it, and so may cases.
+    write_folder(out, write, last=PAGE, whole=(FIGURES, VIEWER))
     return out / PAGE
 
 

@@ -23,10 +23,14 @@ from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.files import as_json, digest, file_digest
 from kitsbench.files.documents import Document
 from kitsbench.reporting.analysis import Analysis, analyse
+from kitsbench.viewer.choice import chosen_cases
 
 PAGE = "index.html"
 # Whose next version may count, draw or write something in another way.
-LIBRARIES = ("numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "nibabel", "itables")
+LIBRARIES = (
+    *("numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "nibabel"),
+    *("itables", "ipyniivue"),
+)
 
 
 class KeptReport(Document):
@@ -107,7 +111,7 @@ def what_makes(results: Results) -> str:
     the software. When it was planned is left out: each repetition plans it again.
     """
     experiment = results.experiment.model_dump(mode="json", exclude={"created"})
-    shown = results.experiment.showcase
+    shown = tuple(dict.fromkeys([*results.experiment.showcase, *chosen_cases(results, "few")]))
     trials = [[str(_content(file)) for file in _read(trial, shown)] for trial in results.trials]
     states = [[t.id, t.state, t.status.reason, t.status.message] for t in results.trials]
     profiles = {name: p.model_dump(mode="json") for name, p in results.profiles.items()}

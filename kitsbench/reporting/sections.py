@@ -46,6 +46,8 @@ class Block:
         Text to take over as it is.
     code : str
         Lines to take over as they are.
+    frame : str
+        Address of a page beside this one that may be opened inside it.
     folded : bool
         Shown on demand, for what only a reviewer needs.
     key : str
@@ -61,6 +63,7 @@ class Block:
     paragraphs: list[str] = field(default_factory=list)
     code: str = ""
     forest: verdicts.Forest | None = None
+    frame: str = ""
 
 
 @dataclass(frozen=True)

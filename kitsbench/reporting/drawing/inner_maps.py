@@ -13,7 +13,6 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.results import Results
-from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting.drawing.figures import Picture, style
 from kitsbench.reporting.drawing.overlays import (
     DPI,
@@ -25,12 +24,9 @@ from kitsbench.reporting.drawing.overlays import (
     proportion,
     window_of,
 )
-from kitsbench.scans.findings import Refused
-from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header
-from kitsbench.scans.names import nifti_stem
-from kitsbench.scans.nifti import read_header, read_label
 from kitsbench.text import file_stem, one_line
+from kitsbench.viewer.cases import kept_maps, labels_on
 
 COLUMNS = 4
 PANEL = 2.7  # inches
@@ -69,25 +65,10 @@ def draw_maps(results: Results, order: list[str]) -> tuple[dict[str, Picture], l
     return pictures, problems
 
 
-def kept_maps(trials: list[StoredTrial], entrant: str, case: str) -> dict[str, Path]:
-    """{map: file} of the first seed that kept some."""
-    for trial in sorted(trials, key=lambda trial: trial.seed):
-        if trial.name != entrant or trial.state != "finished":
-            continue
-        found = {file: nifti_stem(file.name) for file in (trial.folder.maps / case).glob("*")}
-        named = {name: file for file, name in sorted(found.items()) if name is not None}
-        if named:
-            return named
-    return {}
-
-
 def _levels(file: Path, scan: Header | None) -> np.ndarray:
     """A map as (z, y, x) on the voxels of a scan, from 0 to 1."""
     assert scan is not None
-    header = read_header(file, scan.case)
-    if found := grid_findings(scan, header, "map"):
-        raise Refused(found[0])
-    return read_label(header, None, axes_onto(header, scan.affine)).astype(np.float32) / 255
+    return labels_on(file, scan, "map", None).astype(np.float32) / 255
 
 
 def _draw(

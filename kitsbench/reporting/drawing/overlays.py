@@ -16,36 +16,19 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from kitsbench.errors import KitsbenchError
 from kitsbench.evaluation.protocols import for_labels
 from kitsbench.experiments.results import Results
-from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting import words
 from kitsbench.reporting.drawing.figures import Picture, style
-from kitsbench.scans.findings import Refused
-from kitsbench.scans.grids import axes_onto, grid_findings
 from kitsbench.scans.header import Header
 from kitsbench.scans.label_names import KITS, LabelNames
-from kitsbench.scans.nifti import read_header, read_image, read_label
+from kitsbench.scans.nifti import read_header, read_image
 from kitsbench.statistics.table.endpoints import parse_endpoint
 from kitsbench.text import file_stem, one_line
+from kitsbench.viewer.cases import labels_on, prediction_file
+from kitsbench.viewer.palette import colours_of
 
-# Blue and orange stay apart for all common kinds of colour blindness; the dashes of the cyst
-# make it certain. All three are brighter than soft tissue in the window.
-CONTOURS: dict[str, tuple[str, Any]] = {
-    "kidney": ("#56B4E9", "-"),
-    "tumor": ("#FF9F1C", "-"),
-    "cyst": ("#F9E54E", (0, (2, 1))),
-}
-COLOURS = {"kidney": "blue", "tumor": "orange", "cyst": "yellow, dashed"}
-# Of labels that are not those of KiTS, in their order; then again, in dashes.
-OTHERS = (
-    ("blue", "#56B4E9"),
-    ("orange", "#FF9F1C"),
-    ("green", "#2FD19B"),
-    ("yellow", "#F9E54E"),
-    ("pink", "#F2A0CE"),
-    ("red", "#FF6B5E"),
-)
 FOCUS = tuple((KITS[name],) for name in ("tumor", "kidney", "cyst"))
 WINDOW = (-110.0, 240.0)  # HU; soft tissue with contrast medium
+_DASHES = (0, (2, 1))
 _MARGIN_MM = 18.0
 _COLUMNS = (5, 4, 3)
 _WIDTH = 11.0  # inches of all columns together
@@ -116,40 +99,19 @@ def load_shown(results: Results, name: str, order: list[str]) -> ShownCase:
     z, y, x = (scan.spacing[axis] for axis in scan.axes.order)
     predictions: dict[str, np.ndarray | None] = {}
     for entrant in order:
-        file = _prediction(results.trials, entrant, name)
-        predictions[entrant] = _labels(file, scan, "prediction", dataset.names) if file else None
-    truth = _labels(found.label, scan, "mask", dataset.names)
+        file = prediction_file(results.trials, entrant, name)
+        own = labels_on(file, scan, "prediction", dataset.names) if file else None
+        predictions[entrant] = own
+    truth = labels_on(found.label, scan, "mask", dataset.names)
     return ShownCase(name, read_image(scan)[0], truth, predictions, (z, y, x), scan)
-
-
-def _labels(file: Path, scan: Header, role: str, names: LabelNames) -> np.ndarray:
-    """Labels as (z, y, x) on the voxels of a scan; predictions are stored as masks are."""
-    header = read_header(file, scan.case)
-    found = grid_findings(scan, header, role)
-    if found:
-        raise Refused(found[0])
-    return read_label(header, names, axes_onto(header, scan.affine))
-
-
-def _prediction(trials: list[StoredTrial], name: str, case: str) -> Path | None:
-    """The label map of the first seed that kept one."""
-    for trial in sorted(trials, key=lambda trial: trial.seed):
-        file = trial.folder.predictions / f"{case}.nii.gz"
-        if trial.name == name and trial.state == "finished" and file.is_file():
-            return file
-    return None
 
 
 def lines_of(labels: Mapping[str, int]) -> dict[str, tuple[str, tuple[str, Any]]]:
     """What each label is drawn in: {name: (in words, (colour, dashes))}."""
-    if set(labels) <= set(CONTOURS):
-        return {name: (COLOURS[name], CONTOURS[name]) for name in labels}
-    found: dict[str, tuple[str, tuple[str, Any]]] = {}
-    for place, name in enumerate(labels):
-        again, number = divmod(place, len(OTHERS))
-        word, colour = OTHERS[number]
-        found[name] = (f"{word}, dashed", (colour, (0, (2, 1)))) if again else (word, (colour, "-"))
-    return found
+    return {
+        name: (own.word, (own.code, _DASHES if own.dashed else "-"))
+        for name, own in colours_of(labels).items()
+    }
 
 
 def focus_of(labels: Mapping[str, int]) -> tuple[tuple[int, ...], ...]:
