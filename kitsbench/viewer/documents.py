@@ -35,22 +35,22 @@ def case_small(case: ViewedCase) -> dict[str, Any]:
     part = small(shape, spacing_of(affine), boxes)
 
     def packed(array: np.ndarray) -> Volume:
-        data = np.ascontiguousarray(array[part.cut], dtype=np.uint8).tobytes()
+        data = np.ascontiguousarray(array, dtype=np.uint8).tobytes()
         # Without a time in it: equal results give equal files.
         return {"data": base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()}
 
     return {
         **_geometry(case, part),
-        "image": packed(to_bytes(case.read_image())),
+        "image": packed(to_bytes(case.read_image()[part.cut])),
         "levels": LEVELS.tolist(),
-        "truth": None if truth is None else packed(truth.whole(shape)),
+        "truth": None if truth is None else packed(truth.whole(shape)[part.cut]),
         "predictions": [
-            [one_line(name), packed(labels.whole(shape))]
+            [one_line(name), packed(labels.whole(shape)[part.cut])]
             for name, labels in predictions.items()
             if labels is not None
         ],
         "maps": [
-            [one_line(maker), one_line(name), packed(case.read_map((maker, name)))]
+            [one_line(maker), one_line(name), packed(case.read_map((maker, name))[part.cut])]
             for maker, name in case.maps
         ],
         "said": told(part, shape),

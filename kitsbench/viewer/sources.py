@@ -17,7 +17,7 @@ from kitsbench.experiments.results import Results, load_results, read_results
 from kitsbench.scans.formats import stem_of
 from kitsbench.scans.label_names import KITS, LabelNames, near
 from kitsbench.scans.names import (
-    IMAGE,
+    SCANS,
     TRUTHS,
     case_of_scan,
     folded,
@@ -200,9 +200,10 @@ def _of_folder(folder: Path, predictions: Sequence[str]) -> View:
     """The folder of one case, a dataset, or a DICOM series."""
     inside = sorted(folder.iterdir())
     own = {folded(stem): file for file in inside if (stem := nifti_stem(file.name))}
-    if folded(IMAGE) in own and not predictions:
-        truths = [own[folded(name)] for name in TRUTHS if folded(name) in own]
-        return _of_files([own[folded(IMAGE)], *truths[:1]])
+    scan = next((own[name] for name in map(folded, SCANS) if name in own), None)
+    if scan is not None and not predictions:
+        truths = [own[name] for name in map(folded, TRUTHS) if name in own]
+        return _of_files([scan, *truths[:1]])
     files = [file for file in inside if not is_hidden(file.name)]
     if files and all(file.is_file() and nifti_stem(file.name) is None for file in files):
         return _of_files([folder])  # slices, by whatever names
@@ -247,9 +248,10 @@ def _of_files(paths: list[Path]) -> View:
             own = stem_of(file)
             predictions[own if own not in predictions else str(file)] = file
     case = ViewedCase(name, image, _names(laid), truth, predictions)
-    for file in laid:  # said here, where it can be read, and not in the browser
-        role = "mask" if file is truth else "prediction"
-        case.check(file, role)
+    # What is wrong is said here, where it can be read, and not in the browser.
+    case.grid()
+    for file in laid:
+        case.check(file, "mask" if file is truth else "prediction")
     return View(Shown(name, list(predictions)), [case])
 
 

@@ -195,10 +195,12 @@ def test_a_dataset_a_case_folder_and_files_are_found(viewed_workdir, viewed_resu
         (["nobody"], "There is no file or folder 'nobody'"),
         (["dataset/case_00000/imaging.nii.gz", "nothing.nii.gz"], "There is no file"),
         (["dataset/case_00000/imaging.nii.gz", "small.nii.gz"], "the prediction has"),
+        (["no-scan.nii.gz"], "no-scan.nii.gz"),
     ],
 )
 def test_what_cannot_be_shown_is_said(viewed_workdir, tmp_path, words, expected):
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)), tmp_path / "small.nii.gz")
+    (tmp_path / "no-scan.nii.gz").write_bytes(b"text")
     paths = [viewed_workdir / w if w.startswith("dataset") else tmp_path / w for w in words]
     paths = words if words == ["nobody"] else paths
     with pytest.raises((UsageError, DataError), match=expected):

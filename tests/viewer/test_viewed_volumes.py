@@ -53,6 +53,24 @@ def test_every_voxel_is_where_its_file_has_it(tmp_path, orientation):
     assert left[0] < document["shape"][0] / 2  # the tumour is in the patient's left kidney
 
 
+def test_a_real_patients_right_is_right(shared):
+    """By human labels (1 right kidney, 2 left) of a real scan whose file runs to the left."""
+    scan = shared / "data" / "amos-0018"
+    if not scan.is_dir():
+        pytest.skip(f"needs {scan}")
+    case = ViewedCase("amos", scan / "ct.nii.gz", NAMES, truth=scan / "kidneys.nii.gz")
+    assert nib.aff2axcodes(nib.load(case.image).affine) == ("L", "A", "S")
+    labels = case.read_truth()
+    right, left = (np.argwhere(labels == value).mean(axis=0) for value in (1, 2))
+    assert right[2] > labels.shape[2] / 2 > left[2]
+    affine, _ = case.grid()
+    world = [affine @ [*centre, 1] for centre in (right, left)]
+    stored = nib.load(case.truth)
+    for value, found in zip((1, 2), world, strict=True):
+        own = np.argwhere(np.asarray(stored.dataobj) == value).mean(axis=0)
+        np.testing.assert_allclose(found[:3], (stored.affine @ [*own, 1])[:3], atol=1e-3)
+
+
 def test_nothing_that_anybody_labelled_is_cut_off():
     truth, far = np.zeros((40, 60, 80), np.uint8), np.zeros((40, 60, 80), np.uint8)
     truth[20:25, 30:34, 40:50] = 1

@@ -33,7 +33,7 @@ class Pane {
       backColor: [0, 0, 0, 1],
       crosshairColor: [1, 0.85, 0.3, 0.55],
       crosshairWidthUnit: "mm",
-      crosshairWidth: 0.6,
+      crosshairWidth: 1.2,
       crosshairGap: 12,
       fontColor: [0.75, 0.75, 0.75, 1],
       dragAndDropEnabled: false,

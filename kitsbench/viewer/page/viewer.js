@@ -17,7 +17,10 @@ const viewerScript = (address, key) =>
   new Promise((good, bad) => {
     const script = make("script", undefined, { src: address });
     waiting.set(key, good);
-    script.addEventListener("error", () => bad(new Error(`${address} is missing beside this page`)));
+    script.addEventListener("error", async () => {
+      const served = location.protocol.startsWith("http") && (await fetch(address).catch(() => null));
+      bad(new Error(served ? await served.text() : `${address} is missing beside this page`));
+    });
     script.addEventListener("load", () => script.remove());
     document.head.append(script);
   });
@@ -224,6 +227,8 @@ const maps = () => {
   byId("map").replaceChildren(make("option", "nothing", { value: "" }), ...options);
   if (!own.some((one) => mapKey(one) === state.map)) state.map = "";
   byId("map").value = state.map;
+  // Without a truth there is nothing to outline, and nobody is wrong.
+  document.querySelectorAll('[data-over="truth"], [data-over="errors"]').forEach((button) => (button.disabled = !open.truth));
 };
 
 // -- address -----------------------------------------------------------------------------------
