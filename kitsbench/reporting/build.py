@@ -28,7 +28,7 @@ from kitsbench.reporting.link import lead_to
 from kitsbench.reporting.live_tables import table_library
 from kitsbench.reporting.page.facts import facts
 from kitsbench.reporting.sections import Section, pictures, sections, with_time
-from kitsbench.reporting.viewer_part import FEW, ViewerAsked, viewer_section, with_viewer
+from kitsbench.reporting.viewer_part import FEW, ViewerAsked, scans_of, viewer_section, with_viewer
 from kitsbench.text import csv_table, html, markdown, page_rules, visible
 from kitsbench.viewer.folder import FOLDER as VIEWER
 
@@ -130,16 +130,16 @@ def write_report(
     Path
         ``out/index.html``.
     """
-    found, first = sections(analysis, _way_to_trials(analysis, out)), first_screen(analysis)
+    first, results = first_screen(analysis), analysis.results
     figure = None if first.standing is None else draw(first.standing)
-    drawn = [*filter(None, [figure]), *pictures(found)]
-    results = analysis.results
 
     def write(folder: Path) -> None:
         section, remarks = viewer_section(analysis, folder, viewer)
         if tell is not None:
             for remark in remarks:
                 tell(remark)
+        found = sections(analysis, _way_to_trials(analysis, out), scans_of(section))
+        drawn = [*filter(None, [figure]), *pictures(found)]
         account()
         accounts = AccountsRecord.find(results.workdir, results.experiment.id)
         whole = with_viewer(with_time(found, results, accounts), section)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,7 +86,9 @@ class Section:
     blocks: list[Block] = field(default_factory=list)
 
 
-def sections(analysis: Analysis, trials: str = "") -> list[Section]:
+def sections(
+    analysis: Analysis, trials: str = "", scans: Mapping[str, str] | None = None
+) -> list[Section]:
     """All sections below the answer, in the order of reading.
 
     Parameters
@@ -93,9 +96,11 @@ def sections(analysis: Analysis, trials: str = "") -> list[Section]:
     analysis : Analysis
     trials : str
         Address of the trials' folders from the page; without it, nothing leads there.
+    scans : mapping of str to str, optional
+        {case: where its scan can be leafed through}, for cases without a picture on the page.
     """
     drawn = _overlays(analysis)
-    links = {
+    links = dict(scans or {}) | {
         block.picture.title: f"#{block.key}"
         for block in (drawn.blocks if drawn is not None else ())
         if block.picture is not None and block.key

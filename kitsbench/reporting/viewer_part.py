@@ -106,6 +106,12 @@ def viewer_section(
     return Section(KEY, "Case viewer", lead, blocks), [*filter(None, [over])]
 
 
+def scans_of(section: Section | None) -> dict[str, str]:
+    """{case: its address in the viewer}."""
+    blocks = [] if section is None else section.blocks
+    return {k: v for block in blocks if block.table for k, v in block.table.links.items()}
+
+
 def with_viewer(found: list[Section], section: Section | None) -> list[Section]:
     """Put the section before the pictures that stand still."""
     if section is None:
