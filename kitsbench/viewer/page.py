@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from kitsbench.scans.label_names import LabelNames
+from kitsbench.scans.label_names import IGNORED, LabelNames
 from kitsbench.text import one_line
 from kitsbench.viewer.cases import ViewedCase
 from kitsbench.viewer.documents import plain_json
@@ -105,6 +105,7 @@ def _known(shown: Shown, cases: Sequence[ViewedCase], scripts: Sequence[str]) ->
     return {
         "score": shown.score,
         "high": shown.high,
+        "ignored": IGNORED if names.ignores else None,
         "first": None if shown.first is None else one_line(shown.first),
         "makers": [one_line(name) for name in shown.makers],
         "windows": [[key, low, high] for key, _, low, high in WINDOWS],

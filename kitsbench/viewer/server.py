@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import hmac
+import os
 import re
 import secrets
 import threading
@@ -156,8 +157,9 @@ class LocalServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Else a second one could listen on the same port where the system allows it.
-    allow_reuse_address = False
+    # So that the same port can be had again at once. Windows alone would let a second server
+    # listen on it meanwhile.
+    allow_reuse_address = os.name == "posix"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that went away is no trouble; nothing is printed."""

@@ -13,7 +13,7 @@ from viewer.decoded import document_of, in_file, voxels
 
 from kitsbench.cli import main
 from kitsbench.reporting.analysis import analyse
-from kitsbench.reporting.viewer_part import FEW, ViewerAsked, viewer_section
+from kitsbench.reporting.viewer_part import FEW, ViewerAsked, scans_of, viewer_section
 from kitsbench.viewer import library
 from kitsbench.viewer.choice import chosen_cases, endpoint_scores
 from kitsbench.viewer.library import viewer_library
@@ -88,6 +88,9 @@ def test_what_does_not_fit_is_named(viewed_analysis, viewer, tmp_path):
     assert f"The viewer holds {left} cases; {4 - left} more (" in told[0]
     assert "--viewer-limit" in told[0]
     assert section.blocks[-1].lines == told
+    # What the figures of the report lead to: the page of the viewer, at that case.
+    names = [one["name"] for one in known(tmp_path / "viewer")["cases"]]
+    assert scans_of(section) == {name: f"viewer/index.html#case={name}" for name in names}
 
 
 def test_none_leaves_nothing_of_it(viewed_workdir, tmp_path):

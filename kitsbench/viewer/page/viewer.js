@@ -70,7 +70,7 @@ const overlaysOf = async (of, maker) => {
     list.push({ key: `map ${state.map}`, array, strength: state.strength });
   }
   if (state.errors && labels && of.truth) {
-    const array = await kept(of.wrong, maker, () => errorsOf(of.truth, labels));
+    const array = await kept(of.wrong, maker, () => errorsOf(of.truth, labels, known.ignored));
     list.push({ key: `errors ${maker}`, array, labels: ERRORS, strength: Math.min(1, state.strength + 0.2) });
   } else if (state.prediction && labels) list.push({ key: `labels ${maker}`, array: labels, labels: known.labels, strength: state.strength });
   if (state.truth && of.truth) {
@@ -170,7 +170,8 @@ const goTo = (next) => {
   told();
 };
 
-const labelName = (value) => known.labels.find((label) => label[0] === value)?.[1] || (value ? `label ${value}` : "–");
+const labelName = (value) => (value && value === known.ignored ? "labelled by nobody" : named(value));
+const named = (value) => known.labels.find((label) => label[0] === value)?.[1] || (value ? `label ${value}` : "–");
 
 const inFile = () => transform(open.known.to_file, transform(open.known.affine, voxel)).map(Math.round);
 

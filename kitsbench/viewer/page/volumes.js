@@ -92,8 +92,9 @@ const ERRORS = [
   [2, "found where nothing is", "#F2A0CE"],
   [3, "another label", "#F9E54E"],
 ];
-const errorsOf = (truth, found) =>
-  Uint8Array.from(truth, (own, at) => (own === found[at] ? 0 : own === 0 ? 2 : found[at] === 0 ? 1 : 3));
+// `ignored` is the value of voxels that nobody labelled, where nothing is right or wrong.
+const errorsOf = (truth, found, ignored) =>
+  Uint8Array.from(truth, (own, at) => (own === found[at] || own === ignored ? 0 : own === 0 ? 2 : found[at] === 0 ? 1 : 3));
 
 const rgb = (code) => [1, 3, 5].map((at) => parseInt(code.slice(at, at + 2), 16));
 
