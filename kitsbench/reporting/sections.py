@@ -322,16 +322,17 @@ def _cost(analysis: Analysis) -> Section | None:
 def _overlays(analysis: Analysis) -> Section | None:
     if not analysis.results.experiment.showcase:
         return None
-    drawn, problems = draw_overlays(analysis.results, analysis.names)
-    maps, troubles = draw_maps(analysis.results, analysis.names)
+    order = list(dict.fromkeys([*analysis.scored, *analysis.names]))
+    drawn, problems = draw_overlays(analysis.results, order)
+    maps, troubles = draw_maps(analysis.results, order)
     problems += troubles
     blocks = []
     for picture in drawn:
-        key = f"case-{file_stem(picture.title)}"
-        blocks.append(Block(heading=picture.title, picture=picture, key=key))
+        key, folded = f"case-{file_stem(picture.title)}", bool(blocks)
+        blocks.append(Block(heading=picture.title, picture=picture, key=key, folded=folded))
         if picture.title in maps:
             inside = maps[picture.title]
-            blocks.append(Block(heading=inside.title, picture=inside))
+            blocks.append(Block(heading=inside.title, picture=inside, folded=folded))
     if problems:
         blocks.append(Block(lines=problems))
     lead = (

@@ -223,8 +223,8 @@ def grouped(analysis: Analysis) -> list[str]:
 
 
 def _named(pairs: list[dict[str, Any]], place: dict[str, int], analysis: Analysis) -> str:
-    """The pairs, each first name with its others; nothing where that is all of them."""
-    if len(pairs) == len(analysis.pairs):
+    """The pairs, each first name with its others; of many, how far apart they lie."""
+    if len(pairs) > _MOST_NAMED:
         return f" (differences {_span(pairs)} {words.metric_name(analysis.metric)})"
     of: dict[str, list[str]] = {}
     for pair in pairs:

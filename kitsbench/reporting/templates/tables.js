@@ -87,7 +87,8 @@
     { extend: "copyHtml5", text: "LaTeX", title: null, messageTop: null, messageBottom: null, customize: (text, config, dt) => asLatex(dt) },
   ];
 
-  const narrow = window.matchMedia("(max-width: 46rem)");
+  const narrow = window.matchMedia("screen and (max-width: 46rem)");
+  let printing = false; // what is unfolded for paper keeps its columns
   const live = (table) => {
     if (DataTable.isDataTable(table)) return;
     const heads = [...table.tHead.rows[0].cells];
@@ -102,7 +103,7 @@
       order: [],
       columnDefs: [
         { targets: sized, type: "size" },
-        ...(narrow.matches ? [{ targets: ".later", visible: false }] : []),
+        ...(narrow.matches && !printing ? [{ targets: ".later", visible: false }] : []),
       ],
       layout: {
         topStart: "search",
@@ -137,6 +138,7 @@
   // Paper has room for the columns that a phone has not.
   let brought = [];
   window.addEventListener("beforeprint", () => {
+    printing = true;
     brought = tables.filter((table) => DataTable.isDataTable(table)).flatMap((table) => {
       const columns = new DataTable.Api(table).columns(".later");
       const hidden = columns.indexes().toArray().filter((at) => !new DataTable.Api(table).column(at).visible());
@@ -144,6 +146,9 @@
       return hidden.map((at) => [table, at]);
     });
   });
-  window.addEventListener("afterprint", () => brought.forEach(([table, at]) => new DataTable.Api(table).column(at).visible(false)));
+  window.addEventListener("afterprint", () => {
+    printing = false;
+    brought.forEach(([table, at]) => new DataTable.Api(table).column(at).visible(false));
+  });
   document.documentElement.dataset.tables = "live";
 })();
