@@ -92,6 +92,25 @@ document.querySelector(".bar .copy-methods").addEventListener("click", (event) =
     if (figure.tagName === "svg") figure.setAttribute("role", "group"); // an image has no parts
     reachable(first);
   }
+  // A case that the viewer holds is opened there, from its dot and from its row.
+  const held = new Map([...document.querySelectorAll("#viewer tbody a")].map((link) => [link.textContent.trim(), new URL(link.href).hash]));
+  const viewed = (mark) => [...held].find(([name]) => mark.closest("#cases") && text(mark).startsWith(name + ", "))?.[1];
+  if (held.size) {
+    for (const row of document.querySelectorAll("#cases tbody th[scope=row]")) {
+      const hash = held.get(row.textContent.trim());
+      if (!hash) continue;
+      const link = document.createElement("a");
+      link.href = hash;
+      link.textContent = row.textContent.trim();
+      row.replaceChildren(link);
+    }
+    document.querySelector("#cases").addEventListener("click", (event) => {
+      const hash = event.target.closest(".mark") && viewed(event.target.closest(".mark"));
+      if (!hash) return;
+      event.preventDefault();
+      location.hash = hash;
+    });
+  }
   document.addEventListener("pointerover", (event) => (marked(event) ? show(marked(event)) : hide()));
   document.addEventListener("focusin", (event) => (marked(event) ? show(marked(event)) : hide()));
   document.addEventListener("focusout", hide);
@@ -110,6 +129,7 @@ document.querySelector(".bar .copy-methods").addEventListener("click", (event) =
     const mark = event.target.closest?.(".mark");
     if (!mark || event.target !== mark) return;
     if (event.key === "Enter" && mark.dataset.name) return pick(mark.dataset.name);
+    if (event.key === "Enter" && mark.tagName === "g" && viewed(mark)) return void (location.hash = viewed(mark));
     const all = [...mark.closest("svg, tbody").querySelectorAll(".mark")];
     const at = all.indexOf(mark);
     const to = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 }[event.key];
