@@ -60,3 +60,18 @@ class Grouped(click.Command):
         if rows:
             with formatter.section(heading):
                 formatter.write_dl(rows)
+
+
+class Verbs(click.Group):
+    """A group of verbs that lists each with the whole first sentence of its help."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs; click alone cuts their sentences."""
+        verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [
+            (name, verb.get_short_help_str(limit=10_000))
+            for name, verb in verbs
+            if verb is not None and not verb.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)

@@ -6,7 +6,10 @@ import re
 
 from click.testing import CliRunner
 
+from kitsbench.cli.verbs import doctor
+from kitsbench.cli.verbs.leaderboard import command as leaderboard
 from kitsbench.cli.verbs.run import EXAMPLES, GROUPS, command
+from kitsbench.cli.verbs.trials import command as trials
 
 
 def shown() -> str:
@@ -39,3 +42,24 @@ def test_examples_are_commands():
             assert (context.params["budget"] is None) == ("--budget" not in words)
         assert f"  {line}\n" in shown()
         assert max(map(len, shown().splitlines())) <= 80
+
+
+def test_no_sentence_about_a_verb_is_cut():
+    for group in (trials, leaderboard):
+        text = CliRunner().invoke(group, ["--help"], terminal_width=80).output
+        listed = text.split("Commands:")[1]
+        assert "..." not in listed
+        for verb in group.commands.values():
+            assert verb.help.split(".")[0].split()[-1] in listed
+
+
+def test_architectures_that_are_fine_are_one_row():
+    rows = [{"what": "disk", "status": "ok", "found": "9 GB", "remedy": ""}]
+    rows += [
+        {"what": f"architecture {name}", "status": status, "found": status, "remedy": ""}
+        for name, status in (("a", "ok"), ("broken", "missing"), ("c", "ok"))
+    ]
+    shown = doctor._brief(rows)
+    assert [row["what"] for row in shown] == ["disk", "2 architectures", "architecture broken"]
+    assert shown[1]["found"] == "a, c"
+    assert doctor._brief(rows[:2]) == rows[:2]

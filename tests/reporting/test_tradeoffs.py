@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from kitsbench.reporting import tradeoffs
+from kitsbench.reporting import costs, tradeoffs
 from kitsbench.reporting.sections import sections
 from kitsbench.reporting.tradeoffs import MARK, Tradeoff, front
 
@@ -58,6 +58,19 @@ def test_the_section_shows_table_figure_and_bounds(analysis):
     lines = next(b.lines for b in cost.blocks if b.heading == "What bounds training")
     assert "unet3d: loader-bound: the device waits 31 %." in lines
     assert any("the machine was busy: other processes took 50 % before" in one for one in lines)
+
+
+def test_a_speed_that_cannot_be_is_marked(analysis):
+    wrong = {"full_step_ms": 90.0, "full_step_ms_low": 80.0, "full_step_ms_high": 100.0}
+    profiles = {**analysis.results.profiles}
+    profiles["unet3d"] = profiles["unet3d"].model_copy(update=wrong)  # a step alone took 160 ms
+    results = dataclasses.replace(analysis.results, profiles=profiles)
+    table = costs.cost(dataclasses.replace(analysis, results=results))
+    column = table.head.index("Patches/s, with data")
+    marked = {row[0].split("\n")[0]: row[column].endswith("†") for row in table.rows}
+    assert marked == {name: name == "unet3d" for name in marked}
+    assert "† cannot be" in table.caption
+    assert "†" not in costs.cost(analysis).caption
 
 
 def test_one_architecture_is_set_against_nobody(analysis):

@@ -12,6 +12,9 @@ from kitsbench.cli.options import json_option, workdir_option
 from kitsbench.cli.output import print_json, print_rich
 from kitsbench.text.screen import make_table, words
 
+ARCHITECTURE = "architecture "
+"""Before the name in a row about an architecture."""
+
 
 @click.command("doctor")
 @workdir_option("Folder whose disk is looked at.")
@@ -25,10 +28,20 @@ def command(workdir: Path, as_json: bool) -> int:
         styles = {"ok": "green", "note": "yellow", "missing": "red"}
         shown = [
             (words(row["status"], styles[row["status"]]), row["what"], row["found"], row["remedy"])
-            for row in rows
+            for row in _brief(rows)
         ]
         print_rich(make_table(["", "what", "found", "what to do"], shown))
     return 1 if any(row["status"] == "missing" for row in rows) else 0
+
+
+def _brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows for a reader: all architectures that are fine in one."""
+    fine = [row for row in rows if row["what"].startswith(ARCHITECTURE) and row["status"] == "ok"]
+    if len(fine) < 2:
+        return rows
+    names = ", ".join(row["what"].removeprefix(ARCHITECTURE) for row in fine)
+    one = {"what": f"{len(fine)} architectures", "status": "ok", "found": names, "remedy": ""}
+    return [one if row is fine[0] else row for row in rows if row is fine[0] or row not in fine]
 
 
 def examine(workdir: Path) -> list[dict[str, Any]]:
@@ -91,7 +104,7 @@ def examine(workdir: Path) -> list[dict[str, Any]]:
     for entry in entries:
         good = entry.status == "ok"
         add(
-            f"architecture {entry.name}",
+            f"{ARCHITECTURE}{entry.name}",
             "ok" if good else "missing",
             entry.status,
             "" if good else str(entry.error),

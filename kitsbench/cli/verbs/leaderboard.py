@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kitsbench.cli.help import Verbs
 from kitsbench.cli.options import (
     dataset_option,
     experiment_option,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _BOARDS = click.argument("boards", default="leaderboards", type=PATH)
 
 
-@click.group("leaderboard")
+@click.group("leaderboard", cls=Verbs)
 def command() -> None:
     """Add, check and render published entries.
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import click
 
+from kitsbench.cli.help import Verbs
 from kitsbench.cli.verbs.data.exchange import export, split
 from kitsbench.cli.verbs.data.preparing import info, prepare, verify
 from kitsbench.cli.verbs.data.sources import fetch, phantom
 
 
-@click.group("data")
+@click.group("data", cls=Verbs)
 def command() -> None:
     """Make, check, prepare and describe datasets."""
 

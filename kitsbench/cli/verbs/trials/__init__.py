@@ -10,11 +10,12 @@ from pathlib import Path
 
 import click
 
+from kitsbench.cli.help import Verbs
 from kitsbench.cli.verbs.trials.changes import delete, merge, retry
 from kitsbench.cli.verbs.trials.listing import experiments, list_, log
 
 
-class _Trials(click.Group):
+class _Trials(Verbs):
     """Lists where no other of its verbs is named: ``kitsbench trials WORKDIR``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
