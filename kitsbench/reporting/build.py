@@ -169,16 +169,16 @@ def _way_to_trials(analysis: Analysis, out: Path) -> str:
 
 def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
     experiment = analysis.results.experiment
-    dataset, known = experiment.dataset, glossary(analysis)
+    dataset, known, told = experiment.dataset, glossary(analysis), facts(analysis)
     return {
         "title": f"kitsbench report: {dataset.name}",
         "details": details(analysis),
         "badges": _badges(analysis),
-        "facts": facts(analysis),
+        "facts": told,
         "names": set(analysis.names),
         "sections": found,
         "glossary": [(word, anchor(word), meaning) for word, meaning in known],
-        "terms": _terms(found, known),
+        "terms": _terms(found, known) | {name: term_of(name, known) for name, _ in told},
         "experiment": experiment.id,
         "version": experiment.version,
     }
@@ -219,6 +219,7 @@ def _render(template: str, context: dict[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["breakable"] = _breakable
+    environment.filters["worded"] = partial(_worded, known=context["glossary"])
     environment.filters["target"] = lambda name: markupsafe.Markup(quote(name))
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     text = environment.get_template(template).render(**context) + "\n"
@@ -241,6 +242,22 @@ def _breakable(text: str) -> Any:
 
     escaped = html(text)
     return markupsafe.Markup(re.sub(r"(?<=[\w])([:,])(?=\w)", r"\1<wbr>", escaped))
+
+
+def _worded(text: str, known: list[tuple[str, str, str]]) -> Any:
+    """A sentence whose scope is explained where it stands, since nobody knows the word."""
+    import markupsafe
+
+    found = next((entry for entry in known if entry[0] == "scope"), None)
+    escaped = html(text)
+    if found is not None:
+        word, place, meaning = found
+        mark = (
+            f'<a class="word" href="#{place}" title="{html(meaning)}" '
+            f'aria-label="What {word} means"></a>'
+        )
+        escaped = re.sub(r"\b[Ss]cope L\d", lambda match: match[0] + mark, escaped, count=1)
+    return markupsafe.Markup(escaped)
 
 
 def _write_figures(drawn: list[Picture], folder: Path) -> None:

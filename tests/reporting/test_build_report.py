@@ -339,7 +339,7 @@ def test_stages_and_plateaus_are_shown_where_there_are_any(tmp_path):
             change(trial.folder.ledger, LedgerRecord, stages=(coarse, every), lr_reductions=falls)
     text = build_report(workdir).read_text(encoding="utf-8")
     assert _Page(text).open == []
-    section = text.split(">Stages of training<")[1].split("</section>")[0]
+    section = text.split(">Stages of training<", 1)[1].split("</section>")[0]
     assert len(re.findall(r"<tr[ >]", section)) == 3
     for words in ("coarse.dice reached 0.95", "1.30 k", "0.0001", "77, 99"):
         assert words in section, words
