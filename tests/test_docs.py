@@ -148,19 +148,66 @@ def test_the_form_for_a_board_entry_asks_for_what_boards_compare(tmp_path):
         assert re.search(rf"\b{condition}\b", form), condition
 
 
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning(tmp_path):
-    pytest.importorskip("sphinx")
-    pytest.importorskip("sphinx_click")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site as HTML, and what building it said."""
+    for name in ("sphinx", "sphinx_click", "sphinx_copybutton", "sphinx_design"):
+        pytest.importorskip(name)
+    out = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     built = subprocess.run(
-        [*command, str(DOCS), str(tmp_path)], capture_output=True, text=True, check=False
+        [*command, str(DOCS), str(out)], capture_output=True, text=True, check=False
     )
     assert built.returncode == 0, built.stderr
-    page = (tmp_path / "cli.html").read_text(encoding="utf-8")
+    return out
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(site):
+    page = (site / "cli.html").read_text(encoding="utf-8")
     for verb in VERBS:
         assert f"kitsbench {verb}" in page
-    page = html.unescape((tmp_path / "evaluation.html").read_text(encoding="utf-8"))
+    page = html.unescape((site / "evaluation.html").read_text(encoding="utf-8"))
     page = page.replace("’", "'")  # as typeset
     for metric in METRICS.values():
         assert f"<p>{metric.meaning}</p>" in page
+
+
+@pytest.mark.slow
+def test_links_of_the_site_lead_to_files(site):
+    """Sphinx knows its own references; raw links and figures are looked after here."""
+    pages = [page for page in site.rglob("*.html") if "_modules" not in page.parts]
+    assert len(pages) > 50
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r'(?:href|src)="([^"#?]+)', text):
+            if ":" in target:  # an address
+                continue
+            assert (page.parent / target).exists(), f"{page.relative_to(site)}: {target}"
+    assert (site / "schemas" / "entry.schema.json").is_file()
+
+
+SAMPLE = ("index", "cli", "formats", "reported", "_generated/cards/unet3d")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "names", [SAMPLE, pytest.param((), marks=pytest.mark.exhaustive)], ids=["some", "all"]
+)
+def test_pages_in_a_browser(site, browser_page, names):
+    """No complaint of the console, no request to anybody, nothing that axe finds."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    pages = [site / f"{name}.html" for name in names] or sorted(
+        page for page in site.rglob("*.html") if "_modules" not in page.parts
+    )
+    seen = browser_page()
+    found = []
+    for page in pages:
+        seen.open(page)
+        seen.page.wait_for_timeout(50)
+        for violation in axe.Axe().run(seen.page).response["violations"]:
+            nodes = [node["html"][:120] for node in violation["nodes"][:3]]
+            found.append((str(page.relative_to(site)), violation["id"], nodes))
+    assert found == []
+    assert [line for line in seen.console if "search" not in line] == []
+    assert seen.asked == []

@@ -121,7 +121,7 @@ def _summary(cells: list[CellResult]) -> str:
                 _percent(worst.rates[name]),
             ]
         )
-    head = ["", "worst cell", "band (%)", "cells", "inside", "≈", "✗", "worst"]
+    head = ["what", "worst cell", "band (%)", "cells", "inside", "≈", "✗", "worst"]
     return "**What must hold, in all cells** (%)\n\n" + _table(head, rows, 2)
 
 
