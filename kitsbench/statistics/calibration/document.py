@@ -299,7 +299,7 @@ def _side_by_side(rates: list[Rate]) -> list[str]:
             own = {(r.tau, r.tau_train, r.gap): r for r in members if r.procedure == name}
             title = f"**{name}**" if next(iter(own.values())).own else name
             rows.append([title] + [_cell(own[at]) if at in own else "" for at in situations])
-        parts.append(f"**{quantity}, {design}** (%)\n\n" + _table(["", *heads], rows, 1))
+        parts.append(f"**{quantity}, {design}** (%)\n\n" + _table(["what", *heads], rows, 1))
     return parts
 
 
