@@ -157,6 +157,9 @@ def test_an_address_leads_to_a_voxel_whose_numbers_are_those_of_the_file(
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.keyboard.press("?")
     assert page.locator("#help").get_attribute("open") is not None
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
+    found = axe.Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
     assert seen.console == []
 
 
