@@ -182,8 +182,8 @@ def _draw(case: ShownCase, results: Results) -> Picture:
     shown = [prediction for prediction in case.predictions.values() if prediction is not None]
     slices = choose_slices(case.truth, shown, focus_of(labels))
     panels = 1 + len(case.predictions)
-    # As few empty places as possible, then as few rows.
-    columns = min(_COLUMNS, key=lambda n: (-panels % n, -n)) if panels > 3 else panels
+    # As few rows as possible, then as few empty places.
+    columns = min(_COLUMNS, key=lambda n: (-(-panels // n), -panels % n)) if panels > 3 else panels
     rows = -(-panels // columns) * len(slices)
     panel = min(_WIDTH / columns, _WIDEST)
     region = _scored_region(results)
