@@ -24,8 +24,8 @@ from kitsbench.reporting.page import cases, checklist, citations, stability, ver
 from kitsbench.reporting.page.along import along_table
 from kitsbench.reporting.page.papers_claims import claims
 from kitsbench.reporting.page.recipe_words import recipe_words
+from kitsbench.reporting.page.tuning import tuning_table
 from kitsbench.reporting.tables import Table
-from kitsbench.reporting.tuning import tuning_table
 from kitsbench.text import file_stem
 
 _MATRIX_FROM = 4  # below that, the forest shows all pairs at a glance

@@ -259,6 +259,25 @@ def test_who_cannot_see_is_not_shut_out(seen, phone):
     seen.page.emulate_media(media="screen")
 
 
+def test_a_dot_of_a_case_that_the_viewer_holds_opens_it_there(window, report):
+    shown = window()
+    page = shown.open(report / "index.html")
+    until(page, LIVE)
+    held = page.locator("#viewer tbody a")
+    if not held.count():
+        pytest.skip("the viewer's library is not installed here")
+    case = held.first.inner_text()
+    mark = page.locator("#cases .mark", has=page.locator(f"title:text-matches('^{case}, ')")).first
+    mark.dispatch_event("click")
+    until(page, "location.hash.startsWith('#case=')")
+    until(page, "Boolean(document.querySelector('iframe.viewer'))")
+    assert page.locator("iframe.viewer").get_attribute("src").endswith(f"#case={case}")
+    page.evaluate(
+        "document.querySelectorAll('#cases details').forEach((fold) => (fold.open = true))"
+    )
+    assert page.locator("#cases tbody th a", has_text=case).get_attribute("href") == f"#case={case}"
+
+
 def test_the_page_complains_of_nothing_and_asks_nobody(seen, phone):
     for shown in (seen, phone):
         assert shown.console == []
