@@ -5,10 +5,10 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
+from command_line import call_kitsbench
 from reporting.workdirs import Plan, write_workdir
 
 from kitsbench.experiments.results import load_results
-from kitsbench.reporting import build_report
 from kitsbench.viewer.library import viewer_library
 
 HOSTILE = 'scau_unet:attention=</script><script>window.hacked=1</script>,"quoted"'
@@ -44,4 +44,8 @@ def viewed_report(viewed_workdir, tmp_path_factory):
     """Page of a report with the viewer beside it."""
     if viewer_library() is None:
         pytest.skip("ipyniivue is not installed here (extra viewer)")
-    return build_report(viewed_workdir, tmp_path_factory.mktemp("with") / "report")
+    out = tmp_path_factory.mktemp("with") / "report"
+    asked = ("--viewer", "all", "--viewer-limit", 50)
+    done = call_kitsbench("report", viewed_workdir, "-o", out, *asked)
+    assert done.code == 0, done.err
+    return out / "index.html"

@@ -11,7 +11,6 @@ import pytest
 from viewer.conftest import HOSTILE
 from viewer.decoded import document_of, in_file, voxels
 
-from kitsbench.cli import main
 from kitsbench.reporting.analysis import analyse
 from kitsbench.reporting.viewer_part import FEW, ViewerAsked, scans_of, viewer_section
 from kitsbench.viewer import library
@@ -93,13 +92,9 @@ def test_what_does_not_fit_is_named(viewed_analysis, viewer, tmp_path):
     assert scans_of(section) == {name: f"viewer/index.html#case={name}" for name in names}
 
 
-def test_none_leaves_nothing_of_it(viewed_workdir, tmp_path):
-    out = tmp_path / "report"
-    with pytest.raises(SystemExit) as done:
-        main(["report", str(viewed_workdir), "-o", str(out), "--viewer", "none"])
-    assert done.value.code == 0
-    assert not (out / "viewer").exists()
-    assert "viewer/" not in (out / "index.html").read_text(encoding="utf-8")
+def test_none_leaves_nothing_of_it(viewed_analysis, tmp_path):
+    assert viewer_section(viewed_analysis, tmp_path, ViewerAsked("none")) == (None, [])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_library_the_report_says_which_extra_brings_it(
