@@ -156,10 +156,16 @@ def shapes(spec: Spec) -> list[Shape]:
     return list(found) or [own]
 
 
-def largest(fits: Callable[[int], bool], guess: int, most: int) -> int:
+def largest(
+    fits: Callable[[int], bool],
+    guess: int,
+    most: int,
+    better: Callable[[], int] | None = None,
+) -> int:
     """The largest number from 1 to ``most`` that fits, found from a guess; 0 where none does.
 
-    The next larger one was asked for, unless ``most`` fits.
+    The next larger one was asked for, unless ``most`` fits. ``better`` gives another guess by what
+    has fitted so far; it is followed twice, so that a bad one costs no more than two tries.
     """
     answers: dict[int, bool] = {0: True, most + 1: False}
 
@@ -168,11 +174,16 @@ def largest(fits: Callable[[int], bool], guess: int, most: int) -> int:
             answers[number] = fits(number)
         return answers[number]
 
-    low, high, stride = 0, most + 1, 1
+    low, high, stride, follows = 0, most + 1, 1, 2
     at = min(max(guess, 1), most)
     while high - low > 1:
         if ask(at):
             low = at
+            if better is not None and follows:
+                follows -= 1
+                if low < (next_one := min(better(), most)) < high:
+                    at = next_one
+                    continue
             at = min(low + stride, high - 1) if high == most + 1 else (low + high) // 2
         else:
             high = at
@@ -297,9 +308,12 @@ def largest_under(
     room = max(limit - fitted["bytes"], 0) / max(fitted["bytes_per_voxel"], 1e-9)
     why: dict[tuple[Shape, int], str | None] = {}
     kind = "training" if training else "inference"
+    sizes = [tuple(point) for point in fitted["points"]]
 
     def fits(load_: Load) -> bool:
         answer = carry(load_)
+        if answer["fits"]:
+            sizes.append((load_.voxels, int(answer["bytes"])))
         said = "fits" if answer["fits"] else "does not fit"
         patch = "x".join(map(str, load_.shape))
         tell(f"{kind}: patch {patch}, batch {load_.batch} {said} into {limit / 2**20:.0f} MiB")
@@ -314,8 +328,15 @@ def largest_under(
     def of_patch(number: int) -> Load:
         return Load(job, known[number - 1], batch, training, limit)
 
+    def better() -> int:
+        # Through what takes nearly as much as the cap, the line is better than through less.
+        near = line(sorted(sizes)[-2:])
+        if near is None or near["bytes_per_voxel"] <= 0:
+            return 0
+        return int((limit - near["bytes"]) / near["bytes_per_voxel"] / float(np.prod(shape)))
+
     guess = int(room / float(np.prod(shape)))
-    best = largest(lambda number: fits(of_batch(number)), guess, MOST_BATCH)
+    best = largest(lambda number: fits(of_batch(number)), guess, MOST_BATCH, better)
     guess = sum(bool(np.prod(one) * batch <= room) for one in known)
     place = largest(lambda number: fits(of_patch(number)), guess, len(known))
     further = place < len(known)

@@ -34,6 +34,15 @@ def test_a_good_guess_costs_two_tries():
     assert tried == [40, 41]
 
 
+@pytest.mark.parametrize("told", [0, 40, 41, 60, 90, 1000])
+def test_a_better_guess_is_tried_and_a_bad_one_costs_little(told):
+    tried = []
+    found = largest(lambda n: tried.append(n) or n <= 60, 40, 100, lambda: told)
+    assert found == 60
+    assert {60, 61} <= set(tried)
+    assert len(tried) == len(set(tried)) <= (3 if told == 60 else 12)
+
+
 def test_the_line_goes_through_points_on_a_line():
     found = line([(100, 1200), (200, 1400), (400, 1800)])
     assert found["bytes"] == pytest.approx(1000)
