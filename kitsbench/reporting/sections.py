@@ -326,7 +326,7 @@ def _overlays(analysis: Analysis) -> Section | None:
     drawn, problems = draw_overlays(analysis.results, order)
     maps, troubles = draw_maps(analysis.results, order)
     problems += troubles
-    blocks = []
+    blocks: list[Block] = []
     for picture in drawn:
         key, folded = f"case-{file_stem(picture.title)}", bool(blocks)
         blocks.append(Block(heading=picture.title, picture=picture, key=key, folded=folded))
