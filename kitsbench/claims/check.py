@@ -67,18 +67,13 @@ def evidence_of_workdir(workdir: Path, experiment: str | None = None) -> Evidenc
     DataError
         The folder is no working directory, or a score in it can be none.
     """
-    return evidence_of_results(load_results(workdir, experiment))
+    results = load_results(workdir, experiment)
+    results.check_values()
+    return evidence_of_results(results)
 
 
 def evidence_of_results(results: Results) -> Evidence:
-    """The scores of an experiment that was read.
-
-    Raises
-    ------
-    DataError
-        A score can be none.
-    """
-    results.check_values()
+    """The scores of an experiment that was read; whether they can be scores is not looked at."""
     record = results.experiment
     return Evidence(
         scores=results.trained_here,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from kitsbench.reporting.analysis import Analysis
@@ -14,25 +16,21 @@ def with_end(analysis: Analysis) -> pd.DataFrame:
     Training stops before it scores itself a last time, since all cases are scored afterwards.
     """
     results = analysis.results
+    scores = results.scores
+    part = scores[(scores["protocol"] == analysis.protocol) & (scores["metric"] == "dice")]
+    # Tables are searched once, not once a trial: there may be hundreds of both.
+    places = part.groupby(["architecture", "fold", "seed"])
+    own_scores: dict[Any, pd.DataFrame] = {place: rows for place, rows in places}
+    scored = results.curves[results.curves["kind"] == "score"]
+    furthest: dict[Any, float] = dict(scored.groupby("trial")["fraction"].max())
     rows = []
     for trial in results.trials:
         if trial.state != "finished" or trial.record is None or trial.ledger is None:
             continue
-        watched = trial.record.context.curve_cases
-        scores = results.scores
-        own = scores[
-            (scores["architecture"] == trial.name)
-            & (scores["fold"] == trial.fold)
-            & (scores["seed"] == trial.seed)
-            & (scores["protocol"] == analysis.protocol)
-            & (scores["metric"] == "dice")
-            & scores["case"].isin(watched)
-        ]
-        curve = results.curves[results.curves["trial"] == trial.id]
-        if not (curve["kind"] == "score").any():
+        own = own_scores.get((trial.name, trial.fold, trial.seed))
+        if own is None or furthest.get(trial.id, 1.0) >= 0.999:
             continue
-        if (curve.loc[curve["kind"] == "score", "fraction"] >= 0.999).any():
-            continue
+        own = own[own["case"].isin(trial.record.context.curve_cases)]
         for region, value in own.groupby("region", sort=False)["value"].mean().items():
             rows.append(
                 {
