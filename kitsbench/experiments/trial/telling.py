@@ -185,8 +185,14 @@ class Teller:
     def _tell(self, at: float) -> None:
         began = time.perf_counter()
         self._count += 1
+        # Whatever foreign code says of itself, a trial does not end by being told of.
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            replace_text(self._folder.progress, self._known(at).model_dump_json())
+        self._due = at + max(EVERY, RARELY * (time.perf_counter() - began))
+
+    def _known(self, at: float) -> TrialProgress:
         step, lr, losses = (self._curve.latest if self._curve else None) or (0, None, {})
-        known = TrialProgress(
+        return TrialProgress(
             trial=self._task.id,
             sitting=self._sitting,
             count=self._count,
@@ -202,9 +208,6 @@ class Teller:
             left_s=self._left(at),
             device=self._use(at),
         )
-        with contextlib.suppress(OSError):
-            replace_text(self._folder.progress, known.model_dump_json())
-        self._due = at + max(EVERY, RARELY * (time.perf_counter() - began))
 
     def _left(self, at: float) -> float | None:
         """Seconds until its end at its pace; None while nothing is known."""
@@ -221,6 +224,8 @@ class Teller:
     def _use(self, at: float) -> DeviceUse:
         device = torch.device(self._task.device)
         if device.type == "cuda":
+            if self._stage == "start":  # nobody has set the device up yet
+                return DeviceUse(name=self._task.device, load=None, memory_bytes=None)
             memory = int(torch.cuda.memory_reserved(device))
             return DeviceUse(name=self._task.device, load=gpu_load(device), memory_bytes=memory)
         spent, since = self._used

@@ -14,7 +14,7 @@ from kitsbench.errors import Terminated
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.experiment import plan_experiment
 from kitsbench.experiments.logs.scalars import scalars_of
-from kitsbench.experiments.records import TrialProgress
+from kitsbench.experiments.records import DeviceUse, TrialProgress
 from kitsbench.experiments.tables import CURVE
 from kitsbench.experiments.trial import telling
 from kitsbench.experiments.trial.run import run_trial
@@ -189,3 +189,16 @@ def test_what_is_logged_of_a_trial_is_its_curve_and_its_scores(told):
     for region, value in means.items():
         assert told_means[f"held_out/{region}_dice"] == pytest.approx(value)
     assert {"lr", "gradient_norm", "patches_per_s", "score/tumor_dice"} <= {o.tag for o in found}
+
+
+def test_of_a_gpu_its_load_and_what_the_allocator_holds_is_told(told, monkeypatch):
+    """Once training has set it up; before, asking would wake it."""
+    asked = []
+    monkeypatch.setattr(telling, "gpu_load", lambda device: asked.append(str(device)) or 0.5)
+    monkeypatch.setattr(telling.torch.cuda, "memory_reserved", lambda device: 2**30)
+    teller = telling.Teller(replace(told[0], device="cuda:1"))
+    assert teller._use(1.0) == DeviceUse(name="cuda:1", load=None, memory_bytes=None)
+    assert asked == []
+    teller._enter("train", 0.0, 1.0)
+    assert teller._use(1.0) == DeviceUse(name="cuda:1", load=0.5, memory_bytes=2**30)
+    assert asked == ["cuda:1"]
