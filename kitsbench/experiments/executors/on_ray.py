@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import logging
 import os
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,8 @@ from kitsbench.files.foreign import brief
 from kitsbench.optional import require
 
 PATIENCE = 10.0  # seconds in which a cluster must take a connection
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+CAUSE = re.compile(r"[\w.]+(Error|Exception): ")
 WORDS = ("num_cpus", "num_gpus", "memory", "address")
 
 
@@ -70,6 +73,26 @@ def see_that_it_answers(address: str) -> None:
             f"There is no Ray cluster at '{brief(address)}' ({why}). Start one with `ray start "
             "--head` and name its address."
         ) from error
+
+
+def _said_of(address: str) -> str:
+    """What may be wrong where somebody listens at an address, and Ray does not connect."""
+    said = ""
+    host = address.rpartition("://")[2].rpartition(":")[0].strip("[]")
+    if host in ("localhost", "127.0.0.1", "::1"):
+        said += (
+            f" Ray takes {host} for this machine's own address, where a cluster that was started "
+            "with --node-ip-address does not listen."
+        )
+    if "RAY_AUTH_MODE" not in os.environ:
+        said += " If the cluster asks for a token, set RAY_AUTH_MODE=token here too."
+    return said
+
+
+def _telling_line(text: str) -> str:
+    """Of what Ray says the exception behind it, such as a module that a node lacks."""
+    lines = [line.strip() for line in COLOUR.sub("", text).splitlines() if line.strip()]
+    return next((line for line in lines[::-1] if CAUSE.match(line)), (lines or [""])[0])
 
 
 class RayBackend:
@@ -128,8 +151,8 @@ class RayBackend:
                     "--head` and name its address, or use --executor local."
                 ) from error
             raise UsageError(
-                f"There is no Ray cluster at '{address}' ({text}). Start one with `ray start "
-                "--head` and name its address."
+                f"There is no Ray cluster at '{address}' ({text}).{_said_of(address)} Start one "
+                "with `ray start --head` and name its address."
             ) from error
 
     def _check(self, wanted: dict[str, float]) -> None:
@@ -163,8 +186,7 @@ class RayBackend:
         try:
             return Ended(self.ray.get(handle))
         except self.ray.exceptions.RayError as error:
-            lines = str(error).strip().splitlines() or [""]
-            return Ended(None, f"{type(error).__name__}: {lines[0]}")
+            return Ended(None, f"{type(error).__name__}: {_telling_line(str(error))}")
 
     def cancel(self, handle: Any) -> None:
         """Stop work wherever it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -108,20 +109,21 @@ def test_a_ray_cluster_that_loses_a_node_finishes_every_trial_once(
 @pytest.fixture
 def ray_head(monkeypatch):
     """A Ray cluster that somebody has started on this machine, and its address."""
-    pytest.importorskip("ray")
+    ray = pytest.importorskip("ray")
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # Both ends know a token, whatever the machine has.
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    # Ray takes 127.0.0.1 for the machine's own address, and nobody would listen there.
+    host = ray.util.get_node_ip_address()
     port, client = free_ports(2)
     with tempfile.TemporaryDirectory(prefix="kb-ray-", dir="/tmp") as folder:  # names of sockets
         command = [
             *(shutil.which("ray", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"),),
             *("start", "--head", "--block", "--disable-usage-stats", "--include-dashboard=false"),
-            *(
-                "--node-ip-address=127.0.0.1",
-                f"--port={port}",
-                f"--ray-client-server-port={client}",
-            ),
+            *(f"--port={port}", f"--ray-client-server-port={client}"),
             *("--num-cpus=2", "--num-gpus=0", '--resources={"big": 2}', f"--temp-dir={folder}"),
             "--object-store-memory=80000000",
         ]
@@ -129,8 +131,8 @@ def ray_head(monkeypatch):
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         try:
-            wait_until_listening(port, head)
-            yield f"127.0.0.1:{port}"
+            wait_until_listening(host, port, head)
+            yield f"{host}:{port}"
         finally:
             family = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
             for one in family:
@@ -142,11 +144,11 @@ def ray_head(monkeypatch):
             head.communicate()
 
 
-def wait_until_listening(port, process):
+def wait_until_listening(host, port, process):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection((host, port), timeout=1).close()
             return
         time.sleep(0.2)
     process.kill()

@@ -22,7 +22,12 @@ from kitsbench.experiments.executors import local
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.executors.cluster import ClusterExecutor, Ended
 from kitsbench.experiments.executors.events import Event
-from kitsbench.experiments.executors.on_ray import quiet, see_that_it_answers
+from kitsbench.experiments.executors.on_ray import (
+    _said_of,
+    _telling_line,
+    quiet,
+    see_that_it_answers,
+)
 from kitsbench.experiments.executors.options import RayOptions, read_options, split_pairs
 from kitsbench.experiments.executors.slurm_options import SlurmOptions
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
@@ -417,6 +422,26 @@ def test_a_place_where_no_cluster_can_be_is_refused_before_ray_is_asked(address,
         free = one.getsockname()[1]
     with pytest.raises(UsageError, match=re.escape(words.replace("{free}", str(free)))):
         see_that_it_answers(address.replace("{free}", str(free)))
+
+
+def test_what_ray_does_not_say_of_a_cluster_is_said(monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    assert "RAY_AUTH_MODE=token here too" in _said_of("10.0.0.1:6379")
+    assert "Ray takes 127.0.0.1 for this machine's own address" in _said_of("ray://127.0.0.1:6379")
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert _said_of("10.0.0.1:6379") == ""
+
+
+def test_what_a_node_lacks_is_told_and_not_where_ray_met_it():
+    met = "\x1b[36mray::call()\x1b[39m (pid=7, ip=10.0.0.2)\n  File x\n"
+    met += "ray.exceptions.RaySystemError: System error: No module named 'kitsbench'\n"
+    met += "traceback: Traceback (most recent call last):\n"
+    assert _telling_line(met + "ModuleNotFoundError: No module named 'kitsbench'\n") == (
+        "ModuleNotFoundError: No module named 'kitsbench'"
+    )
+    assert _telling_line("The worker died unexpectedly.\nCheck its log.") == (
+        "The worker died unexpectedly."
+    )
 
 
 def test_somebody_who_listens_is_left_to_ray():
