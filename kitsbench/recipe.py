@@ -127,8 +127,10 @@ class Sampling:
     inside : bool
         Move each patch by as little as brings it inside the volume, as MONAI's crops lie.
     centred : bool
-        For ``foreground``: the voxel that was drawn is the middle of its patch, as nnU-Net cuts;
-        otherwise it lies anywhere in the middle half.
+        For ``foreground``, as nnU-Net cuts: the voxel that was drawn is the middle of its patch,
+        which begins no earlier than the volume, and a volume that is smaller than the patch lies
+        in the middle of others. Without it the voxel lies anywhere in the middle half, and such a
+        volume begins with the patch.
     """
 
     rule: str = "foreground"

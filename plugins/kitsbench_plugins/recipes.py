@@ -150,7 +150,8 @@ NNUNET = Recipe(
         ),
         (
             "sampling",
-            "data_loader.py: a third of the batch about a voxel of a label, of two samples one",
+            "data_loader.py: a third of the batch about a voxel of a label, of two samples one; no "
+            "patch begins before the scan, and small scans lie in the middle",
         ),
         (
             "augmentation",

@@ -50,12 +50,20 @@ class Positions:
         if self.rule.rule == "lattice":
             return self._tile(case, rng) + half
         voxel = self._voxel(case, rng, sample)
+        least = most = half
+        if self.rule.centred:
+            # As nnU-Net's loader lays them: a volume that is smaller than the patch in its middle,
+            # or as near to it as whole voxels are, and no patch before the first voxel.
+            missing = np.maximum(self.output - case.image.shape, 0)
+            least = half - (missing + missing % 2) / 2
+            most = least + missing % 2
         if voxel is None:
-            return rng.uniform(half, np.maximum(case.image.shape - half, half))
+            return rng.uniform(least, np.maximum(case.image.shape - half, most))
         if self.rule.rule == "foreground" and not self.rule.centred:
             # Anywhere in the middle half of the patch, so that position is no hint.
             return voxel + 0.5 + rng.uniform(-half / 2, half / 2)
-        return np.asarray(voxel + 0.5)
+        middle = np.asarray(voxel + 0.5)
+        return np.maximum(middle, least) if self.rule.centred else middle
 
     def _voxel(
         self, case: PreparedCase, rng: np.random.Generator, sample: int

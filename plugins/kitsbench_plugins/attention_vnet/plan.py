@@ -164,7 +164,7 @@ SOURCES = (
     (
         "batch, sampling",
         "section 2.4: two patches, one of them with foreground; dataset_loading.py of the authors: "
-        "about a voxel of it",
+        "about a voxel of it, not before the scan, and small scans in the middle",
     ),
     ("intensity", "section 2.2: percentiles 0.5 and 99.5, mean and sd of the foreground"),
     (

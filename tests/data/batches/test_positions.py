@@ -238,18 +238,41 @@ def test_a_forced_patch_holds_a_voxel_of_a_label_drawn_as_often_as_the_others(ce
         assert share[0] > 0.3
 
 
-def test_a_forced_patch_lies_as_nnunet_cuts_it():
+def cornered():
+    """Labels in both corners of a volume that has fewer voxels than a patch along one axis."""
+    label = np.zeros((11, 40, 36), np.uint8)
+    label[:4, :5, :3], label[8:, -4:, -6:] = 1, 2
+    return volume(np.zeros(label.shape, np.int16), label)
+
+
+def test_patches_begin_with_the_volume_and_small_volumes_lie_in_the_middle():
+    case = cornered()
+    for fraction in (0.0, 1.0):
+        rule = Sampling("foreground", fraction=fraction, centred=True)
+        starts, _ = starts_of(case, rule, 300)
+        assert set(starts[:, 0]) == ({-3, 0, 1, 2} if fraction else {-3, -2})
+        assert starts[:, 1:].min() == 0
+        last = 0 if fraction else 20  # a forced patch may reach beyond the end
+        assert starts[:, 2].max() == (36 - 8 - 1 if fraction else last)
+    shared, _ = starts_of(case, Sampling("foreground", fraction=0.0), 50)
+    assert set(shared[:, 0]) == {0}
+
+
+@pytest.mark.parametrize("forced", [True, False])
+@pytest.mark.parametrize("made", [scan, cornered])
+def test_a_patch_lies_as_nnunet_cuts_it(made, forced):
     """The realised first voxels, along every axis; what lies near an edge is moved in there."""
     loaders = pytest.importorskip("nnunetv2.training.dataloading.data_loader")
-    case, count = scan(), 2000
+    case, count = made(), 2000
     loader = object.__new__(loaders.nnUNetDataLoader)  # which wants a folder of preprocessed cases
     loader.patch_size, loader.need_to_pad = np.array(PATCH), np.zeros(3, int)
     loader.has_ignore, loader.annotated_classes_key = False, (-1, 0, 1, 2)
     places = {v: np.insert(np.argwhere(case.label == v), 0, 0, 1) for v in (1, 2)}
     shape = np.array(case.image.shape)
     np.random.seed(0)  # noqa: NPY002 - what their code draws by
-    theirs = np.array([loader.get_bbox(shape, True, places)[0] for _ in range(count)])
-    ours, _ = starts_of(case, Sampling("foreground", fraction=1.0, centred=True), count)
+    theirs = np.array([loader.get_bbox(shape, forced, places)[0] for _ in range(count)])
+    rule = Sampling("foreground", fraction=float(forced), centred=True)
+    ours, _ = starts_of(case, rule, count)
     for axis in range(3):
         reach = range(min(ours[:, axis].min(), theirs[:, axis].min()), int(shape[axis]))
         share = [[(v[:, axis] <= place).mean() for place in reach] for v in (ours, theirs)]
