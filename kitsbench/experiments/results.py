@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from kitsbench.errors import DataError
+from kitsbench.experiments.compared import compare_planned
 from kitsbench.experiments.records import (
     TRIAL_AGAIN,
     ElsewhereRecord,
@@ -27,7 +28,7 @@ from kitsbench.experiments.records import (
 from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.experiments.tables import CURVE, SCORES, read_table
 from kitsbench.metrics import TRUTH_EMPTY, UNDEFINED, Value, find
-from kitsbench.statistics import validate_scores
+from kitsbench.statistics import Comparison, validate_scores
 from kitsbench.statistics.table.elsewhere import ELSEWHERE, word_of
 from kitsbench.statistics.table.policy import truth_holds_region
 
@@ -78,6 +79,8 @@ class Results:
         Columns ``CURVE_COLUMNS``: losses, learning rates and scores along the budget.
     profiles : dict of str to ProfileRecord
         Of an entrant, by its name.
+    joined : tuple of ExperimentRecord
+        The experiments that these results were put together from, where they were.
     """
 
     workdir: Path
@@ -86,12 +89,47 @@ class Results:
     scores: pd.DataFrame
     curves: pd.DataFrame
     profiles: dict[str, ProfileRecord]
+    joined: tuple[ExperimentRecord, ...] = ()
+
+    def compare(
+        self,
+        *,
+        baseline: str | None = None,
+        margin: float | None = None,
+        secondary: bool = True,
+    ) -> Comparison:
+        """Compare the entrants on the experiment's endpoint, as its report does.
+
+        Parameters
+        ----------
+        baseline, margin, secondary : optional
+            As of :func:`~kitsbench.experiments.compared.compare_planned`.
+
+        Raises
+        ------
+        UsageError, DataError
+            As there.
+        """
+        return compare_planned(
+            self.experiment,
+            self.marked,
+            [*self.apart],
+            baseline=baseline,
+            margin=margin,
+            secondary=secondary,
+        )
 
     @property
     def versions(self) -> list[str]:
         """Versions of kitsbench that trained or scored the trials, in the order of the plan."""
         environments = [t.environment for t in self.trials if t.environment is not None]
         return list(dict.fromkeys(v for found in environments for v in found.kitsbench))
+
+    @property
+    def commits(self) -> list[str]:
+        """Commits of the kitsbench that trained or scored the trials, where they are known."""
+        environments = [t.environment for t in self.trials if t.environment is not None]
+        return list(dict.fromkeys(found.commit for found in environments if found.commit))
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -213,13 +251,37 @@ def read_results(workdir: str | Path, experiment: ExperimentRecord) -> Results:
     """
     workdir = Path(workdir)
     trials = [StoredTrial.read(workdir, planned, experiment) for planned in experiment.trials]
+    profiles = _read_profiles(workdir, trials, experiment)
+    return results_of(workdir, experiment, trials, profiles)
+
+
+def results_of(
+    workdir: Path,
+    experiment: ExperimentRecord,
+    trials: list[StoredTrial],
+    profiles: dict[str, ProfileRecord],
+    joined: tuple[ExperimentRecord, ...] = (),
+) -> Results:
+    """Collect the tables of trials that were read.
+
+    Parameters
+    ----------
+    workdir, experiment, trials, profiles, joined
+        As of :class:`Results`.
+
+    Raises
+    ------
+    DataError
+        A table of a trial cannot be read.
+    """
     return Results(
         workdir=workdir,
         experiment=experiment,
         trials=trials,
         scores=_collect_scores(trials, experiment),
         curves=_collect_curves(trials),
-        profiles=_read_profiles(workdir, trials, experiment),
+        profiles=profiles,
+        joined=joined,
     )
 
 

@@ -91,7 +91,8 @@ def write_folder(
     last : str
         Name of the file that readers begin with.
     whole : sequence of str
-        Names of folders inside of which nothing older stays.
+        Names of folders inside of which nothing older stays, and patterns of files of which none
+        does, such as ``tab-*.tex``.
 
     Raises
     ------
@@ -113,11 +114,11 @@ def write_folder(
             os.rename(staged, folder)
             return
         (folder / last).unlink(missing_ok=True)
-        for name in whole:
-            if (folder / name).is_symlink():
-                (folder / name).unlink()
-            elif (folder / name).is_dir():
-                shutil.rmtree(folder / name)
+        for old in [path for name in whole for path in folder.glob(name)]:
+            if old.is_dir() and not old.is_symlink():
+                shutil.rmtree(old)
+            else:
+                old.unlink()
         for entry in sorted(staged.iterdir(), key=lambda entry: entry.name == last):
             os.replace(entry, folder / entry.name)
     finally:

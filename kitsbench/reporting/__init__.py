@@ -1,7 +1,7 @@
 """Scores, ledgers and verdicts as pages, tables and figures.
 
-In: a working directory with trials that have ended. Out: a report in HTML, Markdown, LaTeX and CSV,
-and the table that the terminal shows.
+In: working directories with trials that have ended. Out: a report in HTML, Markdown, LaTeX, CSV,
+Parquet and JSON, its figures, and the table that the terminal shows.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kitsbench.reporting.build import build_report
+    from kitsbench.reporting.several.pages import build_reports
     from kitsbench.reporting.terminal import terminal_table
 
-__all__ = ["build_report", "terminal_table"]
+__all__ = ["build_report", "build_reports", "terminal_table"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +22,10 @@ def __getattr__(name: str) -> Any:
         from kitsbench.reporting.build import build_report
 
         return build_report
+    if name == "build_reports":
+        from kitsbench.reporting.several.pages import build_reports
+
+        return build_reports
     if name == "terminal_table":
         from kitsbench.reporting.terminal import terminal_table
 

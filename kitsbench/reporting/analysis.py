@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from kitsbench.errors import KitsbenchError
-from kitsbench.evaluation.protocols import STORED_METRICS
 from kitsbench.experiments.records import ElsewhereRecord
 from kitsbench.experiments.results import Results
+from kitsbench.metrics import find
 from kitsbench.reporting import words
-from kitsbench.statistics import Rule, compare, summarise
+from kitsbench.reporting.asked.narrowing import Narrowed
+from kitsbench.statistics import summarise
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 from kitsbench.statistics.design.power import detectable_gaps
 
@@ -36,6 +37,8 @@ class Analysis:
         Why nothing can be compared; empty otherwise.
     summary : DataFrame
         Mean, SD over folds and 95 % CI, for every protocol, architecture, region and metric.
+    narrowed : Narrowed or None
+        How this differs from what the whole experiment gives.
     """
 
     results: Results
@@ -45,6 +48,12 @@ class Analysis:
     comparison: dict[str, Any] = field(default_factory=dict)
     obstacle: str = ""
     summary: pd.DataFrame = field(default_factory=pd.DataFrame)
+    narrowed: Narrowed | None = None
+
+    @property
+    def baseline(self) -> str | None:
+        """The one that all others are compared with; None where all pairs are compared."""
+        return None if self.narrowed is None else self.narrowed.asked.baseline
 
     @property
     def names(self) -> list[str]:
@@ -109,6 +118,14 @@ class Analysis:
                 if gap is not None and first in (pair["a"], pair["b"])
                 and silent.isdisjoint((pair["a"], pair["b"]))]  # fmt: skip
         return max(gaps, default=None)
+
+    @property
+    def finds_nothing(self) -> bool:
+        """Whether the gap is one that the metric cannot have, so that no difference is found."""
+        facts = find(self.metric)
+        if self.gap is None or facts.low is None or facts.high is None:
+            return False
+        return self.gap > facts.high - facts.low
 
     @cached_property
     def gaps(self) -> list[float | None]:
@@ -189,13 +206,15 @@ class Analysis:
         return {} if found.empty else dict(found.iloc[0])
 
 
-def analyse(results: Results) -> Analysis:
+def analyse(results: Results, narrowed: Narrowed | None = None) -> Analysis:
     """Run the statistics of a report.
 
     Parameters
     ----------
     results : Results
         From :func:`kitsbench.experiments.results.load_results`.
+    narrowed : Narrowed, optional
+        What the results were narrowed to, with the baseline and the margin.
 
     Returns
     -------
@@ -207,16 +226,15 @@ def analyse(results: Results) -> Analysis:
     protocol = experiment.protocol
     scores = results.scores
     if scores.empty:
-        return Analysis(results, protocol, region, metric, obstacle="No trial has finished.")
-    # Who may know the test scans is shown, and compared with nobody.
-    apart, scored = [*results.apart], results.marked
-    compared = scored[~scored["architecture"].isin(apart)].reset_index(drop=True)
+        why = "No trial has finished."
+        return Analysis(results, protocol, region, metric, obstacle=why, narrowed=narrowed)
+    apart = [*results.apart]
     summary = pd.DataFrame()
     comparison: dict[str, Any] = {}
     obstacle = ""
     try:
         summary = summarise(scores)
-        if compared["architecture"].nunique() < 2:
+        if len(set(scores["architecture"]) - {*apart}) < 2:
             obstacle = "Only one architecture has scores, so there is nothing to compare it with."
             if apart:
                 obstacle = (
@@ -224,13 +242,12 @@ def analyse(results: Results) -> Analysis:
                     "compare: --allow-leak would do it all the same."
                 )
         else:
-            comparison = compare(
-                compared[compared["metric"].isin(STORED_METRICS) | (compared["metric"] == metric)],
-                endpoint=(region, metric),
-                rule=Rule(fold_count=experiment.folds.count),
-                protocol=protocol,
+            asked = None if narrowed is None else narrowed.asked
+            comparison = results.compare(
+                baseline=None if asked is None else asked.baseline,
+                margin=None if asked is None else asked.margin,
             ).to_dict()
     except KitsbenchError as error:
         # Scores that break a rule of the statistics are still worth a report of all the rest.
         obstacle = str(error)
-    return Analysis(results, protocol, region, metric, comparison, obstacle, summary)
+    return Analysis(results, protocol, region, metric, comparison, obstacle, summary, narrowed)

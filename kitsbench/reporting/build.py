@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pandas as pd
-
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import AccountsRecord, report_folder
 from kitsbench.experiments.results import load_results
-from kitsbench.files import write_atomic, write_folder, write_json, write_text
-from kitsbench.reporting import accounting, costs, scores
+from kitsbench.files import digest, write_folder, write_json, write_text
+from kitsbench.reporting import accounting
 from kitsbench.reporting.analysis import Analysis, analyse
-from kitsbench.reporting.drawing.figures import Picture, standalone
+from kitsbench.reporting.asked.narrowing import Narrowing, narrow
+from kitsbench.reporting.files.beside import STALE, write_beside
 from kitsbench.reporting.first_screen.answer import details
 from kitsbench.reporting.first_screen.screen import first_screen
 from kitsbench.reporting.first_screen.standing_plot import draw
@@ -29,13 +28,11 @@ from kitsbench.reporting.live_tables import table_library
 from kitsbench.reporting.page.facts import facts
 from kitsbench.reporting.sections import Section, pictures, sections, with_time
 from kitsbench.reporting.viewer_part import FEW, ViewerAsked, scans_of, viewer_section, with_viewer
-from kitsbench.text import csv_table, html, markdown, page_rules, visible
+from kitsbench.text import html, markdown, page_rules, visible
 from kitsbench.viewer.folder import FOLDER as VIEWER
 
 Account = Callable[[], object]
 PAGE = "index.html"
-FIGURES = "figures"
-_PAIR_COLUMNS = ["a", "b", "region", "metric", "difference", "ci_low", "ci_high", "p_value"]
 
 
 def build_report(
@@ -44,6 +41,7 @@ def build_report(
     experiment: str | None = None,
     tell: Callable[[str], None] | None = None,
     viewer: ViewerAsked = FEW,
+    asked: Narrowing | None = None,
 ) -> Path:
     """Write the report of an experiment.
 
@@ -62,23 +60,29 @@ def build_report(
         why nothing leads there, or which cases the viewer had no room for.
     viewer : ViewerAsked
         How much of the viewer lies beside the page.
+    asked : Narrowing, optional
+        What of the experiment is asked for. Such a report has a folder of its own by default,
+        beside that of the whole experiment.
 
     Returns
     -------
     Path
         ``index.html``, one file without any reference to the network, which is there only where
-        all others are. Beside it lie ``report.md``, ``tables.tex``, ``comparison.json``,
-        ``accounting.json``, the figures, and the tables ``scores.csv``, ``summary.csv``,
-        ``pairs.csv`` and ``ledger.csv``.
+        all others are. Beside it lie ``report.md``, the files of
+        :mod:`kitsbench.reporting.files`, and ``accounting.json``.
 
     Raises
     ------
     UsageError
-        There is no such experiment.
+        There is no such experiment, or it does not have what is asked for.
     DataError
         The working directory holds no experiment or a damaged file, or ``out`` is a file.
     """
     results = load_results(workdir, experiment)
+    results, narrowed = narrow(results, asked or Narrowing())
+    if narrowed is not None and out is None:
+        place = report_folder(results.workdir, results.experiment.id)
+        out = place.with_name(f"narrowed-{digest(narrowed.asked.options(), 8)}")
     if out is None:
         page = own_report(analyse(results), viewer=viewer, tell=tell)
         if experiment is None:
@@ -89,7 +93,7 @@ def build_report(
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file; the report needs a folder. Name another with -o.")
-    return write_report(analyse(results), out, viewer=viewer, tell=tell)
+    return write_report(analyse(results, narrowed), out, viewer=viewer, tell=tell)
 
 
 def own_report(
@@ -138,33 +142,34 @@ def write_report(
         if tell is not None:
             for remark in remarks:
                 tell(remark)
-        found = sections(analysis, _way_to_trials(analysis, out), scans_of(section))
+        found = sections(analysis, _ways_to_trials(analysis, out), scans_of(section))
         drawn = [*filter(None, [figure]), *pictures(found)]
         account()
         accounts = AccountsRecord.find(results.workdir, results.experiment.id)
         whole = with_viewer(with_time(found, results, accounts), section)
         context = {**_context(analysis, whole), "first": first, "figure": figure}
         context |= {"library": table_library(), "text_rules": page_rules()}
-        _write_figures(drawn, folder / FIGURES)
-        _write_tables(analysis, folder)
+        write_beside(analysis, first, drawn, folder)
         write_json(folder / "accounting.json", accounting.plain(results, accounts))
-        write_text(folder / "report.md", _render("report.md.j2", context))
-        write_text(folder / "tables.tex", _latex(analysis))
-        write_text(folder / PAGE, _render("report.html.j2", context))
+        write_text(folder / "report.md", render("report.md.j2", context))
+        write_text(folder / PAGE, render("report.html.j2", context))
 
     # Whoever sees the page finds everything that it names, also where this was stopped half way.
-    # Figures of an older report may show architectures that are no longer in it, and so may cases.
-    write_folder(out, write, last=PAGE, whole=(FIGURES, VIEWER))
+    # What an older report had may be of architectures and cases that are no longer in it.
+    write_folder(out, write, last=PAGE, whole=(*STALE, VIEWER))
     return out / PAGE
 
 
-def _way_to_trials(analysis: Analysis, out: Path) -> str:
-    """The address of the trials' folders from the page, empty where there is no way to them."""
-    try:
-        trials = analysis.results.workdir / "trials"
-        return quote(Path(os.path.relpath(trials.resolve(), out.resolve())).as_posix())
-    except ValueError:  # another drive
-        return ""
+def _ways_to_trials(analysis: Analysis, out: Path) -> dict[str, str]:
+    """Addresses of the trials' folders from the page, as far as there is a way to them."""
+    here, found = out.resolve(), {}
+    for trial in analysis.results.trials:
+        try:
+            way = Path(os.path.relpath(trial.folder.path.resolve(), here)).as_posix()
+        except ValueError:  # another drive
+            continue
+        found[trial.id] = f"{quote(way)}/"
+    return found
 
 
 def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
@@ -204,7 +209,8 @@ def _terms(
     return {head: term_of(head, known) for table in tables for head in table.head}
 
 
-def _render(template: str, context: dict[str, Any]) -> str:
+def render(template: str, context: dict[str, Any]) -> str:
+    """Fill a template; whatever it puts in is text, unless it says otherwise."""
     import jinja2
     import markupsafe
 
@@ -219,7 +225,7 @@ def _render(template: str, context: dict[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["breakable"] = _breakable
-    environment.filters["worded"] = partial(_worded, known=context["glossary"])
+    environment.filters["worded"] = partial(_worded, known=context.get("glossary", []))
     environment.filters["target"] = lambda name: markupsafe.Markup(quote(name))
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     text = environment.get_template(template).render(**context) + "\n"
@@ -258,48 +264,3 @@ def _worded(text: str, known: list[tuple[str, str, str]]) -> Any:
         )
         escaped = re.sub(r"\b[Ss]cope L\d", lambda match: match[0] + mark, escaped, count=1)
     return markupsafe.Markup(escaped)
-
-
-def _write_figures(drawn: list[Picture], folder: Path) -> None:
-    for picture in drawn:
-        if picture.png:
-            write_atomic(folder / f"{picture.name}.png", partial(_put, picture.png))
-        else:
-            write_text(folder / f"{picture.name}.svg", standalone(picture.svg))
-
-
-def _put(data: bytes, file: Path) -> None:
-    file.write_bytes(data)
-
-
-def _write_tables(analysis: Analysis, out: Path) -> None:
-    results = analysis.results
-    pairs = pd.DataFrame([*analysis.pairs, *analysis.secondary])
-    if pairs.empty:
-        pairs = pd.DataFrame(columns=_PAIR_COLUMNS)
-    summary = analysis.summary
-    if summary.empty:
-        summary = pd.DataFrame(columns=["protocol", "architecture", "region", "metric", "mean"])
-    first = [c for c in ("protocol", "architecture") if c in summary]
-    summary = summary[[*first, *(c for c in summary.columns if c not in first)]]
-    tables = {
-        "scores.csv": results.marked,
-        "summary.csv": summary,
-        "pairs.csv": pairs,
-        "ledger.csv": results.ledger,
-    }
-    for name, table in tables.items():
-        write_text(out / name, csv_table(table))
-    write_json(out / "comparison.json", analysis.comparison)
-
-
-def _latex(analysis: Analysis) -> str:
-    named = [("ranking", scores.ranking(analysis)), ("cost", costs.cost(analysis))]
-    if not analysis.results.scores.empty:
-        for number, (heading, table) in enumerate(scores.region_tables(analysis), start=1):
-            caption = f"{heading}. {table.caption}"
-            named.append((f"scores-{number}", type(table)(table.head, table.rows, caption)))
-    if analysis.pairs:
-        named.append(("pairs", scores.pair_table(analysis)))
-    parts = [table.latex(f"tab:{name}") for name, table in named if table is not None]
-    return "% Tables of a kitsbench report; they need the package booktabs.\n" + "\n".join(parts)

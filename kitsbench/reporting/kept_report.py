@@ -29,7 +29,7 @@ PAGE = "index.html"
 # Whose next version may count, draw or write something in another way.
 LIBRARIES = (
     *("numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "nibabel"),
-    *("itables", "ipyniivue"),
+    *("itables", "ipyniivue", "pyarrow"),
 )
 
 
@@ -137,7 +137,7 @@ def _software() -> list[str]:
     """Versions of what computes and draws, and kitsbench's own source."""
     root = Path(__file__).parents[1]
     source = hashlib.sha256()
-    kinds = ("*.py", "*.j2", "*.css", "*.js")
+    kinds = ("*.py", "*.j2", "*.css", "*.js", "*.json")
     for file in sorted(file for kind in kinds for file in root.rglob(kind)):
         source.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
     return [platform.python_version(), source.hexdigest(), *_versions()]

@@ -22,7 +22,12 @@ _HELLER_2023 = (
     "Heller N, et al. The KiTS21 challenge: automatic segmentation of kidneys, renal tumors, and "
     "renal cysts in corticomedullary-phase CT. arXiv:2307.01984 (2023)."
 )
-_PROTOCOLS = {"kits19": _HELLER_2021, "kits21": _HELLER_2023, "kits23": _HELLER_2023}
+_PROTOCOLS = {
+    "kits19": _HELLER_2021,
+    "kits21": _HELLER_2023,
+    # KiTS23 kept the rule and published no paper of its own.
+    "kits23": f"{_HELLER_2023} Of this challenge KiTS23 has its regions and its scores.",
+}
 _TESTS = {
     TWO_WAY: "a two-way analysis of cases and training runs (t test, both random)",
     FOLD_T: "a t test of the differences of the folds, weighted by their cases",
@@ -196,7 +201,8 @@ def _statistics(analysis: Analysis) -> str:
             named = _CORRECTIONS.get(correction, (correction, ""))[0]
             told.append(
                 f"{number} {were} compared by {tests_in_words(analysis)}, two-sided at "
-                f"α = {alpha:g}, adjusted by {named} over all pairs; intervals of differences are "
+                f"α = {alpha:g}, adjusted by {named} over "
+                f"{'these' if analysis.baseline else 'all'} pairs; intervals of differences are "
                 "simultaneous."
             )
         else:
@@ -207,11 +213,18 @@ def _statistics(analysis: Analysis) -> str:
                 f"{words.plural(analysis.results.experiment.seeds, 'seed')} no verdict on "
                 "architectures was given."
             )
-    if analysis.margin is not None:
+    narrowed = analysis.narrowed
+    if analysis.margin is not None and narrowed is not None and narrowed.asked.margin is not None:
+        told.append(
+            f"The margin of equivalence, ±{analysis.margin:g}, was chosen when the report was made."
+        )
+    elif analysis.margin is not None:
         told.append(
             f"The margin of equivalence, ±{analysis.margin:g}, is kitsbench's own for this "
             "endpoint and so was fixed before any score was seen."
         )
+    if narrowed is not None:
+        told.append(f"{narrowed.told}")
     if analysis.secondary:
         told.append(
             "Other regions and metrics were exploratory, adjusted by Benjamini and Hochberg, "
@@ -226,7 +239,12 @@ def _statistics(analysis: Analysis) -> str:
     drawn = (found.get("rankings") or {}).get("bootstrap")
     if drawn:
         told.append(f"Ranks were redrawn {drawn['replicates']} times over {drawn['drawn']}.")
-    if analysis.gap is not None:
+    if analysis.finds_nothing:
+        told.append(
+            f"No difference that a mean {words.metric_name(analysis.metric)} can have is found "
+            "between the first and every other with 80 % power."
+        )
+    elif analysis.gap is not None:
         told.append(
             f"A difference of {words.number(analysis.gap)} between the first and any other is "
             "found with 80 % power at the level of the first step of that adjustment."

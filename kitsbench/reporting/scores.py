@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from kitsbench.evaluation.protocols import get_protocol
@@ -37,7 +38,7 @@ def ranking(analysis: Analysis) -> Table | None:
         name = str(row["architecture"])
         cells = [
             f"{row['rank']:g}",
-            f"{name}\n{_title(analysis, name)}".rstrip("\n"),
+            f"{name}\n{title_of(analysis, name)}".rstrip("\n"),
             words.number(row["mean"]),
             interval_of_mean({**row, "metric": analysis.metric}),
         ]
@@ -132,7 +133,7 @@ def apart(analysis: Analysis) -> Table | None:
     for name, known in analysis.apart.items():
         row = analysis.row(analysis.protocol, name, analysis.region, analysis.metric)
         mean = words.number(row.get("mean")) if row else words.DASH
-        rows.append([f"{name}\n{_title(analysis, name)}", str(known.leak), mean])
+        rows.append([f"{name}\n{title_of(analysis, name)}", str(known.leak), mean])
     head = ["Entrant", "Why it is set apart", f"Mean {endpoint}"]
     caption = (
         "A score on a scan that was trained on says nothing about new scans. Such entrants are in "
@@ -141,18 +142,35 @@ def apart(analysis: Analysis) -> Table | None:
     return Table(head, rows, caption, text_columns=2) if rows else None
 
 
-def region_tables(analysis: Analysis) -> list[tuple[str, Table]]:
-    """One table for every region of the protocol and every label by itself.
+@dataclass(frozen=True)
+class ScoredRegion:
+    """A region of the protocol, or a label by itself, whose scores are shown.
 
-    Returns
-    -------
-    list of (str, Table)
-        Heading and table. Left out are labels that the dataset does not have, and a label that
-        is the same as a region scored before, since its numbers would be the same.
+    Attributes
+    ----------
+    protocol, name : str
+    heading, meaning : str
+        For people: what it is called, and which labels it holds.
+    metrics : list of str
+        In the order of tables.
+    """
+
+    protocol: str
+    name: str
+    heading: str
+    meaning: str
+    metrics: list[str]
+
+
+def regions_of(analysis: Analysis) -> list[ScoredRegion]:
+    """Every region of the protocol and every label by itself.
+
+    Left out are labels that the dataset does not have, and a label that is the same as a region
+    scored before, since its numbers would be the same.
     """
     labels = analysis.results.experiment.dataset.labels
     scores = analysis.results.scores
-    tables = []
+    found = []
     seen: set[str] = set()
     protocols = sorted(set(scores["protocol"]), key=lambda name: name != analysis.protocol)
     for protocol in protocols:
@@ -164,22 +182,33 @@ def region_tables(analysis: Analysis) -> list[tuple[str, Table]]:
             seen.add(meaning)
             heading = words.region_name(region)
             heading += " alone" if protocol == "labels" and analysis.protocol != "labels" else ""
-            tables.append((heading, _region_table(analysis, protocol, region, meaning)))
-    return tables
+            metrics = _metrics(analysis, protocol, region)
+            found.append(ScoredRegion(protocol, region, heading, meaning, metrics))
+    return found
 
 
-def _region_table(analysis: Analysis, protocol: str, region: str, meaning: str) -> Table:
+def _metrics(analysis: Analysis, protocol: str, region: str) -> list[str]:
     table = analysis.summary
     measured = (
         set()
         if table.empty
         else set(table[(table["protocol"] == protocol) & (table["region"] == region)]["metric"])
     )
-    metrics = [m for m in METRICS if m in measured or m in get_protocol(protocol).metrics]
+    return [m for m in METRICS if m in measured or m in get_protocol(protocol).metrics]
+
+
+def region_tables(analysis: Analysis) -> list[tuple[str, Table]]:
+    """One table for each of :func:`regions_of`: heading and table."""
+    return [(region.heading, _region_table(analysis, region)) for region in regions_of(analysis)]
+
+
+def _region_table(analysis: Analysis, region: ScoredRegion) -> Table:
+    metrics = region.metrics
     rows, seeds = [], analysis.results.experiment.seeds > 1
     for name in analysis.scored:
-        found = {m: analysis.row(protocol, name, region, m) for m in metrics}
-        spread = [words.number(_seed_spread(analysis, name, protocol, region, "dice"), 4)] * seeds
+        found = {m: analysis.row(region.protocol, name, region.name, m) for m in metrics}
+        between = _seed_spread(analysis, name, region.protocol, region.name, "dice")
+        spread = [words.number(between, 4)] * seeds
         dice = found["dice"]
         undefined = max(int(row.get("n_undefined") or 0) for row in found.values())
         rows.append(
@@ -197,7 +226,7 @@ def _region_table(analysis: Analysis, protocol: str, region: str, meaning: str) 
     cells = [cell for row in rows for cell in row[1 : 1 + len(metrics)]]
     mean = "Mean ± SD over folds" if any("±" in cell for cell in cells) else "Mean"
     below = ", 95 % CI below" if any("\n" in cell for cell in cells) else ""
-    caption = f"Labels: {meaning}; protocol {protocol}. {mean}{below}."
+    caption = f"Labels: {region.meaning}; protocol {region.protocol}. {mean}{below}."
     return Table(head, rows, caption)
 
 
@@ -322,17 +351,23 @@ def secondary_table(analysis: Analysis) -> Table | None:
     )
 
 
-def _title(analysis: Analysis, name: str) -> str:
+def title_of(analysis: Analysis, name: str) -> str:
+    """The full title of an entrant, and what it is beside trained by itself; may be empty."""
     entrant = analysis.results.experiment.entrant(name)
     title = "" if entrant is None else entrant.title
     return "; ".join(filter(None, [title, analysis.role(name)]))
 
 
-def _trials(analysis: Analysis, name: str) -> str:
+def trials_done(analysis: Analysis, name: str) -> tuple[int, int]:
+    """How many trials of an entrant have finished, and how many it has."""
     own = [trial for trial in analysis.results.trials if trial.name == name]
-    failed = sum(trial.state == "failed" for trial in own)
-    done = sum(trial.state == "finished" for trial in own)
-    return f"{done}/{len(own)}" + (f", {failed} failed" if failed else "")
+    return sum(trial.state == "finished" for trial in own), len(own)
+
+
+def _trials(analysis: Analysis, name: str) -> str:
+    done, every = trials_done(analysis, name)
+    failed = sum(t.state == "failed" for t in analysis.results.trials if t.name == name)
+    return f"{done}/{every}" + (f", {failed} failed" if failed else "")
 
 
 def _range(low: Any, high: Any) -> str:

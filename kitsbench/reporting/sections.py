@@ -87,15 +87,17 @@ class Section:
 
 
 def sections(
-    analysis: Analysis, trials: str = "", scans: Mapping[str, str] | None = None
+    analysis: Analysis,
+    trials: Mapping[str, str] | None = None,
+    scans: Mapping[str, str] | None = None,
 ) -> list[Section]:
     """All sections below the answer, in the order of reading.
 
     Parameters
     ----------
     analysis : Analysis
-    trials : str
-        Address of the trials' folders from the page; without it, nothing leads there.
+    trials : mapping of str to str, optional
+        Addresses of the trials' folders from the page, by their ids.
     scans : mapping of str to str, optional
         {case: where its scan can be leafed through}, for cases without a picture on the page.
     """
@@ -119,7 +121,7 @@ def sections(
         _claims(analysis),
         _failures(analysis),
         _setup(analysis),
-        _provenance(analysis, trials),
+        _provenance(analysis, trials or {}),
     ]
     there = [section for section in found if section is not None]
     return [*there, _methods(analysis, {section.key for section in there})]
@@ -184,7 +186,7 @@ def _pairs(analysis: Analysis) -> Section | None:
     if not analysis.pairs:
         lead = analysis.obstacle
         return Section("pairs", title, lead) if lead else None
-    leader = str(analysis.ranking[0]["architecture"])
+    leader = analysis.baseline or str(analysis.ranking[0]["architecture"])
     drawn = plots.forest(analysis.pairs, leader, analysis.margin)
     blocks = [
         Block(heading="What may be said", lines=verdicts.grouped(analysis)),
@@ -413,7 +415,7 @@ def _methods(analysis: Analysis, there: set[str]) -> Section:
     return Section("methods", "Methods, for a paper", lead, blocks)
 
 
-def _provenance(analysis: Analysis, trials: str) -> Section:
+def _provenance(analysis: Analysis, trials: Mapping[str, str]) -> Section:
     blocks = [
         Block(table=setup.provenance(analysis)),
         Block(heading="Architectures", table=setup.architectures(analysis)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kitsbench.recipe import Recipe
@@ -117,15 +118,23 @@ def provenance(analysis: Analysis) -> Table:
     kind = "synthetic" if dataset.synthetic else "scans"
     trained = words.listing(analysis.results.versions) or words.DASH
     rows = [
-        ["To repeat the experiment", experiment.command or words.DASH],
+        [
+            "To repeat the experiment",
+            "the commands of what it was joined from, below"
+            if analysis.results.joined
+            else experiment.command or words.DASH,
+        ],
         # Without the folder's own path: a report that is moved with its directory stays true.
         [
-            "To rebuild this report, in its working directory",
-            f"kitsbench report . --experiment {experiment.id}",
+            "To rebuild this report, from the working directories below"
+            if analysis.results.joined
+            else "To rebuild this report, in its working directory",
+            rebuild_command(analysis),
         ],
         ["Experiment", experiment.id],
+        *_joined(analysis),
         ["Created", experiment.created],
-        ["kitsbench", f"planned by {experiment.version}, trained by {trained}"],
+        ["kitsbench", f"planned by {experiment.version}, trained by {trained}{_commits(analysis)}"],
         ["Dataset", f"{dataset.name} ({words.cases_used(dataset)}, {kind})"],
         ["Dataset note", dataset.note or words.DASH],
         ["Dataset fingerprint", dataset.fingerprint or words.DASH],
@@ -134,9 +143,7 @@ def provenance(analysis: Analysis) -> Table:
         ["Endpoint", experiment.endpoint],
         [
             "Margin",
-            words.DASH
-            if analysis.margin is None
-            else f"{analysis.margin:g} (kitsbench's own for this endpoint)",
+            words.DASH if analysis.margin is None else f"{analysis.margin:g} ({_origin(analysis)})",
         ],
         ["Split", experiment.folds.split_id],
         ["Budget", experiment.budget.text],
@@ -145,34 +152,70 @@ def provenance(analysis: Analysis) -> Table:
     return Table(["What", "Value"], rows, "", text_columns=2)
 
 
-def trials(analysis: Analysis, folder: str) -> Table:
+def rebuild_command(analysis: Analysis) -> str:
+    """What makes this report again, in its working directory."""
+    more = [] if analysis.narrowed is None else analysis.narrowed.asked.options()
+    results = analysis.results
+    if results.joined:  # no folder is named, so that a page that is moved stays true
+        places = [f"WORKDIR_{number}" for number in range(1, len(results.joined) + 1)]
+        return shlex.join(["kitsbench", "report", *places, *more])
+    return shlex.join(["kitsbench", "report", ".", "--experiment", results.experiment.id, *more])
+
+
+def _joined(analysis: Analysis) -> list[list[str]]:
+    """What the results were put together from: each experiment with its own command."""
+    return [
+        [
+            f"Joined from {one.id}",
+            f"{one.created}, on {one.device.name}, {words.plural(len(one.trials), 'trial')}: "
+            f"{one.command or words.DASH}",
+        ]
+        for one in analysis.results.joined
+    ]
+
+
+def _commits(analysis: Analysis) -> str:
+    found = analysis.results.commits
+    return f" (commit {words.listing(found)})" if found else ""
+
+
+def _origin(analysis: Analysis) -> str:
+    if analysis.narrowed is not None and analysis.narrowed.asked.margin is not None:
+        return "as was asked for when this report was made"
+    return "kitsbench's own for this endpoint"
+
+
+def trial_means(analysis: Analysis) -> dict[tuple[str, int, int], float]:
+    """Mean of the endpoint over the test cases of each trial, by architecture, fold and seed."""
+    scores = analysis.results.scores
+    if scores.empty:
+        return {}
+    own = scores[
+        (scores["protocol"] == analysis.protocol)
+        & (scores["region"] == analysis.region)
+        & (scores["metric"] == analysis.metric)
+    ]
+    return dict(own.groupby(["architecture", "fold", "seed"])["value"].mean())
+
+
+def trials(analysis: Analysis, ways: Mapping[str, str]) -> Table:
     """Every trial with its mean of the endpoint, and the way to its folder.
 
     Parameters
     ----------
     analysis : Analysis
-    folder : str
-        Address of the folder of all trials; empty where nothing leads there.
+    ways : mapping of str to str
+        Addresses of the folders of trials, by their ids; what is not there leads nowhere.
     """
-    scores = analysis.results.scores
-    own = (
-        scores[
-            (scores["protocol"] == analysis.protocol)
-            & (scores["region"] == analysis.region)
-            & (scores["metric"] == analysis.metric)
-        ]
-        if not scores.empty
-        else scores
-    )
-    means = {} if own.empty else dict(own.groupby(["architecture", "fold", "seed"])["value"].mean())
+    means = trial_means(analysis)
     rows, links = [], {}
     for trial in analysis.results.trials:
         mean = means.get((trial.name, trial.fold, trial.seed))
         state = " ".join(filter(None, [trial.state, trial.status.reason]))
         place = [str(trial.fold), str(trial.seed), state]
         rows.append([trial.id, trial.name, *place, words.number(mean)])
-        if folder:
-            links[trial.id] = f"{folder}/{trial.id}/"
+        if trial.id in ways:
+            links[trial.id] = ways[trial.id]
     endpoint = words.endpoint_name(analysis.region, analysis.metric)
     head = ["Trial", "Architecture", "Fold", "Seed", "State", f"Mean {endpoint}"]
     caption = (

@@ -1,11 +1,11 @@
-"""A table of text, and how it is written as Markdown and as LaTeX."""
+"""A table of text, and how it is written as Markdown."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 
-from kitsbench.text import latex, markdown
+from kitsbench.text import markdown
 
 _NUMBER = r"[+\u2212-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?"
 _LEADING = re.compile(rf"[\[<≤≥]?\s*({_NUMBER})\s*([A-Za-z]*)")
@@ -70,31 +70,6 @@ class Table:
         rules = ["---" if i < self.text_columns else "---:" for i in range(len(self.head))]
         head, *rows = ([markdown(cell) for cell in line] for line in [self.head, *self.rows])
         return "\n".join("| " + " | ".join(line) + " |" for line in [head, rules, *rows])
-
-    def latex(self, label: str) -> str:
-        r"""The table as LaTeX, for the package booktabs.
-
-        Parameters
-        ----------
-        label : str
-            Key for ``\\ref``.
-        """
-        columns = "l" * self.text_columns + "r" * (len(self.head) - self.text_columns)
-        body = [" & ".join(latex(cell) for cell in row) + r" \\" for row in self.rows]
-        lines = [
-            r"\begin{table}",
-            rf"  \caption{{{latex(self.caption)}}}",
-            rf"  \label{{{label}}}",
-            rf"  \begin{{tabular}}{{{columns}}}",
-            r"    \toprule",
-            "    " + " & ".join(latex(cell) for cell in self.head) + r" \\",
-            r"    \midrule",
-            *(f"    {line}" for line in body),
-            r"    \bottomrule",
-            r"  \end{tabular}",
-            r"\end{table}",
-        ]
-        return "\n".join(lines) + "\n"
 
 
 def _value(cell: str) -> float:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import html as _html
 import json
 import re
+import unicodedata
 from typing import Any
 
 LONGEST = 4000  # characters of a line on a terminal; what is longer tells nobody more
@@ -135,23 +136,84 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "|": r"\textbar{}",
     "`": r"\textasciigrave{}",
-    '"': r"\textquotedbl{}",
+    # \textquotedbl is no letter of TeX's first encoding, which a paper may have.
+    '"': r"\char34{}",
     "±": r"$\pm$",
     "−": "$-$",
     "–": "--",
+    "—": "---",
     "×": r"$\times$",
     "<": r"$<$",
     ">": r"$>$",
     "“": "``",
     "”": "''",
+    "‘": "{`}",
+    "’": "{'}",
+    "…": r"\ldots{}",
+    "\u00a0": "~",
+    "·": r"$\cdot$",
+    "•": r"$\bullet$",
+    "●": r"$\bullet$",
+    "○": r"$\circ$",
+    "■": r"\rule{.9ex}{.9ex}",
+    "◆": r"$\diamond$",
+    "★": r"$\star$",
+    "≈": r"$\approx$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "→": r"$\rightarrow$",
+    "↗": r"$\nearrow$",
+    "∞": r"$\infty$",
+    "°": r"$^\circ$",
+    "²": "$^2$",
+    "³": "$^3$",
+    "′": "$'$",
+    "µ": r"$\mu$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "γ": r"$\gamma$",
+    "δ": r"$\delta$",
+    "ε": r"$\varepsilon$",
+    "θ": r"$\theta$",
+    "λ": r"$\lambda$",
+    "μ": r"$\mu$",
+    "π": r"$\pi$",
+    "σ": r"$\sigma$",
+    "τ": r"$\tau$",
+    "φ": r"$\varphi$",
+    "χ": r"$\chi$",
+    "ω": r"$\omega$",
+    "Δ": r"$\Delta$",
+    "Σ": r"$\Sigma$",
+    "Ω": r"$\Omega$",
 }
+_LIGATURES = "-',"  # two of them become another letter
+_ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327")
+_OTHER_LETTERS = set("ßøØæÆœŒłŁı¡¿£§¶©")
 
 
 def latex(text: object) -> str:
-    r"""Text of LaTeX; after the ``\\`` of the row before, ``[`` and ``*`` are letters as well."""
+    r"""Text of LaTeX; after the ``\\`` of the row before, ``[`` and ``*`` are letters as well.
+
+    A letter that pdflatex refuses is written out, as those are that nobody sees.
+    """
     line = one_line(text)
     guard = line.lstrip()[:1] in ("[", "*")
-    return "{}" * guard + "".join(_LATEX.get(character, character) for character in line)
+    pairs = zip(" " + line, line, strict=False)
+    return "{}" * guard + "".join(_latex_letter(before, letter) for before, letter in pairs)
+
+
+def _latex_letter(before: str, letter: str) -> str:
+    if letter in _LATEX:
+        return _LATEX[letter]
+    if letter in _LIGATURES and letter == before:
+        return "{}" + letter
+    if letter.isascii() or letter in _OTHER_LETTERS:
+        return letter
+    base, *marks = list(unicodedata.normalize("NFD", letter))
+    if letter < "\u0180" and base.isascii() and marks and _ACCENTS.issuperset(marks):
+        return letter
+    return _LATEX["\\"] + letter.encode("unicode_escape").decode()[1:]
 
 
 # -- tables of other programs -----------------------------------------------------------------

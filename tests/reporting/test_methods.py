@@ -118,7 +118,8 @@ def test_the_official_rank_stands_beside_ours(analysis):
 
 
 def test_every_trial_has_its_id_and_leads_to_its_folder(analysis):
-    table = setup.trials(analysis, "../trials")
+    ways = {trial.id: f"../trials/{trial.id}/" for trial in analysis.results.trials}
+    table = setup.trials(analysis, ways)
     assert {row[0] for row in table.rows} == {trial.id for trial in analysis.results.trials}
     assert table.links[analysis.results.trials[0].id] == f"../trials/{table.rows[0][0]}/"
     means = {row[0]: row[-1] for row in table.rows}
@@ -128,4 +129,4 @@ def test_every_trial_has_its_id_and_leads_to_its_folder(analysis):
         "and protocol == 'kits19' and region == 'tumor' and metric == 'dice'"
     )
     assert means[trial.id] == f"{own['value'].mean():.3f}"
-    assert setup.trials(analysis, "").links == {}
+    assert setup.trials(analysis, {}).links == {}

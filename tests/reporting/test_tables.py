@@ -58,11 +58,6 @@ def test_a_bar_in_a_cell_does_not_break_a_markdown_table():
     assert table.markdown().splitlines()[2] == r"| a\|b c | 1 |"
 
 
-def test_latex_escapes_what_it_must():
-    text = Table(["A"], [["50 % of a_b & ±1\\"]]).latex("tab:x")
-    assert r"50 \% of a\_b \& $\pm$1\textbackslash{}" in text
-
-
 def test_ranking_shows_groups_titles_and_failures(analysis):
     table = scores.ranking(analysis)
     assert [row[0] for row in table.rows] == ["1", "2", "3", "4"]

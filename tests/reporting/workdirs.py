@@ -78,6 +78,8 @@ class Plan:
         Cases that the report shows.
     budget : (str, float, str)
         Text, amount and unit.
+    curve_points : int
+        Steps at which each trial wrote down its loss.
     elsewhere : mapping of str to ElsewhereRecord
         What is known of those of ``gaps`` that were trained elsewhere; they run once in a fold.
     """
@@ -94,6 +96,7 @@ class Plan:
     profiles: bool = True
     synthetic: bool = True
     elsewhere: Mapping[str, ElsewhereRecord] = field(default_factory=dict)
+    curve_points: int = 21
 
     @property
     def cases(self) -> list[str]:
@@ -446,9 +449,9 @@ def _ledger(trial: str, number: int) -> LedgerRecord:
 def _curve(generator: np.random.Generator, gap: float, plan: Plan) -> pd.DataFrame:
     protocol = next(iter(REGIONS[plan.layout]))
     rows = []
-    for step in range(0, 101, 5):
-        fraction = step / 100
-        base = {"step": step, "fraction": fraction, "device_seconds": 20 * fraction}
+    for step in np.linspace(0, 100, plan.curve_points).round(6):
+        fraction = float(step) / 100
+        base = {"step": round(step), "fraction": fraction, "device_seconds": 20 * fraction}
         loss = 1.2 * math.exp(-3 * fraction) + 0.3 + generator.normal(0, 0.02)
         rows.append({**base, "kind": "loss", "name": "loss", "value": loss})
         rows.append({**base, "kind": "lr", "name": "lr", "value": 0.01 * (1 - fraction) ** 0.9})

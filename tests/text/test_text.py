@@ -156,12 +156,27 @@ def test_a_name_is_written_in_the_letters_of_code():
 def test_latex_has_no_command_of_the_text(foreign):
     shown = text.latex(foreign)
     own = re.sub(
-        r"\\(?:text(?:backslash|ascii\w+|bar|quotedbl)\{\}|[&%$#_{}])|\$(?:\\pm|-|\\times|<|>)\$|^\{\}",
+        r"\\(?:text(?:backslash|ascii\w+|bar)\{\}|char34\{\}|ldots\{\}|rule\{\.9ex\}\{\.9ex\}|[&%$#_{}])"
+        r"|\$(?:\\[a-z]+|-|<|>|\^2|\^3|'|\^\\circ)\$|^\{\}|\{\}(?=[-',])|\{[`']\}",
         "",
         shown,
     )
     assert not re.search(r"[\\&%$#_{}~^]", own)
     assert shown[:1] not in ("[", "*")
+
+
+@pytest.mark.parametrize(
+    ("foreign", "shown"),
+    [
+        ("a--b, it''s", "a-{}-b, it'{}'s"),  # no ligatures: two letters stay two
+        ("α = 0.05 ≤ µ", r"$\alpha$ = 0.05 $\leq$ $\mu$"),
+        ("Müller, Łukasz, naïve, 中, 🙂", "Müller, Łukasz, naïve, "
+         r"\textbackslash{}u4e2d, \textbackslash{}U0001f642"),
+        ('say "no"', r"say \char34{}no\char34{}"),
+    ],
+)  # fmt: skip
+def test_latex_has_the_letters_that_every_paper_can_set(foreign, shown):
+    assert text.latex(foreign) == shown
 
 
 # -- tables of other programs -----------------------------------------------------------------

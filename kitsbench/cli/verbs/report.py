@@ -9,16 +9,43 @@ import click
 
 from kitsbench.cli.options import WORKDIR, experiment_option, out_option
 from kitsbench.cli.output import say, tell
-from kitsbench.cli.values import PATH, Whole
+from kitsbench.cli.values import PATH, EndpointName, Number, Whole
 
 if TYPE_CHECKING:
     from kitsbench.viewer.choice import Which
 
 
 @click.command("report")
-@click.argument("workdir", default=WORKDIR, type=PATH)
-@out_option("Folder for the report; by default the experiment's own: WORKDIR/report leads there.")
+@click.argument("workdirs", nargs=-1, type=PATH, metavar="[WORKDIR]...")
+@out_option(
+    "Folder for the report; by default the experiment's own, to which WORKDIR/report leads; of "
+    "several working directories kitsbench-report."
+)
 @experiment_option
+@click.option(
+    "--architectures",
+    multiple=True,
+    metavar="NAME[,...]",
+    help="Only these, by the names of the report. Repeatable.",
+)
+@click.option(
+    "--endpoint",
+    type=EndpointName(),
+    metavar="REGION:METRIC",
+    help="Rank and judge by this one instead of the experiment's own.",
+)
+@click.option("--baseline", metavar="NAME", help="Compare with this architecture only.")
+@click.option(
+    "--margin",
+    type=Number(0),
+    help="Differences of the endpoint below it do not matter; kitsbench's own if not given.",
+)
+@click.option(
+    "--region",
+    "regions",
+    multiple=True,
+    help="Show only the scores of this region, such as tumor. Repeatable.",
+)
 @click.option(
     "--viewer",
     type=click.Choice(["none", "few", "all"]),
@@ -37,19 +64,33 @@ if TYPE_CHECKING:
     "named.",
 )
 def command(
-    workdir: Path,
+    workdirs: tuple[Path, ...],
     out: Path | None,
     experiment: str | None,
+    architectures: tuple[str, ...],
+    endpoint: str | None,
+    baseline: str | None,
+    margin: float | None,
+    regions: tuple[str, ...],
     viewer: Which,
     viewer_limit: int,
 ) -> None:
     """Rebuild the report of WORKDIR (default: kitsbench-work) from its stored trials.
 
     Nothing is trained or predicted, and no trial is changed. The page index.html holds everything
-    and needs no network; tables as CSV, Markdown and LaTeX lie beside it, and scans for its viewer.
+    and needs no network; figures and tables for papers, spreadsheets and programs lie beside it,
+    and scans for its viewer.
+
+    Several working directories that were made under the same conditions are put together into one
+    report; others stand side by side, with what differs, and no number is over both.
+
+    What is narrowed by the options below has a folder of its own and says so: verdicts of a family
+    that was chosen after the results had been seen are not the planned ones.
     """
-    from kitsbench.reporting import build_report
+    from kitsbench.reporting import build_reports
+    from kitsbench.reporting.asked.narrowing import Narrowing
     from kitsbench.reporting.viewer_part import ViewerAsked
 
-    asked = ViewerAsked(viewer, viewer_limit)
-    say(build_report(workdir, out, experiment, tell, asked))
+    asked = Narrowing(architectures, endpoint, baseline, margin, regions)
+    scans = ViewerAsked(viewer, viewer_limit)
+    say(build_reports(workdirs or (WORKDIR,), out, experiment, tell, asked, scans))

@@ -13,6 +13,7 @@ import torch
 from kitsbench import __version__
 from kitsbench.devices.nvml import driver_version, power_cap
 from kitsbench.devices.use import settings
+from kitsbench.experiments.machines.commit import source_commit
 
 PACKAGES = ("torch", "numpy", "pandas", "scipy", "torchio", "nibabel", "safetensors")
 
@@ -83,6 +84,7 @@ def describe_environment(device: torch.device, threads: int) -> dict[str, Any]:
     cuda = device.type == "cuda"
     return {
         "kitsbench": __version__,
+        "commit": source_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _installed(name) for name in PACKAGES},

@@ -114,6 +114,9 @@ class EnvironmentRecord(Document):
         Watts that the GPU may draw.
     settings : dict of str to (str or bool)
         What is set once in each process, see :mod:`kitsbench.devices.use`.
+    commit : str or None
+        Of kitsbench's own source, where that is a checkout of git; ``-changed`` at the end where
+        it differs from what was committed.
     """
 
     remedy: ClassVar[str] = TRIAL_AGAIN
@@ -135,6 +138,11 @@ class EnvironmentRecord(Document):
     cores: int = Field(ge=1)
     threads: int = Field(ge=1)
     speed: DeviceSpeed
+    commit: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unused(whole(self), "commit")
 
     def scored_here(self) -> Self:
         """The same, with this kitsbench among those that had a share in the numbers."""

@@ -22,9 +22,9 @@ from kitsbench.experiments.records import (
     make_latest,
     request_file,
 )
-from kitsbench.experiments.tables import SCORES, read_table
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.lease import LeaseTaken, holders
+from kitsbench.experiments.workdir.agreement import disagreement
 from kitsbench.experiments.workdir.inventory import (
     Inventory,
     KeptExperiment,
@@ -179,22 +179,10 @@ def _agreement(their: KeptTrial, our: KeptTrial) -> tuple[What, str]:
     """Whether two trainings of one trial came to the same scores."""
     if "unscored" in (their.state, our.state):
         return "same", "it is trained here too"
-    keys = ["protocol", "case", "region", "metric"]
-    there, here = (read_table(one.folder.scores, SCORES) for one in (their, our))
-    both = there.merge(here, on=keys, how="outer", suffixes=("_there", "_here"), indicator=True)
-    first, second = both["value_there"], both["value_here"]
-    # A score that there is none of is NaN, which no number is equal to, nor itself.
-    same = (first == second) | (first.isna() & second.isna())
-    alone = both["_merge"] != "both"
-    count = int((~same | alone | (both["status_there"] != both["status_here"])).sum())
-    if not count:
+    found = disagreement(their.folder.scores, our.folder.scores)
+    if found is None:
         return "same", "it has the same scores here"
-    differ = (first - second)[~same].abs().dropna()
-    most = f", by up to {differ.max():.3g}" if len(differ) else ""
-    return "conflict", (
-        f"it was trained here as well, and {count} of {len(both)} scores differ{most}; what is "
-        "here stays"
-    )
+    return "conflict", f"it was trained here as well, and {found}; what is here stays"
 
 
 def _of_experiment(other: Path, their: KeptExperiment, our: KeptExperiment | None) -> Coming:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import matplotlib
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.transforms import Bbox
 
 from kitsbench.text import FIGURE, visible
 
@@ -18,9 +21,10 @@ from kitsbench.text import FIGURE, visible
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 MARKERS = ["o", "s", "^", "D", "v", "P"]
 DASHES: list[Any] = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1))]
-# Two greys that stand for the page's own colours; they are replaced when a figure is written.
-INK = "#123456"
-GRID = "#654321"
+# As a figure is printed, on white. On a page they stand for the page's own colours, so nothing else
+# may be drawn in them.
+INK = "#222222"
+GRID = "#dddddd"
 # The names of the settings are a type of their own in matplotlib's newer annotations.
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -45,8 +49,18 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "kitsbench",
+    "pdf.fonttype": 42,  # text stays text: it can be searched, and publishers take no other kind
     **FIGURE,
 }
+_DPI = 200  # of a PNG, and of what a PDF holds as dots; scans have as many as they are drawn in
+# Neither the date nor the version of the drawing library: equal results give equal files.
+_METADATA: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+KINDS = tuple(_METADATA)
+"""Endings of the files that a figure is written to beside the page."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,10 @@ class Picture:
         The image, where it is one.
     width : float
         Natural width in CSS pixels.
+    figure : Figure or None
+        What was drawn, for files of other kinds.
+    frame : Bbox or None
+        What of the figure is shown, in inches; None for all.
     """
 
     name: str
@@ -73,6 +91,22 @@ class Picture:
     svg: str = ""
     png: bytes = b""
     width: float = 0
+    figure: Figure | None = field(default=None, repr=False, compare=False)
+    frame: Bbox | None = field(default=None, repr=False, compare=False)
+
+    def files(self) -> dict[str, bytes]:
+        """The figure as files of its own: {ending: content}, dark on white where it has no ground.
+
+        Text is text in SVG and PDF, and equal figures give equal bytes.
+        """
+        found = {"svg": standalone(self.svg).encode()} if self.svg else {}
+        found |= {"png": self.png} if self.png else {}
+        if self.figure is not None:
+            left = [kind for kind in KINDS if kind not in found]
+            found |= {kind: _saved(self.figure, kind, self.frame) for kind in left}
+        if "svg" in found and not self.svg:
+            found["svg"] = _rename(visible(found["svg"].decode()), self.name).encode()
+        return {kind: found[kind] for kind in KINDS if kind in found}
 
 
 def look(order: list[str]) -> dict[str, dict[str, Any]]:
@@ -95,8 +129,6 @@ def look(order: list[str]) -> dict[str, dict[str, Any]]:
 
 def style() -> Any:
     """Context in which a figure of the report is drawn."""
-    import matplotlib
-
     return matplotlib.rc_context(_STYLE)
 
 
@@ -132,13 +164,8 @@ def picture(
     told : str
         What the figure says, for who cannot see it.
     """
-    buffer = io.BytesIO()
-    # Neither the date nor the version of the drawing library: equal results give equal files.
-    with style():
-        figure.savefig(
-            buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None}
-        )
-    text = visible(buffer.getvalue().decode())
+    frame = _laid_out(figure)
+    text = visible(_saved(figure, "svg", frame).decode())
     svg = text[text.index("<svg") :]
     width = float(re.search(r'width="([\d.]+)pt"', svg).group(1)) * 4 / 3  # type: ignore[union-attr]
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
@@ -153,7 +180,37 @@ def picture(
     svg = svg.replace(INK, "currentColor").replace(GRID, "var(--grid, #ddd)")
     said = visible(f"{title}. {told}" if told else title)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(said)}" ', 1)
-    return Picture(name, title, caption, svg=svg.strip(), width=round(width))
+    svg = svg.strip()
+    return Picture(name, title, caption, svg, width=round(width), figure=figure, frame=frame)
+
+
+def _laid_out(figure: Figure) -> Bbox | None:
+    """Put everything into its place once, for all kinds of files; gives the frame that holds it.
+
+    Where the figure has a ground, as those of scans, which fill it, there is none: it is whole.
+    """
+    if to_rgba(figure.get_facecolor())[3] > 0:
+        return None
+    with style():
+        figure.draw_without_rendering()
+        # To lay out and to measure takes as long as to draw, and would be done for every file.
+        figure.set_layout_engine("none")
+        frame = figure.get_tightbbox()
+        return frame.padded(float(matplotlib.rcParams["savefig.pad_inches"]))
+
+
+def _saved(figure: Figure, kind: str, frame: Bbox | None) -> bytes:
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(
+            buffer,
+            format=kind,
+            bbox_inches=frame,
+            dpi="figure" if frame is None or kind == "svg" else _DPI,
+            facecolor="auto" if frame is None or kind == "svg" else "white",
+            metadata=_METADATA[kind],
+        )
+    return buffer.getvalue()
 
 
 def _rename(svg: str, name: str) -> str:

@@ -96,7 +96,7 @@ def _draw(
         buffer = io.BytesIO()
         layout.execute(figure)
         figure.set_layout_engine("none")
-        figure.savefig(buffer, format="png", dpi=DPI)
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
         width = figure.get_figwidth() * 96
     return Picture(
         f"maps-{file_stem(case.name)}",
@@ -107,6 +107,7 @@ def _draw(
         "dots: outline of the truth.",
         png=buffer.getvalue(),
         width=round(width),
+        figure=figure,
     )
 
 

@@ -216,7 +216,7 @@ def _draw(case: ShownCase, results: Results) -> Picture:
         # Laid out once and drawn once; to save a figure with an engine draws it twice.
         layout.execute(figure)
         figure.set_layout_engine("none")
-        figure.savefig(buffer, format="png", dpi=DPI)
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
         width = figure.get_figwidth() * 96
     key = "; ".join(
         f"{words.region_name(name).lower()} {colour}"
@@ -233,6 +233,7 @@ def _draw(case: ShownCase, results: Results) -> Picture:
         f"{words.region_name(region).lower()} Dice of the whole scan, first seed.",
         png=buffer.getvalue(),
         width=round(width),
+        figure=figure,
     )
 
 

@@ -91,6 +91,8 @@ def elsewhere(analysis: Analysis) -> str:
 
 def _ahead(analysis: Analysis, endpoint: str, best: str) -> str:
     """Who is ahead, where some learned the endpoint and their predictions did not fail."""
+    if analysis.baseline is not None and analysis.settled:
+        return _beside_baseline(analysis, endpoint)
     top = leaders(analysis)
     mean = f"mean {endpoint} {best}"
     lost, doubtful = {*analysis.not_learned}, {*unjudged(analysis)}
@@ -132,11 +134,56 @@ def _ahead(analysis: Analysis, endpoint: str, best: str) -> str:
     )
 
 
+def _beside_baseline(analysis: Analysis, endpoint: str) -> str:
+    """Who is found better or worse than the baseline, and who is not told apart from it."""
+    baseline = str(analysis.baseline)
+    found: dict[str, list[str]] = {"better": [], "worse": [], "open": []}
+    for row in analysis.ranking:
+        name = str(row["architecture"])
+        pair = next((p for p in analysis.pairs if {p["a"], p["b"]} == {name, baseline}), None)
+        if pair is not None:
+            better = pair["better"]
+            found["open" if better is None else "better" if better == name else "worse"] += [name]
+    words_of = {
+        "better": "found better than",
+        "worse": "found worse than",
+        "open": "not told apart from",
+    }
+    told = [
+        f"{words.listing(names, most=4)} {'is' if len(names) == 1 else 'are'} {words_of[kind]} it"
+        for kind, names in found.items()
+        if names
+    ]
+    mean = next(row["mean"] for row in analysis.ranking if row["architecture"] == baseline)
+    return f"beside {baseline} (mean {endpoint} {words.number(mean)}): {'; '.join(told)}."
+
+
+def winner(analysis: Analysis) -> str | None:
+    """The one that the tests separate from all others that were judged; None where there is none.
+
+    With a baseline others were not compared with each other, so nobody can win.
+    """
+    top = leaders(analysis)
+    if analysis.baseline is not None or len(top) != 1 or not analysis.settled:
+        return None
+    beats = any(pair["better"] == top[0] for pair in analysis.pairs)
+    doubtful = {*analysis.not_learned, *unjudged(analysis)}
+    return top[0] if beats and top[0] not in doubtful else None
+
+
 def leaders(analysis: Analysis) -> list[str]:
-    """Architectures that no test separates from the first of the ranking, it included."""
+    """Architectures that no test separates from the first of the ranking, it included.
+
+    With a baseline: from the baseline, with which alone they were compared.
+    """
     ranking = analysis.ranking
     if not ranking:
         return []
+    if analysis.baseline is not None:
+        told = [pair for pair in analysis.pairs if pair["better"] is not None]
+        apart = {name for pair in told for name in (pair["a"], pair["b"])} - {analysis.baseline}
+        apart |= {*unjudged(analysis), *analysis.not_learned}
+        return [name for row in ranking if (name := str(row["architecture"])) not in apart]
     first = str(ranking[0]["architecture"])
     beaten = {
         name
@@ -289,6 +336,12 @@ def _gap(analysis: Analysis) -> str:
     first = analysis.ranking[0]["architecture"]
     judged = sum(pair.get("p_adjusted") is not None for pair in analysis.pairs)
     family = f", judged beside {words.plural(judged - 1, 'other pair')}" if judged > 1 else ""
+    if analysis.finds_nothing:
+        return (
+            f"Seen at this size: nothing for sure. No difference that a mean "
+            f"{words.metric_name(analysis.metric)} can have would be found between {first} and "
+            f"every other (at 80 % power{family})."
+        )
     return (
         f"Seen at this size: gaps of about {words.number(gap)} "
         f"{words.metric_name(analysis.metric)} or more between {first} and any other (at 80 % "

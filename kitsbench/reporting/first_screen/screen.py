@@ -55,7 +55,8 @@ def first_screen(analysis: Analysis) -> FirstScreen:
     ----------
     analysis : Analysis
     """
-    remarks = [amiss(analysis), elsewhere(analysis)]
+    narrowed = "" if analysis.narrowed is None else analysis.narrowed.told
+    remarks = [narrowed, joined(analysis), amiss(analysis), elsewhere(analysis)]
     if analysis.comparison:
         remarks += [learned(analysis), one_network(analysis), scope(analysis)]
     remarks.append(rising(analysis))
@@ -65,6 +66,18 @@ def first_screen(analysis: Analysis) -> FirstScreen:
         remarks=[remark for remark in remarks if remark],
         standing=standing(analysis),
         steps=next_steps(analysis)[:MOST_STEPS],
+    )
+
+
+def joined(analysis: Analysis) -> str:
+    """That the results were put together, and from what; empty where they were not."""
+    found = analysis.results.joined
+    if not found:
+        return ""
+    devices = list(dict.fromkeys(one.device.name for one in found))
+    return (
+        f"Joined from {len(found)} experiments that were made under the same conditions, on "
+        f"{words.listing(devices)}; a trial that several have counts once."
     )
 
 

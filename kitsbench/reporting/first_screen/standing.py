@@ -74,6 +74,8 @@ class Standing(Axis):
     together : bool
         Whether the lines are simultaneous intervals beside the first; else each is the interval
         over cases of a mean by itself.
+    baseline : str
+        The one that all others are compared with, which comes first then; else empty.
     endpoint : str
         Such as ``tumour Dice``, and which direction is better where it is not upwards.
     tips : dict of str to str
@@ -91,10 +93,16 @@ class Standing(Axis):
     tips: dict[str, str] = field(default_factory=dict)
     official: dict[str, str] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
+    baseline: str = ""
 
     def value(self, place: Place) -> str:
         """The mean of a row, with the digits of the tables where it is small."""
         return words.number(place.mean, 3 if self.high <= 10 else 2 if self.high <= 100 else 1)
+
+    @property
+    def beside(self) -> str:
+        """What the lines are laid beside."""
+        return self.baseline or "the first"
 
     @property
     def legend(self) -> str:
@@ -102,9 +110,9 @@ class Standing(Axis):
         states = {place.state for place in self.places}
         if self.together:
             lines = (
-                "lines: where each may stand beside the first (95 %, for all pairs together). "
-                "A line that crosses the dashed one: not told apart from the first (blue); "
-                "orange: behind it"
+                f"lines: where each may stand beside {self.beside} (95 %, for all pairs together). "
+                f"A line that crosses the dashed one: not told apart from {self.beside} (blue); "
+                f"orange: {'told apart from' if self.baseline else 'behind'} it"
             )
         else:
             lines = (
@@ -138,6 +146,8 @@ def standing(analysis: Analysis) -> Standing | None:
     if not rows:
         return None
     together = analysis.scope not in ("", "L0")
+    if analysis.baseline is not None:  # all lines are laid beside the first row, so it is that
+        rows = sorted(rows, key=lambda row: row["architecture"] != analysis.baseline)
     first = str(rows[0]["architecture"])
     beside = _beside(analysis, first) if together else {}
     lost, doubtful = set(analysis.not_learned), set(unjudged(analysis))
@@ -170,6 +180,7 @@ def standing(analysis: Analysis) -> Standing | None:
         tips={place.name: _tip(analysis, place) for place in shown},
         official=official_scores(analysis),
         groups=_groups(analysis),
+        baseline=analysis.baseline or "",
     )
 
 
@@ -228,7 +239,7 @@ def _rows(analysis: Analysis) -> list[dict[str, Any]]:
 
 def _beside(analysis: Analysis, first: str) -> dict[str, tuple[float | None, float | None]]:
     """Of each other, where its mean may lie if that of the first stays where it is."""
-    at = float(analysis.ranking[0]["mean"])
+    at = next(float(r["mean"]) for r in analysis.ranking if r["architecture"] == first)
     found: dict[str, tuple[float | None, float | None]] = {}
     for pair in analysis.pairs:
         low, high = pair["ci_simultaneous_low"], pair["ci_simultaneous_high"]

@@ -125,7 +125,9 @@ def _of_statistics(analysis: Analysis) -> list[list[str]]:
         ["Are they corrected for the number of pairs?",
          f"{YES}, {correction}" if judged else "no verdict, so none", "Verdicts on pairs"],
         ["Is the size of a gap given that would be seen?",
-         f"{YES}, {words.number(analysis.gap)}" if analysis.gap is not None else NO,
+         f"{YES}, {words.number(analysis.gap)}"
+        if analysis.gap is not None and not analysis.finds_nothing
+        else NO,
          "What these numbers are"],
         ["Is it shown how stable the ranking is?", YES if judged else "no, and why",
          "How stable the ranking is" if analysis.pairs else "Ranking"],

@@ -58,13 +58,15 @@ def _protocol(analysis: Analysis) -> str:
 
 def _endpoint(analysis: Analysis) -> str:
     name = f"mean {words.endpoint_name(analysis.region, analysis.metric)} over cases and seeds"
-    created = analysis.results.experiment.created[:10]
+    declared = f"declared on {analysis.results.experiment.created[:10]}"
+    origin = "kitsbench's own margin for this endpoint, fixed before any score was seen"
+    if analysis.narrowed is not None and analysis.narrowed.asked.endpoint is not None:
+        declared = "chosen when this report was made"
+    if analysis.narrowed is not None and analysis.narrowed.asked.margin is not None:
+        origin = "a margin that was chosen when this report was made"
     if analysis.margin is None:
-        return f"{name}, declared on {created}; it has no margin of equivalence"
-    return (
-        f"{name}, declared on {created}; differences within ±{analysis.margin:g} do not matter "
-        "(kitsbench's own margin for this endpoint, fixed before any score was seen)"
-    )
+        return f"{name}, {declared}; it has no margin of equivalence"
+    return f"{name}, {declared}; differences within ±{analysis.margin:g} do not matter ({origin})"
 
 
 def _tested(analysis: Analysis) -> str:
@@ -136,6 +138,8 @@ def _gap(analysis: Analysis) -> str:
     if analysis.gap is None:
         return "none: no pair of the first can get a verdict" if analysis.pairs else ""
     first = analysis.ranking[0]["architecture"]
+    if analysis.finds_nothing:
+        return f"none that {words.metric_name(analysis.metric)} can have, between {first} and any"
     return (
         f"{words.number(analysis.gap)} between {first} and any other, at 80 % power and the level "
         "of the first step of the adjustment"
@@ -180,8 +184,11 @@ def _device(analysis: Analysis) -> str:
 def _software(analysis: Analysis) -> str:
     experiment = analysis.results.experiment
     trained = words.listing(analysis.results.versions)
-    return f"kitsbench {experiment.version}" + (
-        f"; trials by {trained}" if trained and trained != experiment.version else ""
+    commits = words.listing(analysis.results.commits)
+    return (
+        f"kitsbench {experiment.version}"
+        + (f"; trials by {trained}" if trained and trained != experiment.version else "")
+        + (f"; commit {commits}" if commits else "")
     )
 
 

@@ -110,6 +110,7 @@ def forest(analysis: Analysis) -> Forest | None:
             known[name, other] = _versus(pair, name)
     # The figure has one axis, which the rows of the first decide; that of the others may be wider.
     bases = order if len(order) <= MOST_BASELINES else order[:1]
+    bases = bases if analysis.baseline is None else [analysis.baseline]
     baselines = {
         base: own
         for base in bases
@@ -127,7 +128,7 @@ def forest(analysis: Analysis) -> Forest | None:
         else "its 95 % interval, of each pair of trained networks by itself (scope L0)"
     )
     kinds = {row.kind for row in rows}
-    marks = [f"{GLYPHS[kind]} {_LEGEND[kind]}" for kind in GLYPHS if kind in kinds]
+    marks = [f"{GLYPHS[kind]} {MEANINGS[kind]}" for kind in GLYPHS if kind in kinds]
     band = f" Blue band: within the margin of ±{analysis.margin:g}." if analysis.margin else ""
     return Forest(
         low=low - room,
@@ -144,7 +145,7 @@ _ENDS = {
     "better": "",
     "better_negligible": ", negligibly",
 }
-_LEGEND = {
+MEANINGS = {
     "better_relevant": "difference beyond the margin",
     "better": "difference found",
     "better_negligible": "difference found, but negligible",
@@ -153,6 +154,7 @@ _LEGEND = {
     "identical": "identical scores",
     "not_learned": "one learned nothing",
 }
+"""What each of :data:`GLYPHS` means, for a legend."""
 
 
 def kind_of(pair: dict[str, Any]) -> str:
@@ -173,7 +175,7 @@ def _versus(pair: dict[str, Any], name: str) -> Versus:
     verdict = words.verdict_name(pair)
     if pair.get("better"):
         found = "better" if pair["better"] == name else "worse"
-        verdict = found + _ENDS.get(kind, f", {_LEGEND['not_learned']}")
+        verdict = found + _ENDS.get(kind, f", {MEANINGS['not_learned']}")
     # Negative zero would be printed with its sign.
     return Versus(name, sign * pair["difference"] + 0.0, *bounds, kind, verdict)
 

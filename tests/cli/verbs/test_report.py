@@ -45,12 +45,27 @@ def test_one_that_is_stopped_leaves_no_half_and_the_old_one_as_it_was(
     assert call_kitsbench("report", workdir, "-o", old).code == 0
     before = {file: file.read_bytes() for file in old.rglob("*") if file.is_file()}
 
-    def stop(analysis):
+    def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("kitsbench.reporting.build._latex", stop)
+    monkeypatch.setattr("kitsbench.reporting.files.beside.paper_tables", stop)
     for folder in (new, old):
         assert call_kitsbench("report", workdir, "-o", folder).code == 130
     assert not new.exists()
     assert list(tmp_path.iterdir()) == [old]
     assert {file: file.read_bytes() for file in old.rglob("*") if file.is_file()} == before
+
+
+def test_a_name_that_is_not_there_is_told_with_close_ones(workdir, tmp_path):
+    for words, told in (
+        (("--architectures", "a,bb"), "There is no architecture 'bb' in this experiment."),
+        (("--endpoint", "tumour:dice"), "Did you mean tumor:dice"),
+        (("--baseline", "aa"), "Did you mean a?"),
+        (("--region", "kidny"), "Did you mean kidney"),
+        (("--region", "kidney"), "The endpoint is tumor:dice, and --region leaves out tumor."),
+    ):
+        done = call_kitsbench("report", workdir, "-o", tmp_path / "none", *words)
+        assert done.code == 2, words
+        assert told in done.err.replace("\n", " "), done.err
+        assert "Traceback" not in done.err
+    assert not (tmp_path / "none").exists()

@@ -11,6 +11,8 @@ from scipy import stats
 
 from kitsbench.recipe import Recipe, Schedule, Transform
 from kitsbench.reporting import words
+from kitsbench.reporting.first_screen.answer import details
+from kitsbench.reporting.methods import methods
 from kitsbench.reporting.page import cases, stability, verdicts
 from kitsbench.reporting.page.checklist import checklist
 from kitsbench.reporting.page.citations import bibtex
@@ -82,6 +84,18 @@ def test_the_gap_is_that_of_the_first_beside_all_other_pairs(analysis):
     assert analysis.gap > alone  # which is of one comparison by itself
 
 
+def test_a_gap_that_no_dice_can_have_is_not_quoted(analysis):
+    """Few runs judged beside many pairs have so heavy tails that no difference would do."""
+    wide = with_pairs(analysis, *[{"se": 0.5, "df": 1.5}] * len(analysis.pairs))
+    assert wide.gap > 1
+    assert wide.finds_nothing
+    told = dict(facts(wide))["Gap that would be seen"]
+    for text in (" ".join(details(wide)), " ".join(methods(wide)), told):
+        assert words.number(wide.gap) not in text
+    assert "nothing for sure" in " ".join(details(wide))
+    assert not analysis.finds_nothing
+
+
 def test_verdicts_are_said_once_for_each_kind(analysis):
     lines = verdicts.grouped(analysis)
     assert len(lines) <= len(analysis.pairs)
@@ -94,7 +108,9 @@ def test_verdicts_are_said_once_for_each_kind(analysis):
 
 
 def test_identical_scores_are_called_so(analysis):
-    same = {"difference": 0.0, "se": 0.0, "verdict": "inconclusive", "better": None}
+    # The spread of runs is that of all architectures together, also beside a pair without any.
+    same = {"difference": 0.0, "se": 0.03, "win": 0, "loss": 0, "tie": 12}
+    same |= {"verdict": "inconclusive", "better": None}
     changed = with_pairs(analysis, same)
     (line,) = [line for line in verdicts.grouped(changed) if line.startswith("=")]
     pair = changed.pairs[0]
@@ -102,7 +118,7 @@ def test_identical_scores_are_called_so(analysis):
     assert pair["a"] in line
     assert pair["b"] in line
     assert words.verdict_name(pair) == "identical scores"
-    assert words.verdict_name(pair | {"se": 0.1}) == "inconclusive"
+    assert words.verdict_name(pair | {"win": 1, "loss": 1}) == "inconclusive"
 
 
 def test_each_pair_is_laid_beside_both_of_its_baselines(analysis):
