@@ -125,5 +125,5 @@ def test_an_experiment_of_one_says_why_nothing_is_ranked(tmp_path):
 def test_nothing_to_load(tmp_path):
     with pytest.raises(DataError, match="kitsbench run"):
         kitsbench.load(tmp_path)
-    with pytest.raises(AttributeError, match="no attribute 'lod'"):
-        kitsbench.lod  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        kitsbench.nothing  # noqa: B018

@@ -113,7 +113,7 @@ def test_an_experiment_under_another_condition_cannot_enter_an_empty_board(board
     [
         ("seeds = two", "no TOML|TOML"),
         ("title = 'x'", "conditions"),
-        ("titel = 'x'\n[conditions]", "conditions"),
+        ("heading = 'x'\n[conditions]", "conditions"),
         ("", "conditions"),
     ],
 )
