@@ -16,6 +16,7 @@ from kitsbench.api.outcome import WORKDIR, Outcome, load
 from kitsbench.cli.verbs.called import call_run
 from kitsbench.cli.verbs.run import command
 from kitsbench.errors import UsageError
+from kitsbench.files.foreign import brief
 
 _NEVER = {
     "dry_run": "it trains nothing and leaves no outcome; call `kitsbench run --dry-run`",
@@ -58,8 +59,30 @@ def run(*architectures: str | Path, workdir: str | Path = WORKDIR, **options: An
     KeyboardInterrupt
         The run was stopped; the same call again goes on.
     """
-    words = [*map(str, architectures), "--workdir", str(workdir), *_words(options)]
+    named = [_architecture(one) for one in architectures]
+    words = [*named, "--workdir", str(_folder(workdir)), *_words(options)]
     return load(workdir, call_run(words))
+
+
+def _folder(given: Any) -> Path:
+    if not isinstance(given, str | Path):
+        raise UsageError(f"workdir is a folder's path, not {brief(given)}.")
+    return Path(given)
+
+
+def _architecture(given: Any) -> str:
+    """An architecture as a word of the command line, and never an option of it."""
+    if not isinstance(given, str | Path):
+        raise UsageError(
+            "run() takes names of architectures and files of plugins one by one, not "
+            f"{brief(given)}."
+        )
+    if str(given).startswith("-"):
+        raise UsageError(
+            f"'{given}' is no architecture. Options are keywords of run(), such as seeds=3; a file "
+            f"of such a name is written './{given}'."
+        )
+    return str(given)
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:
@@ -80,10 +103,10 @@ def _words(options: Mapping[str, Any]) -> list[str]:
                 raise UsageError(f"'{key}' is a switch; it is True or False, not {value!r}.")
             words.append(word)
         elif parameter.multiple:
-            for part in _several(value):
+            for part in _several(key, value):
                 words += [word, part]
         else:
-            words += [word, _text(value)]
+            words += [word, _text(key, value)]
     return words
 
 
@@ -96,17 +119,22 @@ def _unknown(key: str, known: list[str]) -> str:
     return f"run() takes no '{key}'.{hint} `kitsbench run --help` lists the options."
 
 
-def _several(value: Any) -> list[str]:
+def _several(key: str, value: Any) -> list[str]:
     """The texts of an option that may be given several times."""
     if isinstance(value, Mapping):
-        return [f"{key}={_text(one)}" for key, one in value.items()]
-    if isinstance(value, str | Path):
-        return [str(value)]
-    return [_text(one) for one in value]
+        return [f"{name}={_text(key, one)}" for name, one in value.items()]
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Path):
+        return [_text(key, one) for one in value]
+    return [_text(key, value)]
 
 
-def _text(value: Any) -> str:
+def _text(key: str, value: Any) -> str:
     """One value as it is written on a command line: several numbers with commas between."""
-    if isinstance(value, Iterable) and not isinstance(value, str | Path):
-        return ",".join(_text(one) for one in value)
+    if isinstance(value, bool | bytes | Mapping | None):
+        raise UsageError(
+            f"'{key}' takes a text, a number, or a list of them, not {brief(value)}; see "
+            "`kitsbench run --help`."
+        )
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ",".join(_text(key, one) for one in value)
     return str(value)

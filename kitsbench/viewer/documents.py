@@ -6,11 +6,13 @@ import base64
 import gzip
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from kitsbench.errors import KitsbenchError
 from kitsbench.scans.geometry import spacing_of
 from kitsbench.text import one_line
 from kitsbench.viewer.cases import ViewedCase
@@ -19,18 +21,41 @@ from kitsbench.viewer.reduction import LEVELS, Box, Part, box_of, small, to_byte
 Volume = dict[str, str]
 
 
-def case_small(case: ViewedCase) -> dict[str, Any]:
+def case_small(case: ViewedCase) -> tuple[dict[str, Any], ViewedCase, list[str]]:
     """A case with everything in it, made small, for a page that opens from its folder.
+
+    Returns
+    -------
+    document : dict
+    shown : ViewedCase
+        With the files alone that are in it.
+    problems : list of str
+        A sentence for each file that cannot be laid over the scan.
 
     Raises
     ------
     Refused
-        A file of it cannot be used.
+        The scan itself, or every prediction of it, cannot be used.
     """
     affine, shape = case.grid()
-    truth = _Labels.of(case.read_truth())
+    problems: list[str] = []
+
+    def laid(what: str, read: Callable[[], np.ndarray | None]) -> np.ndarray | None:
+        try:
+            return read()
+        except (KitsbenchError, OSError, ValueError) as error:
+            problems.append(f"{what} is left out of {case.name}: {error}")
+            return None
+
+    truth = _Labels.of(laid("The truth", case.read_truth))
     # One at a time: of a whole scan each has as many bytes as it has voxels.
-    predictions = {name: _Labels.of(case.read_prediction(name)) for name in case.predictions}
+    predictions: dict[str, _Labels] = {}
+    for name in case.predictions:
+        labels = _Labels.of(laid(f"The prediction of {name}", partial(case.read_prediction, name)))
+        if labels is not None:
+            predictions[name] = labels
+    if case.predictions and not predictions:
+        raise KitsbenchError(" ".join(problems))
     boxes = [labels.box for labels in (truth, *predictions.values()) if labels is not None]
     part = small(shape, spacing_of(affine), boxes)
 
@@ -39,7 +64,12 @@ def case_small(case: ViewedCase) -> dict[str, Any]:
         # Without a time in it: equal results give equal files.
         return {"data": base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()}
 
-    return {
+    maps = {}
+    for key in case.maps:
+        array = laid(f"The map {': '.join(key)}", partial(case.read_map, key))
+        if array is not None:
+            maps[key] = packed(array[part.cut])
+    document = {
         **_geometry(case, part),
         "image": packed(to_bytes(case.read_image()[part.cut])),
         "levels": LEVELS.tolist(),
@@ -47,14 +77,19 @@ def case_small(case: ViewedCase) -> dict[str, Any]:
         "predictions": [
             [one_line(name), packed(labels.whole(shape)[part.cut])]
             for name, labels in predictions.items()
-            if labels is not None
         ],
         "maps": [
-            [one_line(maker), one_line(name), packed(case.read_map((maker, name))[part.cut])]
-            for maker, name in case.maps
+            [one_line(maker), one_line(name), volume] for (maker, name), volume in maps.items()
         ],
         "said": told(part, shape),
     }
+    shown = replace(
+        case,
+        truth=None if truth is None else case.truth,
+        predictions={name: case.predictions[name] for name in predictions},
+        maps={key: case.maps[key] for key in maps},
+    )
+    return document, shown, problems
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Written:
     left_out : list of str
         Names of those for which the limit left no room.
     problems : list of str
-        A sentence for each that could not be read.
+        A sentence for each that could not be read, and for each file that is not laid over one.
     size : int
         Bytes of all files.
     """
@@ -86,16 +86,18 @@ def write_viewer(
     found.size = len(text)
     files: list[str] = []
     full = False
-    for case in cases:
+    for one in cases:
         if full:  # a smaller one that fits would not be among the most telling
-            found.left_out.append(case.name)
+            found.left_out.append(one.name)
             continue
         name = f"case-{len(files):04d}.js"
         try:
-            text = script("take", name, case_small(case))
+            document, case, lacking = case_small(one)
+            text = script("take", name, document)
         except (KitsbenchError, OSError, ValueError) as error:
-            found.problems.append(f"{case.name} is not shown: {error}")
+            found.problems.append(f"{one.name} is not shown: {error}")
             continue
+        found.problems += lacking
         if found.size + len(text) > limit:
             full = True
             found.left_out.append(case.name)

@@ -150,3 +150,26 @@ def test_what_is_missing_of_label_maps_is_said(tmp_path, words, said):
     done = call_kitsbench("leaderboard", "add", tmp_path / "none", "--to", tmp_path / "b", *words)
     assert done.code == 2
     assert said in done.err
+
+
+@pytest.mark.parametrize(
+    ("architectures", "options", "said"),
+    [
+        (("--help",), {}, "'--help' is no architecture. Options are keywords"),
+        (("--dry-run", "unet3d"), {}, "'--dry-run' is no architecture"),
+        ((["unet3d", "vnet"],), {}, "one by one, not ['unet3d', 'vnet']"),
+        ((), {"log": 7}, "'7' is not one of"),
+        ((), {"log": True}, "'log' takes a text, a number, or a list of them, not True"),
+        ((), {"seeds": True}, "'seeds' takes a text, a number"),
+        ((), {"budget": b"2h"}, "'budget' takes a text, a number, or a list of them, not b'2h'"),
+        ((), {"budget": {"hours": 2}}, "'budget' takes a text"),
+        ((), {"workdir": None}, "workdir is a folder's path, not None"),
+    ],
+)
+def test_odd_values_are_said_in_words_of_python(
+    tmp_path, monkeypatch, architectures, options, said
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=re.escape(said)):
+        kitsbench.run(*architectures, **options)
+    assert list(tmp_path.iterdir()) == []

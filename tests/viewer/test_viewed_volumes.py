@@ -39,7 +39,7 @@ def turned(folder, out, orientation):
 def test_every_voxel_is_where_its_file_has_it(tmp_path, orientation):
     write_scan(tmp_path / "as_kits", "kits19", 3)
     case = turned(tmp_path / "as_kits", tmp_path, orientation)
-    (tmp_path / "case-0000.js").write_text(script("take", "case-0000.js", case_small(case)))
+    (tmp_path / "case-0000.js").write_text(script("take", "case-0000.js", case_small(case)[0]))
     document = document_of(tmp_path / "case-0000.js")
     where = in_file(document)
     truth, image = (np.asarray(nib.load(f).dataobj) for f in (case.truth, case.image))

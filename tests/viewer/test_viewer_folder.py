@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from viewer.conftest import HOSTILE
 from viewer.decoded import document_of, in_file, voxels
 
+from kitsbench.experiments.results import load_results
 from kitsbench.reporting.analysis import analyse
 from kitsbench.reporting.viewer_part import FEW, ViewerAsked, scans_of, viewer_section
 from kitsbench.viewer import library
@@ -112,3 +115,35 @@ def test_names_stay_text(viewer):
             assert "<script>window.hacked" not in file.read_text(encoding="utf-8")
     report = (viewer.parent / "index.html").read_text(encoding="utf-8")
     assert "<script>window.hacked" not in report
+
+
+def test_a_damaged_file_costs_itself_alone(viewed_workdir, tmp_path):
+    work = tmp_path / "work"
+    shutil.copytree(viewed_workdir, work)
+    results = load_results(work)
+    own = {trial.name: trial for trial in results.trials if trial.seed == trial.fold == 0}
+    first, second = sorted(own["unet3d"].record.context.test_cases)
+
+    def prediction(name, case):
+        return own[name].folder.predictions / f"{case}.nii.gz"
+
+    def cut(file):
+        file.write_bytes(file.read_bytes()[:-40])
+
+    cut(prediction("unet3d", first))
+    cut(own["msff_net"].folder.maps / first / "attention gate.nii.gz")
+    (truth,) = (work / "dataset").rglob(f"{second}/segmentation.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 5), np.uint8), np.eye(4)), truth)
+    experiment = results.experiment
+    dataset = experiment.dataset.model_copy(update={"path": str(work / "dataset")})
+    results = replace(results, experiment=experiment.model_copy(update={"dataset": dataset}))
+    section, _ = viewer_section(analyse(results), tmp_path, ViewerAsked("all"))
+    cases = {one["name"]: one for one in known(tmp_path / "viewer")["cases"]}
+    assert len(cases) == 4
+    assert set(cases[first]["makers"]) == {"msff_net", HOSTILE}
+    assert document_of(tmp_path / "viewer" / cases[first]["script"])["maps"] == []
+    assert document_of(tmp_path / "viewer" / cases[second]["script"])["truth"] is None
+    said = "\n".join(section.blocks[-1].lines)
+    assert f"The prediction of unet3d is left out of {first}: " in said
+    assert f"The map msff_net: attention gate is left out of {first}: " in said
+    assert f"The truth is left out of {second}: " in said

@@ -154,7 +154,13 @@ class Watch:
     _stamp: tuple[int, int, int] | None = None
 
     def look(self) -> Look:
-        """See how far everything is now."""
+        """See how far everything is now.
+
+        Raises
+        ------
+        DataError
+            The experiment is not there any more.
+        """
         self._read_plan()
         plan, searching = self._plan(), searches(self.experiment)
         folders = {one.id: TrialFolder(self.workdir, one.id) for one, _ in plan}
@@ -190,7 +196,14 @@ class Watch:
 
     def _read_plan(self) -> None:
         """Take note of what the experiment has become: a search that ends plans its trials."""
-        stamp = _stamp(experiment_file(self.workdir, self.experiment.id))
+        file = experiment_file(self.workdir, self.experiment.id)
+        stamp = _stamp(file)
+        if stamp is None and not file.exists():
+            # Else every trial would wait for ever.
+            raise DataError(
+                f"{file} is gone: the working directory was moved or removed, its disk is away, or "
+                "the experiment was deleted. Watch it where it is now."
+            )
         if stamp != self._stamp:
             self._stamp = stamp
             found, _ = try_experiment(self.workdir, self.experiment.id)

@@ -10,13 +10,16 @@ const make = (tag, text, attributes = {}) => {
   return node;
 };
 
+// Own ones only: an architecture may be called as something that every object has.
+const scoreOf = (one, maker) => (Object.hasOwn(one.scores, maker) ? one.scores[maker] : undefined);
+
 const number = (value) => (value === undefined || value === null ? "–" : value.toFixed(3).replace("-", "−"));
 
 // The worst for an architecture come first, then its best, then where architectures differ most.
 const orderedCases = (maker) => {
   const worse = known.high ? 1 : -1;
-  const scored = known.cases.filter((one) => maker in one.scores);
-  scored.sort((one, other) => worse * (one.scores[maker] - other.scores[maker]));
+  const scored = known.cases.filter((one) => scoreOf(one, maker) !== undefined);
+  scored.sort((one, other) => worse * (scoreOf(one, maker) - scoreOf(other, maker)));
   const spread = (one) => {
     const all = Object.values(one.scores);
     return all.length > 1 ? Math.max(...all) - Math.min(...all) : 0;
@@ -39,7 +42,8 @@ const orderedCases = (maker) => {
 const fillCases = (select, maker, chosen) => {
   const groups = orderedCases(maker);
   const option = (one) => {
-    const score = maker in one.scores ? ` · ${number(one.scores[maker])}` : "";
+    const value = scoreOf(one, maker);
+    const score = value === undefined ? "" : ` · ${number(value)}`;
     return make("option", one.name + score, { value: String(known.cases.indexOf(one)) });
   };
   select.replaceChildren(
@@ -80,7 +84,7 @@ const fillHere = (place, one, read, chosen, choose) => {
     button.addEventListener("click", () => choose(name));
     cell.append(button);
     row.append(cell);
-    if (known.score) row.append(make("td", number(one.scores[name]), { class: "n" }));
+    if (known.score) row.append(make("td", number(scoreOf(one, name)), { class: "n" }));
     row.append(make("td", read(name)));
     body.append(row);
   }

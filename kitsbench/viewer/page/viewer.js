@@ -2,6 +2,7 @@
 
 const state = { case: 0, a: "", b: "", plane: "axial", window: [-160, 240], truth: true, prediction: true, errors: false, map: "", strength: 0.5, side: false, blink: false, second: false };
 let voxel = null; // (x, y, z) of the arrays under the crosshair
+let lost = ""; // what is to be said beside the picture
 let wished = null; // indices of the scan's file that an address asks for
 let open = null; // {index, known, image, truth, found: Map, lines: Map, wrong: Map}
 let turn = 0;
@@ -90,7 +91,7 @@ const makerOf = (number) => {
 };
 
 const caption = (maker) => {
-  const score = caseNow().scores[maker];
+  const score = scoreOf(caseNow(), maker);
   const told = known.score && score !== undefined ? `: ${known.score} ${number(score)}` : "";
   return maker ? `${maker}${told}` : "no prediction";
 };
@@ -104,9 +105,19 @@ const show = (what = {}) => {
   controls();
   queue = queue
     .then(() => (own === turn ? draw() : undefined))
-    .catch((error) => say(`This cannot be shown: ${error?.message || error}`, true))
+    .catch((error) => {
+      // No picture rather than that of another case or architecture than the one that is chosen.
+      open = null;
+      blank(true);
+      say(`This cannot be shown: ${error?.message || error}`, true);
+    })
     .then(() => own === turn && delete document.documentElement.dataset.drawing);
   return queue;
+};
+
+const blank = (yes) => {
+  byId("panes").classList.toggle("blank", yes);
+  if (yes) for (const id of ["where", "said", "here"]) byId(id).replaceChildren();
 };
 
 const draw = async () => {
@@ -123,7 +134,9 @@ const draw = async () => {
   }
   if (changed || wished) place();
   panes.forEach((pane) => pane.nv && pane.known === open.known && pane.go(voxel));
-  say("");
+  blank(false);
+  say(lost, lost !== "");
+  lost = "";
   byId("said").textContent = open.known.said;
   maps();
   told();
@@ -261,7 +274,7 @@ const follow = () => {
   const told = {};
   const index = known.cases.findIndex((one) => one.name === words.get("case"));
   if (index >= 0) told.case = index;
-  else if (words.get("case")) say(`${words.get("case")} is not among these cases`, true);
+  else if (words.get("case")) lost = `${words.get("case")} is not among these cases; this is another.`;
   for (const name of ["a", "b"]) if (known.makers.includes(words.get(name))) told[name] = words.get(name);
   if (PLANES.includes(words.get("plane"))) told.plane = words.get("plane");
   const named = known.windows.find(([key]) => key === words.get("w"));
@@ -277,7 +290,7 @@ const follow = () => {
 
 const cases = () => orderedCases(state.a).flatMap(([, own]) => own.map((one) => known.cases.indexOf(one)));
 const next = (list, now, step) => list[(list.indexOf(now) + step + list.length) % list.length];
-const step = (by) => goTo(voxel.map((value, axis) => (axis === AXIS[state.plane] ? value + by : value)));
+const step = (by) => voxel && goTo(voxel.map((value, axis) => (axis === AXIS[state.plane] ? value + by : value)));
 const zoom = (factor) => shownPanes().forEach((pane) => pane.nv && pane.zoom(factor));
 
 let beat = 0;
@@ -353,7 +366,7 @@ document.addEventListener(
   (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
     if (event.target.tagName === "CANVAS" && event.key !== "Tab") event.stopPropagation();
-    const act = open && KEYS[event.key];
+    const act = known.cases.length && Object.hasOwn(KEYS, event.key) && KEYS[event.key];
     if (!act) return;
     event.preventDefault();
     event.stopPropagation();

@@ -10,6 +10,7 @@ import pytest
 from reporting.workdirs import ENDED, Plan, write_workdir
 from stored_files import change, replan
 
+from kitsbench.errors import DataError
 from kitsbench.experiments.records import (
     DeviceUse,
     JobRecord,
@@ -246,3 +247,11 @@ def test_while_settings_are_searched_for_their_trials_are_told(work):
     # It ends, and its trials stand in the file from then on.
     planned.model_copy(update={"trials": (two,)}).write(experiment_file(work, planned.id))
     assert two.id in {trial.id for trial in watch.look().trials}
+
+
+def test_a_working_directory_that_vanishes_ends_the_watch(work):
+    watch = Watch(work, find_experiment(work, None))
+    assert watch.look().counts["finished"] == 3
+    work.rename(work.with_name("elsewhere"))
+    with pytest.raises(DataError, match=r"json is gone: the working directory was moved"):
+        watch.look()
