@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kitsbench.files.alone import alone
 from kitsbench.text import csv_cell
 
 
@@ -75,7 +76,7 @@ _FORGOTTEN = 3600.0  # seconds after which nobody writes what is staged any more
 
 def write_folder(
     folder: Path, write: Callable[[Path], object], last: str, whole: Sequence[str] = ()
-) -> None:
+) -> list[Path]:
     """Write the files of a folder so that ``last`` is there only beside all the others.
 
     They are written under a hidden name and moved when all are whole. Where the folder is new it
@@ -92,7 +93,13 @@ def write_folder(
         Name of the file that readers begin with.
     whole : sequence of str
         Names of folders inside of which nothing older stays, and patterns of files of which none
-        does, such as ``tab-*.tex``.
+        does, such as ``tab-*.tex``. Where ``last`` is missing, what is there is somebody's own:
+        it gets another name.
+
+    Returns
+    -------
+    list of Path
+        What somebody's own files and folders are called now.
 
     Raises
     ------
@@ -109,20 +116,42 @@ def write_folder(
     staged = Path(tempfile.mkdtemp(dir=place, prefix=STAGED))
     try:
         write(staged)
-        if not os.path.lexists(folder):
-            os.chmod(staged, 0o777 & ~_umask())  # a temporary folder is its maker's alone
-            os.rename(staged, folder)
-            return
-        (folder / last).unlink(missing_ok=True)
-        for old in [path for name in whole for path in folder.glob(name)]:
-            if old.is_dir() and not old.is_symlink():
-                shutil.rmtree(old)
-            else:
-                old.unlink()
-        for entry in sorted(staged.iterdir(), key=lambda entry: entry.name == last):
-            os.replace(entry, folder / entry.name)
+        with alone(folder.parent):
+            if not os.path.lexists(folder):
+                os.chmod(staged, 0o777 & ~_umask())  # a temporary folder is its maker's alone
+                os.rename(staged, folder)
+                return []
+        with alone(folder):  # or two that write at once would take each other's files away
+            return _replace(folder, staged, last, whole)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _replace(folder: Path, staged: Path, last: str, whole: Sequence[str]) -> list[Path]:
+    """Move what was written into a folder that is there."""
+    moved: list[Path] = []
+    ours = os.path.lexists(folder / last)
+    for old in [path for name in whole for path in folder.glob(name)]:
+        if not ours and not (old.is_dir() and not any(old.iterdir())):
+            moved.append(free_name(old))
+            old.rename(moved[-1])
+    (folder / last).unlink(missing_ok=True)
+    for old in [path for name in whole for path in folder.glob(name)]:
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        elif old not in moved:
+            old.unlink()
+    for entry in sorted(staged.iterdir(), key=lambda entry: entry.name == last):
+        os.replace(entry, folder / entry.name)
+    return moved
+
+
+def free_name(place: Path) -> Path:
+    """A name beside a file or folder under which it may be moved out of the way."""
+    number = 1
+    while os.path.lexists(aside := place.with_name(f"{place.name}-before-{number}")):
+        number += 1
+    return aside
 
 
 def _umask() -> int:

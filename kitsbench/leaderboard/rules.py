@@ -144,7 +144,8 @@ def read_rules(board: Path) -> Rules | None:
     if not file.exists() and not file.is_symlink():
         return None
     try:
-        return Rules.of_plain(read_toml(file))
+        # A date of TOML is none of JSON's types; as a text it is whatever a key takes it for.
+        return Rules.model_validate_json(json.dumps(read_toml(file), default=str))
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
     except ValidationError as error:
@@ -194,5 +195,8 @@ def written_rules(entries: list[Entry]) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A text, number, truth value or list; in TOML they are written as in JSON."""
-    return json.dumps(value)
+    """A text, number, truth value or list; in TOML they are written as in JSON.
+
+    But for two letters: one beyond 16 bits is no pair of halves there, and DEL has its number.
+    """
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -156,7 +156,9 @@ def write_report(
 
     # Whoever sees the page finds everything that it names, also where this was stopped half way.
     # What an older report had may be of architectures and cases that are no longer in it.
-    write_folder(out, write, last=PAGE, whole=(*STALE, VIEWER))
+    moved = write_folder(out, write, last=PAGE, whole=(*STALE, VIEWER))
+    for aside in moved if tell is not None else ():
+        tell(f"Where the report has its own stood something of no report; it is {aside} now.")
     return out / PAGE
 
 

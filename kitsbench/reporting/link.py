@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kitsbench.experiments.records.kept import FOLDER, report_folder
 from kitsbench.files import write_text
+from kitsbench.files.whole import free_name
 from kitsbench.text import html
 
 NAME = "report"
@@ -30,7 +31,7 @@ def lead_to(workdir: Path, experiment: str) -> str | None:
     target = report_folder(workdir, experiment)
     try:
         if os.path.lexists(place) and not (_is_link(place) or _is_page(place)):
-            aside = _free_name(place)
+            aside = free_name(place)
             place.rename(aside)
             told = f"{place} was of an earlier kitsbench or somebody else's; it is {aside} now."
         if not _link(place, Path(os.path.relpath(target, workdir))):
@@ -77,10 +78,3 @@ def _write_page(place: Path, target: Path) -> None:
         f'<meta http-equiv="refresh" content="0; url={address}">\n'
         f'<title>kitsbench report</title>\n<p><a href="{address}">The latest report</a></p>\n',
     )
-
-
-def _free_name(place: Path) -> Path:
-    number = 1
-    while os.path.lexists(aside := place.with_name(f"{place.name}-before-{number}")):
-        number += 1
-    return aside

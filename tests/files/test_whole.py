@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -87,3 +89,26 @@ def test_what_a_kill_left_goes_with_time_and_what_another_writes_stays(tmp_path)
     write_folder(tmp_path, whole("1"), "page.html")
     assert not old.exists()
     assert new.exists()
+
+
+def test_what_is_of_no_report_gets_another_name(tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "mine.svg").write_text("mine")
+    (tmp_path / "a.csv").mkdir()
+    moved = write_folder(tmp_path, whole("1"), "page.html", ("parts", "a.*"))
+    assert [path.name for path in moved] == ["parts-before-1"]
+    assert contents(tmp_path) == {**FIRST, "parts-before-1/mine.svg": "mine"}
+    assert write_folder(tmp_path, whole("2"), "page.html", ("parts",)) == []
+
+
+def test_two_that_write_at_once_leave_the_files_of_one(tmp_path):
+    pytest.importorskip("fcntl", reason="this system locks no folder")
+    for folder in (tmp_path / "new", tmp_path):  # one that is there, too
+        with ThreadPoolExecutor(3) as pool:
+            every = [
+                pool.submit(write_folder, folder, whole(str(number % 3)), "page.html", ("parts",))
+                for number in range(30)
+            ]
+        assert [one.result() for one in every] == [[]] * 30
+    shutil.rmtree(tmp_path / "new")
+    assert len(set(contents(tmp_path).values())) == 1

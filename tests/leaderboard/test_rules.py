@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from kitsbench.leaderboard import (
     render_boards,
     written_rules,
 )
+from kitsbench.leaderboard.rules import _toml
 
 PLAN = Plan({"a": 0.0, "b": 0.1}, folds=2, seeds=2, cases_per_fold=3, showcase=0, predictions=False)
 FAILED = ("b", 1, 0, "out-of-memory")
@@ -147,3 +149,16 @@ def test_title_and_sentence_stand_on_the_page_as_text(board):
     assert "<b>" not in text
     assert "What" in text.splitlines()[4]
     assert "*is*" not in text.splitlines()[4].replace("\\*", "")
+
+
+@pytest.mark.parametrize("value", ["\U0001fac1 \x7f \u2028 \"'\\ \n", True, 3, [0, 2]])
+def test_what_is_written_as_toml_reads_back(value):
+    assert tomllib.loads(f"key = {_toml(value)}") == {"key": value}
+
+
+def test_a_date_in_the_file_is_told(board):
+    file = board / "board.toml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("folds = [", "folds = [2026-11-27, "), encoding="utf-8")
+    with pytest.raises(DataError, match=r"conditions\.folds\.0: .*integer"):
+        read_rules(board)

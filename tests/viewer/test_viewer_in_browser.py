@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import io
 import threading
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
+from reporting.drawn_scans import write_scan
 from viewer.conftest import HOSTILE
 
+from kitsbench.scans.label_names import LabelNames
+from kitsbench.viewer.cases import ViewedCase
 from kitsbench.viewer.library import viewer_library
+from kitsbench.viewer.page import Shown
 from kitsbench.viewer.server import LocalServer, Site
 from kitsbench.viewer.sources import find_view
 
 READY = "document.documentElement.dataset.viewer === 'ready'"
 IN_TUMOUR = "#case=case_00001&a=unet3d&plane=axial&w=bone&x=11&y=40&z=69"
+NAMES = LabelNames({"kidney": 1, "tumor": 2})
 SMALL = {"width": 860, "height": 520}  # drawn in software, so every pixel takes its time
 
 
@@ -200,6 +206,50 @@ def test_whole_scans_come_from_the_local_server(viewed_workdir, browser_page):
         assert page.locator("#said").inner_text() == ""
         assert seen.console == []
         assert all(address.startswith(server.address) for address in seen.asked)
+    finally:
+        server.stop()
+        thread.join()
+
+
+def test_names_of_every_object_a_lost_case_and_a_damaged_file(tmp_path, browser_page):
+    library = viewer_library()
+    if library is None:
+        pytest.skip("ipyniivue is not installed here (extra viewer)")
+    makers = ["constructor", "__proto__", "toString"]
+    cases = []
+    for number, name in enumerate(("__proto__", "whole")):
+        folder = tmp_path / name
+        write_scan(folder, "kits19", number)
+        image, truth = folder / "imaging.nii.gz", folder / "segmentation.nii.gz"
+        found = dict.fromkeys(makers[: 2 + number], truth)
+        cases.append(ViewedCase(name, image, NAMES, truth, found, scores={"__proto__": 0.5}))
+    cut = tmp_path / "cut.nii.gz"
+    cut.write_bytes(cases[1].truth.read_bytes()[:-40])
+    cases[1] = replace(cases[1], predictions={**cases[1].predictions, "toString": cut})
+    server = LocalServer(Site(Shown("Names", makers, score="Dice"), cases, library))
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        seen = browser_page(**SMALL)
+        page = opened(seen, server.address, "#case=gone")
+        assert "gone is not among these cases" in page.locator("#status").inner_text()
+        scores = page.locator("#here tbody td.n").all_inner_texts()
+        assert scores[:2] == ["–", "0.500"]
+        assert page.locator("#pane-a figcaption").inner_text() == "constructor"
+        page.select_option("#a", "__proto__")
+        settled(page)
+        assert page.locator("#pane-a figcaption").inner_text() == "__proto__: Dice 0.500"
+        page.select_option("#case", label="whole · 0.500")
+        page.select_option("#a", "toString")
+        settled(page)
+        # No picture of another choice stays beside the words.
+        assert "This cannot be shown: whole: " in page.locator("#status").inner_text()
+        assert not page.locator("#pane-a canvas").is_visible()
+        assert all("500 (Internal Server Error)" in line for line in seen.console)
+        page.select_option("#a", "constructor")
+        settled(page)
+        assert page.locator("#status").inner_text() == ""
+        assert np.ptp(canvas(page)) > 60
     finally:
         server.stop()
         thread.join()

@@ -11,7 +11,7 @@ from pathlib import Path
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import JobRecord
 from kitsbench.experiments.trial.folder import now
-from kitsbench.experiments.trial.lease import alone
+from kitsbench.files.alone import alone
 
 
 class JobFiles:

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 
 from kitsbench.experiments.records import LeaseRecord
+from kitsbench.files.alone import alone
 
 BEAT = 10.0  # seconds between two heartbeats
 STALE_AFTER = 60.0  # seconds without one after which a lease is void
@@ -331,23 +332,3 @@ def remove_dead(file: Path) -> None:
     with contextlib.suppress(OSError), alone(file.parent):
         if _read(file) == found:
             file.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time create or take over a lease, where the system can do that."""
-    handle = None
-    try:
-        import fcntl
-
-        # The folder is locked, not the lease: that file is removed and made anew, and a lock on one
-        # that is removed keeps nobody out. It goes with the process, however that ends.
-        handle = os.open(folder, os.O_RDONLY)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except (ImportError, OSError):  # Windows; file systems without locks
-        pass
-    try:
-        yield
-    finally:
-        if handle is not None:
-            os.close(handle)
