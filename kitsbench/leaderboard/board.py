@@ -155,6 +155,13 @@ def _is_there(file: Path, new: Published) -> bool:
         there, own = Entry.read(file), new.entry
         if there.elsewhere is not None and own.elsewhere is not None:
             own = own.model_copy(update={"provenance": there.provenance, "seals": there.seals})
+        elif there.trials == own.trials:
+            # The same runs, of which another call has been asked for since: `run --add` writes
+            # down a command and a day of its own.
+            made = own.provenance.model_copy(
+                update={"command": there.provenance.command, "created": there.provenance.created}
+            )
+            own = own.model_copy(update={"provenance": made, "seals": there.seals})
         return there == own and read_table_text(table_path(file)) == new.table.text
     except DataError:
         return False

@@ -111,6 +111,15 @@ def _packages(analysis: Analysis, name: str) -> str:
     return "".join(f"\n{package} {version}" for package, version in found)
 
 
+def _repeated(analysis: Analysis) -> str:
+    """The command of an experiment; what ``--all`` stood for was what was installed then."""
+    command = analysis.results.experiment.command
+    if "--all" not in command.split():
+        return command or words.DASH
+    asked = [e.name for e in analysis.results.experiment.entrants if e.asked]
+    return f"{command}\n--all stood for {words.listing(asked)}"
+
+
 def provenance(analysis: Analysis) -> Table:
     """What would be needed to do it again."""
     experiment = analysis.results.experiment
@@ -122,7 +131,7 @@ def provenance(analysis: Analysis) -> Table:
             "To repeat the experiment",
             "the commands of what it was joined from, below"
             if analysis.results.joined
-            else experiment.command or words.DASH,
+            else _repeated(analysis),
         ],
         # Without the folder's own path: a report that is moved with its directory stays true.
         [

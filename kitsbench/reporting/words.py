@@ -193,8 +193,9 @@ def number(value: Any, digits: int = 3, signed: bool = False) -> str:
     """A decimal with a true minus sign; a dash where there is none."""
     if missing(value):
         return DASH
-    text = f"{float(value):{'+' if signed else ''}.{digits}f}"
-    return text.replace("-", "−")
+    # Adding zero takes the sign off a zero that rounding has left negative.
+    rounded = round(float(value), digits) + 0.0
+    return f"{rounded:{'+' if signed and rounded else ''}.{digits}f}".replace("-", "−")
 
 
 def interval(low: Any, high: Any, digits: int = 3, signed: bool = False) -> str:

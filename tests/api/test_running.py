@@ -101,6 +101,8 @@ def test_label_maps_of_anybody_enter_a_board_by_their_folder(followed, tmp_path)
     _, workdir = followed
     work = shutil.copytree(workdir, tmp_path / "work", symlinks=True)
     board = tmp_path / "boards" / "phantom"
+    assert call_kitsbench("leaderboard", "add", work, "--to", board).code == 0  # as the page does
+    before = {file.name: file.read_bytes() for file in board.iterdir()}
     done = call_kitsbench(
         *("leaderboard", "add", work, "--to", board, "--predictions", workdir.parent / "scans"),
         *("--name", "oracle", "--trained-on", "another hospital"),
@@ -108,6 +110,7 @@ def test_label_maps_of_anybody_enter_a_board_by_their_folder(followed, tmp_path)
     assert done.code == 0, done.err
     count, problems = check_boards(board)
     assert (count, problems) == (3, [])
+    assert {name: (board / name).read_bytes() for name in before} == before
     entries = {entry.name: entry for entry in read_board(board)}
     oracle = entries["oracle"]
     assert oracle.score("tumor:dice").mean == 1

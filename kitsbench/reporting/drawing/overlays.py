@@ -33,6 +33,7 @@ _MARGIN_MM = 18.0
 _COLUMNS = (5, 4, 3)
 _WIDTH = 11.0  # inches of all columns together
 _WIDEST = 3.4
+LONGEST_TITLE = 27  # characters above a panel
 DPI = 110
 
 
@@ -260,10 +261,11 @@ def _dice(results: Results, case: str, region: str) -> dict[str, float]:
 
 def _title(name: str, index: int, scores: dict[str, float], slices: int) -> str:
     if name == "truth":
-        return f"Truth (slice {index + 1} of {slices})"
+        return f"Truth\nslice {index + 1} of {slices}"
     shown = one_line(name)
-    short = shown if len(shown) < 30 else shown[:28] + "…"
-    return f"{short}  {words.number(scores.get(name))}" if name in scores else short
+    # A panel is so wide; what is longer would run into the name beside it.
+    short = shown if len(shown) <= LONGEST_TITLE else shown[: LONGEST_TITLE - 1] + "…"
+    return f"{short}\n{words.number(scores.get(name))}" if name in scores else short
 
 
 def _panel(
