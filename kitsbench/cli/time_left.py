@@ -125,6 +125,8 @@ class TimeLeft:
 
 def in_words(seconds: float) -> str:
     """A duration as a person would say it, in at most nine characters."""
+    if not seconds < 99_999 * 3600:  # foreign code writes what it likes
+        return "> 99999 h"
     if seconds >= 5400:
         hours, minutes = divmod(round(seconds / 60), 60)
         return f"{hours} h {minutes:02d} min" if hours < 10 else f"{hours} h"

@@ -67,7 +67,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     ------
     DataError
         It is missing or damaged, is of another trial or does not say of which, or a column is
-        missing, unknown or of another type.
+        missing, unknown or of another type, or a score is infinite.
     """
     from pyarrow import parquet
 
@@ -91,6 +91,9 @@ def read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
                 f"{path}: the column {name} is of type {found.dtype}; it must hold "
                 f"{'text' if text else columns[name]}.\n{TRIAL_AGAIN}"
             )
+    # A loss may have run away; a score is a number, or missing where it means nothing.
+    if columns is SCORES and ((number := table["value"].abs().eq(float("inf")).sum()) > 0):
+        raise DataError(f"{path}: {number} scores are infinite, which none can be.\n{TRIAL_AGAIN}")
     if owner != path.parent.name.encode():
         whose = "is not said, as by an earlier kitsbench"
         if owner is not None:

@@ -123,6 +123,14 @@ class LocalServer:
     port : int
         0 for any that is free.
 
+    Attributes
+    ----------
+    address : str
+        Of the page.
+    opening : str
+        Leads there, once. Whoever else works on the machine can read the words by which a browser
+        is started, and finds nothing there any more.
+
     Raises
     ------
     UsageError
@@ -131,7 +139,9 @@ class LocalServer:
 
     def __init__(self, site: Site, port: int = 0):
         token = secrets.token_urlsafe(24)
-        handler = type("_Handler", (_Handler,), {"site": site, "token": token})
+        once = secrets.token_urlsafe(24)
+        known = {"site": site, "token": token, "once": [once]}
+        handler = type("_Handler", (_Handler,), known)
         try:
             self._server = _Server((LOOPBACK, port), handler)
         except OSError as error:
@@ -139,7 +149,8 @@ class LocalServer:
                 f"The port {port} cannot be used ({error.strerror or error}). Choose another with "
                 "--port, or none for any that is free."
             ) from error
-        self.address = f"http://{LOOPBACK}:{self._server.server_port}/{token}/"
+        root = f"http://{LOOPBACK}:{self._server.server_port}"
+        self.address, self.opening = f"{root}/{token}/", f"{root}/{once}"
 
     def serve(self) -> None:
         """Answer until the process is interrupted or :meth:`stop` is called."""
@@ -168,6 +179,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     site: Site
     token: str
+    once: list[str]
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "kitsbench", ""
     timeout = 60
@@ -192,6 +204,9 @@ class _Handler(BaseHTTPRequestHandler):
         given, slash, address = path.removeprefix("/").partition("/")
         # Compared in constant time, as bytes: how soon a wrong one is refused tells nothing.
         known = hmac.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
+        if not slash and self._opens(given):
+            self._send(HTTPStatus.SEE_OTHER, _TEXT, b"", with_body=False)
+            return
         if not (known and slash):
             self._send(HTTPStatus.NOT_FOUND, _TEXT, b"There is nothing here.\n")
             return
@@ -204,6 +219,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, _TEXT, said.encode("utf-8", "replace"))
         else:
             self._send(HTTPStatus.OK, kind, content, packed, with_body)
+
+    def _opens(self, given: str) -> bool:
+        """Whether somebody asks by the word that opens the page, for the first time."""
+        words = (given.encode("utf-8", "replace"), self.once[0].encode() if self.once else b"")
+        try:
+            return hmac.compare_digest(*words) and bool(self.once.pop())
+        except IndexError:  # two at once
+            return False
 
     def _send(
         self,
@@ -218,6 +241,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         if packed:
             self.send_header("Content-Encoding", "gzip")
+        if status == HTTPStatus.SEE_OTHER:
+            self.send_header("Location", f"/{self.token}/")
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")

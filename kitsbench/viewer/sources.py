@@ -133,6 +133,11 @@ def shown_of(results: Results, makers: list[str], endpoint_name: EndpointName) -
 def _of_experiment(results: Results, cases: Iterable[str], endpoint_name: EndpointName) -> View:
     makers = [entrant.name for entrant in results.experiment.entrants]
     found, problems = viewed_cases(results, cases, makers)
+    if not found and not problems:
+        problems = [
+            f"There is nothing to show: no trial of the experiment {results.experiment.id} in "
+            f"{results.workdir} has scored a case."
+        ]
     return View(shown_of(results, makers, endpoint_name), found, problems)
 
 

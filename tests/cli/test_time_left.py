@@ -78,3 +78,5 @@ def test_between_two_estimates_time_goes_by():
 def test_a_duration_is_said_roughly(seconds, text):
     assert in_words(seconds) == text
     assert in_words(400 * 3600) == "400 h"
+    for beyond in (1e300, float("inf"), float("nan")):
+        assert in_words(beyond) == "> 99999 h"

@@ -14,7 +14,7 @@ from kitsbench.errors import DataError
 from kitsbench.evaluation import score_failed_case
 from kitsbench.experiments.records import PlannedTrial, ProfileRecord, find_experiment
 from kitsbench.experiments.results import CURVE_COLUMNS, SCORE_COLUMNS, load_results
-from kitsbench.experiments.tables import SCORES, write_table
+from kitsbench.experiments.tables import SCORES, read_table, write_table
 
 FAILED = ("big", 1, 0, "out-of-memory")
 
@@ -320,3 +320,13 @@ def test_a_profile_is_that_of_the_network_that_was_trained(tmp_path):
         with pytest.raises(DataError, match=words) as refused:
             load_results(workdir)
         assert str(refused.value).startswith(f"{file}: ")
+
+
+def test_an_infinite_score_is_damage(tmp_path):
+    work = write_workdir(tmp_path, Plan({"a": 0.0}, folds=1, seeds=1, showcase=0, profiles=False))
+    (file,) = work.glob("trials/*/scores.parquet")
+    table = read_table(file, SCORES)
+    table.loc[table.index[:2], "value"] = [float("inf"), float("-inf")]
+    write_table(file, table, SCORES)
+    with pytest.raises(DataError, match=r"scores\.parquet: 2 scores are infinite"):
+        load_results(work)

@@ -120,6 +120,18 @@ def test_a_wrong_token_path_host_or_method_gets_nothing(server, case):
     assert "Access-Control-Allow-Origin" not in headers
 
 
+def test_the_word_that_opens_the_page_is_good_once(server):
+    # Everybody on the machine can read it among the words by which the browser was started.
+    path = urlsplit(server.opening).path
+    assert path.strip("/") not in server.address
+    assert ask(server, f"{path}/")[0] == ask(server, f"{path}/case-0.js")[0] == 404
+    status, _, headers = ask(server, path)
+    assert (status, headers["Location"]) == (303, urlsplit(server.address).path)
+    for again in (path, "/", "//"):
+        status, _, headers = ask(server, again)
+        assert (status, headers.get("Location")) == (404, None)
+
+
 def test_a_file_that_is_gone_is_said(case, tmp_path):
     gone = ViewedCase("gone", tmp_path / "gone.nii.gz", case.names)
     with pytest.raises(DataError, match="no such file"):
@@ -135,7 +147,9 @@ def test_the_verb_serves_until_it_is_interrupted(case, monkeypatch, capsys):
     def look():
         while not opened:
             time.sleep(0.01)
-        with urllib.request.urlopen(f"{opened[0]}case-0/truth-0", timeout=30) as answer:
+        with urllib.request.urlopen(opened[0], timeout=30) as answer:
+            opened.append(answer.geturl())
+        with urllib.request.urlopen(f"{opened[1]}case-0/truth-0", timeout=30) as answer:
             read.append(gzip.decompress(answer.read()))
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -146,7 +160,7 @@ def test_the_verb_serves_until_it_is_interrupted(case, monkeypatch, capsys):
     looking.join()
     assert done.value.code == 0
     assert len(read[0]) == np.prod(nib.load(case.image).shape)
-    assert capsys.readouterr().out.strip() == opened[0]
+    assert capsys.readouterr().out.strip() == opened[1]
 
 
 def names(region):

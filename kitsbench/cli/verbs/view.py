@@ -59,7 +59,7 @@ def command(
         if not no_browser:
             import webbrowser
 
-            webbrowser.open(server.address)
+            webbrowser.open(server.opening)
         server.serve()
     except KeyboardInterrupt:
         tell("Ended.")

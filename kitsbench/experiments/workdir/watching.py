@@ -7,6 +7,7 @@ change, by the steady clock of whoever watches. One of this machine is looked up
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -370,4 +371,5 @@ def _left(trials: tuple[SeenTrial, ...]) -> float | None:
     usual = sum(seen) / len(seen)
     rest = [one.left_s if one.left_s is not None else usual for one in running]
     waiting = sum(t.state in ("waiting", "queued", "dead") for t in trials)
-    return max((sum(rest) + waiting * usual) / len(running), *rest)
+    found = max((sum(rest) + waiting * usual) / len(running), *rest)
+    return found if math.isfinite(found) else None

@@ -219,6 +219,9 @@ def test_how_long_the_rest_takes_is_what_others_took(work):
     # A minute for the one that waits, after the one that runs.
     assert found.left_s == pytest.approx(90.0)
     assert found.share == pytest.approx((1 + 1 + 0.8 * 0.25) / 4)
+    works_on(work, left_s=1.7e308)
+    works_on(work, fold=1, left_s=1.7e308)
+    assert Watch(work, find_experiment(work)).look().left_s is None
 
 
 def test_runs_of_the_experiment_are_told(work):
