@@ -52,7 +52,7 @@ def build_report(
     out : path, optional
         Folder for the report; the experiment's own by default, to which ``WORKDIR/report`` leads
         for the latest experiment. Files of an older report there are replaced, others are left
-        alone.
+        alone; where it holds no page, folders that the report has of its own get another name.
     experiment : str, optional
         The experiment's id, or its first letters; the latest by default.
     tell : callable, optional
@@ -157,8 +157,9 @@ def write_report(
     # Whoever sees the page finds everything that it names, also where this was stopped half way.
     # What an older report had may be of architectures and cases that are no longer in it.
     moved = write_folder(out, write, last=PAGE, whole=(*STALE, VIEWER))
-    for aside in moved if tell is not None else ():
-        tell(f"Where the report has its own stood something of no report; it is {aside} now.")
+    if tell is not None:
+        for aside in moved:
+            tell(f"Where the report has its own stood something of no report; it is {aside} now.")
     return out / PAGE
 
 
