@@ -97,9 +97,22 @@ def _score_in(
                     lost.append(futures[future])
             for file in lost:
                 yield file, None
+            _end_stuck(pool)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_stuck(pool: ProcessPoolExecutor) -> None:
+    """End the processes of a pool of which one was killed, when all that was asked for is there.
+
+    It may have held the lock of the queue; the others would wait for it for ever, and the pool for
+    them, which notices a dead process only while work is open.
+    """
+    processes = list((getattr(pool, "_processes", None) or {}).values())
+    if any(process.exitcode is not None for process in processes):
+        for process in processes:
+            process.kill()
 
 
 NO_MEMORY = "memory ran out, or its process was killed for that; give it more and run it again"
