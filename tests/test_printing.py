@@ -18,6 +18,7 @@ NAMES = [str(file.relative_to(ROOT)) for file in sorted(ROOT.rglob("*.py"))]
 CONSOLE = {
     "cli/output.py": "the one room that prints",
     "cli/progress.py": "bars, whose names are words of kitsbench.text.screen",
+    "cli/trial_bars.py": "the live table, of rows that kitsbench.text.screen makes",
 }
 RICH = {
     **CONSOLE,
@@ -134,6 +135,8 @@ AS_IT_IS = {
         *("library.script | safe", "library.style | safe"),  # base64
     },
     "report.md.j2": {"block.table.markdown() | safe"},
+    "several.html.j2": set(),
+    "several.md.j2": {"differ.markdown() | safe", "part.ranking.markdown() | safe"},
 }
 
 

@@ -67,8 +67,8 @@ class FittingTable(Table):
             [False] * len(kept),
             **looks,
         )
-        left = ", ".join(heads[i].plain for i in range(len(heads)) if i not in kept)
-        yield Text(f"A wider terminal also shows: {left}.", style="dim")
+        line = ", ".join(heads[i].plain for i in range(len(heads)) if i not in kept)
+        yield Text(f"A wider terminal also shows: {line}.", style="dim")
 
     def _width(self, kept: Sequence[int]) -> int:
         """Columns of the terminal without which a cell, or a word of one, would be broken."""

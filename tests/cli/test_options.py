@@ -30,6 +30,8 @@ OF_THEIR_OWN = {
     ("check", "--labels"),  # a paper has its own labels, which only `show` may take
     ("export", "--to"), ("leaderboard add", "--to"),  # a format, and a board
     ("leaderboard add", "--predictions"), ("leaderboard add", "--trained-on"),  # of one folder
+    # what is shown of a report, and what lies over a scan
+    ("report", "--architectures"), ("report", "--margin"), ("view", "--predictions"),
     ("run", "--yes"),  # asks before it spends hours, not before it removes
     # of trials, not of architectures; and instead of what was asked for before
     ("trials retry", "--all"), ("trials retry", "--timeout"), ("trials retry", "--max-memory"),

@@ -105,10 +105,12 @@ def test_a_table_in_a_file_is_as_wide_as_a_page_or_as_asked(capsys, monkeypatch,
     assert " ".join(lines[1:]).count("word") == 50
 
 
-def test_a_table_in_a_file_is_wider_where_its_words_need_it(capsys, monkeypatch):
+def test_a_table_in_a_file_loses_nothing_where_its_words_need_more_room(capsys, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     names = [f"surface_dice_{number}" for number in range(10)]
     output.print_table(names, [["0.123456" for _ in names]])
-    head, row = capsys.readouterr().out.splitlines()
-    assert head.split() == names
-    assert row.split() == ["0.123456"] * 10
+    shown = capsys.readouterr().out
+    assert shown.split().count("0.123456") == 10
+    for name in names:
+        assert name in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())

@@ -87,6 +87,8 @@ def choose(number: int, verb: str, kind: str, workdir: Path) -> tuple[Path, Acci
     """A file of a kind that the verb reads, and what happens to it."""
     rng = random.Random(number)
     files = [file for file in sorted(workdir.rglob("*.*")) if kind_of(file) == kind]
+    # What a report lays down for others is read by nobody here.
+    files = [file for file in files if "report" not in file.relative_to(workdir).parts]
     if verb == "predict" and kind not in ("experiments", "latest.json"):
         read = {trial.id for trial in planned(workdir) if (trial.name, trial.fold) == ("alpha", 0)}
         files = [file for file in files if file.parent.name in read]

@@ -196,7 +196,7 @@ def test_a_dataset_without_kidney_and_tumour_is_scored_by_its_own_names(nnunet, 
         assert done.code == 0, done.out + done.err
     assert call_kitsbench("leaderboard", "render", boards).code == 0
     table = (boards / "livers.md").read_text(encoding="utf-8")
-    assert "liver dice" in table
+    assert "Liver Dice" in table
     assert "spleen dice" in table
 
 

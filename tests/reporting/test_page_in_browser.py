@@ -154,6 +154,7 @@ def test_every_figure_answers_a_pointer_and_the_keyboard(seen):
         assert stop.count() == 1, figure.inner_text()[:60]  # one stop of the tabulator
         stop.scroll_into_view_if_needed()
         stop.hover(force=True)
+        page.locator(".tip").wait_for(state="visible")
         told = page.locator(".tip").inner_text()
         assert re.search(r"\d", told), told
         stop.focus()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     metavar="REGION:METRIC",
     help="Rank and judge by this one instead of the experiment's own.",
 )
-@click.option("--baseline", metavar="NAME", help="Compare with this architecture only.")
+@click.option("--baseline", metavar="ARCH", help="Compare with this architecture only.")
 @click.option(
     "--margin",
     type=Number(0),

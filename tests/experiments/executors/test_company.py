@@ -116,7 +116,7 @@ def test_each_of_two_requests_at_once_reports_its_own(plugin, phantom, tmp_path)
     assert mine["trials"][0]["id"] == other["trials"][0]["id"]
     assert {t["status"] for t in mine["trials"] + other["trials"]} == {"finished"}
     for found in (mine, other):
-        page = Path(found["report"]).read_text(encoding="utf-8")
+        page = (Path(found["report"]).parent / "report.md").read_text(encoding="utf-8")
         assert found["report"] == str(
             workdir / "experiments" / found["experiment"] / "report" / "index.html"
         )

@@ -48,8 +48,8 @@ def test_distances_on_sheared_grids_are_undefined_by_both(scored):
 
 def test_the_run_says_so(scored):
     root, done = scored
-    text = " ".join((done.out + (root / "work" / "report" / "report.md").read_text()).split())
-    assert text.count("The grid of 2 cases is sheared (case_") == 2
+    for text in (done.out, (root / "work" / "report" / "report.md").read_text()):
+        assert "The grid of 2 cases is sheared (case_" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("sides", [(1.03e-3, 0.97e-3), (0.97e-3, 1.03e-3)])
