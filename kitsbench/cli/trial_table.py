@@ -96,19 +96,18 @@ _MORE: tuple[tuple[str, Callable[[Row], str]], ...] = (
 def trial_table(rows: Sequence[Row], width: int) -> Table:
     """Rows that fit into so many columns: what is told last goes first, then names are cut."""
     from rich.table import Table
-    from rich.text import Text
 
     names = [words(row.name) for row in rows]
     columns: list[tuple[str, list[Text]]] = [
-        ("fold", [Text(str(row.fold)) for row in rows]),
+        ("fold", [words(row.fold) for row in rows]),
         ("seed", [words(row.seed) for row in rows]),
         ("state", [words(row.state, STYLES.get(row.state, "")) for row in rows]),
-        ("done", [Text(_share(row)) for row in rows]),
+        ("done", [words(_share(row)) for row in rows]),
     ]
     longest = max([len("trial"), *(name.cell_len for name in names)])
     free = width - sum(_wide(*column) for column in columns) - min(longest, NAME)
     for head, say in _MORE:
-        cells = [Text(say(row)) for row in rows]
+        cells = [words(say(row)) for row in rows]
         if any(cell.plain for cell in cells) and (free := free - _wide(head, cells)) >= 0:
             columns.append((head, cells))
         elif free < 0:

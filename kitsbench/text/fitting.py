@@ -14,6 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from kitsbench.text.media import terminal
+
 _WORD = 20  # a longer word is broken before a column is left out
 
 
@@ -89,7 +91,7 @@ class FittingTable(Table):
         """A row as its name, and below it what the columns say."""
         heads, rows, justify, _, _, _ = self._made
         if self.title:
-            yield self.title if isinstance(self.title, Text) else Text(str(self.title))
+            yield self.title if isinstance(self.title, Text) else Text(terminal(self.title))
         name = next((i for i, side in enumerate(justify) if side == "left"), 0)
         for row in rows:
             yield Text(overflow="fold").append_text(row[name])

@@ -197,7 +197,7 @@ def test_a_dataset_without_kidney_and_tumour_is_scored_by_its_own_names(nnunet, 
     assert call_kitsbench("leaderboard", "render", boards).code == 0
     table = (boards / "livers.md").read_text(encoding="utf-8")
     assert "Liver Dice" in table
-    assert "spleen dice" in table
+    assert "Spleen Dice" in table
 
 
 def test_voxels_to_ignore_are_refused_before_training(nnunet, run):
