@@ -15,17 +15,28 @@ from kitsbench.reporting import live_tables
 LIVE = "document.documentElement.dataset.tables === 'live'"
 OPEN = "document.querySelectorAll('details:not(.jump)').forEach((fold) => (fold.open = true))"
 WIDE = "document.documentElement.scrollWidth - window.innerWidth"
-# A point of what is drawn: the middle of an arc's or an outline's box may be empty.
+# A point where a figure has a mark that is in sight: the middle of an arc's or an outline's box may
+# be empty, and one mark may lie below another.
 DRAWN = """
-(mark) => {
-  const own = mark.querySelector(".dot, .glyph, use, circle, rect, path") || mark;
-  if (own.getPointAtLength) {
-    const place = own.getPointAtLength(own.getTotalLength() / 2);
-    const { x, y } = place.matrixTransform(own.getScreenCTM());
-    return [x, y];
+(figure) => {
+  for (const mark of figure.querySelectorAll(".mark")) {
+    const own = mark.querySelector(".dot, .glyph, use, circle, rect, path") || mark;
+    const points = [];
+    if (own.getPointAtLength) {
+      for (const share of [0, 0.25, 0.5, 0.75]) {
+        const place = own.getPointAtLength(own.getTotalLength() * share);
+        const { x, y } = place.matrixTransform(own.getScreenCTM());
+        points.push([x, y]);
+      }
+    }
+    const box = own.getBoundingClientRect();
+    points.push([box.x + box.width / 2, box.y + box.height / 2]);
+    for (const [x, y] of points) {
+      const hit = document.elementFromPoint(x, y);
+      if (hit && figure.contains(hit) && hit.closest(".mark")) return [x, y];
+    }
   }
-  const box = own.getBoundingClientRect();
-  return [box.x + box.width / 2, box.y + box.height / 2];
+  return null;
 }
 """
 _TABLES = """
@@ -168,7 +179,9 @@ def test_every_figure_answers_a_pointer_and_the_keyboard(seen):
         stop.evaluate("mark => mark.scrollIntoView({block: 'center', behavior: 'instant'})")
         page.mouse.move(1, 1)
         page.wait_for_timeout(200)  # scrolling hides what was told, and ends a moment later
-        page.mouse.move(*stop.evaluate(DRAWN))
+        place_of_mark = figure.evaluate(DRAWN)
+        assert place_of_mark, figure.inner_text()[:60]
+        page.mouse.move(*place_of_mark)
         page.locator(".tip").wait_for(state="visible", timeout=5000)
         told = page.locator(".tip").inner_text()
         assert told.strip()
