@@ -209,7 +209,7 @@ def test_pages_in_a_browser(site, browser_page, names):
             nodes = [node["html"][:120] for node in violation["nodes"][:3]]
             found.append((str(page.relative_to(site)), violation["id"], nodes))
     assert found == []
-    # Words of the theme and of axe about a page that no server gives out: fonts, mode, search, styles.
+    # Words of the theme and of axe about pages without a server: fonts, mode, search, styles.
     own = ("theme mode", "ERR_FAILED", "CORS", "search", "preload assets")
     assert [line for line in seen.console if not any(word in line for word in own)] == []
     assert seen.asked == []
