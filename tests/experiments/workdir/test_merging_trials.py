@@ -167,7 +167,6 @@ def test_scores_that_there_are_none_of_agree_with_none_alone(two):
     name = next(t.id for t in take_inventory(here).trials if t.state == "finished")
     told = partial(agreement, here, there, name, 0)
     assert told(math.nan, math.nan) == ("same", "it has the same scores here")
-    assert told(math.inf, math.inf)[0] == "left out"  # damage, which is no score
     what, why = told(math.nan, 0.5)
     assert what == "conflict"
     assert "and 1 of " in why
