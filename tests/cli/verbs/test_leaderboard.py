@@ -54,7 +54,7 @@ def test_a_broken_entry_ends_with_code_2(root, tmp_path):
     [
         ("value", 1.7, "dice lies between 0 and 1"),
         ("value", float("nan"), "is empty, but the status is ok"),
-        ("value", float("inf"), "is infinite"),
+        ("value", float("inf"), "infinite, which none can be"),
         ("status", "great", "'great'"),
         ("status", "both_empty", "the status is both_empty"),
     ],
