@@ -88,7 +88,8 @@ def _score_in(
             for file in files:
                 try:
                     futures[pool.submit(score_files, file, task)] = file
-                except BrokenProcessPool:  # before all were submitted
+                # Before all were submitted; a process may also be killed while another is started.
+                except (BrokenProcessPool, OSError):
                     lost.append(file)
             for future in as_completed(futures):
                 try:
