@@ -181,11 +181,12 @@ def find_source(
     if base is not None:
         if not is_url(base):
             base = str(locate(Path(base), None)[1])
-        base = base.rstrip("/").replace("{", "{{").replace("}", "}}")  # no words of a template
+        base = base.rstrip("/")
+        braced = base.replace("{", "{{").replace("}", "}}")  # its braces are no words of a template
         source = Source(
-            f"{base}/{{case}}/{IMAGE}.nii.gz",
-            f"{base}/{{case}}/{{file}}",
-            f"{base}/{official.table}",
+            f"{braced}/{{case}}/{IMAGE}.nii.gz",
+            f"{braced}/{{case}}/{{file}}",
+            f"{base}/{official.table}",  # is no template
         )
     for kind, template in (("images", images), ("masks", masks)):
         if template is None:

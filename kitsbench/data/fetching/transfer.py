@@ -80,7 +80,7 @@ def transfer(
     part = part_of(target)
     new_folder = not target.parent.exists()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make(target.parent)
         with _locked(part, case):
             received = _insist(place, part, check, case, patience, tell)
             with open(part, "rb+") as file:
@@ -101,6 +101,15 @@ def transfer(
         ) from error
     finally:
         _sweep(part, new_folder)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, also where another thread sweeps its empty parent away meanwhile."""
+    for _ in range(10):  # each sweeps once
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _sweep(part: Path, new_folder: bool) -> None:

@@ -443,7 +443,28 @@ def test_a_template_holds_words_alone(template):
 def test_braces_of_a_copy_are_no_words(tmp_path, copy):
     shutil.copytree(copy / "kits19", tmp_path / "{number}")
     found = fetch(KITS19, tmp_path / "k", cases(0), find_source(KITS19, str(tmp_path / "{number}")))
+    assert found.findings == []
     assert found.complete == cases(0)
+
+
+def test_a_copy_without_a_table_gives_its_cases_all_the_same(tmp_path, copy, monkeypatch):
+    shutil.copytree(copy / "kits19", tmp_path / "source")
+    (tmp_path / "source" / KITS19.table).unlink()
+    make, swept = os.mkdir, []
+
+    def just_after_the_table(path, *mode):
+        # No table came, so its thread sweeps the empty folder away while a case's makes its own.
+        if Path(path).name == "case_00000" and Path(path).parent.is_dir() and not swept:
+            swept.append(Path(path).parent)
+            os.rmdir(swept[0])
+        make(path, *mode)
+
+    monkeypatch.setattr(os, "mkdir", just_after_the_table)
+    source = find_source(KITS19, str(tmp_path / "source"))
+    found = fetch(KITS19, tmp_path / "k", cases(0), source, jobs=1)
+    assert swept == [found.root]
+    assert found.complete == cases(0)
+    assert [finding.file for finding in found.findings] == [str(found.root / KITS19.table)]
 
 
 @pytest.mark.parametrize(
