@@ -254,7 +254,8 @@ const link = () => {
   words.set("plane", state.plane);
   const named = known.windows.find(([, low, high]) => low === state.window[0] && high === state.window[1]);
   words.set("w", named ? named[0] : state.window.join(","));
-  if (voxel) ["x", "y", "z"].forEach((name, at) => words.set(name, String(inFile()[at])));
+  // Where a scan could not be shown there is none whose voxels could be named.
+  if (open && voxel) ["x", "y", "z"].forEach((name, at) => words.set(name, String(inFile()[at])));
   return `#${words}`;
 };
 
@@ -307,7 +308,7 @@ const sideBySide = () => {
 };
 const setWindow = (low, high) => low < high && show({ window: [low, high] });
 
-byId("slice").addEventListener("input", (event) => goTo(voxel.map((value, axis) => (axis === AXIS[state.plane] ? Number(event.target.value) - 1 : value))));
+byId("slice").addEventListener("input", (event) => voxel && goTo(voxel.map((value, axis) => (axis === AXIS[state.plane] ? Number(event.target.value) - 1 : value))));
 byId("planes").addEventListener("click", (event) => event.target.dataset.plane && show({ plane: event.target.dataset.plane }));
 byId("windows").addEventListener("click", (event) => {
   const key = event.target.closest("button")?.dataset.window;
