@@ -71,7 +71,7 @@ def test_the_page_has_code_and_commands():
     assert "{code-block}" in kinds
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_new_architecture_is_in_the_report(followed):
     folder, _ = followed
     page = (folder / "kitsbench-work" / "report" / "index.html").read_text(encoding="utf-8")
@@ -80,7 +80,7 @@ def test_the_new_architecture_is_in_the_report(followed):
         assert re.search(f"<td[^>]*>(<a [^>]*>)?{re.escape(label)}<", page), label
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_the_page_promises_happens(followed):
     folder, said = followed
     assert "Two-scale net" in of(said, "kitsbench show")

@@ -94,7 +94,7 @@ def check_run(names, plugin, phantom, tmp_path, patience):
     assert {name for name in left if not name.startswith("torchinductor")} == set()  # torch's own
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_hostile_plugins_are_rows_beside_honest_ones(plugin, phantom, tmp_path):
     check_run(SOME, plugin, phantom, tmp_path, patience=120)
 

@@ -456,6 +456,7 @@ def test_blocks_of_umamba_base_lie_where_the_authors_put_them():
 # --- the whole way ------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_budget_of_flops_can_be_planned_for_swin_unetr(tmp_path):
     plugin("swin_unetr")
     scans = tmp_path / "scans"

@@ -88,7 +88,7 @@ def test_cost(kitsbench_profile):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_written_test_fails_where_the_network_grows_and_passes_where_that_is_accepted(tmp_path):
     plugin = tmp_path / "mine.py"
     source = (

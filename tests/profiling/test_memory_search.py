@@ -61,7 +61,7 @@ def test_patches_are_steps_of_the_size_rule(tmp_path, coarse_store):
     assert shapes(replace(spec, grids=(grid,), size_rule=fixed)) == [(12, 24, 24)]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_cap_is_kept_and_the_next_batch_fails(tmp_path, coarse_store):
     job = planted_job(tmp_path, coarse_store, patch=(32, 32, 32))
     told = []

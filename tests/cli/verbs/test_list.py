@@ -52,6 +52,7 @@ def test_loading_gives_titles_counts_and_the_reason_of_what_is_broken(broken_plu
     assert rows["shattered"]["error"] == "shattered"
 
 
+@pytest.mark.exhaustive
 def test_the_table_has_a_row_for_each(broken_plugin):
     done = call_kitsbench("list", "--load")
     assert done.code == 0

@@ -100,6 +100,7 @@ def test_what_is_asked_for_can_be_begun_with(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.exhaustive
 def test_installed_it_is_listed_loads_and_passes_its_own_test(tmp_path):
     if not all(map(importlib.util.find_spec, ("pip", "setuptools"))):
         pytest.skip("needs pip and setuptools to build the package")

@@ -38,6 +38,7 @@ def test_it_says_what_it_moved_out_of_the_way(tmp_path):
     assert (workdir / "report-before-1" / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.exhaustive
 def test_one_that_is_stopped_leaves_no_half_and_the_old_one_as_it_was(
     workdir, tmp_path, monkeypatch
 ):

@@ -75,7 +75,7 @@ def test_a_run_elsewhere_is_told_of_when_it_shows_that_it_lives(tmp_path):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_each_of_two_requests_at_once_reports_its_own(plugin, phantom, tmp_path):
     """The second begins while the first trains, shares one trial with it, and ends before it."""
     workdir = tmp_path / "work"

@@ -107,6 +107,7 @@ def test_a_full_disk_loses_nothing_and_says_what_to_do(arguments, tmp_path):
         subprocess.run(["umount", str(workdir)], check=False)
 
 
+@pytest.mark.exhaustive
 def test_a_folder_that_is_not_ours_is_named_and_nothing_is_trained(arguments, tmp_path):
     prefix = ()
     if os.geteuid() == 0:  # root may write anywhere, unless it gives that up

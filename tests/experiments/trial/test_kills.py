@@ -242,6 +242,7 @@ def test_scores_of_other_weights_and_missing_predictions_are_made_anew(plan, tmp
     assert_same(task, whole)
 
 
+@pytest.mark.exhaustive
 def test_a_quota_hit_in_the_middle_loses_nothing_and_is_named(plan):
     finished, task = plan(steps=3, seeds=1)
     assert run_trial(finished) == "finished"
@@ -257,7 +258,7 @@ def test_a_quota_hit_in_the_middle_loses_nothing_and_is_named(plan):
     assert {p: p.stat().st_mtime_ns for p in finished.folder.path.rglob("*")} == before
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_on_the_same_trials_train_each_once(plan):
     tasks = plan(steps=8, seeds=2, nap=0.02)
     orders = (tasks, tasks[::-1])

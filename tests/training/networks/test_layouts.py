@@ -92,6 +92,7 @@ def test_a_network_that_fails_in_one_layout_gets_the_other(make_job, failing, ex
     assert faster(seconds) == expected
 
 
+@pytest.mark.exhaustive
 def test_what_does_not_fit_is_timed_in_smaller_parts(make_job):
     seconds, samples = timed(make_job(Depends("none", "full", samples=1)))
     assert samples == 1

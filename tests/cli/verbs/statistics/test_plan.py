@@ -112,6 +112,7 @@ def test_components_from_a_pilot(tmp_path):
     assert scenarios[0]["seed_sd"] == pytest.approx(0.03, rel=0.3)
 
 
+@pytest.mark.exhaustive
 def test_scores_near_1_scatter_less_where_one_is_ahead():
     design = (210, 5, 1, "--tau", 0.02, "--architectures", 3)
     plain, bounded = (
