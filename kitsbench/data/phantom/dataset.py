@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -29,9 +28,9 @@ from kitsbench.data.phantom.canvas import Fields
 from kitsbench.data.phantom.kidneys import settle
 from kitsbench.data.phantom.patient import Patient
 from kitsbench.data.phantom.render import Frame, render
+from kitsbench.data.preparation.pool import in_processes
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import read_json, write_json, write_text
-from kitsbench.isolation.kept import quick_context
 
 VERSION = 2  # of the images: raised whenever the same seed gives other voxels
 FOLDERS = {"kits19": ("data", "kits.json"), "kits23": ("dataset", "kits23.json")}
@@ -147,7 +146,7 @@ def write_phantom(
     todo = [task for task in tasks if not task.folder.is_dir()]
     if progress is not None:
         progress(len(tasks) - len(todo), len(tasks))
-    for count, _ in enumerate(_execute(todo, jobs), start=1):
+    for count, _ in enumerate(in_processes(_write_case, todo, jobs), start=1):
         if progress is not None:
             progress(len(tasks) - len(todo) + count, len(tasks))
     write_json(out / folder / table, [_clinical(task) for task in tasks])
@@ -315,14 +314,6 @@ def _write_case(task: _Task) -> str:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return task.case
-
-
-def _execute(tasks: list[_Task], jobs: int) -> Iterator[str]:
-    if jobs <= 1 or len(tasks) <= 1:
-        yield from map(_write_case, tasks)
-        return
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=quick_context()) as pool:
-        yield from pool.map(_write_case, tasks)
 
 
 def masks_of(anatomy: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -39,15 +40,19 @@ def in_processes(function: Callable[[T], R], work: Sequence[T], jobs: int) -> It
     pool = ProcessPoolExecutor(min(jobs, len(work)), mp_context=quick_context())
     try:
         try:
-            results = pool.map(function, work)
+            futures = deque(pool.submit(function, item) for item in work)
         except (EOFError, ConnectionError) as error:
             raise DataError(
                 "the process that starts others was ended from outside. Run the same command again."
             ) from error
-        yield from results
+        # Not by `pool.map`, which cancels what is left when its reader is stopped: the pool's own
+        # thread does not expect that (Python 3.11), and ends in a traceback where its processes
+        # are stopped as well, as by a signal to the whole group.
+        while futures:
+            yield futures.popleft().result()
     except BrokenProcessPool as error:
         raise DataError(
-            "a process that read a case was killed, probably for memory. Use fewer --jobs."
+            "a process that works on cases was killed, probably for memory. Use fewer --jobs."
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
