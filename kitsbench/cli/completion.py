@@ -57,10 +57,19 @@ def _names() -> Iterable[str]:
 
 
 def _folders(context: click.Context, kind: str, incomplete: str) -> list[CompletionItem]:
-    given = context.params.get("workdir") or "kitsbench-work"
     found = []
     with contextlib.suppress(OSError):  # no working directory, no proposals
-        for path in sorted((Path(given) / kind).iterdir()):
+        for path in sorted((_workdir(context) / kind).iterdir()):
             if path.is_dir() and path.name.startswith(incomplete):
                 found.append(CompletionItem(path.name))
     return found
+
+
+def _workdir(context: click.Context) -> Path:
+    """The working directory that the words so far name, by an option or as an argument."""
+    given = context.params.get("places")
+    if not given and "places" in context.params:
+        # Before an option whose value is being written, click has not read the arguments yet.
+        given = tuple(word for word in context.args if not word.startswith("-"))
+    given = given or context.params.get("workdir") or "kitsbench-work"
+    return Path(given[0] if isinstance(given, tuple) else given)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from kitsbench.cli import completion
 from kitsbench.cli.values import (
@@ -74,6 +75,46 @@ all_option = click.option(
 def workdir_option(meaning: str) -> Option:
     """Add ``--workdir``, and what the verb does there."""
     return click.option("--workdir", type=PATH, default=WORKDIR, show_default=True, help=meaning)
+
+
+def workdir_argument(otherwise: Path | None = WORKDIR, several: bool = False) -> Option:
+    """Add WORKDIR as an argument, and ``--workdir`` for those who know it from other verbs.
+
+    Parameters
+    ----------
+    otherwise : Path or None
+        What the verb gets as its ``workdir`` where neither is given.
+    several : bool
+        Whether the argument may name more than one; the verb gets a tuple, then, as ``workdirs``.
+    """
+
+    def add(body: Body) -> Body:
+        @functools.wraps(body)
+        def with_one(*arguments: Any, places: Any, workdir: Path, **options: Any) -> Any:
+            named = [] if places is None else [*places] if several else [places]
+            if _was_given("workdir"):
+                if named and named != [workdir]:
+                    raise UsageError(
+                        f"Two working directories are named: {named[0]}, and {workdir} by "
+                        "--workdir. Name one, with or without the option's name."
+                    )
+                named = [workdir]
+            named = named or [otherwise]
+            found = {"workdirs": tuple(named)} if several else {"workdir": named[0]}
+            return body(*arguments, **found, **options)
+
+        metavar = "[WORKDIR]..." if several else "[WORKDIR]"
+        nargs = -1 if several else 1
+        argument = click.argument("places", nargs=nargs, required=False, type=PATH, metavar=metavar)
+        return argument(workdir_option("The same as WORKDIR.")(with_one))
+
+    return add
+
+
+def _was_given(name: str) -> bool:
+    """Whether the command line or a configuration file names a value."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source not in (None, ParameterSource.DEFAULT)
 
 
 experiment_option = click.option(

@@ -44,6 +44,9 @@ def test_trials_and_experiments_of_the_working_directory(tmp_path, monkeypatch):
     assert proposed("report", "--experiment", "") == ["0b0b"]
     monkeypatch.chdir(work)
     assert proposed("trials", "retry", "3") == []
+    for where in ([str(work)], ["--workdir", str(work)]):
+        assert proposed("trials", "list", *where, "--experiment", "") == ["0b0b"]
+        assert proposed("report", *where, "--experiment", "") == ["0b0b"]
     assert proposed("run", "--workdir", str(work), "--experiment", "0") == ["0b0b"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -262,6 +263,30 @@ def works(place, phantom):
         "leaderboard check": (place / "boards",),
         "doctor": ("--workdir", place / "work"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["trials list", "trials", "trials experiments", "watch", "claims"])
+def test_a_working_directory_is_named_with_or_without_its_option(verb, place):
+    where = place / "finished"
+    answers = {
+        re.sub('"age_s": .*,', '"age_s": 0,', call_kitsbench(*verb.split(), *named, "--json").out)
+        for named in ([where], ["--workdir", where], [where, "--workdir", where])
+    }
+    assert len(answers) == 1
+    assert strictly(answers.pop())
+
+
+@pytest.mark.parametrize(
+    "verb", [["trials"], ["watch"], ["claims"], ["report"], ["leaderboard", "add", "--to", "b"]]
+)
+def test_two_working_directories_where_one_is_meant_are_refused(verb):
+    (line,) = refused(*verb, "one", "--workdir", "two")
+    assert "Two working directories are named: one, and two by --workdir" in line
+
+
+def test_a_report_takes_its_working_directory_by_option(tmp_path):
+    (line, *_) = refused("report", "--workdir", tmp_path / "gone")
+    assert f"{tmp_path / 'gone'}" in line
 
 
 def with_json():

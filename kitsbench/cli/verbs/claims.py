@@ -13,6 +13,7 @@ from kitsbench.cli.options import (
     experiment_option,
     json_option,
     recipe_option,
+    workdir_argument,
 )
 from kitsbench.cli.output import print_json, print_rich, say, tell
 from kitsbench.cli.values import PATH
@@ -20,7 +21,7 @@ from kitsbench.text.screen import Column, make_table, words
 
 
 @click.command(name="claims")
-@click.argument("workdir", required=False, type=PATH)
+@workdir_argument(otherwise=None)
 @recipe_option("How the networks of a score table were trained; a working directory knows.")
 @click.option("--registry", type=PATH, help="Claims of your own, in a TOML file.")
 @experiment_option

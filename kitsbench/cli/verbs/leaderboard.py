@@ -13,6 +13,7 @@ from kitsbench.cli.options import (
     experiment_option,
     json_option,
     split_option,
+    workdir_argument,
 )
 from kitsbench.cli.output import print_json, say, tell
 from kitsbench.cli.values import PATH, Number
@@ -35,7 +36,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("workdir", type=PATH)
+@workdir_argument(otherwise=None)
 @click.option(
     "--to",
     "board",
@@ -63,7 +64,7 @@ def command() -> None:
 @split_option("The board's split, where WORKDIR has no experiment yet.")
 @experiment_option
 def add(
-    workdir: Path,
+    workdir: Path | None,
     board: Path,
     replace: bool,
     predictions: Path | None,
@@ -83,6 +84,8 @@ def add(
     from kitsbench.experiments.records import find_experiment
     from kitsbench.leaderboard import add_entries
 
+    if workdir is None:
+        raise click.UsageError("Missing argument 'WORKDIR'.")
     if predictions is not None:
         given = _given(predictions, name, trained_on, hours)
         experiment = _score(workdir, board, given, dataset, split, experiment)

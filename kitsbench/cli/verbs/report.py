@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitsbench.cli.options import WORKDIR, experiment_option, out_option
+from kitsbench.cli.options import experiment_option, out_option, workdir_argument
 from kitsbench.cli.output import say, tell
-from kitsbench.cli.values import PATH, EndpointName, Number, Whole
+from kitsbench.cli.values import EndpointName, Number, Whole
 
 if TYPE_CHECKING:
     from kitsbench.viewer.choice import Which
 
 
 @click.command("report")
-@click.argument("workdirs", nargs=-1, type=PATH, metavar="[WORKDIR]...")
+@workdir_argument(several=True)
 @out_option(
     "Folder for the report; by default the experiment's own, to which WORKDIR/report leads; of "
     "several working directories kitsbench-report."
@@ -93,4 +93,4 @@ def command(
 
     asked = Narrowing(architectures, endpoint, baseline, margin, regions)
     scans = ViewerAsked(viewer, viewer_limit)
-    say(build_reports(workdirs or (WORKDIR,), out, experiment, tell, asked, scans))
+    say(build_reports(workdirs, out, experiment, tell, asked, scans))

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kitsbench.cli.options import WORKDIR, experiment_option, json_option
-from kitsbench.cli.values import PATH, Seconds
+from kitsbench.cli.options import experiment_option, json_option, workdir_argument
+from kitsbench.cli.values import Seconds
 
 if TYPE_CHECKING:
     from kitsbench.experiments.workdir.watching import Look
 
 
 @click.command("watch")
-@click.argument("workdir", default=WORKDIR, type=PATH)
+@workdir_argument()
 @experiment_option
 @click.option("--once", is_flag=True, help="Print how far everything is, and end.")
 @click.option(

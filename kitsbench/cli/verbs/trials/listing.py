@@ -9,20 +9,20 @@ import click
 
 from kitsbench.cli.completion import trials
 from kitsbench.cli.options import (
-    WORKDIR,
     experiment_option,
     json_option,
     state_option,
+    workdir_argument,
     workdir_option,
     yes_option,
 )
 from kitsbench.cli.output import print_json, say
-from kitsbench.cli.values import PATH, Whole
+from kitsbench.cli.values import Whole
 from kitsbench.cli.verbs.trials.changes import take_away
 
 
 @click.command("list")
-@click.argument("workdir", default=WORKDIR, type=PATH)
+@workdir_argument()
 @state_option
 @experiment_option
 @click.option(
@@ -76,7 +76,7 @@ def list_(
 
 
 @click.command()
-@click.argument("workdir", default=WORKDIR, type=PATH)
+@workdir_argument()
 @json_option
 def experiments(workdir: Path, as_json: bool) -> None:
     """List the experiments in WORKDIR (default: kitsbench-work): date, question and state.
