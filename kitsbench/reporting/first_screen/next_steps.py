@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from kitsbench.experiments.records import request_file
 from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
@@ -15,7 +16,7 @@ from kitsbench.training.budget import Budget
 
 LONGER = 2  # times the budget, where scores were still rising
 _LONGEST = 120  # characters of a command that a first screen has room for
-
+_LETTERS = 8  # of an experiment's id, which is found by its first ones
 
 # What suits made-up scans, and would make a plan for real ones that nobody wants.
 OF_A_PHANTOM = ("--spacing", "--patch", "--batch", "--split", "--folds", "--budget")
@@ -100,11 +101,20 @@ def _cases(analysis: Analysis) -> int:
 
 
 def _command(analysis: Analysis, *more: str, without: tuple[str, ...] = ()) -> str:
-    """The command of this experiment with options put in place of its own."""
+    """The command of this experiment with options put in place of its own.
+
+    Where what was asked for is kept, it is named by the experiment's id: ``--all`` would train what
+    has been installed since as well.
+    """
+    results = analysis.results
     try:
-        given = shlex.split(analysis.results.experiment.command)
+        given = shlex.split(results.experiment.command)
     except ValueError:  # a quote that nobody closed
         given = []
+    if not without and request_file(results.workdir, results.experiment.id).is_file():
+        added = ["--add"] if more else []
+        own = ["--experiment", results.experiment.id[:_LETTERS], *_workdir(given)]
+        return shlex.join(["kitsbench", "run", *added, *own, *more])
     if given[:2] != ["kitsbench", "run"]:
         given = ["kitsbench", "run", "--all"]
     if "--add" in given and "--seeds" in more:
@@ -119,6 +129,16 @@ def _command(analysis: Analysis, *more: str, without: tuple[str, ...] = ()) -> s
         skip = not skip and word in options
     command = shlex.join([*kept, *more])
     return command if len(command) <= _LONGEST else f"(the same command) {shlex.join(more)}".strip()
+
+
+def _workdir(given: list[str]) -> list[str]:
+    """How a command names the working directory, if it does."""
+    for word, following in zip(given, [*given[1:], ""], strict=True):
+        if word == "--workdir":
+            return [word, following]
+        if word.startswith("--workdir="):
+            return [word]
+    return []
 
 
 def _time(analysis: Analysis, runs: int, factor: float = 1) -> str:

@@ -9,6 +9,8 @@ import pytest
 from reporting.workdirs import Plan, write_workdir
 from stored_files import replan
 
+from kitsbench.experiments.asked.again import RequestRecord
+from kitsbench.experiments.records import request_file
 from kitsbench.experiments.results import load_results
 from kitsbench.reporting.analysis import analyse
 from kitsbench.reporting.first_screen.answer import leaders
@@ -125,6 +127,32 @@ def test_a_step_is_the_command_of_this_run_with_what_it_lacks(single, given, ask
     assert step.command == asked
     # Two more runs of four entrants; each trial took 26 s and 1 s of prediction, one at a time.
     assert step.time == "about 3.6 min here"
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ("kitsbench run --all", ""),
+        ("kitsbench run --all --workdir 'my work' --yes", "--workdir 'my work' "),
+        ("kitsbench run a b --workdir=w", "--workdir=w "),
+        ("kitsbench run " + "unet3d " * 30, ""),
+    ],
+)
+def test_where_the_request_is_kept_a_step_trains_nobody_who_was_installed_since(
+    tmp_path, given, where
+):
+    plan = Plan(
+        GAPS, folds=1, seeds=1, cases_per_fold=4, showcase=0, failed=(("b", 0, 0, "timeout"),)
+    )
+    folder = write_workdir(tmp_path, plan)
+    replan(folder, command=given)
+    results = load_results(folder)
+    own = results.experiment.id
+    RequestRecord(experiment=own, options={}).write(request_file(folder, own))
+    first, second, *_ = next_steps(analyse(results))
+    assert first.purpose == "Finish what is missing or failed"
+    assert first.command == f"kitsbench run --experiment {own[:8]} {where}".strip()
+    assert second.command == f"kitsbench run --add --experiment {own[:8]} {where}--seeds 3"
 
 
 def test_longer_training_is_priced_by_its_longer_part(single):
