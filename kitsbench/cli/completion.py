@@ -7,12 +7,15 @@ entry points' files, trials from the names of folders.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
+
+_LOOKED_AT = 200  # trials, so that a key is answered at once
 
 
 def architectures(
@@ -31,6 +34,16 @@ def trials(
 ) -> list[CompletionItem]:
     """Ids of the trials of the working directory."""
     return _folders(context, "trials", incomplete)
+
+
+def viewed(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What can be looked at: cases that trials were tested on, trials, files and folders."""
+    cases = [CompletionItem(case) for case in _cases(context) if case.startswith(incomplete)]
+    found = [*cases, *trials(context, parameter, incomplete)]
+    files = [CompletionItem(incomplete, type="file")] if "/" in incomplete or not found else []
+    return [*found, *files]
 
 
 def experiments(
@@ -63,6 +76,17 @@ def _folders(context: click.Context, kind: str, incomplete: str) -> list[Complet
             if path.is_dir() and path.name.startswith(incomplete):
                 found.append(CompletionItem(path.name))
     return found
+
+
+def _cases(context: click.Context) -> list[str]:
+    """Held-out cases of trials. Read loosely: what is damaged has nothing to propose."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError):
+        for folder in list((_workdir(context) / "trials").iterdir())[:_LOOKED_AT]:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+                record = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
+                found.update(map(str, record["context"]["test_cases"]))
+    return sorted(case for case in found if case.isprintable())  # a shell reads line by line
 
 
 def _workdir(context: click.Context) -> Path:

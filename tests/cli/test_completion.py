@@ -9,6 +9,7 @@ import sys
 import click
 import pytest
 from click.shell_completion import ShellComplete
+from reporting.workdirs import Plan, write_workdir
 
 from kitsbench.cli import cli
 
@@ -48,6 +49,24 @@ def test_trials_and_experiments_of_the_working_directory(tmp_path, monkeypatch):
         assert proposed("trials", "list", *where, "--experiment", "") == ["0b0b"]
         assert proposed("report", *where, "--experiment", "") == ["0b0b"]
     assert proposed("run", "--workdir", str(work), "--experiment", "0") == ["0b0b"]
+
+
+def test_what_can_be_looked_at(tmp_path, monkeypatch):
+    work = write_workdir(tmp_path / "work", Plan({"a": 0.0}, folds=2, seeds=1, showcase=0))
+    trial = sorted(folder.name for folder in (work / "trials").iterdir())[0]
+    damaged = work / "trials" / ("0" * 16)
+    damaged.mkdir()
+    (damaged / "trial.json").write_text('{"context": {"test_cases": ["two\\nlines", "fine"]}}')
+    (work / "trials" / "nothing").mkdir()
+    where = ("view", "--workdir", str(work))
+    cases = [f"case_{number:05d}" for number in range(8)]
+    assert [word for word in proposed(*where, "case_") if word != trial] == cases
+    assert proposed(*where, "case_00003") == ["case_00003"]
+    assert proposed(*where, trial[:6]) == [trial]
+    assert proposed(*where, "f") == ["fine"]
+    assert proposed(*where, "tw") == ["tw"]  # a file's name
+    monkeypatch.chdir(tmp_path)
+    assert proposed("view", "case_") == ["case_"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

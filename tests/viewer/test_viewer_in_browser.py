@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import threading
 from dataclasses import replace
 
@@ -204,11 +205,45 @@ def test_whole_scans_come_from_the_local_server(viewed_workdir, browser_page):
         settled(page)
         assert np.ptp(canvas(page)) > 60
         assert page.locator("#said").inner_text() == ""
+        # Whole label maps are large, and what nobody chose is not read; then it is said.
+        here = dict(
+            zip(
+                page.locator("#here tbody th").all_inner_texts(),
+                page.locator("#here tbody td:last-child").all_inner_texts(),
+                strict=True,
+            )
+        )
+        assert here.pop("unet3d") != "read when chosen"
+        assert here["msff_net"] == "read when chosen"
         assert seen.console == []
         assert all(address.startswith(server.address) for address in seen.asked)
     finally:
         server.stop()
         thread.join()
+
+
+def test_letters_of_directions_stand_outside_of_the_body(viewed_report, browser_page):
+    seen = browser_page(1300, 620)  # where a canvas is wider than the scan
+    page = opened(seen, viewed_report.parent / "viewer" / "index.html", "#case=case_00000")
+    for over in ("prediction", "truth"):
+        page.click(f"[data-over='{over}']")
+        settled(page)
+    page.click("[data-window='bone']")  # in which no tissue is bright
+    for plane in ("axial", "coronal", "sagittal"):
+        page.click(f"[data-plane='{plane}']")
+        settled(page)
+        picture = canvas(page)
+        for row, column in itertools.product((slice(8), slice(-8, None)), repeat=2):
+            picture[row, column] = 0  # round corners, with the page behind them
+        # Letters are brighter than what lies in the body, and grey, unlike the crosshair.
+        letters = (picture.min(-1) > 130) & (np.ptp(picture, axis=-1) < 12)
+        rows, columns = np.nonzero(letters)
+        assert len(rows) > 4
+        body = (picture.min(-1) > 60) & (picture.min(-1) < 120)
+        left = np.nonzero(body.any(axis=0))[0].min()
+        top = np.nonzero(body.sum(axis=1) > 40)[0].min()
+        on_body = (columns > left + 12) & (rows > top + 24)
+        assert not on_body.any(), plane
 
 
 def test_names_of_every_object_a_lost_case_and_a_damaged_file(tmp_path, browser_page):

@@ -6,13 +6,20 @@ from pathlib import Path
 
 import click
 
+from kitsbench.cli.completion import viewed
 from kitsbench.cli.options import experiment_option, workdir_option
 from kitsbench.cli.output import say, tell
 from kitsbench.cli.values import Whole
 
 
 @click.command("view")
-@click.argument("what", nargs=-1, required=True, metavar="CASE|TRIAL|FOLDER|FILE...")
+@click.argument(
+    "what",
+    nargs=-1,
+    required=True,
+    metavar="CASE|TRIAL|FOLDER|FILE...",
+    shell_complete=viewed,
+)
 @workdir_option("Where CASE and TRIAL are looked for.")
 @experiment_option
 @click.option(
@@ -42,16 +49,21 @@ def command(
     The scans are served whole, to this machine only, under an address that nobody can guess;
     nothing is written and nothing leaves the machine. Ctrl-C ends it. Needs the extra `viewer`.
     """
-    from kitsbench.reporting.words import endpoint_name, region_name
-    from kitsbench.viewer.library import need_library
-    from kitsbench.viewer.server import LocalServer, Site
-    from kitsbench.viewer.sources import find_view
+    from kitsbench.cli.progress import working
 
-    library = need_library()
-    found = find_view(what, workdir, experiment, predictions, endpoint_name, region_name)
+    with working("Reading what shall be shown ...") as now:
+        from kitsbench.reporting.words import endpoint_name, region_name
+        from kitsbench.viewer.library import need_library
+        from kitsbench.viewer.server import LocalServer, Site
+        from kitsbench.viewer.sources import find_view
+
+        now("Reading NiiVue ...")
+        library = need_library()
+        now("Looking for scans and label maps ...")
+        found = find_view(what, workdir, experiment, predictions, endpoint_name, region_name)
+        server = LocalServer(Site(found.shown, found.cases, library), port or 0)
     for problem in found.problems:
         tell(problem, "Left out", "yellow")
-    server = LocalServer(Site(found.shown, found.cases, library), port or 0)
     try:
         number = len(found.cases)
         tell(f"{number} case{'s' * (number != 1)} at the address below, until Ctrl-C ends it.")

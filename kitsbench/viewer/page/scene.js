@@ -46,6 +46,13 @@ class Pane {
     });
     await this.nv.attachToCanvas(this.canvas, false);
     this.nv.setRenderAzimuthElevation(180, 10); // from the front
+    // NiiVue counts the room beside a single slice twice (0.69), and its letters would stand inside
+    // the body: here they stand in that room, or at the scan's edge where there is none.
+    const letters = this.nv.drawSliceOrientationText.bind(this.nv);
+    this.nv.drawSliceOrientationText = ([left, top, width, height], plane, room = []) => {
+      const [x, y] = [0, 1].map((at) => Math.min(Math.max(room[at] || 0, 0), 1.3 * this.nv.fontPx));
+      letters([left - x, top - y, width + 2 * x, height + 2 * y], plane);
+    };
     this.nv.onLocationChange = () => this.moved(this);
   }
 

@@ -199,7 +199,7 @@ const told = () => {
   const mm = transform(open.known.affine, voxel).map((value) => value.toFixed(1).replace("-", "−"));
   const truth = open.truth ? `; truth: ${labelName(open.truth[at])}` : "";
   byId("where").textContent = `${String(open.image[at]).replace("-", "−")} HU${truth}. Voxel [${inFile().join(", ")}] of the file, ${mm.join(", ")} mm (right, front, head).`;
-  const read = (name) => (open.found.has(name) ? labelName(open.found.get(name)[at]) : open.volumes.has(name) ? "not loaded" : "–");
+  const read = (name) => (open.found.has(name) ? labelName(open.found.get(name)[at]) : open.volumes.has(name) ? "read when chosen" : "–");
   fillHere(byId("here"), caseNow(), read, [state.a, state.b], (name) => show({ a: name }));
   address();
 };
