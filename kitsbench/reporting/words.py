@@ -153,9 +153,7 @@ GLOSSARY = [
 
 def verdict_name(pair: Mapping[str, Any]) -> str:
     """The verdict on a pair in words; equal scores in every case are called so."""
-    # The spread of runs may be that of all architectures together, so it need not be 0.
-    alike = pair["difference"] == 0 == pair.get("win") == pair.get("loss") and pair.get("tie")
-    if alike and pair["verdict"] == "inconclusive":
+    if pair.get("identical") and pair["verdict"] == "inconclusive":
         return IDENTICAL
     return VERDICT_NAMES.get(str(pair["verdict"]), str(pair["verdict"]))
 

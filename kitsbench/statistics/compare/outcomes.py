@@ -187,6 +187,8 @@ def _pair_row(
         "dz": number(effects.dz),
         "probability_better": number(effects.probability_better),
         "smallest_detectable_gap": number(finding.gap),
+        # By the cases: the spread of runs may be that of all architectures, so it need not be 0.
+        "identical": effects.tie > 0 == effects.win == effects.loss,
     }
 
 

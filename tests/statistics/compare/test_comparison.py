@@ -39,6 +39,14 @@ def test_the_keys_of_the_json():
     assert (found["endpoint"], found["correction"]) == ("tumor:dice", "holm")
 
 
+def test_a_pair_that_scores_the_same_in_every_case_is_told():
+    table = dice_table(3)
+    table.loc[table["architecture"] != "arch0", "value"] = 0.0
+    pairs = {(pair["a"], pair["b"]): pair["identical"] for pair in compare(table).pairs}
+    assert sum(pairs.values()) == 1
+    assert pairs["arch1", "arch2"] is True
+
+
 @pytest.mark.parametrize(
     ("folds", "seeds", "test", "scope"),
     [
