@@ -172,7 +172,8 @@ class Architecture:
     Attributes
     ----------
     title, paper : str
-        For people: a name, and the publication (with its DOI or arXiv number).
+        For people: a name, and the publication, such as ``Oktay et al. 2018, arXiv:1804.03999``,
+        where its title may stand in double quotes after the year.
     keys : mapping of str to Key
         Configuration beside ``size``.
     sizes : mapping of str to mapping

@@ -15,7 +15,7 @@ from kitsbench.reporting.first_screen.answer import details
 from kitsbench.reporting.methods import methods
 from kitsbench.reporting.page import cases, stability, verdicts
 from kitsbench.reporting.page.checklist import checklist
-from kitsbench.reporting.page.citations import bibtex
+from kitsbench.reporting.page.citations import bibtex, read_works
 from kitsbench.reporting.page.facts import facts
 from kitsbench.reporting.page.papers_claims import claims
 from kitsbench.reporting.page.recipe_words import recipe_words
@@ -202,12 +202,56 @@ def test_the_checklist_answers_by_what_was_done(analysis, small):
     assert checklist(small, {"cases"}).links.keys() == {"Every case", "What these numbers are"}
 
 
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        (
+            "Oktay et al. 2018, arXiv:1804.03999",
+            ["@misc{oktay2018,", "author        = {Oktay and others}",
+             "eprint        = {1804.03999}", "title         = {{Attention U-Net: learning where to look for the pancreas}}"],
+        ),
+        (
+            "Doe & Roe 2031, \"My net, in 3D\", doi:10.1000/x-1",
+            ["author = {Doe and Roe}", "title  = {{My net, in 3D}}", "doi    = {10.1000/x-1}"],
+        ),
+        (
+            "Doe 2031, doi:10.1000/x{1",
+            ["title  = {{Net}}", "note   = {DOI 10.1000/x(1; title to be looked up}"],
+        ),
+        ("my {thesis\\", ["author = {{Authors of Net}}", "note   = {my (thesis"]),
+    ],
+)  # fmt: skip
+def test_a_line_on_a_paper_becomes_an_entry_with_author_and_title(line, fields):
+    (work,) = read_works(line, "Net")
+    entry = work.entry(work.key)
+    assert entry.count("{") == entry.count("}")
+    for field in fields:
+        assert field in entry
+
+
+def test_several_papers_of_one_line_have_an_entry_each():
+    line = "Sun et al. 2019, KiTS19 challenge; journal version doi:10.3389/frobt.2020.00106"
+    first, second = read_works(line, "Net")
+    assert (first.who, first.year, second.who, second.year) == (
+        "Sun et al.",
+        "2019",
+        "Sun et al.",
+        "",
+    )
+    assert second.title.startswith("Improving CT image")
+
+
 def test_references_are_bibtex_too(analysis, small):
     text = bibtex(analysis)
     assert text.count("{") == text.count("}")
     assert "@article{holm1979simple," in text
     assert "@article{heller2021kits19," in text
-    assert "note = {A paper, 2020}" in text
+    assert "note   = {A paper, 2020; title and authors to be looked up}" in text
+    # Styles of BibTeX ask for both.
+    entries = re.split(r"\n\n(?=@)", text)
+    assert all(
+        re.search(rf"^  {word} +=", one, re.M) for one in entries for word in ("author", "title")
+    )
     assert "holm" not in bibtex(small)
     assert "@misc{heller2023kits21," in bibtex(small)
     keys = re.findall(r"^@\w+\{([^,]+),$", text, re.MULTILINE)
