@@ -10,7 +10,7 @@ from kitsbench.experiments.plan.elsewhere import LABEL_MAPS
 from kitsbench.experiments.plan.entrants import task_of
 from kitsbench.experiments.records import TRIAL_AGAIN, TrialRecord
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.registry import load, read_source_hash
+from kitsbench.registry import find, load, read_source_hash
 from kitsbench.training.budget import Budget
 
 
@@ -33,14 +33,40 @@ def _find_plugin(trial: TrialRecord, files: Mapping[str, Sequence[Path]]) -> str
         )
     else:
         location = name
-    if read_source_hash(location) != identity.source_hash:
-        raise DataError(
-            f"The plugin '{name}' has changed since trial {trial.id} was trained, so its weights "
-            f"may not fit; nothing of it was run. Install the version of then "
-            f"({context.distribution} {identity.version}), give its file with --plugin, or train "
-            "again."
-        )
+    if (now := read_source_hash(location)) != identity.source_hash:
+        raise DataError(_changed(trial, location, now))
     return location
+
+
+def _changed(trial: TrialRecord, location: str, now: str) -> str:
+    """What to do where a plugin's source is not that of a trial."""
+    identity, context = trial.identity, trial.context
+    name, dist = identity.architecture, context.distribution
+    told = (
+        f"The plugin '{name}' is not the one that trial {trial.id} was trained with: its source "
+        f"has the hash {now}, and had {identity.source_hash}. The weights may not fit, so nothing "
+        "of it was run.\n"
+    )
+    if location.endswith(".py"):
+        return told + (
+            f"Give the file as it was then with --plugin, or train again with the file of now: "
+            f"kitsbench run {location}"
+        )
+    entry = find(name)
+    if (entry.distribution, entry.version) != (dist, identity.version):
+        remedy = (
+            f"Installed is {entry.distribution} {entry.version}, and then it was {dist} "
+            f"{identity.version}: install that one"
+        )
+    else:
+        remedy = (
+            f"Its version is {identity.version} now as then, so its files were edited: take the "
+            "edit back (version control knows the state of then)"
+        )
+    return told + (
+        f"{remedy}, give its file of then with --plugin FILE.py, or train again: kitsbench run "
+        f"{name}"
+    )
 
 
 def read_task(folder: Path, files: Mapping[str, Sequence[Path]]) -> TrialTask:
