@@ -208,7 +208,8 @@ def test_the_checklist_answers_by_what_was_done(analysis, small):
         (
             "Oktay et al. 2018, arXiv:1804.03999",
             ["@misc{oktay2018,", "author        = {Oktay and others}",
-             "eprint        = {1804.03999}", "title         = {{Attention U-Net: learning where to look for the pancreas}}"],
+             "eprint        = {1804.03999}",
+             "title         = {{Attention U-Net: learning where to look for the pancreas}}"],
         ),
         (
             "Doe & Roe 2031, \"My net, in 3D\", doi:10.1000/x-1",
