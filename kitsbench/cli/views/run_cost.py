@@ -55,7 +55,8 @@ def cost_of(forecast: Forecast, price: float | None = None) -> list[str]:
         text += f", with {SURROUNDINGS}" if known else f"; {SURROUNDINGS} come on top"
         lines.append(f"{text}.")
         if known:
-            lines.append(f"That is {HOW_GOOD[forecast.basis]}.")
+            what = "That" if forecast.rough else "The time around training"
+            lines.append(f"{what} is {HOW_GOOD[forecast.basis]}.")
     if forecast.unknown and not forecast.seconds:
         lines.append(
             f"To do: {todo}. How long such a budget takes is known once some have finished, or "

@@ -113,6 +113,8 @@ class Forecast:
         operations alone.
     disk : int or None
         Bytes that the trials will leave, as far as it is known.
+    rough : bool
+        Whether ``seconds`` of training, too, rest on operations alone.
     """
 
     open_trials: int
@@ -126,6 +128,7 @@ class Forecast:
     after: float = 0.0
     basis: Basis = "none"
     disk: int | None = None
+    rough: bool = False
 
     @property
     def device_hours(self) -> float:
@@ -212,7 +215,7 @@ def foresee(
     parts = [(task, seconds, number) for task, seconds, number in parts if number]
     known = [(seconds, number) for _, seconds, number in parts if seconds is not None]
     whole, basis = [0.0], WORST[-1]
-    around = 0.0
+    around, rough = 0.0, False
     if parts:
         beside = Surroundings(parts[0][0].workdir, flops, speed, _pass_of)
         for task, seconds, number in parts:
@@ -220,7 +223,7 @@ def foresee(
             around += (own or 0.0) * number
             whole.append((own or 0.0) + (seconds or 0.0))
             basis = min(basis, by, key=WORST.index)
-        if "rough" in {one["basis"] for one in (*trained.values(), *tried.values())}:
+        if rough := "rough" in {one["basis"] for one in (*trained.values(), *tried.values())}:
             basis = min(basis, "rough", key=WORST.index)
     return Forecast(
         open_trials=len(unfinished),
@@ -234,6 +237,7 @@ def foresee(
         after=_after(waiting, jobs or 1),
         basis=basis if parts else "none",
         disk=beside.disk(waiting, parameters or {}) if parts else 0,
+        rough=rough,
     )
 
 

@@ -89,7 +89,12 @@ def test_a_short_budget_is_told_with_what_surrounds_it():
         "To do: 8 trials, about 16 s of training, about 3 min here, 2 at a time, with starting, "
         "evaluation, prediction, scoring and the report."
     )
-    assert good.startswith("That is a rough guess, since nothing like it has finished here yet")
+    # Training under a time budget is known; where it is guessed, too, all of it is.
+    assert good == (
+        "The time around training is a rough guess, since nothing like it has finished here yet."
+    )
+    all_of_it = cost_of(replace(known, rough=True))[1]
+    assert all_of_it.startswith("That is a rough guess, since nothing like it has finished here")
     (line,) = cost_of(left)
     assert line.endswith("; starting, evaluation, prediction, scoring and the report come on top.")
     assert cost_of(replace(known, jobs=None))[0].startswith(

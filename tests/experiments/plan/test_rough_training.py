@@ -81,5 +81,6 @@ def test_a_sum_that_rests_on_operations_is_rough(tmp_path, monkeypatch):
     flops = dict.fromkeys("ab", FORWARD)
     found = foresee(tasks, [], Budget(1, "steps"), 1, 2, flops, {}, speed)
     assert (found.basis, found.unknown, found.around) == ("rough", (), 10.0)
+    assert found.rough
     assert found.seconds == pytest.approx(2 * 70 * BATCH * STEP / (GFLOPS * TRAINING))
     assert len(asked) == 1  # another process has to be started for it
