@@ -16,6 +16,7 @@ from kitsbench.leaderboard.schema import Entry
 from kitsbench.metrics import find
 from kitsbench.metrics.titles import endpoint_name
 from kitsbench.text import markdown, markdown_code
+from kitsbench.text.numbers import big
 
 MARK = "<!-- Written by `kitsbench leaderboard render` from the entries; changes are lost. -->"
 """In every page: only a file that holds it is overwritten."""
@@ -128,7 +129,7 @@ def _table_of(ordered: list[Entry]) -> str:
         cells += [_places_left_open(entry.rank)] * placed + [_first(entry.rank)] * drawn
         cells += [_mean(entry.score(f"{s.region}:{s.metric}", s.protocol)) for s in others]
         cells += [
-            _big(entry.cost.parameters),
+            _DASH if entry.cost.parameters is None else big(entry.cost.parameters),
             _steps(entry, spent),
             _memory(entry.cost.peak_memory_bytes),
             _trials(entry),

@@ -14,7 +14,7 @@ from kitsbench.metrics.titles import endpoint_name as endpoint_name
 from kitsbench.metrics.titles import metric_name as metric_name
 from kitsbench.metrics.titles import region_name as region_name
 from kitsbench.optimisers import Schedule
-from kitsbench.text import one_line
+from kitsbench.text import numbers, one_line
 
 DASH = "–"
 
@@ -217,18 +217,7 @@ def percent(value: Any, digits: int = 0) -> str:
 
 def big(value: Any, unit: str = "") -> str:
     """Three significant digits with k, M, G, T, P, E."""
-    if missing(value):
-        return DASH
-    value = float(value)
-    space = " " if unit else ""
-    if value == 0:
-        return f"0{space}{unit}"
-    step = min(max(int(math.log10(abs(value)) // 3), 0), 6)
-    scaled = value / 1000**step
-    digits = 0 if abs(scaled) >= 100 or (step == 0 and scaled == int(scaled)) else 1
-    digits = 2 if abs(scaled) < 10 and step else digits
-    prefix = ("", "k", "M", "G", "T", "P", "E")[step]
-    return f"{scaled:.{digits}f} {prefix}{unit}".strip()
+    return DASH if missing(value) else numbers.big(float(value), unit)
 
 
 def memory(value: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kitsbench.cli.output import print_rich, say
+from kitsbench.text.numbers import big
 from kitsbench.text.screen import Column, make_table
 
 Row = dict[str, Any]
@@ -71,7 +72,7 @@ def _costs(rows: Sequence[Row]) -> Shown:
         lines.append(
             (
                 row["architecture"],
-                _millions(row["parameters"]),
+                big(row["parameters"]),
                 _counted(row["flops_forward"], 1e9),
                 _counted(row["flops_step"], 1e9),
                 _counted(row.get("flops_per_voxel"), 1e3),
@@ -193,10 +194,6 @@ def _remarks(row: Row) -> list[str]:
 def plain(value: float) -> str:
     """A number of about three digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def _millions(value: int) -> str:
-    return f"{value / 1e6:.2f} M" if value >= 1e5 else f"{value:,}"
 
 
 def _counted(value: float | None, unit: float) -> str:

@@ -68,7 +68,10 @@ def _of_data(analysis: Analysis) -> list[list[str]]:
          "What these numbers are"],
         ["Are they scans of patients?", NO if dataset.synthetic else YES,
          "What these numbers are"],
-        ["Is it said who drew the reference and how?", NO, "not known to this report"],
+        # Of made-up scans the reference is no opinion: they were rendered from it.
+        ["Is it said who drew the reference and how?",
+         *(["yes, nobody: the scans were made from it", "What these numbers are"]
+           if dataset.synthetic else [NO, "not known to this report"])],
         ["Are exclusions listed with reasons?", YES if aside else "yes, none",
          "Failures and exclusions"],
         ["Was every network tested on scans that it had not seen?",

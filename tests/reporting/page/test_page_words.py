@@ -192,6 +192,10 @@ def test_the_checklist_answers_by_what_was_done(analysis, small):
     thin = {row[0]: row[1] for row in checklist(small, there).rows}
     for question, (one, other) in {
         "Are they scans of patients?": ("no", "yes"),
+        "Is it said who drew the reference and how?": (
+            "yes, nobody: the scans were made from it",
+            "no",
+        ),
         "Was training repeated?": ("yes, 6 runs each", "no"),
         "Do failed runs count?": ("yes, 1 of them", "yes, none failed"),
         "Do the tests count the luck of training?": ("yes", "no, scope L0"),

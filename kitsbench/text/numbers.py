@@ -1,0 +1,29 @@
+"""How large numbers are written: three digits and a letter, the same wherever they stand."""
+
+from __future__ import annotations
+
+import math
+
+PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+
+
+def big(value: float, unit: str = "") -> str:
+    """Three significant digits with k, M, G, T, P or E: ``287 k``, ``1.02 M``.
+
+    Parameters
+    ----------
+    value : float
+        Finite.
+    unit : str
+        What follows the letter.
+    """
+    space = " " if unit else ""
+    if value == 0:
+        return f"0{space}{unit}"
+    # What rounds up to 1000 of one letter is 1.00 of the next.
+    rounded = float(f"{abs(value):.3g}")
+    step = min(max(int(math.log10(rounded) // 3), 0), len(PREFIXES) - 1)
+    scaled = value / 1000**step
+    digits = 0 if abs(scaled) >= 99.95 or (step == 0 and scaled == int(scaled)) else 1
+    digits = 2 if abs(scaled) < 9.995 and step else digits
+    return f"{scaled:.{digits}f} {PREFIXES[step]}{unit}".strip()
