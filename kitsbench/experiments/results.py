@@ -7,6 +7,7 @@ no scores of its own, so its test cases enter the score table with the penalty a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from kitsbench.experiments.records import (
     TRIAL_AGAIN,
     ElsewhereRecord,
     ExperimentRecord,
+    LedgerRecord,
     ProfileRecord,
     TrialRecord,
     find_experiment,
@@ -163,7 +165,13 @@ class Results:
 
     @property
     def ledger(self) -> pd.DataFrame:
-        """What the trials spent, a row each, with a column for each part of their accounts."""
+        """What the trials spent, a row each, with a column for each part of their accounts.
+
+        An ensemble trains nothing: ``device_seconds`` of its row are its own, and
+        ``members_device_seconds`` those of its ``members`` trials together, which stand in their
+        rows, too, and may be shared with other ensembles.
+        """
+        spent = {trial.id: trial.ledger for trial in self.trials}
         rows = [
             {
                 "trial": trial.id,
@@ -173,6 +181,7 @@ class Results:
                 "status": trial.state,
                 "reason": trial.status.reason,
                 **_flat(trial.ledger.plain() if trial.ledger else {}),
+                **_of_members(trial, spent),
             }
             for trial in self.trials
         ]
@@ -203,6 +212,17 @@ class Results:
             raise DataError(
                 f"{self.workdir / 'trials'}: {str(error).splitlines()[0]}\n{TRIAL_AGAIN}"
             ) from error
+
+
+def _of_members(
+    trial: StoredTrial, spent: Mapping[str, LedgerRecord | None]
+) -> dict[str, float | None]:
+    """How many trials an ensemble is made of, and what they spent together, where all is known."""
+    members = trial.record.identity.members if trial.record is not None else ()
+    own = [ledger for member in members if (ledger := spent.get(member)) is not None]
+    known = bool(members) and len(own) == len(members)
+    seconds = sum(ledger.device_seconds for ledger in own) if known else None
+    return {"members": len(members), "members_device_seconds": seconds}
 
 
 def _flat(ledger: dict[str, Any]) -> dict[str, Any]:

@@ -159,6 +159,12 @@ def test_an_ensemble_costs_the_sum_of_its_members(analysis):
     assert row[2].split("\n")[0] == words.duration(spent)
     assert row[3] == "sum of members"
     assert row[4] == words.big(sum(t.ledger.steps for t in known[:2]))
+    # From Python, too, where a sum over the trials must not count it twice.
+    ledger = results.ledger.set_index("trial")
+    assert ledger.loc[ensemble.id, "device_seconds"] == 0
+    assert ledger.loc[ensemble.id, "members"] == 2
+    assert ledger.loc[ensemble.id, "members_device_seconds"] == pytest.approx(spent)
+    assert ledger.drop(ensemble.id)["members_device_seconds"].isna().all()
 
 
 def test_curves_end_with_the_scores_of_the_cases_that_were_watched(analysis):
