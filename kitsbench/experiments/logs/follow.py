@@ -70,27 +70,63 @@ class _Logger:
     failed: bool = False
     not_before: float = 0.0
     trials: dict[str, _Followed] = field(default_factory=dict)
+    sick: dict[str, float] = field(default_factory=dict)
+    """Trials that failed alone, and when each is tried again."""
 
     def look(self, tasks: Sequence[TrialTask], ends: dict[str, str], last: bool) -> None:
-        """Write what is new of all trials; where that fails, say it once and try again later."""
-        if time.monotonic() < self.not_before and not last:
+        """Write what is new of all trials; where that fails, say it once and try again later.
+
+        One whose folder is damaged, here or where the logger writes, holds up no other: the logger
+        itself is given up only where nothing else can be written either.
+        """
+        now = time.monotonic()
+        if now < self.not_before and not last:
             return
+        faults: list[tuple[TrialTask, Exception]] = []
+        works = False
         try:
             if self.sink is None:
                 self.sink = LOGGERS[self.name](self.workdir)
-            for task in tasks:
-                self._bring_up(self.sink, task, ends.get(task.id))
-            self.failed = False
-        except Exception as error:  # packages of others raise what they like, and no trial ends
+            # Those that failed before come last, when it is known whether others can be written.
+            for task in sorted(tasks, key=lambda task: task.id in self.sick):
+                if self.sick.get(task.id, 0.0) > now and not last:
+                    continue
+                try:
+                    works |= self._bring_up(self.sink, task, ends.get(task.id))
+                    self.sick.pop(task.id, None)
+                except Exception as error:  # packages of others raise what they like
+                    faults.append((task, error))
+                    # A server that is away lets each wait for long.
+                    if not works and len(faults) > 1:
+                        break
+        except Exception as error:  # no trial ends by it
             self._give_up(error)
+            return
+        if faults and not works:
+            self.sick.update((task.id, 0.0) for task, _ in faults)  # the logger itself has to wait
+            self._give_up(faults[0][1])
+            return
+        for task, error in faults:
+            self._leave_alone(task, error)
+        self.failed = bool(self.sick)
 
-    def _bring_up(self, sink: Sink, task: TrialTask, end: str | None) -> None:
+    def _leave_alone(self, task: TrialTask, error: Exception) -> None:
+        if not self.sick.get(task.id):
+            self.tell(
+                f"--log {self.name} fails for trial {task.id}: {telling(error)}. The others are "
+                "written, and it is tried again now and then."
+            )
+        self.sick[task.id] = time.monotonic() + TRY_AGAIN
+        self.trials.pop(task.id, None)  # what the store has of it is asked for again
+
+    def _bring_up(self, sink: Sink, task: TrialTask, end: str | None) -> bool:
+        """Write what is new of a trial; whether the sink was needed for it."""
         one = self.trials.setdefault(task.id, _Followed(task))
         if end is None and one.ended:  # it was tried again
             one.ended, one.stamp = False, None
         stamp = stamp_of(task)
         if stamp == one.stamp and (end is None or one.ended):
-            return
+            return False
         try:
             found = scalars_of(task)
         except (DataError, OSError):  # damaged, as whoever reads it for the report says
@@ -111,6 +147,7 @@ class _Logger:
         if end is not None and one.known:
             sink.end(one.run, end)
         one.stamp, one.ended = stamp, end is not None
+        return True
 
     def _give_up(self, error: Exception) -> None:
         self.failed, self.not_before = True, time.monotonic() + TRY_AGAIN

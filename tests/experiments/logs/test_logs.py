@@ -41,7 +41,11 @@ def rows(steps, loss=1.0, batch_s=0.5):
 
 @pytest.fixture
 def task(tmp_path):
-    folder = TrialFolder(tmp_path / "work", "0123456789abcdef")
+    return make_task(tmp_path, "0123456789abcdef")
+
+
+def make_task(tmp_path, name):
+    folder = TrialFolder(tmp_path / "work", name)
     folder.path.mkdir(parents=True)
     folder.set_status("running")
     context = SimpleNamespace(
@@ -210,6 +214,34 @@ def test_a_logger_that_fails_says_so_once_and_what_is_missing_comes_later(
     logger.close()
     assert len(said) == 1
     assert read_tensorboard(workdir)["loss/loss"] == expected(2)
+
+
+def test_one_trial_that_cannot_be_written_holds_up_no_other(tmp_path):
+    tasks = [make_task(tmp_path, f"{number}" * 16) for number in (1, 2, 3)]
+    workdir = tmp_path / "work"
+    for one in tasks:
+        write(one, rows(2))
+    look("tensorboard", tasks[1], "finished")
+    (own,) = (workdir / "tensorboard").iterdir()
+    shutil.rmtree(own)
+    own.write_text("a file where the folder of this trial belongs")
+    said = []
+    logger = follow._Logger("tensorboard", workdir, said.append)
+    for _ in range(3):
+        logger.look(tasks, {}, last=False)
+    assert len(said) == 1
+    assert said[0].startswith(f"--log tensorboard fails for trial {tasks[1].id}: ")
+    assert "The others are written" in said[0]
+    assert len([folder for folder in own.parent.iterdir() if folder.is_dir()]) == 2
+    own.unlink()
+    logger.sick[tasks[1].id] = 0.0  # its time has come
+    logger.look(tasks, {}, last=False)
+    logger.close()
+    assert len(said) == 1
+    assert own.is_dir()
+    # What nothing can be read of is no reason to fail.
+    tasks[0].folder.curve.write_bytes(b"no parquet")
+    look("tensorboard", tasks[0])
 
 
 def test_a_server_that_is_away_ends_no_run(task, monkeypatch):

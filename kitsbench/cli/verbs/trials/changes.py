@@ -12,6 +12,7 @@ from kitsbench.cli import completion
 from kitsbench.cli.options import (
     experiment_option,
     json_option,
+    log_option,
     reason_option,
     state_option,
     workdir_option,
@@ -39,6 +40,7 @@ AGAIN = ("failed", "interrupted", "unscored")  # states of trials that can be tr
 @click.option("--jobs", type=Whole(1, 1024), help="Trials at the same time, instead of before.")
 @click.option("--timeout", type=Seconds(1), help="Seconds a trial may take, instead of before.")
 @click.option("--max-memory", type=Memory(), help="Most memory a trial may use, instead of before.")
+@log_option
 @json_option
 @click.pass_context
 def retry(
@@ -92,7 +94,7 @@ def retry(
         tell(f"No trial of experiment {own} has failed{why}; nothing is run.")
         if not as_json:  # whose document tells of the experiment
             context.exit(0)
-    given = {key: value for key, value in how.items() if value is not None}
+    given = {key: value for key, value in how.items() if value not in (None, ())}
     try:
         ids = [trial.id for trial in chosen]
         context.exit(run_again(workdir, own, ids, given, fresh, as_json))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 from command_line import SMALL, call_kitsbench
 
@@ -49,8 +51,11 @@ def test_a_failed_trial_is_run_again_and_the_experiment_grows(failed):
     request = request_file(workdir, first.json["experiment"])
     asked = request.read_bytes()
     how = ("--timeout", "500", "--max-memory", "20GiB", "--jobs", "1")
+    how += ("--log", "tensorboard") if find_spec("tensorboard") else ()
     again = call_kitsbench(*retry, trial["id"][:7], "--fresh", *how, "--json")
     assert again.code == 0, again.err
+    if find_spec("tensorboard"):
+        assert any(trial["id"][:8] in one.name for one in (workdir / "tensorboard").iterdir())
     assert request.read_bytes() == asked  # how it is tried this once was not asked for
     assert [(t["id"], t["status"]) for t in again.json["trials"]] == [(trial["id"], "finished")]
     assert again.json["experiment"] == first.json["experiment"]
