@@ -106,8 +106,8 @@ class _Logger:
             self.sick.update((task.id, 0.0) for task, _ in faults)  # the logger itself has to wait
             self._give_up(faults[0][1])
             return
-        for task, error in faults:
-            self._leave_alone(task, error)
+        for task, fault in faults:
+            self._leave_alone(task, fault)
         self.failed = bool(self.sick)
 
     def _leave_alone(self, task: TrialTask, error: Exception) -> None:
