@@ -96,9 +96,11 @@ def strata(analysis: Analysis) -> Table | None:
 def other_strata() -> str:
     """How to look at other groups of cases."""
     return (
-        "Groups by the size of the tumour, the thickness of slices or anything else need a table "
-        "with a row for each case, declared before the results are looked at: kitsbench compare "
-        "scores.csv --cases cases.csv --stratum tumor_volume_ml:10,100"
+        "Groups by the size of the tumour, the thickness of slices or the contrast phase are "
+        "measured on the masks and scans of the dataset, in its folder DIR: kitsbench compare "
+        "scores.csv --cases DIR --stratum tumor_volume_ml:10,100. Instead of DIR a table with a "
+        "row for each case brings any other property. Declare groups before the results are "
+        "looked at."
     )
 
 
