@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SAY_EVERY = 180.0  # seconds between two lines about the whole where there is no terminal
 AT_WORK = ("starting", "training", "scoring")
+NAMED = 3  # trials of which the same is said
 FIRST = ("dead", "silent", "failed", "damaged", *AT_WORK, "finished", "queued", "waiting")
 NOBODY = "No `kitsbench run` works on it: what waits is begun by `kitsbench run --experiment {id}`."
 
@@ -126,11 +127,19 @@ def summary(watch: Watch, found: Look) -> str:
 
 def remarks(watch: Watch, found: Look, most: int) -> list[str]:
     """What somebody should know: why trials failed, who is gone, what the score is."""
-    lines = []
+    from kitsbench.reporting.words import listing
+
+    groups: dict[tuple[str, str], list[SeenTrial]] = {}
     for trial in found.trials:
         if trial.state in ("failed", "dead", "silent", "damaged"):
             why = ": ".join(filter(None, [trial.reason, *trial.message.splitlines()[:1]]))
-            lines.append(f"{_name(trial)} ({trial.id[:8]}) is {trial.state}: {why}")
+            groups.setdefault((trial.state, why), []).append(trial)
+    lines = []
+    for (state, why), trials in groups.items():
+        names = [f"{_name(trial)} ({trial.id[:8]})" for trial in trials[:NAMED]]
+        names += [f"{len(trials) - NAMED} more"] * (len(trials) > NAMED)
+        verb = "is" if len(trials) == 1 else "are"
+        lines.append(f"{listing(names)} {verb} {state}: {why}")
     left_out = len(lines) - most
     lines = lines[:most] + [f"... and {left_out} more"] * (left_out > 0)
     if any(trial.score is not None for trial in found.trials):
