@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from kitsbench.reporting import words
 from kitsbench.reporting.drawing.figures import INK, Picture, look, picture, style
@@ -12,6 +14,30 @@ from kitsbench.text import one_line
 
 Point = tuple[str, float, float]
 """Architecture, cost, quality."""
+
+
+ALIKE = 1.5  # the axis is never narrower than this factor: costs within noise shall look alike
+DECADES = 30.0  # from this factor on, powers of ten are ticks enough
+
+
+def _cost_axis(axes: Axes, costs: Sequence[float]) -> None:
+    """A logarithmic axis with plain numbers: a page shows the mathematics of others as its source.
+
+    Parameters
+    ----------
+    axes : Axes
+    costs : sequence of float
+        Above 0.
+    """
+    axes.set_xscale("log")
+    low, high = min(costs), max(costs)
+    if high / low < ALIKE:
+        centre = (low * high) ** 0.5
+        axes.set_xlim(centre / ALIKE, centre * ALIKE)
+    if high / low < DECADES:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def tradeoff(
@@ -63,7 +89,7 @@ def tradeoff(
                     f"{cost[0].lower()}{cost[1:]} {x:.3g}{front}"
                 )
             axes.set(xlabel=cost, ylabel=quality)
-            axes.set_xscale("log")
+            _cost_axis(axes, [x for _, x, _ in points])
         for axes in list(figure.axes)[len(panels) :]:
             axes.remove()
         short = words.short_names(names)
