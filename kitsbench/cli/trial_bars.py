@@ -171,7 +171,9 @@ class TrialBars:
         if event.kind == "failed":
             self._tell(event.message, f"{name} failed", "red")
         elif shown is not None:
-            took = in_words(time.monotonic() - shown.began)
+            from kitsbench.reporting.words import duration
+
+            took = duration(time.monotonic() - shown.began)
             score = "" if shown.score is None else f"; {self.endpoint} {number(shown.score)}"
             self._say(f"finished in {took}{score}", name)
 

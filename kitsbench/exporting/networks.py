@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import warnings
@@ -44,7 +45,10 @@ def write_torchscript(
     with warnings.catch_warnings():
         # Newer torch would rather write its own programs, which other versions do not read.
         warnings.simplefilter("ignore", FutureWarning)
-        torch.jit.save(traced, str(file), _extra_files={RULES: json.dumps(dict(rules))})
+        # Through memory: where a disk is full, torch's own writer ends the whole process.
+        buffer = io.BytesIO()
+        torch.jit.save(traced, buffer, _extra_files={RULES: json.dumps(dict(rules))})
+        file.write_bytes(buffer.getbuffer())
         read = torch.jit.load(str(file), map_location="cpu").eval()
 
     def run(hu: Tensor) -> Tensor:
@@ -66,13 +70,14 @@ def write_onnx(model: PatchModel, example: Tensor, rules: Mapping[str, Any], fil
         The network has an operation that ONNX lacks.
     """
     onnx, runtime = (require(name, "export") for name in ("onnx", "onnxruntime"))
+    buffer = io.BytesIO()
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 model,
                 (example,),
-                str(file),
+                buffer,
                 input_names=["hu"],
                 output_names=["probabilities"],
                 dynamic_axes={"hu": {0: "patches"}, "probabilities": {0: "patches"}},
@@ -81,11 +86,11 @@ def write_onnx(model: PatchModel, example: Tensor, rules: Mapping[str, Any], fil
             )
     except Exception as error:
         raise KitsbenchError(_failed("ONNX", error)) from error
-    made = onnx.load(str(file))
+    made = onnx.load_from_string(buffer.getvalue())
     entry = made.metadata_props.add()
     entry.key, entry.value = RULES, json.dumps(dict(rules))
     onnx.checker.check_model(made)
-    onnx.save(made, str(file))
+    file.write_bytes(made.SerializeToString())
     session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
 
     def run(hu: Tensor) -> Tensor:

@@ -166,7 +166,7 @@ def test_where_there_is_no_terminal_a_line_tells_of_each_begin_and_end(capsys, m
     assert said.splitlines() == [
         "one fold 0 seed 0: started",
         "two fold 0 seed 0: started",
-        "one fold 0 seed 0: finished in 10 s; tumor:dice 0.250",
+        "one fold 0 seed 0: finished in 0.0 s; tumor:dice 0.250",
         "two fold 0 seed 0 lost its worker and starts again: its node is gone",
         "two fold 0 seed 0: started",
         "two fold 0 seed 0 failed: out-of-memory: 12 GiB",

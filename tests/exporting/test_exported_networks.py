@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import SMALL, call_kitsbench, run_kitsbench
+from command_line import SMALL, call_kitsbench, environment, run_kitsbench
 
 from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.predict import open_trials
@@ -148,6 +148,32 @@ def test_what_reads_back_otherwise_is_not_written(work):
         check_equal(lambda hu: model(hu) * float("nan"), model, patches, 1e-3, "ONNX")
     with pytest.raises(KitsbenchError, match=r"gives \(1, 3, 15"):
         check_equal(lambda hu: model(hu)[:, :, 1:], model, patches, 1e-3, "ONNX")
+
+
+LIMITED = """
+import resource, sys
+from kitsbench.cli import main
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+main(sys.argv[1:])
+"""
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(work, tmp_path):
+    pytest.importorskip("resource")
+    folder, trials = work
+    words = ["export", trials["softmax"], "--workdir", folder / "work", "--to", "torchscript"]
+    words += ["--plugin", folder / "softmax_net.py", "-o", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert "File too large" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_exported_is_said(work, tmp_path):
