@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import SMALL, call_kitsbench, environment, run_kitsbench
+from command_line import SMALL, call_kitsbench, run_kitsbench, without_bytecode
 
 from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.predict import open_trials
@@ -168,7 +168,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(work, tmp_path):
         [sys.executable, "-c", LIMITED, *map(str, words)],
         capture_output=True,
         text=True,
-        env=environment(),
+        env=without_bytecode(),
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("Error: ")
