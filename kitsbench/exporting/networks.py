@@ -70,7 +70,7 @@ def write_onnx(model: PatchModel, example: Tensor, rules: Mapping[str, Any], fil
         The network has an operation that ONNX lacks.
     """
     onnx, runtime = (require(name, "export") for name in ("onnx", "onnxruntime"))
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # which newer stubs of torch do not know of
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
