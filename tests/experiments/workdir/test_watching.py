@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
+from datetime import datetime, timedelta
 
 import pytest
+from command_line import call_kitsbench
 from reporting.workdirs import ENDED, Plan, write_workdir
 from stored_files import change, replan
 
@@ -134,6 +137,24 @@ def test_a_process_of_another_machine_lives_as_long_as_its_files_change(work):
     assert one.progress.losses == {"loss": 0.7}
     works_on(work, beat=9)  # it was only the file system that was away
     assert seen(watch, folder).state == "training"
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_clocks_that_are_hours_off_change_nothing(work, hours):
+    plain = Watch(work, find_experiment(work)).look()
+    folder, clock = works_on(work), Clock()
+    began = datetime.fromisoformat(ENDED) + timedelta(hours=hours)
+    change(folder.path / "status.json", Status, started=began.isoformat())
+    for file in [*work.rglob("*")]:
+        os.utime(file, (time.time() + 3600 * hours,) * 2)
+    watch = Watch(work, find_experiment(work), clock)
+    assert seen(watch, folder).state == "training"
+    assert [t.took for t in watch.look().trials[1:]] == [t.took for t in plain.trials[1:]]
+    assert watch.look().left_s == 60.0
+    clock.now += 61
+    assert seen(watch, folder).state == "dead"
+    shown = call_kitsbench("trials", work, "--json").json["trials"]
+    assert min(trial["age_s"] for trial in shown) >= 0
 
 
 def test_one_look_waits_until_each_has_shown_that_it_lives(work):
