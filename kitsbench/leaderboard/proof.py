@@ -91,6 +91,8 @@ def _name_faults(entry: Entry, file: Path) -> Iterator[str]:
         return
     ending = "" if identity.tta is None else "+mirror" if any(identity.tta) else "+unmirrored"
     folders, slash, _ = entry.name.partition(":")[0].rpartition("/")  # of files of one name
+    if slash and {"", ".", ".."} & {*folders.split("/")}:
+        yield f"the key name is {short(entry.name)}; it may hold folders, but no way to another"
     whole = entry.name.removeprefix(folders + slash)
     shown = whole.removesuffix(ending)
     settings = shown.removeprefix(identity.architecture)

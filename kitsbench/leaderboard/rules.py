@@ -138,10 +138,12 @@ def read_rules(board: Path) -> Rules | None:
     Raises
     ------
     DataError
-        It cannot be read, or a key is missing, unknown or wrong.
+        It is a link or cannot be read, or a key is missing, unknown or wrong.
     """
     file = board / FILE
-    if not file.exists() and not file.is_symlink():
+    if file.is_symlink():
+        raise DataError(f"{file}: a symbolic link; the file of a board is one of its own.")
+    if not file.exists():
         return None
     try:
         # A date of TOML is none of JSON's types; as a text it is whatever a key takes it for.
