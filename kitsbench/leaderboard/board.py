@@ -9,8 +9,10 @@ from pathlib import Path
 from kitsbench.errors import DataError, UsageError
 from kitsbench.files import parse_json, write_text
 from kitsbench.files.documents import VERSION_KEY
+from kitsbench.leaderboard.along import curve_faults
 from kitsbench.leaderboard.elsewhere_proof import elsewhere_faults
 from kitsbench.leaderboard.entries import Published, make_entries
+from kitsbench.leaderboard.history import replacing, with_history
 from kitsbench.leaderboard.peers import Filed, board_faults, dataset_faults, differences
 from kitsbench.leaderboard.proof import entry_faults
 from kitsbench.leaderboard.rules import FILE, Rules, read_rules, written_rules
@@ -93,6 +95,7 @@ def add_entries(
         for peer in kept or list(known.values()):
             _refuse_other_conditions(new.entry, peer, board)
         _refuse_broken_rules(new.entry, rules, board)
+    files = {file: _followed(file, new) for file, new in files.items()}
     written = {file: new for file, new in files.items() if not _is_there(file, new)}
     for file, new in written.items():
         if file in known and known[file] != new.entry:
@@ -108,9 +111,27 @@ def add_entries(
         write_text(board / FILE, written_rules([new.entry for new in made]))
     # No entry is written until everything was found to be in order.
     for file, new in written.items():
+        entry, old = new.entry, _standing(file)
+        if old is not None and old.trials.ids != entry.trials.ids:
+            entry = replacing(entry, old, file)
         new.table.write(table_path(file))
-        new.entry.write(file)
+        entry.write(file)
     return list(written)
+
+
+def _standing(file: Path) -> Entry | None:
+    """The entry that stands in a file's place; None where there is none of today's format."""
+    if not file.is_file() or _version(file) != _newest():
+        return None
+    return Entry.check(file)[0]
+
+
+def _followed(file: Path, new: Published) -> Published:
+    """A new entry with the history of the one that stands in its place."""
+    old = _standing(file)
+    if old is None or old.history is None:
+        return new
+    return new._replace(entry=with_history(new.entry, old.history))
 
 
 def _refuse_other_conditions(entry: Entry, peer: Entry, board: Path) -> None:
@@ -132,9 +153,7 @@ def _refuse_half_experiments(files: dict[Path, Published], kept: Sequence[Entry]
     """Ranks hold among all entries of an experiment, so none goes without the others."""
     own = {new.entry.experiment for new in files.values()}
     for file in files:
-        if not file.exists():
-            continue
-        entry, _ = Entry.check(file) if _version(file) == _newest() else (None, [])
+        entry = _standing(file)
         if entry is None or entry.experiment in own:
             continue
         left = [other.name for other in kept if other.experiment == entry.experiment]
@@ -190,6 +209,24 @@ def read_board(board: str | Path) -> list[Entry]:
         A file is no entry; the message names it and the rule.
     """
     return [_read_entry(file) for file in _entry_files(Path(board))]
+
+
+def read_filed(board: str | Path) -> list[Filed]:
+    """Read the entries of one board with their tables, as :func:`read_board` does.
+
+    Raises
+    ------
+    DataError
+        A file is no entry, or a table none of scores.
+    """
+    found = []
+    for file in _entry_files(Path(board)):
+        entry = _read_entry(file)
+        scores, wrong = read_scores(entry, file)
+        if wrong:
+            raise DataError(f"{file}: {wrong[0]}.\nRun `kitsbench leaderboard check`.")
+        found.append(Filed(file, entry, scores))
+    return found
 
 
 def _read_entry(file: Path) -> Entry:
@@ -295,6 +332,7 @@ def _read_all(board: Path, files: Sequence[Path]) -> tuple[list[Filed], list[Pro
         faults = entry_faults(entry, file)
         scores, wrong = read_scores(entry, file)
         at_odds = [] if scores is None else agreement_faults(entry, scores, file)
+        at_odds += [] if scores is None else curve_faults(entry, scores)
         apart = elsewhere_faults(entry, None if wrong else scores)
         problems += [Problem(file, fault) for fault in (*faults, *wrong, *at_odds, *apart)]
         filed.append(Filed(file, entry, None if wrong else scores))

@@ -29,6 +29,7 @@ from kitsbench.experiments.records import (
 from kitsbench.experiments.results import Results, load_results
 from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.files import digest
+from kitsbench.leaderboard.along import curve_of
 from kitsbench.leaderboard.numbers import counts_of, ranks_of, scores_of, spent_by, versions_of
 from kitsbench.leaderboard.parts import (
     Cost,
@@ -153,6 +154,7 @@ def _publish(
         provenance=_provenance(results, entrant, own, identity, runs),
         seals={},
         elsewhere=elsewhere,
+        curve=None if elsewhere else curve_of(results, own),
     )
     return Published(entry.model_copy(update={"seals": entry.sealed()}), table)
 

@@ -5,22 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kitsbench.data.datasets.leaks import NOTHING
 from kitsbench.errors import DataError
-from kitsbench.experiments.records import ElsewhereRecord
-from kitsbench.files import canonical_json, write_text
-from kitsbench.leaderboard.board import boards, check_boards, read_board
-from kitsbench.leaderboard.parts import Rank, RecipeNote, Score, Spent
+from kitsbench.files import canonical_json, digest, write_text
+from kitsbench.leaderboard.beside import beside
+from kitsbench.leaderboard.board import boards, check_boards, read_board, read_filed
+from kitsbench.leaderboard.cells import (
+    DASH,
+    big,
+    duration,
+    lines,
+    mean_of,
+    memory,
+    named,
+    other_endpoints,
+    paper,
+    scans,
+    sparkline,
+    synthetic,
+    title,
+    trials_of,
+    with_interval,
+)
+from kitsbench.leaderboard.outside_table import Pairs, table_of_outside
+from kitsbench.leaderboard.parts import Former, RecipeNote, Spent
 from kitsbench.leaderboard.rules import Rules, read_rules
 from kitsbench.leaderboard.schema import Entry
 from kitsbench.metrics import find
-from kitsbench.metrics.titles import endpoint_name
 from kitsbench.text import markdown, markdown_code
-from kitsbench.text.numbers import big
 
 MARK = "<!-- Written by `kitsbench leaderboard render` from the entries; changes are lost. -->"
 """In every page: only a file that holds it is overwritten."""
-_DASH = "–"
 
 
 def render_boards(root: str | Path) -> list[Path]:
@@ -54,7 +68,10 @@ def render_boards(root: str | Path) -> list[Path]:
     for board in boards(root):
         page = board.parent / f"{board.resolve().name}.md"
         _refuse_foreign(page)
-        pages[page] = render_board(board.resolve().name, read_board(board), read_rules(board))
+        entries = read_board(board)
+        outside = any(entry.elsewhere is not None for entry in entries)
+        pairs = beside(read_filed(board)) if outside else []
+        pages[page] = render_board(board.resolve().name, entries, read_rules(board), pairs)
     for page, text in pages.items():
         write_text(page, text)
     return list(pages)
@@ -71,7 +88,9 @@ def _refuse_foreign(page: Path) -> None:
         )
 
 
-def render_board(name: str, entries: list[Entry], rules: Rules | None = None) -> str:
+def render_board(
+    name: str, entries: list[Entry], rules: Rules | None = None, pairs: Pairs = ()
+) -> str:
     """One board as Markdown: a table for each set of entries that can be compared.
 
     Parameters
@@ -82,6 +101,8 @@ def render_board(name: str, entries: list[Entry], rules: Rules | None = None) ->
         At least one.
     rules : Rules, optional
         The board's own title and introduction.
+    pairs : sequence of mapping
+        Verdicts on what was trained elsewhere, see :func:`~kitsbench.leaderboard.beside.beside`.
     """
     ordered = sorted(entries, key=_order)
     outside = [entry for entry in ordered if entry.elsewhere is not None]
@@ -90,8 +111,8 @@ def render_board(name: str, entries: list[Entry], rules: Rules | None = None) ->
         # A second on one device is no second on another, so a time budget is another budget there.
         key = canonical_json([entry.conditions, entry.device_class])
         groups.setdefault(key, []).append(entry)
-    title, about = (rules.title, rules.about) if rules is not None else ("", "")
-    parts = [f"# {markdown(title or name)}", MARK, *([markdown(about)] if about else [])]
+    head, about = (rules.title, rules.about) if rules is not None else ("", "")
+    parts = [f"# {markdown(head or name)}", MARK, *([markdown(about)] if about else [])]
     for key in sorted(groups):
         if len(groups) > 1:
             first = groups[key][0]
@@ -99,7 +120,7 @@ def render_board(name: str, entries: list[Entry], rules: Rules | None = None) ->
             parts.append(f"## {markdown(f'{first.budget.text}, {where}')}")
         parts += [_table_of(groups[key])]
     if outside:
-        parts += ["## Trained elsewhere", _table_of_outside(outside, alone=not groups)]
+        parts += ["## Trained elsewhere", table_of_outside(outside, not groups, pairs)]
     return "\n\n".join([*parts, _provenance(ordered)]) + "\n"
 
 
@@ -108,199 +129,143 @@ def _table_of(ordered: list[Entry]) -> str:
     first = ordered[0]
     experiments = list(dict.fromkeys(entry.experiment for entry in ordered))
     region, metric = first.endpoint.split(":")
-    others = _other_endpoints(ordered)
+    others = other_endpoints(ordered)
     # A column that says the same of every row, or nothing of any, tells a reader nothing.
     grouped = any(entry.rank and entry.rank.group for entry in ordered)
-    placed = any(entry.rank and entry.rank.rank_low is not None for entry in ordered)
     drawn = any(entry.rank and entry.rank.p_first is not None for entry in ordered)
+    along = any(entry.curve is not None for entry in ordered)
     several = len(experiments) > 1
-    head = ["#", "Architecture", markdown(f"{_title(region, metric)} (95 % CI)")]
-    head += ["Group"] * (grouped or several) + ["Rank 95 %"] * placed + ["P(first)"] * drawn
-    head += [markdown(_title(score.region, score.metric)) for score in others]
-    head += ["Parameters", "Steps", "Peak memory", "Trials"]
+    head = ["Place", "Architecture", markdown(f"{title(region, metric)} (95 % CI)")]
+    head += ["Group"] * (grouped or several) + ["P(first)"] * drawn
+    head += [markdown(title(score.region, score.metric)) for score in others]
+    head += ["Along the budget"] * along
+    head += ["Parameters", "Steps", "Device time", "FLOPs", "Peak memory", "Trials"]
     spent = {run.id: run.spent for entry in ordered for run in entry.trials.runs}
     rows = []
-    for place, entry in zip(_places(ordered), ordered, strict=True):
-        group = markdown((entry.rank.group if entry.rank else "") or _DASH)
+    for entry in ordered:
+        group = markdown((entry.rank.group if entry.rank else "") or DASH)
         if several:
             group = f"{experiments.index(entry.experiment) + 1}{group}"
-        cells = [place, _name(entry), _with_interval(entry.score(entry.endpoint))]
-        cells += [group] * (grouped or several)
-        cells += [_places_left_open(entry.rank)] * placed + [_first(entry.rank)] * drawn
-        cells += [_mean(entry.score(f"{s.region}:{s.metric}", s.protocol)) for s in others]
+        cells = [_place(entry, ordered), named(entry), with_interval(entry.score(entry.endpoint))]
+        cells += [group] * (grouped or several) + [_first(entry)] * drawn
+        cells += [mean_of(entry.score(f"{s.region}:{s.metric}", s.protocol)) for s in others]
+        cells += [sparkline(entry.curve)] * along
+        steps, seconds, flops = (
+            _spent(entry, spent, key) for key in ("steps", "device_seconds", "flops")
+        )
+        members = f" in {_members(entry):g} networks" if _members(entry) and steps else ""
         cells += [
-            _DASH if entry.cost.parameters is None else big(entry.cost.parameters),
-            _steps(entry, spent),
-            _memory(entry.cost.peak_memory_bytes),
-            _trials(entry),
+            big(entry.cost.parameters),
+            big(steps) + members,
+            duration(seconds),
+            big(flops),
+            memory(entry.cost.peak_memory_bytes),
+            trials_of(entry),
         ]
         rows.append(cells)
     rules = ["---:", "---", *("---:" for _ in head[2:])]
-    return f"{_introduction(ordered, experiments)}\n\n{_lines([head, rules, *rows])}"
+    return f"{_introduction(ordered, experiments)}\n\n{lines([head, rules, *rows])}"
 
 
-def _lines(rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+def _place(entry: Entry, ordered: Sequence[Entry]) -> str:
+    """The places within its experiment that the statistics leave open.
 
-
-def _table_of_outside(ordered: list[Entry], alone: bool) -> str:
-    """Systems and label maps that were given, apart from what was trained under the budget.
-
-    Parameters
-    ----------
-    ordered : list of Entry
-    alone : bool
-        Whether no table above says what the scans are.
+    Where they separate nobody, that is each of them: the first row is no winner.
     """
-    first = ordered[0]
-    region, metric = first.endpoint.split(":")
-    others = _other_endpoints(ordered)
-    head = ["System or label maps", markdown(f"{_title(region, metric)} (95 % CI)")]
-    head += [markdown(_title(score.region, score.metric)) for score in others]
-    head += ["Trained on", "Cost of training", "Predicting a scan", "Peak memory", "Trials"]
-    rows = [
-        [
-            _name(entry),
-            _with_interval(entry.score(entry.endpoint)),
-            *(_mean(entry.score(f"{s.region}:{s.metric}", s.protocol)) for s in others),
-            *_known(entry, entry.elsewhere),
-            _memory(entry.cost.peak_memory_bytes),
-            _trials(entry),
-        ]
-        for entry in ordered
-        if entry.elsewhere is not None
-    ]
-    rules = ["---", *("---:" for _ in head[1:])]
-    said = [_synthetic(first), _scans(first) + "."] if alone else []
-    said.append(
-        "They had no budget here and not the recipe of the others, so they have no rank: a mean "
-        "beside those above compares systems as they are, and says nothing about architectures. "
-        "What they were trained on is what whoever entered them says."
-    )
-    leaks = [
-        f"{markdown_code(entry.name)} may know the scans of the test: "
-        f"{markdown(entry.elsewhere.leak)}."
-        for entry in ordered
-        if entry.elsewhere is not None and entry.elsewhere.leak is not None
-    ]
-    lost = [
-        f"{markdown_code(entry.name)} has no label map of {entry.elsewhere.missing} cases, which "
-        "count as missed."
-        for entry in ordered
-        if entry.elsewhere is not None and entry.elsewhere.missing
-    ]
-    text = "\n".join(filter(None, [*said, *leaks, *lost]))
-    return f"{text}\n\n{_lines([head, rules, *rows])}"
-
-
-def _known(entry: Entry, known: ElsewhereRecord) -> list[str]:
-    """What it was trained on, what that took, and what predicting a scan takes."""
-    if known.hours is not None:
-        training = f"{known.hours:g} h, as reported"
-    else:
-        training = "none" if known.trained_on == (NOTHING,) else "unknown"
-    seconds = entry.cost.predict_s
-    predicting = "unknown" if known.kind == "predictions" else _DASH
-    if seconds is not None:
-        predicting = f"{seconds:.3g} s on {markdown(entry.cost.device)}"
-    return [markdown("; ".join(known.trained_on)), training, predicting]
-
-
-def _places(ordered: list[Entry]) -> list[str]:
-    """Places by the mean of the endpoint, equal means all with the first of theirs."""
-    keys = [_order(entry)[:2] for entry in ordered]
-    return [_DASH if key[0] else str(keys.index(key) + 1) for key in keys]
-
-
-def _title(region: str, metric: str) -> str:
-    name = endpoint_name(region, metric)
-    return name[0].upper() + name[1:]
-
-
-def _places_left_open(rank: Rank | None) -> str:
-    """Interval of the rank; a dash where the design does not tell it."""
-    if rank is None or rank.rank_low is None or rank.rank_high is None:
-        return _DASH
+    score, rank = entry.score(entry.endpoint), entry.rank
+    if score is None or score.mean is None or rank is None:
+        return DASH
+    peers = [one for one in ordered if one.experiment == entry.experiment and one.rank]
     low, high = rank.rank_low, rank.rank_high
+    if low is None or high is None:
+        low, high = 1, len(peers)
     return f"{low:g}" if low == high else f"{low:g}–{high:g}"
 
 
-def _first(rank: Rank | None) -> str:
-    return _DASH if rank is None or rank.p_first is None else f"{100 * rank.p_first:.0f} %"
+def _first(entry: Entry) -> str:
+    rank = entry.rank
+    return DASH if rank is None or rank.p_first is None else f"{100 * rank.p_first:.0f} %"
 
 
-def _steps(entry: Entry, spent: Mapping[str, Spent | None]) -> str:
-    """Steps of a training run; for an ensemble, which takes none, those of its members.
+def _members(entry: Entry) -> float:
+    """How many networks an ensemble combines; 0 where it is none."""
+    combined = [run.members for run in entry.trials.runs if run.members]
+    return sum(map(len, combined)) / len(combined) if combined else 0
+
+
+def _spent(entry: Entry, spent: Mapping[str, Spent | None], key: str) -> float | None:
+    """What a training run spent; of an ensemble, which spends nothing, its members.
 
     Parameters
     ----------
     entry : Entry
     spent : mapping
         Of every trial of the table, by its id.
+    key : str
+        Such as ``steps``.
     """
     combined = [run.members for run in entry.trials.runs if run.members]
     if not combined:
-        return _big(entry.cost.steps)
+        found: float | None = getattr(entry.cost, key)
+        return found
     members = [spent.get(member) for run in combined for member in run]
-    known = [one.steps for one in members if one is not None]
+    known = [float(getattr(one, key)) for one in members if one is not None]
     if len(known) < len(members):  # a member is on no row of this table
-        return _DASH
-    return f"{_big(sum(known) / len(combined))} in {len(members) / len(combined):g} networks"
+        return None
+    return sum(known) / len(combined)
 
 
 def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
     first = ordered[0]
-    lines = [line for line in [_synthetic(first)] if line]
-    lines.append(
-        f"{_scans(first)}, {_recipe(first.recipe)}, budget {markdown(first.budget.text)} a "
+    said = [line for line in [synthetic(first)] if line]
+    said.append(
+        f"{scans(first)}, {_recipe(first.recipe)}, budget {markdown(first.budget.text)} a "
         f"training run, {_folds(first)} × {first.seeds} seeds, on "
         f"{markdown(first.cost.device or 'an unnamed device')}."
     )
     grouped = any(entry.rank and entry.rank.group for entry in ordered)
-    lines.append(
-        "Ordered by the mean of the endpoint. "
+    said.append(
+        "Ordered by the mean of the endpoint; “Place” holds those that the tests of all pairs "
+        "leave open"
         + (
-            "Architectures that share a letter in “Group” are not separated by the statistics, "
+            ". Architectures that share a letter in “Group” are not separated by the statistics, "
             "whatever their order."
             if grouped
-            else "No two of them were separated by the statistics: the order is no ranking."
+            else ". No two of them were separated by the statistics: the order is no ranking."
         )
     )
     if len(experiments) > 1:
-        lines.append(
-            "The digit before the letters numbers the experiment; letters compare only within "
-            "one experiment."
+        said.append(
+            "The digit before the letters numbers the experiment; letters and places compare only "
+            "within one experiment."
         )
     scopes = {entry.rank.scope for entry in ordered if entry.rank and entry.rank.scope}
     for scope in sorted(scopes - {"L0"}):
-        lines.append(f"Scope {markdown(scope)}: over cases and training runs of this dataset.")
+        said.append(f"Scope {markdown(scope)}: over cases and training runs of this dataset.")
     if scopes == {"L0"}:
-        lines.append("Scope L0: statements about these trained models, not the architectures.")
+        said.append("Scope L0: statements about these trained models, not the architectures.")
     elif "L0" in scopes:
-        lines.append(
+        said.append(
             "Scope L0 for entries without a group: their numbers are about these trained models, "
             "not the architectures."
         )
-    return "\n".join(lines)
+    said += _along(ordered)
+    return "\n".join(said)
 
 
-def _synthetic(first: Entry) -> str:
-    """What a page must say of scans that are made up; empty of others."""
-    if not first.synthetic:
-        return ""
-    return (
-        "**Synthetic scans.** These numbers show how the architectures learn on a phantom "
-        "under this budget; they say nothing about patients.\n"
-    )
-
-
-def _scans(first: Entry) -> str:
-    aside = f", {first.dataset.n_excluded} set aside" if first.dataset.n_excluded else ""
-    return (
-        f"Dataset {markdown(first.dataset.name)} ({first.dataset.n_cases} cases{aside}, "
-        f"fingerprint {markdown_code(first.dataset.fingerprint)}), protocol "
-        f"{markdown(first.protocol)}"
-    )
+def _along(ordered: Sequence[Entry]) -> list[str]:
+    """What the lines of blocks are, where there are any."""
+    curves = [entry.curve for entry in ordered if entry.curve is not None]
+    if not curves:
+        return []
+    watched = {case for curve in curves for case in curve.cases}
+    shares = ", ".join(f"{100 * share:.0f}" for share in curves[0].at)
+    dice = markdown(title(ordered[0].endpoint.split(":")[0], "dice"))
+    cases = "case" if len(watched) == 1 else "cases"
+    return [
+        f"Along the budget: {dice} after {shares} % of it on {len(watched)} watched {cases}, from "
+        "▁ for 0 to █ for 1."
+    ]
 
 
 def _folds(first: Entry) -> str:
@@ -315,7 +280,7 @@ def _recipe(note: RecipeNote) -> str:
 
 
 def _provenance(ordered: list[Entry]) -> str:
-    lines = ["## Where the entries come from", ""]
+    found = ["## Where the entries come from", ""]
     for entry in ordered:
         made = entry.provenance
         failed = ", ".join(f"{count} × {reason}" for reason, count in entry.trials.reasons.items())
@@ -324,12 +289,29 @@ def _provenance(ordered: list[Entry]) -> str:
         own = " ".join(filter(None, (made.distribution, made.version)))
         origin = markdown(f"{own} with {built}" if built else own)
         trained = markdown(f"kitsbench {made.kitsbench}, {made.created[:10]}")
-        lines.append(
+        found.append(
             f"- {markdown_code(entry.name)}: {origin}, source "
             f"{markdown_code(made.source_hash[:12])}, {trained}"
+            + (f"; {paper(entry.paper)}" if entry.paper else "")
             + (f"; failed trials: {markdown(failed)}" if failed else "")
+            + "".join(f"\n  - {_former(one, entry)}" for one in reversed(entry.history or ()))
         )
-    return "\n".join(lines)
+    return "\n".join(found)
+
+
+def _former(one: Former, entry: Entry) -> str:
+    """A line of an entry's history."""
+    own = " ".join(filter(None, (one.distribution, one.version)))
+    said = [f"before: {markdown(one.created[:10])}", markdown(own)]
+    said += [
+        f"source {markdown_code(one.source_hash[:12])}",
+        f"kitsbench {markdown(one.kitsbench)}",
+    ]
+    if one.mean is not None:
+        said.append(f"{one.mean:.3f}")
+    if one.conditions != digest(entry.conditions):
+        said.append("under other conditions")
+    return ", ".join(filter(None, said))
 
 
 def _order(entry: Entry) -> tuple[bool, float, str]:
@@ -337,52 +319,3 @@ def _order(entry: Entry) -> tuple[bool, float, str]:
     mean = score.mean if score else None
     metric = find(entry.endpoint.split(":")[1])
     return mean is None, 0.0 if mean is None else metric.order(mean), entry.name
-
-
-def _other_endpoints(ordered: list[Entry]) -> list[Score]:
-    """Dice of the other regions, first the protocol's, then labels that are not among them."""
-    found: dict[str, Score] = {}
-    first = next((entry for entry in ordered if entry.scores), ordered[0])
-    protocols = [first.protocol, "labels"]
-    for score in sorted(
-        (s for s in first.scores if s.protocol in protocols and s.mean is not None),
-        key=lambda s: protocols.index(s.protocol),
-    ):
-        if score.metric == "dice" and f"{score.region}:dice" != first.endpoint:
-            found.setdefault(score.region, score)
-    return list(found.values())
-
-
-def _name(entry: Entry) -> str:
-    text = " ".join(filter(None, [markdown_code(entry.name), markdown(entry.title)]))
-    return f"{text} ({markdown(entry.beginning)})" if entry.beginning else text
-
-
-def _with_interval(score: Score | None) -> str:
-    if score is None or score.mean is None:
-        return _DASH
-    if score.ci_low is None or score.ci_high is None:
-        return f"{score.mean:.3f}"
-    return f"{score.mean:.3f} [{score.ci_low:.3f}, {score.ci_high:.3f}]"
-
-
-def _mean(score: Score | None) -> str:
-    return _DASH if score is None or score.mean is None else f"{score.mean:.3f}"
-
-
-def _trials(entry: Entry) -> str:
-    count = entry.trials.finished + entry.trials.failed
-    return f"{entry.trials.finished}/{count}" + (" (failures)" if entry.trials.failed else "")
-
-
-def _big(value: float | None) -> str:
-    if value is None:
-        return _DASH
-    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.3g} {letter}"
-    return f"{value:.0f}"
-
-
-def _memory(value: int | None) -> str:
-    return _DASH if value is None else f"{value / 2**20:.0f} MiB"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -142,7 +142,8 @@ class Rank(Part):
     rank : float
         1 for the best; ties all get the smallest of their ranks.
     rank_low, rank_high : float or None
-        95 % of the bootstrap's ranks lie between them; None where the design does not tell.
+        The tests of all pairs leave the ranks between them open; None where the design does not
+        tell.
     p_first : float or None
         Share of the bootstrap's samples in which it came first; None where the design does not
         tell.
@@ -159,6 +160,62 @@ class Rank(Part):
     p_first: float | None = Field(default=None, ge=0, le=1)
     group: str = ""
     scope: Literal["L0", "L1", "L2", ""] = ""
+
+
+class Curve(Part):
+    """Dice of the endpoint's region along the budget, on the cases that are watched.
+
+    A mean over the finished runs, each over the watched cases of its fold. The last point is that
+    of the scores, where the budget is spent.
+
+    Attributes
+    ----------
+    cases : tuple of str
+        Those that are watched, of all folds.
+    at : tuple of float
+        Shares of the budget, rising to 1.
+    dice : tuple of float
+        At each of them.
+    """
+
+    cases: tuple[str, ...] = Field(min_length=1)
+    at: tuple[float, ...] = Field(min_length=2)
+    dice: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if len(self.at) != len(self.dice):
+            raise ValueError(f"{len(self.at)} shares of the budget have {len(self.dice)} scores")
+        if self.at[0] <= 0 or self.at[-1] != 1 or list(self.at) != sorted({*self.at}):
+            raise ValueError("the shares of the budget must rise from above 0 to 1")
+        return self
+
+
+class Former(Part):
+    """An entry of the same name that this one has replaced.
+
+    Attributes
+    ----------
+    sha256 : str
+        Of its file.
+    created, kitsbench, distribution, version, source_hash : str
+        Its provenance.
+    experiment : str
+    conditions : str
+        Hash of the conditions that it was made under.
+    mean : float or None
+        Of its endpoint.
+    """
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    created: str
+    kitsbench: str
+    distribution: str
+    version: str
+    source_hash: str
+    experiment: str
+    conditions: str
+    mean: float | None
 
 
 class Spent(Part):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,12 @@ from kitsbench.errors import UsageError
 from kitsbench.evaluation.protocols import PROTOCOLS
 from kitsbench.experiments.plan.tuning import settings_of, with_settings
 from kitsbench.experiments.records import TrialIdentity
+from kitsbench.leaderboard.history import history_faults, is_time
 from kitsbench.leaderboard.numbers import counts_of, spent_by, versions_of
 from kitsbench.leaderboard.parts import Run
 from kitsbench.leaderboard.schema import Entry, file_name
 from kitsbench.recipe import Recipe
+from kitsbench.registry.discovery import SAY_NOTHING
 from kitsbench.training.budget import Budget
 
 _LONGEST_STEP = 10
@@ -47,6 +48,7 @@ def entry_faults(entry: Entry, file: Path) -> list[str]:
         *_recipe_faults(entry),
         *_budget_faults(entry),
         *_repeated(entry),
+        *history_faults(entry),
         *_seal_faults(entry),
     ]
 
@@ -90,17 +92,20 @@ def _name_faults(entry: Entry, file: Path) -> Iterator[str]:
     if identity is None:
         return
     ending = "" if identity.tta is None else "+mirror" if any(identity.tta) else "+unmirrored"
-    folders, slash, _ = entry.name.partition(":")[0].rpartition("/")  # of files of one name
+    folders, slash, own = entry.name.partition(":")[0].rpartition("/")  # of files of one name
     if slash and {"", ".", ".."} & {*folders.split("/")}:
         yield f"the key name is {short(entry.name)}; it may hold folders, but no way to another"
+    # A file called plugin.py is shown by the name of its package.
+    base = own.removesuffix(ending) if identity.architecture in SAY_NOTHING else ""
+    base = base or identity.architecture
     whole = entry.name.removeprefix(folders + slash)
     shown = whole.removesuffix(ending)
-    settings = shown.removeprefix(identity.architecture)
-    if shown + ending != whole or not shown.startswith(identity.architecture):
-        right = f"{identity.architecture}[:settings]{ending}"
+    settings = shown.removeprefix(base)
+    if shown + ending != whole or not shown.startswith(base):
+        right = f"{base}[:settings]{ending}"
         yield f"the key name is {short(entry.name)}; identity makes it {right}"
     elif settings and not settings.startswith(":"):
-        yield from differs("name", shown, identity.architecture, "identity.architecture")
+        yield from differs("name", shown, base, "identity.architecture")
     try:
         said = split_settings(settings.removeprefix(":"), entry.name)
     except UsageError as error:
@@ -243,7 +248,7 @@ def _repeated(entry: Entry) -> Iterator[str]:
             yield f"the key identity.device_class is {said}, provenance.environment another"
     elif any(run.state == "finished" for run in runs):
         yield "the key provenance.environment is null, but trials finished"
-    if not _is_time(made.created):
+    if not is_time(made.created):
         yield f"the key provenance.created is {short(made.created)}; it is a time, in ISO 8601"
     identity = entry.identity
     if identity is None:
@@ -258,11 +263,3 @@ def _repeated(entry: Entry) -> Iterator[str]:
         ("provenance.config", made.config, identity.config),
     ):
         yield from differs(key, found, right, "identity")
-
-
-def _is_time(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True

@@ -20,7 +20,9 @@ from kitsbench.files import digest
 from kitsbench.files.documents import Document, Part
 from kitsbench.leaderboard.parts import (
     Cost,
+    Curve,
     Dataset,
+    Former,
     Provenance,
     Rank,
     RecipeNote,
@@ -51,7 +53,10 @@ SEALED = (
     "provenance.created",
     "provenance.environment",
 )
-"""Keys that follow from no other; with ``elsewhere``, where there is one."""
+"""Keys that follow from no other; with :data:`OPTIONAL`, where they are there."""
+
+OPTIONAL = ("elsewhere", "curve", "history")
+"""Keys that some entries have. They are sealed, too."""
 
 TRAINED = ("recipe", "tuning", "budget", "seeds")
 """Conditions of training, which who was trained elsewhere had none of."""
@@ -105,6 +110,10 @@ class Entry(Document):
     elsewhere : ElsewhereRecord or None
         Of a system or of label maps that were given: what they were trained on. Such an entry has
         neither budget nor rank, and belongs to no experiment but its own.
+    curve : Curve or None
+        None where nothing was scored on the way.
+    history : tuple of Former or None
+        Entries of the same name that it has replaced, the oldest first; None where there were none.
     seals : dict of str to str
         Hash of each of the keys :data:`SEALED`.
     """
@@ -133,10 +142,12 @@ class Entry(Document):
     provenance: Provenance
     seals: dict[str, str]
     elsewhere: ElsewhereRecord | None = None
+    curve: Curve | None = None
+    history: tuple[Former, ...] | None = Field(default=None, min_length=1)
 
     @model_serializer(mode="wrap")
     def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_unused(whole(self), "elsewhere")
+        return without_unused(whole(self), *OPTIONAL)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -155,8 +166,11 @@ class Entry(Document):
                 "the key elsewhere is there where the budget is none, and only there: who was "
                 "trained here had a budget"
             )
-        if self.elsewhere is not None and self.rank is not None:
-            raise ValueError("the key rank is set, but what was trained elsewhere has no rank")
+        for key in ("rank", "curve") if self.elsewhere is not None else ():
+            if getattr(self, key) is not None:
+                raise ValueError(
+                    f"the key {key} is set, but what was trained elsewhere has no {key}"
+                )
         if self.trials.finished and self.score(self.endpoint) is None:
             raise ValueError(f"there is no score for the endpoint {self.endpoint}")
         return self
@@ -211,8 +225,7 @@ class Entry(Document):
         """The seals that the entry should have."""
         content = self.model_dump(mode="json")
         found = {}
-        elsewhere = () if self.elsewhere is None else ("elsewhere",)
-        for key in (*SEALED, *elsewhere):
+        for key in (*SEALED, *(key for key in OPTIONAL if getattr(self, key) is not None)):
             value: Any = content
             for part in key.split("."):
                 value = value[part]

@@ -356,7 +356,7 @@ TABLES = {
     "half a fold": (first("fold", "0.5"), "a.scores"),
     "a case without a name": (first("case", ""), "a.scores"),
     "a case that leads elsewhere": (first("case", "../../case"), "case"),
-    "a case once more, under a like name": (another_case, "dataset.n_cases is 4; a.scores.csv.gz has 5"),
+    "a case once more, under a like name": (another_case, "dataset.n_cases is 4; a.scores"),
     "a case copied over another": (copied_case, "scores.0.mean"),
 }  # fmt: skip
 

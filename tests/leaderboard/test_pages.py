@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from reporting.workdirs import Plan, write_workdir
 
 from kitsbench.errors import DataError
 from kitsbench.leaderboard import add_entries, read_board, render_boards
+from kitsbench.leaderboard.cells import paper
 from kitsbench.leaderboard.markdown import MARK, render_board
 
 PLAN = Plan({"a": 0.0, "b": 0.1}, folds=1, seeds=3, cases_per_fold=2, showcase=0, predictions=False)
@@ -34,7 +36,7 @@ def tables(page: str) -> list[list[str]]:
     found: list[list[str]] = []
     before = ""
     for line in page.splitlines():
-        if line.startswith("| #"):
+        if line.startswith("| Place"):
             found.append([])
         elif line.startswith("| ") and not line.startswith("| ---"):
             found[-1].append(line)
@@ -71,19 +73,85 @@ def test_a_page_is_the_same_whenever_it_is_rendered(boards):
     assert page.read_bytes() == before
 
 
-def test_a_page_shows_the_stability_of_ranks_where_the_design_tells_it(boards):
+def test_a_page_shows_places_that_are_open_and_no_lone_first(boards):
     entries = read_board(boards / "phantom")
     shown = render_board("phantom", entries)
-    assert "| Rank 95 % | P(first) |" in shown
+    assert "| P(first) |" in shown
     rank = entries[0].rank
     assert f"| {100 * rank.p_first:.0f} % |" in shown
-    unknown = {"rank_low": None, "rank_high": None, "p_first": None}
+    (rows,) = tables(shown)
+    places = {row.split("`")[1]: row.split("|")[1].strip() for row in rows}
+    for entry in entries:
+        low, high = entry.rank.rank_low, entry.rank.rank_high
+        assert places[entry.name] == (f"{low:g}" if low == high else f"{low:g}–{high:g}")
+    unknown = {"rank_low": None, "rank_high": None, "p_first": None, "group": ""}
     silent = [e.model_copy(update={"rank": e.rank.model_copy(update=unknown)}) for e in entries]
     (rows,) = tables(render_board("phantom", [entries[0], *silent[1:]]))
-    assert "| – | – |" in rows[1] or "| – | – |" in rows[0]
+    assert "| – |" in rows[1] or "| – |" in rows[0]
     quiet = render_board("phantom", silent)
-    assert "Rank 95 %" not in quiet
     assert "P(first)" not in quiet
+    assert [row.split("|")[1].strip() for row in tables(quiet)[0]] == ["1–2", "1–2"]
+
+
+def test_a_page_shows_the_way_along_the_budget(boards):
+    entries = read_board(boards / "phantom")
+    shown = render_board("phantom", entries)
+    curve = entries[0].curve
+    assert curve.at == (0.25, 0.5, 0.75, 1.0)
+    assert len(curve.cases) == 2
+    (rows,) = tables(shown)
+    (row,) = (row for row in rows if "`a`" in row)
+    drawn = next(cell.strip() for cell in row.split("|") if cell.strip(" ▁▂▃▄▅▆▇█") == "" < cell)
+    heights = ["▁▂▃▄▅▆▇█".index(block) for block in drawn]
+    assert heights == [round(7 * value) for value in curve.dice]
+    assert "after 25, 50, 75, 100 % of it on 2 watched cases," in shown
+    silent = [entry.model_copy(update={"curve": None}) for entry in entries]
+    assert "Along the budget" not in render_board("phantom", silent)
+
+
+def test_the_end_of_a_curve_is_that_of_the_table(boards, published):
+    """An independent mean of the watched cases, from the report's own files."""
+    from kitsbench.experiments.results import load_results
+
+    scores = load_results(published.parent / "work").scores
+    for entry in read_board(boards / "phantom"):
+        own = scores[
+            (scores["architecture"] == entry.name) & scores["case"].isin(entry.curve.cases)
+        ]
+        own = own[(own["protocol"] == "kits19") & (own["region"] == "tumor")]
+        mean = own[own["metric"] == "dice"]["value"].mean()
+        assert entry.curve.dice[-1] == pytest.approx(mean)
+
+
+def test_an_entry_remembers_what_it_has_replaced(boards, tmp_path):
+    plan = Plan({"a": 0.3, "b": 0.1}, folds=1, seeds=3, cases_per_fold=2, budget=("21s", 21.0,
+                "seconds"), showcase=0, predictions=False)  # fmt: skip
+    before = {name: (boards / "phantom" / f"{name}.json").read_bytes() for name in "ab"}
+    old = {entry.name: entry for entry in read_board(boards / "phantom")}
+    work = write_workdir(tmp_path / "new", plan)
+    rules = boards / "phantom" / "board.toml"
+    rules.write_text(rules.read_text(encoding="utf-8").replace('"20s"', '"21s"'), encoding="utf-8")
+    for _ in range(2):  # the second time there is nothing to replace
+        done = call_kitsbench("leaderboard", "add", work, "--to", boards / "phantom", "--replace")
+        assert done.code == 0, done.err
+    assert call_kitsbench("leaderboard", "check", boards).code == 2  # its runs spend 20 s
+    for entry in read_board(boards / "phantom"):
+        (line,) = entry.history
+        assert line.sha256 == hashlib.sha256(before[entry.name]).hexdigest()
+        assert line.mean == old[entry.name].score("tumor:dice").mean
+        assert line.experiment == old[entry.name].experiment
+    page = render_board("phantom", read_board(boards / "phantom"))
+    assert page.count("  - before: 2026-11-21, kitsbench-plugins 0.1.0, source `abababababab`") == 2
+    assert page.count("under other conditions") == 2
+
+
+def test_papers_that_have_a_name_are_linked_and_nothing_else_is():
+    assert paper("Oktay et al. 2018, arXiv:1804.03999").endswith(
+        ", [arXiv:1804.03999](https://arxiv.org/abs/1804.03999)"
+    )
+    found = paper("doi:10.1007/978-3-319-46723-8_49; a [trap](javascript:alert)")
+    assert "](https://doi.org/10.1007/978-3-319-46723-8_49)" in found
+    assert "[trap](" not in found
 
 
 def test_a_page_calls_regions_as_reports_do(boards):
@@ -112,15 +180,6 @@ def test_an_ensemble_has_taken_the_steps_of_its_members(boards):
     assert f"| {steps} in 2 networks |" in both
     alone = render_board("phantom", [second.model_copy(update={"trials": trials})])
     assert "networks |" not in alone
-
-
-def test_equal_means_have_one_place(boards):
-    entries = read_board(boards / "phantom")
-    scores = entries[0].scores
-    (rows,) = tables(
-        render_board("phantom", [e.model_copy(update={"scores": scores}) for e in entries])
-    )
-    assert [row.split("|")[1].strip() for row in rows] == ["1", "1"]
 
 
 @pytest.mark.parametrize("how", ["a file", "a link"])
