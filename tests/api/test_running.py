@@ -94,6 +94,17 @@ def test_an_architecture_that_is_not_there(tmp_path):
         kitsbench.run("unet3f", workdir=tmp_path / "work", budget="2steps")
 
 
+SAID = {
+    ("better_relevant", True): "better by more than the margin than",
+    ("better", True): "better than",
+    ("better_negligible", True): "better by less than the margin than",
+    ("equivalent", False): "equivalent to",
+    ("inconclusive", False): "not told apart from",
+    ("not_learned", True): "better than, which has not learned the endpoint,",
+    ("not_learned", False): "not compared, since one of the two has not learned the endpoint, with",
+}
+
+
 def test_label_maps_of_anybody_enter_a_board_by_their_folder(followed, tmp_path):
     """The truth itself as an outside system: perfect, apart, and scored on the same cases."""
     from kitsbench.leaderboard import check_boards, read_board
@@ -119,6 +130,16 @@ def test_label_maps_of_anybody_enter_a_board_by_their_folder(followed, tmp_path)
     outcome = kitsbench.load(work)
     mine = outcome.pairs[outcome.pairs[["a", "b"]].eq("oracle").any(axis=1)]
     assert len(mine) == 2
+    # The board says of it what `compare` says of the same label maps.
+    compared = call_kitsbench("compare", work, "--json").json["pairs"]
+    assert call_kitsbench("leaderboard", "render", board.parent).code == 0
+    page = (board.parent / "phantom.md").read_text(encoding="utf-8")
+    (told,) = (x for x in page.splitlines() if (x.startswith("- `oracle`: ") and "than" in x)
+               or x.startswith("- `oracle`: not"))  # fmt: skip
+    for pair in (one for one in compared if "oracle" in (one["a"], one["b"])):
+        other = pair["b"] if pair["a"] == "oracle" else pair["a"]
+        words = SAID[pair["verdict"], pair["better"] == "oracle"]
+        assert any(words in part and f"`{other}`" in part for part in told.split("; ")), told
     scores = outcome.scores
     for row in mine.itertuples():
         means = [

@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command_line import call_kitsbench
 from pydantic import ValidationError
 from reporting.workdirs import Plan, trained_elsewhere, write_workdir
 from stored_files import put
 
-from kitsbench.leaderboard import Entry, add_entries, check_boards, read_board
+from kitsbench.leaderboard import Entry, add_entries, check_boards, read_board, render_boards
+from kitsbench.leaderboard.beside import beside
+from kitsbench.leaderboard.board import read_filed
 from kitsbench.leaderboard.elsewhere_proof import elsewhere_faults
 from kitsbench.leaderboard.markdown import render_board
 from kitsbench.leaderboard.peers import Filed, board_faults
@@ -156,6 +159,30 @@ def test_one_and_the_same_system_takes_part_in_several_experiments(published, tm
     written = add_entries(write_workdir(tmp_path / "other", replace(PLAN, gaps=gaps)), board)
     assert {file.stem for file in written} == {"a", "b", "c"}
     assert (board / "seer.json").read_bytes() == before
+
+
+def test_the_verdicts_are_those_of_compare_on_the_working_directory(tmp_path):
+    """Five folds, which settle pairs: by ``compare`` and on the page alike."""
+    gaps = {"a": 0.0, "b": 0.2, "maps": 0.1, "seer": 0.3}
+    plan = replace(PLAN, gaps=gaps, folds=5, seeds=1, profiles=False)
+    work, board = write_workdir(tmp_path / "work", plan), tmp_path / "boards" / "phantom"
+    add_entries(work, board)
+    said = ("verdict", "better", "p_adjusted", "sentence")
+    wanted = {
+        (pair["a"], pair["b"]): [pair[key] for key in said]
+        for pair in call_kitsbench("compare", work, "--json").json["pairs"]
+        if "maps" in (pair["a"], pair["b"])
+    }
+    found = {
+        (pair["a"], pair["b"]): [pair[key] for key in said] for pair in beside(read_filed(board))
+    }
+    assert found == wanted
+    assert {better for _, better, _, _ in found.values()} == {"maps", "b"}
+    (page,) = render_boards(board)
+    lines = page.read_text(encoding="utf-8").splitlines()
+    margin = "by more than the margin than"
+    assert f"- `maps`: better {margin} `a`; worse {margin} `b`." in lines
+    assert not any(line.startswith("- `seer`: better") for line in lines)  # may know the scans
 
 
 def test_a_board_of_systems_alone_says_what_the_scans_are(published):
