@@ -13,6 +13,7 @@ from kitsbench.text.screen import Column, make_table
 if TYPE_CHECKING:
     from kitsbench.experiments.workdir.delete import Deletion
     from kitsbench.experiments.workdir.inventory import KeptTrial
+    from kitsbench.experiments.workdir.label_maps import Pruning
     from kitsbench.experiments.workdir.merge import Coming, Merge
 
 
@@ -63,6 +64,52 @@ def show_deletion(
         say(f"{why}.", f"{trial.id} stays")
     if gone and not done:
         say("Nothing was deleted. Say --yes to do it; the next run trains what it needs again.")
+
+
+def show_pruning(plan: Pruning, done: bool, as_json: bool) -> None:
+    """Print whose label maps go or went, and whose stay.
+
+    Parameters
+    ----------
+    plan : Pruning
+    done : bool
+        Whether it was carried out.
+    as_json : bool
+    """
+    count = sum(number for _, number, _ in plan.trials)
+    if as_json:
+        document: dict[str, Any] = {
+            "workdir": str(plan.workdir),
+            "deleted": done,
+            "bytes": plan.size,
+            "trials": [
+                {"id": trial.id, "architecture": trial.name, "files": number, "bytes": size}
+                for trial, number, size in plan.trials
+            ],
+            "kept": [{"id": trial.id, "why": why} for trial, why in plan.kept],
+        }
+        print_json(document)
+        return
+    if plan.trials and not done:
+        columns = [
+            Column("trial", whole=True), Column("architecture"),
+            Column("label maps", "right", whole=True), Column("size", "right", whole=True),
+        ]  # fmt: skip
+        rows = [
+            (trial.id[:LETTERS], trial.name or "", number, much(size))
+            for trial, number, size in plan.trials
+        ]
+        print_rich(make_table(columns, rows, frame=False))
+    will = "are deleted" if done else "would be deleted"
+    maps = f"{count} label map{'s' * (count != 1)} of {_trials(len(plan.trials))}"
+    say(f"{maps} {will}: {plan.size:,} bytes ({much(plan.size)}).")
+    for trial, why in plan.kept:
+        say(f"{why}.", f"{trial.id} keeps its label maps")
+    if plan.trials and not done:
+        say(
+            "Nothing was deleted. Say --yes to do it: scores stay, reports show no slices of these "
+            "trials, and a score by another protocol predicts again."
+        )
 
 
 def show_merge(

@@ -111,8 +111,11 @@ def can_be_scored(folder: TrialFolder, trial: TrialRecord) -> bool:
     if trial.identity.budget[1] == "none":
         return True
     maps = [folder.predictions / f"{case}.nii.gz" for case in trial.context.test_cases]
-    if all(map_.is_file() for map_ in maps):
-        return True
+    return all(map_.is_file() for map_ in maps) or weights_kept(folder, trial)
+
+
+def weights_kept(folder: TrialFolder, trial: TrialRecord) -> bool:
+    """Whether a whole checkpoint is there, of an ensemble those of its members."""
     owners = [folder]
     if trial.identity.members:
         owners = [folder.beside(member) for member in trial.identity.members]

@@ -66,7 +66,7 @@ def plan_deletion(
         Ids of those that the user named one by one: they go although a job may wait for them.
     """
     stays = [
-        (trial, _in_use(inventory, trial) or (None if trial.id in named else _waiting(trial)))
+        (trial, in_use(inventory, trial) or (None if trial.id in named else _waiting(trial)))
         for trial in chosen
     ]
     return Deletion(
@@ -76,8 +76,8 @@ def plan_deletion(
     )
 
 
-def _in_use(inventory: Inventory, trial: KeptTrial) -> str | None:
-    """Why a trial must stay; None if nobody uses it at this moment."""
+def in_use(inventory: Inventory, trial: KeptTrial) -> str | None:
+    """Why a trial must stay as it is; None if nobody uses it at this moment."""
     if trial.holder is not None:
         return f"{_who(trial.holder)} on it"
     if inventory.strangers:

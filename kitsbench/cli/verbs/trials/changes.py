@@ -175,6 +175,19 @@ def take_away(
     return 1 if yes and (faults or plan.kept) else 0
 
 
+def take_maps(workdir: Path, yes: bool, as_json: bool) -> int:
+    """Tell whose label maps would go, or remove them; returns the exit code."""
+    from kitsbench.cli.views.changes import show_pruning
+    from kitsbench.experiments.trial.lease import STALE_AFTER
+    from kitsbench.experiments.workdir.inventory import take_inventory
+    from kitsbench.experiments.workdir.label_maps import gone, plan_pruning, prune
+
+    plan = plan_pruning(take_inventory(workdir, STALE_AFTER if yes else 0.0))
+    faults = prune(plan) if yes else []
+    show_pruning(gone(plan, faults), yes, as_json)
+    return 1 if faults else 0
+
+
 @click.command()
 @click.argument("other", type=PATH)
 @workdir_option("Where the trials come to.")

@@ -18,7 +18,7 @@ from kitsbench.cli.options import (
 )
 from kitsbench.cli.output import print_json, say
 from kitsbench.cli.values import Whole
-from kitsbench.cli.verbs.trials.changes import take_away
+from kitsbench.cli.verbs.trials.changes import take_away, take_maps
 
 
 @click.command("list")
@@ -27,9 +27,9 @@ from kitsbench.cli.verbs.trials.changes import take_away
 @experiment_option
 @click.option(
     "--prune",
-    type=click.Choice(["unused", "failed", "interrupted", "damaged"]),
+    type=click.Choice(["unused", "orphans", "failed", "interrupted", "damaged", "predictions"]),
     help="Instead of listing, delete these, as `kitsbench trials delete` does: told only, unless "
-    "--yes is given.",
+    "--yes is given. Orphans are unused; predictions: of finished trials the label maps alone.",
 )
 @yes_option
 @json_option
@@ -54,8 +54,10 @@ def list_(
     from kitsbench.experiments.records import find_experiment
     from kitsbench.experiments.workdir.inventory import take_inventory
 
+    if prune == "predictions":
+        context.exit(take_maps(workdir, yes, as_json))
     if prune is not None:
-        unused = prune == "unused"
+        unused = prune in ("unused", "orphans")
         context.exit(take_away(workdir, (), None if unused else prune, None, unused, yes, as_json))
     inventory = take_inventory(workdir)
     only = None if experiment is None else find_experiment(workdir, experiment).id
