@@ -1,4 +1,4 @@
-"""Trained networks for other programs: TorchScript, ONNX, MONAI bundles.
+"""Trained networks for other programs: TorchScript, ONNX, MONAI bundles, safetensors.
 
 In: a trial whose training has finished. Out: a folder with the network, everything that a program
 must do before and after it, and a card. What was written is read back and held against the

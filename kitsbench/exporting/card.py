@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from kitsbench.experiments.records import TrialRecord
+from kitsbench.experiments.records import TrialContext, TrialRecord
 from kitsbench.metrics.titles import metric_name, region_name
 from kitsbench.text import markdown, markdown_code
 
@@ -32,11 +33,7 @@ def card(
     known, given = trial.context, rules["input"]
     size = " × ".join(f"{edge:g}" for edge in given["spacing"])
     lines = [
-        "---",
-        "library_name: pytorch",
-        "pipeline_tag: image-segmentation",
-        "tags: [medical, ct, segmentation, kitsbench]",
-        "---",
+        *_head(rules, known, scores),
         "",
         f"# {markdown(rules['architecture'])}, trial {rules['trial']}",
         "",
@@ -44,6 +41,9 @@ def card(
         f"{len(known.train_cases)} cases of {markdown(known.dataset_name)} for "
         f"{markdown(known.budget.text)} with the recipe {markdown(known.recipe.name)}; fold "
         f"{trial.fold}, seed {trial.seed}. For research: it was tested on the cases below only.",
+        "",
+        "Before you upload it: write `license` into the head of this file. What the weights may be "
+        "used for depends on the scans that they were trained on, which this file cannot know.",
         "",
         "## Scores",
         "",
@@ -66,7 +66,7 @@ def card(
         "activation and mirroring are inside. `kitsbench.json` says how scans are resampled, how "
         "tiles are blended, and which label each channel is.",
         "",
-        *_uses(formats),
+        *_uses(formats, rules),
         "Left out: " + markdown(rules["decision"]["left_out"]) + "."
         if "left_out" in rules["decision"]
         else "",
@@ -89,7 +89,42 @@ def card(
     return "\n".join(lines) + "\n"
 
 
-def _uses(formats: list[str]) -> list[str]:
+def _head(
+    rules: Mapping[str, Any],
+    known: TrialContext,
+    scores: Mapping[tuple[str, str, str], tuple[float, int]],
+) -> list[str]:
+    """The head in YAML; its values are JSON, which is YAML and quotes whatever stands in names."""
+    results = [
+        {
+            "task": {"type": "image-segmentation"},
+            "dataset": {
+                "name": f"{known.dataset_name}, held-out fold ({protocol})",
+                "type": known.dataset_name,
+            },
+            "metrics": [
+                {
+                    "type": metric,
+                    "name": f"{region_name(region)} {metric_name(metric)}, mean of {count} cases",
+                    "value": mean,
+                }
+            ],
+        }
+        for (protocol, region, metric), (mean, count) in scores.items()
+    ]
+    index = [{"name": f"{rules['architecture']} ({rules['trial'][:8]})", "results": results}]
+    head = {
+        "library_name": "pytorch",
+        "pipeline_tag": "image-segmentation",
+        "tags": ["medical", "ct", "segmentation", "kidney", "kitsbench"],
+        "metrics": list(dict.fromkeys(metric for _, _, metric in scores)),
+        "model-index": index,
+    }
+    return ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---"]
+
+
+def _uses(formats: list[str], rules: Mapping[str, Any]) -> list[str]:
+    made = rules["plugin"]
     told = {
         "torchscript": '```python\nimport torch\n\nnetwork = torch.jit.load("model.ts").eval()\n'
         "probabilities = network(hu)\n```\n",
@@ -97,5 +132,26 @@ def _uses(formats: list[str]) -> list[str]:
         '"model.onnx")\n(probabilities,) = session.run(None, {"hu": hu})\n```\n',
         "monai-bundle": "```console\n$ cd monai-bundle\n$ python -m monai.bundle run --config_file "
         "configs/inference.json --bundle_root . --images \"['scan.nii.gz']\"\n```\n",
+        "safetensors": f"The weights alone, for the plugin {markdown_code(made['name'])} of "
+        f"{markdown(' '.join(filter(None, (made['distribution'], made['version']))))}, whose "
+        "network takes what lies inside the intensity window, as `kitsbench.json` says, and gives "
+        f"logits:\n\n```python\n{_REBUILT}```\n",
     }
     return [told[name] for name in formats]
+
+
+_REBUILT = """\
+import json
+
+from safetensors.torch import load_file
+
+from kitsbench import registry
+from kitsbench.spec import Task
+
+made = json.load(open("kitsbench.json"))["plugin"]
+labels = tuple((name, value) for name, value in made["task"]["labels"])
+patch, spacing = (made["task"][key] and tuple(made["task"][key]) for key in ("patch", "spacing"))
+plugin = registry.load(made["name"]).architecture
+network = plugin.build(plugin.spec(made["settings"], Task(labels, patch, spacing)))
+network.load_state_dict(load_file("model.safetensors"))
+"""

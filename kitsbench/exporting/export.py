@@ -19,20 +19,22 @@ from kitsbench.exporting.card import card
 from kitsbench.exporting.networks import (
     ONNX,
     TORCHSCRIPT,
+    WEIGHTS,
     Run,
     check_equal,
     write_onnx,
+    write_safetensors,
     write_torchscript,
 )
 from kitsbench.exporting.patch_model import PatchModel, example, predictor_of
 from kitsbench.exporting.rules import RULES, rules_of
 from kitsbench.files import write_folder, write_json, write_text
 
-FORMATS = ("torchscript", "onnx", "monai-bundle")
+FORMATS = ("torchscript", "onnx", "monai-bundle", "safetensors")
 CARD = "README.md"
-# Largest difference of a probability. The one runs the same kernels; of the other, each kernel may
-# add up in its own order.
-MOST = {"torchscript": 1e-5, "onnx": 1e-3}
+# Largest difference of a probability. Of the first each kernel may add up in its own order; the
+# second runs the same kernels, and the last the same network.
+MOST = {"onnx": 1e-3, "torchscript": 1e-5, "safetensors": 0.0}
 _METRICS = ("dice", "precision", "recall")
 
 
@@ -118,6 +120,8 @@ def export_trial(
             runs["torchscript"] = write_torchscript(model, example(predictor), rules, script)
         if "onnx" in wanted:
             runs["onnx"] = write_onnx(model, example(predictor), rules, place / ONNX)
+        if "safetensors" in wanted:
+            runs["safetensors"] = write_safetensors(model, rules, place / WEIGHTS)
         patches = [example(predictor, seed) for seed in (1, 2)]
         for name, run in runs.items():
             differences[name] = check_equal(run, model, patches, MOST[name], name)

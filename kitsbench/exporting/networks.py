@@ -1,7 +1,8 @@
-"""A patch model written as TorchScript or ONNX, and read back."""
+"""A patch model written as TorchScript, ONNX or bare weights, and read back."""
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import math
@@ -19,7 +20,7 @@ from kitsbench.exporting.rules import RULES
 from kitsbench.optional import require
 
 Run = Callable[[Tensor], Tensor]
-TORCHSCRIPT, ONNX = "model.ts", "model.onnx"
+TORCHSCRIPT, ONNX, WEIGHTS = "model.ts", "model.onnx", "model.safetensors"
 OPSET = 18
 
 
@@ -95,6 +96,43 @@ def write_onnx(model: PatchModel, example: Tensor, rules: Mapping[str, Any], fil
 
     def run(hu: Tensor) -> Tensor:
         return torch.from_numpy(session.run(None, {"hu": hu.numpy()})[0])
+
+    return run
+
+
+def write_safetensors(model: PatchModel, rules: Mapping[str, Any], file: Path) -> Run:
+    """Write a network's numbers by their names in its plugin, and return what reads them back.
+
+    Reading runs no code, unlike a checkpoint of torch. The rules travel as metadata.
+
+    Raises
+    ------
+    UsageError
+        A package is missing.
+    KitsbenchError
+        The network keeps something that is no tensor.
+    """
+    safetensors = require("safetensors.torch", "export")
+    state = model.network.state_dict()
+    if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        raise KitsbenchError(
+            f"The network's {odd[0]} is no tensor, and safetensors keep nothing else; another --to "
+            "may do."
+        )
+    # Each with memory of its own: layers may share theirs, and a view of a larger one is refused.
+    whole = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    known = {"format": "pt", RULES: json.dumps(dict(rules))}
+    safetensors.save_file(whole, str(file), metadata=known)
+    again = copy.deepcopy(model)
+    with torch.no_grad():
+        for value in again.network.state_dict().values():
+            value.zero_()  # so that a name that is not read back is seen
+    again.network.load_state_dict(safetensors.load_file(str(file)), strict=True)
+
+    def run(hu: Tensor) -> Tensor:
+        with torch.no_grad():
+            found: Tensor = again(hu)
+        return found
 
     return run
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from kitsbench.architecture import Architecture
 from kitsbench.data.preparation.volumes import How
 from kitsbench.default_hooks import region_order
+from kitsbench.experiments.plan.entrants import task_of
 from kitsbench.experiments.records import TrialRecord
 from kitsbench.exporting.patch_model import decides_plainly
 from kitsbench.inference.case import Trained
@@ -42,6 +44,7 @@ def rules_of(
         "format": 1,
         "architecture": trial.name,
         "trial": trial.id,
+        "plugin": _plugin(trial),
         "axes": AXES,
         "input": {
             "what": "HU of a CT at the voxel size below, float32, (B, 1, z, y, x)",
@@ -69,6 +72,26 @@ def rules_of(
         "decision": _decision(trained, predictor),
         "labels": dict(predictor.spec.labels),
         "values_in_files": trial.context.names.written(),
+    }
+
+
+def _plugin(trial: TrialRecord) -> dict[str, Any]:
+    """What makes the network in kitsbench: plugin, settings, and the task that they were for."""
+    identity, context = trial.identity, trial.context
+    task = task_of(context.recipe, context.labels)
+    file = context.location.endswith(".py")
+    return {
+        "name": Path(context.location).name if file else identity.architecture,
+        "distribution": context.distribution,
+        "version": identity.version,
+        "source_hash": identity.source_hash,
+        "packages": dict(identity.packages),
+        "settings": dict(identity.config),
+        "task": {
+            "labels": [list(pair) for pair in task.labels],
+            "patch": None if task.patch is None else list(task.patch),
+            "spacing": None if task.spacing is None else list(task.spacing),
+        },
     }
 
 

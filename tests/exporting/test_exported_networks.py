@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command_line import SMALL, call_kitsbench, run_kitsbench, without_bytecode
+from command_line import SMALL, call_kitsbench, environment, run_kitsbench, without_bytecode
 
 from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.predict import open_trials
@@ -96,6 +97,60 @@ def test_the_rules_stand_beside_the_network_and_inside_of_it(work, tmp_path):
     assert work[1]["softmax"] in card
     assert "| kits19 | Tumour | Dice |" in card
     assert "read back" in card
+
+
+def test_weights_are_those_of_the_network_and_rebuild_it_as_the_card_says(work, tmp_path):
+    """The Python of the card, run in the folder, gives the very logits of the trained network."""
+    out = tmp_path / "out"
+    done = exported(work, "regions", out, "safetensors")
+    assert done.code == 0, done.err
+    assert sorted(file.name for file in out.iterdir()) == [
+        "README.md", "kitsbench.json", "model.safetensors",
+    ]  # fmt: skip
+    card = (out / "README.md").read_text(encoding="utf-8")
+    code = card.split("```python\n")[1].split("```")[0]
+    assert "registry.load" in code
+    shutil.copy(work[0] / "regions_net.py", out)
+    checked = (
+        "import torch\nfrom safetensors import safe_open\n"
+        "with safe_open('model.safetensors', 'pt') as file:\n"
+        "    assert json.loads(file.metadata()['kitsbench.json'])['plugin'] == made\n"
+        "    print(sum(file.get_tensor(name).double().sum().item() for name in file.keys()))\n"
+        "network.eval()\n"
+        "torch.manual_seed(0)\n"
+        "out, = network({'image': torch.rand(1, 1, 16, 16, 16)}).values()\n"
+        "print(out.double().sum().item())\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code + checked],
+        cwd=out, env=environment(), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    weights, logits = map(float, ended.stdout.split())
+    network = trained(work, "regions")[0].network
+    state = network.state_dict()
+    assert weights == pytest.approx(sum(v.double().sum().item() for v in state.values()))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        (wanted,) = network({"image": torch.rand(1, 1, 16, 16, 16)}).values()
+    assert logits == pytest.approx(wanted.double().sum().item(), rel=1e-6)
+
+
+def test_a_hub_reads_the_head_of_the_card(work, tmp_path):
+    hub = pytest.importorskip("huggingface_hub")
+    out = tmp_path / "out"
+    assert exported(work, "softmax", out, "torchscript").code == 0
+    head = hub.ModelCard.load(out / "README.md").data
+    assert head.pipeline_tag == "image-segmentation"
+    assert work[1]["softmax"][:8] in head.model_name
+    dice = [r for r in head.eval_results if r.metric_type == "dice" and "kits19" in r.dataset_name]
+    rules = json.loads((out / "kitsbench.json").read_text(encoding="utf-8"))
+    assert rules["plugin"]["name"] == "softmax_net.py"
+    shown = (out / "README.md").read_text(encoding="utf-8")
+    for result in dice:
+        name = result.metric_name.split(" Dice")[0]
+        assert f"| kits19 | {name} | Dice | {result.metric_value:.3f} |" in shown
+    assert len(dice) == 2
 
 
 def test_a_bundle_segments_a_scan_without_kitsbench(work, phantom, tmp_path):

@@ -22,7 +22,7 @@ from kitsbench.cli.output import say, tell
     "--to",
     "formats",
     multiple=True,
-    type=click.Choice(["torchscript", "onnx", "monai-bundle"]),
+    type=click.Choice(["torchscript", "onnx", "monai-bundle", "safetensors"]),
     default=("torchscript",),
     show_default=True,
     help="Format; may be given several times.",
@@ -45,7 +45,8 @@ def command(
     network takes HU of a patch and gives probabilities: intensity window, activation and mirroring
     are inside. Beside it lie kitsbench.json, which says how scans are resampled, how tiles are
     blended and which channel is which label, and a card with the trial's scores. A MONAI bundle
-    does all of that by itself. Each network is read back and compared before the folder appears.
+    does all of that by itself. Safetensors are the weights alone, which model hubs take with the
+    card. Each network is read back and compared before the folder appears.
     """
     from kitsbench.errors import UsageError
     from kitsbench.experiments.predict import find_trials
