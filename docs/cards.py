@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import gpu_tables
 import network_diagram
+import network_memory
 
 from kitsbench import registry
 from kitsbench.architecture import Architecture, System, configure
@@ -64,12 +67,12 @@ def section(name: str, out: Path) -> str:
             + ".\n"
         )
     elif not isinstance(plugin, System):
-        parts += [_costs(plugin, spec), _drawn(name, plugin, spec, out)]
+        parts += [_costs(name, plugin, spec), _drawn(name, plugin, spec, out)]
     parts += [_settings(plugin), _claims(name), _boards(name)]
     return "\n".join(filter(None, parts))
 
 
-def _costs(plugin: Architecture, spec: Spec) -> str:
+def _costs(name: str, plugin: Architecture, spec: Spec) -> str:
     cost = count_cost(plugin, spec)
     grid = spec.primary.shape
     voxels = grid[0] * grid[1] * grid[2]
@@ -83,12 +86,43 @@ def _costs(plugin: Architecture, spec: Spec) -> str:
             ("FLOPs of a training step, a patch", f"{cost.flops_step:.4g}"),
             ("FLOPs forward, a voxel of the patch", f"{cost.flops_forward / voxels:,.0f}"),
         ]
+    said = ["A multiply-add counts as two FLOPs."]
+    if (memory := network_memory.memory_of(plugin, spec)) is not None:
+        of = "a patch" if memory.batch == 1 else "two patches"
+        rows += [
+            (f"memory of a training step on {of}", _gibibytes(memory.training)),
+            (f"memory of predicting {of}", _gibibytes(memory.inference)),
+        ]
+        said.append(
+            "Memory is counted, in float32: the most that weights, activations and, in training, "
+            "gradients and AdamW's averages take at once, each tensor from when it is made until "
+            "nobody holds it. Libraries take workspace besides."
+        )
     lines = [
         "| at paper size | value |",
         "|---|---:|",
         *(f"| {key} | {value} |" for key, value in rows),
     ]
-    return "\n".join(lines) + "\n\nA multiply-add counts as two FLOPs.\n"
+    return "\n".join(lines) + "\n\n" + " ".join([*said, *_measured(name)]) + "\n"
+
+
+def _gibibytes(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB"
+
+
+def _measured(name: str) -> list[str]:
+    """Memory of training on real devices, from the profiles of the repository."""
+    found = []
+    for file in sorted(gpu_tables.MEASURED.glob("*.json")):
+        for row in json.loads(file.read_text(encoding="utf-8")):
+            if row["architecture"] == name and row.get("peak_memory_bytes") is not None:
+                patch = "×".join(map(str, row["patch"]))
+                found.append(
+                    f"Measured on {markdown(row['device_name'])}, {file.stem[-10:]}: "
+                    f"{_gibibytes(row['peak_memory_bytes'])} in training, batch {row['batch']} of "
+                    f"{patch} voxels, {row['precision']}."
+                )
+    return found
 
 
 def _drawn(name: str, plugin: Architecture, spec: Spec, out: Path) -> str:
@@ -147,8 +181,10 @@ def _boards(name: str) -> str:
                 else ""
             )
             scans = ", synthetic scans" if entry.synthetic else ""
+            peak = entry.cost.peak_memory_bytes
+            memory = "" if peak is None else f", peak memory {peak / 2**20:.0f} MiB"
             lines.append(
                 f"- [{board.name}](../leaderboards/{board.name}.md){scans}, {entry.budget.text}: "
-                f"{markdown_code(entry.name)} {entry.endpoint} {score.mean:.3f}{between}"
+                f"{markdown_code(entry.name)} {entry.endpoint} {score.mean:.3f}{between}{memory}"
             )
     return "On boards:\n\n" + "\n".join(lines) + "\n" if lines else ""
