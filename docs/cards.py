@@ -40,11 +40,15 @@ def additions(package: str, out: Path) -> dict[str, str]:
     """
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[str]] = {}
-    points = sorted(entry_points(group=registry.GROUP), key=lambda point: point.name)
-    for point in points:
-        if point.module.startswith(f"{package}."):
-            found.setdefault(point.module.split(".")[1], []).append(section(point.name, out))
+    for name, folder in sorted(folders(package).items()):
+        found.setdefault(folder, []).append(section(name, out))
     return {folder: "\n".join(parts) for folder, parts in found.items()}
+
+
+def folders(package: str) -> dict[str, str]:
+    """The folder of each architecture of a package, by which its card is called."""
+    points = entry_points(group=registry.GROUP)
+    return {p.name: p.module.split(".")[1] for p in points if p.module.startswith(f"{package}.")}
 
 
 def section(name: str, out: Path) -> str:

@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
+import board_pages  # noqa: E402
 import cards  # noqa: E402
 import format_tables  # noqa: E402
 import gpu_tables  # noqa: E402
@@ -102,8 +103,13 @@ def generate_pages() -> None:
     ):
         (GENERATED / f"{name}.md").write_text(table, encoding="utf-8")
     format_tables.write_schemas(GENERATED / "files")
-    boards = sorted((ROOT / "leaderboards").glob("*.md"))
-    boards = [page for page in boards if page.stem.lower() != "readme"]
+    boards = [page for page in (b.with_suffix(".md") for b in board_pages.boards())
+              if page.is_file()]  # fmt: skip
+    places = {
+        name: f"../{section}/{folder}.md"
+        for package, section in (("kitsbench_plugins", "cards"), ("kitsbench_zoo", "zoo"))
+        for name, folder in cards.folders(package).items()
+    }
     _index(
         "leaderboards",
         "# Leaderboards\n\nA board holds entries that were made under the same conditions: "
@@ -112,7 +118,18 @@ def generate_pages() -> None:
         "every case; `kitsbench leaderboard add WORKDIR --to leaderboards/NAME` writes the entries "
         "of an experiment, `check` works out again what they say, and `render` makes the tables "
         "below.\n",
-        {page.stem: page.read_text(encoding="utf-8") for page in boards},
+        {
+            page.stem: board_pages.linked(page.read_text(encoding="utf-8"), places)
+            for page in boards
+        },
+        "No board has been published yet.",
+    )
+    _index(
+        "gallery",
+        "# Reports of the boards\n\nWhat a report says of the scores that lie on a board: each "
+        "page is drawn from the scores of every case when the site is built, by the functions that "
+        "draw reports.\n",
+        board_pages.gallery(GENERATED / "gallery"),
         "No board has been published yet.",
     )
     _index(

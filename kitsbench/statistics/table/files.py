@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import pandas as pd
 
@@ -17,6 +19,7 @@ MISSING = ("", "nan", "na", "n/a", "none", "null")
 """What stands in a cell, in small letters, that holds nothing."""
 
 _SEPARATORS = ",;\t"
+_MOST = 256 * 2**20  # bytes of a compressed table: a small file may hold a disk full
 
 
 def read_text_table(file: Path, what: str) -> pd.DataFrame:
@@ -26,7 +29,7 @@ def read_text_table(file: Path, what: str) -> pd.DataFrame:
     ----------
     file : Path
         Commas, semicolons or tabs, UTF-8 with or without a byte-order mark, any line ends;
-        ``.parquet`` is Parquet. Blank lines at the end are no rows.
+        ``.parquet`` is Parquet, ``.gz`` compressed CSV. Blank lines at the end are no rows.
     what : str
         What it should be, for the messages.
 
@@ -88,7 +91,7 @@ def _csv(file: Path, what: str) -> pd.DataFrame:
     # Everything is read as text: a case "00012" must stay that, and a message about a wrong value
     # must show what the file holds. pandas would rename a doubled column, take a blank line for
     # a row of nothing and cut a line that is too long, without a word.
-    with open(file, encoding="utf-8-sig", newline="") as handle:
+    with _opened(file) as handle:
         first = next((line for line in handle if line.strip()), None)
         if first is None:
             _refuse_empty(file, what)
@@ -115,6 +118,19 @@ def _csv(file: Path, what: str) -> pd.DataFrame:
         if name
     }
     return pd.DataFrame(named, index=pd.Index(numbers, dtype=int), dtype=object)
+
+
+def _opened(file: Path) -> TextIO:
+    """The text of a CSV file, which may be compressed, as the tables of leaderboards are."""
+    if file.suffix.lower() != ".gz":
+        return open(file, encoding="utf-8-sig", newline="")
+    with gzip.open(file) as packed:
+        content = packed.read(_MOST + 1)
+    if len(content) > _MOST:
+        raise DataError(
+            f"{file} holds more than {_MOST // 2**20} MiB of text. Unpack it, and name that file."
+        )
+    return io.StringIO(content.decode("utf-8-sig"), newline="")
 
 
 def _lines(reader: Iterator[list[str]], file: Path) -> Iterator[tuple[int, list[str]]]:

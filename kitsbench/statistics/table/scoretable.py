@@ -42,7 +42,8 @@ def read_scores(
     Parameters
     ----------
     paths : path or iterable of paths
-        CSV (commas, semicolons or tabs) or Parquet (``.parquet``). The tables are put together.
+        CSV (commas, semicolons or tabs; compressed where it ends on ``.gz``) or Parquet
+        (``.parquet``). The tables are put together.
     declared, cluster : optional
         As in :func:`validate_scores`.
 
