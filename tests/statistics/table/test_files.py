@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 
 import numpy as np
 import pandas as pd
@@ -171,3 +172,17 @@ def test_parquet_of_kindred_types_is_read(tmp_path):
     assert found["case"].tolist() == ["7", "8", "9"] * 2
     expected = validate_scores(table)
     pd.testing.assert_frame_equal(found.drop(columns="case"), expected.drop(columns="case"))
+
+
+def test_a_compressed_table_is_read_as_the_one_in_it(tmp_path):
+    text = "\n".join([HEADER, *ROWS]).encode()
+    packed, plain = tmp_path / "scores.csv.gz", tmp_path / "scores.csv"
+    packed.write_bytes(gzip.compress(text))
+    plain.write_bytes(text)
+    pd.testing.assert_frame_equal(read_scores(packed), read_scores(plain))
+    packed.write_bytes(gzip.compress(text)[:-9])
+    with pytest.raises(DataError, match=r"scores.csv.gz cannot be read"):
+        read_scores(packed)
+    packed.write_bytes(gzip.compress(b"0" * 2**20) * 257)
+    with pytest.raises(DataError, match="more than 256 MiB of text"):
+        read_scores(packed)
