@@ -188,6 +188,17 @@ def rewritten(change: Callable[[bytes], bytes], name: str = "a.json") -> Forge:
     return forge
 
 
+FORMER = {
+    "sha256": "a" * 64, "created": "2026-11-20T10:00:00+00:00", "kitsbench": "0.1.0",
+    "distribution": "kitsbench-plugins", "version": "0.1.0", "source_hash": "ab" * 8,
+    "experiment": "f" * 16, "conditions": "0" * 16, "mean": 0.5,
+}  # fmt: skip
+
+
+def own_past(board: Path) -> None:
+    at("history", [{**FORMER, "experiment": read(board)["experiment"]}])(board)
+
+
 def named(name: str) -> Forge:
     """Another name throughout: in the entry, its identity, its table, and its files."""
 
@@ -236,6 +247,21 @@ ENTRIES = {
     "numerics": (at("identity.numerics", 99), "trials.runs.0.id"),
     "source of one run": (at("trials.runs.0.source_hash", "f" * 16), "trials.runs.0.id"),
     "pretraining": (at("identity.pretrained_on", "ImageNet"), "trials.runs.0.id"),
+    "a point of the curve": (typed('"dice": [0.', '"dice": [0.9'), "the key curve was changed"),
+    "the end of the curve": (at("curve.dice.3", 0.99), "the key curve.dice.-1 is 0.99"),
+    "a point above 1": (at("curve.dice.0", 7.0), "curve.dice.0"),
+    "a curve that turns back": (at("curve.at.2", 0.1), "must rise from above 0 to 1"),
+    "a curve that ends early": (at("curve.at.3", 0.9), "must rise from above 0 to 1"),
+    "a watched case that is none": (at("curve.cases.0", "case_x"), "curve.cases has case_x"),
+    "a past of its own": (own_past, "history.0.experiment is the entry's own"),
+    "a past twice": (
+        at("history", [FORMER] * 2), "history.1.sha256 is that of",
+    ),
+    "a past at no time": (
+        at("history", [{**FORMER, "created": "once"}]), "history.0.created is no time",
+    ),
+    "a past with a wish": (at("history", [{**FORMER, "rank": 1}]), "history.0.rank"),
+    "no past": (at("history", []), "history"),
     "an unknown seal": (typed('"seals": {', '"seals": {"rank": "0",'), "seals.rank"),
     "no seals": (typed('"seals": {', '"seals": {}, "x": {'), "a.json"),
     "an unknown key that looks alike": (at("sc\u043eres", []), "sc\u043eres"),

@@ -99,6 +99,15 @@ def test_an_entry_of_a_file_may_have_its_folders_in_its_name(entry):
     assert "the key name" in faults(with_runs(entry, {}, "mine/of/b"))[0]
 
 
+def test_a_file_called_plugin_is_shown_by_the_name_of_its_package(entry):
+    assert faults(with_runs(entry, {}, "my_net", architecture="plugin")) == []
+    assert faults(with_runs(entry, {}, "mine/of/my_net", architecture="plugin")) == []
+    assert "the key name" in faults(with_runs(entry, {}, "my_net", architecture="other"))[0]
+    assert (
+        "no way to another" in faults(with_runs(entry, {}, "../my_net", architecture="plugin"))[0]
+    )
+
+
 def test_pretraining_and_packages_cannot_be_left_out_unnoticed(entry):
     right = with_runs(entry, {}, pretrained_on="BTCV", packages={"monai": "1.6.1"})
     assert faults(right) == []
