@@ -25,6 +25,7 @@ from kitsbench.statistics import Rule, compare
 from kitsbench.text import markdown
 
 BOARDS = Path(__file__).resolve().parents[1] / "leaderboards"
+_TABLE = re.compile(r"((?:^\|.*\n)+)", re.MULTILINE)
 _NAME = re.compile(r"^(\|[^|]*\| )`([^`]+)`", re.MULTILINE)
 
 
@@ -34,7 +35,7 @@ def boards() -> list[Path]:
 
 
 def linked(text: str, cards: Mapping[str, str]) -> str:
-    """A board's page whose architectures lead to their cards.
+    """A board's page whose architectures lead to their cards, and whose tables fit a phone.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def linked(text: str, cards: Mapping[str, str]) -> str:
         name = f"`{found[2]}`"
         return found[1] + (name if card is None else f"[{name}]({card})")
 
-    return _NAME.sub(link, text)
+    return _TABLE.sub(r":::{div} board\n\1:::\n", _NAME.sub(link, text))
 
 
 def gallery(out: Path) -> dict[str, str]:

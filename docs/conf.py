@@ -66,6 +66,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "kitsbench"
 html_static_path = ["_static"]
 html_js_files = ["names.js"]
+html_css_files = ["site.css"]
 html_extra_path = ["_generated/files"]  # schemas
 html_show_sourcelink = False
 html_sidebars = {"index": []}  # elsewhere the pages of the section

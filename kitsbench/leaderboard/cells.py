@@ -77,7 +77,8 @@ def with_interval(score: Score | None) -> str:
         return DASH
     if score.ci_low is None or score.ci_high is None:
         return f"{score.mean:.3f}"
-    return f"{score.mean:.3f} [{score.ci_low:.3f}, {score.ci_high:.3f}]"
+    # With a space that no line breaks at: a narrow column keeps the interval in one piece.
+    return f"{score.mean:.3f} [{score.ci_low:.3f},\u00a0{score.ci_high:.3f}]"
 
 
 def mean_of(score: Score | None) -> str:
