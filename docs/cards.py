@@ -15,6 +15,7 @@ from kitsbench.architecture import Architecture, System, configure
 from kitsbench.claims import read_registry
 from kitsbench.configuration import all_keys
 from kitsbench.leaderboard import read_board
+from kitsbench.leaderboard.cells import paper
 from kitsbench.spec import Spec
 from kitsbench.text import markdown, markdown_code
 from kitsbench.training.networks.meta import count_cost
@@ -58,6 +59,8 @@ def section(name: str, out: Path) -> str:
         return f"## `{name}` as built\n\nNot built here: {markdown(loaded.error or 'unknown')}\n"
     plugin = loaded.architecture
     parts = [f"## `{name}` as built\n"]
+    if plugin.paper:
+        parts.append(f"Paper: {paper(plugin.paper)}.\n")
     spec = plugin.spec(configure(plugin, {}), registry.paper_task(plugin))
     if spec.members:
         parts.append(
