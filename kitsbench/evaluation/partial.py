@@ -11,7 +11,7 @@ from typing import IO, Any
 import kitsbench
 from kitsbench.errors import DataError, UsageError
 from kitsbench.evaluation.cases import CaseFiles, CaseScores, Task
-from kitsbench.evaluation.pool import NO_MEMORY
+from kitsbench.evaluation.pool import is_lost
 from kitsbench.files import digest
 from kitsbench.files.documents import Part
 from kitsbench.files.foreign import read_bytes
@@ -86,7 +86,7 @@ class PartialScores:
 
     def add(self, case: str, scores: CaseScores) -> None:
         """Keep a case, unless it is kept already."""
-        if scores.problem is not None and scores.problem["reason"] == NO_MEMORY:
+        if scores.problem is not None and is_lost(str(scores.problem["reason"])):
             return  # another attempt may succeed
         if self.path is None or case in self.scores:
             return

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 
 import numpy as np
 
@@ -59,12 +60,12 @@ def score_cases(
             try:
                 yield file.case, score_files(file, task)
             except MemoryError:
-                yield file.case, _no_memory(file)
+                yield file.case, _lost(file, NO_MEMORY)
         return
     while left:
         lost = set()
         for file, scores in _score_in(jobs, left, task):
-            if scores is None:
+            if isinstance(scores, str):
                 lost.add(file.case)
             else:
                 yield file.case, scores
@@ -73,14 +74,14 @@ def score_cases(
         again = [file for file in left if file.case in lost]
         for file in again[:jobs]:
             ((_, scores),) = _score_in(1, [file], task)
-            yield file.case, scores or _no_memory(file)
+            yield file.case, _lost(file, scores) if isinstance(scores, str) else scores
         left = again[jobs:]
 
 
 def _score_in(
     jobs: int, files: Sequence[CaseFiles], task: Task
-) -> Iterator[tuple[CaseFiles, CaseScores | None]]:
-    """Score cases in new processes; None for what was not done for want of memory or process."""
+) -> Iterator[tuple[CaseFiles, CaseScores | str]]:
+    """Score cases in new processes; the reason for what was not done for want of one or memory."""
     context = get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=die_with_parent) as pool:
         futures, lost = {}, []
@@ -91,13 +92,15 @@ def _score_in(
                 # Before all were submitted; a process may also be killed while another is started.
                 except (BrokenProcessPool, OSError):
                     lost.append(file)
+            processes = list((getattr(pool, "_processes", None) or {}).values())
             for future in as_completed(futures):
                 try:
                     yield futures[future], future.result()
                 except (BrokenProcessPool, MemoryError):
                     lost.append(futures[future])
-            for file in lost:
-                yield file, None
+            if lost:
+                reason = _why_ended(processes)
+                yield from ((file, reason) for file in lost)
             _end_stuck(pool)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -117,10 +120,28 @@ def _end_stuck(pool: ProcessPoolExecutor) -> None:
 
 
 NO_MEMORY = "memory ran out, or its process was killed for that; give it more and run it again"
+_ENDED = "its process ended with exit code "
 
 
-def _no_memory(file: CaseFiles) -> CaseScores:
-    return CaseScores(problem=asdict(Problem(file.case, str(file.truth.path), NO_MEMORY)))
+def _why_ended(processes: Sequence[BaseProcess]) -> str:
+    """Why the processes of a pool are gone: one that ended by itself was not killed for memory."""
+    code = max((process.exitcode or 0 for process in processes), default=0)
+    if code <= 0:  # a signal, or none of them is gone
+        return NO_MEMORY
+    return (
+        f"{_ENDED}{code} before it had scored anything, and said why above. Where a script of "
+        'yours calls this, what it does has to stand below `if __name__ == "__main__":`, since '
+        "each process reads it again"
+    )
+
+
+def is_lost(reason: str) -> bool:
+    """Whether a case has no scores only for want of a process or memory: another try may do."""
+    return reason == NO_MEMORY or reason.startswith(_ENDED)
+
+
+def _lost(file: CaseFiles, reason: str) -> CaseScores:
+    return CaseScores(problem=asdict(Problem(file.case, str(file.truth.path), reason)))
 
 
 def jobs_that_fit(files: Sequence[CaseFiles]) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import psutil
@@ -43,3 +46,21 @@ def test_jobs_are_bounded_by_cores_by_memory_and_by_eight(machine):
 def test_the_number_of_processes_can_be_left_open(folders, machine):
     machine(cores=1, gib=4)
     assert evaluate(*folders, "kits19", jobs=None).rows == evaluate(*folders, "kits19").rows
+
+
+def test_a_script_without_a_guard_is_told_so_and_not_to_get_more_memory(folders, tmp_path):
+    """Each process reads the script again, and Python ends it there."""
+    for folder in folders:  # fewer than four cases take one process
+        shutil.copy(folder / "case_00000.nii.gz", folder / "case_00003.nii.gz")
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "from kitsbench.evaluation import evaluate\n"
+        f"found = evaluate(*{[str(one) for one in folders]!r}, 'kits19', jobs=2)\n"
+        "print(found.problems[0].reason)\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "its process ended with exit code 1" in done.stdout
+    assert "__main__" in done.stdout
+    assert "memory" not in done.stdout
