@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -19,7 +19,7 @@ from kitsbench.configuration import setting_text, split_settings
 from kitsbench.errors import UsageError
 from kitsbench.evaluation.protocols import PROTOCOLS
 from kitsbench.experiments.plan.tuning import settings_of, with_settings
-from kitsbench.experiments.records import TrialIdentity
+from kitsbench.experiments.records import BudgetNote, TrialIdentity
 from kitsbench.leaderboard.history import history_faults, is_time
 from kitsbench.leaderboard.numbers import counts_of, spent_by, versions_of
 from kitsbench.leaderboard.parts import Run
@@ -147,6 +147,9 @@ def _run_faults(entry: Entry) -> Iterator[str]:
         if entry.trials.finished:
             yield "the key identity is null, but trials finished"
         return
+    first = next((n for n, run in enumerate(runs) if run.state == "finished"), len(runs))
+    if entry.identity.digest() not in entry.trials.ids[: first + 1]:
+        yield "the key identity is not that of the first trial: its fold, seed, recipe or members"
     for number, run in enumerate(runs):
         identity = identity_of(entry.identity, run)
         yield from differs(
@@ -199,6 +202,9 @@ def _budget_faults(entry: Entry) -> Iterator[str]:
     if unit == "none":
         yield "the key identity.budget is none, but the key elsewhere is missing"
         return
+    if unit not in get_args(BudgetNote.model_fields["unit"].annotation):
+        yield f"the key identity.budget.1 is {short(unit)}, which no budget is told in"
+        return
     key = "device_seconds" if unit == "seconds" else unit
     for number, run in enumerate(entry.trials.runs):
         if run.spent is None or run.members:  # an ensemble trains nothing
@@ -240,6 +246,9 @@ def _repeated(entry: Entry) -> Iterator[str]:
         first = next((run.kitsbench for run in runs if run.kitsbench), ())
         own = made.environment.kitsbench
         yield from differs("provenance.environment.kitsbench", own, first, "trials.runs")
+        if made.environment.trial not in entry.trials.ids:
+            named = short(made.environment.trial)
+            yield f"the key provenance.environment.trial is {named}, which trials.ids lacks"
         name = made.environment.device_name
         if name not in cost.device:
             yield f"the key cost.device is {short(cost.device)}, provenance.environment another"

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +263,12 @@ ENTRIES = {
     "a past with a wish": (at("history", [{**FORMER, "rank": 1}]), "history.0.rank"),
     "no past": (at("history", []), "history"),
     "an unknown seal": (typed('"seals": {', '"seals": {"rank": "0",'), "seals.rank"),
+    "a currency that is none": (at("identity.budget.1", "wishes"), "identity.budget.1"),
+    "fold of the first trial": (at("identity.fold", 1), "identity is not that of the first"),
+    "seed of the first trial": (at("identity.seed", 7), "identity is not that of the first"),
+    "environment of another": (
+        at("provenance.environment.trial", "0" * 16), "provenance.environment.trial",
+    ),
     "no seals": (typed('"seals": {', '"seals": {}, "x": {'), "a.json"),
     "an unknown key that looks alike": (at("sc\u043eres", []), "sc\u043eres"),
     "a key that looks alike": (typed('"scores": [', '"sc\u043eres": ['), "scores"),
@@ -481,6 +487,48 @@ def test_a_forged_board_is_refused_with_its_reason(board, forgery):
     forge, words = BOARDS[forgery]
     forge(board)
     assert words in told(board)
+
+
+def leaves(value: Any, place: tuple[str, ...] = ()) -> Iterator[str]:
+    """Places of an entry, of each list only the first."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(
+        value, list) else ()  # fmt: skip
+    found = False
+    for key, part in parts:
+        found = True
+        yield from leaves(part, (*place, str(key)))
+    if not found:
+        yield ".".join(place)
+
+
+def other(value: Any) -> Any:
+    """Another value of the same type."""
+    if value is None or isinstance(value, list | dict):
+        return 1
+    if isinstance(value, bool):
+        return not value
+    return f"{value}x" if isinstance(value, str) else value + 1 if isinstance(value, int) else (
+        1.01 * value + 0.001)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_no_value_of_an_entry_can_be_changed_unnoticed(board):
+    """Each by itself, wherever it stands, without new seals."""
+    honest = read(board)
+    places = [place for place in leaves(honest) if not place.startswith("seals.")]
+    unnoticed = []
+    for place in places:
+        content = json.loads(json.dumps(honest))
+        at_place: Any = content
+        *path, last = [int(part) if part.isdecimal() else part for part in place.split(".")]
+        for part in path:
+            at_place = at_place[part]
+        put(content, place, other(at_place[last]))
+        write(board, content, seal=False)
+        if not check_boards(board)[1]:
+            unnoticed.append(place)
+    assert len(places) > 150
+    assert unnoticed == []
 
 
 def test_the_honest_board_passes_and_is_rendered_to_equal_bytes(board):

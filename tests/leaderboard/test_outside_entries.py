@@ -120,7 +120,7 @@ def test_what_follows_from_what_it_says_is_worked_out_again(
 @pytest.mark.parametrize(
     ("name", "forgery", "message"),
     [
-        ("maps", ("rank", {"rank": 1}), "who was trained elsewhere has no rank"),
+        ("maps", ("rank", {"rank": 1}), "what was trained elsewhere has no rank"),
         ("maps", ("elsewhere", None), "the key elsewhere is there where the budget is none"),
         ("a", ("elsewhere", OUTSIDE["maps"].model_dump(mode="json")), "the budget is none"),
     ],

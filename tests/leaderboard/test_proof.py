@@ -30,10 +30,13 @@ def with_runs(entry: Entry, changes: dict[str, object], name: str = "a", **other
     identity = entry.identity.model_copy(update=other)
     runs = tuple(run.model_copy(update=changes) for run in entry.trials.runs)
     runs = tuple(run.model_copy(update={"id": identity_of(identity, run).digest()}) for run in runs)
+    identity = identity_of(identity, runs[0])
+    environment = entry.provenance.environment.model_copy(update={"trial": runs[0].id})
     found = entry.model_copy(
         update={
             "name": name,
             "identity": identity,
+            "provenance": entry.provenance.model_copy(update={"environment": environment}),
             "trials": Trials(runs=runs, **counts_of(runs)),
         }
     )
