@@ -147,9 +147,6 @@ def _run_faults(entry: Entry) -> Iterator[str]:
         if entry.trials.finished:
             yield "the key identity is null, but trials finished"
         return
-    first = next((n for n, run in enumerate(runs) if run.state == "finished"), len(runs))
-    if entry.identity.digest() not in entry.trials.ids[: first + 1]:
-        yield "the key identity is not that of the first trial: its fold, seed, recipe or members"
     for number, run in enumerate(runs):
         identity = identity_of(entry.identity, run)
         yield from differs(
@@ -158,6 +155,9 @@ def _run_faults(entry: Entry) -> Iterator[str]:
             identity.digest(),
             "the hash of identity with its fold, seed, recipe and members",
         )
+    first = next((n for n, run in enumerate(runs) if run.state == "finished"), len(runs))
+    if entry.identity.digest() not in entry.trials.ids[: first + 1]:
+        yield "the key identity is not that of the first trial: its fold, seed, recipe or members"
 
 
 def identity_of(identity: TrialIdentity, run: Run) -> TrialIdentity:
