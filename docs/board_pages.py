@@ -80,6 +80,7 @@ def _page(board: Path, out: Path) -> str:
         endpoint=(region, metric),
         rule=Rule(fold_count=first.folds.count),
         protocol=first.protocol,
+        bootstrap=1,  # no figure here shows ranks that are drawn again
         secondary=False,
     ).to_dict()
     order = [str(row["architecture"]) for row in found["ranking"]]
