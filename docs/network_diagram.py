@@ -255,7 +255,7 @@ def draw(found: Sequence[Block], patch: Sequence[int], title: str, file: Path) -
                 axes.add_patch(
                     FancyArrowPatch(
                         start, end, connectionstyle="arc3,rad=-0.12", arrowstyle="-|>",
-                        mutation_scale=5, lw=0.5, color="#777", alpha=0.7,
+                        mutation_scale=5, lw=0.5, color="#777", alpha=0.7, clip_on=False,
                     )
                 )  # fmt: skip
     for level in range(levels):
@@ -265,7 +265,8 @@ def draw(found: Sequence[Block], patch: Sequence[int], title: str, file: Path) -
     axes.set_xlim(-0.5, span + 0.3)
     axes.set_ylim(-levels + 0.35, 0.85)
     axes.set_axis_off()
-    figure.suptitle(title, fontsize=8)
+    # Below the network: above it arrows rise as high as they are long.
+    axes.text(span / 2, 0.3 - levels, title, ha="center", va="top", fontsize=8)
     figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
 
 
