@@ -9,7 +9,7 @@ where a paper's figure shows another.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,17 +92,38 @@ class _Origins(TorchFunctionMode):
         super().__init__()
         self.of: dict[int, set[int]] = {}
         self.alive: list[Tensor] = []
+        self.shown: set[frozenset[int]] = set()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor):
             given = list(_tensors((args, kwargs or {})))
             if getattr(func, "__name__", "") in JOINING and len(given) > 1:
-                found = set().union(*(self.of.get(id(one), set()) for one in given))
+                found = self.joined(given)
             else:
                 found = next((self.of[id(one)] for one in given if id(one) in self.of), set())
             self.note(result, found)
         return result
+
+    def joined(self, tensors: Iterable[Tensor]) -> set[int]:
+        """Layers of tensors that are put together.
+
+        A sum that a layer was shown already stands for the last of its own: along the stream of a
+        residual network each is told once, not again behind every block.
+        """
+        found: set[int] = set()
+        for one in tensors:
+            own = self.of.get(id(one), set())
+            found |= {max(own)} if frozenset(own) in self.shown else own
+        return found
+
+    def take(self, tensors: Iterable[Tensor]) -> set[int]:
+        """Layers that the input of a layer was put together from, which are shown with it."""
+        given = list(tensors)
+        found = self.joined(given)
+        sets = [frozenset(self.of.get(id(one), set())) for one in given]
+        self.shown |= {own for own in sets if len(own) > 1}
+        return found
 
     def note(self, tensor: Tensor, layers: set[int]) -> None:
         """Remember a tensor's layers; it is kept, since ids are given again."""
@@ -157,9 +178,7 @@ def _followed(network: nn.Module, inputs: dict[str, Tensor]) -> list[Layer]:
             tokens = out.ndim == 3 and not isinstance(module, nn.Conv1d)
             shape = (out.shape[2], out.shape[1]) if tokens else tuple(out.shape[1:])
             shape = (*shape, 1) if len(shape) == 1 else shape  # numbers of the whole patch
-            before = set().union(
-                *(origins.of.get(id(one), set()) for one in _tensors((given, kwargs)))
-            )
+            before = origins.take(_tensors((given, kwargs)))
             last = max(before, default=-1)
             layers.append(Layer(path, type(module).__name__, shape, own, before - {last}))
             origins.note(out, {len(layers) - 1})
