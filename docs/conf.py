@@ -18,6 +18,7 @@ sys.path.insert(0, str(HERE))
 import board_pages  # noqa: E402
 import cards  # noqa: E402
 import format_tables  # noqa: E402
+import glossary_tables  # noqa: E402
 import gpu_tables  # noqa: E402
 import metric_tables  # noqa: E402
 import reported_tables  # noqa: E402
@@ -46,6 +47,7 @@ INCLUDED = (  # parts of pages
     "gpu_costs",
     "formats",
     "tables",
+    "glossary",
     "reported_families",
     "reported_rows",
     "reported_sources",
@@ -68,6 +70,8 @@ html_static_path = ["_static"]
 html_js_files = ["names.js"]
 html_css_files = ["site.css"]
 html_extra_path = ["_generated/files"]  # schemas
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
 html_show_sourcelink = False
 html_sidebars = {"index": []}  # elsewhere the pages of the section
 html_theme_options = {
@@ -98,6 +102,7 @@ def generate_pages() -> None:
         ("gpu_costs", gpu_tables.costs()),
         ("formats", format_tables.pages()),
         ("tables", format_tables.table_pages()),
+        ("glossary", glossary_tables.glossary()),
         ("reported_families", reported_tables.families()),
         ("reported_rows", reported_tables.by_protocol()),
         ("reported_sources", reported_tables.sources()),

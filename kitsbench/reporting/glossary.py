@@ -50,18 +50,13 @@ def _interval(analysis: Analysis) -> str:
         else "With so few training runs it counts the choice of cases only: training again is not "
         "in it."
     )
-    return (
-        "Confidence interval: a range made by a rule that covers the true value in 95 of 100 such "
-        f"experiments. {counts} Where a metric ends, such as Dice at 0 and 1, it is cut."
-    )
+    return f"{words.INTERVAL} {counts} Where a metric ends, such as Dice at 0 and 1, it is cut."
 
 
 def _probability(analysis: Analysis) -> str:
     if not analysis.pairs:
         return ""
-    meaning = (
-        "How often chance alone would produce a difference at least this large if there were none."
-    )
+    meaning = words.PROBABILITY
     if all(pair.get("p_adjusted") is None for pair in analysis.pairs):
         return f"{meaning} Of the endpoint it is not given here, since there is no verdict."
     correction = str(analysis.comparison.get("correction", "")).capitalize()

@@ -32,6 +32,13 @@ SCOPES = {
     "L1": "holds for the architectures under this protocol: over cases and training runs",
     "L2": "holds also for other training sets drawn from the same source",
 }
+INTERVAL = (
+    "Confidence interval: a range made by a rule that covers the true value in 95 of 100 such "
+    "experiments."
+)
+PROBABILITY = (
+    "How often chance alone would produce a difference at least this large if there were none."
+)
 
 GLOSSARY = [
     (
