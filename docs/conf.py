@@ -73,6 +73,7 @@ html_extra_path = ["_generated/files"]  # schemas
 copybutton_prompt_text = "$ "
 copybutton_line_continuation_character = "\\"
 html_show_sourcelink = False
+html_show_search_summary = False  # it is fetched, which a browser refuses without a server
 html_sidebars = {"index": []}  # elsewhere the pages of the section
 html_theme_options = {
     "header_links_before_dropdown": 7,

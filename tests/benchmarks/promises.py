@@ -269,6 +269,7 @@ def page(content: Mapping[str, Any]) -> str:
         "many times as fast kitsbench is; of memory, how much it takes. Brackets hold the",
         "quartiles of the rounds. The page is generated:",
         "",
+        "<!-- not run: takes hours -->",
         "```console",
         "$ pytest tests/benchmarks -n 0 --benchmark-only --ratios docs/benchmarks.json",
         "$ pytest tests/benchmarks -n 0 --benchmark-only --against docs/benchmarks.json",
