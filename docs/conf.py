@@ -75,6 +75,7 @@ copybutton_line_continuation_character = "\\"
 html_show_sourcelink = False
 html_show_search_summary = False  # it is fetched, which a browser refuses without a server
 html_sidebars = {"index": []}  # elsewhere the pages of the section
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "header_links_before_dropdown": 7,
     "navbar_end": ["theme-switcher"],

@@ -1,7 +1,7 @@
 """Code on the pages of the documentation: where it stands, and how it is run.
 
-What is not run says why in a comment above its block, ``<!-- not run: REASON; REASON -->``. A reason
-holds for the commands that show it (:data:`REASONS`), all others of the block are run.
+What is not run says why in a comment above its block, ``<!-- not run: REASON; REASON -->``. A
+reason holds for the commands that show it (:data:`REASONS`), all others of the block are run.
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ NAMED = {
     if any(block.language not in SHELL or block.to_run for block in to_run(page))
 }
 # What a shell understands; where a page shows output, no line may begin so.
-COMMAND = re.compile(r"^(\$ |(sudo |nohup )?(kitsbench|pip3?|python3?|podman|apptainer|ray) )", re.M)
+COMMAND = re.compile(
+    r"^(\$ |(sudo |nohup )?(kitsbench|pip3?|python3?|podman|apptainer|ray) )", re.M
+)
 
 
 def test_no_command_stands_where_nobody_runs_it():
@@ -257,7 +259,6 @@ def test_the_cheap_code_of_a_page_runs(written, tmp_path, page):
 def test_all_code_of_a_page_runs(trained, tmp_path, page):
     reader = trained.reader(tmp_path / "stage", page, whole)
     expected = sum(
-        1 if block.language == "python" else len(block.to_run)
-        for block in to_run(NAMED[page])
+        1 if block.language == "python" else len(block.to_run) for block in to_run(NAMED[page])
     )
     assert reader.follow(NAMED[page]) == expected
