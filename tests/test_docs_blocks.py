@@ -141,7 +141,7 @@ def whole(words: list[str]) -> list[str]:
         added = []
     if "--budget" in words or "--add" not in words:
         added += ["--budget", f"{2 + 2 * ('--add' in words)}steps"]
-    return added + (["--tune", "1"] if "--tune" in words else [])
+    return added + (["--tune", "2"] if "--tune" in words else [])
 
 
 @dataclass
