@@ -267,6 +267,7 @@ SAMPLE = ("index", "cli", "formats", "reported", "_generated/cards/unet3d")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # with the site that is built for it, beside other work
 @pytest.mark.parametrize(
     "names", [SAMPLE, pytest.param((), marks=pytest.mark.exhaustive)], ids=["some", "all"]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -322,6 +323,8 @@ def training_case(trial: OpenTrial, image: Path, workdir: Path) -> Acquainted | 
     with the training case of the same name: file by file where the dataset is still there, else
     by its name alone.
     """
+    if not os.path.exists(image):
+        return None  # whoever reads it says so, and nothing more
     case = output_name(image).removesuffix(".nii.gz")
     if shows_patients(image.parent):
         known = sum(patient(case) in one.context.train_patients for one in trial.trials)

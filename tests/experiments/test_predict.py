@@ -311,6 +311,20 @@ def test_a_damaged_scan_is_named_and_the_others_are_done(trial, phantom, tmp_pat
     assert [p.name for p in (tmp_path / "out").glob("*.nii.gz")] == ["case_00000.nii.gz"]
 
 
+def test_of_a_scan_that_is_not_there_nothing_else_is_said(trial, finished, tmp_path):
+    from kitsbench.experiments.records import TrialRecord
+
+    _, workdir, _ = finished
+    context = TrialRecord.read(workdir / "trials" / trial[1] / "trial.json").context
+    missing = tmp_path / context.train_cases[0] / "imaging.nii.gz"
+    done = call_kitsbench(
+        "predict", trial[1], missing, "-o", tmp_path / "out", "--workdir", workdir, *OWN
+    )
+    assert done.code == 2
+    assert "no such file" in done.err
+    assert "trained on" not in done.err
+
+
 def test_nothing_is_overwritten_without_being_asked(trial, phantom, tmp_path):
     workdir, name = trial
     arguments = ["predict", name, scan_of(phantom), "-o", tmp_path, "--workdir", workdir, *OWN]
