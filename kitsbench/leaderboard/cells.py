@@ -8,15 +8,12 @@ from collections.abc import Sequence
 from kitsbench.leaderboard.parts import Curve, Score
 from kitsbench.leaderboard.schema import Entry
 from kitsbench.metrics.titles import endpoint_name
-from kitsbench.text import markdown, markdown_code
+from kitsbench.text import markdown, markdown_code, numbers
 
 DASH = "–"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 # Names of papers that a link can be made of; whatever else stands there stays text.
 _PAPER = re.compile(r"\b(doi|arxiv):([A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9])", re.IGNORECASE)
-_LETTERS = (
-    (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"),
-)  # fmt: skip
 _HOMES = {"doi": "https://doi.org/", "arxiv": "https://arxiv.org/abs/"}
 
 
@@ -93,13 +90,8 @@ def trials_of(entry: Entry) -> str:
 
 
 def big(value: float | None) -> str:
-    """A number in three digits and a letter."""
-    if value is None:
-        return DASH
-    for factor, letter in _LETTERS:
-        if value >= factor:
-            return f"{value / factor:.3g} {letter}"
-    return f"{value:.0f}"
+    """A number in three digits and a letter, where there is one."""
+    return DASH if value is None else numbers.big(value)
 
 
 def memory(value: int | None) -> str:
