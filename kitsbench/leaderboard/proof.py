@@ -156,7 +156,8 @@ def _run_faults(entry: Entry) -> Iterator[str]:
             "the hash of identity with its fold, seed, recipe and members",
         )
     first = next((n for n, run in enumerate(runs) if run.state == "finished"), len(runs))
-    if entry.identity.digest() not in entry.trials.ids[: first + 1]:
+    trained = entry.elsewhere is None
+    if trained and entry.identity.digest() not in entry.trials.ids[: first + 1]:
         yield "the key identity is not that of the first trial: its fold, seed, recipe or members"
 
 
@@ -246,7 +247,7 @@ def _repeated(entry: Entry) -> Iterator[str]:
         first = next((run.kitsbench for run in runs if run.kitsbench), ())
         own = made.environment.kitsbench
         yield from differs("provenance.environment.kitsbench", own, first, "trials.runs")
-        if made.environment.trial not in entry.trials.ids:
+        if entry.elsewhere is None and made.environment.trial not in entry.trials.ids:
             named = short(made.environment.trial)
             yield f"the key provenance.environment.trial is {named}, which trials.ids lacks"
         name = made.environment.device_name
