@@ -1,0 +1,185 @@
+"""What a look finds, as plain data that a record can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+State = Literal["open", "difference", "equivalence", "futile", "not asked"]
+STATES: tuple[State, ...] = get_args(State)
+"""``open``: more trials can settle the pair. ``difference``, ``equivalence``: settled, for good.
+``futile``: given up, as the chance to settle it within the plan is too small, or none is left;
+more trials are allowed, and may still settle it. ``not asked``: the question needs no answer any
+more (of the question ``top``: one of the two is out)."""
+SETTLED = ("difference", "equivalence")
+
+
+@dataclass(frozen=True)
+class PairLook:
+    """One pair at a look. What is not defined is None, never NaN.
+
+    Attributes
+    ----------
+    a, b : str
+        Architectures; the estimate is ``a`` minus ``b``.
+    state : str
+        One of :data:`STATES`.
+    reason : str
+        Why, in words; never empty.
+    better : str or None
+        Who is better, of a difference.
+    relevant : bool or None
+        Of a difference: whether it was shown to exceed the margin (True), to lie within it
+        (False), or neither (None).
+    settled_at : int or None
+        Number of the look that settled the pair. Its figures are those of that look ever after.
+    tested_at : int or None
+        Number of the look whose scores the figures are from: of a pair that got no new runs, or
+        is settled, an earlier one. None where no look could test it.
+    estimate : float
+        Difference of means over cases; where the pair was never tested, of the scores at hand.
+    se, df : float or None
+        Its standard error and degrees of freedom.
+    information : float or None
+        ``1 / se**2``.
+    fraction : float or None
+        Information at hand over that of all planned rounds, 0 to 1: the clock by which alpha is
+        spent. It never goes back, and is 1 at the last look.
+    share : float or None
+        Part of the cases in the variance that is left after all planned rounds: what no seed takes
+        away.
+    cases, runs : float or None
+        Independent cases, and the effective number of runs of one architecture: folds x seeds of
+        a complete design, less where runs are missing.
+    p_value, p_exceeds, p_within : float or None
+        Unadjusted, of this look by itself: that there is a difference, that it exceeds the margin,
+        that it lies within it.
+    z : float or None
+        ``p_value`` as a normal quantile, with the sign of the estimate.
+    bound : float or None
+        What ``p_value`` had to be below at this look for a difference (a nominal level, two-sided;
+        0: nothing could be shown yet); it depends on what was found of the other pairs.
+    spent : float
+        Alpha that this pair has spent so far, of its own share.
+    p_sequential, p_sequential_exceeds, p_sequential_within : float or None
+        Sequential p-values: those of this pair over all looks so far, not adjusted for other pairs.
+        They never rise from look to look.
+    p_adjusted, p_adjusted_exceeds, p_adjusted_within : float or None
+        The same, adjusted for all pairs: what verdicts rest on.
+    low, high : float or None
+        Repeated confidence interval of level ``1 - alpha`` for all pairs and looks together.
+    chance : float or None
+        Chance that the pair is settled within the plan, given what was seen; None where settled.
+    """
+
+    a: str
+    b: str
+    state: State
+    reason: str
+    better: str | None
+    relevant: bool | None
+    settled_at: int | None
+    tested_at: int | None
+    estimate: float | None
+    se: float | None
+    df: float | None
+    information: float | None
+    fraction: float | None
+    share: float | None
+    cases: float | None
+    runs: float | None
+    p_value: float | None
+    p_exceeds: float | None
+    p_within: float | None
+    z: float | None
+    bound: float | None
+    spent: float
+    p_sequential: float | None
+    p_sequential_exceeds: float | None
+    p_sequential_within: float | None
+    p_adjusted: float | None
+    p_adjusted_exceeds: float | None
+    p_adjusted_within: float | None
+    low: float | None
+    high: float | None
+    chance: float | None
+
+    @property
+    def settled(self) -> bool:
+        """Whether a difference or an equivalence was shown."""
+        return self.state in SETTLED
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """The two architectures."""
+        return self.a, self.b
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at all pairs of the question.
+
+    Attributes
+    ----------
+    number : int
+        Round after which it was taken, from 1.
+    planned : bool
+        Whether the plan has it. Another one is allowed, and costs what :attr:`price` says.
+    architectures : tuple of str
+        The family, in alphabetical order; the same in all looks.
+    pairs : tuple of PairLook
+        Every pair of the question, in one order in all looks.
+    open : tuple of str
+        Architectures with an open pair, in alphabetical order: they go on.
+    spent, price : float
+        Alpha spent by all looks so far, of the plan's alpha; and the part that this look spent.
+    fraction : float
+        Largest information fraction of a pair.
+    trials : dict
+        What was looked at: by "architecture fold seed" the SHA-256 (16 digits) of the scores of the
+        endpoint; empty where a prediction failed, since such a trial may be repeated.
+    notes : tuple of str
+        What a reader must know, in sentences.
+    """
+
+    number: int
+    planned: bool
+    architectures: tuple[str, ...]
+    pairs: tuple[PairLook, ...]
+    open: tuple[str, ...]
+    spent: float
+    price: float
+    fraction: float
+    trials: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    def pair(self, a: str, b: str) -> PairLook:
+        """The pair of two architectures, in either order; KeyError where it is not asked about."""
+        for pair in self.pairs:
+            if {pair.a, pair.b} == {a, b}:
+                return pair
+        raise KeyError((a, b))
+
+    @property
+    def open_pairs(self) -> tuple[PairLook, ...]:
+        """Pairs that more trials can settle."""
+        return tuple(pair for pair in self.pairs if pair.state == "open")
+
+    @property
+    def decided(self) -> bool:
+        """Whether nothing is open any more."""
+        return not self.open
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        plain = asdict(self)
+        return {key: list(value) if isinstance(value, tuple) else value
+                for key, value in plain.items()}  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Look:
+        """Read what :meth:`to_dict` wrote; TypeError where a key is missing or unknown."""
+        pairs = tuple(PairLook(**pair) for pair in plain["pairs"])
+        lists = {key: tuple(plain[key]) for key in ("architectures", "open", "notes")}
+        return cls(**{**plain, **lists, "pairs": pairs, "trials": dict(plain["trials"])})
