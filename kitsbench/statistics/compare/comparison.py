@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -18,6 +18,7 @@ from kitsbench.statistics.compare.outcomes import (
     warnings_of,
 )
 from kitsbench.statistics.compare.pairs import analyse_pairs, pair_names
+from kitsbench.statistics.compare.prepare import prepare
 from kitsbench.statistics.compare.secondary import secondary_endpoints
 from kitsbench.statistics.compare.sensitivity import listwise, without_collapsed
 from kitsbench.statistics.compare.strata import Stratum, parse_stratum, stratified
@@ -25,17 +26,14 @@ from kitsbench.statistics.design.power import estimate_components
 from kitsbench.statistics.ranks.demsar import demsar as compare_mean_ranks
 from kitsbench.statistics.ranks.ranking import REPLICATES, rank_stability
 from kitsbench.statistics.ranks.schemes import all_schemes, official_ranking, stability_row
-from kitsbench.statistics.table.blocks import choose_table, score_blocks
-from kitsbench.statistics.table.clusters import clusters_of, column_of_scores
-from kitsbench.statistics.table.elsewhere import mark, standings_of, without_apart
+from kitsbench.statistics.table.elsewhere import mark
 from kitsbench.statistics.table.endpoints import (
     DEFAULT_ENDPOINT,
     Endpoint,
     margin_of,
     parse_endpoint,
 )
-from kitsbench.statistics.table.runs import check_copies, collapsed_runs
-from kitsbench.statistics.table.scoretable import validate_scores
+from kitsbench.statistics.table.runs import collapsed_runs
 from kitsbench.statistics.tests.rule import DEFAULT_RULE, Rule
 
 
@@ -202,19 +200,9 @@ def compare(
         raise UsageError(
             f"The stratum {groupings[0].text} was declared, but no table of cases was given."
         )
-    column = column_of_scores(cluster, cases)
-    checked = validate_scores(scores, declared=declared, cluster=column)
-    fair, apart = without_apart(checked)
-    if apart and rule.baseline in {*checked["architecture"]} - {*fair["architecture"]}:
-        raise UsageError(f"{rule.baseline} cannot be the baseline: {apart[0]}")
-    outside = standings_of(fair)  # with one run in a fold: it would predict the same once more
-    table = choose_table(fair, target, protocol, dataset)
-    grouped = clusters_of(table, cases, cluster)
-    clusters = None if grouped is None else grouped.of_cases(str(table["dataset"].iloc[0]))
-    twins = check_copies(table, target)
-    blocks = score_blocks(table, target, clusters=clusters, once=outside)
-    # Settled here for all that follows: an endpoint or a stratum may hold fewer folds.
-    rule = replace(rule, fold_count=rule.folds(int(table["fold"].nunique())))
+    ready = prepare(scores, target, rule, protocol, dataset, declared, cases, cluster)
+    table, blocks, rule, grouped = ready.table, ready.blocks, ready.rule, ready.grouped
+    clusters, outside, apart = ready.clusters, ready.outside, ready.apart
     names = pair_names(blocks.architectures, rule.baseline)
     tests = analyse_pairs(blocks, names, rule, margin)
     label = str(table["dataset"].iloc[0]) or "these data"
@@ -255,7 +243,7 @@ def compare(
             *apart,
             *warnings_of(blocks, tests, rule, lost),
             *([collapsed["sentence"]] if collapsed else []),
-            *twins,
+            *ready.twins,
             *([] if grouped is None else grouped.notes),
             *notes,
         ],

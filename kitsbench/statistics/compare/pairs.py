@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -276,6 +276,12 @@ def _results(
             n_cases=moments.n_cases,
             n_folds=moments.n_folds,
             n_seeds=seeds[index],
+        )
+        result = replace(
+            result,
+            v_case=float(statistics.v_case[index]),
+            v_run=float(statistics.v_run[index]),
+            v_residual=float(statistics.v_residual[index]),
         )
         found[a, b] = result, float(statistics.skew[index])
     return found

@@ -46,7 +46,9 @@ def crossings(
     below, above : ndarray, shape (looks, ...)
     """
     shape = np.broadcast_shapes(lower.shape[1:], np.shape(shift))
-    lower, upper = (np.broadcast_to(b, (len(b), *shape)).reshape(len(b), -1) for b in (lower, upper))
+    lower, upper = (
+        np.broadcast_to(b, (len(b), *shape)).reshape(len(b), -1) for b in (lower, upper)
+    )
     theta = np.broadcast_to(np.asarray(shift, dtype=float), shape).reshape(-1)
     below, above = np.empty(lower.shape), np.empty(lower.shape)
     flow = Flow(theta)

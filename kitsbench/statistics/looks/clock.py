@@ -31,7 +31,7 @@ _FARTHEST, _LEVELS = 6.2, 56
 _QUANTILES = np.linspace(0.0, _FARTHEST, _LEVELS)
 LEVELS: Array = 2 * special.ndtr(-_QUANTILES)
 """Two-sided levels of the tables, from 1 down to 6e-10."""
-_STILL = 1e-4  # of the information: a look that adds less adds nothing
+_STILL = 1e-3  # of the information: a look that adds less adds nothing
 
 Ids = NDArray[np.int64]
 

@@ -90,7 +90,8 @@ class LookPlan:
             raise UsageError(
                 f"There is no question '{self.question}'; choose {', '.join(QUESTIONS)}."
             )
-        for name, given in (("baseline", self.baseline), ("pair", self.pair)):
+        asked: dict[str, object] = {"baseline": self.baseline, "pair": self.pair}
+        for name, given in asked.items():
             if (given is not None) != (self.question == name):
                 raise UsageError(
                     f"The question is '{self.question}' and {name} is {given!r}; they go together "
@@ -106,7 +107,9 @@ class LookPlan:
             )
         if not isinstance(self.futility, Real) or not 0 <= self.futility < 1:
             raise UsageError(f"futility is {self.futility!r}; it must lie in [0, 1), such as 0.05.")
-        if self.margin is not None and not (isinstance(self.margin, Real) and 0 < self.margin < 1e9):
+        if self.margin is not None and not (
+            isinstance(self.margin, Real) and 0 < self.margin < 1e9
+        ):
             raise UsageError(f"The margin is {self.margin!r}; it must be positive, or None.")
         if self.fold_count is not None:
             _check_number("fold_count", self.fold_count, None)
@@ -149,7 +152,7 @@ class LookPlan:
             The baseline or the pair is not among them.
         """
         names = sorted(architectures)
-        for name in ((self.baseline,) if self.baseline is not None else self.pair or ()):
+        for name in (self.baseline,) if self.baseline is not None else self.pair or ():
             if name not in names:
                 raise UsageError(
                     f"The plan asks about '{name}', which is not in the table; it has "
@@ -162,8 +165,9 @@ class LookPlan:
         return list(combinations(names, 2))
 
 
-def _check_number(name: str, value: object, most: int | None) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+def _check_number(name: str, value: int, most: int | None) -> None:
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < 1:
         raise UsageError(f"{name} is {value!r}; it must be a whole number of at least 1.")
     if most is not None and value > most:
         raise UsageError(f"{name} is {value}; it must be at most {most}.")

@@ -1,0 +1,352 @@
+"""What one look makes of all pairs, given the looks before it.
+
+Arrays may have leading axes ``...``, one element for each experiment: a look at scores and the
+calibration of its error rates call the same functions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+from scipy.stats import rankdata
+
+from kitsbench.statistics.looks.clock import Clock, Ids, codes
+from kitsbench.statistics.looks.look import STATES
+from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.looks.spending import spent
+from kitsbench.statistics.table.blocks import Array
+from kitsbench.statistics.tests.moments import Index
+from kitsbench.statistics.tests.statements import Statements, state
+
+Flags = NDArray[np.bool_]
+States = NDArray[np.int8]
+OPEN, DIFFERENCE, EQUIVALENCE, FUTILE, NOT_ASKED = range(len(STATES))
+_LEAST_P = 1e-300
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the scores say of each pair at one look, first minus second; arrays (..., pairs).
+
+    Attributes
+    ----------
+    estimate, se, df : ndarray
+        Of the difference; NaN without a test.
+    p, p_exceeds, p_within : ndarray
+        Unadjusted p-values of this look by itself; NaN where nothing may be said.
+    share, cases, runs : ndarray
+        As in :class:`~kitsbench.statistics.looks.clock.Moment`.
+    fresh : ndarray of bool
+        Whether both architectures have runs that no look has seen.
+    hopeless : ndarray of bool
+        Whether no number of runs would allow a statement.
+    means : ndarray, shape (..., architectures)
+        Of all architectures; NaN of those without scores.
+    higher : bool
+        Whether more is better.
+    """
+
+    estimate: Array
+    se: Array
+    df: Array
+    p: Array
+    p_exceeds: Array
+    p_within: Array
+    share: Array
+    cases: Array
+    runs: Array
+    fresh: Flags
+    hopeless: Flags
+    means: Array
+    higher: bool
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What looks have found so far; arrays (..., pairs).
+
+    Attributes
+    ----------
+    state : ndarray of int
+        Places in :data:`~kitsbench.statistics.looks.look.STATES`.
+    history : ndarray of int
+        Ids of the clock.
+    p, p_exceeds, p_within : ndarray
+        Sequential p-values; 1 where nothing was tested yet, NaN where nothing can be said.
+    sign : ndarray
+        Of the estimate at the look with the smallest p-value.
+    relevant : ndarray of int
+        Of a difference: 1 beyond the margin, -1 within it, 0 neither was shown.
+    settled_at, tested_at : ndarray of int
+        Numbers of looks; 0 for none.
+    estimate, se, df, fraction : ndarray
+        Of the look that tested the pair last; NaN where none did.
+    chance : ndarray
+        To be settled within the plan; NaN where the pair was never tested, 0 at the end.
+    bound : ndarray
+        Quantile that a difference had to reach at the look that tested last; infinite: none.
+    """
+
+    state: States
+    history: Ids
+    p: Array
+    p_exceeds: Array
+    p_within: Array
+    sign: Array
+    relevant: NDArray[np.int8]
+    settled_at: Index
+    tested_at: Index
+    estimate: Array
+    se: Array
+    df: Array
+    fraction: Array
+    chance: Array
+    bound: Array
+
+    @property
+    def settled(self) -> Flags:
+        """Whether a difference or an equivalence was shown."""
+        return np.asarray((self.state == DIFFERENCE) | (self.state == EQUIVALENCE))
+
+    def stated(self, plan: LookPlan) -> Statements:
+        """Adjust the sequential p-values for all pairs."""
+        # An equivalent pair keeps its share of alpha, which it has used: nothing is passed on.
+        p = np.where(self.state == EQUIVALENCE, 1.0, self.p)
+        return state(p, self.p_exceeds, self.p_within, plan.alpha, plan.correction)
+
+
+def beginning(shape: tuple[int, ...], margin: bool) -> Standing:
+    """Before the first look.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (..., pairs).
+    margin : bool
+        Whether anything is said of a margin.
+    """
+    nan, one = np.full(shape, np.nan), np.ones(shape)
+    zero = np.zeros(shape, dtype=np.int64)
+    return Standing(
+        state=np.zeros(shape, dtype=np.int8),
+        history=zero + Clock.START,
+        p=one,
+        p_exceeds=one if margin else nan,
+        p_within=one if margin else nan,
+        sign=np.zeros(shape),
+        relevant=np.zeros(shape, dtype=np.int8),
+        settled_at=zero,
+        tested_at=zero,
+        estimate=nan,
+        se=nan,
+        df=nan,
+        fraction=nan,
+        chance=nan,
+        bound=np.full(shape, np.inf),
+    )
+
+
+def advance(
+    before: Standing,
+    seen: Evidence,
+    plan: LookPlan,
+    clock: Clock,
+    number: int,
+    first: Index,
+    second: Index,
+) -> Standing:
+    """Take one look.
+
+    Parameters
+    ----------
+    before : Standing
+        After the look before.
+    seen : Evidence
+        Of this look.
+    plan : LookPlan
+    clock : Clock
+        With the spending of the plan; it knows the histories of ``before``.
+    number : int
+        Of this look.
+    first, second : ndarray of int, shape (pairs,)
+        Architectures of each pair.
+    """
+    last = number >= plan.looks
+    # At the last look what is left of alpha is spent, also on a pair that lacks its last runs.
+    due = seen.fresh | (last & (before.state == OPEN))
+    tested = due & ~before.settled & ~np.isnan(seen.p)
+    now = _tested(before, seen, tested, clock, number, last)
+    stated = now.stated(plan)
+    now = _settled(now, stated, plan.alpha, number, seen.hopeless)
+    now = _bounded(now, tested, plan, clock)
+    return _going_on(now, seen, plan, last, first, second)
+
+
+def _tested(
+    before: Standing, seen: Evidence, tested: Flags, clock: Clock, number: int, last: bool
+) -> Standing:
+    """Sequential p-values after this look, and the figures that it saw."""
+    history = before.history.copy()
+    if tested.any():
+        moments = codes(
+            seen.share[tested], seen.cases[tested], seen.runs[tested],
+            np.full(np.count_nonzero(tested), last),
+        )  # fmt: skip
+        history[tested] = clock.advance(history[tested], moments)
+    p = [before.p.copy(), before.p_exceeds.copy(), before.p_within.copy()]
+    fraction = before.fraction.copy()
+    sign = before.sign.copy()
+    for where, table in clock.each(np.where(tested, history, Clock.START)):
+        fraction[where] = table.fraction
+        for kept, found in zip(p, (seen.p, seen.p_exceeds, seen.p_within), strict=True):
+            level = table.level(quantile(found[where]))
+            if kept is p[0]:
+                sign[where] = np.where(
+                    level < kept[where], np.sign(seen.estimate[where]), sign[where]
+                )
+            kept[where] = np.fmin(kept[where], level)
+    return replace(
+        before,
+        history=history,
+        p=p[0],
+        p_exceeds=p[1],
+        p_within=p[2],
+        sign=sign,
+        tested_at=np.where(tested, number, before.tested_at),
+        estimate=np.where(tested, seen.estimate, before.estimate),
+        se=np.where(tested, seen.se, before.se),
+        df=np.where(tested, seen.df, before.df),
+        fraction=fraction,
+    )
+
+
+def quantile(p: Array) -> Array:
+    """Write two-sided p-values as normal quantiles: what few degrees of freedom make of a t-test.
+
+    A difference of three standard errors on four degrees of freedom counts as one of 2.05, so that
+    bounds for normal quantiles hold for it at each look.
+    """
+    return np.asarray(-special.ndtri(np.clip(p, _LEAST_P, 1.0) / 2))
+
+
+def _settled(
+    now: Standing, stated: Statements, alpha: float, number: int, hopeless: Flags
+) -> Standing:
+    """Write down what is shown by now. What was settled before stays as it was."""
+    differs, exceeds, within = stated.made(alpha)
+    new = ~now.settled & ~hopeless
+    apart, alike = new & differs, new & within & ~differs
+    found = np.where(apart, DIFFERENCE, np.where(alike, EQUIVALENCE, now.state))
+    size = exceeds.astype(np.int8) - within
+    return replace(
+        now,
+        state=found.astype(np.int8),
+        relevant=np.where(apart, size, now.relevant).astype(np.int8),
+        settled_at=np.where(apart | alike, number, now.settled_at),
+    )
+
+
+def _bounded(now: Standing, tested: Flags, plan: LookPlan, clock: Clock) -> Standing:
+    """What each tested pair had to reach at this look, by Holm's steps."""
+    p = np.where(now.state == EQUIVALENCE, 1.0, now.p)
+    if p.shape[-1] == 0:
+        return now
+    # Pairs with smaller p-values were found before it, or it was not found either.
+    differ = now.state == DIFFERENCE
+    left = np.count_nonzero(~differ, axis=-1, keepdims=True)
+    smaller = rankdata(p, method="min", axis=-1) - 1
+    level = plan.alpha / np.where(differ, p.shape[-1] - smaller, np.maximum(left, 1))
+    bound = now.bound.copy()
+    for where, table in clock.each(np.where(tested, now.history, Clock.START)):
+        bound[where] = table.bound(level[where])
+    return replace(now, bound=bound)
+
+
+def _going_on(
+    now: Standing, seen: Evidence, plan: LookPlan, last: bool, first: Index, second: Index
+) -> Standing:
+    """Which of the pairs that are not settled stay open."""
+    chance = chances(now, plan, ~np.isnan(seen.p_within) & ~seen.hopeless)
+    chance = np.where(seen.hopeless, 0.0, chance)
+    if last:
+        chance = np.zeros_like(chance)
+    free = ~now.settled
+    state = np.where(free, OPEN, now.state)
+    # NaN: it was never tested, so nothing is known against it.
+    state = np.where(free & (last | (chance < plan.futility) | seen.hopeless), FUTILE, state)
+    if plan.question == "top":
+        asked = _for_the_top(now, seen, first, second)
+        state = np.where((state == OPEN) & ~asked, NOT_ASKED, state)
+    return replace(now, state=state.astype(np.int8), chance=chance)
+
+
+def chances(now: Standing, plan: LookPlan, may_be_equivalent: Flags) -> Array:
+    """Chance of each pair to be settled by the end of the plan, given its scores so far.
+
+    The estimate at the end is normal around the one at hand, with the variance by which the two
+    differ: the conditional power, averaged over what the scores leave open about the true
+    difference. With few degrees of freedom the spread is that of Student's t.
+
+    Parameters
+    ----------
+    now : Standing
+        With the figures of this look.
+    plan : LookPlan
+    may_be_equivalent : ndarray of bool
+        Whether an equivalence can be shown of the pair at all.
+
+    Returns
+    -------
+    ndarray
+        NaN where the pair was never tested.
+    """
+    number = now.p.shape[-1]
+    if number == 0:
+        return np.zeros(now.p.shape)
+    left = np.count_nonzero(now.state != DIFFERENCE, axis=-1, keepdims=True)
+    at_end = now.se * np.sqrt(now.fraction)
+    between = now.se * np.sqrt(np.maximum(1 - now.fraction, 0.0))
+    df = np.where(np.isnan(now.df), 1.0, now.df)
+
+    def below(edge: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(special.stdtr(df, (edge - now.estimate) / between))
+
+    far = -special.ndtri(plan.alpha / np.maximum(left, 1) / 2) * at_end
+    chance = 1 - below(far) + below(-far)
+    if plan.margin is not None:
+        edge = plan.margin + special.ndtri(plan.alpha / number / 2) * at_end
+        within = np.where(may_be_equivalent & (edge > 0), below(edge) - below(-edge), 0.0)
+        chance = np.minimum(chance + within, 1.0)
+    return np.where(between > 0, chance, np.where(np.isnan(now.se), np.nan, 0.0))
+
+
+def _for_the_top(now: Standing, seen: Evidence, first: Index, second: Index) -> Flags:
+    """Whether a pair tells who belongs to the best: the leader, against who is not out yet."""
+    out = np.zeros(seen.means.shape, dtype=bool)
+    found = (now.state == DIFFERENCE) * now.sign * (1 if seen.higher else -1)
+    for place, (a, b) in enumerate(zip(first, second, strict=True)):
+        out[..., b] |= found[..., place] > 0
+        out[..., a] |= found[..., place] < 0
+    mean = np.where(out | np.isnan(seen.means), -np.inf, seen.means * (1 if seen.higher else -1))
+    leader = mean.argmax(axis=-1)[..., None]
+    in_it = (first == leader) | (second == leader)
+    return np.asarray(in_it & ~out[..., first] & ~out[..., second])
+
+
+def still_running(state: States, first: Index, second: Index, number: int) -> Flags:
+    """Architectures with an open pair, shape (..., architectures)."""
+    goes_on = np.zeros((*state.shape[:-1], number), dtype=bool)
+    for place, (a, b) in enumerate(zip(first, second, strict=True)):
+        goes_on[..., a] |= state[..., place] == OPEN
+        goes_on[..., b] |= state[..., place] == OPEN
+    return goes_on
+
+
+def spent_by(plan: LookPlan, fraction: Array, pairs: int) -> Array:
+    """Alpha that pairs have spent of their shares, which are equal; 0 before a first test."""
+    share = plan.alpha / max(pairs, 1)
+    return spent(plan.spending, share, np.where(np.isnan(fraction), 0.0, fraction))

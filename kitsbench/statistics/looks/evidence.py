@@ -1,0 +1,190 @@
+"""What the scores at hand say of each pair, and which trials they are from."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kitsbench.statistics.compare.learned import not_learned
+from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs
+from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
+from kitsbench.statistics.looks.course import Evidence
+from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.table.blocks import Array, ScoreBlocks
+from kitsbench.statistics.tests.samples import case_means
+from kitsbench.statistics.tests.twoway import case_component
+
+UNKNOWN_SHARE = 0.5
+"""Of the variance between cases, the part that is taken to stay where one run in a fold cannot
+tell it from the noise of the run."""
+_HEX = 16
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A look's evidence with what words need beside it.
+
+    Attributes
+    ----------
+    evidence : Evidence
+        One row of pairs.
+    tests : list of (PairTest or None)
+        None where one of the two has no scores yet.
+    lost : dict
+        Means of the architectures that have not learned the endpoint.
+    failing : dict
+        By architecture the part of its predictions that failed, where it exceeds 10 %.
+    """
+
+    evidence: Evidence
+    tests: list[PairTest | None]
+    lost: dict[str, float]
+    failing: dict[str, float]
+
+
+def evidence_of(
+    blocks: ScoreBlocks,
+    plan: LookPlan,
+    architectures: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    counts_then: Sequence[Mapping[str, int] | None],
+    once: Collection[str],
+) -> Seen:
+    """Test every pair as a comparison does, and tell how much of the plan's information is there.
+
+    Parameters
+    ----------
+    blocks : ScoreBlocks
+        Scores of the endpoint.
+    plan : LookPlan
+    architectures : sequence of str
+        The family.
+    pairs : sequence of (str, str)
+        Of the family.
+    counts_then : sequence of (mapping or None)
+        Runs of each architecture at the look that tested the pair last; None where none did.
+    once : collection of str
+        Architectures with one run in a fold, however many seeds are planned.
+    """
+    rule = plan.rule()
+    present = [pair for pair in pairs if all(name in blocks.every for name in pair)]
+    found = dict(zip(present, analyse_pairs(blocks, present, rule, plan.margin), strict=True))
+    tests = [found.get(pair) for pair in pairs]
+    lost = not_learned(blocks, rule)
+    failing = {
+        name: rate
+        for name in blocks.architectures
+        if (rate := blocks.failure_rate(name)) > FAILURES_WITHOUT_VERDICT
+    }
+    share = _shares(blocks, plan, tests, once)
+    counts = run_counts(trials_of(blocks))
+    rows: dict[str, list[float]] = {
+        key: [] for key in ("estimate", "se", "df", "p", "p_exceeds", "p_within", "cases", "runs")
+    }
+    fresh, hopeless = [], []
+    for test, (a, b), then in zip(tests, pairs, counts_then, strict=True):
+        parts = (1.0, 1.0) if test is None else _parts(blocks, plan, test, once)
+        if test is None or not test.settles or a in failing or b in failing:
+            values = [math.nan] * 6
+        else:
+            result = test.result
+            one_lost = a in lost or b in lost
+            values = [result.estimate, result.se, result.df, result.p_value, test.p_exceeds,
+                      math.nan if one_lost else test.p_within]  # fmt: skip
+        for key, value in zip(rows, [*values, *parts], strict=True):
+            rows[key].append(value)
+        more = [counts.get(name, 0) > (0 if then is None else then.get(name, 0))
+                for name in (a, b) if name not in once or then is None]  # fmt: skip
+        fresh.append(test is not None and all(more))
+        planned = parts[0] * parts[1]
+        never = any(failing.get(name, 0.0) * planned > FAILURES_WITHOUT_VERDICT for name in (a, b))
+        hopeless.append(never or (a in lost and b in lost))
+    arrays = {key: np.array(values, dtype=float) for key, values in rows.items()}
+    means = blocks.means
+    return Seen(
+        evidence=Evidence(
+            **arrays,
+            share=share,
+            fresh=np.array(fresh, dtype=bool),
+            hopeless=np.array(hopeless, dtype=bool),
+            means=np.array([means.get(name, math.nan) for name in architectures]),
+            higher=blocks.endpoint.higher_is_better,
+        ),
+        tests=tests,
+        lost=lost,
+        failing=failing,
+    )
+
+
+def _parts(
+    blocks: ScoreBlocks, plan: LookPlan, test: PairTest, once: Collection[str]
+) -> tuple[float, float]:
+    """Cases and runs of a pair as parts of what is planned."""
+    folds = plan.fold_count or len(test.folds)
+    cases = min(len(test.folds) / folds, 1.0)
+    sizes = np.array([len(blocks.cases[fold]) for fold in test.folds], dtype=float)
+    weight = (sizes / sizes.sum()) ** 2
+    # What the runs at hand weigh in the variance of a mean, and what those of the plan will.
+    now = then = 0.0
+    for name in (test.a, test.b):
+        seeds = [blocks.every[name][fold].shape[1] for fold in test.folds]
+        planned = 1 if name in once else plan.looks
+        now += float(weight @ (1 / np.array(seeds)))
+        then += float(weight.sum()) / planned * cases
+    return cases, min(then / now, 1.0)
+
+
+def _shares(
+    blocks: ScoreBlocks, plan: LookPlan, tests: Sequence[PairTest | None], once: Collection[str]
+) -> Array:
+    """Part of the cases in the variance of each difference that the whole plan leaves."""
+    case, run = np.full(len(tests), np.nan), np.full(len(tests), np.nan)
+    unknown = np.zeros(len(tests), dtype=bool)
+    for place, test in enumerate(tests):
+        if test is None or not np.isfinite(test.result.se):
+            continue
+        result = test.result
+        cases, runs = _parts(blocks, plan, test, once)
+        if np.isfinite(result.v_run):
+            stays, goes = max(result.v_case - result.v_residual, 0.0), result.v_run
+        else:
+            unknown[place] = True
+            scores = [blocks.of(name, test.folds) for name in (test.a, test.b)]
+            stays = UNKNOWN_SHARE * case_component(case_means(*scores)).variance
+            goes = max(result.se**2 - stays, 0.0)
+        case[place], run[place] = stays * cases, goes * runs
+    # Four folds tell little of one pair: those that have nothing else are told together.
+    for values in (case, run):
+        if unknown.any():
+            values[unknown] = values[unknown].mean()
+    total = case + run
+    return np.where(total > 0, case / np.where(total > 0, total, 1.0), 0.0)
+
+
+def trials_of(blocks: ScoreBlocks) -> dict[str, str]:
+    """What is looked at: see :class:`~kitsbench.statistics.looks.look.Look`."""
+    found = {}
+    for name in blocks.architectures:
+        for fold, block in blocks.every[name].items():
+            failed = blocks.failed[name][fold]
+            for column, seed in enumerate(blocks.seeds[name][fold]):
+                digest = ""
+                if not failed[:, column].any():
+                    hashed = hashlib.sha256("\n".join(blocks.cases[fold]).encode())
+                    hashed.update(np.ascontiguousarray(block[:, column], dtype="<f8").tobytes())
+                    digest = hashed.hexdigest()[:_HEX]
+                found[f"{name} {fold} {seed}"] = digest
+    return found
+
+
+def run_counts(trials: Mapping[str, str]) -> dict[str, int]:
+    """Runs of each architecture among the trials of a look."""
+    counts: dict[str, int] = {}
+    for trial in trials:
+        name = trial.rsplit(" ", 2)[0]
+        counts[name] = counts.get(name, 0) + 1
+    return counts

@@ -1,0 +1,301 @@
+"""Take a look: a pure function of scores, plan and the looks before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from kitsbench.errors import DataError, UsageError
+from kitsbench.metrics import Metric
+from kitsbench.statistics.compare.prepare import prepare
+from kitsbench.statistics.looks import course
+from kitsbench.statistics.looks.clock import Clock, Moment
+from kitsbench.statistics.looks.course import Standing, advance, beginning, spent_by, still_running
+from kitsbench.statistics.looks.evidence import Seen, evidence_of, run_counts, trials_of
+from kitsbench.statistics.looks.look import STATES, Look, PairLook
+from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.looks.words import notes_of, reason_of
+from kitsbench.statistics.table.blocks import ScoreBlocks
+from kitsbench.statistics.table.endpoints import parse_endpoint
+
+
+def take_look(
+    scores: pd.DataFrame | ScoreBlocks,
+    plan: LookPlan,
+    earlier: Sequence[Look] = (),
+    *,
+    number: int | None = None,
+    once: Collection[str] = (),
+    protocol: str | None = None,
+    dataset: str | None = None,
+    declared: Mapping[str, Metric] | None = None,
+    cases: pd.DataFrame | None = None,
+    cluster: str | None = None,
+) -> Look:
+    """Look at the scores that are there, and say what is settled and what goes on.
+
+    Parameters
+    ----------
+    scores : DataFrame or ScoreBlocks
+        All scores so far: those of earlier looks too, unchanged. A table is prepared as
+        :func:`~kitsbench.statistics.compare` does.
+    plan : LookPlan
+        The same at every look.
+    earlier : sequence of Look
+        The looks before this one, in their order.
+    number : int, optional
+        Round after which it is taken; by default one more than the look before. It only names the
+        look: alpha is spent by the information that is there.
+    once : collection of str
+        Of blocks, the architectures that have one run in a fold and get no more (a table says so
+        itself).
+    protocol, dataset, declared, cases, cluster
+        Of a table, as for :func:`~kitsbench.statistics.compare`.
+
+    Returns
+    -------
+    Look
+        Where ``number`` is that of the last earlier look and the scores are the same: that look.
+
+    Raises
+    ------
+    UsageError
+        The number is that of an earlier look and the scores are others, or it goes back; the plan
+        asks about an architecture that is not there.
+    DataError
+        Scores of an earlier look are missing or changed, somebody new is in the table, or the
+        table breaks a rule.
+    """
+    ready: list[str] = []
+    if isinstance(scores, pd.DataFrame):
+        target = parse_endpoint(plan.endpoint, declared)
+        prepared = prepare(scores, target, plan.rule(), protocol, dataset, declared, cases, cluster)
+        blocks, once, ready = prepared.blocks, prepared.outside, prepared.apart
+    else:
+        blocks = scores
+    trials = trials_of(blocks)
+    number = number if number is not None else (earlier[-1].number + 1 if earlier else 1)
+    architectures = _family(blocks, plan, earlier)
+    pairs = plan.pairs(architectures)
+    _check_kept(trials, earlier, number)
+    if earlier and number <= earlier[-1].number:
+        if number == earlier[-1].number and trials == earlier[-1].trials:
+            return earlier[-1]
+        raise UsageError(
+            f"Look {number} was asked for, and look {earlier[-1].number} is recorded already, of "
+            f"{'other' if number == earlier[-1].number else 'fewer'} scores.\nA look cannot be "
+            f"taken again: go on with look {earlier[-1].number + 1}, or begin a new record."
+        )
+    place = {name: index for index, name in enumerate(architectures)}
+    first, second = (np.array([place[pair[side]] for pair in pairs]) for side in (0, 1))
+    clock = Clock(plan.spending)
+    before = _replayed(earlier, plan, clock, len(pairs))
+    counts = {look.number: run_counts(look.trials) for look in earlier}
+    then = [counts.get(int(at)) for at in before.tested_at]
+    seen = evidence_of(blocks, plan, architectures, pairs, then, once)
+    after = advance(before, seen.evidence, plan, clock, number, first, second)
+    rows = _rows(pairs, before, after, seen, plan, clock, number, earlier)
+    spent = math.fsum(row.spent for row in rows)
+    price = spent - (earlier[-1].spent if earlier else 0.0)
+    runs = still_running(after.state, first, second, len(architectures))
+    fraction = max((row.fraction or 0.0 for row in rows), default=0.0)
+    look = Look(
+        number=number,
+        planned=plan.is_planned(number),
+        architectures=architectures,
+        pairs=tuple(rows),
+        open=tuple(name for name, on in zip(architectures, runs, strict=True) if on),
+        spent=spent,
+        price=price,
+        fraction=fraction,
+        trials=trials,
+    )
+    return replace(look, notes=(*ready, *notes_of(look, plan, earlier)))
+
+
+def _family(blocks: ScoreBlocks, plan: LookPlan, earlier: Sequence[Look]) -> tuple[str, ...]:
+    """Who is compared: as planned, or as at the first look."""
+    known = plan.architectures or (earlier[0].architectures if earlier else blocks.architectures)
+    new = sorted(set(blocks.architectures) - set(known))
+    if new:
+        raise DataError(
+            f"{', '.join(new)} {'are' if len(new) > 1 else 'is'} in the scores and not in the "
+            f"family of the looks ({', '.join(known)}), which shares alpha.\nLeave out who is new, "
+            "or begin a new record with all of them."
+        )
+    return tuple(sorted(known))
+
+
+def _check_kept(trials: Mapping[str, str], earlier: Sequence[Look], number: int) -> None:
+    """Refuse scores that are not those of earlier looks with more added."""
+    for look in earlier:
+        for trial, digest in look.trials.items():
+            now = trials.get(trial)
+            if not digest or now == digest:
+                continue  # a trial with failed predictions may have been repeated
+            name, fold, seed = trial.rsplit(" ", 2)
+            what = "are missing now" if now is None else "are others now"
+            raise DataError(
+                f"The scores of {name}, fold {fold}, seed {seed} were seen at look {look.number} "
+                f"and {what}.\nWhat was looked at cannot be taken back: give all scores of earlier "
+                "looks as they were, or begin a new record."
+            )
+
+
+def _replayed(earlier: Sequence[Look], plan: LookPlan, clock: Clock, number: int) -> Standing:
+    """What earlier looks found, as arrays."""
+    start = beginning((number,), plan.margin is not None)
+    if not earlier:
+        return start
+    history, sign = start.history.copy(), start.sign.copy()
+    smallest = np.ones(number)
+    for look in earlier:
+        for at, pair in enumerate(look.pairs):
+            if pair.tested_at != look.number:
+                continue
+            moment = Moment(
+                float(pair.share or 0.0), float(pair.cases or 1.0), float(pair.runs or 1.0),
+                look.number >= plan.looks,
+            )  # fmt: skip
+            history[at] = clock.advance(history[at : at + 1], np.array([moment.code]))[0]
+            p = 1.0 if pair.p_sequential is None else pair.p_sequential
+            if p < smallest[at]:
+                smallest[at], sign[at] = p, np.sign(pair.estimate or 0.0)
+    last = earlier[-1].pairs
+
+    def column(name: str, otherwise: float) -> np.ndarray:
+        values = [getattr(pair, name) for pair in last]
+        return np.array([otherwise if value is None else value for value in values], dtype=float)
+
+    bound = np.array([math.inf if p.bound is None else quantile_of(p.bound) for p in last])
+    relevant = [0 if p.relevant is None else 1 if p.relevant else -1 for p in last]
+    tested = np.array([pair.tested_at or 0 for pair in last], dtype=np.int64)
+    return Standing(
+        state=np.array([STATES.index(pair.state) for pair in last], dtype=np.int8),
+        history=history,
+        p=column("p_sequential", 1.0),
+        p_exceeds=column("p_sequential_exceeds", math.nan),
+        p_within=column("p_sequential_within", math.nan),
+        sign=sign,
+        relevant=np.array(relevant, dtype=np.int8),
+        settled_at=np.array([pair.settled_at or 0 for pair in last], dtype=np.int64),
+        tested_at=tested,
+        estimate=np.where(tested > 0, column("estimate", math.nan), math.nan),
+        se=np.where(tested > 0, column("se", math.nan), math.nan),
+        df=np.where(tested > 0, column("df", math.nan), math.nan),
+        fraction=column("fraction", math.nan),
+        chance=column("chance", math.nan),
+        bound=bound,
+    )
+
+
+def quantile_of(level: float) -> float:
+    """Quantile of a nominal two-sided level; infinite for 0."""
+    return math.inf if level <= 0 else float(-special.ndtri(level / 2))
+
+
+def _rows(
+    pairs: Sequence[tuple[str, str]],
+    before: Standing,
+    after: Standing,
+    seen: Seen,
+    plan: LookPlan,
+    clock: Clock,
+    number: int,
+    earlier: Sequence[Look],
+) -> list[PairLook]:
+    stated = after.stated(plan)
+    spent = spent_by(plan, after.fraction, len(pairs))
+    evidence = seen.evidence
+    rows = []
+    for at, (a, b) in enumerate(pairs):
+        test = seen.tests[at]
+        state = STATES[after.state[at]]
+        better = None
+        if state == "difference":
+            better = a if (after.sign[at] > 0) == evidence.higher else b
+        if earlier and before.settled[at]:
+            # What was settled keeps the figures of then; only what other pairs do to it may change.
+            row = earlier[-1].pairs[at]
+        elif after.tested_at[at] == number:
+            low, high = _repeated(after, at, clock, plan.alpha / len(pairs))
+            row = PairLook(
+                a, b, state, "", None, None, None, number,
+                estimate=_number(after.estimate[at]), se=_number(after.se[at]),
+                df=_number(after.df[at]),
+                information=_number(1 / after.se[at] ** 2) if after.se[at] > 0 else None,
+                fraction=_number(after.fraction[at]),
+                share=_number(evidence.share[at]), cases=_number(evidence.cases[at]),
+                runs=_number(evidence.runs[at]),
+                p_value=_number(evidence.p[at]), p_exceeds=_number(evidence.p_exceeds[at]),
+                p_within=_number(evidence.p_within[at]),
+                z=_number(np.sign(after.estimate[at]) * course.quantile(evidence.p[at])),
+                bound=float(2 * special.ndtr(-after.bound[at])), spent=0.0,
+                p_sequential=None, p_sequential_exceeds=None, p_sequential_within=None,
+                p_adjusted=None, p_adjusted_exceeds=None, p_adjusted_within=None,
+                low=low, high=high, chance=None,
+            )  # fmt: skip
+        elif earlier and before.tested_at[at]:
+            row = earlier[-1].pairs[at]
+        else:
+            row = _untested(a, b, None if test is None else test.result.estimate)
+        row = replace(
+            row,
+            state=state,
+            better=better,
+            relevant={1: True, -1: False}.get(int(after.relevant[at])) if better else None,
+            settled_at=int(after.settled_at[at]) or None,
+            spent=float(spent[at]),
+            p_sequential=_number(after.p[at]),
+            p_sequential_exceeds=_number(after.p_exceeds[at]),
+            p_sequential_within=_number(after.p_within[at]),
+            p_adjusted=_number(stated.differs[at]),
+            p_adjusted_exceeds=_number(stated.exceeds[at]),
+            p_adjusted_within=_number(stated.within[at]),
+            chance=None if after.settled[at] else _number(after.chance[at]),
+        )
+        if better is not None:
+            row = _signed(row, float(after.sign[at]))
+        rows.append(
+            replace(row, reason=reason_of(row, test, seen.lost, seen.failing, plan, number))
+        )
+    return rows
+
+
+def _untested(a: str, b: str, estimate: float | None) -> PairLook:
+    none = dict.fromkeys(
+        ("se", "df", "information", "fraction", "share", "cases", "runs", "p_value", "p_exceeds",
+         "p_within", "z", "bound", "p_sequential", "p_sequential_exceeds", "p_sequential_within",
+         "p_adjusted", "p_adjusted_exceeds", "p_adjusted_within", "low", "high", "chance")
+    )  # fmt: skip
+    return PairLook(a, b, "open", "", None, None, None, None, estimate=estimate, spent=0.0, **none)
+
+
+def _repeated(
+    after: Standing, at: int, clock: Clock, level: float
+) -> tuple[float | None, float | None]:
+    """Repeated confidence interval: the bound of this look, at Bonferroni's level."""
+    bound = float(clock.table(int(after.history[at])).bound(np.array(level)))
+    nominal = 2 * special.ndtr(-bound)
+    half = float(special.stdtrit(after.df[at], 1 - nominal / 2) * after.se[at])
+    if not math.isfinite(half):
+        return None, None
+    return float(after.estimate[at]) - half, float(after.estimate[at]) + half
+
+
+def _signed(row: PairLook, sign: float) -> PairLook:
+    """End the interval of a difference whose sign is settled at 0, as a comparison does."""
+    if row.low is None or row.high is None:
+        return row
+    if sign > 0:
+        return replace(row, low=max(row.low, 0.0), high=max(row.high, 0.0))
+    return replace(row, low=min(row.low, 0.0), high=min(row.high, 0.0))
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,90 @@
+"""What a look found, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kitsbench.statistics.compare.pairs import PairTest
+from kitsbench.statistics.design.scope import advice
+from kitsbench.statistics.looks.look import Look, PairLook
+from kitsbench.statistics.looks.plan import LookPlan
+
+
+def reason_of(
+    row: PairLook,
+    test: PairTest | None,
+    lost: Mapping[str, float],
+    failing: Mapping[str, float],
+    plan: LookPlan,
+    number: int,
+) -> str:
+    """Say why a pair has its state.
+
+    Parameters
+    ----------
+    row : PairLook
+        The pair, but for the reason.
+    test : PairTest or None
+        Its test at this look.
+    lost, failing : mapping
+        Architectures that have not learned the endpoint, and those with many failed predictions.
+    plan : LookPlan
+    number : int
+        Of the look.
+    """
+    if row.state == "difference":
+        size = {True: ", by more than the margin", False: ", by less than the margin", None: ""}
+        return f"{row.better} is better{size[row.relevant]} (look {row.settled_at})"
+    if row.state == "equivalence":
+        return f"the difference lies within the margin {plan.margin:g} (look {row.settled_at})"
+    if row.state == "not asked":
+        return "the question needs no answer: one of the two is out, or neither leads"
+    if row.a in lost and row.b in lost:
+        return "neither has learned the endpoint"
+    bad = [name for name in (row.a, row.b) if name in failing]
+    if bad:
+        return f"more than 10 % of the predictions of {' and '.join(bad)} failed"
+    if number >= plan.looks:
+        return "the planned rounds are over"
+    if row.state == "futile":
+        return (
+            f"the chance to settle it by round {plan.looks} is {100 * (row.chance or 0.0):.1f} %, "
+            f"below {100 * plan.futility:g} %"
+        )
+    if test is None:
+        return "one of the two has no scores yet"
+    if not test.settles:
+        more = advice(test.result.n_folds, test.result.n_seeds)
+        return f"so few runs allow no test yet. {more}".strip()
+    if row.chance is None:
+        return "nothing is known of it yet"
+    return f"the chance to settle it by round {plan.looks} is {100 * row.chance:.0f} %"
+
+
+def notes_of(look: Look, plan: LookPlan, earlier: Sequence[Look]) -> list[str]:
+    """Say what a reader must know of a look.
+
+    Parameters
+    ----------
+    look : Look
+        But for its notes.
+    plan : LookPlan
+    earlier : sequence of Look
+        The looks before.
+    """
+    notes = []
+    if not look.planned:
+        listed = ", ".join(map(str, plan.planned)) or f"1 to {plan.looks}"
+        cost = f"it spends {look.price:.2g} of alpha"
+        if look.price <= 0:
+            cost = "no alpha is left for it, so it can settle nothing"
+            if look.number < plan.looks:
+                cost = "it brings no information, so it spends no alpha and settles nothing"
+        notes.append(
+            f"Look {look.number} is not planned (planned: {listed}): {cost}, "
+            f"{look.spent:.2g} of {plan.alpha:g} with the looks before."
+        )
+    seen = len({trial for before in earlier for trial in before.trials})
+    if earlier and len(look.trials) == seen and look.number < plan.looks:
+        notes.append("No trial is new since the look before.")
+    return notes
