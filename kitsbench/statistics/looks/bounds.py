@@ -28,13 +28,13 @@ _ROUNDS = 40
 
 
 def crossings(
-    information: Sequence[float], lower: Array, upper: Array, shift: Array | float = 0.0
+    information: Array, lower: Array, upper: Array, shift: Array | float = 0.0
 ) -> tuple[Array, Array]:
     """Chance to cross the lower and the upper bound at each look for the first time.
 
     Parameters
     ----------
-    information : sequence of float
+    information : ndarray, shape (looks, ...)
         At each look, rising; its unit is that of ``shift``.
     lower, upper : ndarray, shape (looks, ...)
         Bounds on the scale of the quantiles; infinite ones are none.
@@ -45,20 +45,27 @@ def crossings(
     -------
     below, above : ndarray, shape (looks, ...)
     """
-    shape = np.broadcast_shapes(lower.shape[1:], np.shape(shift))
-    lower, upper = (
-        np.broadcast_to(b, (len(b), *shape)).reshape(len(b), -1) for b in (lower, upper)
-    )
+    shape = np.broadcast_shapes(lower.shape[1:], np.shape(shift), np.shape(information)[1:])
+
+    def spread(values: Array) -> Array:
+        each = values.reshape(values.shape + (1,) * (1 + len(shape) - values.ndim))
+        return np.broadcast_to(each, (len(values), *shape)).reshape(len(values), -1)
+
+    lower, upper, amount = map(spread, (lower, upper, np.asarray(information, dtype=float)))
     theta = np.broadcast_to(np.asarray(shift, dtype=float), shape).reshape(-1)
     below, above = np.empty(lower.shape), np.empty(lower.shape)
     flow = Flow(theta)
-    for k, now in enumerate(information):
+    for k, now in enumerate(amount):
         flow.move(now)
         below[k], above[k] = flow.beyond(lower[k], -1), flow.beyond(upper[k], 1)
-        if k + 1 < len(information):
-            ahead = information[k + 1]
-            flow.keep(lower[k], upper[k], math.sqrt(max(1 - now / ahead, 0.0)))
+        if k + 1 < len(amount):
+            flow.keep(lower[k], upper[k], _news(now, amount[k + 1]))
     return below.reshape(-1, *shape), above.reshape(-1, *shape)
+
+
+def _news(now: Array, ahead: Array) -> float:
+    """Smallest SD of what the next look adds."""
+    return math.sqrt(max(float((1 - now / ahead).min()), 0.0))
 
 
 class Flow:
@@ -74,42 +81,49 @@ class Flow:
         self._shift = shift
         self._nodes: Array | None = None  # quantiles at the look before, shape (n, nodes)
         self._mass: Array | None = None  # weight times density there
-        self._before = self._now = 0.0
+        self._before = self._now = np.zeros_like(shift)
 
-    def move(self, information: float) -> None:
-        """Go to the next look."""
+    def move(self, information: Array) -> None:
+        """Go to the next look.
+
+        Parameters
+        ----------
+        information : ndarray, shape (n,)
+        """
         self._before, self._now = self._now, information
 
     @property
-    def _factor(self) -> tuple[float, float]:
-        """What a quantile of the look before weighs in this one, and the SD of what is new."""
-        part = self._before / self._now
-        return math.sqrt(part), math.sqrt(max(1 - part, 1e-12))
+    def _drift(self) -> Array:
+        """Mean of the quantile, shape (n,)."""
+        return np.asarray(self._shift * np.sqrt(self._now))
+
+    @property
+    def _new(self) -> Array:
+        """SD of what this look adds to the quantile of the one before, shape (n, 1)."""
+        return np.asarray(np.sqrt(np.maximum(1 - self._before / self._now, 1e-12)))[:, None]
 
     def _centre(self) -> Array:
         """Mean of this quantile given that of the look before, shape (n, nodes)."""
         assert self._nodes is not None
-        along, _ = self._factor
-        drift = self._shift * (math.sqrt(self._now) - along * math.sqrt(self._before))
-        return along * self._nodes + drift[:, None]
+        along = np.sqrt(self._before / self._now)
+        drift = self._drift - along * self._shift * np.sqrt(self._before)
+        return np.asarray(along[:, None] * self._nodes + drift[:, None])
 
     def beyond(self, bound: Array, side: int) -> Array:
         """Chance to be beyond a bound now, without having crossed one before, shape (n,)."""
         if self._mass is None:
-            return np.asarray(special.ndtr(side * (self._shift * math.sqrt(self._now) - bound)))
-        _, new = self._factor
-        tail = special.ndtr(side * (self._centre() - bound[:, None]) / new)
+            return np.asarray(special.ndtr(side * (self._drift - bound)))
+        tail = special.ndtr(side * (self._centre() - bound[:, None]) / self._new)
         return np.asarray(np.einsum("ln,ln->l", self._mass, tail))
 
     def density(self, at: Array) -> Array:
         """Density of this quantile at some points, shape (n, points) or (n,)."""
         points = at if at.ndim == 2 else at[:, None]
         if self._mass is None:
-            found = _phi(points - (self._shift * math.sqrt(self._now))[:, None])
+            found = _phi(points - self._drift[:, None])
         else:
-            _, new = self._factor
-            apart = (points[:, :, None] - self._centre()[:, None, :]) / new
-            found = np.einsum("lpn,ln->lp", _phi(apart), self._mass) / new
+            apart = (points[:, :, None] - self._centre()[:, None, :]) / self._new[..., None]
+            found = np.einsum("lpn,ln->lp", _phi(apart), self._mass) / self._new
         return found if at.ndim == 2 else found[:, 0]
 
     def keep(self, lower: Array, upper: Array, finest: float) -> None:
@@ -121,7 +135,7 @@ class Flow:
         finest : float
             SD of what the next look adds; nodes lie close enough for it.
         """
-        middle = np.clip(self._shift * math.sqrt(self._now), -30, 30)
+        middle = np.clip(self._drift, -30, 30)
         low, high = np.maximum(lower, middle - WIDEST), np.minimum(upper, middle + WIDEST)
         half = np.maximum(high - low, 0.0) / 2
         widest = float(half.max(initial=1.0))
@@ -179,11 +193,12 @@ def next_bounds(information: Sequence[float], earlier: Array, target: Array) -> 
     ndarray, shape (levels,)
         On the scale of quantiles.
     """
+    amount = [np.full(len(target), float(value)) for value in information]
     flow = Flow(np.zeros(len(target)))
-    for k, now in enumerate(information[:-1]):
+    for k, now in enumerate(amount[:-1]):
         flow.move(now)
-        flow.keep(-earlier[k], earlier[k], math.sqrt(max(1 - now / information[k + 1], 0.0)))
-    flow.move(information[-1])
+        flow.keep(-earlier[k], earlier[k], _news(now, amount[k + 1]))
+    flow.move(amount[-1])
     return flow.solve(target)
 
 

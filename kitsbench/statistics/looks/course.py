@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy.stats import rankdata
 
-from kitsbench.statistics.looks.clock import Clock, Ids, codes
+from kitsbench.statistics.looks.clock import Clock, Ids, codes, information
 from kitsbench.statistics.looks.look import STATES
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.spending import spent
@@ -37,8 +37,11 @@ class Evidence:
         Of the difference; NaN without a test.
     p, p_exceeds, p_within : ndarray
         Unadjusted p-values of this look by itself; NaN where nothing may be said.
-    share, cases, runs : ndarray
-        As in :class:`~kitsbench.statistics.looks.clock.Moment`.
+    share : ndarray
+        Part of the cases in the variance that the whole plan leaves, as the scores tell it; it only
+        serves to tell the chance that a pair will be settled.
+    cases, runs : ndarray
+        Cases and runs at hand, as parts of those that are planned.
     fresh : ndarray of bool
         Whether both architectures have runs that no look has seen.
     hopeless : ndarray of bool
@@ -84,6 +87,8 @@ class Standing:
         Numbers of looks; 0 for none.
     estimate, se, df, fraction : ndarray
         Of the look that tested the pair last; NaN where none did.
+    known : ndarray
+        Likewise, of the planned information the part that is at hand, as the scores tell it.
     chance : ndarray
         To be settled within the plan; NaN where the pair was never tested, 0 at the end.
     bound : ndarray
@@ -103,6 +108,7 @@ class Standing:
     se: Array
     df: Array
     fraction: Array
+    known: Array
     chance: Array
     bound: Array
 
@@ -144,6 +150,7 @@ def beginning(shape: tuple[int, ...], margin: bool) -> Standing:
         se=nan,
         df=nan,
         fraction=nan,
+        known=nan,
         chance=nan,
         bound=np.full(shape, np.inf),
     )
@@ -192,9 +199,8 @@ def _tested(
     history = before.history.copy()
     if tested.any():
         moments = codes(
-            seen.share[tested], seen.cases[tested], seen.runs[tested],
-            np.full(np.count_nonzero(tested), last),
-        )  # fmt: skip
+            seen.cases[tested], seen.runs[tested], np.full(np.count_nonzero(tested), last)
+        )
         history[tested] = clock.advance(history[tested], moments)
     p = [before.p.copy(), before.p_exceeds.copy(), before.p_within.copy()]
     fraction = before.fraction.copy()
@@ -220,6 +226,9 @@ def _tested(
         se=np.where(tested, seen.se, before.se),
         df=np.where(tested, seen.df, before.df),
         fraction=fraction,
+        known=np.where(
+            tested, 1.0 if last else information(seen.share, seen.cases, seen.runs), before.known
+        ),
     )
 
 
@@ -307,8 +316,8 @@ def chances(now: Standing, plan: LookPlan, may_be_equivalent: Flags) -> Array:
     if number == 0:
         return np.zeros(now.p.shape)
     left = np.count_nonzero(now.state != DIFFERENCE, axis=-1, keepdims=True)
-    at_end = now.se * np.sqrt(now.fraction)
-    between = now.se * np.sqrt(np.maximum(1 - now.fraction, 0.0))
+    at_end = now.se * np.sqrt(now.known)
+    between = now.se * np.sqrt(np.maximum(1 - now.known, 0.0))
     df = np.where(np.isnan(now.df), 1.0, now.df)
 
     def below(edge: Array) -> Array:

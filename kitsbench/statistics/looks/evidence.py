@@ -12,15 +12,11 @@ import numpy as np
 from kitsbench.statistics.compare.learned import not_learned
 from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
+from kitsbench.statistics.looks.clock import share_of_cases
 from kitsbench.statistics.looks.course import Evidence
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.table.blocks import Array, ScoreBlocks
-from kitsbench.statistics.tests.samples import case_means
-from kitsbench.statistics.tests.twoway import case_component
 
-UNKNOWN_SHARE = 0.5
-"""Of the variance between cases, the part that is taken to stay where one run in a fold cannot
-tell it from the noise of the run."""
 _HEX = 16
 
 
@@ -97,9 +93,10 @@ def evidence_of(
                       math.nan if one_lost else test.p_within]  # fmt: skip
         for key, value in zip(rows, [*values, *parts], strict=True):
             rows[key].append(value)
-        more = [counts.get(name, 0) > (0 if then is None else then.get(name, 0))
-                for name in (a, b) if name not in once or then is None]  # fmt: skip
-        fresh.append(test is not None and all(more))
+        moving = [name for name in (a, b) if name not in once]
+        more = [counts.get(name, 0) > (then or {}).get(name, 0) for name in moving]
+        new = all(more) and bool(more)  # who gets no more runs keeps nobody waiting
+        fresh.append(test is not None and (then is None or new))
         planned = parts[0] * parts[1]
         never = any(failing.get(name, 0.0) * planned > FAILURES_WITHOUT_VERDICT for name in (a, b))
         hopeless.append(never or (a in lost and b in lost))
@@ -142,27 +139,14 @@ def _shares(
     blocks: ScoreBlocks, plan: LookPlan, tests: Sequence[PairTest | None], once: Collection[str]
 ) -> Array:
     """Part of the cases in the variance of each difference that the whole plan leaves."""
-    case, run = np.full(len(tests), np.nan), np.full(len(tests), np.nan)
-    unknown = np.zeros(len(tests), dtype=bool)
+    # Where each fold has one run, nothing tells runs from cases: what the plan assumes holds.
+    share = np.full(len(tests), plan.share)
     for place, test in enumerate(tests):
-        if test is None or not np.isfinite(test.result.se):
-            continue
-        result = test.result
-        cases, runs = _parts(blocks, plan, test, once)
-        if np.isfinite(result.v_run):
-            stays, goes = max(result.v_case - result.v_residual, 0.0), result.v_run
-        else:
-            unknown[place] = True
-            scores = [blocks.of(name, test.folds) for name in (test.a, test.b)]
-            stays = UNKNOWN_SHARE * case_component(case_means(*scores)).variance
-            goes = max(result.se**2 - stays, 0.0)
-        case[place], run[place] = stays * cases, goes * runs
-    # Four folds tell little of one pair: those that have nothing else are told together.
-    for values in (case, run):
-        if unknown.any():
-            values[unknown] = values[unknown].mean()
-    total = case + run
-    return np.where(total > 0, case / np.where(total > 0, total, 1.0), 0.0)
+        if test is not None and np.isfinite(test.result.v_run):
+            result, parts = test.result, _parts(blocks, plan, test, once)
+            figures = (result.v_case, result.v_run, result.v_residual, *parts)
+            share[place] = share_of_cases(*map(np.array, figures))
+    return share
 
 
 def trials_of(blocks: ScoreBlocks) -> dict[str, str]:

@@ -47,11 +47,10 @@ class PairLook:
         Information at hand over that of all planned rounds, 0 to 1: the clock by which alpha is
         spent. It never goes back, and is 1 at the last look.
     share : float or None
-        Part of the cases in the variance that is left after all planned rounds: what no seed takes
-        away.
+        Part of the cases in the variance that is left after all planned rounds, as the scores tell
+        it: what no seed takes away. Only :attr:`chance` depends on it.
     cases, runs : float or None
-        Independent cases, and the effective number of runs of one architecture: folds x seeds of
-        a complete design, less where runs are missing.
+        Independent cases and training runs at hand, as parts of those that are planned.
     p_value, p_exceeds, p_within : float or None
         Unadjusted, of this look by itself: that there is a difference, that it exceeds the margin,
         that it lies within it.

@@ -15,6 +15,7 @@ from kitsbench.statistics.tests.rule import Rule
 QUESTIONS = ("pairs", "top", "baseline", "pair")
 MOST_LOOKS = 50
 _FUTILITY = 0.05
+_MOST_SHARE = 0.95
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,13 @@ class LookPlan:
 
     ``obrien-fleming`` asks for much at early looks and costs little at the last one; ``pocock``
     asks for about the same at every look, stops sooner, and costs more at the last one."""
+
+    share: float = 0.5
+    """Part of the cases in the variance of a difference that is left after all rounds, 0 to 1.
+
+    The rest is of the training runs. It sets the clock by which alpha is spent: with 0.5 the first
+    of five rounds brings a third of the information, with 0 a fifth. A pilot may tell it; the
+    scores that are looked at may not."""
 
     planned: tuple[int, ...] = ()
     """Rounds after which a look is planned, rising, the last of them :attr:`looks`; empty: all."""
@@ -107,6 +115,11 @@ class LookPlan:
             )
         if not isinstance(self.futility, Real) or not 0 <= self.futility < 1:
             raise UsageError(f"futility is {self.futility!r}; it must lie in [0, 1), such as 0.05.")
+        if not isinstance(self.share, Real) or not 0 <= self.share <= _MOST_SHARE:
+            raise UsageError(
+                f"The share of the cases is {self.share!r}; it must lie in [0, {_MOST_SHARE:g}], "
+                "such as 0.5: runs make some of the variance."
+            )
         if self.margin is not None and not (
             isinstance(self.margin, Real) and 0 < self.margin < 1e9
         ):

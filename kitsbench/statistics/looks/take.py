@@ -14,7 +14,7 @@ from kitsbench.errors import DataError, UsageError
 from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.prepare import prepare
 from kitsbench.statistics.looks import course
-from kitsbench.statistics.looks.clock import Clock, Moment
+from kitsbench.statistics.looks.clock import Clock, codes, information
 from kitsbench.statistics.looks.course import Standing, advance, beginning, spent_by, still_running
 from kitsbench.statistics.looks.evidence import Seen, evidence_of, run_counts, trials_of
 from kitsbench.statistics.looks.look import STATES, Look, PairLook
@@ -93,7 +93,7 @@ def take_look(
         )
     place = {name: index for index, name in enumerate(architectures)}
     first, second = (np.array([place[pair[side]] for pair in pairs]) for side in (0, 1))
-    clock = Clock(plan.spending)
+    clock = Clock(plan.spending, plan.share)
     before = _replayed(earlier, plan, clock, len(pairs))
     counts = {look.number: run_counts(look.trials) for look in earlier}
     then = [counts.get(int(at)) for at in before.tested_at]
@@ -153,16 +153,14 @@ def _replayed(earlier: Sequence[Look], plan: LookPlan, clock: Clock, number: int
     if not earlier:
         return start
     history, sign = start.history.copy(), start.sign.copy()
-    smallest = np.ones(number)
+    smallest, cases, runs = np.ones(number), np.ones(number), np.ones(number)
     for look in earlier:
         for at, pair in enumerate(look.pairs):
             if pair.tested_at != look.number:
                 continue
-            moment = Moment(
-                float(pair.share or 0.0), float(pair.cases or 1.0), float(pair.runs or 1.0),
-                look.number >= plan.looks,
-            )  # fmt: skip
-            history[at] = clock.advance(history[at : at + 1], np.array([moment.code]))[0]
+            cases[at], runs[at] = float(pair.cases or 1.0), float(pair.runs or 1.0)
+            moment = codes(cases[at], runs[at], np.array(look.number >= plan.looks))
+            history[at] = clock.advance(history[at : at + 1], moment)[0]
             p = 1.0 if pair.p_sequential is None else pair.p_sequential
             if p < smallest[at]:
                 smallest[at], sign[at] = p, np.sign(pair.estimate or 0.0)
@@ -189,6 +187,7 @@ def _replayed(earlier: Sequence[Look], plan: LookPlan, clock: Clock, number: int
         se=np.where(tested > 0, column("se", math.nan), math.nan),
         df=np.where(tested > 0, column("df", math.nan), math.nan),
         fraction=column("fraction", math.nan),
+        known=information(column("share", math.nan), cases, runs),
         chance=column("chance", math.nan),
         bound=bound,
     )

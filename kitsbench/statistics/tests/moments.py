@@ -121,7 +121,7 @@ def moments_of(
     sizes = [len(block) for block in methods[0]]
     means = np.stack([np.concatenate([b.mean(axis=1) for b in blocks]) for blocks in methods])
     numbers = None if clusters is None else np.concatenate(list(clusters))
-    return _moments(
+    return moments_of_means(
         means,
         sizes,
         numbers,
@@ -155,7 +155,7 @@ def moments_of_many(scores: Array, clusters: Index | None = None) -> Moments:
         whole = np.ones_like(squares)
         return Spread(squares / df if df else 0 * squares, df * whole, weight * whole)
 
-    return _moments(
+    return moments_of_means(
         case_means.reshape(*case_means.shape[:-2], n),
         [cases] * folds,
         None if clusters is None else clusters.reshape(-1),
@@ -173,7 +173,7 @@ def _spread(components: Sequence[Component]) -> Spread:
     )
 
 
-def _moments(
+def moments_of_means(
     means: Array,
     sizes: Sequence[int],
     clusters: Index | None,
@@ -181,6 +181,21 @@ def _moments(
     rest: Spread,
     seeds: Index,
 ) -> Moments:
+    """Complete moments of which the mean squares of runs are known.
+
+    Parameters
+    ----------
+    means : ndarray, shape (..., architectures, cases)
+        Seed-averaged score of each case, fold by fold.
+    sizes : sequence of int
+        Cases of each fold.
+    clusters : ndarray of int, shape (cases,), optional
+        Cluster of each case.
+    run, rest : Spread
+        Between the training runs of a fold, and of case x run.
+    seeds : ndarray of int, shape (architectures,)
+        Fewest runs in a fold.
+    """
     n = sum(sizes)
     fold_of = np.repeat(np.arange(len(sizes)), sizes)
     fold_means = means @ _indicator(fold_of, len(sizes)) / np.asarray(sizes)

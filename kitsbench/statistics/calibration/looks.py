@@ -1,0 +1,526 @@
+"""Looks while trials come in, measured: error over all looks, power, hours, coverage.
+
+Experiments are simulated whole, with all seeds. Then looks are taken as
+:func:`~kitsbench.statistics.looks.take.take_look` takes them, by the very functions that it calls,
+and an architecture gets no more seeds once nothing of it is open.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from kitsbench.statistics.calibration.generators import GENERATORS, Design
+from kitsbench.statistics.calibration.study import (
+    ALPHA,
+    MARGIN,
+    NOISY,
+    SCATTERS,
+    Measured,
+    measured,
+)
+from kitsbench.statistics.design.scope import allows_verdict, seeds_for_a_verdict
+from kitsbench.statistics.looks.clock import Clock, share_of_cases
+from kitsbench.statistics.looks.course import (
+    DIFFERENCE,
+    EQUIVALENCE,
+    Evidence,
+    Standing,
+    States,
+    advance,
+    beginning,
+    still_running,
+)
+from kitsbench.statistics.looks.ordering import as_high, reach
+from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.table.blocks import Array
+from kitsbench.statistics.tests.families import exceeds_p
+from kitsbench.statistics.tests.joint import FEWEST_RUN_DF, folds_test, joint_test
+from kitsbench.statistics.tests.moments import Index, Moments, Spread, moments_of_means
+from kitsbench.statistics.tests.statements import margin_p, state, unseen
+
+LADDER, GROUPS = 0.05, 0.05
+_CLOSE = MARGIN
+TRUTHS = (
+    "equal", "one ahead", "two groups", "two close groups", "ladder", "close ladder"
+)  # fmt: skip
+"""Who is ahead: nobody; one, by the margin; a half, by 0.05 or by the margin; each of the next, by
+0.05 or by the margin, until 0.15 is reached: the others are equal to the last."""
+_DEEPEST = 0.15
+_SCORES_AT_ONCE = 4_000_000
+_INTERVALS = 2000
+
+BANDS: dict[str, tuple[float | None, float | None]] = {
+    "differs": (None, 0.055),
+    "differs, at will": (None, 0.055),
+    "any statement": (None, 0.06),
+    "power lost": (None, 0.03),
+    "coverage": (0.94, None),
+    "repeated coverage": (0.94, None),
+}
+"""What must hold in every cell."""
+
+
+@dataclass(frozen=True)
+class LookCell:
+    """One simulated situation.
+
+    Attributes
+    ----------
+    generator : str
+        One of :data:`~kitsbench.statistics.calibration.generators.GENERATORS`.
+    architectures, folds, cases, seeds : int
+        ``cases`` over all folds, at most; ``seeds`` are the planned rounds.
+    scatter : str
+        One of :data:`~kitsbench.statistics.calibration.study.SCATTERS`.
+    truth : str
+        One of :data:`TRUTHS`.
+    question, spending : str
+        As in :class:`~kitsbench.statistics.looks.plan.LookPlan`.
+    """
+
+    generator: str
+    architectures: int
+    folds: int
+    cases: int
+    seeds: int
+    scatter: str
+    truth: str
+    question: str = "pairs"
+    spending: str = "obrien-fleming"
+
+    @property
+    def design(self) -> Design:
+        """Sizes and true values."""
+        k = self.architectures
+        noisy = {"half noisy": k // 2, "one noisy": 1}.get(self.scatter, 0)
+        tau = [SCATTERS[self.scatter]] * (k - noisy) + [NOISY] * noisy
+        return Design(self.folds, self.cases // self.folds, self.seeds, tuple(tau), self.gaps)
+
+    @property
+    def gaps(self) -> tuple[float, ...]:
+        """By architecture how far its true mean lies above the usual one."""
+        k, half = self.architectures, self.architectures // 2
+        if self.truth in ("ladder", "close ladder"):
+            step = LADDER if self.truth == "ladder" else _CLOSE
+            down = [min(step * place, _DEEPEST) for place in range(k)]
+            return tuple(-x for x in down)  # a mean Dice has more room below it than above
+        ahead = {"equal": 0, "one ahead": 1, "two groups": half, "two close groups": half}
+        gap = GROUPS if self.truth == "two groups" else _CLOSE
+        number = ahead[self.truth]
+        return (*[gap] * number, *[0.0] * (k - number))
+
+    @property
+    def plan(self) -> LookPlan:
+        """The plan of its looks."""
+        return LookPlan(
+            self.seeds, self.question, spending=self.spending, alpha=ALPHA, margin=MARGIN
+        )
+
+    @property
+    def cost(self) -> int:
+        """Scores of one experiment."""
+        return self.architectures * self.cases * self.seeds
+
+
+@dataclass(frozen=True)
+class LookResult:
+    """The rates of one cell.
+
+    Attributes
+    ----------
+    cell : LookCell
+    experiments : int
+    rates : dict
+        ``differs`` and ``any statement``: experiments with a false one at any look; ``at will``:
+        the same where everything is run to the end whatever is settled, so that it bounds every
+        way to stop. ``power``, ``fixed power``: true differences that are found, by pair (of the
+        question ``top``: architectures that are not the best and are found worse than another).
+        ``power lost``: the one less the other. ``coverage``: stage-wise intervals of pairs.
+        ``settled early``: pairs that stop before the last round.
+    hours, spread : float
+        Trials that were run, as part of those of the fixed design: mean and SD over experiments.
+    """
+
+    cell: LookCell
+    experiments: int
+    rates: dict[str, Measured]
+    hours: float
+    spread: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every band was met."""
+        return all(rate.passed is not False for rate in self.rates.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> LookResult:
+        """Read what :meth:`to_dict` wrote."""
+        rates = {name: Measured(**rate) for name, rate in plain["rates"].items()}
+        rest = {key: plain[key] for key in ("experiments", "hours", "spread")}
+        return cls(cell=LookCell(**plain["cell"]), rates=rates, **rest)
+
+
+class Rounds:
+    """Scores of many experiments, to be looked at seed by seed.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (experiments, architectures, folds, cases, seeds)
+        ``cases`` is per fold.
+    """
+
+    def __init__(self, scores: Array) -> None:
+        r, k, self.folds, self.cases, self.seeds = scores.shape
+        count = np.arange(1, self.seeds + 1)
+        n = self.folds * self.cases
+        by_case = scores.cumsum(axis=-1) / count
+        by_run = scores.mean(axis=-2)  # (r, k, folds, seeds)
+        mean = by_run.cumsum(axis=-1) / count
+        self._run = (by_run**2).cumsum(axis=-1).sum(axis=2) - (mean**2 * count).sum(axis=2)
+        total = np.einsum("rkfcs,rkfcs->rks", scores, scores).cumsum(axis=-1)
+        cases = np.einsum("rkfcs,rkfcs->rks", by_case, by_case) * count
+        self._rest = np.maximum(total - cases - self.cases * self._run, 0.0)
+        self.size = (r, k)
+        self._by_case = by_case.reshape(r, k, n, self.seeds)
+
+    def moments(self, seeds: Index) -> Moments:
+        """Moments where every architecture has some of its seeds, the first ones.
+
+        Parameters
+        ----------
+        seeds : ndarray of int, shape (experiments, architectures)
+        """
+        at = (seeds - 1)[..., None]
+        n, f = self.folds * self.cases, self.folds
+        means = np.take_along_axis(self._by_case, at[..., None], axis=-1)[..., 0]
+        run_df, rest_df = f * (seeds - 1.0), (n - f) * (seeds - 1.0)
+
+        def spread(squares: Array, df: Array, weight: Array) -> Spread:
+            found = np.take_along_axis(squares, at, axis=-1)[..., 0]
+            return Spread(found / np.maximum(df, 1), df, weight)
+
+        return moments_of_means(
+            means,
+            [self.cases] * f,
+            None,
+            spread(self._run, run_df, 1 / (f * seeds)),
+            spread(self._rest, rest_df, 1 / (n * seeds)),
+            seeds.min(axis=0),
+        )
+
+
+def evidence(
+    moments: Moments, seeds: Index, plan: LookPlan, fresh: Array, first: Index, second: Index
+) -> Evidence:
+    """What scores say of each pair, as a look at a table finds it.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of experiments at a look.
+    seeds : ndarray of int, shape (experiments, architectures)
+        Runs in each fold.
+    plan : LookPlan
+        With a margin.
+    fresh : ndarray of bool, shape (experiments, pairs)
+        Pairs with new runs.
+    first, second : ndarray of int, shape (pairs,)
+        Architectures of each pair.
+    """
+    shape = (len(moments.mean), len(first))
+    cases = np.ones(shape)
+    both = (1 / seeds[:, first] + 1 / seeds[:, second]) / 2
+    runs = 1 / (both * plan.looks)
+    if moments.run.df.min() >= FEWEST_RUN_DF:
+        found = joint_test(moments, first, second)
+        share = share_of_cases(found.v_case, found.v_run, found.v_residual, cases, runs)
+    else:
+        found = folds_test(moments, first, second)
+        share = np.full(shape, plan.share)
+    missed = np.maximum(moments.mean[..., first], moments.mean[..., second])
+    margin = plan.margin or 0.0
+    exceeds, within_p = margin_p(
+        found.estimate, found.se, found.df, found.skew, margin, missed, moments.units,
+        unseen(plan.alpha, len(first)),
+    )  # fmt: skip
+    return Evidence(
+        estimate=found.estimate,
+        se=found.se,
+        df=found.df,
+        p=exceeds_p(found.estimate, found.se, found.df, 0.0),
+        p_exceeds=exceeds,
+        p_within=within_p,
+        share=share,
+        cases=cases,
+        runs=runs,
+        fresh=np.asarray(fresh, dtype=bool),
+        hopeless=np.zeros(shape, dtype=bool),
+        means=moments.mean,
+        higher=True,
+    )
+
+
+@dataclass(frozen=True)
+class Followed:
+    """Experiments after their last look.
+
+    Attributes
+    ----------
+    standing : Standing
+    seeds : ndarray of int, shape (experiments, architectures)
+        Runs in each fold at the end.
+    bounds, tested : list of ndarray, shape (experiments, pairs)
+        By look: what the estimate of each pair had to reach, and whether it was tested.
+    """
+
+    standing: Standing
+    seeds: Index
+    bounds: list[Array]
+    tested: list[Array]
+
+
+def follow(rounds: Rounds, plan: LookPlan, clock: Clock, stop: bool = True) -> Followed:
+    """Take all looks at experiments.
+
+    Parameters
+    ----------
+    rounds : Rounds
+    plan : LookPlan
+    clock : Clock
+        With the spending of the plan.
+    stop : bool
+        Whether architectures stop that have no open pair; otherwise all run to the end.
+    """
+    size, k = rounds.size
+    first, second = np.triu_indices(k, 1)
+    standing = beginning((size, len(first)), plan.margin is not None)
+    earliest = seeds_for_a_verdict(rounds.folds)
+    seeds = np.zeros((size, k), dtype=np.int64)
+    runs = np.ones((size, k), dtype=bool)
+    bounds, tested = [], []
+    for number in range(1, plan.looks + 1):
+        seeds = seeds + runs
+        if number < earliest or not runs.any():
+            continue
+        # Who stopped after one seed tells nothing of runs; a second one stands in for it.
+        least = 1 if rounds.folds * (number - 1) < FEWEST_RUN_DF else 1 + -(-2 // rounds.folds)
+        counted = np.maximum(seeds, least)
+        fresh = runs[:, first] & runs[:, second]
+        seen = evidence(rounds.moments(counted), counted, plan, fresh, first, second)
+        standing = advance(standing, seen, plan, clock, number, first, second)
+        bounds.append(reach(standing.bound, standing.se, standing.df))
+        tested.append(standing.tested_at == number)
+        if stop:
+            runs = runs & still_running(standing.state, first, second, k)
+    return Followed(standing, seeds, bounds, tested)
+
+
+def measure_looks(cell: LookCell, experiments: int, random_seed: int) -> LookResult:
+    """Simulate experiments of a cell, look at them, and hold what is stated against the truth.
+
+    Parameters
+    ----------
+    cell : LookCell
+        The situation.
+    experiments : int
+        How many.
+    random_seed : int
+        The result is a function of it, of ``experiments`` and of the cell alone.
+    """
+    plan, design = cell.plan, cell.design
+    clock = Clock(plan.spending, plan.share)
+    parts: dict[str, list[Array]] = {}
+    share = max(1, round(_INTERVALS * max(10, _SCORES_AT_ONCE // cell.cost) / experiments))
+    for chunk, scores in enumerate(_drawn(cell, design, experiments, random_seed)):
+        rounds = Rounds(scores)
+        rng = np.random.default_rng([random_seed, 1, chunk])
+        for name, values in outcomes(rounds, cell, plan, clock, rng, share).items():
+            parts.setdefault(name, []).append(values)
+    joined = {name: np.concatenate(values) for name, values in parts.items()}
+    hours = joined.pop("hours")
+    rates = {name: measured(values, BANDS.get(name)) for name, values in joined.items()
+             if len(values)}  # fmt: skip
+    if "power" in rates:
+        rates["power lost"] = _difference(joined["fixed power"] - joined["power"])
+    return LookResult(cell, experiments, rates, float(hours.mean()), float(hours.std()))
+
+
+def _difference(values: Array) -> Measured:
+    """A mean of differences, with its interval by the normal distribution."""
+    mean, half = float(values.mean()), 1.96 * float(values.std()) / np.sqrt(len(values))
+    most = BANDS["power lost"][1] or 0.0
+    return Measured(mean, mean - half, mean + half, mean - half <= most, mean <= most)
+
+
+def _drawn(cell: LookCell, design: Design, experiments: int, random_seed: int) -> Iterator[Array]:
+    size = max(10, _SCORES_AT_ONCE // cell.cost)
+    # Questions and shapes of spending are put to the same experiments.
+    name = zlib.crc32(repr((*asdict(cell).values(),)[:7]).encode())
+    for chunk, start in enumerate(range(0, experiments, size)):
+        rng = np.random.default_rng([random_seed, name, chunk])
+        yield GENERATORS[cell.generator](rng, min(size, experiments - start), design)
+
+
+def outcomes(
+    rounds: Rounds,
+    cell: LookCell,
+    plan: LookPlan,
+    clock: Clock,
+    rng: np.random.Generator,
+    intervals: int,
+) -> dict[str, Array]:
+    """Look at experiments, stopping and not, and compare with the fixed design.
+
+    Parameters
+    ----------
+    rounds : Rounds
+    cell : LookCell
+        With the true gaps.
+    plan : LookPlan
+    clock : Clock
+    rng : numpy.random.Generator
+        Chooses the pairs whose intervals are made.
+    intervals : int
+        How many.
+    """
+    k = cell.architectures
+    first, second = np.triu_indices(k, 1)
+    gaps = np.array(cell.gaps)
+    truth = gaps[first] - gaps[second]
+    size = rounds.size[0]
+    early = follow(rounds, plan, clock)
+    whole = follow(rounds, plan, clock, stop=False)
+    counted = {
+        "differs": _wrong(early.standing, truth)[0],
+        "differs, at will": _wrong(whole.standing, truth)[0],
+        "any statement": _wrong(early.standing, truth)[1],
+        "hours": early.seeds.mean(axis=1) / plan.looks,
+        "settled early": (early.standing.tested_at < plan.looks).mean(axis=1),
+    }
+    full = np.full((size, k), plan.looks)
+    every = np.ones((size, len(first)), dtype=bool)
+    seen = evidence(rounds.moments(full), full, plan, every, first, second)
+    stated = state(seen.p, seen.p_exceeds, seen.p_within, plan.alpha, plan.correction)
+    fixed = stated.differs < plan.alpha
+    right = np.sign(truth)
+    if (truth != 0).any():
+        found = (early.standing.state == DIFFERENCE) & (early.standing.sign == right)
+        known = fixed & (np.sign(seen.estimate) == right)
+        if plan.question == "top":
+            counted["power"] = _out(found, right, first, second, gaps)
+            counted["fixed power"] = _out(known, right, first, second, gaps)
+        else:
+            counted["power"] = found[:, truth != 0].mean(axis=1)
+            counted["fixed power"] = known[:, truth != 0].mean(axis=1)
+    counted |= _covered(early, truth, clock, rng, intervals, plan)
+    return {name: np.asarray(values, dtype=float) for name, values in counted.items()}
+
+
+def _wrong(now: Standing, truth: Array) -> tuple[Array, Array]:
+    """Whether an experiment has a false difference, and whether it has a false statement."""
+    differ = now.state == DIFFERENCE
+    false = differ & (now.sign != np.sign(truth))
+    beyond = differ & (now.relevant > 0) & (np.abs(truth) <= MARGIN)
+    alike = (now.state == EQUIVALENCE) | (differ & (now.relevant < 0))
+    alike &= np.abs(truth) >= MARGIN
+    return false.any(axis=1), (false | beyond | alike).any(axis=1)
+
+
+def _out(found: States, right: Array, first: Index, second: Index, gaps: Array) -> Array:
+    """Part of the architectures that are not the best which are found worse than another."""
+    out = np.zeros((len(found), len(gaps)), dtype=bool)
+    for place, (a, b) in enumerate(zip(first, second, strict=True)):
+        if right[place]:
+            out[:, b if right[place] > 0 else a] |= found[:, place]
+    return np.asarray(out[:, gaps < gaps.max()].mean(axis=1))
+
+
+def _covered(
+    early: Followed,
+    truth: Array,
+    clock: Clock,
+    rng: np.random.Generator,
+    number: int,
+    plan: LookPlan,
+) -> dict[str, Array]:
+    """Whether intervals hold the truth: by the order of looks of some pairs, and of all at once."""
+    now = early.standing
+    at = np.argwhere((now.tested_at > 0) & (now.se > 0))
+    at = at[rng.permutation(len(at))[:number]]
+    tests = np.array([was[tuple(at.T)] for was in early.tested])
+    held, naive = np.zeros(len(at)), np.zeros(len(at))
+    for number_of in range(1, len(tests) + 1):
+        rows = np.flatnonzero(tests.sum(axis=0) == number_of)
+        if not len(rows):
+            continue
+        where = tuple(at[rows].T)
+        known = np.array([clock.table(int(h)).information for h in now.history[where]]).T
+        used = np.array([bound[where] for bound in early.bounds])
+        # The looks that tested each pair, in their order, and of their bounds all but the last.
+        order = np.argsort(~tests[:, rows], axis=0, kind="stable")[: number_of - 1]
+        bounds = np.take_along_axis(used, order, axis=0)
+        figures = (now.estimate[where], now.se[where], now.df[where])
+        true = truth[where[1]]
+        for kept, looks in ((held, slice(None)), (naive, slice(number_of - 1, None))):
+            high = as_high(true, *figures, (known / known[-1])[looks], bounds[looks])
+            kept[rows] = np.abs(high - 0.5) <= 0.5 - ALPHA / 2
+    stopped = now.tested_at[tuple(at.T)] < plan.looks
+    return {
+        "coverage": held,
+        "coverage, stopped early": held[stopped],
+        "naive coverage": naive,
+        "repeated coverage": _together(now, truth, clock, plan),
+    }
+
+
+def _together(now: Standing, truth: Array, clock: Clock, plan: LookPlan) -> Array:
+    """Whether the repeated intervals of all pairs hold the truth at their last looks."""
+    half = np.full(now.p.shape, np.inf)
+    for where, table in clock.each(now.history):
+        bound = table.bound(np.array(plan.alpha / now.p.shape[-1]))
+        half[where] = reach(bound, now.se[where], now.df[where])
+    tested = now.tested_at > 0
+    return np.asarray((~tested | (np.abs(now.estimate - truth) <= half)).all(axis=1))
+
+
+def look_grid() -> list[LookCell]:
+    """All cells of ``kitsbench calibrate --looks``."""
+    spec = "specification"
+    cells = [
+        LookCell(spec, k, folds, cases, seeds, scatter, truth)
+        for (folds, cases, seeds), k, truth, scatter in product(
+            ((1, 98, 5), (2, 98, 4), (3, 210, 3), (5, 210, 5), (5, 98, 3), (10, 210, 5)),
+            (2, 5, 12),
+            TRUTHS,
+            ("0.01",),
+        )
+    ]
+    cells += [
+        LookCell(spec, k, 5, 210, 5, scatter, truth)
+        for k, scatter, truth in product((2, 5, 12), ("0.02", "one noisy", "half noisy"), TRUTHS)
+    ]
+    cells += [LookCell(spec, 20, 5, 210, 5, "0.01", truth) for truth in TRUTHS]
+    more = [replace(cell, question="top") for cell in cells if _usual(cell)]
+    more += [replace(cell, spending="pocock") for cell in cells if _usual(cell)]
+    return [cell for cell in cells + more if _makes_sense(cell)]
+
+
+def _usual(cell: LookCell) -> bool:
+    return cell.folds == 5 and cell.seeds == 5 and cell.scatter == "0.01"
+
+
+def _makes_sense(cell: LookCell) -> bool:
+    two = cell.architectures == 2
+    return allows_verdict(cell.folds, cell.seeds) and not (
+        two and (cell.truth not in ("equal", "one ahead") or "half" in cell.scatter)
+    )
