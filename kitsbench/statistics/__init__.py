@@ -20,6 +20,12 @@ from kitsbench.statistics.design.power import (
     pilot_components,
     smallest_detectable_gap,
 )
+from kitsbench.statistics.looks.compared import compare_at_look
+from kitsbench.statistics.looks.final import FinalPair, final_pairs
+from kitsbench.statistics.looks.look import Look, PairLook
+from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.looks.record import LooksRecord
+from kitsbench.statistics.looks.take import take_look
 from kitsbench.statistics.ranks.ranking import kendall_tau, rank, rank_groups, rank_stability
 from kitsbench.statistics.ranks.schemes import official_ranking
 from kitsbench.statistics.table.blocks import ScoreBlocks, score_blocks
@@ -45,6 +51,11 @@ __all__ = [
     "Components",
     "Effects",
     "Endpoint",
+    "FinalPair",
+    "Look",
+    "LookPlan",
+    "LooksRecord",
+    "PairLook",
     "Rule",
     "ScoreBlocks",
     "TestResult",
@@ -53,9 +64,11 @@ __all__ = [
     "bootstrap_interval",
     "case_test",
     "compare",
+    "compare_at_look",
     "effect_sizes",
     "equivalence_p",
     "estimate_components",
+    "final_pairs",
     "fold_test",
     "hodges_lehmann",
     "kendall_tau",
@@ -75,6 +88,7 @@ __all__ = [
     "score_blocks",
     "smallest_detectable_gap",
     "summarise",
+    "take_look",
     "two_way_test",
     "validate_scores",
 ]

@@ -30,6 +30,7 @@ from kitsbench.statistics.looks.course import (
     DIFFERENCE,
     EQUIVALENCE,
     Evidence,
+    Flags,
     Standing,
     States,
     advance,
@@ -220,7 +221,7 @@ class Rounds:
 
 
 def evidence(
-    moments: Moments, seeds: Index, plan: LookPlan, fresh: Array, first: Index, second: Index
+    moments: Moments, seeds: Index, plan: LookPlan, fresh: Flags, first: Index, second: Index
 ) -> Evidence:
     """What scores say of each pair, as a look at a table finds it.
 
@@ -263,7 +264,7 @@ def evidence(
         share=share,
         cases=cases,
         runs=runs,
-        fresh=np.asarray(fresh, dtype=bool),
+        fresh=fresh,
         hopeless=np.zeros(shape, dtype=bool),
         means=moments.mean,
         higher=True,
@@ -513,6 +514,19 @@ def look_grid() -> list[LookCell]:
     more = [replace(cell, question="top") for cell in cells if _usual(cell)]
     more += [replace(cell, spending="pocock") for cell in cells if _usual(cell)]
     return [cell for cell in cells + more if _makes_sense(cell)]
+
+
+def quick_look_grid() -> list[LookCell]:
+    """Six cells for ``kitsbench calibrate --looks --quick``."""
+    spec = "specification"
+    return [
+        LookCell(spec, 2, 5, 98, 3, "0.01", "equal"),
+        LookCell(spec, 2, 2, 98, 4, "one noisy", "equal"),
+        LookCell(spec, 5, 5, 98, 3, "0.01", "one ahead"),
+        LookCell(spec, 5, 10, 98, 3, "0.01", "ladder"),
+        LookCell(spec, 5, 5, 98, 3, "half noisy", "two groups"),
+        LookCell(spec, 5, 1, 98, 5, "0.01", "equal", "top"),
+    ]
 
 
 def _usual(cell: LookCell) -> bool:

@@ -12,6 +12,7 @@ from kitsbench.errors import UsageError
 from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.learned import not_learned
 from kitsbench.statistics.compare.outcomes import (
+    Judged,
     advice_on,
     judge,
     ranking,
@@ -75,6 +76,9 @@ class Comparison:
         Comparison of mean ranks, if asked for.
     strata : list of dict
         Differences within declared strata, exploratory.
+    look : dict or None
+        The look that verdicts rest on, where scores are looked at while trials come in; see
+        :func:`~kitsbench.statistics.compare_at_look`.
     """
 
     endpoint: str
@@ -99,6 +103,7 @@ class Comparison:
     official: dict[str, Any] | None = None
     demsar: dict[str, Any] | None = None
     strata: list[dict[str, Any]] = field(default_factory=list)
+    look: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; what is not defined is None, never NaN."""
@@ -125,6 +130,7 @@ class Comparison:
             "official": self.official,
             "demsar": self.demsar,
             "strata": self.strata,
+            **({} if self.look is None else {"look": self.look}),
         }
 
 
@@ -144,6 +150,7 @@ def compare(
     strata: Sequence[str | Stratum] = (),
     declared: Mapping[str, Metric] | None = None,
     cluster: str | None = None,
+    judged: Mapping[tuple[str, str], Judged] | None = None,
 ) -> Comparison:
     """Compare all architectures of a score table on one declared endpoint.
 
@@ -179,6 +186,9 @@ def compare(
         Column of the score table, or of ``cases``, that names the cluster of every case where
         cases depend on each other: their hospital or scanner. Cases of one cluster are drawn and
         tested together. By default a column ``patient`` of the score table, if it has one.
+    judged : mapping, optional
+        What looks say of each pair, see :func:`~kitsbench.statistics.compare_at_look`: verdicts,
+        groups and ranks then rest on it.
 
     Returns
     -------
@@ -210,7 +220,7 @@ def compare(
     stability = None
     if len(lost) < len(blocks.architectures):  # who comes first in learning nothing is no question
         stability = rank_stability(blocks, bootstrap, random_seed)
-    rows, separated = judge(blocks, tests, rule, margin, label, stability, lost)
+    rows, separated = judge(blocks, tests, rule, margin, label, stability, lost, judged)
     rest: list[dict[str, Any]] = []
     notes: list[str] = []
     if secondary:

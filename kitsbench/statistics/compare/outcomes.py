@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,13 +35,32 @@ from kitsbench.statistics.tests.effects import effect_sizes
 from kitsbench.statistics.tests.families import adjust
 from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST
 from kitsbench.statistics.tests.rule import Rule
-from kitsbench.statistics.tests.statements import simultaneous, state
+from kitsbench.statistics.tests.statements import Statements, simultaneous, state
 
 FEW_CASES = 50
 _CHUNK = 1000
 MOST_WALSH_PAIRS = 500
 """Pairs (32 architectures) up to which the Hodges-Lehmann estimate of each is made."""
 SEEDS_FOR_A_BOOTSTRAP = 3  # with fewer runs to draw from, percentile intervals are too short
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What looks while trials came in say of a pair, instead of the p-values of its scores.
+
+    Attributes
+    ----------
+    differs, exceeds, within : float or None
+        Adjusted p-values over all looks and pairs; None where nothing can be said.
+    low, high : float or None
+        Interval that holds for all looks and pairs together.
+    """
+
+    differs: float | None
+    exceeds: float | None
+    within: float | None
+    low: float | None
+    high: float | None
 
 
 def judge(
@@ -51,6 +71,7 @@ def judge(
     dataset: str,
     stability: Stability | None,
     lost: dict[str, float],
+    judged: Mapping[tuple[str, str], Judged] | None = None,
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Adjust the families of p-values and say the verdict on each pair.
 
@@ -70,6 +91,9 @@ def judge(
         Bootstrap of the means, for the intervals that check those of the tests.
     lost : dict
         Means of the architectures that have not learned the endpoint.
+    judged : mapping, optional
+        What looks say of each pair, by its architectures in either order; of a pair that is
+        missing, nothing is said.
 
     Returns
     -------
@@ -93,11 +117,15 @@ def judge(
         rule.alpha,
         rule.correction,
     )
+    if judged is not None:
+        stated = _by_looks(tests, judged)
     resampled = adjust([test.p_nadeau_bengio for test in tests], rule.correction)
     gaps = detectable_gaps([t.result.se for t in tests], [t.result.df for t in tests], rule.alpha)
     # What can give no verdict detects nothing.
     gaps = np.where(settles, gaps, np.nan)
     bounds = _simultaneous(tests, settles, rule, stated.differs < rule.alpha)
+    if judged is not None:
+        bounds = [_repeated(test, judged) for test in tests]
     redrawn = _bootstrapped(blocks, tests, stability, rule.alpha)
     rates = {name: blocks.failure_rate(name) for name in blocks.architectures}
     rows, separated = [], []
@@ -137,6 +165,30 @@ def judge(
         row |= _training_sets(blocks, finding, better, float(resampled[index]))
         rows.append(row | _checks(test, redrawn[index]))
     return rows, separated
+
+
+def _of_looks(test: PairTest, judged: Mapping[tuple[str, str], Judged]) -> Judged | None:
+    return judged.get((test.a, test.b)) or judged.get((test.b, test.a))
+
+
+def _by_looks(tests: list[PairTest], judged: Mapping[tuple[str, str], Judged]) -> Statements:
+    found = [_of_looks(test, judged) for test in tests]
+    return Statements(
+        *(
+            np.array([getattr(one, name, None) for one in found], dtype=float)
+            for name in ("differs", "exceeds", "within")
+        )
+    )
+
+
+def _repeated(test: PairTest, judged: Mapping[tuple[str, str], Judged]) -> tuple[float, float]:
+    """The interval over all looks, first minus second; endless where no look tested the pair."""
+    found = _of_looks(test, judged)
+    if found is None or found.low is None or found.high is None:
+        return -math.inf, math.inf
+    if (test.a, test.b) in judged:
+        return found.low, found.high
+    return -found.high, -found.low
 
 
 def _simultaneous(

@@ -176,7 +176,7 @@ class Flow:
         return np.where(asked, bound, np.inf)
 
 
-def next_bounds(information: Sequence[float], earlier: Array, target: Array) -> Array:
+def next_bounds(information: Sequence[float] | Array, earlier: Array, target: Array) -> Array:
     """Symmetric bounds of the last look, for a true value of 0.
 
     Parameters
@@ -202,7 +202,7 @@ def next_bounds(information: Sequence[float], earlier: Array, target: Array) -> 
     return flow.solve(target)
 
 
-def boundaries(information: Sequence[float], cumulative: Array) -> Array:
+def boundaries(information: Sequence[float] | Array, cumulative: Array) -> Array:
     """Symmetric bounds of a whole plan.
 
     Parameters

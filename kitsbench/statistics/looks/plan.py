@@ -82,7 +82,7 @@ class LookPlan:
     correction: str = "holm"
     """As in :class:`~kitsbench.statistics.tests.rule.Rule`."""
 
-    endpoint: str = DEFAULT_ENDPOINT
+    endpoint: str = ":".join(DEFAULT_ENDPOINT)
     """``region:metric``; its metric says which direction is better."""
 
     conservative: bool = False

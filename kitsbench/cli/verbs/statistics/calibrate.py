@@ -15,6 +15,7 @@ from kitsbench.text.screen import Column, make_table
 
 if TYPE_CHECKING:
     from kitsbench.statistics.calibration.benchmark import Calibration
+    from kitsbench.statistics.calibration.look_tables import LookCalibration
     from kitsbench.statistics.calibration.promises import Promise
     from kitsbench.statistics.calibration.rates import Rate
     from kitsbench.statistics.calibration.study import CellResult
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 @click.command(name="calibrate")
 @click.option("--quick", is_flag=True, help="Twenty cells of the grid, in few replicates.")
+@click.option(
+    "--looks",
+    is_flag=True,
+    help="Looks while trials come in instead: error over all looks, power, device hours.",
+)
 @click.option(
     "--replicates",
     type=Whole(),
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
 def command(
     context: click.Context,
     quick: bool,
+    looks: bool,
     replicates: int | None,
     seed: int,
     markdown: bool,
@@ -64,8 +71,13 @@ def command(
     project's own tests and the usual naive ones are run on them. The exit code is 1 if a rate
     misses its acceptance band by more than chance, which includes a naive test that does not come
     out inflated: then the simulation would be wrong. The whole benchmark takes about half an hour
-    on one core, --quick less than one.
+    on one core, --quick less than one; --looks as long again.
     """
+    if looks:
+        _measure_looks(
+            context, quick, replicates, seed, markdown, saved, only_saved, write, as_json
+        )
+        return
     from kitsbench.cli.progress import counting
     from kitsbench.statistics.calibration.benchmark import calibrate
     from kitsbench.statistics.calibration.document import read_document, tables, write_into
@@ -87,6 +99,68 @@ def command(
         _show(found)
     tell(_conclusion(found))
     context.exit(0 if found.passed else 1)
+
+
+def _measure_looks(
+    context: click.Context,
+    quick: bool,
+    replicates: int | None,
+    seed: int,
+    markdown: bool,
+    saved: Path | None,
+    only_saved: bool,
+    write: Path | None,
+    as_json: bool,
+) -> None:
+    from kitsbench.cli.progress import counting
+    from kitsbench.statistics.calibration.document import read_document
+    from kitsbench.statistics.calibration.look_tables import (
+        calibrate_looks,
+        look_tables,
+        write_looks_into,
+    )
+
+    if only_saved and saved is None:
+        raise UsageError("--only-saved shows what a file holds; name it with --saved FILE.")
+    if write is not None:
+        read_document(write)  # refused before the work, not after it
+    with counting("situations") as bar:
+        found = calibrate_looks(replicates, seed, quick, bar, saved, only_saved)
+    if write is not None:
+        write_looks_into(write, found)
+    if as_json:
+        print_json(found.to_dict())
+    elif markdown:
+        for line in look_tables(found).split("\n"):
+            say(line)
+    else:
+        _show_looks(found)
+    met = [r.passed for cell in found.cells for r in cell.rates.values() if r.passed is not None]
+    tell(
+        f"{sum(met)} of {len(met)} acceptance bands met ({found.experiments} experiments in each "
+        f"of {len(found.cells)} cells, seed {found.random_seed}, {found.seconds:.0f} s)."
+    )
+    context.exit(0 if found.passed else 1)
+
+
+def _show_looks(found: LookCalibration) -> None:
+    """Print a row for each cell, with what lies outside its band."""
+    from kitsbench.statistics.calibration.looks import BANDS
+
+    names = ("hours", *BANDS)
+    columns = [Column(name) for name in ("design", "tau", "truth", "question")]
+    columns += [Column(name, "right") for name in names]
+    rows = []
+    for one in found.cells:
+        cell = one.cell
+        design = f"{cell.architectures} on {cell.cases} cases, {cell.folds} x {cell.seeds}"
+        row = [design, cell.scatter, cell.truth, cell.question, f"{100 * one.hours:.0f}"]
+        for name in BANDS:
+            rate = one.rates.get(name)
+            missed = " MISSED" if rate is not None and rate.passed is False else ""
+            row.append("" if rate is None else f"{100 * rate.rate:.1f}{missed}")
+        rows.append(row)
+    print_rich(make_table(columns, rows))
 
 
 def _conclusion(found: Calibration) -> str:

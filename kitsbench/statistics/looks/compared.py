@@ -1,0 +1,89 @@
+"""A comparison whose verdicts rest on looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import pandas as pd
+
+from kitsbench.metrics import Metric
+from kitsbench.statistics.compare.comparison import Comparison, compare
+from kitsbench.statistics.compare.outcomes import Judged
+from kitsbench.statistics.looks.final import final_pairs
+from kitsbench.statistics.looks.look import Look
+from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.looks.take import take_look
+from kitsbench.statistics.table.endpoints import parse_endpoint
+
+
+def compare_at_look(
+    scores: pd.DataFrame,
+    plan: LookPlan,
+    earlier: Sequence[Look] = (),
+    *,
+    number: int | None = None,
+    protocol: str | None = None,
+    dataset: str | None = None,
+    declared: Mapping[str, Metric] | None = None,
+    cases: pd.DataFrame | None = None,
+    cluster: str | None = None,
+    **options: Any,
+) -> tuple[Comparison, Look]:
+    """Take a look, and compare by it: verdicts, groups and rank intervals hold over all looks.
+
+    Parameters
+    ----------
+    scores, plan, earlier, number, protocol, dataset, declared, cases, cluster
+        As for :func:`~kitsbench.statistics.looks.take.take_look`.
+    **options
+        Others of :func:`~kitsbench.statistics.compare`: ``strata``, ``demsar``, ``bootstrap`` ...
+
+    Returns
+    -------
+    Comparison
+        Its figures are of all scores at hand; p-values, intervals and verdicts of pairs are those
+        of the looks. ``look`` holds the plan, the look, and the estimates of
+        :func:`~kitsbench.statistics.looks.final.final_pairs`.
+    Look
+        To be kept, for the next one.
+    """
+    chosen = {
+        "protocol": protocol,
+        "dataset": dataset,
+        "declared": declared,
+        "cases": cases,
+        "cluster": cluster,
+    }
+    look = take_look(scores, plan, earlier, number=number, **chosen)  # type: ignore[arg-type]
+    found = compare(
+        scores,
+        parse_endpoint(plan.endpoint, declared),
+        rule=plan.rule(),
+        margins={plan.endpoint: plan.margin},
+        judged=judged_by(look),
+        **chosen,  # type: ignore[arg-type]
+        **options,
+    )
+    looks = [*(one for one in earlier if one.number < look.number), look]
+    told = {
+        "plan": asdict(plan),
+        **look.to_dict(),
+        "final": [pair.to_dict() for pair in final_pairs(looks, plan)],
+    }
+    return replace(found, look=told, warnings=[*look.notes, *found.warnings]), look
+
+
+def judged_by(look: Look) -> dict[tuple[str, str], Judged]:
+    """What a comparison takes from a look instead of its own p-values: by pair."""
+    return {
+        pair.name: Judged(
+            pair.p_adjusted,
+            pair.p_adjusted_exceeds,
+            pair.p_adjusted_within,
+            pair.low,
+            pair.high,
+        )
+        for pair in look.pairs
+    }
