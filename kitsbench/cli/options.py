@@ -22,6 +22,7 @@ from kitsbench.cli.values import (
     EndpointName,
     Folds,
     Level,
+    Number,
     Patch,
     Range,
     Spacing,
@@ -417,6 +418,30 @@ def declared_options(body: Body) -> Body:
     )
     return functools.reduce(lambda made, option: option(made), reversed(options), with_declared)
 
+
+# -- looks while trials come in -------------------------------------------------------------
+
+question_option = click.option(
+    "--question",
+    type=click.Choice(["pairs", "top"]),
+    default="pairs",
+    show_default=True,
+    help="Of looks: which of all pairs differ, or who belongs to the best.",
+)
+spending_option = click.option(
+    "--spending",
+    type=click.Choice(["obrien-fleming", "pocock"]),
+    default="obrien-fleming",
+    show_default=True,
+    help="Of looks: spend little of alpha early, or about the same at each.",
+)
+futility_option = click.option(
+    "--futility",
+    type=Number(0, 0.99),
+    default=0.05,
+    show_default=True,
+    help="Of looks: give a pair up if its chance to be settled is less.",
+)
 
 alpha_option = click.option(
     "--alpha", type=Level(), default=0.05, show_default=True, help="Two-sided level of the tests."

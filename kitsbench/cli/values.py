@@ -214,6 +214,24 @@ class Level(Type):
         return level
 
 
+class LookOf(Type):
+    """A look and how many rounds are planned."""
+
+    name = "look"
+
+    def convert(self, value: Any, param: Of, ctx: Where) -> tuple[int, int]:
+        """Read ``2/5``."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split("/")
+        if len(parts) != 2 or not all(x.isascii() and x.isdigit() and len(x) < 7 for x in parts):
+            self.fail(
+                f"'{brief(str(value), 40)}' is no look; write which one of how many rounds, such "
+                "as 2/5.", param, ctx,
+            )  # fmt: skip
+        return int(parts[0]), int(parts[1])
+
+
 class Whole(click.IntRange):
     """A whole number that a program can take.
 

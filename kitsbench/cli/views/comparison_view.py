@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kitsbench.cli.output import print_rich, say
+from kitsbench.cli.views.look_view import show_look
 from kitsbench.metrics import Metric, find
 from kitsbench.text import one_line
 from kitsbench.text.screen import Column, make_table, words
@@ -37,6 +38,8 @@ def show(comparison: Comparison, secondary: bool = False, rankings: bool = False
         Whether to show the ranking by other schemes.
     """
     _ranking(comparison)
+    if comparison.look is not None:
+        show_look(comparison.look, 2 if _metric(comparison).unit else 3)
     listed = _telling(comparison)
     for pair in listed:
         say("• " + pair["sentence"])

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from kitsbench.cli.options import (
     alpha_option,
     declared_options,
     endpoint_option,
     experiment_option,
+    futility_option,
     json_option,
     protocol_option,
+    question_option,
+    spending_option,
 )
 from kitsbench.cli.output import print_json, tell
-from kitsbench.cli.values import PATH, Number, Whole
+from kitsbench.cli.values import PATH, LookOf, Number, Whole
+from kitsbench.cli.verbs.statistics.looking import Looking, check_look, compare_and_record
 from kitsbench.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
 
     from kitsbench.experiments.results import Results
     from kitsbench.statistics import Comparison
+
+
+_GIVEN = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 
 def _margins() -> str:
@@ -98,10 +106,27 @@ def _margins() -> str:
     metavar="N",
     help="Folds of the whole cross-validation, if the table holds some only; 1 if it is none.",
 )
+@click.option(
+    "--look",
+    type=LookOf(),
+    metavar="K/M",
+    help="The scores are those after round K of M; verdicts hold over all looks in --spent.",
+)
+@click.option(
+    "--spent",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Record of the looks so far (JSON); this one is added.",
+)
+@question_option
+@spending_option
+@futility_option
 @click.option("--secondary", is_flag=True, help="Print the secondary (exploratory) endpoints too.")
 @experiment_option
 @json_option
+@click.pass_context
 def command(
+    context: click.Context,
     scores: tuple[Path, ...],
     endpoint: str,
     declared: dict[str, Metric],
@@ -120,6 +145,11 @@ def command(
     figures: Path | None,
     conservative: bool,
     fold_count: int | None,
+    look: tuple[int, int] | None,
+    spent: Path | None,
+    question: str,
+    spending: str,
+    futility: float,
     secondary: bool,
     experiment: str | None,
     as_json: bool,
@@ -147,27 +177,34 @@ def command(
         record = results.experiment
         protocol = protocol or record.protocol
         fold_count = record.folds.count if fold_count is None else fold_count
+    target = parse_endpoint(endpoint, declared)
+    chosen: dict[str, Any] = {
+        "protocol": protocol,
+        "dataset": dataset,
+        "demsar": demsar,
+        "cases": properties,
+        "strata": strata,
+        "declared": declared,
+        "cluster": cluster,
+    }
+    rule = Rule(
+        alpha=alpha,
+        conservative=conservative,
+        fold_count=fold_count,
+        test=test,
+        correction=correction,
+        baseline=baseline,
+    )
+    given = {name for name in context.params if context.get_parameter_source(name) in _GIVEN}
+    check_look(look, spent, given, test)
     try:
-        comparison = compare(
-            table,
-            parse_endpoint(endpoint, declared),
-            rule=Rule(
-                alpha=alpha,
-                conservative=conservative,
-                fold_count=fold_count,
-                test=test,
-                correction=correction,
-                baseline=baseline,
-            ),
-            margins=margin,
-            protocol=protocol,
-            dataset=dataset,
-            demsar=demsar,
-            cases=properties,
-            strata=strata,
-            declared=declared,
-            cluster=cluster,
-        )
+        if look is None or spent is None:
+            comparison = compare(table, target, rule=rule, margins=margin, **chosen)
+        else:
+            wanted = Looking(question, spending, futility)
+            comparison = compare_and_record(
+                table, target, look, spent, rule, margin, wanted, given, chosen
+            )
     except DataError as error:
         # A rule that rows break together names none of the files that they came from.
         if any(str(file) in str(error) for file in (*scores, cases or "?")):
