@@ -288,7 +288,7 @@ def _going_on(
     state = np.where(free & (last | (chance < plan.futility) | seen.hopeless), FUTILE, state)
     if plan.question == "top":
         asked = _for_the_top(now, seen, first, second)
-        state = np.where((state == OPEN) & ~asked, NOT_ASKED, state)
+        state = np.where(free & ~asked, NOT_ASKED, state)
     return replace(now, state=state.astype(np.int8), chance=chance)
 
 
