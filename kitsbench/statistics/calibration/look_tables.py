@@ -26,6 +26,7 @@ _FEWEST = 50
 _SHORT = {
     "differs": "differs",
     "differs, at will": "at will",
+    "differs, fixed": "fixed",
     "any statement": "any",
     "fixed power": "power, fixed",
     "power lost": "lost",

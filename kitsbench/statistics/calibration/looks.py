@@ -25,10 +25,16 @@ from kitsbench.statistics.calibration.study import (
     measured,
 )
 from kitsbench.statistics.design.scope import allows_verdict, seeds_for_a_verdict
-from kitsbench.statistics.looks.clock import Clock, share_of_cases
+from kitsbench.statistics.looks.clock import (
+    Clock,
+    information,
+    share_of_cases,
+    sure_share,
+)
 from kitsbench.statistics.looks.course import (
     DIFFERENCE,
     EQUIVALENCE,
+    FEWEST_FOR_A_LOOK,
     Evidence,
     Flags,
     Standing,
@@ -140,8 +146,9 @@ class LookResult:
     rates : dict
         ``differs`` and ``any statement``: experiments with a false one at any look; ``at will``:
         the same where everything is run to the end whatever is settled, so that it bounds every
-        way to stop. ``power``, ``fixed power``: true differences that are found, by pair (of the
-        question ``top``: architectures that are not the best and are found worse than another).
+        way to stop; ``fixed``: of the fixed design, which looks once. ``power``, ``fixed power``:
+        true differences that are found, by pair (of the question ``top``: architectures that are
+        not the best and are found worse than another).
         ``power lost``: the one less the other. ``coverage``: stage-wise intervals of pairs.
         ``settled early``: pairs that stop before the last round.
     hours, spread : float
@@ -244,9 +251,11 @@ def evidence(
     runs = 1 / (both * plan.looks)
     if moments.run.df.min() >= FEWEST_RUN_DF:
         found = joint_test(moments, first, second)
+        enough = np.minimum(moments.run.df[:, first], moments.run.df[:, second])
         share = share_of_cases(found.v_case, found.v_run, found.v_residual, cases, runs)
     else:
         found = folds_test(moments, first, second)
+        enough = np.full(shape, moments.n_folds - 1)
         share = np.full(shape, plan.share)
     missed = np.maximum(moments.mean[..., first], moments.mean[..., second])
     margin = plan.margin or 0.0
@@ -265,6 +274,7 @@ def evidence(
         cases=cases,
         runs=runs,
         fresh=fresh,
+        enough=enough >= FEWEST_FOR_A_LOOK,
         hopeless=np.zeros(shape, dtype=bool),
         means=moments.mean,
         higher=True,
@@ -280,12 +290,15 @@ class Followed:
     standing : Standing
     seeds : ndarray of int, shape (experiments, architectures)
         Runs in each fold at the end.
+    first : int
+        Number of the first look that could test anything.
     bounds, tested : list of ndarray, shape (experiments, pairs)
         By look: what the estimate of each pair had to reach, and whether it was tested.
     """
 
     standing: Standing
     seeds: Index
+    first: int
     bounds: list[Array]
     tested: list[Array]
 
@@ -323,7 +336,7 @@ def follow(rounds: Rounds, plan: LookPlan, clock: Clock, stop: bool = True) -> F
         tested.append(standing.tested_at == number)
         if stop:
             runs = runs & still_running(standing.state, first, second, k)
-    return Followed(standing, seeds, bounds, tested)
+    return Followed(standing, seeds, earliest, bounds, tested)
 
 
 def measure_looks(cell: LookCell, experiments: int, random_seed: int) -> LookResult:
@@ -417,6 +430,7 @@ def outcomes(
     stated = state(seen.p, seen.p_exceeds, seen.p_within, plan.alpha, plan.correction)
     fixed = stated.differs < plan.alpha
     right = np.sign(truth)
+    counted["differs, fixed"] = (fixed & (np.sign(seen.estimate) != right)).any(axis=1)
     if (truth != 0).any():
         found = (early.standing.state == DIFFERENCE) & (early.standing.sign == right)
         known = fixed & (np.sign(seen.estimate) == right)
@@ -468,11 +482,12 @@ def _covered(
         if not len(rows):
             continue
         where = tuple(at[rows].T)
-        known = np.array([clock.table(int(h)).information for h in now.history[where]]).T
         used = np.array([bound[where] for bound in early.bounds])
         # The looks that tested each pair, in their order, and of their bounds all but the last.
         order = np.argsort(~tests[:, rows], axis=0, kind="stable")[: number_of - 1]
         bounds = np.take_along_axis(used, order, axis=0)
+        rounds = np.argsort(~tests[:, rows], axis=0, kind="stable")[:number_of] + early.first
+        known = information(sure_share(now.share[where]), 1.0, rounds / plan.looks)
         figures = (now.estimate[where], now.se[where], now.df[where])
         true = truth[where[1]]
         for kept, looks in ((held, slice(None)), (naive, slice(number_of - 1, None))):

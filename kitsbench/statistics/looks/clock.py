@@ -7,8 +7,9 @@ that the trials at hand bring, whatever the counter says, and however many are m
 
 How the variance splits is taken from the plan, not from the scores. A standard error that is too
 small by chance would say that much is known already, and alpha would be spent just where statistics
-are too large: measured, that errs in 6.3 % of experiments of two architectures instead of 5 %. What
-two looks share is taken to be little, which errs on the safe side.
+are too large: measured, that errs in 6.3 % of experiments of two architectures instead of 5 %. How
+much looks depend on each other matters less; that is told by the scores, in few steps and on the
+safe side.
 
 A sequential p-value is the smallest level at which a pair would have crossed its bound at one of
 its looks so far. It never rises, is valid whenever one stops and for whatever reason, and so may be
@@ -28,9 +29,9 @@ from kitsbench.statistics.looks.bounds import LEAST, next_bounds
 from kitsbench.statistics.looks.spending import spent
 from kitsbench.statistics.table.blocks import Array
 
-SURE_SHARE = 0.5
-"""Share of the cases by which looks are taken to depend on each other, at most: they depend on each
-other more where it is larger, and then bounds are a little too strict."""
+SURE_SHARES = (0.0, 0.25, 0.5)
+"""Shares of the cases by which looks are taken to depend on each other: the largest that is not
+above what the scores tell. Where they depend on each other more, bounds are a little too strict."""
 GRAIN = 2000
 """Steps in which parts of the planned cases and runs are told."""
 MOST_SHARE = 0.9
@@ -61,11 +62,13 @@ def share_of_cases(
     return np.asarray(np.minimum(stays / np.where(total > 0, total, 1.0), MOST_SHARE))
 
 
-def codes(cases: Array, runs: Array, last: NDArray[np.bool_]) -> Ids:
+def codes(share: Array, cases: Array, runs: Array, last: NDArray[np.bool_]) -> Ids:
     """Write what the clock needs to know of looks as numbers.
 
     Parameters
     ----------
+    share : ndarray
+        Part of the cases in the variance that the whole plan leaves, as the scores tell it.
     cases, runs : ndarray
         Cases and runs at hand, as parts of those that are planned; above 1 they count as 1.
     last : ndarray of bool
@@ -75,13 +78,24 @@ def codes(cases: Array, runs: Array, last: NDArray[np.bool_]) -> Ids:
     def whole(part: Array) -> Ids:
         return np.clip(np.rint(part * GRAIN), 1, GRAIN).astype(np.int64)
 
-    return (whole(cases) * (GRAIN + 1) + whole(runs)) * 2 + last
+    sure = _sure(share)
+    return ((sure * (GRAIN + 1) + whole(cases)) * (GRAIN + 1) + whole(runs)) * 2 + last
 
 
-def _decode(code: int) -> tuple[float, float, bool]:
+def _sure(share: Array) -> Ids:
+    return np.searchsorted(SURE_SHARES, np.maximum(share, 0.0), side="right") - 1
+
+
+def sure_share(share: Array) -> Array:
+    """Share by which looks are taken to depend on each other, given what the scores tell."""
+    return np.asarray(np.array(SURE_SHARES)[_sure(share)])
+
+
+def _decode(code: int) -> tuple[float, float, float, bool]:
     rest, last = divmod(code, 2)
-    cases, runs = divmod(rest, GRAIN + 1)
-    return cases / GRAIN, runs / GRAIN, bool(last)
+    rest, runs = divmod(rest, GRAIN + 1)
+    sure, cases = divmod(rest, GRAIN + 1)
+    return SURE_SHARES[sure], cases / GRAIN, runs / GRAIN, bool(last)
 
 
 def information(share: Array | float, cases: Array | float, runs: Array | float) -> Array:
@@ -199,14 +213,14 @@ class Clock:
         seen = [_decode(code) for code in self._histories[history]]
         before = self._parents[history]
         earlier = self.table(before) if before != self.START else None
-        cases, runs, last = seen[-1]
+        sure, cases, runs, last = seen[-1]
         fraction = 1.0 if last else float(information(self._share, cases, runs))
         gone = np.zeros(_LEVELS) if earlier is None else earlier.spent
         used = np.empty((0, _LEVELS)) if earlier is None else earlier.bounds
         if earlier is not None:
             fraction = max(fraction, earlier.fraction)
-        sure = min(self._share, SURE_SHARE)
-        known = np.array([float(information(sure, cases, runs)) for cases, runs, _ in seen])
+        # All looks are told by what this one knows of the share.
+        known = np.array([float(information(sure, cases, runs)) for _, cases, runs, _ in seen])
         for k in range(1, len(known)):
             # A last look at the same scores spends the rest: as if a little more was known, since
             # a bound needs something new.

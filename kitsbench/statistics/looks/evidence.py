@@ -13,7 +13,7 @@ from kitsbench.statistics.compare.learned import not_learned
 from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 from kitsbench.statistics.looks.clock import share_of_cases
-from kitsbench.statistics.looks.course import Evidence
+from kitsbench.statistics.looks.course import FEWEST_FOR_A_LOOK, Evidence
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.table.blocks import Array, ScoreBlocks
 
@@ -107,6 +107,7 @@ def evidence_of(
             **arrays,
             share=share,
             fresh=np.array(fresh, dtype=bool),
+            enough=np.array([t is not None and _enough(blocks, t) for t in tests], dtype=bool),
             hopeless=np.array(hopeless, dtype=bool),
             means=np.array([means.get(name, math.nan) for name in architectures]),
             higher=blocks.endpoint.higher_is_better,
@@ -115,6 +116,15 @@ def evidence_of(
         lost=lost,
         failing=failing,
     )
+
+
+def _enough(blocks: ScoreBlocks, test: PairTest) -> bool:
+    """Whether a look that is not the last may show something."""
+    if not np.isfinite(test.result.v_run):
+        return len(test.folds) - 1 >= FEWEST_FOR_A_LOOK
+    freedom = [sum(blocks.every[name][fold].shape[1] - 1 for fold in test.folds)
+               for name in (test.a, test.b)]  # fmt: skip
+    return min(freedom) >= FEWEST_FOR_A_LOOK
 
 
 def _parts(

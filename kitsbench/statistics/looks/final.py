@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from kitsbench.statistics.looks.clock import Clock, codes
+from kitsbench.statistics.looks.clock import information, sure_share
 from kitsbench.statistics.looks.look import Look, PairLook, State
 from kitsbench.statistics.looks.ordering import ordered, reach
 from kitsbench.statistics.looks.plan import LookPlan
@@ -70,25 +70,21 @@ def final_pairs(looks: Sequence[Look], plan: LookPlan) -> list[FinalPair]:
     plan : LookPlan
         That of the looks.
     """
-    clock = Clock(plan.spending, plan.share)
-    return [
-        _final([pair for look in looks if (pair := look.pairs[at]).tested_at == look.number],
-               last, plan, clock)
-        for at, last in enumerate(looks[-1].pairs)
-    ]  # fmt: skip
+    found = []
+    for at, last in enumerate(looks[-1].pairs):
+        seen = [look.pairs[at] for look in looks if look.pairs[at].tested_at == look.number]
+        found.append(_final(seen, last, plan))
+    return found
 
 
-def _final(seen: list[PairLook], last: PairLook, plan: LookPlan, clock: Clock) -> FinalPair:
+def _final(seen: list[PairLook], last: PairLook, plan: LookPlan) -> FinalPair:
     low = high = unbiased = None
     naive: tuple[float | None, float | None] = (None, None)
     usable = bool(seen) and all(pair.se and pair.df for pair in seen)
     if usable:
         se, df, estimate = (_column(seen, name) for name in ("se", "df", "estimate"))
-        history = np.zeros(1, dtype=np.int64)
-        for pair in seen:
-            moment = codes(_column([pair], "cases"), _column([pair], "runs"), np.array([False]))
-            history = clock.advance(history, moment)
-        known = np.array(clock.table(int(history[0])).information)
+        told = sure_share(_column(seen[-1:], "share"))
+        known = information(told, _column(seen, "cases"), _column(seen, "runs"))
         bound = np.array([-special.ndtri(p.bound / 2) if p.bound else math.inf for p in seen])
         used = reach(bound, se, df)[:-1, None]
         found = ordered(

@@ -48,7 +48,7 @@ class PairLook:
         spent. It never goes back, and is 1 at the last look.
     share : float or None
         Part of the cases in the variance that is left after all planned rounds, as the scores tell
-        it: what no seed takes away. Only :attr:`chance` depends on it.
+        it: what no seed takes away.
     cases, runs : float or None
         Independent cases and training runs at hand, as parts of those that are planned.
     p_value, p_exceeds, p_within : float or None
@@ -58,7 +58,8 @@ class PairLook:
         ``p_value`` as a normal quantile, with the sign of the estimate.
     bound : float or None
         What ``p_value`` had to be below at this look for a difference (a nominal level, two-sided;
-        0: nothing could be shown yet); it depends on what was found of the other pairs.
+        0: nothing could be shown yet; None: the look spent nothing, as there are too few runs); it
+        depends on what was found of the other pairs.
     spent : float
         Alpha that this pair has spent so far, of its own share.
     p_sequential, p_sequential_exceeds, p_sequential_within : float or None

@@ -156,10 +156,11 @@ def _replayed(earlier: Sequence[Look], plan: LookPlan, clock: Clock, number: int
     smallest, cases, runs = np.ones(number), np.ones(number), np.ones(number)
     for look in earlier:
         for at, pair in enumerate(look.pairs):
-            if pair.tested_at != look.number:
-                continue
+            if pair.tested_at != look.number or pair.bound is None:
+                continue  # it spent nothing
             cases[at], runs[at] = float(pair.cases or 1.0), float(pair.runs or 1.0)
-            moment = codes(cases[at], runs[at], np.array(look.number >= plan.looks))
+            share = np.array(pair.share or 0.0)
+            moment = codes(share, cases[at], runs[at], np.array(look.number >= plan.looks))
             history[at] = clock.advance(history[at : at + 1], moment)[0]
             p = 1.0 if pair.p_sequential is None else pair.p_sequential
             if p < smallest[at]:
@@ -187,6 +188,7 @@ def _replayed(earlier: Sequence[Look], plan: LookPlan, clock: Clock, number: int
         se=np.where(tested > 0, column("se", math.nan), math.nan),
         df=np.where(tested > 0, column("df", math.nan), math.nan),
         fraction=column("fraction", math.nan),
+        share=column("share", math.nan),
         known=information(column("share", math.nan), cases, runs),
         chance=column("chance", math.nan),
         bound=bound,
@@ -223,6 +225,8 @@ def _rows(
             row = earlier[-1].pairs[at]
         elif after.tested_at[at] == number:
             low, high = _repeated(after, at, clock, plan.alpha / len(pairs))
+            counted = after.history[at] != before.history[at]
+            nominal = float(2 * special.ndtr(-after.bound[at])) if counted else None
             row = PairLook(
                 a, b, state, "", None, None, None, number,
                 estimate=_number(after.estimate[at]), se=_number(after.se[at]),
@@ -234,7 +238,7 @@ def _rows(
                 p_value=_number(evidence.p[at]), p_exceeds=_number(evidence.p_exceeds[at]),
                 p_within=_number(evidence.p_within[at]),
                 z=_number(np.sign(after.estimate[at]) * course.quantile(evidence.p[at])),
-                bound=float(2 * special.ndtr(-after.bound[at])), spent=0.0,
+                bound=nominal, spent=0.0,
                 p_sequential=None, p_sequential_exceeds=None, p_sequential_within=None,
                 p_adjusted=None, p_adjusted_exceeds=None, p_adjusted_within=None,
                 low=low, high=high, chance=None,
@@ -279,6 +283,8 @@ def _repeated(
     after: Standing, at: int, clock: Clock, level: float
 ) -> tuple[float | None, float | None]:
     """Repeated confidence interval: the bound of this look, at Bonferroni's level."""
+    if after.history[at] == clock.START:
+        return None, None
     bound = float(clock.table(int(after.history[at])).bound(np.array(level)))
     nominal = 2 * special.ndtr(-bound)
     half = float(special.stdtrit(after.df[at], 1 - nominal / 2) * after.se[at])

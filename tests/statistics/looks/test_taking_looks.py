@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -62,12 +63,12 @@ def test_what_is_settled_stays_settled_with_the_figures_it_was_settled_by(follow
 
 
 def test_p_values_over_all_looks_never_rise_and_alpha_never_comes_back(followed):
-    for before, after in zip(followed, followed[1:], strict=False):
+    for before, after in itertools.pairwise(followed):
         assert before.spent <= after.spent <= PLAN.alpha + 1e-12
         assert after.price == pytest.approx(after.spent - before.spent)
         for one, two in zip(before.pairs, after.pairs, strict=True):
             assert two.p_sequential <= one.p_sequential
-            assert two.fraction >= one.fraction
+            assert two.fraction >= (one.fraction or 0.0)
     # A pair that is settled early leaves the rest of its share unspent.
     assert 0 < followed[-1].spent < PLAN.alpha
     assert followed[-1].decided
@@ -96,8 +97,11 @@ def test_the_bound_is_what_decides(followed):
         for pair in look.pairs:
             if pair.tested_at == look.number and pair.settled_at == look.number:
                 assert pair.p_value < pair.bound or pair.state == "equivalence"
-            elif pair.tested_at == look.number and not pair.settled:
+            elif pair.tested_at == look.number and not pair.settled and pair.bound is not None:
                 assert pair.p_value >= pair.bound
+    # Four degrees of freedom between five folds are too few to spend anything on.
+    assert {pair.bound for pair in followed[0].pairs} == {None}
+    assert followed[0].spent == 0
 
 
 def test_one_look_at_all_rounds_is_the_fixed_design():
@@ -115,9 +119,7 @@ def test_one_look_at_all_rounds_is_the_fixed_design():
 
 def test_simulated_looks_are_the_looks_that_tables_get():
     cell = LookCell("specification", 4, 5, 100, 4, "0.01", "ladder")
-    scores = simulate(
-        np.random.default_rng(5), 1, 4, 5, 20, 4, 0.01, shifts=[0.6, 0.3, 0.0, -0.3]
-    )
+    scores = simulate(np.random.default_rng(5), 1, 4, 5, 20, 4, 0.01, shifts=[0.6, 0.3, 0.0, -0.3])
     plan = cell.plan
     found = follow(Rounds(scores), plan, Clock(plan.spending, plan.share))
     rows = long_table(scores[0].reshape(4, 100, 4), np.repeat(np.arange(5), 20))
@@ -147,7 +149,7 @@ def test_a_changed_or_missing_score_of_an_earlier_look_is_refused():
     changed.loc[changed.index[0], "value"] += 0.01
     with pytest.raises(DataError, match=r"fold 0, seed 0 were seen at look 2 and are others"):
         take_look(changed, PLAN, [first])
-    with pytest.raises(UsageError, match="A look cannot be\ntaken again|Look 2 was asked for"):
+    with pytest.raises(UsageError, match="Look 2 was asked for, and look 2 is recorded"):
         take_look(scores, PLAN, [first], number=2)
     assert take_look(scores[scores["seed"] < 2], PLAN, [first], number=2) is first
 
@@ -176,7 +178,7 @@ def test_an_unplanned_look_is_said_and_priced():
 
 def test_designs_without_a_verdict_spend_nothing_until_there_is_one():
     looks = looks_at(table([0.2, 0.0], folds=1, cases=60), PLAN)
-    assert [look.spent > 0 for look in looks] == [False, False, True, True]
+    assert [look.spent > 0 for look in looks] == [False, False, False, True]
     assert looks[0].open == ("arch0", "arch1")
     assert "so few runs allow no test yet" in looks[1].pairs[0].reason
     assert looks[-1].pairs[0].better == "arch0"
@@ -187,10 +189,12 @@ def test_missing_trials_slow_the_clock_and_break_nothing():
     gone = (scores["architecture"] == "arch1") & (scores["fold"] == 3) & (scores["seed"] > 0)
     plan = LookPlan(4, futility=0.0)
     whole, holed = looks_at(scores, plan), looks_at(scores[~gone], plan)
-    for one, two in zip(whole[1:3], holed[1:3], strict=True):
-        assert two.pair("arch0", "arch1").fraction < one.pair("arch0", "arch1").fraction
-        assert two.pair("arch0", "arch2").fraction == one.pair("arch0", "arch2").fraction
-    assert holed[-1].spent == pytest.approx(0.05)
+    one, two = whole[2], holed[2]
+    assert two.pair("arch0", "arch1").fraction < one.pair("arch0", "arch1").fraction
+    assert two.pair("arch0", "arch2").fraction == one.pair("arch0", "arch2").fraction
+    # Where a fold lacks its second run, a look after two rounds has too few to spend anything.
+    assert holed[1].pair("arch0", "arch1").bound is None
+    assert holed[-1].pair("arch0", "arch1").fraction == 1
 
 
 def test_pairs_of_networks_that_learned_nothing_are_given_up_and_never_equivalent():
