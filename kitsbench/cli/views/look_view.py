@@ -54,5 +54,46 @@ def show_look(look: dict[str, Any], digits: int = 3) -> None:
         say("Nothing is open any more: no further trial is needed.")
 
 
+def show_expected(planned: dict[str, Any]) -> None:
+    """Print what looks are expected to take.
+
+    Parameters
+    ----------
+    planned : dict
+        A plan with the key ``until_decided``.
+    """
+    found = planned["until_decided"]
+    for scenario in found["scenarios"]:
+        columns = [Column("true state")]
+        columns += [Column(name, "right") for name in ("runs", "of 9 in 10", "of fixed")]
+        timed = "hours" in scenario["states"][0]
+        columns += [Column("hours", "right")] * timed
+        columns += [Column("power", "right"), Column("fixed", "right")]
+        rows = [
+            [
+                state["state"],
+                f"{state['runs']:.0f}",
+                f"{state['runs_low']:.0f}-{state['runs_high']:.0f}",
+                f"{100 * state['part']:.0f} %",
+                *([f"{state['hours']:.3g} ± {state['hours_sd']:.2g}"] if timed else []),
+                *(
+                    _DASH if state[key] is None else f"{100 * state[key]:.0f} %"
+                    for key in ("power", "fixed_power")
+                ),
+            ]
+            for state in scenario["states"]
+        ]
+        whole = scenario["states"][0]["fixed_runs"]
+        title = (
+            f"Until decided: tau {scenario['seed_sd']:.3g}, at most {planned['seeds']} seeds "
+            f"({whole} runs)"
+        )
+        print_rich(make_table(columns, rows, title))
+    say(
+        f"Simulated, looks after each seed, question {found['question']}, {found['spending']}, "
+        f"true differences of {found['gap']:g}. Power: of these, by pair, how many are found."
+    )
+
+
 def _number(value: float | None, form: str) -> str:
     return _DASH if value is None else f"{value:{form}}"

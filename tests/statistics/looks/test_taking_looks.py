@@ -19,10 +19,11 @@ from kitsbench.statistics import (
     final_pairs,
     take_look,
 )
-from kitsbench.statistics.calibration.looks import LookCell, Rounds, follow
+from kitsbench.statistics.calibration.looks import LookCell
 from kitsbench.statistics.calibration.simulation import simulate
 from kitsbench.statistics.looks.clock import Clock
 from kitsbench.statistics.looks.course import STATES
+from kitsbench.statistics.looks.simulated import Rounds, follow
 
 PLAN = LookPlan(4, margin=0.02)
 

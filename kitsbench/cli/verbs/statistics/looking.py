@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from kitsbench.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kitsbench.statistics import Comparison, Endpoint, Rule
+    from kitsbench.statistics import Comparison, Components, Endpoint, Rule
 
 _OF_LOOKS = ("question", "spending", "futility")
 _OF_PLANS = ("alpha", "correction", "conservative", "endpoint", "baseline", *_OF_LOOKS)
@@ -139,3 +139,56 @@ def compare_and_record(
         record.with_look(taken).write(spent)
         tell(f"look {number} of {rounds} is recorded in {spent}")
     return found
+
+
+def foresee(
+    planned: dict[str, Any],
+    components: Sequence[Components],
+    wanted: Looking,
+    alpha: float,
+    gap: float,
+    margin: float | None,
+    hours: float | None,
+) -> None:
+    """Add to a plan what looks after each seed are expected to take.
+
+    Parameters
+    ----------
+    planned : dict
+        From :func:`~kitsbench.statistics.plan`; it gets the key ``until_decided``.
+    components : sequence of Components
+        Of its scenarios.
+    wanted : Looking
+    alpha : float
+        Of all pairs and looks.
+    gap : float
+        True difference of the states that have one.
+    margin : float or None
+        Of equivalence.
+    hours : float or None
+        Device hours of a training run.
+    """
+    from kitsbench.statistics import LookPlan
+    from kitsbench.statistics.looks.foresight import expected_hours, share_of
+
+    cases, folds, seeds = (planned[key] for key in ("cases", "folds", "seeds"))
+    scenarios = []
+    for scenario in components:
+        share = share_of(scenario, cases, folds, seeds)
+        plan = LookPlan(
+            seeds, wanted.question, share=share, spending=wanted.spending, alpha=alpha,
+            margin=margin, futility=wanted.futility,
+        )  # fmt: skip
+        states = expected_hours(plan, scenario, cases, folds, planned["architectures"], gap)
+        for state in states:
+            keys = ("runs", "runs_sd", "runs_low", "runs_high", "fixed_runs")
+            taken = {k.replace("runs", "hours"): hours * state[k] for k in keys} if hours else {}
+            state |= taken
+        scenarios.append({"seed_sd": scenario.seed_sd, "share": share, "states": states})
+    planned["until_decided"] = {
+        "question": wanted.question,
+        "spending": wanted.spending,
+        "futility": wanted.futility,
+        "gap": gap,
+        "scenarios": scenarios,
+    }

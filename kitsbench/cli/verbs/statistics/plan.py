@@ -12,8 +12,11 @@ from kitsbench.cli.options import (
     alpha_option,
     declared_options,
     endpoint_option,
+    futility_option,
     json_option,
     protocol_option,
+    question_option,
+    spending_option,
 )
 from kitsbench.cli.output import print_json, print_rich, say, tell
 from kitsbench.cli.values import PATH, Number, Whole
@@ -82,6 +85,14 @@ _DASH = "–"
     metavar="WORKDIR",
     help="Take the hours of a training run from the finished trials of an experiment instead.",
 )
+@click.option(
+    "--until",
+    type=click.Choice(["decided"]),
+    help="Say too what looks after each seed take, S at most: simulated, with their spread.",
+)
+@question_option
+@spending_option
+@futility_option
 @click.option("--figure", type=PATH, metavar="FILE.svg", help="Draw power by gap there.")
 @json_option
 def command(
@@ -102,6 +113,10 @@ def command(
     architectures: int,
     run_hours: float | None,
     hours_of: Path | None,
+    until: str | None,
+    question: str,
+    spending: str,
+    futility: float,
     figure: Path | None,
     as_json: bool,
 ) -> None:
@@ -119,6 +134,12 @@ def command(
     components = _components(tau, case_sd, noise_sd, mean, pilot, endpoint, declared, protocol)
     result = plan(cases, folds, seeds, components, alpha, power, gap, architectures)
     result["device_hours"] = None if hours is None else hours * architectures * folds * seeds
+    if until is not None:
+        from kitsbench.cli.verbs.statistics.looking import Looking, foresee
+
+        wanted = Looking(question, spending, futility)
+        margin = _margin(endpoint, declared)
+        foresee(result, components, wanted, alpha, gap or margin or 0.02, margin, hours)
     if figure is not None:
         from kitsbench.reporting.drawing.power_plot import write_power
 
@@ -128,6 +149,17 @@ def command(
         print_json(result)
         return
     _show(result)
+    if until is not None:
+        from kitsbench.cli.views.look_view import show_expected
+
+        show_expected(result)
+
+
+def _margin(endpoint: str, declared: Mapping[str, Metric]) -> float | None:
+    from kitsbench.statistics import parse_endpoint
+    from kitsbench.statistics.table.endpoints import margin_of
+
+    return margin_of(parse_endpoint(endpoint, declared), None)
 
 
 def _hours_of_a_run(hours: float | None, workdir: Path | None) -> float | None:

@@ -1,0 +1,165 @@
+"""What looks will cost: rounds and device hours, before anything is run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from kitsbench.errors import UsageError
+from kitsbench.statistics.design.power import Components
+from kitsbench.statistics.design.scope import advice
+from kitsbench.statistics.looks.clock import Clock
+from kitsbench.statistics.looks.course import DIFFERENCE
+from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.looks.simulated import Rounds, evidence, follow
+from kitsbench.statistics.table.blocks import Array
+from kitsbench.statistics.tests.families import adjust
+
+STATES = ("all equal", "one ahead", "two groups", "ladder")
+"""True states that are tried: nobody is ahead; one by the gap; a half by the gap; each of the next
+by the gap."""
+EXPERIMENTS = 400
+_FEWEST, _SCORES = 60, 12_000_000
+_SEED = 11
+_MEAN = 0.8
+
+
+def share_of(components: Components, cases: int, folds: int, seeds: int) -> float:
+    """Part of the cases in the variance of a difference after all rounds.
+
+    Parameters
+    ----------
+    components : Components
+        Standard deviations.
+    cases, folds, seeds : int
+        Of the whole design.
+
+    Returns
+    -------
+    float
+        Between 0 and 0.9, in twentieths, for :attr:`~kitsbench.statistics.LookPlan.share`.
+    """
+    stays = components.case_sd**2 / cases
+    goes = components.noise_sd**2 / (cases * seeds) + components.seed_sd**2 / (folds * seeds)
+    if stays + goes == 0:
+        return 0.5
+    return min(round(20 * stays / (stays + goes)) / 20, 0.9)
+
+
+def expected_hours(
+    plan: LookPlan,
+    components: Components,
+    cases: int,
+    folds: int,
+    architectures: int,
+    gap: float,
+    experiments: int | None = None,
+    random_seed: int = _SEED,
+) -> list[dict[str, Any]]:
+    """Simulate experiments that stop when they are decided, and say what they take.
+
+    Parameters
+    ----------
+    plan : LookPlan
+        Of the looks; its question may be ``pairs`` or ``top``.
+    components : Components
+        Standard deviations, as assumed or of a pilot.
+    cases, folds, architectures : int
+        Cases over all folds.
+    gap : float
+        True difference of the states in which there is one, in units of the metric.
+    experiments : int, optional
+        How many in each state; by default 400, fewer of large designs.
+    random_seed : int
+        The result is a function of it.
+
+    Returns
+    -------
+    list of dict
+        For each of :data:`STATES` that the architectures allow: ``state``; ``runs`` (mean number of
+        training runs), ``runs_sd``, ``runs_low`` and ``runs_high`` (of nine experiments in ten),
+        ``fixed_runs``; ``part`` (``runs`` over ``fixed_runs``); ``power`` and ``fixed_power`` (true
+        differences that are found; None where there are none).
+
+    Raises
+    ------
+    UsageError
+        The design allows no verdict, or a size makes no sense.
+    """
+    lack = advice(folds, plan.looks)
+    if lack:
+        raise UsageError(
+            f"{folds} folds x {plan.looks} seeds allow no verdict: nothing can be decided. {lack}"
+        )
+    if architectures < 2 or cases < 2 * folds or not gap > 0:
+        raise UsageError(
+            f"The plan has {architectures} architectures, {cases} cases in {folds} folds and the "
+            f"gap {gap:g}; it needs two architectures, two cases in each fold and a positive gap."
+        )
+    size = architectures * cases * plan.looks
+    number = experiments or max(_FEWEST, min(EXPERIMENTS, _SCORES // size))
+    margined = replace(plan, margin=plan.margin or gap)
+    clock = Clock(plan.spending, plan.share)
+    found = []
+    for state in STATES[: 2 if architectures == 2 else len(STATES)]:
+        gaps = _gaps(state, architectures, gap)
+        rng = np.random.default_rng([random_seed, STATES.index(state)])
+        rounds = Rounds(_drawn(rng, number, components, cases, folds, plan.looks, gaps))
+        found.append({"state": state, **_taken(rounds, margined, clock, gaps, folds)})
+    return found
+
+
+def _gaps(state: str, number: int, gap: float) -> Array:
+    place = np.arange(number)
+    if state == "ladder":
+        return -gap * place.astype(float)
+    ahead = {"all equal": 0, "one ahead": 1, "two groups": number // 2}[state]
+    return np.where(place < ahead, gap, 0.0)
+
+
+def _drawn(
+    rng: np.random.Generator,
+    number: int,
+    components: Components,
+    cases: int,
+    folds: int,
+    seeds: int,
+    gaps: Array,
+) -> Array:
+    """Normal scores, but for what all architectures share of a case: it cancels."""
+    k, per_fold = len(gaps), cases // folds
+    shape = (number, k, folds, per_fold, seeds)
+    scores = rng.standard_normal(shape) * components.noise_sd
+    scores += rng.standard_normal((*shape[:-1], 1)) * components.case_sd
+    scores += rng.standard_normal((number, k, folds, 1, seeds)) * components.seed_sd
+    return np.asarray(scores + (_MEAN + gaps)[:, None, None, None])
+
+
+def _taken(rounds: Rounds, plan: LookPlan, clock: Clock, gaps: Array, folds: int) -> dict[str, Any]:
+    number, k = rounds.size
+    first, second = np.triu_indices(k, 1)
+    early = follow(rounds, plan, clock)
+    runs = early.seeds.sum(axis=1) * folds
+    whole = k * folds * plan.looks
+    truth = np.sign(gaps[first] - gaps[second])
+    power = fixed = None
+    if truth.any():
+        full = np.full((number, k), plan.looks)
+        every = np.ones((number, len(first)), dtype=bool)
+        seen = evidence(rounds.moments(full), full, plan, every, first, second)
+        apart = truth != 0
+        right = (early.standing.state == DIFFERENCE) & (early.standing.sign == truth)
+        known = (adjust(seen.p) < plan.alpha) & (np.sign(seen.estimate) == truth)
+        power, fixed = float(right[:, apart].mean()), float(known[:, apart].mean())
+    return {
+        "runs": float(runs.mean()),
+        "runs_sd": float(runs.std()),
+        "runs_low": float(np.quantile(runs, 0.05)),
+        "runs_high": float(np.quantile(runs, 0.95)),
+        "fixed_runs": whole,
+        "part": float(runs.mean() / whole),
+        "power": power,
+        "fixed_power": fixed,
+    }
