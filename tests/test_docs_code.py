@@ -60,7 +60,7 @@ def test_the_loss_of_the_page_keeps_the_contract():
             check()
 
 
-@pytest.mark.parametrize("page", ["losses"])
+@pytest.mark.parametrize("page", ["looks", "losses"])
 def test_what_examples_print_is_what_they_give(page):
     text = "\n".join(blocks(page, "pycon"))
     test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)

@@ -1,0 +1,121 @@
+"""``kitsbench compare --look`` and ``plan --until decided`` as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import call_kitsbench
+
+COLUMNS = ["architecture", "fold", "seed", "case", "region", "metric", "value"]
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """Tables after one to four rounds of a strong, a middling and a weak architecture."""
+    rng = np.random.default_rng(2)
+    rows = [
+        (name, case % 5, seed, f"case_{case:05d}", "tumor", "dice", round(value, 4))
+        for case, difficulty in enumerate(rng.uniform(0.4, 0.7, 80))
+        for name, gain in (("weak", 0.0), ("middling", 0.01), ("strong", 0.1))
+        for seed in range(4)
+        for value in [difficulty + gain + rng.normal(0, 0.05)]
+    ]
+    whole, folder = pd.DataFrame(rows, columns=COLUMNS), tmp_path_factory.mktemp("looks")
+    files = []
+    for number in range(1, 5):
+        files.append(folder / f"after{number}.csv")
+        whole[whole["seed"] < number].to_csv(files[-1], index=False)
+    return files
+
+
+def look(table, which, record, *more):
+    return call_kitsbench("compare", table, "--look", which, "--spent", record, *more)
+
+
+def test_looks_are_taken_one_by_one_and_recorded(tables, tmp_path):
+    record = tmp_path / "looks.json"
+    first = look(tables[0], "1/4", record)
+    assert first.code == 0
+    assert f"look 1 of 4 is recorded in {record}" in first.err
+    assert "Goes on: middling, strong, weak." in first.out
+    assert "Alpha spent: 0 of 0.05" in first.out
+    second = look(tables[1], "2/4", record, "--json")
+    document = json.loads(second.out)
+    told = document["look"]
+    assert told["number"] == 2
+    assert told["plan"]["looks"] == 4
+    assert [look["number"] for look in json.loads(record.read_text())["looks"]] == [1, 2]
+    better = {(pair["a"], pair["b"]): pair["better"] for pair in document["pairs"]}
+    states = {(pair["a"], pair["b"]): pair["state"] for pair in told["pairs"]}
+    for pair, state in states.items():
+        assert (state == "difference") == (better[pair] is not None)
+    assert states["strong", "weak"] == "difference"
+    assert {pair["a"] for pair in told["final"]} == {"middling", "strong"}
+
+
+def test_a_look_is_repeated_at_no_cost_and_never_with_other_scores(tables, tmp_path):
+    record = tmp_path / "looks.json"
+    look(tables[1], "2/4", record)
+    before = record.read_text()
+    again = look(tables[1], "2/4", record)
+    assert again.code == 0
+    assert "is recorded" not in again.err
+    other = look(tables[2], "2/4", record)
+    assert other.code != 0
+    assert "Look 2 was asked for, and look 2 is recorded already, of other scores" in other.err
+    back = look(tables[0], "3/4", record)
+    assert "were seen at look 2 and are missing now" in back.err
+    assert record.read_text() == before
+
+
+def test_a_plan_holds_for_all_looks_and_an_unplanned_one_is_priced(tables, tmp_path):
+    record = tmp_path / "looks.json"
+    look(tables[1], "2/3", record, "--futility", "0", "--question", "top")
+    for more, message in (
+        (("--alpha", "0.1"), "'alpha: 0.05', and this look asks for '0.1'"),
+        (("--question", "pairs"), "'question: top', and this look asks for 'pairs'"),
+    ):
+        refused = look(tables[2], "3/3", record, *more)
+        assert refused.code != 0
+        assert message in refused.err
+    assert "'looks: 3', and this look asks for '5'" in look(tables[2], "3/5", record).err
+    assert look(tables[2], "3/3", record).code == 0
+    late = look(tables[3], "4/3", record)
+    assert "Look 4 is not planned (planned: 1 to 3)" in late.out
+    assert "no alpha is left for it" in late.out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--look", "1/4"), "--look was given without --spent FILE"),
+        (("--spent", "looks.json"), "--spent was given without --look K/M"),
+        (("--futility", "0.1"), "--futility is about looks"),
+        (("--look", "first", "--spent", "x.json"), "'first' is no look"),
+        (("--look", "1/4", "--spent", "x.json", "--test", "wilcoxon"), "speaks of trained models"),
+        (("--look", "1/0", "--spent", "x.json"), "looks is 0"),
+    ],
+)
+def test_options_of_looks_that_do_not_go_together_are_refused(tables, more, message):
+    result = call_kitsbench("compare", tables[0], *more)
+    assert result.code != 0
+    assert message in result.err
+
+
+def test_a_plan_says_what_looks_will_take(tables):
+    words = ("plan", "--cases", "60", "--folds", "5", "--seeds", "3", "--architectures", "3",
+             "--tau", "0.01", "--until", "decided", "--run-hours", "2")  # fmt: skip
+    result = call_kitsbench(*words)
+    assert result.code == 0
+    assert "Until decided: tau 0.01, at most 3 seeds (45 runs)" in " ".join(result.out.split())
+    assert "ladder" in result.out
+    found = json.loads(call_kitsbench(*words, "--json").out)["until_decided"]
+    (scenario,) = found["scenarios"]
+    for state in scenario["states"]:
+        assert state["hours"] == pytest.approx(2 * state["runs"])
+        assert state["hours_sd"] >= 0
+        assert state["fixed_hours"] == 90
+    assert found["gap"] == 0.02
