@@ -36,6 +36,7 @@ from kitsbench.statistics.looks.course import (
     EQUIVALENCE,
     Standing,
     States,
+    counted_df,
 )
 from kitsbench.statistics.looks.ordering import as_high, reach
 from kitsbench.statistics.looks.plan import LookPlan
@@ -339,42 +340,46 @@ def _together(now: Standing, truth: Array, clock: Clock, plan: LookPlan) -> Arra
     half = np.full(now.p.shape, np.inf)
     for where, table in clock.each(now.history):
         bound = table.bound(np.array(plan.alpha / now.p.shape[-1]))
-        half[where] = reach(bound, now.se[where], now.df[where])
+        early = counted_df(now.df[where], False)
+        df = np.where(now.tested_at[where] < plan.looks, early, now.df[where])
+        half[where] = reach(bound, now.se[where], df)
     tested = now.tested_at > 0
     return np.asarray((~tested | (np.abs(now.estimate - truth) <= half)).all(axis=1))
 
 
 def look_grid() -> list[LookCell]:
     """All cells of ``kitsbench calibrate --looks``."""
-    spec, base = "specification", (5, 210, 5)
+    spec, base, small = "specification", (5, 210, 5), (5, 98, 3)
     designs = ((1, 98, 5), (2, 98, 4), (3, 210, 3), (5, 98, 3), (10, 210, 5))
-    cells = [
+    wide = ("equal", "two groups", "ladder")
+    cells = [LookCell(spec, k, *base, "0.01", truth) for k, truth in product((2, 5), TRUTHS)]
+    cells += [
         LookCell(spec, k, *base, scatter, truth)
         for k, scatter, truth in product(
-            (2, 5, 12), ("0.01", "0.02", "one noisy", "half noisy"), TRUTHS
+            (2, 5), ("0.02", "one noisy", "half noisy"), ("equal", "one ahead", "ladder")
         )
     ]
     cells += [
         LookCell(spec, k, *design, "0.01", truth)
-        for design, k, truth in product(designs, (2, 5), TRUTHS)
+        for design, k, truth in product(designs, (2, 5), ("one ahead", *wide))
     ]
     cells += [
         LookCell(spec, k, *design, scatter, "equal")
-        for design, (k, scatter) in product(
-            designs, ((2, "one noisy"), (5, "half noisy"), (12, "0.01"))
-        )
+        for design, (k, scatter) in product(designs, ((2, "one noisy"), (5, "half noisy")))
     ]
-    cells += [LookCell(spec, 20, *base, "0.01", truth) for truth in TRUTHS]
+    cells += [LookCell(spec, 12, *small, "0.01", truth) for truth in TRUTHS]
+    cells += [LookCell(spec, 20, *small, "0.01", truth) for truth in wide]
+    cells += [LookCell(spec, 12, *base, "0.01", truth) for truth in wide]
     cells += [
-        LookCell(kind, 5, 5, 98, 3, "0.02", truth)
+        LookCell(kind, 5, *small, "0.02", truth)
         for kind in ("normal", "zero-inflated", "skewed", "heavy-tailed", "rare misses")
         for truth in ("equal", "two groups")
     ]
-    usual = [cell for cell in cells if (cell.folds, cell.cases, cell.seeds) == base
-             and cell.scatter == "0.01" and cell.architectures < 20]  # fmt: skip
+    usual = [LookCell(spec, 5, *base, "0.01", truth) for truth in ("one ahead", *wide)]
     cells += [replace(cell, question="top") for cell in usual]
+    cells += [LookCell(spec, 12, *small, "0.01", truth, "top") for truth in wide]
     cells += [replace(cell, spending="pocock") for cell in usual]
-    return [cell for cell in cells if _makes_sense(cell)]
+    return list(dict.fromkeys(cell for cell in cells if _makes_sense(cell)))
 
 
 def quick_look_grid() -> list[LookCell]:

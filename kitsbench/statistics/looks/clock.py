@@ -214,7 +214,7 @@ class Clock:
         before = self._parents[history]
         earlier = self.table(before) if before != self.START else None
         sure, cases, runs, last = seen[-1]
-        fraction = 1.0 if last else float(information(self._share, cases, runs))
+        fraction = 1.0 if last else float(information(min(self._share, sure), cases, runs))
         gone = np.zeros(_LEVELS) if earlier is None else earlier.spent
         used = np.empty((0, _LEVELS)) if earlier is None else earlier.bounds
         if earlier is not None:

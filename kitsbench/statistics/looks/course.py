@@ -28,6 +28,12 @@ FEWEST_FOR_A_LOOK = 5
 """Degrees of freedom between runs (or folds, where each has one run) below which a look that is not
 the last spends nothing: with two or three, standard errors change so much from look to look that
 what is found at one tells little of the next, and over all looks up to 6.2 % err instead of 5 %."""
+FEWEST_IN_ALL = 8.0
+"""Degrees of freedom of a difference below which such a look spends nothing either: where one
+architecture scatters much more than the other, it has those of the one alone."""
+EARLY_DF = 2 / 3
+"""Part of the degrees of freedom that count at looks before the last one. Those looks judge far out
+in the tail, where few runs tell less than their degrees of freedom say."""
 _LEAST_P = 1e-300
 
 
@@ -227,7 +233,7 @@ def _tested(
     for where, table in clock.each(np.where(counted, history, Clock.START)):
         fraction[where] = table.fraction
         for kept, found in zip(p, (seen.p, seen.p_exceeds, seen.p_within), strict=True):
-            level = table.level(quantile(found[where]))
+            level = table.level(worth(found[where], seen.df[where], last))
             if kept is p[0]:
                 sign[where] = np.where(
                     level < kept[where], np.sign(seen.estimate[where]), sign[where]
@@ -252,13 +258,29 @@ def _tested(
     )
 
 
-def quantile(p: Array) -> Array:
-    """Write two-sided p-values as normal quantiles: what few degrees of freedom make of a t-test.
+def worth(p: Array, df: Array, last: bool) -> Array:
+    """Write two-sided p-values of t statistics as normal quantiles, as bounds take them.
 
     A difference of three standard errors on four degrees of freedom counts as one of 2.05, so that
     bounds for normal quantiles hold for it at each look.
+
+    Parameters
+    ----------
+    p, df : ndarray
+        Of each pair.
+    last : bool
+        Whether it is the last planned look: before it, only a part of the degrees of freedom counts
+        (:data:`EARLY_DF`).
     """
-    return np.asarray(-special.ndtri(np.clip(p, _LEAST_P, 1.0) / 2))
+    tail = np.clip(p, _LEAST_P, 1.0) / 2
+    if not last:
+        tail = special.stdtr(counted_df(df, last), special.stdtrit(df, tail))
+    return np.asarray(-special.ndtri(np.clip(tail, _LEAST_P, 0.5)))
+
+
+def counted_df(df: Array, last: bool) -> Array:
+    """Degrees of freedom that count at a look."""
+    return np.asarray(df if last else np.maximum(EARLY_DF * df, 1.0))
 
 
 def _settled(

@@ -13,7 +13,7 @@ from kitsbench.statistics.compare.learned import not_learned
 from kitsbench.statistics.compare.pairs import PairTest, analyse_pairs
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 from kitsbench.statistics.looks.clock import share_of_cases
-from kitsbench.statistics.looks.course import FEWEST_FOR_A_LOOK, Evidence
+from kitsbench.statistics.looks.course import FEWEST_FOR_A_LOOK, FEWEST_IN_ALL, Evidence
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.table.blocks import Array, ScoreBlocks
 
@@ -120,6 +120,8 @@ def evidence_of(
 
 def _enough(blocks: ScoreBlocks, test: PairTest) -> bool:
     """Whether a look that is not the last may show something."""
+    if not test.result.df >= FEWEST_IN_ALL:
+        return False
     if not np.isfinite(test.result.v_run):
         return len(test.folds) - 1 >= FEWEST_FOR_A_LOOK
     freedom = [sum(blocks.every[name][fold].shape[1] - 1 for fold in test.folds)

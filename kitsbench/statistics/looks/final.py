@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from scipy import special
 
 from kitsbench.statistics.looks.clock import information, sure_share
 from kitsbench.statistics.looks.look import Look, PairLook, State
-from kitsbench.statistics.looks.ordering import ordered, reach
+from kitsbench.statistics.looks.ordering import ordered
 from kitsbench.statistics.looks.plan import LookPlan
 
 
@@ -85,8 +84,9 @@ def _final(seen: list[PairLook], last: PairLook, plan: LookPlan) -> FinalPair:
         se, df, estimate = (_column(seen, name) for name in ("se", "df", "estimate"))
         told = sure_share(_column(seen[-1:], "share"))
         known = information(told, _column(seen, "cases"), _column(seen, "runs"))
-        bound = np.array([-special.ndtri(p.bound / 2) if p.bound else math.inf for p in seen])
-        used = reach(bound, se, df)[:-1, None]
+        # A bound is a level of the p-value, so in standard errors it is a quantile of Student's t.
+        tail = np.array([pair.bound or 0.0 for pair in seen]) / 2
+        used = (-special.stdtrit(df, tail) * se)[:-1, None]
         found = ordered(
             estimate[-1:], se[-1:], df[-1:], (known / known[-1])[:, None], used, plan.alpha
         )

@@ -10,11 +10,13 @@ from kitsbench.statistics.design.scope import seeds_for_a_verdict
 from kitsbench.statistics.looks.clock import Clock, share_of_cases
 from kitsbench.statistics.looks.course import (
     FEWEST_FOR_A_LOOK,
+    FEWEST_IN_ALL,
     Evidence,
     Flags,
     Standing,
     advance,
     beginning,
+    counted_df,
     still_running,
 )
 from kitsbench.statistics.looks.ordering import reach
@@ -122,7 +124,7 @@ def evidence(
         cases=cases,
         runs=runs,
         fresh=fresh,
-        enough=enough >= FEWEST_FOR_A_LOOK,
+        enough=(enough >= FEWEST_FOR_A_LOOK) & (found.df >= FEWEST_IN_ALL),
         hopeless=np.zeros(shape, dtype=bool),
         means=moments.mean,
         higher=True,
@@ -180,7 +182,8 @@ def follow(rounds: Rounds, plan: LookPlan, clock: Clock, stop: bool = True) -> F
         fresh = runs[:, first] & runs[:, second]
         seen = evidence(rounds.moments(counted), counted, plan, fresh, first, second)
         standing = advance(standing, seen, plan, clock, number, first, second)
-        bounds.append(reach(standing.bound, standing.se, standing.df))
+        df = counted_df(standing.df, number >= plan.looks)
+        bounds.append(reach(standing.bound, standing.se, df))
         tested.append(standing.tested_at == number)
         if stop:
             runs = runs & still_running(standing.state, first, second, k)

@@ -15,9 +15,17 @@ from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.prepare import prepare
 from kitsbench.statistics.looks import course
 from kitsbench.statistics.looks.clock import Clock, codes, information
-from kitsbench.statistics.looks.course import Standing, advance, beginning, spent_by, still_running
+from kitsbench.statistics.looks.course import (
+    Standing,
+    advance,
+    beginning,
+    counted_df,
+    spent_by,
+    still_running,
+)
 from kitsbench.statistics.looks.evidence import Seen, evidence_of, run_counts, trials_of
 from kitsbench.statistics.looks.look import STATES, Look, PairLook
+from kitsbench.statistics.looks.ordering import reach
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.words import notes_of, reason_of
 from kitsbench.statistics.table.blocks import ScoreBlocks
@@ -224,9 +232,10 @@ def _rows(
             # What was settled keeps the figures of then; only what other pairs do to it may change.
             row = earlier[-1].pairs[at]
         elif after.tested_at[at] == number:
-            low, high = _repeated(after, at, clock, plan.alpha / len(pairs))
+            last = number >= plan.looks
+            low, high = _repeated(after, at, clock, plan.alpha / len(pairs), last)
             counted = after.history[at] != before.history[at]
-            nominal = float(2 * special.ndtr(-after.bound[at])) if counted else None
+            nominal = _nominal(after, at, last) if counted else None
             row = PairLook(
                 a, b, state, "", None, None, None, number,
                 estimate=_number(after.estimate[at]), se=_number(after.se[at]),
@@ -237,7 +246,10 @@ def _rows(
                 runs=_number(evidence.runs[at]),
                 p_value=_number(evidence.p[at]), p_exceeds=_number(evidence.p_exceeds[at]),
                 p_within=_number(evidence.p_within[at]),
-                z=_number(np.sign(after.estimate[at]) * course.quantile(evidence.p[at])),
+                z=_number(
+                    np.sign(after.estimate[at])
+                    * course.worth(evidence.p[at], evidence.df[at], number >= plan.looks)
+                ),
                 bound=nominal, spent=0.0,
                 p_sequential=None, p_sequential_exceeds=None, p_sequential_within=None,
                 p_adjusted=None, p_adjusted_exceeds=None, p_adjusted_within=None,
@@ -279,15 +291,22 @@ def _untested(a: str, b: str, estimate: float | None) -> PairLook:
     return PairLook(a, b, "open", "", None, None, None, None, estimate=estimate, spent=0.0, **none)
 
 
+def _nominal(after: Standing, at: int, last: bool) -> float:
+    """What the p-value of this look had to be below."""
+    df, se = after.df[at : at + 1], np.ones(1)
+    edge = reach(after.bound[at : at + 1], se, counted_df(df, last))
+    return float(2 * special.stdtr(df, -edge)[0])
+
+
 def _repeated(
-    after: Standing, at: int, clock: Clock, level: float
+    after: Standing, at: int, clock: Clock, level: float, last: bool
 ) -> tuple[float | None, float | None]:
     """Repeated confidence interval: the bound of this look, at Bonferroni's level."""
     if after.history[at] == clock.START:
         return None, None
-    bound = float(clock.table(int(after.history[at])).bound(np.array(level)))
-    nominal = 2 * special.ndtr(-bound)
-    half = float(special.stdtrit(after.df[at], 1 - nominal / 2) * after.se[at])
+    bound = clock.table(int(after.history[at])).bound(np.array([level]))
+    df = counted_df(after.df[at : at + 1], last)
+    half = float(reach(bound, after.se[at : at + 1], df)[0])
     if not math.isfinite(half):
         return None, None
     return float(after.estimate[at]) - half, float(after.estimate[at]) + half
