@@ -5,11 +5,10 @@ shrinks with every seed. So information does not grow by equal steps: where case
 variance the first seeds bring nearly all of it. Alpha is spent by the fraction of the information
 that the trials at hand bring, whatever the counter says, and however many are missing.
 
-How the variance splits is taken from the plan, not from the scores. A standard error that is too
-small by chance would say that much is known already, and alpha would be spent just where statistics
-are too large: measured, that errs in 6.3 % of experiments of two architectures instead of 5 %. How
-much looks depend on each other matters less; that is told by the scores, in few steps and on the
-safe side.
+How the variance splits is taken from the plan. The scores can only make it less, in few steps: a
+standard error that is too small by chance would say that much is known already, and alpha would be
+spent just where statistics are too large (measured where the clock follows the scores: 6.3 % of
+experiments of two architectures err instead of 5 %).
 
 A sequential p-value is the smallest level at which a pair would have crossed its bound at one of
 its looks so far. It never rises, is valid whenever one stops and for whatever reason, and so may be

@@ -86,7 +86,8 @@ def _final(seen: list[PairLook], last: PairLook, plan: LookPlan) -> FinalPair:
         known = information(told, _column(seen, "cases"), _column(seen, "runs"))
         # A bound is a level of the p-value, so in standard errors it is a quantile of Student's t.
         tail = np.array([pair.bound or 0.0 for pair in seen]) / 2
-        used = (-special.stdtrit(df, tail) * se)[:-1, None]
+        edge = np.where(tail > 0, -special.stdtrit(df, np.where(tail > 0, tail, 0.5)), np.inf)
+        used = (edge * se)[:-1, None]
         found = ordered(
             estimate[-1:], se[-1:], df[-1:], (known / known[-1])[:, None], used, plan.alpha
         )

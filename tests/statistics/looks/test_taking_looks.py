@@ -105,6 +105,18 @@ def test_the_bound_is_what_decides(followed):
     assert followed[0].spent == 0
 
 
+def test_final_estimates_lie_near_the_naive_ones_and_know_their_looks(followed):
+    for final, last in zip(final_pairs(followed, PLAN), followed[-1].pairs, strict=True):
+        assert final.ordered_low < final.unbiased < final.ordered_high
+        assert abs(final.unbiased - final.estimate) < last.se
+        assert final.ordered_high - final.ordered_low > 2 * last.se
+        if final.looks == 2:  # the first look spent nothing, so the second one is like a first
+            assert final.unbiased == pytest.approx(final.estimate, abs=1e-9)
+    assert {final.looks for final in final_pairs(followed, PLAN)} >= {2, 4}
+    states = {(one.a, one.b): one.state for one in final_pairs(followed, PLAN)}
+    assert states == {pair.name: pair.state for pair in followed[-1].pairs}
+
+
 def test_one_look_at_all_rounds_is_the_fixed_design():
     scores = table([0.12, 0.0, 0.004, 0.05])
     look = take_look(scores, LookPlan(1, margin=0.02))
