@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from command_line import call_kitsbench
 
@@ -116,3 +118,16 @@ def test_wrong_files_are_refused(small, tmp_path, monkeypatch):
     refused = invoke("--quick", "--only-saved")
     assert refused.code == 2
     assert "--saved FILE" in refused.err
+
+
+def test_looks_are_measured_kept_and_shown(tmp_path):
+    saved = tmp_path / "looks.jsonl"
+    words = ("calibrate", "--looks", "--quick", "--replicates", "50", "--saved", saved)
+    found = json.loads(call_kitsbench(*words, "--json").out)
+    assert len(found["cells"]) == 6
+    assert all(0 < cell["hours"] <= 1 for cell in found["cells"])
+    again = call_kitsbench(*words, "--only-saved", "--markdown")
+    assert "**Device hours, as a part of the fixed design's" in again.out
+    assert "acceptance bands met (50 experiments in each of 6 cells" in again.err
+    lone = call_kitsbench("calibrate", "--looks", "--only-saved")
+    assert "name it with --saved FILE" in lone.err
