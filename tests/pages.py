@@ -45,6 +45,7 @@ ELSEWHERE = {
     ("docs/contract.md", "python"): "tests/test_docs_code.py",
     ("docs/losses.md", "python"): "tests/test_docs_code.py",
     ("docs/losses.md", "pycon"): "tests/test_docs_code.py",
+    ("docs/looks.md", "pycon"): "tests/test_docs_code.py",
     ("docs/plugin.md", "python"): "tests/test_docs_code.py",
     ("docs/recipes.md", "python"): "tests/test_docs_code.py",
     ("docs/python.md", "python"): "tests/api/test_running.py",
