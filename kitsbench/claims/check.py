@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 
-from kitsbench.claims.entrants import match_pair
 from kitsbench.claims.statements import Claim, Step
 from kitsbench.errors import KitsbenchError
+from kitsbench.experiments.asked.claimed import match_pair
 from kitsbench.experiments.results import Results, load_results
 from kitsbench.metrics import FAILED, TRUTH_EMPTY, find
 from kitsbench.statistics import Rule, compare, read_scores, validate_scores

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -58,6 +58,7 @@ from kitsbench.experiments.records import (
     make_latest,
     request_file,
 )
+from kitsbench.experiments.rounds import Rounds
 from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.remembered import forget
@@ -334,6 +335,7 @@ def run_experiment(
     only: Container[str] | None = None,
     asked: Request | None = None,
     clock: Clock | None = None,
+    tell: Tell = lambda text: None,
 ) -> Experiment:
     """Run the trials that are not finished, ensembles after their members; tuning goes before.
 
@@ -351,6 +353,8 @@ def run_experiment(
         What is written down as asked for, where this call alone runs them otherwise.
     clock : Clock, optional
         Is told what the time is spent on.
+    tell : callable
+        Gets a line after each look of a run that stops by itself.
     """
     if clock is not None:
         clock.enter("planning")
@@ -367,8 +371,26 @@ def run_experiment(
         experiment = found
     check_stored(experiment)
     keep_experiment(workdir, experiment.record)
-    chosen = [task for task in experiment.tasks if only is None or task.id in only]
-    open_tasks = [task for task in chosen if not is_done(task)]
+    if experiment.record.until is None or only is not None:
+        chosen = [task for task in experiment.tasks if only is None or task.id in only]
+        _run_all(chosen, executor, notify)
+    else:
+        rounds = Rounds(
+            workdir.resolve(),
+            experiment.record,
+            experiment.tasks,
+            experiment.request.world_size,
+            experiment.request.max_hours,
+            tell,
+        )
+        rounds.run(partial(_run_all, executor=executor, notify=notify))
+    forget(experiment.tasks)
+    return experiment
+
+
+def _run_all(tasks: Sequence[TrialTask], executor: Executor, notify: Notify) -> None:
+    """Run trials that are not done, ensembles after their members."""
+    open_tasks = [task for task in tasks if not is_done(task)]
     carry_out([t for t in open_tasks if not t.members], executor, notify)
     ready = []
     for task in open_tasks:
@@ -382,8 +404,6 @@ def run_experiment(
         elif task.members:
             ready.append(task)
     carry_out(ready, executor, notify)
-    forget(experiment.tasks)
-    return experiment
 
 
 def _keep_request(experiment: Experiment, request: Request) -> None:

@@ -8,7 +8,7 @@ no scores of its own, so its test cases enter the score table with the penalty a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import pandas as pd
 
 from kitsbench.errors import DataError
 from kitsbench.experiments.compared import compare_planned
+from kitsbench.experiments.looks.counting import Counting
 from kitsbench.experiments.records import (
     TRIAL_AGAIN,
     ElsewhereRecord,
     ExperimentRecord,
     LedgerRecord,
+    LooksRecord,
     ProfileRecord,
     TrialRecord,
     find_experiment,
@@ -83,6 +85,8 @@ class Results:
         Of an entrant, by its name.
     joined : tuple of ExperimentRecord
         The experiments that these results were put together from, where they were.
+    looks : LooksRecord or None
+        Those that were taken, of a run that stops by itself.
     """
 
     workdir: Path
@@ -92,6 +96,7 @@ class Results:
     curves: pd.DataFrame
     profiles: dict[str, ProfileRecord]
     joined: tuple[ExperimentRecord, ...] = ()
+    looks: LooksRecord | None = None
 
     def compare(
         self,
@@ -270,9 +275,36 @@ def read_results(workdir: str | Path, experiment: ExperimentRecord) -> Results:
         A file of a trial cannot be read.
     """
     workdir = Path(workdir)
-    trials = [StoredTrial.read(workdir, planned, experiment) for planned in experiment.trials]
+    looks = None
+    if experiment.until is not None:
+        looks = LooksRecord.find(workdir, experiment.id)
+    return counted_results(workdir, experiment, looks)
+
+
+def counted_results(
+    workdir: Path, experiment: ExperimentRecord, looks: LooksRecord | None
+) -> Results:
+    """Read what the trials of a plan left, as far as looks have counted them.
+
+    Parameters
+    ----------
+    workdir : Path
+    experiment : ExperimentRecord
+    looks : LooksRecord or None
+        Of a run that stops by itself.
+
+    Raises
+    ------
+    DataError
+        A file of a trial cannot be read.
+    """
+    counting = Counting(experiment, looks)
+    trials = [
+        StoredTrial.read(workdir, planned, experiment).as_counted(counting)
+        for planned in experiment.trials
+    ]
     profiles = _read_profiles(workdir, trials, experiment)
-    return results_of(workdir, experiment, trials, profiles)
+    return replace(results_of(workdir, experiment, trials, profiles), looks=looks)
 
 
 def results_of(
@@ -329,7 +361,7 @@ def _collect_scores(trials: list[StoredTrial], experiment: ExperimentRecord) -> 
     if not parts:
         return pd.DataFrame(columns=SCORE_COLUMNS)
     scored = pd.concat(parts, ignore_index=True)
-    penalties = [_failed_scores(t, scored) for t in trials if t.state == "failed"]
+    penalties = [_failed_scores(t, scored) for t in trials if t.state == "failed" and t.counts]
     scores = pd.concat([scored, *penalties], ignore_index=True)
     scores.insert(0, "dataset", experiment.dataset.name)
     return scores[SCORE_COLUMNS]
@@ -413,7 +445,8 @@ def _collect_curves(trials: list[StoredTrial]) -> pd.DataFrame:
     parts = []
     for trial in trials:
         # A failed trial's curve is kept: it shows where the loss left the rails.
-        if trial.folder.curve.is_file():
+        # One that waits for a look shows no scores, and one that is spared has none here.
+        if trial.counts and trial.folder.curve.is_file():
             table = read_table(trial.folder.curve, CURVE)
             parts.append(_stamp(table, trial).assign(trial=trial.id))
     if not parts:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from kitsbench.errors import DataError
+from kitsbench.experiments.looks.counting import Counting
 from kitsbench.experiments.records import (
+    PENDING,
     TRIAL_AGAIN,
     EntrantRecord,
     EnvironmentRecord,
@@ -24,6 +26,10 @@ from kitsbench.experiments.trial.kept_scores import unscored
 from kitsbench.files.documents import Document
 
 D = TypeVar("D", bound=Document)
+
+Shown = State | Literal["spared", "held"]
+"""How far a trial came, as its experiment shows it: ``spared`` where looks had decided before it
+was run, ``held`` where it has finished and its scores wait for the next look."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,10 @@ class StoredTrial:
         None where it spent nothing.
     environment : EnvironmentRecord or None
         None where it never ran.
+    spared : str
+        Why its experiment never runs it; empty where it does.
+    counts : bool
+        Whether its scores are shown; False until a look has counted it.
     """
 
     planned: PlannedTrial
@@ -51,6 +61,8 @@ class StoredTrial:
     record: TrialRecord | None
     ledger: LedgerRecord | None
     environment: EnvironmentRecord | None
+    spared: str = ""
+    counts: bool = True
 
     @classmethod
     def read(
@@ -90,6 +102,22 @@ class StoredTrial:
             if lost is not None:
                 update = {"status": "failed", "reason": lost.reason, "message": lost.message}
                 return replace(found, status=status.model_copy(update=update))
+        return found
+
+    def as_counted(self, counting: Counting) -> StoredTrial:
+        """The trial as the looks of its experiment let it be seen."""
+        if not counting.waits:
+            return self
+        if why := counting.spared(self.planned):
+            # Another experiment may have run it; this one has neither spent nor seen anything.
+            return replace(
+                self, status=PENDING, ledger=None, environment=None, spared=why, counts=False
+            )
+        found = replace(self, counts=counting.counts(self.planned))
+        if counting.missed(self.planned) and self.status.status != "failed":
+            why = "It had failed when a look counted it, and a look is not taken back."
+            update = {"status": "failed", "reason": "killed", "message": why}
+            return replace(found, status=self.status.model_copy(update=update))
         return found
 
     def _check_owner(self) -> None:
@@ -144,9 +172,16 @@ class StoredTrial:
         return self.planned.seed
 
     @property
-    def state(self) -> State:
-        """One of ``pending``, ``running``, ``finished``, ``failed``."""
-        return self.status.status
+    def state(self) -> Shown:
+        """One of ``pending``, ``running``, ``finished``, ``failed``, ``spared``, ``held``."""
+        if self.spared:
+            return "spared"
+        return "held" if self.ran and not self.counts else self.status.status
+
+    @property
+    def ran(self) -> bool:
+        """Whether it has finished, be its scores shown or not."""
+        return self.status.status == "finished"
 
     @property
     def trained(self) -> bool:

@@ -9,7 +9,7 @@ from command_line import call_kitsbench
 from reporting.workdirs import Plan, trained_elsewhere, write_workdir
 
 from kitsbench.claims import Evidence, check_claims, read_registry
-from kitsbench.claims.entrants import match_pair
+from kitsbench.experiments.asked.claimed import match_pair
 
 IDS = [
     "CL-000-1", "CL-000-3", "CL-001-1", "CL-001-2", "CL-001-3",

@@ -39,6 +39,7 @@ from kitsbench.cli.options import (
 )
 from kitsbench.cli.output import stopped, tell
 from kitsbench.cli.values import Interval, Memory, Number, Seconds, Spend, Whole
+from kitsbench.errors import UsageError
 
 if TYPE_CHECKING:
     from kitsbench.experiments.asked.request import Request
@@ -60,6 +61,9 @@ GROUPS = {
         "--compile", "--max-memory", "--tune",
     ),
     "How it is tested": ("--folds", "--split", "--seeds", "--protocol", "--endpoint", "--tta"),
+    "When it stops": (
+        "--until", "--question", "--max-seeds", "--max-hours", "--spending", "--futility",
+    ),
     "Where it runs": (
         "--workdir", "--device", "--jobs", "--world-size", "--executor", "--slurm", "--ray",
         "--executor-option", "--timeout", "--stall", "--checkpoint-every",
@@ -75,6 +79,9 @@ EXAMPLES = {
         "kitsbench run unet3d --dataset kits19 --budget 2h --dry-run"
     ),
     "More seeds for what has run": "kitsbench run --add --seeds 5",
+    "Seed after seed until every pair is decided, five at most": (
+        "kitsbench run --all --dataset kits19 --until decided --max-seeds 5"
+    ),
     "On a cluster": ("kitsbench run --all --dataset kits19 --executor slurm --slurm gres=gpu:1"),
 }
 
@@ -103,6 +110,39 @@ EXAMPLES = {
     "a splits_final.json; with /N, N inner folds for means over folds."
 )
 @click.option("--seeds", type=Whole(1, 1000), help="Training runs per architecture and fold.")
+@click.option(
+    "--until",
+    type=click.Choice(["decided"]),
+    help="Run in rounds of a seed over all folds, look after each, and spend nothing on what is "
+    "decided; the error of all looks together is kept.",
+)
+@click.option(
+    "--question",
+    metavar="pairs|top|baseline:NAME|claim:ID",
+    help="What shall be decided: every pair (the default), who leads, each against one, or what a "
+    "claim compares.",
+)
+@click.option(
+    "--max-seeds",
+    type=Whole(1, 50),
+    help="With --until decided: seeds at most, by default 5.",
+)
+@click.option(
+    "--max-hours",
+    type=Number(0.0001, 1e9),
+    help="With --until decided: device hours after which no further round begins.",
+)
+@click.option(
+    "--spending",
+    type=click.Choice(["obrien-fleming", "pocock"]),
+    help="How looks share the error: little at first (obrien-fleming, the default), or as much at "
+    "each.",
+)
+@click.option(
+    "--futility",
+    type=Number(0, 0.99),
+    help="Give a pair up whose chance to be decided is less, by default 0.05; 0 gives up none.",
+)
 @device_option(several=True)
 @click.option(
     "--executor",
@@ -289,8 +329,9 @@ def command(
                     TrialBars(total, record.endpoint, record.protocol, left.after) as bars,
                 ):
                     logs.follow(experiment.tasks)
+                    heard = logs.beside(bars)
                     experiment = run_experiment(
-                        experiment, executor, logs.beside(bars), asked=asked, clock=clock
+                        experiment, executor, heard, asked=asked, clock=clock, tell=tell
                     )
                     logs.follow(experiment.tasks)  # which a search for settings has planned now
                 click.get_current_context().meta[EXPERIMENT] = experiment.record.id
@@ -314,10 +355,28 @@ def _since_start() -> float:
     return max(time.time() - psutil.Process().create_time(), 0.0) if context.obj else 0.0
 
 
+def _question(text: str | None) -> tuple[str | None, tuple[tuple[str, str, str], ...]]:
+    """What shall be decided, and of a claim what its steps compare."""
+    from kitsbench.experiments.asked.until import parse_question
+
+    question = None if text is None else parse_question(text)
+    if question is None or not question.startswith("claim:"):
+        return question, ()
+    from kitsbench.claims.statements import read_registry
+
+    known = {claim.id: claim for claim in read_registry()}
+    name = question.partition(":")[2]
+    if name not in known:
+        raise UsageError(f"There is no claim '{name}'; choose one of {', '.join(known)}.")
+    steps = known[name].step
+    return question, tuple((s.higher, s.lower, f"{s.region}:{s.metric}") for s in steps)
+
+
 def _request(options: dict[str, Any]) -> Request:
     from kitsbench.experiments.asked.predictions import read_predictions
     from kitsbench.experiments.asked.request import Request, joined
     from kitsbench.experiments.asked.search_space import check_shared, read_tuning
+    from kitsbench.experiments.asked.until import read_until
     from kitsbench.experiments.executors.options import read_cluster_words, split_pairs
 
     executor_section, tune_section = sections(options["executor"])
@@ -326,11 +385,15 @@ def _request(options: dict[str, Any]) -> Request:
     tuning = read_tuning(options.pop("tune"), tune_section)
     check_shared(tuning, options["recipe"])
     given = read_predictions(options.pop("predictions"), predictions_section())
+    said = {key: options.pop(key) for key in ("max_seeds", "spending", "futility")}
+    question, steps = _question(options.pop("question"))
+    until = read_until(options.pop("until"), question=question, steps=steps, **said)
     words = click.get_current_context().meta.get(WORDS, sys.argv[1:])
     return Request(
         predictions=given,
         executor_options=joined(executor_section, pairs, cluster),
         tuning=tuning,
+        until=until,
         command=shlex.join(["kitsbench", *words]),
         **options,
     )

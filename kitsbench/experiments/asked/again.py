@@ -34,7 +34,7 @@ from kitsbench.training.budget import Budget
 
 HOW = {
     "workdir", "dataset", "layout", "strict", "device", "executor", "executor_options", "jobs",
-    "timeout", "stall", "checkpoint_every", "max_memory", "command", "log",
+    "timeout", "stall", "checkpoint_every", "max_memory", "command", "log", "max_hours",
 }  # fmt: skip
 """What says where and how trials run, or where the same dataset lies now; not what they are."""
 
@@ -134,7 +134,7 @@ def keep_request(
         {**asdict(one), "folder": _whole(str(one.folder))} for one in request.predictions
     ]
     options = {key: value for key, value in kept.items() if key not in NOT_KEPT}
-    for key in ("contents", "log"):  # who has need of neither has the request of before
+    for key in ("contents", "log", "until", "max_hours"):  # who needs none has that of before
         if not options[key]:
             del options[key]
     RequestRecord(experiment=experiment, options=as_json(options)).write(file)
@@ -245,6 +245,10 @@ def add_to(before: Request, given: Mapping[str, Any], design: Design) -> Request
         before = replace(before, folds=None)  # of another split, whose folds are others
     elif "folds" in given:
         given["folds"] = _folds(design.folds, given["folds"])
+    if "seeds" in given:  # a fixed design, whose trials may be there already
+        before = replace(before, until=None, max_hours=None)
+    elif "until" in given:
+        before = replace(before, seeds=None)
     if given.get("seeds", design.seeds) < design.seeds:
         raise UsageError(
             f"Experiment {design.id} has {design.seeds} seeds, and --add --seeds {given['seeds']} "
@@ -257,7 +261,9 @@ def add_to(before: Request, given: Mapping[str, Any], design: Design) -> Request
 def _settled(before: Request, design: Design) -> Request:
     # Where nobody could take part there were no folds to run.
     folds = design.folds or before.folds
-    return replace(before, folds=folds, seeds=design.seeds, budget=design.budget)
+    # Who stops by itself has no number of seeds, but a largest one.
+    seeds = design.seeds if before.until is None else None
+    return replace(before, folds=folds, seeds=seeds, budget=design.budget)
 
 
 def _with(before: Request, given: Mapping[str, Any]) -> Request:

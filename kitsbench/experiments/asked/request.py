@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from kitsbench.experiments.asked.predictions import Predictions
 from kitsbench.experiments.asked.search_space import Tuning
+from kitsbench.experiments.asked.until import Until
 from kitsbench.training.budget import Budget
 
 Folds = tuple[int, ...] | Literal["all"]
@@ -77,6 +78,10 @@ class Request:
         A damaged case is an error instead of being set aside.
     predictions : tuple of Predictions
         Label maps of somebody else that take part.
+    until : Until or None
+        When the run stops by itself; None where all of a fixed design is run.
+    max_hours : float or None
+        Device hours after which no further round begins; only with ``until``.
     allow_leak : bool
         Who was trained on scans of the test is compared like everybody else, and marked.
     log : tuple of str
@@ -119,6 +124,8 @@ class Request:
     predictions: tuple[Predictions, ...] = ()
     allow_leak: bool = False
     log: tuple[str, ...] = ()
+    until: Until | None = None
+    max_hours: float | None = None
     contents: dict[str, str] = field(default_factory=dict)
     command: str = field(default="", compare=False)
 

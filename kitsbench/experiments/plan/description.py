@@ -15,6 +15,7 @@ from kitsbench.experiments.asked.request import Count
 from kitsbench.experiments.plan.entrant import NO_RECIPE, Entrant
 from kitsbench.experiments.plan.planner import Planner
 from kitsbench.experiments.plan.tuning import describe_tuning
+from kitsbench.experiments.plan.until import note_until
 from kitsbench.experiments.records import (
     CostsRecord,
     DatasetNote,
@@ -83,6 +84,7 @@ def describe_experiment(
         trials=planned(tasks),
         showcase=tuple(shown[: resolved.showcases]),
         tuning=None if request.tuning is None else describe_tuning(request.tuning, ()),
+        until=note_until(request.until, entrants, len(folds), resolved.endpoint),
     )
 
 

@@ -8,6 +8,7 @@ file in the workdir       class                      says
 ``experiments/ID.json``   :class:`ExperimentRecord`  what one ``kitsbench run`` asked for
 ``.../latest.json``       :class:`LatestRecord`      which of them was begun or reported last
 ``../ID/accounts.json``   :class:`AccountsRecord`    where the wall time of its calls went
+``../ID/looks.json``      :class:`LooksRecord`       looks that were taken while trials came in
 ``trials/ID/trial.json``  :class:`TrialRecord`       what the trial is (hashed: its id); context
 ``.../status.json``       :class:`Status`            how far it came, and why it failed
 ``.../ledger.json``       :class:`LedgerRecord`      what it spent, stage by stage
@@ -55,6 +56,14 @@ from kitsbench.experiments.records.kept import (
     request_file,
     try_experiment,
 )
+from kitsbench.experiments.records.looks import (
+    FamilyLook,
+    LookedPair,
+    LooksRecord,
+    PairState,
+    Stopped,
+    TakenLook,
+)
 from kitsbench.experiments.records.measured import (
     CostsRecord,
     EnvironmentRecord,
@@ -86,6 +95,7 @@ from kitsbench.experiments.records.trial import (
     TuningPlace,
     Unscored,
 )
+from kitsbench.experiments.records.until import UntilNote
 
 __all__ = [
     "PENDING",
@@ -101,11 +111,15 @@ __all__ = [
     "EntrantRecord",
     "EnvironmentRecord",
     "ExperimentRecord",
+    "FamilyLook",
     "FoldsNote",
     "JobRecord",
     "LatestRecord",
     "LeaseRecord",
     "LedgerRecord",
+    "LookedPair",
+    "LooksRecord",
+    "PairState",
     "PartialScoresRecord",
     "PlannedTrial",
     "ProfileRecord",
@@ -116,8 +130,10 @@ __all__ = [
     "State",
     "Status",
     "Stop",
+    "Stopped",
     "StopsRecord",
     "StudyRecord",
+    "TakenLook",
     "TrialContext",
     "TrialIdentity",
     "TrialProgress",
@@ -127,6 +143,7 @@ __all__ = [
     "TuningPlace",
     "TuningRecord",
     "Unscored",
+    "UntilNote",
     "experiment_file",
     "experiments_of",
     "find_experiment",

@@ -20,6 +20,7 @@ from kitsbench.experiments.records.parts import (
     StoredRecipe,
     without_unused,
 )
+from kitsbench.experiments.records.until import UntilNote
 from kitsbench.files import digest
 from kitsbench.files.documents import Document, Part
 from kitsbench.training.failures import Reason
@@ -214,6 +215,9 @@ class ExperimentRecord(Document):
         Bytes.
     showcase : tuple of str
         Cases that the report shows.
+    until : UntilNote or None
+        When it stops by itself; None, and not written, where all of its trials are run. Its trials
+        are those of the fixed design with as many seeds, and have the same ids.
     """
 
     remedy: ClassVar[str] = AGAIN
@@ -239,6 +243,11 @@ class ExperimentRecord(Document):
     trials: tuple[PlannedTrial, ...]
     showcase: tuple[str, ...]
     tuning: TuningRecord | None
+    until: UntilNote | None = None
+
+    @model_serializer(mode="wrap")
+    def _short(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unused(plain(self), "until")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -259,7 +268,19 @@ class ExperimentRecord(Document):
             raise ValueError("the key recipe must be null where recipe_mode is paper, only there")
         if self.tuning is None and self.plan != plan_of([trial.id for trial in self.trials]):
             raise ValueError("the key trials has others than those whose hash the key plan is")
+        if self.until is not None:
+            self._check_until(self.until, known)
         return self
+
+    def _check_until(self, until: UntilNote, known: Sequence[str]) -> None:
+        if until.looks[-1] != self.seeds:
+            raise ValueError(
+                f"the key until.looks ends at {until.looks[-1]}; the key seeds is {self.seeds}"
+            )
+        named = [name for pair in until.pairs for name in pair]
+        named += [str(until.named)] if until.question == "baseline" else []
+        if stranger := next((name for name in named if name not in known), None):
+            raise ValueError(f"the key until asks of '{stranger}', which is no entrant")
 
     def hash_fault(self) -> str | None:
         """Whether the id is the hash of the plan; asked of numbers as they were written."""
@@ -283,8 +304,11 @@ class ExperimentRecord(Document):
     def digest(self) -> str:
         """The experiment's id."""
         tuning, dataset = self.tuning, self.dataset
+        # Who stops by itself asks for another experiment of the same trials.
+        until = {} if self.until is None else {"until": self.until.model_dump(mode="json")}
         return digest(
             {
+                **until,
                 "plan": self.plan,
                 "dataset": [dataset.name, dataset.fingerprint, sorted(dataset.excluded)],
                 "protocols": list(self.protocols),

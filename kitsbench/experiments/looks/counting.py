@@ -1,0 +1,60 @@
+"""Which trials the looks of an experiment have counted, which wait, and which are spared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kitsbench.experiments.records import ExperimentRecord, LooksRecord, PlannedTrial, TakenLook
+
+HOURS = "the device hours of --max-hours were spent"
+
+
+@dataclass(frozen=True)
+class Counting:
+    """What the looks of an experiment say of its trials.
+
+    Parameters
+    ----------
+    experiment : ExperimentRecord
+    looks : LooksRecord or None
+        None for a fixed design, and before the first call of the run.
+    """
+
+    experiment: ExperimentRecord
+    looks: LooksRecord | None
+
+    @property
+    def waits(self) -> bool:
+        """Whether trials wait for a look before anybody sees their scores."""
+        return self.experiment.until is not None
+
+    def counts(self, trial: PlannedTrial) -> bool:
+        """Whether the scores of a trial are shown and compared."""
+        return not self.waits or (self.looks is not None and trial.id in self.looks.counted)
+
+    def missed(self, trial: PlannedTrial) -> bool:
+        """Whether it had failed when a look counted it, and so stays a failure."""
+        return self.looks is not None and trial.id in self.looks.missed
+
+    def spared(self, trial: PlannedTrial) -> str:
+        """Why a trial is never run; empty where it was, or may still be."""
+        looks = self.looks
+        if not self.waits or looks is None or self.counts(trial):
+            return ""
+        last = looks.last
+        if last is not None and trial.name not in last.going:
+            return _why(trial.name, looks.looks)
+        return HOURS if looks.stopped is not None else ""
+
+
+def _why(name: str, looks: tuple[TakenLook, ...]) -> str:
+    """Since which look an entrant goes no further."""
+    number, ended = next((n, one) for n, one in enumerate(looks, 1) if name not in one.going)
+    own = [pair for pair in ended.pairs if name in pair.name and pair.state != "not asked"]
+    futile = sum(pair.state == "futile" for pair in own)
+    what = "the question does not need it any more"
+    if own and futile:
+        what = f"its pairs are decided, or given up ({futile} of {len(own)})"
+    elif own:
+        what = "all its pairs are decided"
+    return f"{what} since look {number} ({ended.seeds} seeds)"

@@ -1,0 +1,232 @@
+"""``experiments/ID/looks.json``: the looks that were taken while trials came in, for good.
+
+Nothing in it is a time or a host: the same trials give the same file, byte for byte, wherever and
+in whatever order they ran.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from kitsbench.errors import DataError
+from kitsbench.experiments.records.parts import ID, without_unused
+from kitsbench.files.documents import Document, Part
+
+PairState = Literal["open", "difference", "equivalence", "futile", "not asked"]
+SETTLED: tuple[PairState, ...] = ("difference", "equivalence")
+"""States that no later look changes."""
+
+
+class LookedPair(Part):
+    """A pair at a look: the fields of :class:`kitsbench.statistics.looks.look.PairLook`."""
+
+    a: str
+    b: str
+    state: PairState
+    reason: str
+    better: str | None
+    relevant: bool | None
+    settled_at: int | None = Field(ge=1)
+    tested_at: int | None = Field(ge=1)
+    estimate: float | None
+    se: float | None
+    df: float | None
+    information: float | None
+    fraction: float | None
+    cases: float | None
+    runs: float | None
+    p_value: float | None
+    p_exceeds: float | None
+    p_within: float | None
+    z: float | None
+    bound: float | None
+    spent: float
+    p_sequential: float | None
+    p_sequential_exceeds: float | None
+    p_sequential_within: float | None
+    p_adjusted: float | None
+    p_adjusted_exceeds: float | None
+    p_adjusted_within: float | None
+    low: float | None
+    high: float | None
+    chance: float | None
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """The two entrants."""
+        return self.a, self.b
+
+
+class FamilyLook(Part):
+    """What a look found of one family of pairs: :class:`kitsbench.statistics.looks.look.Look`."""
+
+    number: int = Field(ge=1)
+    planned: bool
+    architectures: tuple[str, ...]
+    pairs: tuple[LookedPair, ...]
+    open: tuple[str, ...]
+    spent: float
+    price: float
+    fraction: float
+    scores: str
+    notes: tuple[str, ...]
+
+
+class TakenLook(Part):
+    """One look.
+
+    Attributes
+    ----------
+    seeds : int
+        Seeds of each fold that who still went on had finished.
+    trials : tuple of str
+        Ids of all trials that it counted, those of earlier looks among them.
+    missed : tuple of str
+        Those of them that had failed; their cases count as missed, and they are not run again.
+    families : tuple of FamilyLook
+        What it found: one, or of a claim one for each pair, since each step is tested by itself.
+    going : tuple of str
+        Entrants that go on after it, members of ensembles among them; empty where all is over.
+    """
+
+    seeds: int = Field(ge=1)
+    trials: tuple[str, ...]
+    missed: tuple[str, ...]
+    families: tuple[FamilyLook, ...] = Field(min_length=1)
+    going: tuple[str, ...]
+
+    @property
+    def pairs(self) -> tuple[LookedPair, ...]:
+        """Every pair of the question."""
+        return tuple(pair for family in self.families for pair in family.pairs)
+
+
+class Stopped(Part):
+    """Why no further round began before all was decided.
+
+    Attributes
+    ----------
+    seeds : int
+        Seeds that had ended.
+    hours : float
+        Device hours that trials had spent by then.
+    next_hours : float or None
+        What the next round was expected to take; None where nobody knew.
+    max_hours : float
+        What was allowed.
+    """
+
+    seeds: int = Field(ge=0)
+    hours: float = Field(ge=0)
+    next_hours: float | None = Field(ge=0)
+    max_hours: float = Field(gt=0)
+
+
+class LooksRecord(Document):
+    """``experiments/ID/looks.json``.
+
+    Attributes
+    ----------
+    experiment : str
+    known : int
+        Trials of the plan that had finished before the first call of the run: whoever had looked
+        at their scores has taken a look that nobody pays for.
+    looks : tuple of TakenLook
+    stopped : Stopped or None
+        Where hours ended it; not written where they did not.
+    """
+
+    remedy: ClassVar[str] = (
+        "Delete it and run the same command again: every look is taken again from the trials that "
+        "it counts, and comes out the same."
+    )
+
+    schema_version: Literal[1] = 1
+    experiment: str = Field(pattern=ID)
+    known: int = Field(ge=0)
+    looks: tuple[TakenLook, ...]
+    stopped: Stopped | None = None
+
+    @model_serializer(mode="wrap")
+    def _short(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_unused(plain(self), "stopped")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        before: TakenLook | None = None
+        for number, look in enumerate(self.looks):
+            place = f"looks.{number}"
+            if any(family.number != look.seeds for family in look.families):
+                raise ValueError(f"the key {place}.seeds is {look.seeds}; its families have others")
+            if strangers := {*look.missed} - {*look.trials}:
+                raise ValueError(f"the key {place}.missed names {min(strangers)}, no trial of it")
+            if before is not None:
+                _follows(before, look, place)
+            before = look
+        return self
+
+    @staticmethod
+    def file(workdir: Path, experiment: str) -> Path:
+        """Where it lies."""
+        return Path(workdir) / "experiments" / experiment / "looks.json"
+
+    @classmethod
+    def find(cls, workdir: Path, experiment: str) -> Self | None:
+        """The looks of an experiment; None where none was begun.
+
+        Raises
+        ------
+        DataError
+            The file is damaged, or another experiment's.
+        """
+        file = cls.file(workdir, experiment)
+        if not os.path.lexists(file):
+            return None
+        found = cls.read(file)
+        if found.experiment != experiment:
+            raise DataError(
+                f"{file}: the key experiment is {found.experiment!r}, which is not its folder's "
+                f"name.\n{cls.remedy}"
+            )
+        return found
+
+    @property
+    def last(self) -> TakenLook | None:
+        """The newest look."""
+        return self.looks[-1] if self.looks else None
+
+    @property
+    def counted(self) -> frozenset[str]:
+        """Ids of the trials that looks have counted."""
+        return frozenset(self.last.trials if self.last else ())
+
+    @property
+    def missed(self) -> frozenset[str]:
+        """Ids of those that had failed when they were counted."""
+        return frozenset(self.last.missed if self.last else ())
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody goes on."""
+        return self.last is not None and not self.last.going
+
+
+def _follows(before: TakenLook, look: TakenLook, place: str) -> None:
+    """See that a look comes after another: what was counted and what was decided stays so."""
+    if look.seeds <= before.seeds:
+        raise ValueError(f"the key {place}.seeds is {look.seeds}, after {before.seeds}")
+    if not {*before.trials} <= {*look.trials} or not {*before.missed} <= {*look.missed}:
+        raise ValueError(f"the key {place}.trials lacks some that an earlier look has counted")
+    if strangers := {*look.going} - {*before.going}:
+        raise ValueError(f"the key {place}.going has {min(strangers)}, who had ended before")
+    known = {pair.name: pair.state for pair in before.pairs}
+    if [pair.name for pair in look.pairs] != list(known):
+        raise ValueError(f"the key {place}.pairs has other pairs than the look before")
+    for pair in look.pairs:
+        was = known[pair.name]
+        if was in SETTLED and pair.state != was:
+            raise ValueError(f"{pair.a} and {pair.b} had ended as {was}; {place} has {pair.state}")
