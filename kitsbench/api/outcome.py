@@ -17,10 +17,12 @@ from kitsbench.experiments.results import Results, load_results
 from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting.analysis import Analysis, analyse
 from kitsbench.reporting.build import build_report
+from kitsbench.reporting.page.looked import hours_of
 from kitsbench.text import html
 
 WORKDIR = "kitsbench-work"
 _RANKING = ["architecture", "rank", "mean", "ci_low", "ci_high"]
+_LOOKS = ["look", "seeds", "a", "b", "state", "estimate", "low", "high", "p_adjusted"]
 _PAIRS = ["a", "b", "region", "metric", "difference", "ci_low", "ci_high", "verdict"]
 
 
@@ -139,6 +141,34 @@ class Outcome:
     def pairs(self) -> pd.DataFrame:
         """A row for each pair at the endpoint: difference, interval, adjusted p-value, verdict."""
         return _table(self._analysis.pairs, _PAIRS)
+
+    @property
+    def looks(self) -> pd.DataFrame:
+        """A row for each look and pair of a run that stopped by itself; empty of a fixed design.
+
+        ``look`` and ``seeds`` say which; ``state``, ``estimate``, ``low``, ``high``, ``p_adjusted``
+        and the rest what it found of the pair, as of
+        :class:`kitsbench.statistics.looks.look.PairLook`.
+        """
+        kept = self._results.looks
+        rows = [
+            {"look": number, "seeds": look.seeds, **pair.model_dump(mode="json")}
+            for number, look in enumerate(() if kept is None else kept.looks, 1)
+            for pair in look.pairs
+        ]
+        return _table(rows, _LOOKS)
+
+    @property
+    def hours(self) -> dict[str, float | int | None]:
+        """Device hours ``spent``, and ``spared`` of the fixed design's; trials never run."""
+        found = hours_of(self._results)
+        return {
+            "spent": found.spent,
+            "spared": found.spared,
+            "fixed": found.fixed,
+            "trials": found.trials,
+            "spared_trials": found.spared_trials,
+        }
 
     @property
     def secondary(self) -> pd.DataFrame:

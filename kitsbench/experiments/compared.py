@@ -6,15 +6,20 @@ from collections.abc import Collection
 
 import pandas as pd
 
+from kitsbench.errors import UsageError
 from kitsbench.evaluation.protocols import STORED_METRICS
-from kitsbench.experiments.records import ExperimentRecord
+from kitsbench.experiments.looks.design import plans, taken
+from kitsbench.experiments.records import ExperimentRecord, LooksRecord
 from kitsbench.statistics import Comparison, Rule, compare
+from kitsbench.statistics.looks.respected import respecting
+from kitsbench.statistics.table.endpoints import margin_of, parse_endpoint
 
 
 def compare_planned(
     experiment: ExperimentRecord,
     scores: pd.DataFrame,
     apart: Collection[str] = (),
+    looks: LooksRecord | None = None,
     *,
     baseline: str | None = None,
     margin: float | None = None,
@@ -29,6 +34,8 @@ def compare_planned(
         Of its trials.
     apart : collection of str
         Entrants that may know the test scans; they are compared with nobody.
+    looks : LooksRecord or None
+        Of a run that stops by itself, which decide its verdicts.
     baseline : str, optional
         Compare with this one only.
     margin : float, optional
@@ -39,14 +46,17 @@ def compare_planned(
     Raises
     ------
     UsageError
-        The endpoint or the baseline does not fit the scores.
+        The endpoint or the baseline does not fit the scores, or another question or margin is
+        asked for than that of the looks.
     DataError
         A score breaks a rule of the statistics.
     """
+    if experiment.until is not None:
+        baseline = _asked(experiment, baseline, margin)
     region, metric = experiment.endpoint.split(":")
     compared = scores[~scores["architecture"].isin([*apart])]
     known = compared["metric"].isin(STORED_METRICS) | (compared["metric"] == metric)
-    return compare(
+    found = compare(
         compared[known].reset_index(drop=True),
         endpoint=(region, metric),
         rule=Rule(fold_count=experiment.folds.count, baseline=baseline),
@@ -54,3 +64,37 @@ def compare_planned(
         protocol=experiment.protocol,
         secondary=secondary,
     )
+    if experiment.until is None:
+        return found
+    if looks is None or not looks.looks:
+        raise UsageError(before_looks(experiment))
+    families = plans(experiment)
+    return respecting(found, families, [taken(looks, n)[-1] for n in range(len(families))])
+
+
+def before_looks(experiment: ExperimentRecord) -> str:
+    """Why nothing is compared before the first look."""
+    assert experiment.until is not None
+    return (
+        f"The first look comes after {experiment.until.looks[0]} seeds of every fold, and nothing "
+        "is compared before: whoever looks earlier has taken a look that nobody pays for."
+    )
+
+
+def _asked(experiment: ExperimentRecord, baseline: str | None, margin: float | None) -> str | None:
+    """The baseline of the question that was declared."""
+    until = experiment.until
+    assert until is not None
+    if margin is not None and margin != margin_of(parse_endpoint(experiment.endpoint), None):
+        raise UsageError(
+            f"Experiment {experiment.id} was looked at with the margin of its endpoint, and "
+            f"{margin:g} is another: what the looks decided holds for theirs alone. Leave it out."
+        )
+    if until.question != "baseline":
+        return baseline
+    if baseline not in (None, until.named):
+        raise UsageError(
+            f"Experiment {experiment.id} asks about {until.named}, and {baseline} is another "
+            "baseline: its pairs were never looked at. Leave it out."
+        )
+    return until.named

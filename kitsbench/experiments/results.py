@@ -121,6 +121,7 @@ class Results:
             self.experiment,
             self.marked,
             [*self.apart],
+            self.looks,
             baseline=baseline,
             margin=margin,
             secondary=secondary,

@@ -9,16 +9,18 @@ anywhere takes the same looks again, on any executor.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 from kitsbench.errors import DataError
 from kitsbench.experiments.asked.request import Tell
+from kitsbench.experiments.looks.design import as_stored, plans, taken, told_look
 from kitsbench.experiments.looks.order import by_worth, worth
 from kitsbench.experiments.plan.estimate import estimate
 from kitsbench.experiments.records import (
     ExperimentRecord,
-    FamilyLook,
     LedgerRecord,
     LooksRecord,
     Stopped,
@@ -28,8 +30,8 @@ from kitsbench.experiments.records import (
 from kitsbench.experiments.results import Results, counted_results
 from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.statistics.looks import Look, LookPlan, take_look
-from kitsbench.statistics.table.endpoints import margin_of, parse_endpoint
+from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.looks.take import take_look
 
 Carry = Callable[[Sequence[TrialTask]], None]
 
@@ -193,8 +195,8 @@ class Rounds:
         before = kept.model_copy(update={"looks": (*kept.looks, seen)})
         results = counted_results(self.workdir, self.record, before)
         families = tuple(
-            _as_stored(take_look(_table(results), plan, earlier))
-            for plan, earlier in zip(plans(self.record), _earlier(kept, self.record), strict=True)
+            as_stored(take_look(_table(results, plan), plan, taken(kept, family), number=seeds))
+            for family, plan in enumerate(plans(self.record))
         )
         open_names = {name for family in families for name in family.open} & {*going}
         last = seeds == self.until.looks[-1]
@@ -227,69 +229,6 @@ class Rounds:
         return tuple(e.name for e in self.record.entrants if e.name in found)
 
 
-def plans(record: ExperimentRecord) -> list[LookPlan]:
-    """The plans of looks of an experiment: one, or of a claim one for each pair that it compares.
-
-    All steps of a claim must hold, so no step needs a correction for the others.
-
-    Parameters
-    ----------
-    record : ExperimentRecord
-        With its question.
-    """
-    until = record.until
-    assert until is not None
-    names = tuple(sorted(e.name for e in record.entrants if _compared(record, e.name)))
-    endpoint = parse_endpoint(record.endpoint)
-    plan = LookPlan(
-        looks=until.looks[-1],
-        planned=until.looks,
-        architectures=names,
-        spending=until.spending,
-        alpha=until.alpha,
-        margin=margin_of(endpoint, None),
-        futility=until.futility,
-        endpoint=record.endpoint,
-        fold_count=len(record.folds.used),
-    )
-    if until.question == "claim":
-        return [
-            replace(plan, question="pair", pair=pair, architectures=tuple(sorted(pair)))
-            for pair in until.pairs
-        ]
-    baseline = until.named if until.question == "baseline" else None
-    return [replace(plan, question=until.question, baseline=baseline)]
-
-
-def told_look(kept: LooksRecord, place: int) -> str:
-    """One sentence on a look.
-
-    Parameters
-    ----------
-    kept : LooksRecord
-    place : int
-        Of the look among those that were taken, from 0.
-    """
-    look = kept.looks[place]
-    states = [pair.state for pair in look.pairs]
-    parts = [
-        f"{states.count(state)} {what}"
-        for state, what in (
-            ("difference", "with a difference"),
-            ("equivalence", "equivalent"),
-            ("futile", "given up"),
-            ("not asked", "not asked any more"),
-            ("open", "open"),
-        )
-        if state in states
-    ]
-    on = f"{len(look.going)} go on: {', '.join(look.going)}" if look.going else "nobody goes on"
-    return (
-        f"Look {place + 1}, after {look.seeds} seeds: {len(states)} pairs, {', '.join(parts)}; "
-        f"{on}."
-    )
-
-
 def _told_stopped(stopped: Stopped) -> str:
     more = ""
     if stopped.next_hours is not None:
@@ -301,16 +240,8 @@ def _told_stopped(stopped: Stopped) -> str:
     )
 
 
-def _compared(record: ExperimentRecord, name: str) -> bool:
-    """Whether an entrant is one that the question is about."""
-    entrant = record.entrant(name)
-    if entrant is None or not entrant.asked or entrant.status != "ok":
-        return False
-    return entrant.elsewhere is None or not entrant.elsewhere.apart
-
-
-def _table(results: Results) -> object:
-    """Scores of the endpoint that a look sees, of those that are compared."""
+def _table(results: Results, plan: LookPlan) -> pd.DataFrame:
+    """Scores of the endpoint that a look sees, of those that its plan compares."""
     record = results.experiment
     region, metric = record.endpoint.split(":")
     table = results.marked
@@ -318,22 +249,9 @@ def _table(results: Results) -> object:
         (table["protocol"] == record.protocol)
         & (table["region"] == region)
         & (table["metric"] == metric)
-        & table["architecture"].map(lambda name: _compared(record, name)).astype(bool)
+        & table["architecture"].isin(plan.architectures)
     )
     return table[rows].reset_index(drop=True)
-
-
-def _earlier(kept: LooksRecord, record: ExperimentRecord) -> list[list[Look]]:
-    """Looks that were taken before, for each plan."""
-    count = len(plans(record))
-    return [
-        [Look.from_dict(look.families[place].model_dump(mode="json")) for look in kept.looks]
-        for place in range(count)
-    ]
-
-
-def _as_stored(look: Look) -> FamilyLook:
-    return FamilyLook.of_plain(look.to_dict())
 
 
 def _with_own_members(task: TrialTask) -> set[str]:

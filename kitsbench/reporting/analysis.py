@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from kitsbench.errors import KitsbenchError
+from kitsbench.experiments.compared import before_looks
 from kitsbench.experiments.records import ElsewhereRecord
 from kitsbench.experiments.results import Results
 from kitsbench.metrics import find
@@ -53,7 +54,11 @@ class Analysis:
     @property
     def baseline(self) -> str | None:
         """The one that all others are compared with; None where all pairs are compared."""
-        return None if self.narrowed is None else self.narrowed.asked.baseline
+        asked = None if self.narrowed is None else self.narrowed.asked.baseline
+        until = self.results.experiment.until
+        if until is not None and until.question == "baseline":
+            return asked or until.named
+        return asked
 
     @property
     def names(self) -> list[str]:
@@ -104,9 +109,9 @@ class Analysis:
         By 80 % power, at the level at which the smallest p-value of all pairs is judged: a gap of
         one comparison by itself promises more than a family of them keeps. Who learned nothing,
         or failed too often for a verdict, is left out. None where no pair of the first can get a
-        verdict.
+        verdict, and where looks decided how much was run.
         """
-        if not self.ranking:
+        if not self.ranking or self.results.experiment.until is not None:
             return None
         first = self.ranking[0]["architecture"]
         silent = {*self.not_learned} | {
@@ -227,6 +232,8 @@ def analyse(results: Results, narrowed: Narrowed | None = None) -> Analysis:
     scores = results.scores
     if scores.empty:
         why = "No trial has finished."
+        if experiment.until is not None:
+            why = before_looks(experiment)
         return Analysis(results, protocol, region, metric, obstacle=why, narrowed=narrowed)
     apart = [*results.apart]
     summary = pd.DataFrame()

@@ -15,7 +15,7 @@ from kitsbench.errors import DataError
 from kitsbench.experiments.records import AccountsRecord, report_folder
 from kitsbench.experiments.results import load_results
 from kitsbench.files import digest, write_folder, write_json, write_text
-from kitsbench.reporting import accounting
+from kitsbench.reporting import accounting, words
 from kitsbench.reporting.analysis import Analysis, analyse
 from kitsbench.reporting.asked.narrowing import Narrowing, narrow
 from kitsbench.reporting.files.beside import STALE, write_beside
@@ -25,6 +25,7 @@ from kitsbench.reporting.first_screen.standing_plot import draw
 from kitsbench.reporting.glossary import anchor, glossary, term_of
 from kitsbench.reporting.link import lead_to
 from kitsbench.reporting.live_tables import table_library
+from kitsbench.reporting.looks_part import with_looks
 from kitsbench.reporting.page.facts import facts
 from kitsbench.reporting.sections import Section, pictures, sections, with_time
 from kitsbench.reporting.viewer_part import FEW, ViewerAsked, scans_of, viewer_section, with_viewer
@@ -143,6 +144,7 @@ def write_report(
             for remark in remarks:
                 tell(remark)
         found = sections(analysis, _ways_to_trials(analysis, out), scans_of(section))
+        found = with_looks(found, analysis)
         drawn = [*filter(None, [figure]), *pictures(found)]
         account()
         accounts = AccountsRecord.find(results.workdir, results.experiment.id)
@@ -195,7 +197,7 @@ def _context(analysis: Analysis, found: list[Section]) -> dict[str, Any]:
 def _badges(analysis: Analysis) -> list[tuple[str, str]]:
     """What a reader must not overlook, beside the title, and the word that explains it."""
     trials = analysis.results.trials
-    waiting = any(trial.state in ("pending", "running") for trial in trials)
+    waiting = any(trial.state in words.UNFINISHED for trial in trials)
     trained = analysis.scope == "L0" and not analysis.settled
     return [
         *[("synthetic data", "")] * analysis.results.experiment.dataset.synthetic,

@@ -114,8 +114,10 @@ def what_makes(results: Results) -> str:
     shown = tuple(dict.fromkeys([*results.experiment.showcase, *chosen_cases(results, "few")]))
     trials = [[str(_content(file)) for file in _read(trial, shown)] for trial in results.trials]
     states = [[t.id, t.state, t.status.reason, t.status.message] for t in results.trials]
+    # Of a fixed design the hash is what it was before there were looks.
+    looks = [results.looks.model_dump(mode="json")] if results.looks is not None else []
     profiles = {name: p.model_dump(mode="json") for name, p in results.profiles.items()}
-    return digest([experiment, states, trials, profiles, _software()], 64)
+    return digest([experiment, states, trials, profiles, _software(), *looks], 64)
 
 
 def _read(trial: StoredTrial, shown: tuple[str, ...]) -> list[Path]:

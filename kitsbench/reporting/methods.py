@@ -6,6 +6,7 @@ from kitsbench.experiments.records import ExperimentRecord
 from kitsbench.recipe import Recipe
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.page.looked import hours_of
 from kitsbench.statistics.tests.folds_and_cases import (
     FOLD_T,
     FOLDS_FOR_A_FOLD_TEST,
@@ -176,7 +177,7 @@ def _scoring(analysis: Analysis) -> str:
         if failed
         else f"None of {words.plural(number, 'trial')} failed."
     )
-    waiting = sum(trial.state in ("pending", "running") for trial in analysis.results.trials)
+    waiting = sum(t.state in words.UNFINISHED for t in analysis.results.trials)
     if waiting:
         told.append(f"{waiting} were not finished and entered no number.")
     if analysis.apart:
@@ -213,6 +214,7 @@ def _statistics(analysis: Analysis) -> str:
                 f"{words.plural(analysis.results.experiment.seeds, 'seed')} no verdict on "
                 "architectures was given."
             )
+    told += _looks(analysis)
     narrowed = analysis.narrowed
     if analysis.margin is not None and narrowed is not None and narrowed.asked.margin is not None:
         told.append(
@@ -250,6 +252,26 @@ def _statistics(analysis: Analysis) -> str:
             "found with 80 % power at the level of the first step of that adjustment."
         )
     return " ".join(told)
+
+
+def _looks(analysis: Analysis) -> list[str]:
+    """How often was looked, and how the error was kept."""
+    until = analysis.results.experiment.until
+    if until is None:
+        return []
+    seeds = words.listing([str(number) for number in until.looks], most=len(until.looks))
+    shape = {"obrien-fleming": "O'Brien and Fleming", "pocock": "Pocock"}[until.spending]
+    told = [
+        f"Trials ran in rounds of a seed over all folds. Looks were planned after {seeds} seeds; α "
+        f"was spent by the information at hand (Lan and DeMets, shape of {shape}), and verdicts "
+        "rest on sequential p-values and repeated intervals over all pairs and looks.",
+        "An architecture got no more trials when all its pairs were decided"
+        + (f", or had less than {until.futility:g} chance to be." if until.futility else "."),
+    ]
+    hours = hours_of(analysis.results)
+    if hours.spared_trials:
+        told.append(f"So {hours.spared_trials} of {hours.trials} planned trials were never run.")
+    return told
 
 
 def tests_in_words(analysis: Analysis) -> str:

@@ -361,6 +361,7 @@ def title_of(analysis: Analysis, name: str) -> str:
 def trials_done(analysis: Analysis, name: str) -> tuple[int, int]:
     """How many trials of an entrant have finished, and how many it has."""
     own = [trial for trial in analysis.results.trials if trial.name == name]
+    own = [trial for trial in own if trial.state != "spared"]
     return sum(trial.state == "finished" for trial in own), len(own)
 
 

@@ -139,8 +139,8 @@ def with_time(
     if not blocks:
         return found
     lead = "Wall time of the experiment, and what surrounds the training that the budget counts."
-    before = {"ranking", "scores", "pairs", "stability", "cases", "overlays", "budget", "cost"}
-    place = sum(section.key in before for section in found)
+    before = {"ranking", "scores", "pairs", "looks", "stability", "cases", "overlays"}
+    place = sum(section.key in before | {"budget", "cost"} for section in found)
     return [*found[:place], Section("time", "Where the time went", lead, blocks), *found[place:]]
 
 
@@ -355,7 +355,8 @@ def _claims(analysis: Analysis) -> Section | None:
 
 def _failures(analysis: Analysis) -> Section:
     table, aside = setup.failures(analysis), setup.excluded(analysis)
-    trials = words.plural(len(analysis.results.trials), "trial")
+    ran = sum(trial.state != "spared" for trial in analysis.results.trials)
+    trials = words.plural(ran, "trial")
     told = [f"Every one of {trials} finished." if table is None else _what_fails(analysis)]
     if aside is None:
         told.append("No case was set aside.")

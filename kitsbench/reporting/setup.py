@@ -16,7 +16,7 @@ def failures(analysis: Analysis) -> Table | None:
     """Every trial without a result, and every architecture that could not be loaded."""
     rows = []
     for trial in analysis.results.trials:
-        if trial.state == "finished":
+        if trial.state in ("finished", "spared"):  # those that looks spared have a table of theirs
             continue
         rows.append(
             [

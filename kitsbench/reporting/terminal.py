@@ -18,6 +18,7 @@ from kitsbench.reporting.analysis import Analysis, analyse
 from kitsbench.reporting.first_screen.answer import undefined
 from kitsbench.reporting.first_screen.screen import first_screen
 from kitsbench.reporting.first_screen.standing import Place, Standing
+from kitsbench.reporting.page.looked import summary
 from kitsbench.reporting.scores import interval_of_mean
 from kitsbench.text.screen import Column, make_table
 from kitsbench.text.screen import words as shown
@@ -56,7 +57,7 @@ def terminal_table(
     parts: list[Any] = [shown(first.headline, "bold"), shown("")]
     if first.standing is not None:
         parts += [*_rows(analysis, first.standing), shown("")]
-    remarks = [*first.remarks, undefined(analysis)]
+    remarks = [*first.remarks, undefined(analysis), *summary(results)]
     parts += [shown(remark) for remark in remarks if remark]
     if first.steps:
         parts += [shown(""), shown("For a stronger statement:")]

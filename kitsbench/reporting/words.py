@@ -17,6 +17,8 @@ from kitsbench.optimisers import Schedule
 from kitsbench.text import numbers, one_line
 
 DASH = "–"
+UNFINISHED = ("pending", "running", "held")
+"""States of trials whose scores are in no table yet."""
 
 VERDICT_NAMES = {
     "better_relevant": "better, by more than the margin",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kitsbench.errors import DataError
+
+STOPS = ("until", "question", "max_seeds", "spending", "futility")
+"""Options of which a request holds one word: when it stops by itself."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,8 +153,10 @@ def _said(request: Request) -> dict[str, Any]:
 def whole_command(request: Request) -> str | None:
     """The command that asks for all of a request at once; None where a file has to say a part."""
     from kitsbench.experiments.asked.search_space import SPACE, Tuning
+    from kitsbench.experiments.asked.until import Until
 
-    tuning = request.tuning
+    tuning, until = request.tuning, request.until
+    stops = {} if until is None else {**asdict(until), "until": "decided"}
     if tuning is not None and tuning != Tuning(tuning.trials, dict(SPACE)):
         return None
     plain = (str, int, float)
@@ -161,6 +166,10 @@ def whole_command(request: Request) -> str | None:
     for param in click.get_current_context().command.params:
         name = str(param.name)
         value = getattr(request, {"executor_option": "executor_options"}.get(name, name), None)
+        if name in STOPS:
+            value = stops.get(name)
+            # What is as it would be without a word needs none.
+            value = None if name != "until" and value == getattr(Until, name, None) else value
         if name == "tune":
             value = None if tuning is None else tuning.trials
         if value is None or value == param.default:
@@ -230,6 +239,8 @@ def differences(before: ExperimentRecord, now: ExperimentRecord) -> str:
         found.append(f"folds {', '.join(map(str, now.folds.used))}")
     if before.seeds != now.seeds:
         found.append(f"{now.seeds} seeds instead of {before.seeds}")
+    if before.until != now.until:
+        found.append("a fixed design" if now.until is None else "looks until all is decided")
     for what, first, second in (
         ("budget", before.budget.text, now.budget.text),
         ("recipe", before.recipe_name, now.recipe_name),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kitsbench.cli.output import print_json, print_rich, say
+from kitsbench.cli.views.designs import designs_content, designs_told
 from kitsbench.cli.views.run_cost import cost_of, cost_row, disk_of
 from kitsbench.cli.views.run_view import dataset_content, elsewhere_content
 from kitsbench.text.screen import make_table
@@ -87,13 +88,14 @@ def print_plan(
             "changed": told,
             "broken": [{"architecture": e.name, "error": e.error} for e in entrants if e.error],
             **elsewhere_content(experiment.record),
+            **designs_content(experiment, known),
         }
         print_json(document)
     else:
         if aside := experiment.record.dataset.set_aside():
             say(aside)
         _print_table(experiment, rows, left, price)
-        for line in told:
+        for line in [*designs_told(experiment, known), *told]:
             say(line)
         if searching:
             say(

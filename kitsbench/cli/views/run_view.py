@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from kitsbench.experiments.accounts.clock import Clock
     from kitsbench.experiments.experiment import Experiment
     from kitsbench.experiments.records import ExperimentRecord
+    from kitsbench.experiments.results import Results
 
 
 def announce(experiment: Experiment) -> None:
@@ -32,13 +33,21 @@ def announce(experiment: Experiment) -> None:
         *(f"{name}: {known.told()}; no budget." for name, known in outside.items()),
         f"Budget: {experiment.budget} of training a trial on "
         f"{experiment.record.device.name}; recipe {experiment.request.recipe}.",
-        f"Trials: {len(experiment.tasks)}, each architecture {_on_folds(experiment)} with "
-        f"{experiment.seeds} seed{'s' * (experiment.seeds != 1)}; {finished} already finished"
+        f"Trials: {_most(experiment)}{len(experiment.tasks)}, each architecture "
+        f"{_on_folds(experiment)} with {_most(experiment)}{experiment.seeds} "
+        f"seed{'s' * (experiment.seeds != 1)}; {finished} already finished"
         + (f", {trained - finished} trained and to be scored." if trained > finished else ".")
         if names
         else "Trials: none.",
         f"Working directory: {experiment.request.workdir}; experiment {experiment.record.id}.",
     ]
+    if (until := experiment.record.until) is not None:
+        seeds = ", ".join(map(str, until.looks))
+        lines.insert(
+            -1,
+            f"Until decided: {until.told()}; a look after {seeds} seeds, and no more trials for "
+            "what is decided by then.",
+        )
     if tuning := experiment.request.tuning:
         lines.insert(
             -1,
@@ -52,6 +61,10 @@ def announce(experiment: Experiment) -> None:
     for entrant in experiment.entrants:
         if entrant.error is not None:
             tell(entrant.error, f"{entrant.name} cannot take part", "red")
+
+
+def _most(experiment: Experiment) -> str:
+    return "" if experiment.record.until is None else "at most "
 
 
 def _on_folds(experiment: Experiment) -> str:
@@ -115,7 +128,7 @@ def conclude(experiment: Experiment, as_json: bool, clock: Clock) -> int:
                         "seed": t.seed,
                         "status": t.state,
                         "reason": t.status.reason,
-                        "message": t.status.message,
+                        "message": t.spared or t.status.message,
                         "ledger": t.ledger.plain() if t.ledger else {},
                     }
                     for t in results.trials
@@ -124,6 +137,7 @@ def conclude(experiment: Experiment, as_json: bool, clock: Clock) -> int:
                 "ranking": analysis.ranking,
                 **elsewhere_content(results.experiment),
                 "tuning": _tuning(results.experiment),
+                **looks_content(results),
                 "accounting": as_plain(clock.call()),
             }
         )
@@ -150,6 +164,14 @@ def elsewhere_content(experiment: ExperimentRecord) -> dict[str, Any]:
         name: {**one.model_dump(mode="json"), "apart": one.apart} for name, one in known.items()
     }
     return {"elsewhere": content} if content else {}
+
+
+def looks_content(results: Results) -> dict[str, Any]:
+    """The looks of a run that stops by itself; without a key of a fixed design."""
+    from kitsbench.reporting.page.looked import plain
+
+    found = plain(results)
+    return {} if found is None else {"looks": found}
 
 
 def _tuning(experiment: ExperimentRecord) -> dict[str, Any] | None:

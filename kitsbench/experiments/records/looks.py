@@ -37,6 +37,7 @@ class LookedPair(Part):
     df: float | None
     information: float | None
     fraction: float | None
+    share: float | None
     cases: float | None
     runs: float | None
     p_value: float | None
@@ -72,7 +73,7 @@ class FamilyLook(Part):
     spent: float
     price: float
     fraction: float
-    scores: str
+    trials: dict[str, str]
     notes: tuple[str, ...]
 
 

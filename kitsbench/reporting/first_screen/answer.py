@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kitsbench.experiments.compared import before_looks
 from kitsbench.metrics import UNDEFINED, find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
@@ -34,6 +35,8 @@ def details(analysis: Analysis) -> list[str]:
 def headline(analysis: Analysis) -> str:
     """Say who is ahead, or why nobody is, in one sentence that the statistics bear out."""
     if analysis.results.scores.empty:
+        if analysis.results.experiment.until is not None:
+            return before_looks(analysis.results.experiment)
         return "No trial has finished, so there are no scores; the reasons are listed below."
     ranking = analysis.ranking
     region = words.region_name(analysis.region).lower()
@@ -185,12 +188,15 @@ def leaders(analysis: Analysis) -> list[str]:
         apart |= {*unjudged(analysis), *analysis.not_learned}
         return [name for row in ranking if (name := str(row["architecture"])) not in apart]
     first = str(ranking[0]["architecture"])
+    until = analysis.results.experiment.until
+    # Of the question who leads, whoever was found worse than anybody is out.
+    anybody = until is not None and until.question == "top"
     beaten = {
         name
         for pair in analysis.pairs
-        if pair["better"] == first
+        if pair["better"] is not None and (anybody or pair["better"] == first)
         for name in (pair["a"], pair["b"])
-        if name != first
+        if name != pair["better"]
     }
     apart = beaten | {*unjudged(analysis)} | {*analysis.not_learned}
     return [
@@ -353,7 +359,7 @@ def amiss(analysis: Analysis) -> str:
     """Say which trials failed or are not finished, and who cannot take part."""
     trials = analysis.results.trials
     failed = [trial for trial in trials if trial.state == "failed"]
-    waiting = [trial for trial in trials if trial.state in ("pending", "running")]
+    waiting = [trial for trial in trials if trial.state in words.UNFINISHED]
     parts = []
     if failed:
         names = list(dict.fromkeys(trial.name for trial in failed))

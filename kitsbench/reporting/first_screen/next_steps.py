@@ -58,7 +58,7 @@ def next_steps(analysis: Analysis) -> list[Step]:
     experiment = analysis.results.experiment
     trials = analysis.results.trials
     steps = []
-    if any(trial.state != "finished" for trial in trials):
+    if any(trial.state not in ("finished", "spared") for trial in trials):
         steps.append(Step("Finish what is missing or failed", _command(analysis)))
     folds = len(experiment.folds.used)
     if analysis.scope == "L0" and not allows_verdict(folds, experiment.seeds):

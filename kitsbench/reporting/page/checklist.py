@@ -85,7 +85,8 @@ def _of_training(analysis: Analysis) -> list[list[str]]:
     experiment = analysis.results.experiment
     runs = len(experiment.folds.used) * experiment.seeds
     same = experiment.recipe is not None and not analysis.elsewhere
-    failed = sum(trial.state != "finished" for trial in analysis.results.trials)
+    spared = ("finished", "spared")  # what looks made needless did not fail
+    failed = sum(trial.state not in spared for trial in analysis.results.trials)
     tuned = experiment.tuning is not None
     return [
         ["Were all trained under the same budget and recipe?", YES if same else PART,

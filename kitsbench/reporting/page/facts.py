@@ -88,17 +88,23 @@ def _runs(analysis: Analysis) -> str:
     experiment, trials = analysis.results.experiment, analysis.results.trials
     done = sum(trial.state == "finished" for trial in trials)
     failed = sum(trial.state == "failed" for trial in trials)
-    waiting = len(trials) - done - failed
+    spared = sum(trial.state == "spared" for trial in trials)
+    waiting = len(trials) - done - failed - spared
     folds = experiment.folds
     parts = [
         f"{words.plural(len(folds.used), 'fold')} of {folds.count} × "
-        f"{words.plural(experiment.seeds, 'seed')} for each of "
+        f"{_at_most(analysis)}{words.plural(experiment.seeds, 'seed')} for each of "
         f"{words.plural(len(experiment.entrants), 'entrant')}: {done} of "
         f"{words.plural(len(trials), 'trial')} finished"
     ]
     parts += [f"{failed} failed (their cases count as missed)"] * bool(failed)
+    parts += [f"{spared} never run, since looks had decided before"] * bool(spared)
     parts += [f"{waiting} not finished (they enter no number)"] * bool(waiting)
     return ", ".join(parts)
+
+
+def _at_most(analysis: Analysis) -> str:
+    return "" if analysis.results.experiment.until is None else "at most "
 
 
 def _training(analysis: Analysis) -> str:

@@ -1,0 +1,91 @@
+"""The plan of looks of an experiment, and its looks as the statistics know them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kitsbench.experiments.records import ExperimentRecord, FamilyLook, LooksRecord
+from kitsbench.statistics.looks.look import Look
+from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.table.endpoints import margin_of, parse_endpoint
+
+
+def plans(record: ExperimentRecord) -> list[LookPlan]:
+    """The plans of looks of an experiment: one, or of a claim one for each pair that it compares.
+
+    All steps of a claim must hold, so no step needs a correction for the others.
+
+    Parameters
+    ----------
+    record : ExperimentRecord
+        With its question.
+    """
+    until = record.until
+    assert until is not None
+    names = tuple(sorted(e.name for e in record.entrants if is_compared(record, e.name)))
+    endpoint = parse_endpoint(record.endpoint)
+    plan = LookPlan(
+        looks=until.looks[-1],
+        planned=until.looks,
+        architectures=names,
+        spending=until.spending,
+        alpha=until.alpha,
+        margin=margin_of(endpoint, None),
+        futility=until.futility,
+        endpoint=record.endpoint,
+        fold_count=len(record.folds.used),
+    )
+    if until.question == "claim":
+        return [
+            replace(plan, question="pair", pair=pair, architectures=tuple(sorted(pair)))
+            for pair in until.pairs
+        ]
+    baseline = until.named if until.question == "baseline" else None
+    return [replace(plan, question=until.question, baseline=baseline)]
+
+
+def is_compared(record: ExperimentRecord, name: str) -> bool:
+    """Whether an entrant is one that the question is about."""
+    entrant = record.entrant(name)
+    if entrant is None or not entrant.asked or entrant.status != "ok":
+        return False
+    return entrant.elsewhere is None or not entrant.elsewhere.apart
+
+
+def taken(kept: LooksRecord, family: int) -> list[Look]:
+    """The looks that were taken, at one of the families of the question."""
+    return [Look.from_dict(look.families[family].model_dump(mode="json")) for look in kept.looks]
+
+
+def as_stored(look: Look) -> FamilyLook:
+    """A look as an experiment keeps it."""
+    return FamilyLook.of_plain(look.to_dict())
+
+
+def told_look(kept: LooksRecord, place: int) -> str:
+    """One sentence on a look.
+
+    Parameters
+    ----------
+    kept : LooksRecord
+    place : int
+        Of the look among those that were taken, from 0.
+    """
+    look = kept.looks[place]
+    states = [pair.state for pair in look.pairs]
+    parts = [
+        f"{states.count(state)} {what}"
+        for state, what in (
+            ("difference", "with a difference"),
+            ("equivalence", "equivalent"),
+            ("futile", "given up"),
+            ("not asked", "not asked any more"),
+            ("open", "open"),
+        )
+        if state in states
+    ]
+    on = f"{len(look.going)} go on: {', '.join(look.going)}" if look.going else "nobody goes on"
+    return (
+        f"Look {place + 1}, after {look.seeds} seeds: {len(states)} pairs, {', '.join(parts)}; "
+        f"{on}."
+    )

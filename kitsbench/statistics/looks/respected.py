@@ -1,0 +1,206 @@
+"""A comparison whose verdicts are those of the looks that were taken, and not those of its scores.
+
+Who tests the scores of a run that stopped because of what it saw, as if nobody had looked, errs
+more often than he says. What such a test gives stands beside each verdict as ``naive``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from kitsbench.statistics.compare.comparison import Comparison
+from kitsbench.statistics.compare.verdicts import (
+    FAILURES_WITHOUT_VERDICT,
+    Finding,
+    decide,
+    sentence,
+)
+from kitsbench.statistics.design.power import POWER
+from kitsbench.statistics.looks.look import Look, PairLook
+from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.ranks.ranking import rank_groups, rank_intervals
+from kitsbench.statistics.table.endpoints import parse_endpoint
+from kitsbench.statistics.tests.twoway import TestResult
+
+NAIVE = (
+    "verdict",
+    "better",
+    "p_adjusted",
+    "p_equivalence",
+    "p_exceeds_margin",
+    "ci_simultaneous_low",
+    "ci_simultaneous_high",
+)
+"""Keys of a pair that looks decide; what they would be without looks stands below ``naive``."""
+
+
+def respecting(
+    comparison: Comparison, plans: Sequence[LookPlan], looks: Sequence[Look]
+) -> Comparison:
+    """Give a comparison the verdicts of its looks.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Of the scores that the looks have counted.
+    plans : sequence of LookPlan
+        Of each family.
+    looks : sequence of Look
+        The newest look of each.
+
+    Returns
+    -------
+    Comparison
+        With the pairs that the looks are about, in the order of the comparison. Each has a key
+        ``look`` with what the last look found, and ``naive`` with what a test finds that knows of
+        no looks. Groups and intervals of ranks follow from the verdicts; there is no P(first).
+    """
+    known = {frozenset(pair.name): pair for look in looks for pair in look.pairs}
+    rows, separated = [], []
+    for row in comparison.pairs:
+        pair = known.get(frozenset((row["a"], row["b"])))
+        if pair is None:
+            continue
+        own = _respected(row, pair, comparison, plans[0])
+        rows.append(own)
+        if own["better"] is not None:
+            separated.append((own["better"], row["b" if own["better"] == row["a"] else "a"]))
+    # Of some pairs alone no group can be told.
+    names = {str(row["architecture"]) for row in comparison.ranking}
+    whole = len(rows) == math.comb(len(names), 2)
+    question = plans[0].question if whole else "some"
+    notes = [note for look in looks for note in look.notes]
+    return replace(
+        comparison,
+        pairs=rows,
+        ranking=_ranked(comparison.ranking, separated, question),
+        alpha=plans[0].alpha,
+        warnings=[*comparison.warnings, *(n for n in notes if n not in comparison.warnings)],
+    )
+
+
+def _respected(
+    row: dict[str, Any], pair: PairLook, comparison: Comparison, plan: LookPlan
+) -> dict[str, Any]:
+    """A pair's row with the verdict that the looks allow."""
+    seen = _turned(pair) if row["a"] != pair.a else pair
+    finding = _finding(row, seen, comparison, plan)
+    verdict, better = decide(finding)
+    found = {
+        "verdict": verdict,
+        "better": better,
+        "p_adjusted": seen.p_adjusted,
+        "p_equivalence": seen.p_adjusted_within,
+        "p_exceeds_margin": seen.p_adjusted_exceeds,
+        "ci_simultaneous_low": seen.low,
+        "ci_simultaneous_high": seen.high,
+        "sentence": f"{sentence(finding, verdict, better)} {_sentence(seen.reason)}",
+        "robust_to_training_set": None if better is None else row["robust_to_training_set"],
+    }
+    look = {
+        key: getattr(seen, key)
+        for key in (
+            "state", "reason", "settled_at", "tested_at", "estimate", "se", "df", "fraction",
+            "bound", "chance", "spent",
+        )
+    }  # fmt: skip
+    return {**row, **found, "look": look, "naive": {key: row[key] for key in NAIVE}}
+
+
+def _sentence(reason: str) -> str:
+    text = reason[:1].upper() + reason[1:]
+    return text if text.endswith(".") else f"{text}."
+
+
+def _turned(pair: PairLook) -> PairLook:
+    """The same pair the other way round."""
+
+    def less(value: float | None) -> float | None:
+        return None if value is None else 0.0 - value
+
+    return replace(
+        pair,
+        a=pair.b,
+        b=pair.a,
+        estimate=less(pair.estimate),
+        z=less(pair.z),
+        low=less(pair.high),
+        high=less(pair.low),
+    )
+
+
+def _finding(
+    row: dict[str, Any], pair: PairLook, comparison: Comparison, plan: LookPlan
+) -> Finding:
+    """What a verdict on the pair rests on, as of the look that its figures are from."""
+    means = {str(one["architecture"]): one for one in comparison.ranking}
+    names = (row["a"], row["b"])
+    rates = {name: float(means[name]["failure_rate"]) for name in names}
+    at = pair.tested_at
+    seeds = row["n_seeds"] if at is None else min(row["n_seeds"], at)
+    nan = math.nan
+
+    def number(value: float | None) -> float:
+        return nan if value is None else value
+
+    estimate = row["difference"] if pair.estimate is None else pair.estimate
+    result = TestResult(
+        test=row["test"],
+        scope=row["scope"] if at is None else "L1",
+        estimate=estimate,
+        se=number(pair.se),
+        df=number(pair.df),
+        t=nan,
+        p_value=number(pair.p_value),
+        ci_low=number(pair.low),
+        ci_high=number(pair.high),
+        n_cases=row["n_cases"],
+        n_folds=row["n_folds"],
+        n_seeds=seeds,
+    )
+    return Finding(
+        a=row["a"],
+        b=row["b"],
+        endpoint=parse_endpoint(comparison.endpoint),
+        result=result,
+        settles=at is not None,
+        low=number(pair.low),
+        high=number(pair.high),
+        pairs=len(comparison.pairs),
+        most_seeds=seeds,
+        p_adjusted=number(pair.p_adjusted),
+        p_exceeds=number(pair.p_adjusted_exceeds),
+        p_within=number(pair.p_adjusted_within),
+        p_nadeau_bengio=number(row["p_nadeau_bengio"]),
+        margin=plan.margin,
+        gap=nan,  # of a fixed design; what a design with looks finds, `plan --until decided` says
+        alpha=plan.alpha,
+        power=POWER,
+        dataset=comparison.dataset or "these data",
+        failures={n: rate for n, rate in rates.items() if rate > FAILURES_WITHOUT_VERDICT},
+        not_learned={n: float(means[n]["mean"]) for n in names if n in comparison.not_learned},
+    )
+
+
+def _ranked(
+    ranking: list[dict[str, Any]], separated: list[tuple[str, str]], question: str
+) -> list[dict[str, Any]]:
+    """Rows of a ranking with the groups that the verdicts make; without, where few pairs are."""
+    order = [str(row["architecture"]) for row in ranking]
+    groups: dict[str, str] = {}
+    places: dict[str, tuple[int, int]] = {}
+    if question == "pairs":
+        groups, places = rank_groups(order, separated), rank_intervals(order, separated)
+    elif question == "top":  # who was found worse than anybody is out, whatever else is unknown
+        out = {worse for _, worse in separated}
+        groups = {name: "a" for name in order if name not in out}
+    rows = []
+    for row in ranking:
+        name = str(row["architecture"])
+        low, high = places.get(name, (None, None))
+        own = {"group": groups.get(name), "rank_low": low, "rank_high": high, "p_first": None}
+        rows.append({**row, **own})
+    return rows
