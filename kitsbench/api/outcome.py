@@ -17,12 +17,12 @@ from kitsbench.experiments.results import Results, load_results
 from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting.analysis import Analysis, analyse
 from kitsbench.reporting.build import build_report
-from kitsbench.reporting.page.looked import hours_of
+from kitsbench.reporting.first_screen.looked import hours_of
 from kitsbench.text import html
 
 WORKDIR = "kitsbench-work"
 _RANKING = ["architecture", "rank", "mean", "ci_low", "ci_high"]
-_LOOKS = ["look", "seeds", "a", "b", "state", "estimate", "low", "high", "p_adjusted"]
+_LOOKS = ["look", "a", "b", "state", "estimate", "low", "high", "p_adjusted"]
 _PAIRS = ["a", "b", "region", "metric", "difference", "ci_low", "ci_high", "verdict"]
 
 
@@ -146,14 +146,14 @@ class Outcome:
     def looks(self) -> pd.DataFrame:
         """A row for each look and pair of a run that stopped by itself; empty of a fixed design.
 
-        ``look`` and ``seeds`` say which; ``state``, ``estimate``, ``low``, ``high``, ``p_adjusted``
-        and the rest what it found of the pair, as of
+        ``look`` is the number of seeds that had ended by then; ``state``, ``estimate``, ``low``,
+        ``high``, ``p_adjusted`` and the rest are what it found of the pair, as of
         :class:`kitsbench.statistics.looks.look.PairLook`.
         """
         kept = self._results.looks
         rows = [
-            {"look": number, "seeds": look.seeds, **pair.model_dump(mode="json")}
-            for number, look in enumerate(() if kept is None else kept.looks, 1)
+            {"look": look.seeds, **pair.model_dump(mode="json")}
+            for look in (() if kept is None else kept.looks)
             for pair in look.pairs
         ]
         return _table(rows, _LOOKS)

@@ -180,6 +180,26 @@ class Analysis:
         """Those of them that get no rank and no verdict, since they may know the test scans."""
         return self.results.apart
 
+    @cached_property
+    def seeds(self) -> tuple[int, int]:
+        """Training runs of each fold: the fewest and the most of whoever was trained here.
+
+        They differ where looks decided who goes on.
+        """
+        experiment = self.results.experiment
+        counted: dict[str, set[int]] = {}
+        for trial in self.results.trials:
+            if experiment.until is not None and trial.counts and trial.name not in self.elsewhere:
+                counted.setdefault(trial.name, set()).add(trial.seed)
+        numbers = [len(seeds) for seeds in counted.values()] or [experiment.seeds]
+        return min(numbers), max(numbers)
+
+    @property
+    def seeds_told(self) -> str:
+        """The same in words, such as ``3 seeds`` or ``2 to 5 seeds``."""
+        low, high = self.seeds
+        return words.plural(high, "seed") if low == high else f"{low} to {high} seeds"
+
     def role(self, name: str) -> str:
         """What an architecture is beside trained by itself, in a few words; empty if nothing."""
         experiment = self.results.experiment

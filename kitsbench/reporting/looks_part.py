@@ -5,8 +5,8 @@ from __future__ import annotations
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.drawing.looks_plot import paths
+from kitsbench.reporting.first_screen.looked import summary
 from kitsbench.reporting.page import looks
-from kitsbench.reporting.page.looked import summary
 from kitsbench.reporting.sections import Block, Section
 
 FEW = 40

@@ -6,7 +6,7 @@ from kitsbench.experiments.records import ExperimentRecord
 from kitsbench.recipe import Recipe
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.page.looked import hours_of
+from kitsbench.reporting.first_screen.looked import hours_of
 from kitsbench.statistics.tests.folds_and_cases import (
     FOLD_T,
     FOLDS_FOR_A_FOLD_TEST,
@@ -119,7 +119,7 @@ def _training(analysis: Analysis) -> str:
     if networks:
         told.append(
             f"Each of {words.plural(len(networks), 'network')} was trained {split} (split "
-            f"{folds.split_id}, the same for all), with {words.plural(experiment.seeds, 'seed')}, "
+            f"{folds.split_id}, the same for all), with {analysis.seeds_told}, "
             f"for {words.spent(experiment.budget)} a run on {experiment.device.name}, and tested "
             "on cases that it had not been trained on."
         )

@@ -69,7 +69,7 @@ def folds(analysis: Analysis) -> Table:
     design = analysis.results.experiment.folds
     caption = (
         f"{words.plural(len(design.used), 'fold')} of {design.count} "
-        f"used, {words.plural(analysis.results.experiment.seeds, 'seed')} each; "
+        f"used, {analysis.seeds_told} each; "
         f"split {design.split_id}, the same for all architectures."
     )
     return Table(["Fold", "Test cases", "Which"], rows, caption, text_columns=3)

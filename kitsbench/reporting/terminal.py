@@ -16,9 +16,9 @@ from kitsbench.experiments.results import Results
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis, analyse
 from kitsbench.reporting.first_screen.answer import undefined
+from kitsbench.reporting.first_screen.looked import summary
 from kitsbench.reporting.first_screen.screen import first_screen
 from kitsbench.reporting.first_screen.standing import Place, Standing
-from kitsbench.reporting.page.looked import summary
 from kitsbench.reporting.scores import interval_of_mean
 from kitsbench.text.screen import Column, make_table
 from kitsbench.text.screen import words as shown

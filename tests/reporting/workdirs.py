@@ -321,6 +321,29 @@ def _write_trial(
     return planned
 
 
+def end_trial(
+    folder: TrialFolder, trial: TrialRecord, scores: pd.DataFrame | None, seconds: float = 20.0
+) -> None:
+    """Write what a trial leaves that ended with scores, or without any.
+
+    Parameters
+    ----------
+    folder : TrialFolder
+    trial : TrialRecord
+    scores : DataFrame or None
+        As of :data:`~kitsbench.experiments.tables.SCORES`; None of one that failed.
+    seconds : float
+        On the device.
+    """
+    trial.write(folder.trial)
+    _environment(trial.id).write(folder.environment)
+    if scores is not None:
+        spent = _ledger(trial.id, 0).model_copy(update={"device_seconds": seconds})
+        spent.write(folder.ledger)
+        write_table(folder.scores, scores, SCORES)
+    _status(None if scores is not None else "out-of-memory").write(folder.path / "status.json")
+
+
 def _status(reason: str | None) -> Status:
     return Status.model_validate(
         {

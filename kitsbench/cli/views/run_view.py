@@ -168,7 +168,7 @@ def elsewhere_content(experiment: ExperimentRecord) -> dict[str, Any]:
 
 def looks_content(results: Results) -> dict[str, Any]:
     """The looks of a run that stops by itself; without a key of a fixed design."""
-    from kitsbench.reporting.page.looked import plain
+    from kitsbench.reporting.first_screen.looked import plain
 
     found = plain(results)
     return {} if found is None else {"looks": found}

@@ -49,7 +49,7 @@ class Counting:
 
 def _why(name: str, looks: tuple[TakenLook, ...]) -> str:
     """Since which look an entrant goes no further."""
-    number, ended = next((n, one) for n, one in enumerate(looks, 1) if name not in one.going)
+    ended = next(look for look in looks if name not in look.going)
     own = [pair for pair in ended.pairs if name in pair.name and pair.state != "not asked"]
     futile = sum(pair.state == "futile" for pair in own)
     what = "the question does not need it any more"
@@ -57,4 +57,4 @@ def _why(name: str, looks: tuple[TakenLook, ...]) -> str:
         what = f"its pairs are decided, or given up ({futile} of {len(own)})"
     elif own:
         what = "all its pairs are decided"
-    return f"{what} since look {number} ({ended.seeds} seeds)"
+    return f"{what} since the look after {ended.seeds} seeds"

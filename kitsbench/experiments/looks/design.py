@@ -85,7 +85,4 @@ def told_look(kept: LooksRecord, place: int) -> str:
         if state in states
     ]
     on = f"{len(look.going)} go on: {', '.join(look.going)}" if look.going else "nobody goes on"
-    return (
-        f"Look {place + 1}, after {look.seeds} seeds: {len(states)} pairs, {', '.join(parts)}; "
-        f"{on}."
-    )
+    return f"Look after {look.seeds} seeds: {len(states)} pairs, {', '.join(parts)}; {on}."

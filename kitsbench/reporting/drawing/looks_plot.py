@@ -83,6 +83,7 @@ def paths(looks: LooksRecord, margin: float | None, endpoint: str) -> Picture | 
             axes.set_xticks([look.seeds for look in looks.looks])
         for axes in list(panels.flat)[len(chosen) :]:
             axes.remove()
+        axes.set_ylim(*_heights([last[place] for place in chosen], margin))
         figure.supxlabel("seeds of each fold", fontsize=9)
         figure.supylabel(f"difference in {endpoint}", fontsize=9)
         states = [state for state in LEGEND if state in drawn]
@@ -99,10 +100,20 @@ def paths(looks: LooksRecord, margin: float | None, endpoint: str) -> Picture | 
         "looks",
         "The path of every pair over the looks",
         "Difference of the means at each look, with the interval that holds for all pairs and "
-        f"looks together; the band is the margin. What was decided stays where it was.{left_out}",
+        "looks together, which may reach beyond the axis where little is known; the band is the "
+        f"margin. What was decided stays where it was.{left_out}",
         marks=marks,
         told="The table below has every number of it.",
     )
+
+
+def _heights(pairs: list[LookedPair], margin: float | None) -> tuple[float, float]:
+    """Ends of the axis: what the last look left open, and not the first, which knows little."""
+    ends = [0.0] if margin is None else [-margin, margin]
+    for pair in pairs:
+        ends += [end for end in (pair.estimate, pair.low, pair.high) if end is not None]
+    room = 0.08 * (max(ends) - min(ends)) or 1.0
+    return min(ends) - room, max(ends) + room
 
 
 def _tip(pair: LookedPair, seeds: int) -> str:

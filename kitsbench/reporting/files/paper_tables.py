@@ -50,12 +50,12 @@ def design(analysis: Analysis) -> str:
     experiment = analysis.results.experiment
     table = analysis.results.scores
     tested = table.loc[table["protocol"] == analysis.protocol, "case"].nunique()
-    folds, seeds = len(experiment.folds.used), experiment.seeds
+    folds = len(experiment.folds.used)
     kind = " (synthetic)" if experiment.dataset.synthetic else ""
     told = (
         f"Dataset {experiment.dataset.name}{kind}, "
         f"n = {words.plural(tested, 'test case')}, protocol {experiment.protocol}, "
-        f"{words.plural(folds, 'fold')} × {words.plural(seeds, 'seed')}"
+        f"{words.plural(folds, 'fold')} × {analysis.seeds_told}"
     )
     if experiment.budget.unit != "none":
         told += f", {words.spent(experiment.budget)} of training a run"

@@ -91,11 +91,12 @@ def compared(analysis: Analysis) -> str:
     if ensembles:
         number += f" and {words.plural(len(ensembles), 'combination')} of them"
         number += f" ({words.listing(ensembles, most=2)})"
-    folds, seeds = len(experiment.folds.used), experiment.seeds
+    folds, (least, seeds) = len(experiment.folds.used), analysis.seeds
     runs = folds * seeds
     often = {1: "once", 2: "twice"}.get(runs, f"{runs} times")
+    often = often if least == seeds else f"{folds * least} to {runs} times"
     if folds > 1 and seeds > 1:
-        often += f" ({folds} folds × {seeds} seeds)"
+        often += f" ({folds} folds × {analysis.seeds_told})"
     recipe = "by one shared recipe" if experiment.recipe else "each by its paper's own recipe"
     records = analysis.results.records
     tested = len({case for record in records for case in record.context.test_cases})

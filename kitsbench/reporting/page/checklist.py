@@ -83,7 +83,9 @@ def _of_data(analysis: Analysis) -> list[list[str]]:
 
 def _of_training(analysis: Analysis) -> list[list[str]]:
     experiment = analysis.results.experiment
-    runs = len(experiment.folds.used) * experiment.seeds
+    folds, (least, most) = len(experiment.folds.used), analysis.seeds
+    runs = folds * least
+    often = f"{runs}" if least == most else f"{runs} to {folds * most}"
     same = experiment.recipe is not None and not analysis.elsewhere
     spared = ("finished", "spared")  # what looks made needless did not fail
     failed = sum(trial.state not in spared for trial in analysis.results.trials)
@@ -91,7 +93,7 @@ def _of_training(analysis: Analysis) -> list[list[str]]:
     return [
         ["Were all trained under the same budget and recipe?", YES if same else PART,
          "Fairness audit"],
-        ["Was training repeated?", f"{YES}, {runs} runs each" if runs > 1 else NO,
+        ["Was training repeated?", f"{YES}, {often} runs each" if runs > 1 else NO,
          "What these numbers are"],
         ["Was anything tuned, and without the test scans?",
          "yes, on inner cases" if tuned else "nothing was tuned",

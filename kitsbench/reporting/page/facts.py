@@ -93,7 +93,7 @@ def _runs(analysis: Analysis) -> str:
     folds = experiment.folds
     parts = [
         f"{words.plural(len(folds.used), 'fold')} of {folds.count} × "
-        f"{_at_most(analysis)}{words.plural(experiment.seeds, 'seed')} for each of "
+        f"{analysis.seeds_told} for each of "
         f"{words.plural(len(experiment.entrants), 'entrant')}: {done} of "
         f"{words.plural(len(trials), 'trial')} finished"
     ]
@@ -101,10 +101,6 @@ def _runs(analysis: Analysis) -> str:
     parts += [f"{spared} never run, since looks had decided before"] * bool(spared)
     parts += [f"{waiting} not finished (they enter no number)"] * bool(waiting)
     return ", ".join(parts)
-
-
-def _at_most(analysis: Analysis) -> str:
-    return "" if analysis.results.experiment.until is None else "at most "
 
 
 def _training(analysis: Analysis) -> str:

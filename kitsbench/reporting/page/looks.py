@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from kitsbench.experiments.records import LookedPair, LooksRecord
+from kitsbench.experiments.records import LookedPair
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.page.looked import hours_of
+from kitsbench.reporting.first_screen.looked import hours_of
 from kitsbench.reporting.tables import Table
 
 STATES = {
@@ -26,12 +26,11 @@ def looks_table(analysis: Analysis) -> Table | None:
     if looks is None or not looks.looks:
         return None
     rows, before = [], 0
-    for number, look in enumerate(looks.looks, 1):
+    for look in looks.looks:
         states = [pair.state for pair in look.pairs]
         family = look.families[0]
         rows.append(
             [
-                f"{number}",
                 f"{look.seeds}",
                 f"{len(look.trials) - before}",
                 f"{len(look.missed)}",
@@ -43,10 +42,11 @@ def looks_table(analysis: Analysis) -> Table | None:
             ]
         )
         before = len(look.trials)
-    head = ["Look", "Seeds", "New trials", "Failed", "Information", "α here", "α so far"]
+    head = ["Look", "New trials", "Failed", "Information", "α here", "α so far"]
     head += [text.capitalize() for text in STATES.values()] + ["Go on"]
     caption = (
-        "Information is the largest share of a pair's, of what the fixed design would have. α here "
+        "A look is named by the seeds of each fold that had ended. Information is "
+        "the largest share of a pair's, of what the fixed design would have. α here "
         "is what the look cost of the error of all pairs and looks together. Failed trials count "
         "as missed cases, and stay so."
     )
@@ -60,8 +60,7 @@ def path_table(analysis: Analysis) -> Table | None:
         return None
     rows = []
     for place in range(len(looks.looks[0].pairs)):
-        for number, look in enumerate(looks.looks, 1):
-            rows.append(_path_row(look.pairs[place], number, look.seeds, looks))
+        rows += [_path_row(look.pairs[place], look.seeds) for look in looks.looks]
     head = ["Pair", "Look", "State", "Difference", "Interval", "Information", "p", "Bound",
             "p (adjusted)", "Chance"]  # fmt: skip
     caption = (
@@ -72,11 +71,11 @@ def path_table(analysis: Analysis) -> Table | None:
     return Table(head, rows, caption, text_columns=3, beneath=2)
 
 
-def _path_row(pair: LookedPair, number: int, seeds: int, looks: LooksRecord) -> list[str]:
-    at = "" if pair.settled_at in (None, seeds) else f" (look {_number(looks, pair.settled_at)})"
+def _path_row(pair: LookedPair, seeds: int) -> list[str]:
+    at = "" if pair.settled_at in (None, seeds) else f" (look {pair.settled_at})"
     return [
         f"{pair.a} − {pair.b}",
-        str(number),
+        str(seeds),
         f"{STATES[pair.state]}{at}",
         words.number(pair.estimate, signed=True),
         words.interval(pair.low, pair.high, signed=True),
@@ -86,11 +85,6 @@ def _path_row(pair: LookedPair, number: int, seeds: int, looks: LooksRecord) -> 
         words.probability(pair.p_adjusted),
         words.percent(pair.chance) if pair.chance is not None else words.DASH,
     ]
-
-
-def _number(looks: LooksRecord, seeds: int | None) -> int:
-    """Number of the look after so many seeds."""
-    return next((n for n, look in enumerate(looks.looks, 1) if look.seeds == seeds), 0)
 
 
 def final_table(analysis: Analysis) -> Table | None:

@@ -97,7 +97,7 @@ def _respected(
         "p_exceeds_margin": seen.p_adjusted_exceeds,
         "ci_simultaneous_low": seen.low,
         "ci_simultaneous_high": seen.high,
-        "sentence": f"{sentence(finding, verdict, better)} {_sentence(seen.reason)}",
+        "sentence": f"{sentence(finding, verdict, better)} By the looks: {seen.reason}.",
         "robust_to_training_set": None if better is None else row["robust_to_training_set"],
     }
     look = {
@@ -108,11 +108,6 @@ def _respected(
         )
     }  # fmt: skip
     return {**row, **found, "look": look, "naive": {key: row[key] for key in NAIVE}}
-
-
-def _sentence(reason: str) -> str:
-    text = reason[:1].upper() + reason[1:]
-    return text if text.endswith(".") else f"{text}."
 
 
 def _turned(pair: PairLook) -> PairLook:
