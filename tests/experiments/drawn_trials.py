@@ -61,7 +61,7 @@ class Drawn:
         """Scores of a trial by both protocols."""
         seed = int(digest([task.name, task.trial.fold, task.trial.seed])[:8], 16)
         generator = np.random.default_rng(seed)
-        quality = 0.6 + self.gaps[task.name] + generator.normal(0, self.run)
+        quality = 0.6 + self.gaps.get(task.name, 0.0) + generator.normal(0, self.run)
         rows = []
         for case in task.test_cases:
             hard = np.random.default_rng(int(case[-5:])).normal(0, 0.05)

@@ -338,7 +338,8 @@ def end_trial(
     trial.write(folder.trial)
     _environment(trial.id).write(folder.environment)
     if scores is not None:
-        spent = _ledger(trial.id, 0).model_copy(update={"device_seconds": seconds})
+        own = {"device_seconds": seconds, "steps": int(trial.context.budget.amount)}
+        spent = _ledger(trial.id, 0).model_copy(update=own)
         spent.write(folder.ledger)
         write_table(folder.scores, scores, SCORES)
     _status(None if scores is not None else "out-of-memory").write(folder.path / "status.json")
