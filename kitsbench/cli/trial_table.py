@@ -25,6 +25,7 @@ STYLES = {
     "damaged": "red",
     "silent": "yellow",
     "waiting": "dim",
+    "spared": "dim",
     "queued": "dim",
 }
 
@@ -131,7 +132,17 @@ def _wide(head: str, cells: Sequence[Text]) -> int:
 
 def counted(counts: dict[str, int]) -> str:
     """How many trials are in which state, those that ended first."""
-    order = ("finished", "failed", "damaged", "dead", "silent", "running", "queued", "waiting")
+    order = (
+        "finished",
+        "failed",
+        "damaged",
+        "dead",
+        "silent",
+        "running",
+        "queued",
+        "waiting",
+        "spared",
+    )
     return ", ".join(f"{counts[state]} {state}" for state in order if counts.get(state))
 
 

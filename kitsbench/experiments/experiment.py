@@ -18,6 +18,7 @@ from kitsbench.experiments.accounts.clock import Clock
 from kitsbench.experiments.asked.again import keep_request
 from kitsbench.experiments.asked.request import Count, Request, Tell
 from kitsbench.experiments.asked.resolve import Resolved, drawn_elsewhere, own_labels, resolve
+from kitsbench.experiments.asked.until import check_fixed
 from kitsbench.experiments.executors.carry_out import carry_out
 from kitsbench.experiments.executors.choose import choose_machine
 from kitsbench.experiments.executors.events import Event, Executor, Notify
@@ -165,6 +166,7 @@ def plan_experiment(
     clock = clock or Clock()
     clock.enter("planning")
     check_place(request.workdir)
+    check_fixed(request.until, request.seeds, request.max_hours)
     answers.keep_in(request.workdir / "answers")
     known: Known = {}
     read_names(request, known)  # so that a typing error is told before any data are made

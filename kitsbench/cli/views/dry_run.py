@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kitsbench.cli.output import print_json, print_rich, say
-from kitsbench.cli.views.designs import designs_content, designs_told
 from kitsbench.cli.views.run_cost import cost_of, cost_row, disk_of
 from kitsbench.cli.views.run_view import dataset_content, elsewhere_content
 from kitsbench.text.screen import make_table
@@ -46,6 +45,7 @@ def print_plan(
         Of an hour of a device.
     """
     from kitsbench.experiments.experiment import check_stored, estimates, forecast, tuned
+    from kitsbench.experiments.foreseen import foresee
     from kitsbench.experiments.plan.changes import changes
 
     found = tuned(experiment, None, lambda event: None)
@@ -72,6 +72,8 @@ def print_plan(
         for task, state in zip(experiment.tasks, states, strict=True)
     ]
     left = forecast(experiment)
+    width = experiment.request.world_size
+    designs = foresee(experiment.record, experiment.tasks, known, width)
     told = changes(experiment.tasks, experiment.request.workdir) if found else []
     if as_json:
         entrants = experiment.record.entrants
@@ -88,14 +90,14 @@ def print_plan(
             "changed": told,
             "broken": [{"architecture": e.name, "error": e.error} for e in entrants if e.error],
             **elsewhere_content(experiment.record),
-            **designs_content(experiment, known),
+            **({} if designs is None else {"designs": designs.plain()}),
         }
         print_json(document)
     else:
         if aside := experiment.record.dataset.set_aside():
             say(aside)
         _print_table(experiment, rows, left, price)
-        for line in [*designs_told(experiment, known), *told]:
+        for line in [*([] if designs is None else designs.told()), *told]:
             say(line)
         if searching:
             say(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SAY_EVERY = 180.0  # seconds between two lines about the whole where there is no terminal
 AT_WORK = ("starting", "training", "scoring")
 NAMED = 3  # trials of which the same is said
-FIRST = ("dead", "silent", "failed", "damaged", *AT_WORK, "finished", "queued", "waiting")
+FIRST = ("dead", "silent", "failed", "damaged", *AT_WORK, "finished", "queued", "waiting", "spared")
 NOBODY = "No `kitsbench run` works on it: what waits is begun by `kitsbench run --experiment {id}`."
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from kitsbench.errors import UsageError
 from kitsbench.evaluation.protocols import for_labels
 from kitsbench.experiments.asked.request import Folds, Request
-from kitsbench.experiments.asked.until import check_fixed
 from kitsbench.recipe import Recipe, Sampling
 from kitsbench.scans.label_names import LabelNames
 from kitsbench.statistics.table.endpoints import parse_endpoint
@@ -159,7 +158,6 @@ def resolve(request: Request, labels: Mapping[str, int], kind: str) -> Resolved:
     tuned_by = None if request.tuning is None else request.tuning.budget
     folds: Folds = defaults.folds if request.split is None else "all"
     protocols = _protocols(request.protocol, labels)
-    check_fixed(request.until, request.seeds, request.max_hours)
     seeds = defaults.seeds if request.seeds is None else request.seeds
     return Resolved(
         split=defaults.split if request.split is None else request.split,

@@ -7,6 +7,7 @@ change, by the steady clock of whoever watches. One of this machine is looked up
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -20,8 +21,10 @@ from typing import Literal
 import pandas as pd
 
 from kitsbench.errors import DataError
+from kitsbench.experiments.looks.counting import Counting
 from kitsbench.experiments.records import (
     ExperimentRecord,
+    LooksRecord,
     PlannedTrial,
     Status,
     TrialProgress,
@@ -39,7 +42,7 @@ from kitsbench.experiments.workdir.places import LEASE
 
 State = Literal[
     "waiting", "queued", "starting", "training", "scoring", "silent", "dead", "finished", "failed",
-    "damaged",
+    "damaged", "spared",
 ]  # fmt: skip
 STAGES: dict[str, State] = {"start": "starting", "train": "training", "score": "scoring"}
 LIVE = ("starting", "training", "scoring", "silent")
@@ -59,7 +62,8 @@ class SeenTrial:
         Its number in a search for settings.
     state : str
         ``silent`` where the process that works on it has not been seen to live for a while,
-        ``dead`` where it is gone and nobody goes on with it.
+        ``dead`` where it is gone and nobody goes on with it; ``spared`` where looks had decided
+        before it was run.
     progress : TrialProgress or None
         Of the process that works on it, or of the dead one.
     score : float or None
@@ -93,7 +97,7 @@ class SeenTrial:
     @property
     def ended(self) -> bool:
         """Whether nothing more comes of it by itself."""
-        return self.state in ("finished", "failed", "damaged")
+        return self.state in ("finished", "failed", "damaged", "spared")
 
 
 @dataclass(frozen=True)
@@ -166,8 +170,11 @@ class Watch:
         plan, searching = self._plan(), searches(self.experiment)
         folders = {one.id: TrialFolder(self.workdir, one.id) for one, _ in plan}
         held = holders([folder.path / LEASE for folder in folders.values()])
+        counting = Counting(self.experiment, self._looks())
         trials = tuple(
-            self._see(one, setting, folders[one.id], held.get(folders[one.id].path / LEASE))
+            replace_state(plain_of(one, setting), "spared", message=why)
+            if setting is None and (why := counting.spared(one))
+            else self._see(one, setting, folders[one.id], held.get(folders[one.id].path / LEASE))
             for one, setting in plan
         )
         runs = tuple(
@@ -210,6 +217,14 @@ class Watch:
             found, _ = try_experiment(self.workdir, self.experiment.id)
             self.experiment = found or self.experiment
 
+    def _looks(self) -> LooksRecord | None:
+        """The looks that were taken; of a damaged record whoever runs the experiment tells."""
+        if self.experiment.until is None:
+            return None
+        with contextlib.suppress(DataError):
+            return LooksRecord.find(self.workdir, self.experiment.id)
+        return None
+
     def _plan(self) -> list[tuple[PlannedTrial, int | None]]:
         """Trials of the experiment; while it searches for settings, those that it tries, too."""
         known = [*((one, None) for one in self.experiment.trials)]
@@ -233,7 +248,7 @@ class Watch:
     def _see(
         self, one: PlannedTrial, setting: int | None, folder: TrialFolder, holder: Holder | None
     ) -> SeenTrial:
-        plain = SeenTrial(one.id, one.name, one.fold, one.seed, setting, "waiting")
+        plain = plain_of(one, setting)
         try:
             status = folder.read_status()
             if status.status == "running" or holder is not None:
@@ -319,6 +334,11 @@ def _share(trial: SeenTrial) -> float:
     if trial.progress.stage == "score":
         return TRAINING + (1 - TRAINING) * trial.progress.fraction
     return TRAINING * trial.progress.fraction
+
+
+def plain_of(one: PlannedTrial, setting: int | None) -> SeenTrial:
+    """A trial of which nothing is known but that it was planned."""
+    return SeenTrial(one.id, one.name, one.fold, one.seed, setting, "waiting")
 
 
 def replace_state(trial: SeenTrial, state: State, **more: object) -> SeenTrial:
