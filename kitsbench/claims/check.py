@@ -17,7 +17,7 @@ from kitsbench.errors import KitsbenchError
 from kitsbench.experiments.asked.claimed import match_pair
 from kitsbench.experiments.results import Results, load_results
 from kitsbench.metrics import FAILED, TRUTH_EMPTY, find
-from kitsbench.statistics import Rule, compare, read_scores, validate_scores
+from kitsbench.statistics import Comparison, Rule, compare, read_scores, validate_scores
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 from kitsbench.statistics.table.elsewhere import trained_here
 from kitsbench.statistics.table.policy import defined_rows
@@ -39,6 +39,9 @@ class Evidence:
         Whether the scans are simulated: they can refute no claim about patients, nor support one.
     fold_count : int or None
         Folds of the whole cross-validation.
+    looked : Comparison or None
+        Verdicts of the looks of a run that stopped by itself. Its scores stopped coming because of
+        what they were, so no other test of them is evidence.
     """
 
     scores: pd.DataFrame
@@ -46,6 +49,7 @@ class Evidence:
     dataset: str = ""
     synthetic: bool = False
     fold_count: int | None = None
+    looked: Comparison | None = None
 
 
 def evidence_of_workdir(workdir: Path, experiment: str | None = None) -> Evidence:
@@ -75,12 +79,16 @@ def evidence_of_workdir(workdir: Path, experiment: str | None = None) -> Evidenc
 def evidence_of_results(results: Results) -> Evidence:
     """The scores of an experiment that was read; whether they can be scores is not looked at."""
     record = results.experiment
+    looked = None
+    if record.until is not None and results.looks is not None and results.looks.looks:
+        looked = results.compare(secondary=False)
     return Evidence(
         scores=results.trained_here,
         mode=record.recipe_name,
         dataset=record.dataset.name,
         synthetic=record.dataset.synthetic,
         fold_count=record.folds.count,
+        looked=looked,
     )
 
 
@@ -205,6 +213,8 @@ def _step(step: Step, scores: pd.DataFrame, evidence: Evidence, alpha: float) ->
     pair, lacking = match_pair(step.higher, step.lower, known)
     if pair is None:
         return {**row, "missing": [f"scores of {name}" for name in lacking]}
+    if evidence.looked is not None:
+        return {**row, **_of_looks(step, pair, evidence.looked, alpha)}
     table = _rows(scores, pair, step)
     if table is None:
         return {**row, "missing": [f"{step.metric} of {step.region}"]}
@@ -219,6 +229,26 @@ def _step(step: Step, scores: pd.DataFrame, evidence: Evidence, alpha: float) ->
     except KitsbenchError as error:
         return {**row, "missing": [str(error)]}
     return {**row, **_judge(step, pair, found.pairs[0], found.ranking, alpha)}
+
+
+def _of_looks(
+    step: Step, pair: tuple[str, str], looked: Comparison, alpha: float
+) -> dict[str, Any]:
+    """A step as the looks of the experiment settle it; missing where they were not about it."""
+    own = next((one for one in looked.pairs if {one["a"], one["b"]} == {*pair}), None)
+    if own is None or looked.endpoint != f"{step.region}:{step.metric}":
+        what = f"{step.region} {step.metric} of {pair[0]} and {pair[1]}"
+        return {"missing": [f"looks at {what} (the run stopped by looks at others)"]}
+    look = own["look"]
+    seen = {
+        **own,
+        "difference": own["difference"] if look["estimate"] is None else look["estimate"],
+        "p_value": own["p_adjusted"],
+        "ci_low": own["ci_simultaneous_low"],
+        "ci_high": own["ci_simultaneous_high"],
+        "smallest_detectable_gap": None,
+    }
+    return _judge(step, pair, seen, looked.ranking, alpha)
 
 
 def _rows(scores: pd.DataFrame, pair: tuple[str, str], step: Step) -> pd.DataFrame | None:

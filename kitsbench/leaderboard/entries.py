@@ -30,6 +30,7 @@ from kitsbench.experiments.results import Results, load_results
 from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.files import digest
 from kitsbench.leaderboard.along import curve_of
+from kitsbench.leaderboard.looked import looks_of
 from kitsbench.leaderboard.numbers import counts_of, ranks_of, scores_of, spent_by, versions_of
 from kitsbench.leaderboard.parts import (
     Cost,
@@ -78,7 +79,8 @@ def make_entries(workdir: str | Path, experiment: str | None = None) -> list[Pub
         Trials are still to be run, or none finished, or an entry would break the schema.
     """
     results = load_results(workdir, experiment)
-    open_trials = [t for t in results.trials if t.state not in ("finished", "failed")]
+    ended = ("finished", "failed", "spared")
+    open_trials = [t for t in results.trials if t.state not in ended]
     if open_trials:
         raise DataError(
             f"{len(open_trials)} of {len(results.trials)} trials in {workdir} are not finished; "
@@ -92,7 +94,8 @@ def make_entries(workdir: str | Path, experiment: str | None = None) -> list[Pub
     outside = table["architecture"].isin([*results.elsewhere])
     ranked = table[~outside].reset_index(drop=True)
     scores = {} if ranked.empty else scores_of(ranked)
-    ranks = ranks_of(ranked, record.endpoint, record.protocol, record.folds.count)
+    looks = looks_of(results)
+    ranks = ranks_of(ranked, record.endpoint, record.protocol, record.folds.count, looks)
     for name in results.elsewhere:
         # By its own rows alone: whoever stands beside it on a board may change.
         own = table[table["architecture"] == name].reset_index(drop=True)
@@ -122,7 +125,7 @@ def _publish(
     rank: Rank | None,
 ) -> Published:
     experiment = results.experiment
-    own = [trial for trial in results.trials if trial.name == entrant.name]
+    own = [t for t in results.trials if t.name == entrant.name and t.state != "spared"]
     elsewhere = entrant.elsewhere
     together = own if elsewhere is not None else _trained(results)
     first = next((trial.record for trial in own if trial.record is not None), None)
@@ -155,6 +158,7 @@ def _publish(
         seals={},
         elsewhere=elsewhere,
         curve=None if elsewhere else curve_of(results, own),
+        looks=None if elsewhere is not None else looks_of(results),
     )
     return Published(entry.model_copy(update={"seals": entry.sealed()}), table)
 
@@ -178,7 +182,8 @@ def _dataset(results: Results, identity: TrialIdentity | None) -> Dataset:
 
 def _trained(results: Results) -> list[StoredTrial]:
     """Trials of whoever was trained here, among whom ranks hold."""
-    return [trial for trial in results.trials if trial.name not in results.elsewhere]
+    trained = [trial for trial in results.trials if trial.name not in results.elsewhere]
+    return [trial for trial in trained if trial.state != "spared"]
 
 
 def _run(

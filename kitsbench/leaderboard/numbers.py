@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from kitsbench.leaderboard.looked import EntryLooks, looked_comparison
 from kitsbench.leaderboard.parts import Rank, Run, Score
 from kitsbench.statistics import Rule, compare, summarise
 from kitsbench.statistics.table.endpoints import cut
@@ -52,8 +53,16 @@ def _score(row: dict[Any, Any]) -> Score:
     )
 
 
-def ranks_of(table: pd.DataFrame, endpoint: str, protocol: str, fold_count: int) -> dict[str, Rank]:
+def ranks_of(
+    table: pd.DataFrame,
+    endpoint: str,
+    protocol: str,
+    fold_count: int,
+    looks: EntryLooks | None = None,
+) -> dict[str, Rank]:
     """Places and groups within an experiment; empty where there is only one architecture.
+
+    Of a run that stopped by itself they are those that its looks allow.
 
     Raises
     ------
@@ -63,13 +72,16 @@ def ranks_of(table: pd.DataFrame, endpoint: str, protocol: str, fold_count: int)
     region, metric = endpoint.split(":")
     if table["architecture"].nunique() < 2:
         return {}
-    comparison = compare(
-        table[table["metric"] == metric],
-        endpoint=(region, metric),
-        rule=Rule(fold_count=fold_count),
-        protocol=protocol,
-        secondary=False,
-    ).to_dict()
+    if looks is not None:
+        comparison = looked_comparison(table, endpoint, protocol, fold_count, looks).to_dict()
+    else:
+        comparison = compare(
+            table[table["metric"] == metric],
+            endpoint=(region, metric),
+            rule=Rule(fold_count=fold_count),
+            protocol=protocol,
+            secondary=False,
+        ).to_dict()
     scopes: dict[str, Any] = {}
     for pair in comparison["pairs"]:
         for name in (pair["a"], pair["b"]):

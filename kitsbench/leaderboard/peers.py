@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from kitsbench.errors import KitsbenchError
 from kitsbench.files import digest
+from kitsbench.leaderboard.looked import retaken, seed_faults
 from kitsbench.leaderboard.numbers import ranks_of, scores_of
 from kitsbench.leaderboard.parts import Score
 from kitsbench.leaderboard.proof import differs
@@ -118,15 +119,27 @@ def _experiment_faults(filed: Sequence[Filed]) -> Faults:
     entry = first.entry
     try:
         scores = scores_of(whole)
-        ranks = ranks_of(whole, entry.endpoint, entry.protocol, entry.folds.count)
+        ranks = ranks_of(whole, entry.endpoint, entry.protocol, entry.folds.count, entry.looks)
+        ended = _look_faults(filed, whole)
     except (KitsbenchError, ValidationError) as error:
         yield first.file, f"the scores of its experiment break a rule: {_line(error)}"
         return
+    yield from ((first.file, text) for text in ended)
     for one in filed:
         yield from ((one.file, text) for text in score_faults(one, scores.get(one.entry.name, ())))
         rank = ranks.get(one.entry.name)
         for fault in differs("rank", one.entry.rank, rank, "the table of its experiment"):
             yield one.file, fault
+
+
+def _look_faults(filed: Sequence[Filed], whole: pd.DataFrame) -> list[str]:
+    """How the seeds of entries differ from those that their looks let them have."""
+    entry = filed[0].entry
+    if entry.looks is None:
+        return []
+    last = retaken(whole, entry.endpoint, entry.protocol, entry.looks)
+    seeds = [(one.entry.name, one.entry.seeds) for one in filed]
+    return seed_faults(seeds, entry.looks, last)
 
 
 def _elsewhere_faults(trained: Sequence[Filed], outside: Sequence[Filed]) -> Faults:
@@ -189,6 +202,7 @@ _SHARED = (
     "budget",
     "folds",
     "seeds",
+    "looks",
     "provenance.command",
     "provenance.created",
 )
@@ -198,7 +212,8 @@ def _shared(entry: Entry) -> tuple[Any, ...]:
     """What the entries of an experiment have in common, by the keys ``_SHARED``."""
     made, recipe = entry.provenance, entry.recipe
     note = (entry.dataset, entry.protocol, entry.endpoint, recipe.mode, recipe.tuning)
-    return (*note, entry.budget, entry.folds, entry.seeds, made.command, made.created)
+    seeds = (entry.most_seeds, entry.looks)
+    return (*note, entry.budget, entry.folds, *seeds, made.command, made.created)
 
 
 def _case_faults(filed: Sequence[Filed], tables: Mapping[str, pd.DataFrame]) -> Faults:

@@ -71,12 +71,16 @@ class Allowed(Part):
         Systems and label maps that were trained elsewhere; they stand apart.
     failures : bool
         Entries with failed training runs, whose cases count as missed.
+    least_seeds : int
+        Fewest seeds of each fold of an entry whose run looks ended before it had all of
+        ``conditions.seeds``; 0: it must have all, since less information is no fair comparison.
     """
 
     ensembles: bool = True
     pretrained: bool = True
     outside: bool = True
     failures: bool = True
+    least_seeds: int = Field(default=0, ge=0)
 
 
 class Rules(Part):
@@ -117,6 +121,16 @@ class Rules(Part):
             )
             if true and not getattr(self.allowed, key)
         ]
+        least = self.allowed.least_seeds
+        wanted_seeds, key = (least, "allowed.least_seeds") if least else (
+            self.conditions.seeds, "conditions.seeds"
+        )  # fmt: skip
+        if entry.looks is not None and entry.seeds < min(wanted_seeds, self.conditions.seeds):
+            found.append(
+                f"looks ended its run after {entry.seeds} seeds, and {FILE} demands "
+                f"{wanted_seeds} ({key}): `kitsbench run --add --seeds {self.conditions.seeds}` "
+                "trains the rest as a fixed design"
+            )
         return found
 
 
@@ -191,9 +205,18 @@ def written_rules(entries: list[Entry]) -> str:
         *(f"{key} = {_toml(value)}" for key, value in found.items()),
         "",
         "[allowed]",
-        *(f"{key} = {_toml(value)}" for key, value in Allowed().model_dump().items()),
+        *(f"{key} = {_toml(value)}" for key, value in _allowed(entries).items()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _allowed(entries: list[Entry]) -> dict[str, Any]:
+    """Who may enter: whoever is there already, and by default all others."""
+    fewest = min((one.seeds for one in entries if one.looks is not None), default=0)
+    most = max((one.most_seeds for one in entries), default=0)
+    found = Allowed(least_seeds=fewest if fewest < most else 0).model_dump()
+    # A word that no entry has need of is left out: boards of before do not know it.
+    return {key: value for key, value in found.items() if key != "least_seeds" or value}
 
 
 def _toml(value: Any) -> str:

@@ -18,6 +18,7 @@ from kitsbench.experiments.records import BudgetNote, ElsewhereRecord, FoldsNote
 from kitsbench.experiments.records.parts import without_unused
 from kitsbench.files import digest
 from kitsbench.files.documents import Document, Part
+from kitsbench.leaderboard.looked import EntryLooks
 from kitsbench.leaderboard.parts import (
     Cost,
     Curve,
@@ -55,7 +56,7 @@ SEALED = (
 )
 """Keys that follow from no other; with :data:`OPTIONAL`, where they are there."""
 
-OPTIONAL = ("elsewhere", "curve", "history")
+OPTIONAL = ("elsewhere", "curve", "history", "looks")
 """Keys that some entries have. They are sealed, too."""
 
 TRAINED = ("recipe", "tuning", "budget", "seeds")
@@ -114,6 +115,8 @@ class Entry(Document):
         None where nothing was scored on the way.
     history : tuple of Former or None
         Entries of the same name that it has replaced, the oldest first; None where there were none.
+    looks : EntryLooks or None
+        Of a run that stopped by itself.
     seals : dict of str to str
         Hash of each of the keys :data:`SEALED`.
     """
@@ -144,6 +147,7 @@ class Entry(Document):
     elsewhere: ElsewhereRecord | None = None
     curve: Curve | None = None
     history: tuple[Former, ...] | None = Field(default=None, min_length=1)
+    looks: EntryLooks | None = None
 
     @model_serializer(mode="wrap")
     def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -175,6 +179,11 @@ class Entry(Document):
             raise ValueError(f"there is no score for the endpoint {self.endpoint}")
         return self
 
+    @property
+    def most_seeds(self) -> int:
+        """Seeds of the design: of a run that stopped by itself, those that it could have had."""
+        return self.seeds if self.looks is None else self.looks.until.looks[-1]
+
     def score(self, endpoint: str, protocol: str | None = None) -> Score | None:
         """The score of ``region:metric`` under the entry's own protocol, or another."""
         region, metric = endpoint.split(":")
@@ -198,7 +207,7 @@ class Entry(Document):
             "budget": self.budget.text,
             "split": self.folds.split_id,
             "folds": list(self.folds.used),
-            "seeds": self.seeds,
+            "seeds": self.most_seeds,
             "synthetic": self.synthetic,
         }
         if self.elsewhere is not None:

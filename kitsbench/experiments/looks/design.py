@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from kitsbench.experiments.records import ExperimentRecord, FamilyLook, LooksRecord
+from kitsbench.experiments.records import ExperimentRecord, FamilyLook, LooksRecord, UntilNote
 from kitsbench.statistics.looks.look import Look
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.table.endpoints import margin_of, parse_endpoint
@@ -20,20 +21,34 @@ def plans(record: ExperimentRecord) -> list[LookPlan]:
     record : ExperimentRecord
         With its question.
     """
-    until = record.until
-    assert until is not None
-    names = tuple(sorted(e.name for e in record.entrants if is_compared(record, e.name)))
-    endpoint = parse_endpoint(record.endpoint)
+    assert record.until is not None
+    names = [e.name for e in record.entrants if is_compared(record, e.name)]
+    return plans_of(record.until, names, record.endpoint, len(record.folds.used))
+
+
+def plans_of(until: UntilNote, names: Sequence[str], endpoint: str, folds: int) -> list[LookPlan]:
+    """The same, of what an experiment says of itself.
+
+    Parameters
+    ----------
+    until : UntilNote
+    names : sequence of str
+        Who is compared.
+    endpoint : str
+        ``region:metric``.
+    folds : int
+        How many are run.
+    """
     plan = LookPlan(
         looks=until.looks[-1],
         planned=until.looks,
-        architectures=names,
+        architectures=tuple(sorted(names)),
         spending=until.spending,
         alpha=until.alpha,
-        margin=margin_of(endpoint, None),
+        margin=margin_of(parse_endpoint(endpoint), None),
         futility=until.futility,
-        endpoint=record.endpoint,
-        fold_count=len(record.folds.used),
+        endpoint=endpoint,
+        fold_count=folds,
     )
     if until.question == "claim":
         return [

@@ -1,0 +1,151 @@
+"""Entries of runs that stopped by themselves: their looks, taken again from their tables.
+
+What a look saw is told by the tables alone: at each, of every entrant, the seeds that it had run by
+then. So nothing that an entry says of verdicts has to be believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from pydantic import Field
+
+from kitsbench.experiments.looks.design import plans_of
+from kitsbench.experiments.records import UntilNote
+from kitsbench.experiments.results import Results
+from kitsbench.files.documents import Part
+from kitsbench.statistics import Comparison, Rule, compare
+from kitsbench.statistics.looks.look import Look
+from kitsbench.statistics.looks.respected import respecting
+from kitsbench.statistics.looks.take import take_look
+
+
+class EntryLooks(Part):
+    """What an entry says of the looks of its experiment.
+
+    Attributes
+    ----------
+    until : UntilNote
+        What had been declared beforehand.
+    folds : int
+        How many were run.
+    compared : tuple of str
+        Entrants that the question was about.
+    taken : tuple of int
+        Seeds at each look that was taken.
+    over : bool
+        Whether nothing was left to decide; False where hours ended the run.
+    """
+
+    until: UntilNote
+    folds: int = Field(ge=1)
+    compared: tuple[str, ...] = Field(min_length=2)
+    taken: tuple[int, ...] = Field(min_length=1)
+    over: bool
+
+
+def looks_of(results: Results) -> EntryLooks | None:
+    """The looks of an experiment, for its entries; None of a fixed design."""
+    record, looks = results.experiment, results.looks
+    if record.until is None or looks is None or not looks.looks:
+        return None
+    names = dict.fromkeys(n for f in looks.looks[0].families for n in f.architectures)
+    return EntryLooks(
+        until=record.until,
+        folds=len(record.folds.used),
+        compared=tuple(names),
+        taken=tuple(look.seeds for look in looks.looks),
+        over=looks.over,
+    )
+
+
+def retaken(table: pd.DataFrame, endpoint: str, protocol: str, looks: EntryLooks) -> list[Look]:
+    """The newest look at each family of the question, from the first look on.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Scores of all entries of the experiment.
+    endpoint, protocol : str
+    looks : EntryLooks
+
+    Raises
+    ------
+    KitsbenchError
+        The scores break a rule of the statistics, or are not those that were looked at.
+    """
+    region, metric = endpoint.split(":")
+    rows = (table["protocol"] == protocol) & (table["region"] == region)
+    own = table[rows & (table["metric"] == metric)]
+    found = []
+    for plan in plans_of(looks.until, looks.compared, endpoint, looks.folds):
+        of_plan = own[own["architecture"].isin(plan.architectures)]
+        taken: list[Look] = []
+        for seeds in looks.taken:
+            seen = of_plan[of_plan["seed"] < seeds].reset_index(drop=True)
+            taken.append(take_look(seen, plan, taken, number=seeds))
+        found.append(taken[-1])
+    return found
+
+
+def looked_comparison(
+    table: pd.DataFrame, endpoint: str, protocol: str, fold_count: int, looks: EntryLooks
+) -> Comparison:
+    """Compare the entries of an experiment as its looks allow.
+
+    Parameters
+    ----------
+    table : DataFrame
+    endpoint, protocol : str
+    fold_count : int
+        Folds of the whole cross-validation.
+    looks : EntryLooks
+
+    Raises
+    ------
+    KitsbenchError
+        As of :func:`retaken`.
+    """
+    until = looks.until
+    region, metric = endpoint.split(":")
+    found = compare(
+        table[table["metric"] == metric],
+        endpoint=(region, metric),
+        rule=Rule(
+            fold_count=fold_count,
+            baseline=until.named if until.question == "baseline" else None,
+        ),
+        protocol=protocol,
+        secondary=False,
+    )
+    plans = plans_of(until, looks.compared, endpoint, looks.folds)
+    return respecting(found, plans, retaken(table, endpoint, protocol, looks))
+
+
+def seed_faults(
+    seeds: Sequence[tuple[str, int]], looks: EntryLooks, last: Sequence[Look]
+) -> list[str]:
+    """Entries that have other seeds than the looks let them have, in sentences.
+
+    Parameters
+    ----------
+    seeds : sequence of (str, int)
+        Of each entry its name and how many it has.
+    looks : EntryLooks
+    last : sequence of Look
+        The newest look at each family.
+    """
+    open_now = {name for look in last for name in look.open}
+    newest = looks.taken[-1]
+    faults = []
+    for name, own in seeds:
+        if name not in looks.compared:
+            continue
+        if own not in looks.taken:
+            faults.append(f"'{name}' has {own} seeds, and there was no look after them")
+        elif own < newest and name in open_now:
+            faults.append(
+                f"'{name}' has {own} seeds, and had a pair open at the look after {newest}"
+            )
+    return faults
