@@ -69,7 +69,7 @@ def compare_planned(
     if looks is None or not looks.looks:
         raise UsageError(before_looks(experiment))
     families = plans(experiment)
-    return respecting(found, families, [taken(looks, n)[-1] for n in range(len(families))])
+    return respecting(found, families, [taken(looks, n) for n in range(len(families))])
 
 
 def before_looks(experiment: ExperimentRecord) -> str:

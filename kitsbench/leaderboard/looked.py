@@ -60,8 +60,10 @@ def looks_of(results: Results) -> EntryLooks | None:
     )
 
 
-def retaken(table: pd.DataFrame, endpoint: str, protocol: str, looks: EntryLooks) -> list[Look]:
-    """The newest look at each family of the question, from the first look on.
+def retaken(
+    table: pd.DataFrame, endpoint: str, protocol: str, looks: EntryLooks
+) -> list[list[Look]]:
+    """The looks at each family of the question, taken once more from the first one on.
 
     Parameters
     ----------
@@ -85,7 +87,7 @@ def retaken(table: pd.DataFrame, endpoint: str, protocol: str, looks: EntryLooks
         for seeds in looks.taken:
             seen = of_plan[of_plan["seed"] < seeds].reset_index(drop=True)
             taken.append(take_look(seen, plan, taken, number=seeds))
-        found.append(taken[-1])
+        found.append(taken)
     return found
 
 
@@ -124,7 +126,7 @@ def looked_comparison(
 
 
 def seed_faults(
-    seeds: Sequence[tuple[str, int]], looks: EntryLooks, last: Sequence[Look]
+    seeds: Sequence[tuple[str, int]], looks: EntryLooks, taken: Sequence[Sequence[Look]]
 ) -> list[str]:
     """Entries that have other seeds than the looks let them have, in sentences.
 
@@ -133,10 +135,10 @@ def seed_faults(
     seeds : sequence of (str, int)
         Of each entry its name and how many it has.
     looks : EntryLooks
-    last : sequence of Look
-        The newest look at each family.
+    taken : sequence of sequence of Look
+        The looks at each family.
     """
-    open_now = {name for look in last for name in look.open}
+    open_now = {name for family in taken for name in family[-1].open}
     newest = looks.taken[-1]
     faults = []
     for name, own in seeds:

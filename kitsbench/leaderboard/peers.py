@@ -137,9 +137,9 @@ def _look_faults(filed: Sequence[Filed], whole: pd.DataFrame) -> list[str]:
     entry = filed[0].entry
     if entry.looks is None:
         return []
-    last = retaken(whole, entry.endpoint, entry.protocol, entry.looks)
+    taken = retaken(whole, entry.endpoint, entry.protocol, entry.looks)
     seeds = [(one.entry.name, one.entry.seeds) for one in filed]
-    return seed_faults(seeds, entry.looks, last)
+    return seed_faults(seeds, entry.looks, taken)
 
 
 def _elsewhere_faults(trained: Sequence[Filed], outside: Sequence[Filed]) -> Faults:

@@ -47,6 +47,7 @@ def plans_of(until: UntilNote, names: Sequence[str], endpoint: str, folds: int) 
         alpha=until.alpha,
         margin=margin_of(parse_endpoint(endpoint), None),
         futility=until.futility,
+        share=until.share,
         endpoint=endpoint,
         fold_count=folds,
     )

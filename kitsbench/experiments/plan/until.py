@@ -9,6 +9,7 @@ from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.claimed import match_pair
 from kitsbench.experiments.asked.until import Until
 from kitsbench.experiments.records import EntrantRecord, UntilNote
+from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.tests.joint import FEWEST_RUN_DF
 from kitsbench.statistics.tests.rule import DEFAULT_RULE
 
@@ -60,6 +61,7 @@ def note_until(
         spending=until.spending,
         alpha=DEFAULT_RULE.alpha,
         futility=until.futility,
+        share=LookPlan.share,
     )
 
 

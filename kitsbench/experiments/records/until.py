@@ -28,6 +28,9 @@ class UntilNote(Part):
         Family-wise error over all pairs and all looks.
     futility : float
         Probability of a decision by the last look below which a pair is given up; 0 for never.
+    share : float
+        Part of the cases in the variance that is left after all seeds, which sets the clock by
+        which the error is spent: see :class:`~kitsbench.statistics.looks.plan.LookPlan`.
     """
 
     question: Literal["pairs", "top", "baseline", "claim"]
@@ -37,6 +40,7 @@ class UntilNote(Part):
     spending: Literal["obrien-fleming", "pocock"]
     alpha: float = Field(gt=0, lt=1)
     futility: float = Field(ge=0, lt=1)
+    share: float = Field(ge=0, lt=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

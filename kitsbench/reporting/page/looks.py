@@ -92,11 +92,13 @@ def final_table(analysis: Analysis) -> Table | None:
     rows = [_final_row(pair) for pair in analysis.pairs if "look" in pair]
     if not rows:
         return None
-    head = ["Pair", "Verdict", "Naive verdict", "Estimate", "Interval", "p (adjusted)",
-            "Naive difference", "Naive interval", "Naive p (adjusted)"]  # fmt: skip
+    head = ["Pair", "Verdict", "Naive verdict", "Estimate", "Interval", "Of the pair alone",
+            "p (adjusted)", "Naive difference", "Naive interval", "Naive p (adjusted)"]  # fmt: skip
     caption = (
-        "Verdict, estimate, interval and p know of the looks. Naive: what a test of all scores "
-        "says that knows of none. It errs more often than it says, and stands here to be compared."
+        "Verdict, estimate, intervals and p know of the looks: the estimate is median-unbiased by "
+        "the order of looks, with its interval as of this pair alone; the first interval holds for "
+        "all pairs and looks together. Naive: what a test of all scores says that knows of no "
+        "look. It errs more often than it says, and stands here to be compared."
     )
     return Table(head, rows, caption, text_columns=3)
 
@@ -107,8 +109,9 @@ def _final_row(pair: dict[str, Any]) -> list[str]:
         f"{pair['a']} − {pair['b']}",
         words.VERDICT_NAMES[pair["verdict"]],
         words.VERDICT_NAMES[naive["verdict"]],
-        words.number(look["estimate"], signed=True),
+        words.number(look["unbiased"], signed=True),
         words.interval(pair["ci_simultaneous_low"], pair["ci_simultaneous_high"], signed=True),
+        words.interval(look["ordered_low"], look["ordered_high"], signed=True),
         words.probability(pair["p_adjusted"]),
         words.number(pair["difference"], signed=True),
         words.interval(naive["ci_simultaneous_low"], naive["ci_simultaneous_high"], signed=True),

@@ -19,6 +19,7 @@ from kitsbench.statistics.compare.verdicts import (
     sentence,
 )
 from kitsbench.statistics.design.power import POWER
+from kitsbench.statistics.looks.final import FinalPair, final_pairs
 from kitsbench.statistics.looks.look import Look, PairLook
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.ranks.ranking import rank_groups, rank_intervals
@@ -38,7 +39,7 @@ NAIVE = (
 
 
 def respecting(
-    comparison: Comparison, plans: Sequence[LookPlan], looks: Sequence[Look]
+    comparison: Comparison, plans: Sequence[LookPlan], looks: Sequence[Sequence[Look]]
 ) -> Comparison:
     """Give a comparison the verdicts of its looks.
 
@@ -48,23 +49,29 @@ def respecting(
         Of the scores that the looks have counted.
     plans : sequence of LookPlan
         Of each family.
-    looks : sequence of Look
-        The newest look of each.
+    looks : sequence of sequence of Look
+        Those that were taken at each, in their order; at least one.
 
     Returns
     -------
     Comparison
         With the pairs that the looks are about, in the order of the comparison. Each has a key
-        ``look`` with what the last look found, and ``naive`` with what a test finds that knows of
-        no looks. Groups and intervals of ranks follow from the verdicts; there is no P(first).
+        ``look`` with what the last look found, and the estimate and the interval by the order of
+        looks; and ``naive`` with what a test finds that knows of no looks. Groups and intervals of
+        ranks follow from the verdicts; there is no P(first).
     """
-    known = {frozenset(pair.name): pair for look in looks for pair in look.pairs}
+    known = {frozenset(pair.name): pair for taken in looks for pair in taken[-1].pairs}
+    final = {
+        frozenset((one.a, one.b)): one
+        for plan, taken in zip(plans, looks, strict=True)
+        for one in final_pairs(taken, plan)
+    }
     rows, separated = [], []
     for row in comparison.pairs:
         pair = known.get(frozenset((row["a"], row["b"])))
         if pair is None:
             continue
-        own = _respected(row, pair, comparison, plans[0])
+        own = _respected(row, pair, final[frozenset(pair.name)], comparison, plans[0])
         rows.append(own)
         if own["better"] is not None:
             separated.append((own["better"], row["b" if own["better"] == row["a"] else "a"]))
@@ -72,7 +79,7 @@ def respecting(
     names = {str(row["architecture"]) for row in comparison.ranking}
     whole = len(rows) == math.comb(len(names), 2)
     question = plans[0].question if whole else "some"
-    notes = [note for look in looks for note in look.notes]
+    notes = [note for taken in looks for note in taken[-1].notes]
     return replace(
         comparison,
         pairs=rows,
@@ -83,7 +90,7 @@ def respecting(
 
 
 def _respected(
-    row: dict[str, Any], pair: PairLook, comparison: Comparison, plan: LookPlan
+    row: dict[str, Any], pair: PairLook, end: FinalPair, comparison: Comparison, plan: LookPlan
 ) -> dict[str, Any]:
     """A pair's row with the verdict that the looks allow."""
     seen = _turned(pair) if row["a"] != pair.a else pair
@@ -107,23 +114,27 @@ def _respected(
             "bound", "chance", "spent",
         )
     }  # fmt: skip
+    ends = (end.unbiased, end.ordered_low, end.ordered_high)
+    if row["a"] != pair.a:
+        ends = (_less(end.unbiased), _less(end.ordered_high), _less(end.ordered_low))
+    look |= dict(zip(("unbiased", "ordered_low", "ordered_high"), ends, strict=True))
     return {**row, **found, "look": look, "naive": {key: row[key] for key in NAIVE}}
+
+
+def _less(value: float | None) -> float | None:
+    return None if value is None else 0.0 - value
 
 
 def _turned(pair: PairLook) -> PairLook:
     """The same pair the other way round."""
-
-    def less(value: float | None) -> float | None:
-        return None if value is None else 0.0 - value
-
     return replace(
         pair,
         a=pair.b,
         b=pair.a,
-        estimate=less(pair.estimate),
-        z=less(pair.z),
-        low=less(pair.high),
-        high=less(pair.low),
+        estimate=_less(pair.estimate),
+        z=_less(pair.z),
+        low=_less(pair.high),
+        high=_less(pair.low),
     )
 
 
