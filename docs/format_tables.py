@@ -22,6 +22,7 @@ FILES: dict[str, type[Document]] = {
     "experiments/ID/request.json": RequestRecord,
     "experiments/latest.json": records.LatestRecord,
     "experiments/ID/accounts.json": records.AccountsRecord,
+    "experiments/ID/looks.json": records.LooksRecord,
     "trials/ID/trial.json": records.TrialRecord,
     "trials/ID/status.json": records.Status,
     "trials/ID/ledger.json": records.LedgerRecord,
