@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from architectures import Smallest
 from reporting.drawn_scans import write_prediction, write_scan
 
 from kitsbench.experiments.asked.resolve import DATASET
@@ -27,21 +28,27 @@ from kitsbench.experiments.records import (
     ExperimentRecord,
     FoldsNote,
     LedgerRecord,
+    LooksRecord,
     PlannedTrial,
     ProfileRecord,
     Status,
     TrialContext,
     TrialIdentity,
     TrialRecord,
+    UntilNote,
+    find_experiment,
     keep_experiment,
     profile_key,
 )
+from kitsbench.experiments.rounds import Rounds
 from kitsbench.experiments.tables import CURVE, SCORES, write_table
 from kitsbench.experiments.trial.folder import TrialFolder
+from kitsbench.experiments.trial.task import TrialTask
 from kitsbench.files import digest
 from kitsbench.numerics import NUMERICS
 from kitsbench.recipe import Recipe
-from kitsbench.training.budget import NO_BUDGET
+from kitsbench.spec import Task
+from kitsbench.training.budget import NO_BUDGET, Budget
 from kitsbench.training.ledger import StageRow
 from kitsbench.training.meters.device_speed import WORKLOAD, DeviceSpeed
 
@@ -132,6 +139,60 @@ def write_workdir(folder: Path, plan: Plan) -> Path:
         _profile(plan, name, number).keep(folder)
     keep_experiment(folder, _experiment(folder, plan, trials))
     return folder
+
+
+def look_until_decided(
+    workdir: Path, plan: Plan, question: str = "pairs", **until: object
+) -> LooksRecord:
+    """Let a working directory be one that stopped by itself, by the looks that its trials give.
+
+    Parameters
+    ----------
+    workdir : Path
+        As :func:`write_workdir` wrote it, with all of the fixed design.
+    plan : Plan
+    question : str
+    **until : object
+        Other words of the experiment's.
+    """
+    old = find_experiment(workdir)
+    note = UntilNote(
+        **{
+            "question": question,
+            "named": None,
+            "pairs": (),
+            "looks": tuple(range(2, plan.seeds + 1)),
+            "spending": "obrien-fleming",
+            "alpha": 0.05,
+            "futility": 0.05,
+            "share": 0.5,
+            **until,
+        }
+    )
+    same = set(ExperimentRecord.model_fields) - {"schema_version", "id", "plan", "until"}
+    record = ExperimentRecord.of(**{key: getattr(old, key) for key in same}, until=note)
+    keep_experiment(workdir, record)
+    spec = Smallest().spec({}, Task(patch=(16, 16, 16)))
+    tasks = []
+    for one in record.trials:
+        trial = TrialRecord.read(TrialFolder(workdir, one.id).trial)
+        tasks.append(
+            TrialTask(
+                workdir=workdir,
+                trial=trial,
+                location=trial.context.location,
+                spec=spec,
+                recipe=trial.context.recipe,
+                budget=Budget(plan.note.amount, plan.note.unit),
+                stores={},
+                train_cases=trial.context.train_cases,
+                test_cases=trial.context.test_cases,
+                cases={},
+                window=trial.context.window,
+                protocols=record.protocols,
+            )
+        )
+    return Rounds(workdir, record, tasks).run(lambda trials: None)
 
 
 def trained_elsewhere(**known: object) -> ElsewhereRecord:

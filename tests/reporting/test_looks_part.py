@@ -1,0 +1,132 @@
+"""What a report says of looks: the path of every pair, what was spared, and that nothing failed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from reporting.workdirs import Plan, look_until_decided, write_workdir
+
+from kitsbench.api import load
+from kitsbench.experiments.records import LooksRecord
+from kitsbench.experiments.results import load_results
+from kitsbench.reporting.analysis import analyse
+from kitsbench.reporting.build import build_report
+from kitsbench.reporting.first_screen.looked import hours_of, plain, summary
+from kitsbench.reporting.page import looks
+
+PLAN = Plan(
+    {"unet3d": 0.0, "residual_unet": 0.001, "scau_unet": 0.05, "msan_v1": 0.1},
+    folds=2,
+    seeds=5,
+    cases_per_fold=6,
+    curve_points=5,
+)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """Four architectures, of which two were decided before they had all of their seeds."""
+    folder = write_workdir(tmp_path_factory.mktemp("looked") / "work", PLAN)
+    look_until_decided(folder, PLAN)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(workdir):
+    return load_results(workdir)
+
+
+@pytest.fixture(scope="module")
+def page(workdir):
+    return build_report(workdir)
+
+
+def cell(table, row, head):
+    return table.rows[row][table.head.index(head)]
+
+
+def test_hours_are_those_of_the_trials_that_ran_and_of_those_that_did_not(results):
+    hours = hours_of(results)
+    ran = [trial for trial in results.trials if trial.state == "finished"]
+    assert hours.spent == pytest.approx(sum(t.ledger.device_seconds for t in ran) / 3600)
+    assert 0 < hours.spared_trials == hours.trials - len(ran)
+    # Each trial takes 20 s and a little more.
+    assert hours.spared == pytest.approx(20 * hours.spared_trials / 3600, rel=0.01)
+    assert hours.fixed == hours.spent + hours.spared
+
+
+def test_the_summary_names_question_looks_and_what_was_spared(results):
+    told = " ".join(summary(results))
+    assert "The question was a verdict on every pair" in told
+    assert re.search(r"\d+ of 40 trials were never run: [\d.]+ min were spent", told)
+    assert "40 trials of the plan had finished before the looks were declared" in told
+
+
+def test_the_path_of_every_pair_has_each_look(results):
+    analysis = analyse(results)
+    table = looks.path_table(analysis)
+    taken = [look.seeds for look in results.looks.looks]
+    assert len(table.rows) == 6 * len(taken)
+    assert [cell(table, row, "Look") for row in range(len(taken))] == [*map(str, taken)]
+    states = {cell(table, row, "State").split(" (")[0] for row in range(len(table.rows))}
+    assert {"open", "difference"} <= states <= {*looks.STATES.values()}
+
+
+def test_each_look_costs_alpha_and_all_together_no_more_than_was_allowed(results):
+    table = looks.looks_table(analyse(results))
+    costs = [float(cell(table, row, "α here")) for row in range(len(table.rows))]
+    spent = [float(cell(table, row, "α so far")) for row in range(len(table.rows))]
+    assert spent[-1] == pytest.approx(sum(costs), abs=1e-4)
+    assert spent == sorted(spent)
+    assert spent[-1] <= 0.05
+
+
+def test_trials_that_were_never_run_stand_in_a_table_of_their_own(results, page):
+    table = looks.spared_table(analyse(results))
+    spared = [trial for trial in results.trials if trial.state == "spared"]
+    assert sum(int(cell(table, row, "Trials")) for row in range(len(table.rows))) == len(spared)
+    text = (page.parent / "report.md").read_text(encoding="utf-8")
+    part = text.partition("## Failures and exclusions")[2].partition("\n## ")[0]
+    assert f"Every one of {len(results.trials) - len(spared)} trials finished." in part
+    assert "spared" not in part
+
+
+def test_final_numbers_stand_beside_naive_ones(results):
+    analysis = analyse(results)
+    table = looks.final_table(analysis)
+    assert len(table.rows) == 6
+    for pair in analysis.pairs:
+        low, high = pair["look"]["ordered_low"], pair["look"]["ordered_high"]
+        assert low < pair["look"]["unbiased"] < high
+        assert pair["ci_simultaneous_high"] - pair["ci_simultaneous_low"] > 0
+
+
+def test_the_page_has_the_section_with_its_figure(page, results):
+    text = page.read_text(encoding="utf-8")
+    assert 'id="looks"' in text
+    assert "Looks, and what they spared" in text
+    assert "The path of every pair over the looks" in text
+    assert (page.parent / "figures" / "looks.svg").is_file()
+    least, most = analyse(results).seeds
+    assert least < most <= PLAN.seeds
+    assert f"2 folds × {least} to {most} seeds" in text
+
+
+def test_a_fixed_design_has_no_word_of_looks(tmp_path):
+    folder = write_workdir(tmp_path / "work", Plan({"unet3d": 0.0, "msan_v1": 0.1}))
+    text = (build_report(folder).parent / "report.md").read_text(encoding="utf-8")
+    assert "looks" not in text.partition("## Provenance")[0].lower().replace("looks at", "")
+    found = load_results(folder)
+    assert summary(found) == []
+    assert plain(found) is None
+    assert load(folder).looks.empty
+
+
+def test_from_python_looks_are_a_table(workdir):
+    outcome = load(workdir)
+    table = outcome.looks
+    kept = LooksRecord.find(workdir, outcome.id)
+    assert len(table) == 6 * len(kept.looks)
+    assert {"look", "a", "b", "state", "estimate", "low", "high", "p_adjusted"} <= {*table}
+    assert outcome.hours["spared_trials"] == hours_of(load_results(workdir)).spared_trials
