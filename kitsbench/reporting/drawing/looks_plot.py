@@ -50,7 +50,7 @@ def paths(looks: LooksRecord, margin: float | None, endpoint: str) -> Picture | 
     lines = -(-len(chosen) // columns)
     marks: dict[str, str] = {}
     with style():
-        figure = Figure(figsize=(0.8 + 2.1 * columns, 0.8 + 1.7 * lines), layout="constrained")
+        figure = Figure(figsize=(0.8 + 2.1 * columns, 1.0 + 1.7 * lines), layout="constrained")
         panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
         drawn = {}
         for axes, place in zip(panels.flat, chosen, strict=False):
@@ -83,14 +83,14 @@ def paths(looks: LooksRecord, margin: float | None, endpoint: str) -> Picture | 
             axes.set_xticks([look.seeds for look in looks.looks])
         for axes in list(panels.flat)[len(chosen) :]:
             axes.remove()
-        axes.set_ylim(*_heights([last[place] for place in chosen], margin))
+        panels.flat[0].set_ylim(*_heights([last[place] for place in chosen], margin))
         figure.supxlabel("seeds of each fold", fontsize=9)
         figure.supylabel(f"difference in {endpoint}", fontsize=9)
         states = [state for state in LEGEND if state in drawn]
         figure.legend(
             [drawn[state] for state in states],
             [LEGEND[state] for state in states],
-            loc="outside lower center",
+            loc="outside upper center",
             ncols=min(3, len(states)),
         )
     more = len(places) - len(chosen)

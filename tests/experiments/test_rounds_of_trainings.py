@@ -1,0 +1,74 @@
+"""Runs that stop by themselves and really train: killed, and on two executors, the looks are one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from command_line import SMALL, TESTS, run_kitsbench, start_kitsbench
+
+from kitsbench.experiments.records import LooksRecord, find_experiment
+
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
+
+
+@pytest.fixture(scope="module")
+def words(plugin, phantom):
+    """Three architectures on two folds, three seeds at most."""
+    names = [plugin(*one) for one in (("alpha", "Smallest"), ("beta", "Regions"), ("eta", "Valid"))]
+    budget = ("--budget", "12steps", "--endpoint", "kidney_and_tumor:dice", "--futility", "0")
+    until = ("--until", "decided", "--max-seeds", "3")
+    return ["run", *names, "--dataset", phantom, *SMALL, *budget, *until, "--json"]
+
+
+def looks_of(workdir):
+    return LooksRecord.file(workdir, find_experiment(workdir).id).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(words, tmp_path_factory):
+    """A run from beginning to end on this machine."""
+    workdir = tmp_path_factory.mktemp("whole") / "work"
+    done = run_kitsbench(*words, "--jobs", "1", "--workdir", workdir)
+    assert done.code == 0, done.err
+    return workdir, done
+
+
+def test_a_run_that_trains_takes_its_looks(whole):
+    workdir, done = whole
+    looks = done.json["looks"]
+    assert looks["planned"] == [2, 3]
+    assert [look["seeds"] for look in looks["taken"]] == [2, 3][: len(looks["taken"])]
+    spared = [trial for trial in done.json["trials"] if trial["status"] == "spared"]
+    assert len(spared) == looks["spared_trials"]
+    assert looks["over"]
+    assert "Look after 2 seeds: 3 pairs" in done.err
+
+
+@pytest.mark.parametrize("after", [2, 7, 12, 13])
+def test_a_run_that_is_killed_and_called_again_takes_the_same(words, whole, tmp_path, after):
+    workdir = tmp_path / "work"
+    process = start_kitsbench(*words, "--workdir", workdir, start_new_session=True)
+    while process.poll() is None:
+        ended = len([*workdir.glob("trials/*/scores.parquet")])
+        if ended >= after:
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+        time.sleep(0.05)
+    process.communicate()
+    done = run_kitsbench(*words, "--jobs", "2", "--workdir", workdir)
+    assert done.code == 0, done.err
+    assert looks_of(workdir) == looks_of(whole[0])
+
+
+def test_jobs_of_a_cluster_take_the_same_path(words, whole, tmp_path):
+    pytest.importorskip("submitit")
+    workdir = tmp_path / "work"
+    path = f"{TESTS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    executor = ("--executor", "slurm", "--executor-option", "cluster=local")
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    done = run_kitsbench(*words, *executor, "--workdir", workdir, env=environment)
+    assert done.code == 0, done.err
+    assert looks_of(workdir) == looks_of(whole[0])
