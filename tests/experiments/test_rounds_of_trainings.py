@@ -1,4 +1,4 @@
-"""Runs that stop by themselves and really train: killed, and on two executors, the looks are one."""
+"""Runs that stop by themselves and really train: killed, or on two executors, they look alike."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def whole(words, tmp_path_factory):
 
 
 def test_a_run_that_trains_takes_its_looks(whole):
-    workdir, done = whole
+    _, done = whole
     looks = done.json["looks"]
     assert looks["planned"] == [2, 3]
     assert [look["seeds"] for look in looks["taken"]] == [2, 3][: len(looks["taken"])]
