@@ -6,9 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kitsbench.errors import KitsbenchError
+from kitsbench.experiments.asked.until import PLAIN
+from kitsbench.experiments.looks.design import plans
 from kitsbench.experiments.records import ExperimentRecord
+from kitsbench.experiments.results import counted_results
 from kitsbench.experiments.rounds import Rounds
 from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.statistics.design.power import pilot_components
+from kitsbench.statistics.looks.foresight import expected_hours
+
+EXPERIMENTS = 100
+"""Simulated in each true state: enough for a share of hours to a few percent."""
+GAP = 0.02  # of a metric without a margin
 
 
 @dataclass(frozen=True)
@@ -21,12 +31,16 @@ class Designs:
         Of the fixed design, and until the first look.
     hours, least_hours : float or None
         Device hours of training; None where nothing tells of a trial how long it takes.
+    expected : tuple of dict
+        What simulations let one expect in several true states, as of
+        :func:`~kitsbench.statistics.looks.foresight.expected_hours`; empty without a pilot.
     """
 
     trials: int
     least_trials: int
     hours: float | None
     least_hours: float | None
+    expected: tuple[dict[str, Any], ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -35,6 +49,7 @@ class Designs:
             "until_decided": {
                 "trials": [self.least_trials, self.trials],
                 "device_hours": [self.least_hours, self.hours],
+                "expected": [*self.expected],
             },
         }
 
@@ -45,12 +60,26 @@ class Designs:
         if self.hours is not None and self.least_hours is not None:
             fixed += f", {_hours(self.hours)} of training"
             until += f", {_hours(self.least_hours)} to {_hours(self.hours)}"
-        return [
+        lines = [
             f"All seeds: {fixed}.",
-            f"Until decided: {until}. The first look comes at the lower end; how near to it a run "
-            "stops depends on what it finds, which `kitsbench plan --until decided --pilot` "
-            "foresees from scores that are there.",
+            f"Until decided: {until}. The first look comes at the lower end.",
         ]
+        for one in self.expected:
+            share = self.hours * one["part"] if self.hours is not None else None
+            much = "" if share is None else f", {_hours(share)}"
+            lines.append(
+                f"Expected where the truth is {one['state']}: {100 * one['part']:.0f} % of all "
+                f"trials{much} ({one['runs_low']:.0f} to {one['runs_high']:.0f} of "
+                f"{one['fixed_runs']} in nine runs of ten)."
+            )
+        if self.expected:
+            lines.append("Simulated, by the scatter of the trials that have finished here.")
+        else:
+            lines.append(
+                "What to expect between the two is known once two seeds have finished here, or "
+                "from other scores: `kitsbench plan --until decided --pilot SCORES`."
+            )
+        return lines
 
 
 def foresee(
@@ -82,7 +111,31 @@ def foresee(
         seconds = [known[task.id]["device_seconds"] for task in trials]
         return None if None in seconds else sum(seconds) * world_size / 3600
 
-    return Designs(len(tasks), len(least), hours(tasks), hours([*least.values()]))
+    expected = _expected(record, tasks) if tasks else ()
+    return Designs(len(tasks), len(least), hours(tasks), hours([*least.values()]), expected)
+
+
+def _expected(record: ExperimentRecord, tasks: Sequence[TrialTask]) -> tuple[dict[str, Any], ...]:
+    """What runs of this design take, by the scatter of those trials of it that have finished.
+
+    How much scores scatter is no look: nobody sees who is ahead.
+    """
+    until = record.until
+    if until is None or until.question not in PLAIN:
+        return ()
+    fixed = record.model_copy(update={"until": None})
+    try:
+        scores = counted_results(tasks[0].workdir, fixed, None).scores
+        found = pilot_components(scores, record.endpoint, record.protocol)
+        (plan,) = plans(record)
+        folds, cases = len(record.folds.used), {c for task in tasks for c in task.test_cases}
+        gap = plan.margin or GAP
+        names = len(plan.architectures)
+        return tuple(
+            expected_hours(plan, found, len(cases), folds, names, gap, experiments=EXPERIMENTS)
+        )
+    except KitsbenchError:  # too few have finished to tell, or their files are damaged
+        return ()
 
 
 def _hours(hours: float) -> str:

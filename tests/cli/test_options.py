@@ -33,6 +33,7 @@ OF_THEIR_OWN = {
     ("leaderboard add", "--predictions"), ("leaderboard add", "--trained-on"),  # of one folder
     # what is shown of a report, and what lies over a scan
     ("report", "--architectures"), ("report", "--margin"), ("view", "--predictions"),
+    ("run", "--until"), ("run", "--question"),  # trains, and knows who takes part
     ("run", "--yes"),  # asks before it spends hours, not before it removes
     # of trials, not of architectures; and instead of what was asked for before
     ("trials retry", "--all"), ("trials retry", "--timeout"), ("trials retry", "--max-memory"),

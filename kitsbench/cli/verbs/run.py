@@ -22,6 +22,7 @@ from kitsbench.cli.options import (
     endpoint_option,
     experiment_option,
     folds_option,
+    futility_option,
     jobs_option,
     json_option,
     layout_option,
@@ -32,6 +33,7 @@ from kitsbench.cli.options import (
     recipe_option,
     size_option,
     spacing_option,
+    spending_option,
     split_option,
     strict_option,
     tta_option,
@@ -132,17 +134,8 @@ EXAMPLES = {
     type=Number(0.0001, 1e9),
     help="With --until decided: device hours after which no further round begins.",
 )
-@click.option(
-    "--spending",
-    type=click.Choice(["obrien-fleming", "pocock"]),
-    help="How looks share the error: little at first (obrien-fleming, the default), or as much at "
-    "each.",
-)
-@click.option(
-    "--futility",
-    type=Number(0, 0.99),
-    help="Give a pair up whose chance to be decided is less, by default 0.05; 0 gives up none.",
-)
+@spending_option
+@futility_option
 @device_option(several=True)
 @click.option(
     "--executor",
@@ -385,7 +378,11 @@ def _request(options: dict[str, Any]) -> Request:
     tuning = read_tuning(options.pop("tune"), tune_section)
     check_shared(tuning, options["recipe"])
     given = read_predictions(options.pop("predictions"), predictions_section())
-    said = {key: options.pop(key) for key in ("max_seeds", "spending", "futility")}
+    source = click.get_current_context().get_parameter_source
+    said = {}
+    for key in ("max_seeds", "spending", "futility"):
+        value, default = options.pop(key), click.core.ParameterSource.DEFAULT
+        said[key] = None if source(key) is default else value
     question, steps = _question(options.pop("question"))
     until = read_until(options.pop("until"), question=question, steps=steps, **said)
     words = click.get_current_context().meta.get(WORDS, sys.argv[1:])
