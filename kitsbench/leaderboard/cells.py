@@ -63,9 +63,10 @@ def other_endpoints(ordered: list[Entry]) -> list[Score]:
 
 
 def named(entry: Entry) -> str:
-    """Name and title, and what its training began with."""
+    """Name and title, what its training began with, and how looks ended it."""
     text = " ".join(filter(None, [markdown_code(entry.name), markdown(entry.title)]))
-    return f"{text} ({markdown(entry.beginning)})" if entry.beginning else text
+    said = [entry.beginning, entry.ended_by_looks]
+    return text + "".join(f" ({markdown(one)})" for one in said if one)
 
 
 def with_interval(score: Score | None) -> str:

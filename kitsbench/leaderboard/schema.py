@@ -226,6 +226,13 @@ class Entry(Document):
         return "begins with the weights of a file" if files else ""
 
     @property
+    def ended_by_looks(self) -> str:
+        """With how few seeds looks ended its run, for a page; empty where it had all of them."""
+        if self.looks is None or self.seeds == self.most_seeds:
+            return ""
+        return f"ended by looks after {self.seeds} of {self.most_seeds} seeds"
+
+    @property
     def device_class(self) -> str:
         """What the budget is bound to: a second on one device is none on another; else empty."""
         return (self.identity.device_class if self.identity else None) or ""

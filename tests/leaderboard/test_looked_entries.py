@@ -59,6 +59,7 @@ def test_entries_have_their_looks_and_as_many_runs_as_those_let_them_have(board)
         assert entry.conditions["seeds"] == 4
         assert entry.rank.p_first is None
         assert len(entry.trials.runs) == 2 * entry.seeds
+    assert entries["msan_v1"].ended_by_looks == "ended by looks after 2 of 4 seeds"
     assert entries["msan_v1"].rank.group == "a"
     assert entries["unet3d"].rank.group == entries["residual_unet"].rank.group == "b"
     assert looks_faults(board) == []
