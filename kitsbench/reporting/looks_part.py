@@ -34,7 +34,7 @@ def _section(analysis: Analysis) -> Section:
         blocks.append(Block(heading="Each look", table=table))
     if taken is not None:
         endpoint = words.endpoint_name(analysis.region, analysis.metric)
-        if (figure := paths(taken, analysis.margin, endpoint)) is not None:
+        if (figure := paths(taken, analysis.names, analysis.margin, endpoint)) is not None:
             blocks.append(Block(heading=figure.title, picture=figure))
     if (table := looks.path_table(analysis)) is not None:
         folded = len(table.rows) > FEW

@@ -8,9 +8,12 @@ import pytest
 from reporting.workdirs import Plan, look_until_decided, write_workdir
 
 from kitsbench.api import load
+from kitsbench.errors import UsageError
 from kitsbench.experiments.records import LooksRecord
 from kitsbench.experiments.results import load_results
+from kitsbench.experiments.workdir.join import join_results
 from kitsbench.reporting.analysis import analyse
+from kitsbench.reporting.asked.narrowing import Narrowing, narrow
 from kitsbench.reporting.build import build_report
 from kitsbench.reporting.first_screen.looked import hours_of, plain, summary
 from kitsbench.reporting.page import looks
@@ -111,6 +114,19 @@ def test_the_page_has_the_section_with_its_figure(page, results):
     least, most = analyse(results).seeds
     assert least < most <= PLAN.seeds
     assert f"2 folds × {least} to {most} seeds" in text
+
+
+def test_what_was_not_looked_at_has_no_verdict(workdir, results, tmp_path):
+    with pytest.raises(UsageError, match="was looked at by tumor:dice"):
+        narrow(results, Narrowing(endpoint="kidney_and_tumor:dice"))
+    some, _ = narrow(results, Narrowing(architectures=("unet3d", "msan_v1")))
+    analysis = analyse(some)
+    (pair,) = analysis.pairs
+    assert {pair["a"], pair["b"]} == {"unet3d", "msan_v1"}
+    assert len(looks.path_table(analysis).rows) == len(results.looks.looks)
+    other = load_results(write_workdir(tmp_path / "other", Plan({"unet3d": 0.0, "msan_v1": 0.1})))
+    with pytest.raises(UsageError, match="its scores join no other's"):
+        join_results([results, other])
 
 
 def test_a_fixed_design_has_no_word_of_looks(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kitsbench.errors import DataError
+from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.records import (
     DatasetNote,
     DeviceNote,
@@ -43,9 +43,19 @@ def join_results(found: Sequence[Results]) -> Results:
     ------
     DataError
         A trial has other scores in one of them than in another.
+    UsageError
+        One of them stopped by itself.
     """
     if len(found) == 1:
         return found[0]
+    if (
+        early := next((one for one in found if one.experiment.until is not None), None)
+    ) is not None:
+        raise UsageError(
+            f"Experiment {early.experiment.id} stopped because of what its looks saw, and they "
+            "know nothing of the others' trials: its scores join no other's. Run its fixed design "
+            f"(`kitsbench run --add --seeds {early.experiment.seeds}`), or report it by itself."
+        )
     first = found[0].experiment
     entrants = _entrants(found)
     order = {entrant.name: place for place, entrant in enumerate(entrants)}

@@ -135,6 +135,12 @@ def narrow(results: Results, asked: Narrowing) -> tuple[Results, Narrowed | None
         chosen = [*chosen, *[asked.baseline] * (bool(chosen) and asked.baseline not in chosen)]
     kept = [name for name in names if not chosen or name in chosen]
     endpoint = asked.endpoint or experiment.endpoint
+    if experiment.until is not None and endpoint != experiment.endpoint:
+        raise UsageError(
+            f"Experiment {experiment.id} was looked at by {experiment.endpoint}, and stopped because "
+            f"of what it saw: there are no verdicts on {endpoint}. Leave --endpoint out; its scores "
+            "are in the tables of all regions and metrics."
+        )
     if endpoint != experiment.endpoint and not scores.empty:
         own = scores[scores["protocol"] == experiment.protocol]
         known = sorted({f"{r}:{m}" for r, m in own[["region", "metric"]].drop_duplicates().values})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from matplotlib.figure import Figure
 
 from kitsbench.experiments.records import LookedPair, LooksRecord
@@ -28,12 +30,16 @@ LEGEND = {
 }
 
 
-def paths(looks: LooksRecord, margin: float | None, endpoint: str) -> Picture | None:
+def paths(
+    looks: LooksRecord, names: Collection[str], margin: float | None, endpoint: str
+) -> Picture | None:
     """Estimate of every pair at each look, a panel a pair; None where no look was taken.
 
     Parameters
     ----------
     looks : LooksRecord
+    names : collection of str
+        Entrants of the report.
     margin : float or None
     endpoint : str
         What differences are of, such as ``tumour Dice``.
@@ -41,7 +47,8 @@ def paths(looks: LooksRecord, margin: float | None, endpoint: str) -> Picture | 
     if not looks.looks:
         return None
     last = looks.looks[-1].pairs
-    places = [place for place, pair in enumerate(last) if pair.estimate is not None]
+    shown = [pair.estimate is not None and {*pair.name} <= {*names} for pair in last]
+    places = [place for place in range(len(last)) if shown[place]]
     farthest = sorted(places, key=lambda place: -abs(last[place].estimate or 0.0))[:MOST]
     chosen = [place for place in places if place in farthest]
     if not chosen:

@@ -59,7 +59,9 @@ def path_table(analysis: Analysis) -> Table | None:
     if looks is None or not looks.looks:
         return None
     rows = []
-    for place in range(len(looks.looks[0].pairs)):
+    for place, first in enumerate(looks.looks[0].pairs):
+        if not {*first.name} <= {*analysis.names}:  # a report may leave some out
+            continue
         rows += [_path_row(look.pairs[place], look.seeds) for look in looks.looks]
     head = ["Pair", "Look", "State", "Difference", "Interval", "Information", "p", "Bound",
             "p (adjusted)", "Chance"]  # fmt: skip
