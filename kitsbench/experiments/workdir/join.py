@@ -48,13 +48,12 @@ def join_results(found: Sequence[Results]) -> Results:
     """
     if len(found) == 1:
         return found[0]
-    if (
-        early := next((one for one in found if one.experiment.until is not None), None)
-    ) is not None:
+    early = [one.experiment for one in found if one.experiment.until is not None]
+    if early:
         raise UsageError(
-            f"Experiment {early.experiment.id} stopped because of what its looks saw, and they "
-            "know nothing of the others' trials: its scores join no other's. Run its fixed design "
-            f"(`kitsbench run --add --seeds {early.experiment.seeds}`), or report it by itself."
+            f"Experiment {early[0].id} stopped because of what its looks saw, and they know "
+            "nothing of the others' trials: its scores join no other's. Run its fixed design "
+            f"(`kitsbench run --add --seeds {early[0].seeds}`), or report it by itself."
         )
     first = found[0].experiment
     entrants = _entrants(found)

@@ -137,9 +137,9 @@ def narrow(results: Results, asked: Narrowing) -> tuple[Results, Narrowed | None
     endpoint = asked.endpoint or experiment.endpoint
     if experiment.until is not None and endpoint != experiment.endpoint:
         raise UsageError(
-            f"Experiment {experiment.id} was looked at by {experiment.endpoint}, and stopped because "
-            f"of what it saw: there are no verdicts on {endpoint}. Leave --endpoint out; its scores "
-            "are in the tables of all regions and metrics."
+            f"Experiment {experiment.id} was looked at by {experiment.endpoint}, and stopped "
+            f"because of what it saw: there are no verdicts on {endpoint}. Leave --endpoint out; "
+            "its scores are in the tables of all regions and metrics."
         )
     if endpoint != experiment.endpoint and not scores.empty:
         own = scores[scores["protocol"] == experiment.protocol]
