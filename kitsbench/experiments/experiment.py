@@ -54,6 +54,7 @@ from kitsbench.experiments.plan.pretraining import say_pretraining
 from kitsbench.experiments.plan.tuning import Study, describe_tuning, make_studies, tune
 from kitsbench.experiments.records import (
     ExperimentRecord,
+    LooksRecord,
     experiment_file,
     keep_experiment,
     make_latest,
@@ -373,6 +374,8 @@ def run_experiment(
         experiment = found
     check_stored(experiment)
     keep_experiment(workdir, experiment.record)
+    if only is not None and experiment.record.until is not None:
+        _check_uncounted(experiment, only)
     if experiment.record.until is None or only is not None:
         chosen = [task for task in experiment.tasks if only is None or task.id in only]
         _run_all(chosen, executor, notify)
@@ -388,6 +391,19 @@ def run_experiment(
         rounds.run(partial(_run_all, executor=executor, notify=notify))
     forget(experiment.tasks)
     return experiment
+
+
+def _check_uncounted(experiment: Experiment, only: Container[str]) -> None:
+    """Refuse to run what a look has counted as failed: it would change what was seen."""
+    looks = LooksRecord.find(experiment.request.workdir, experiment.record.id)
+    counted = [name for name in (looks.missed if looks else ()) if name in only]
+    if counted:
+        raise UsageError(
+            f"Trial {min(counted)} had failed when a look counted it, and stays a failure of "
+            f"experiment {experiment.record.id}. `kitsbench run --add --seeds "
+            f"{experiment.record.seeds}` makes the fixed design of the same trials, of which it "
+            "can be tried again."
+        )
 
 
 def _run_all(tasks: Sequence[TrialTask], executor: Executor, notify: Notify) -> None:

@@ -20,6 +20,7 @@ from kitsbench.experiments.asked.until import Until
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.records import FamilyLook, LookedPair, LooksRecord
 from kitsbench.experiments.results import load_results
+from kitsbench.experiments.workdir.inventory import take_inventory
 from kitsbench.statistics.looks.look import Look, PairLook
 from kitsbench.training.budget import Budget
 
@@ -124,6 +125,8 @@ def test_trials_that_were_never_run_are_no_failures(whole):
     results = load_results(experiment.request.workdir)
     spared = [trial for trial in results.trials if trial.state == "spared"]
     assert len(spared) == len(experiment.tasks) - len(ran)
+    (kept,) = take_inventory(experiment.request.workdir).experiments
+    assert kept.states == {"finished": len(ran), "spared": len(spared)}
     for trial in spared:
         assert trial.spared.startswith("all its pairs are decided since the look after")
         assert trial.status.reason is None
@@ -226,6 +229,8 @@ def test_what_a_look_has_counted_as_failed_stays_so(planned, tmp_path):
     assert all(look.missed == (failed,) for look in looks.looks)
     states = {trial.id: trial.state for trial in load_results(tmp_path / "work").trials}
     assert states[failed] == "failed"
+    with pytest.raises(UsageError, match="had failed when a look counted it, and stays a failure"):
+        run_experiment(experiment, Drawn(GAPS), lambda event: None, only={failed})
 
 
 def test_a_trial_that_failed_in_a_round_without_a_look_is_tried_again(planned, whole, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Literal
 
 from kitsbench.errors import DataError
+from kitsbench.experiments.looks.counting import Counting
 from kitsbench.experiments.records import (
     TRIAL_AGAIN,
     EnvironmentRecord,
     ExperimentRecord,
     LatestRecord,
     LedgerRecord,
+    LooksRecord,
     Status,
     TrialRecord,
     experiment_file,
@@ -325,8 +328,12 @@ def _experiment(
     trials: list[KeptTrial],
     working: list[Holder],
 ) -> KeptExperiment:
-    known = {trial.id: trial.state for trial in trials}
+    known: dict[str, str] = {trial.id: trial.state for trial in trials}
     planned = [] if record is None else [trial.id for trial in record.trials]
+    if record is not None and record.until is not None:
+        with contextlib.suppress(DataError):  # whoever reports the experiment is told
+            counting = Counting(record, LooksRecord.find(workdir, name))
+            known |= {t.id: "spared" for t in record.trials if counting.spared(t)}
     size = weigh(experiment_file(workdir, name))[0] + weigh(workdir / FOLDER / name)[0]
     return KeptExperiment(
         id=name,

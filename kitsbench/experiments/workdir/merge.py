@@ -17,6 +17,7 @@ from typing import Literal
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.asked.again import RequestRecord
 from kitsbench.experiments.records import (
+    LooksRecord,
     experiment_file,
     latest_file,
     make_latest,
@@ -189,11 +190,12 @@ def _of_experiment(other: Path, their: KeptExperiment, our: KeptExperiment | Non
     if their.record is None:
         return Coming(their.id, "left out", their.problem.splitlines()[0].rstrip("."))
     file = request_file(other, their.id)
-    if os.path.lexists(file):
-        try:
+    try:
+        LooksRecord.find(other, their.id)  # which come along, since nothing takes them back
+        if os.path.lexists(file):
             RequestRecord.read(file)
-        except DataError as error:
-            return Coming(their.id, "left out", str(error).splitlines()[0].rstrip("."))
+    except DataError as error:
+        return Coming(their.id, "left out", str(error).splitlines()[0].rstrip("."))
     if our is None:
         return Coming(their.id, "new")
     if our.record is None:
@@ -257,6 +259,8 @@ def merge(
         for one in plan.experiments:
             if one.taken:  # its request first: the experiment's file says that it is there
                 _take_request(plan, one.id)
+                if (looks := LooksRecord.file(plan.other, one.id)).is_file():
+                    _copy(looks, LooksRecord.file(plan.workdir, one.id))
                 _copy(experiment_file(plan.other, one.id), experiment_file(plan.workdir, one.id))
         taken = [one.id for one in plan.experiments if one.taken]
         if taken and not os.path.lexists(latest_file(plan.workdir)):
