@@ -28,6 +28,7 @@ def glossary(analysis: Analysis) -> list[tuple[str, str]]:
         "SD over seeds": analysis.results.experiment.seeds > 1,
         "official KiTS rank": bool(analysis.comparison.get("official")),
         "trained elsewhere": bool(analysis.elsewhere),
+        "look": analysis.results.looks is not None,
     }
     own = {"95 % CI": _interval(analysis), "p": _probability(analysis)}
     return [

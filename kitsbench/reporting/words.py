@@ -129,6 +129,11 @@ GLOSSARY = [
         "many as are not found worse. They hold for all architectures at once.",
     ),
     (
+        "look",
+        "A comparison made while trials still came in, paid for by a share of α that was set aside "
+        "for it. What a look decides stands, and its trials were not run any further.",
+    ),
+    (
         "official KiTS rank",
         "The place by the rule of the challenge whose protocol scores here. It has no test and no "
         "interval, so it says who scored more, not who is better.",

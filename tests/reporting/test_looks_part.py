@@ -110,6 +110,7 @@ def test_the_page_has_the_section_with_its_figure(page, results):
     assert 'id="looks"' in text
     assert "Looks, and what they spared" in text
     assert "The path of every pair over the looks" in text
+    assert 'id="word-look"' in text
     assert (page.parent / "figures" / "looks.svg").is_file()
     least, most = analyse(results).seeds
     assert least < most <= PLAN.seeds
