@@ -12,9 +12,9 @@ from kitsbench.leaderboard import Entry, add_entries, check_boards
 from kitsbench.leaderboard.rules import FILE, read_rules
 
 PLAN = Plan(
-    {"unet3d": 0.0, "residual_unet": 0.001, "msan_v1": 0.1},
+    {"unet3d": 0.0, "residual_unet": 0.001, "msan_v1": 0.2},
     folds=2,
-    seeds=4,
+    seeds=5,
     cases_per_fold=6,
     predictions=False,
     curve_points=5,
@@ -24,7 +24,7 @@ PLAN = Plan(
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = write_workdir(tmp_path_factory.mktemp("looked") / "work", PLAN)
-    look_until_decided(folder, PLAN)
+    look_until_decided(folder, PLAN, futility=0.0)
     return folder
 
 
@@ -52,14 +52,14 @@ def looks_faults(board):
 
 def test_entries_have_their_looks_and_as_many_runs_as_those_let_them_have(board):
     entries = {file.stem: Entry.read(file) for file in board.glob("*.json")}
-    assert entries["msan_v1"].seeds == 2
-    assert entries["unet3d"].seeds == entries["residual_unet"].seeds == 3
+    assert entries["msan_v1"].seeds == 4
+    assert entries["unet3d"].seeds == entries["residual_unet"].seeds == 5
     for entry in entries.values():
-        assert entry.looks.taken == (2, 3)
-        assert entry.conditions["seeds"] == 4
+        assert entry.looks.taken == (2, 3, 4, 5)
+        assert entry.conditions["seeds"] == 5
         assert entry.rank.p_first is None
         assert len(entry.trials.runs) == 2 * entry.seeds
-    assert entries["msan_v1"].ended_by_looks == "ended by looks after 2 of 4 seeds"
+    assert entries["msan_v1"].ended_by_looks == "ended by looks after 4 of 5 seeds"
     assert entries["msan_v1"].rank.group == "a"
     assert entries["unet3d"].rank.group == entries["residual_unet"].rank.group == "b"
     assert looks_faults(board) == []
@@ -67,32 +67,31 @@ def test_entries_have_their_looks_and_as_many_runs_as_those_let_them_have(board)
 
 def test_a_board_says_how_few_seeds_are_enough(board):
     rules = read_rules(board)
-    assert rules.conditions.seeds == 4
-    assert rules.allowed.least_seeds == 2
+    assert rules.conditions.seeds == 5
+    assert rules.allowed.least_seeds == 4
 
 
 def test_a_board_that_demands_all_seeds_refuses_who_stopped_before(board, workdir, tmp_path):
-    text = (board / FILE).read_text().replace("least_seeds = 2", "least_seeds = 0")
+    text = (board / FILE).read_text().replace("least_seeds = 4", "least_seeds = 0")
     other = tmp_path / "strict"
     other.mkdir()
     (other / FILE).write_text(text)
-    with pytest.raises(UsageError, match="looks ended its run after 3 seeds, and "):
+    with pytest.raises(UsageError, match="looks ended its run after 4 seeds, and "):
         add_entries(workdir, other)
     assert not [*other.glob("*.json")]
     (board / FILE).write_text(text)
-    told = [text for text in messages(board) if "looks ended its run" in text]
-    assert len(told) == 3
-    assert all("board.toml demands 4 (conditions.seeds)" in text for text in told)
+    (told,) = [text for text in messages(board) if "looks ended its run" in text]
+    assert "board.toml demands 5 (conditions.seeds)" in told
 
 
 def test_looks_that_were_not_taken_are_found(board):
     def later(entry):
-        looks = entry.looks.model_copy(update={"taken": (3,)})
+        looks = entry.looks.model_copy(update={"taken": (2, 3, 5)})
         return entry.model_copy(update={"looks": looks})
 
     for name in ("msan_v1", "unet3d", "residual_unet"):
         change(board, name, later)
-    assert any("'msan_v1' has 2 seeds, and there was no look after them" in m
+    assert any("'msan_v1' has 4 seeds, and there was no look after them" in m
                for m in messages(board))  # fmt: skip
 
 
@@ -100,8 +99,8 @@ def test_an_easier_price_of_looks_is_found(board):
     """Who says that there was one look alone has other ranks than the tables give, or seeds."""
 
     def cheap(entry):
-        until = entry.looks.until.model_copy(update={"looks": (4,)})
-        looks = entry.looks.model_copy(update={"until": until, "taken": (4,)})
+        until = entry.looks.until.model_copy(update={"looks": (5,)})
+        looks = entry.looks.model_copy(update={"until": until, "taken": (5,)})
         return entry.model_copy(update={"looks": looks})
 
     change(board, "msan_v1", cheap)
@@ -112,7 +111,7 @@ def test_the_fixed_design_of_the_same_trials_enters_with_all_seeds(workdir, tmp_
     fixed = write_workdir(tmp_path / "work", PLAN)
     add_entries(fixed, tmp_path / "board")
     entries = [Entry.read(file) for file in (tmp_path / "board").glob("*.json")]
-    assert {entry.seeds for entry in entries} == {4}
+    assert {entry.seeds for entry in entries} == {5}
     assert {entry.looks for entry in entries} == {None}
     assert "least_seeds" not in (tmp_path / "board" / FILE).read_text()
     shutil.rmtree(tmp_path / "work")

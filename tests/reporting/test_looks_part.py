@@ -19,10 +19,10 @@ from kitsbench.reporting.first_screen.looked import hours_of, plain, summary
 from kitsbench.reporting.page import looks
 
 PLAN = Plan(
-    {"unet3d": 0.0, "residual_unet": 0.001, "scau_unet": 0.05, "msan_v1": 0.1},
+    {"unet3d": 0.0, "residual_unet": 0.001, "scau_unet": 0.1, "msan_v1": 0.2},
     folds=2,
     seeds=5,
-    cases_per_fold=6,
+    cases_per_fold=8,
     curve_points=5,
 )
 
@@ -31,7 +31,7 @@ PLAN = Plan(
 def workdir(tmp_path_factory):
     """Four architectures, of which two were decided before they had all of their seeds."""
     folder = write_workdir(tmp_path_factory.mktemp("looked") / "work", PLAN)
-    look_until_decided(folder, PLAN)
+    look_until_decided(folder, PLAN, futility=0.0)
     return folder
 
 
