@@ -30,14 +30,14 @@ SEEDS = 5
 
 @pytest.fixture(scope="module")
 def request_(plugin, phantom, tmp_path_factory):
-    """Four architectures on two folds, five seeds at most."""
+    """Four architectures on three folds, five seeds at most."""
     return Request(
         workdir=tmp_path_factory.mktemp("rounds") / "work",
         architectures=tuple(str(plugin(name, "Smallest")) for name in GAPS),
         dataset=str(phantom),
         spacing=(9.0, 9.0, 9.0),
         patch=(16, 16, 16),
-        split="2",
+        split="3",
         device="cpu",
         budget=Budget(4, "steps"),
         until=Until(SEEDS, futility=0.0),  # two that are alike go on to the end
@@ -138,7 +138,7 @@ def test_trials_that_were_never_run_are_no_failures(whole):
 # -- nothing takes a look back --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stops", [1, 16, 23])
+@pytest.mark.parametrize("stops", [1, 24, 35])
 def test_a_run_that_was_killed_takes_the_same_looks(planned, whole, tmp_path, stops):
     _, looks, ran = whole
     experiment = placed(planned, tmp_path / "work")
@@ -212,7 +212,7 @@ def test_a_look_that_was_deleted_comes_out_the_same(whole, tmp_path):
 def test_what_a_look_has_counted_as_failed_stays_so(planned, tmp_path):
     experiment = placed(planned, tmp_path / "work")
     broken = ("alpha", 1, 1)
-    first = Drawn(GAPS, failing=[broken], stops_after=18)
+    first = Drawn(GAPS, failing=[broken], stops_after=26)
     with pytest.raises(KeyboardInterrupt):
         run(experiment, first)
     (failed,) = (
@@ -260,7 +260,7 @@ def test_before_the_first_look_nothing_is_compared(planned, tmp_path):
 def test_between_two_looks_the_last_one_is_shown(planned, whole, tmp_path):
     experiment = placed(planned, tmp_path / "work")
     with pytest.raises(KeyboardInterrupt):
-        run(experiment, Drawn(GAPS, stops_after=19))
+        run(experiment, Drawn(GAPS, stops_after=27))
     results = load_results(tmp_path / "work")
     assert [look.seeds for look in results.looks.looks] == [2]
     assert results.scores["seed"].max() == 1
@@ -301,14 +301,14 @@ def test_another_margin_is_another_question(whole):
 
 def test_hours_are_asked_after_between_rounds_alone(planned, whole, tmp_path):
     hours = 20 / 3600  # of a trial that is drawn
-    experiment = placed(planned, tmp_path / "work", max_hours=20 * hours)
+    experiment = placed(planned, tmp_path / "work", max_hours=30 * hours)
     told = []
     executor = Drawn(GAPS)
     looks = run(experiment, executor, told.append)
-    assert len(executor.ran) == 16  # one more round of eight would have been too much
+    assert len(executor.ran) == 24  # one more round of twelve would have been too much
     assert looks.stopped.seeds == 2
-    assert looks.stopped.hours == pytest.approx(16 * hours)
-    assert looks.stopped.next_hours == pytest.approx(8 * hours)
+    assert looks.stopped.hours == pytest.approx(24 * hours)
+    assert looks.stopped.next_hours == pytest.approx(12 * hours)
     assert "--max-hours allows" in told[-1]
     states = {trial.state for trial in load_results(tmp_path / "work").trials}
     assert states == {"finished", "spared"}
@@ -381,7 +381,7 @@ def test_members_go_on_while_an_ensemble_needs_them(plugin, request_, tmp_path):
     [
         ({"seeds": 3}, "--seeds 3 is a fixed design"),
         ({"until": None, "max_hours": 2.0}, "--max-hours was given without --until decided"),
-        ({"until": Until(1)}, "--max-seeds 1 on 2 folds allows no verdict"),
+        ({"until": Until(1)}, "--max-seeds 1 on 3 folds allows no verdict"),
         ({"until": Until(2), "folds": (0,)}, "say --max-seeds 3 or more, or more --folds"),
         ({"until": Until(3, "baseline:omega")}, "no entrant has that name; choose one of alpha"),
     ],

@@ -13,7 +13,7 @@ from kitsbench.leaderboard.rules import FILE, read_rules
 
 PLAN = Plan(
     {"unet3d": 0.0, "residual_unet": 0.001, "msan_v1": 0.2},
-    folds=2,
+    folds=3,
     seeds=5,
     cases_per_fold=6,
     predictions=False,
@@ -58,7 +58,7 @@ def test_entries_have_their_looks_and_as_many_runs_as_those_let_them_have(board)
         assert entry.looks.taken == (2, 3, 4, 5)
         assert entry.conditions["seeds"] == 5
         assert entry.rank.p_first is None
-        assert len(entry.trials.runs) == 2 * entry.seeds
+        assert len(entry.trials.runs) == 3 * entry.seeds
     assert entries["msan_v1"].ended_by_looks == "ended by looks after 4 of 5 seeds"
     assert entries["msan_v1"].rank.group == "a"
     assert entries["unet3d"].rank.group == entries["residual_unet"].rank.group == "b"

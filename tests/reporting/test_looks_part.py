@@ -20,9 +20,9 @@ from kitsbench.reporting.page import looks
 
 PLAN = Plan(
     {"unet3d": 0.0, "residual_unet": 0.001, "scau_unet": 0.1, "msan_v1": 0.2},
-    folds=2,
+    folds=3,
     seeds=5,
-    cases_per_fold=8,
+    cases_per_fold=6,
     curve_points=5,
 )
 
@@ -62,8 +62,8 @@ def test_hours_are_those_of_the_trials_that_ran_and_of_those_that_did_not(result
 def test_the_summary_names_question_looks_and_what_was_spared(results):
     told = " ".join(summary(results))
     assert "The question was a verdict on every pair" in told
-    assert re.search(r"\d+ of 40 trials were never run: [\d.]+ min were spent", told)
-    assert "40 trials of the plan had finished before the looks were declared" in told
+    assert re.search(r"\d+ of 60 trials were never run: [\d.]+ min were spent", told)
+    assert "60 trials of the plan had finished before the looks were declared" in told
 
 
 def test_the_path_of_every_pair_has_each_look(results):
@@ -114,7 +114,7 @@ def test_the_page_has_the_section_with_its_figure(page, results):
     assert (page.parent / "figures" / "looks.svg").is_file()
     least, most = analyse(results).seeds
     assert least < most <= PLAN.seeds
-    assert f"2 folds × {least} to {most} seeds" in text
+    assert f"3 folds × {least} to {most} seeds" in text
 
 
 def test_what_was_not_looked_at_has_no_verdict(workdir, results, tmp_path):
