@@ -38,8 +38,8 @@ class Drawn:
     """
 
     gaps: Mapping[str, float]
-    run: float = 0.001
-    case: float = 0.004
+    run: float = 0.004
+    case: float = 0.0005
     failing: Collection[tuple[str, int, int]] = ()
     stops_after: int | None = None
     backwards: bool = False

@@ -8,6 +8,7 @@ import pytest
 from reporting.workdirs import Plan, look_until_decided, write_workdir
 
 from kitsbench.errors import UsageError
+from kitsbench.experiments.records import LooksRecord
 from kitsbench.leaderboard import Entry, add_entries, check_boards
 from kitsbench.leaderboard.rules import FILE, read_rules
 
@@ -26,6 +27,16 @@ def workdir(tmp_path_factory):
     folder = write_workdir(tmp_path_factory.mktemp("looked") / "work", PLAN)
     look_until_decided(folder, PLAN, futility=0.0)
     return folder
+
+
+@pytest.fixture(scope="module")
+def stop(workdir):
+    """Seeds after which the best was told from the others."""
+    (looks,) = workdir.glob("experiments/*/looks.json")
+    taken = LooksRecord.read(looks).looks
+    found = next(look.seeds for look in taken if "msan_v1" not in look.going)
+    assert found < PLAN.seeds
+    return found
 
 
 @pytest.fixture
@@ -50,33 +61,33 @@ def looks_faults(board):
     return [text for text in messages(board) if "look" in text or "rank" in text]
 
 
-def test_entries_have_their_looks_and_as_many_runs_as_those_let_them_have(board):
+def test_entries_have_their_looks_and_as_many_runs_as_those_let_them_have(board, stop):
     entries = {file.stem: Entry.read(file) for file in board.glob("*.json")}
-    assert entries["msan_v1"].seeds == 4
+    assert entries["msan_v1"].seeds == stop
     assert entries["unet3d"].seeds == entries["residual_unet"].seeds == 5
     for entry in entries.values():
         assert entry.looks.taken == (2, 3, 4, 5)
         assert entry.conditions["seeds"] == 5
         assert entry.rank.p_first is None
         assert len(entry.trials.runs) == 3 * entry.seeds
-    assert entries["msan_v1"].ended_by_looks == "ended by looks after 4 of 5 seeds"
+    assert entries["msan_v1"].ended_by_looks == f"ended by looks after {stop} of 5 seeds"
     assert entries["msan_v1"].rank.group == "a"
     assert entries["unet3d"].rank.group == entries["residual_unet"].rank.group == "b"
     assert looks_faults(board) == []
 
 
-def test_a_board_says_how_few_seeds_are_enough(board):
+def test_a_board_says_how_few_seeds_are_enough(board, stop):
     rules = read_rules(board)
     assert rules.conditions.seeds == 5
-    assert rules.allowed.least_seeds == 4
+    assert rules.allowed.least_seeds == stop
 
 
-def test_a_board_that_demands_all_seeds_refuses_who_stopped_before(board, workdir, tmp_path):
-    text = (board / FILE).read_text().replace("least_seeds = 4", "least_seeds = 0")
+def test_a_board_that_demands_all_seeds_refuses_who_stopped_before(board, workdir, stop, tmp_path):
+    text = (board / FILE).read_text().replace(f"least_seeds = {stop}", "least_seeds = 0")
     other = tmp_path / "strict"
     other.mkdir()
     (other / FILE).write_text(text)
-    with pytest.raises(UsageError, match="looks ended its run after 4 seeds, and "):
+    with pytest.raises(UsageError, match=f"looks ended its run after {stop} seeds, and "):
         add_entries(workdir, other)
     assert not [*other.glob("*.json")]
     (board / FILE).write_text(text)
@@ -84,14 +95,16 @@ def test_a_board_that_demands_all_seeds_refuses_who_stopped_before(board, workdi
     assert "board.toml demands 5 (conditions.seeds)" in told
 
 
-def test_looks_that_were_not_taken_are_found(board):
+def test_looks_that_were_not_taken_are_found(board, stop):
+    others = tuple(seeds for seeds in (2, 3, 4, 5) if seeds != stop)
+
     def later(entry):
-        looks = entry.looks.model_copy(update={"taken": (2, 3, 5)})
+        looks = entry.looks.model_copy(update={"taken": others})
         return entry.model_copy(update={"looks": looks})
 
     for name in ("msan_v1", "unet3d", "residual_unet"):
         change(board, name, later)
-    assert any("'msan_v1' has 4 seeds, and there was no look after them" in m
+    assert any(f"'msan_v1' has {stop} seeds, and there was no look after them" in m
                for m in messages(board))  # fmt: skip
 
 
