@@ -285,14 +285,7 @@ def read_results(workdir: str | Path, experiment: ExperimentRecord) -> Results:
 def counted_results(
     workdir: Path, experiment: ExperimentRecord, looks: LooksRecord | None
 ) -> Results:
-    """Read what the trials of a plan left, as far as looks have counted them.
-
-    Parameters
-    ----------
-    workdir : Path
-    experiment : ExperimentRecord
-    looks : LooksRecord or None
-        Of a run that stops by itself.
+    """Read the same, as far as looks have counted it: those, None before there are any.
 
     Raises
     ------
