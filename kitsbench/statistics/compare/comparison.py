@@ -11,15 +11,10 @@ import pandas as pd
 from kitsbench.errors import UsageError
 from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.learned import not_learned
-from kitsbench.statistics.compare.outcomes import (
-    Judged,
-    advice_on,
-    judge,
-    ranking,
-    warnings_of,
-)
+from kitsbench.statistics.compare.outcomes import Judged, judge, ranking
 from kitsbench.statistics.compare.pairs import analyse_pairs, pair_names
 from kitsbench.statistics.compare.prepare import prepare
+from kitsbench.statistics.compare.remarks import advice_on, warnings_of
 from kitsbench.statistics.compare.secondary import secondary_endpoints
 from kitsbench.statistics.compare.sensitivity import listwise, without_collapsed
 from kitsbench.statistics.compare.strata import Stratum, parse_stratum, stratified

@@ -1,4 +1,4 @@
-"""The rows of a comparison: judged pairs, the ranking, the sensitivity analysis, warnings."""
+"""The rows of a comparison: judged pairs and the ranking."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from kitsbench.statistics.compare.means import interval_of_mean
 from kitsbench.statistics.compare.pairs import PairTest, number
 from kitsbench.statistics.compare.verdicts import (
-    FAILURES_TO_WARN,
     FAILURES_WITHOUT_VERDICT,
     Finding,
     Verdict,
@@ -21,9 +20,7 @@ from kitsbench.statistics.compare.verdicts import (
     sentence,
 )
 from kitsbench.statistics.design.power import POWER, detectable_gaps
-from kitsbench.statistics.design.scope import advice, allows_verdict
 from kitsbench.statistics.ranks.ranking import (
-    MOST_LETTERED,
     Stability,
     percentile_interval,
     rank,
@@ -37,7 +34,6 @@ from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST
 from kitsbench.statistics.tests.rule import Rule
 from kitsbench.statistics.tests.statements import Statements, simultaneous, state
 
-FEW_CASES = 50
 _CHUNK = 1000
 MOST_WALSH_PAIRS = 500
 """Pairs (32 architectures) up to which the Hodges-Lehmann estimate of each is made."""
@@ -351,104 +347,3 @@ def ranking(
             }
         )
     return rows
-
-
-def warnings_of(
-    blocks: ScoreBlocks, tests: list[PairTest], rule: Rule, lost: dict[str, float]
-) -> list[str]:
-    """Say what a reader must know before believing the tables.
-
-    Parameters
-    ----------
-    blocks : ScoreBlocks
-        Scores of the endpoint.
-    tests : list of PairTest
-        The pairs that were tested.
-    rule : Rule
-        Its ``test`` is what was asked for.
-    lost : dict
-        Architectures that have not learned the endpoint.
-    """
-    notes = list(blocks.notes)
-    if not tests:
-        notes.append("There is one architecture only, so there is nothing to compare it with.")
-    for name in blocks.architectures:
-        rate = blocks.failure_rate(name)
-        if rate > FAILURES_WITHOUT_VERDICT:
-            notes.append(
-                f"{100 * rate:.0f} % of the predictions of {name} failed (more than 10 %): they "
-                "count with the penalty, and no verdict is given on it."
-            )
-        elif rate > FAILURES_TO_WARN:
-            notes.append(
-                f"{100 * rate:.1f} % of the predictions of {name} failed; they count with the "
-                "penalty. Without those cases: see the sensitivity analysis."
-            )
-    if blocks.n_cases < FEW_CASES:
-        notes.append(
-            f"Number of cases {blocks.n_cases}: below {FEW_CASES} the intervals of single means "
-            "cover less than they say."
-        )
-    if tests and rule.test != "auto":
-        notes.append(
-            f"Asked for: {tests[0].result.test}. It takes the trained networks as given (scope "
-            "L0): between equal architectures it finds differences far more often than alpha "
-            "says, because all cases of a fold share one network."
-        )
-    elif any(not test.settles for test in tests):
-        notes.append(_unsettled(blocks, tests))
-    if len(blocks.architectures) > MOST_LETTERED:
-        notes.append(
-            f"With more than {MOST_LETTERED} architectures there are no letters for groups; the "
-            "rank intervals say the same."
-        )
-    if lost and len(lost) == len(blocks.architectures):
-        notes.append(
-            f"No architecture has learned the region: no mean {blocks.endpoint.name} is above that "
-            "of an empty prediction by more than chance. That they are alike says nothing about "
-            "them; train longer."
-        )
-    elif lost:
-        notes.append(
-            f"{len(blocks.architectures) - len(lost)} of {len(blocks.architectures)} architectures "
-            f"have learned {blocks.endpoint.name}; no better than an empty prediction: "
-            f"{', '.join(sorted(lost))}."
-        )
-    values = [block for name in blocks.architectures for block in blocks.values[name]]
-    if all((block == values[0].flat[0]).all() for block in values):
-        notes.append(
-            f"Every score of {blocks.endpoint.name} is {values[0].flat[0]:g}; constant scores "
-            "cannot tell architectures apart."
-        )
-    return notes
-
-
-def advice_on(blocks: ScoreBlocks, tests: list[PairTest]) -> str | None:
-    """Say what to run for a verdict on the pairs that have none; None where all have one."""
-    open_ones = [test.result for test in tests if not test.settles]
-    if not open_ones:
-        return None
-    # What the least complete pair needs is enough for all.
-    least = min(open_ones, key=lambda result: (result.n_folds, result.n_seeds))
-    return advice(least.n_folds, least.n_seeds, blocks.clusters is not None) or (
-        "For a verdict score more cases."
-    )
-
-
-def _unsettled(blocks: ScoreBlocks, tests: list[PairTest]) -> str:
-    """Say that pairs get no verdict, and what to add."""
-    open_ones = [test.result for test in tests if not test.settles]
-    settled = len(tests) - len(open_ones)
-    what = f"{settled} pair{'s' * (settled != 1)}" if settled else "No pair"
-    least = min(open_ones, key=lambda result: (result.n_folds, result.n_seeds))
-    runs = f"{least.n_folds} fold{'s' * (least.n_folds != 1)} x {least.n_seeds} "
-    runs += f"seed{'s' * (least.n_seeds != 1)}"
-    few = f"{runs} cannot tell them from the luck of training"
-    if allows_verdict(least.n_folds, least.n_seeds):
-        units = "cases" if blocks.clusters is None else "clusters of cases"
-        few = f"too few {units} to tell them from the luck of the draw"
-    return (
-        f"{what} of {len(tests)} can get a verdict on the architectures: {few}. "
-        "Without a verdict, intervals and p-values are of each pair by "
-        f"itself and speak of these trained models only (scope L0). {advice_on(blocks, tests)}"
-    )

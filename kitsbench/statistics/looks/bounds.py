@@ -135,7 +135,7 @@ class Flow:
         finest : float
             SD of what the next look adds; nodes lie close enough for it.
         """
-        middle = np.clip(self._drift, -30, 30)
+        middle = self._drift
         low, high = np.maximum(lower, middle - WIDEST), np.minimum(upper, middle + WIDEST)
         half = np.maximum(high - low, 0.0) / 2
         widest = float(half.max(initial=1.0))

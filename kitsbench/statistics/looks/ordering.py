@@ -13,13 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from kitsbench.statistics.looks.bounds import crossings
 from kitsbench.statistics.table.blocks import Array
 
 _STEPS = 44
-_REACH = 12.0  # standard errors beyond the estimate in which the ends lie
+_REACH = 12.0  # standard errors beyond the estimate in which the ends lie as a rule
+_WIDER = 12  # how often that is doubled for outcomes that nobody would expect
 _LEAST = 1e-14
 
 
@@ -87,11 +89,21 @@ def _where(
 ) -> Array:
     """True value at which an outcome as high as the one found, or higher, has some chance."""
     reach = _REACH + np.where(df < 3, 200.0, np.where(df < 8, 20.0, 0.0))
-    low, high = estimate - reach * se, estimate + reach * se
+
     # More above the estimate, more often as high: the chance rises with the true value.
+    def too_low(value: Array) -> NDArray[np.bool_]:
+        return as_high(value, estimate, se, df, information, bounds) < tail
+
+    low, high = estimate - reach * se, estimate + reach * se
+    for step in 2.0 ** np.arange(_WIDER):
+        above, below = ~too_low(low), too_low(high)
+        if not (above | below).any():
+            break
+        low, high = (np.where(above, low - step * reach * se, low),
+                     np.where(below, high + step * reach * se, high))  # fmt: skip
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        rises = as_high(middle, estimate, se, df, information, bounds) < tail
+        rises = too_low(middle)
         low, high = np.where(rises, middle, low), np.where(rises, high, middle)
     return np.asarray((low + high) / 2)
 

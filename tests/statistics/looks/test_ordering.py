@@ -50,3 +50,13 @@ def test_the_estimate_of_a_pair_that_crossed_early_lies_below_the_naive_one():
     )  # fmt: skip
     assert one.estimate[0] < 3.0
     assert one.low[0] < one.estimate[0] < one.high[0]
+
+
+@pytest.mark.parametrize("found", [0.02, 0.2, 2.0])
+def test_where_no_look_before_could_end_it_any_difference_is_its_own_estimate(found):
+    first = np.array([found]), np.array([0.004]), np.array([20.0])
+    alone = ordered(*first, np.ones((1, 1)), np.empty((0, 1)))
+    late = ordered(*first, np.array([[0.5], [0.75], [1.0]]), np.full((2, 1), np.inf))
+    assert late.estimate == pytest.approx(alone.estimate)
+    assert late.low == pytest.approx(alone.low)
+    assert late.high == pytest.approx(alone.high)
