@@ -12,6 +12,8 @@ from command_line import SMALL, TESTS, run_kitsbench, start_kitsbench
 from kitsbench.experiments.records import LooksRecord, find_experiment
 
 pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
+# One thread for each trial, as a job of a cluster has: sums of two threads differ in their last bits.
+JOBS = ("--jobs", str(os.cpu_count()))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def looks_of(workdir):
 def whole(words, tmp_path_factory):
     """A run from beginning to end on this machine."""
     workdir = tmp_path_factory.mktemp("whole") / "work"
-    done = run_kitsbench(*words, "--jobs", "1", "--workdir", workdir)
+    done = run_kitsbench(*words, *JOBS, "--workdir", workdir)
     assert done.code == 0, done.err
     return workdir, done
 
@@ -50,7 +52,7 @@ def test_a_run_that_trains_takes_its_looks(whole):
 @pytest.mark.parametrize("after", [2, 7, 12, 13])
 def test_a_run_that_is_killed_and_called_again_takes_the_same(words, whole, tmp_path, after):
     workdir = tmp_path / "work"
-    process = start_kitsbench(*words, "--workdir", workdir, start_new_session=True)
+    process = start_kitsbench(*words, *JOBS, "--workdir", workdir, start_new_session=True)
     while process.poll() is None:
         ended = len([*workdir.glob("trials/*/scores.parquet")])
         if ended >= after:
@@ -58,7 +60,7 @@ def test_a_run_that_is_killed_and_called_again_takes_the_same(words, whole, tmp_
             break
         time.sleep(0.05)
     process.communicate()
-    done = run_kitsbench(*words, "--jobs", "2", "--workdir", workdir)
+    done = run_kitsbench(*words, *JOBS, "--workdir", workdir)
     assert done.code == 0, done.err
     assert looks_of(workdir) == looks_of(whole[0])
 
