@@ -12,7 +12,7 @@ from command_line import SMALL, TESTS, run_kitsbench, start_kitsbench
 from kitsbench.experiments.records import LooksRecord, find_experiment
 
 pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
-# One thread for each trial, as a job of a cluster has: sums of two threads differ in their last bits.
+# One thread for each trial, as a job of a cluster has: sums of two differ in their last bits.
 JOBS = ("--jobs", str(os.cpu_count()))
 
 
