@@ -14,7 +14,9 @@ def plugin(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plugins")
 
     def write(name: str, base: str, module: str = "architectures") -> Path:
-        path = folder / f"{name}.py"
+        # One name may stand for several bases in a session: a file that changed is another plugin.
+        path = folder / f"{module}.{base}" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
         path.write_text(
             f"from {module} import {base} as Base\n\n\nclass Plugin(Base):\n    pass\n",
             encoding="utf-8",

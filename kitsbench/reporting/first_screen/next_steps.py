@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from itertools import pairwise
 
 from kitsbench.experiments.records import request_file
 from kitsbench.experiments.stored_trial import StoredTrial
@@ -133,7 +134,7 @@ def _command(analysis: Analysis, *more: str, without: tuple[str, ...] = ()) -> s
 
 def _workdir(given: list[str]) -> list[str]:
     """How a command names the working directory, if it does."""
-    for word, following in zip(given, [*given[1:], ""], strict=True):
+    for word, following in pairwise([*given, ""]):
         if word == "--workdir":
             return [word, following]
         if word.startswith("--workdir="):
