@@ -42,12 +42,13 @@ def test_looks_are_taken_one_by_one_and_recorded(tables, tmp_path):
     assert f"look 1 of 4 is recorded in {record}" in first.err
     assert "Goes on: middling, strong, weak." in first.out
     assert "Alpha spent: 0 of 0.05" in first.out
-    second = look(tables[1], "2/4", record, "--json")
-    document = json.loads(second.out)
+    assert look(tables[1], "2/4", record).code == 0
+    third = look(tables[2], "3/4", record, "--json")
+    document = json.loads(third.out)
     told = document["look"]
-    assert told["number"] == 2
+    assert told["number"] == 3
     assert told["plan"]["looks"] == 4
-    assert [look["number"] for look in json.loads(record.read_text())["looks"]] == [1, 2]
+    assert [look["number"] for look in json.loads(record.read_text())["looks"]] == [1, 2, 3]
     better = {(pair["a"], pair["b"]): pair["better"] for pair in document["pairs"]}
     states = {(pair["a"], pair["b"]): pair["state"] for pair in told["pairs"]}
     for pair, state in states.items():
