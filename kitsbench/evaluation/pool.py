@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -120,11 +121,16 @@ def _end_stuck(pool: ProcessPoolExecutor) -> None:
 
 
 NO_MEMORY = "memory ran out, or its process was killed for that; give it more and run it again"
+_KNOWN_AFTER = 2.0  # seconds until a process that is gone has its exit code
 _ENDED = "its process ended with exit code "
 
 
 def _why_ended(processes: Sequence[BaseProcess]) -> str:
     """Why the processes of a pool are gone: one that ended by itself was not killed for memory."""
+    # The pool's own thread waits for them, too: who asks at the same moment is told of none.
+    until = time.monotonic() + _KNOWN_AFTER
+    while any(process.exitcode is None for process in processes) and time.monotonic() < until:
+        time.sleep(0.01)
     code = max((process.exitcode or 0 for process in processes), default=0)
     if code <= 0:  # a signal, or none of them is gone
         return NO_MEMORY
