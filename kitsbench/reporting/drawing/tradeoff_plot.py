@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from kitsbench.reporting import words
 from kitsbench.reporting.drawing.figures import INK, Picture, look, picture, style
 from kitsbench.text import one_line
+from kitsbench.text.numbers import big
 
 Point = tuple[str, float, float]
 """Architecture, cost, quality."""
@@ -36,7 +37,9 @@ def _cost_axis(axes: Axes, costs: Sequence[float]) -> None:
         axes.set_xlim(centre / ALIKE, centre * ALIKE)
     if high / low < DECADES:
         axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(EngFormatter())
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:.4g}" if value < 1e6 else big(value))
+    )
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
