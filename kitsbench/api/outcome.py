@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -148,11 +148,11 @@ class Outcome:
 
         ``look`` is the number of seeds that had ended by then; ``state``, ``estimate``, ``low``,
         ``high``, ``p_adjusted`` and the rest are what it found of the pair, as of
-        :class:`kitsbench.statistics.looks.look.PairLook`.
+        :class:`kitsbench.look.PairLook`.
         """
         kept = self._results.looks
         rows = [
-            {"look": look.seeds, **pair.model_dump(mode="json")}
+            {"look": look.seeds, **asdict(pair)}
             for look in (() if kept is None else kept.looks)
             for pair in look.pairs
         ]

@@ -16,7 +16,7 @@ import pandas as pd
 
 from kitsbench.errors import DataError
 from kitsbench.experiments.asked.request import Tell
-from kitsbench.experiments.looks.design import as_stored, plans, taken, told_look
+from kitsbench.experiments.looks.design import plans, taken, told_look
 from kitsbench.experiments.looks.order import by_worth, worth
 from kitsbench.experiments.plan.estimate import estimate
 from kitsbench.experiments.records import (
@@ -195,7 +195,7 @@ class Rounds:
         before = kept.model_copy(update={"looks": (*kept.looks, seen)})
         results = counted_results(self.workdir, self.record, before)
         families = tuple(
-            as_stored(take_look(_table(results, plan), plan, taken(kept, family), number=seeds))
+            take_look(_table(results, plan), plan, taken(kept, family), number=seeds)
             for family, plan in enumerate(plans(self.record))
         )
         open_names = {name for family in families for name in family.open} & {*going}

@@ -15,8 +15,8 @@ from kitsbench.experiments.looks.design import plans_of
 from kitsbench.experiments.records import UntilNote
 from kitsbench.experiments.results import Results
 from kitsbench.files.documents import Part
+from kitsbench.look import Look
 from kitsbench.statistics import Comparison, Rule, compare
-from kitsbench.statistics.looks.look import Look
 from kitsbench.statistics.looks.respected import respecting
 from kitsbench.statistics.looks.take import take_look
 

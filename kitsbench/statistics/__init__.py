@@ -8,6 +8,7 @@ scored by one network. The default test therefore treats cases and training runs
 says so and speaks of the trained models alone.
 """
 
+from kitsbench.look import Look, PairLook
 from kitsbench.statistics.compare.comparison import Comparison, compare
 from kitsbench.statistics.compare.strata import read_cases
 from kitsbench.statistics.compare.summary import plus_minus, summarise
@@ -22,7 +23,6 @@ from kitsbench.statistics.design.power import (
 )
 from kitsbench.statistics.looks.compared import compare_at_look
 from kitsbench.statistics.looks.final import FinalPair, final_pairs
-from kitsbench.statistics.looks.look import Look, PairLook
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.record import LooksRecord
 from kitsbench.statistics.looks.take import take_look

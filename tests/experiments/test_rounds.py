@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +18,9 @@ from kitsbench.experiments import rounds
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.until import Until
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
-from kitsbench.experiments.records import FamilyLook, LookedPair, LooksRecord
+from kitsbench.experiments.records import LooksRecord
 from kitsbench.experiments.results import load_results
 from kitsbench.experiments.workdir.inventory import take_inventory
-from kitsbench.statistics.looks.look import Look, PairLook
 from kitsbench.training.budget import Budget
 
 GAPS = {"alpha": 0.0, "beta": 0.0002, "gamma": 0.05, "delta": 0.1}
@@ -64,6 +63,11 @@ def run(experiment, executor, tell=lambda text: None):
     """Run an experiment; returns what was looked at."""
     run_experiment(experiment, executor, lambda event: None, tell=tell)
     return LooksRecord.read(looks_file(experiment))
+
+
+def family(content, look):
+    """The one family of pairs of a look in a record as it is stored."""
+    return content["looks"][look]["families"][0]
 
 
 def looks_file(experiment) -> Path:
@@ -395,9 +399,17 @@ def test_what_cannot_be_decided_is_refused_before_anything_runs(request_, change
 # -- the record -----------------------------------------------------------------------------
 
 
-def test_the_record_has_every_word_of_a_look():
-    for record, plain in ((LookedPair, PairLook), (FamilyLook, Look)):
-        assert [*record.model_fields] == [field.name for field in fields(plain)]
+def test_the_record_holds_what_the_statistics_found(planned, tmp_path, monkeypatch):
+    found, true = [], rounds.take_look
+
+    def watched(*arguments, **options):
+        found.append(true(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(rounds, "take_look", watched)
+    kept = run(placed(planned, tmp_path / "work"), Drawn(GAPS))
+    assert [family for look in kept.looks for family in look.families] == found
+    assert len(found) == 4
 
 
 @pytest.mark.parametrize(
@@ -409,6 +421,9 @@ def test_the_record_has_every_word_of_a_look():
         (lambda c: c["looks"][3].update(going=["delta"]), "has delta, who had ended before"),
         (lambda c: c.update(experiment="0" * 16), "which is not its folder's name"),
         (lambda c: c["looks"][0].update(seeds=9), "its families have others"),
+        (lambda c: family(c, 1).update(spent=-1.0), "a later look has spent less of alpha"),
+        (lambda c: family(c, 3)["pairs"][4].update(state="open"), "had ended as difference"),
+        (lambda c: family(c, 1)["pairs"].pop(), "the looks are not all at the same pairs"),
     ],
 )
 def test_a_damaged_record_is_two_lines_with_file_key_and_remedy(whole, tmp_path, spoil, told):

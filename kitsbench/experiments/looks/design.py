@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kitsbench.experiments.records import ExperimentRecord, FamilyLook, LooksRecord, UntilNote
-from kitsbench.statistics.looks.look import Look
+from kitsbench.experiments.records import ExperimentRecord, LooksRecord, UntilNote
+from kitsbench.look import Look
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.table.endpoints import margin_of, parse_endpoint
 
@@ -70,12 +70,7 @@ def is_compared(record: ExperimentRecord, name: str) -> bool:
 
 def taken(kept: LooksRecord, family: int) -> list[Look]:
     """The looks that were taken, at one of the families of the question."""
-    return [Look.from_dict(look.families[family].model_dump(mode="json")) for look in kept.looks]
-
-
-def as_stored(look: Look) -> FamilyLook:
-    """A look as an experiment keeps it."""
-    return FamilyLook.of_plain(look.to_dict())
+    return [look.families[family] for look in kept.looks]
 
 
 def told_look(kept: LooksRecord, place: int) -> str:

@@ -56,14 +56,7 @@ from kitsbench.experiments.records.kept import (
     request_file,
     try_experiment,
 )
-from kitsbench.experiments.records.looks import (
-    FamilyLook,
-    LookedPair,
-    LooksRecord,
-    PairState,
-    Stopped,
-    TakenLook,
-)
+from kitsbench.experiments.records.looks import LooksRecord, Stopped, TakenLook
 from kitsbench.experiments.records.measured import (
     CostsRecord,
     EnvironmentRecord,
@@ -111,15 +104,12 @@ __all__ = [
     "EntrantRecord",
     "EnvironmentRecord",
     "ExperimentRecord",
-    "FamilyLook",
     "FoldsNote",
     "JobRecord",
     "LatestRecord",
     "LeaseRecord",
     "LedgerRecord",
-    "LookedPair",
     "LooksRecord",
-    "PairState",
     "PartialScoresRecord",
     "PlannedTrial",
     "ProfileRecord",

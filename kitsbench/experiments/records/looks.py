@@ -15,66 +15,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from kitsbench.errors import DataError
 from kitsbench.experiments.records.parts import ID, without_unused
 from kitsbench.files.documents import Document, Part
-
-PairState = Literal["open", "difference", "equivalence", "futile", "not asked"]
-SETTLED: tuple[PairState, ...] = ("difference", "equivalence")
-"""States that no later look changes."""
-
-
-class LookedPair(Part):
-    """A pair at a look: the fields of :class:`kitsbench.statistics.looks.look.PairLook`."""
-
-    a: str
-    b: str
-    state: PairState
-    reason: str
-    better: str | None
-    relevant: bool | None
-    settled_at: int | None = Field(ge=1)
-    tested_at: int | None = Field(ge=1)
-    estimate: float | None
-    se: float | None
-    df: float | None
-    information: float | None
-    fraction: float | None
-    share: float | None
-    cases: float | None
-    runs: float | None
-    p_value: float | None
-    p_exceeds: float | None
-    p_within: float | None
-    z: float | None
-    bound: float | None
-    spent: float
-    p_sequential: float | None
-    p_sequential_exceeds: float | None
-    p_sequential_within: float | None
-    p_adjusted: float | None
-    p_adjusted_exceeds: float | None
-    p_adjusted_within: float | None
-    low: float | None
-    high: float | None
-    chance: float | None
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """The two entrants."""
-        return self.a, self.b
-
-
-class FamilyLook(Part):
-    """What a look found of one family of pairs: :class:`kitsbench.statistics.looks.look.Look`."""
-
-    number: int = Field(ge=1)
-    planned: bool
-    architectures: tuple[str, ...]
-    pairs: tuple[LookedPair, ...]
-    open: tuple[str, ...]
-    spent: float
-    price: float
-    fraction: float
-    trials: dict[str, str]
-    notes: tuple[str, ...]
+from kitsbench.look import Look, PairLook, check_follows
 
 
 class TakenLook(Part):
@@ -88,8 +29,9 @@ class TakenLook(Part):
         Ids of all trials that it counted, those of earlier looks among them.
     missed : tuple of str
         Those of them that had failed; their cases count as missed, and they are not run again.
-    families : tuple of FamilyLook
-        What it found: one, or of a claim one for each pair, since each step is tested by itself.
+    families : tuple of Look
+        What it found of each family of pairs: one, or of a claim one for each pair, since each
+        step is tested by itself.
     going : tuple of str
         Entrants that go on after it, members of ensembles among them; empty where all is over.
     """
@@ -97,11 +39,11 @@ class TakenLook(Part):
     seeds: int = Field(ge=1)
     trials: tuple[str, ...]
     missed: tuple[str, ...]
-    families: tuple[FamilyLook, ...] = Field(min_length=1)
+    families: tuple[Look, ...] = Field(min_length=1)
     going: tuple[str, ...]
 
     @property
-    def pairs(self) -> tuple[LookedPair, ...]:
+    def pairs(self) -> tuple[PairLook, ...]:
         """Every pair of the question."""
         return tuple(pair for family in self.families for pair in family.pairs)
 
@@ -218,16 +160,14 @@ class LooksRecord(Document):
 
 def _follows(before: TakenLook, look: TakenLook, place: str) -> None:
     """See that a look comes after another: what was counted and what was decided stays so."""
-    if look.seeds <= before.seeds:
-        raise ValueError(f"the key {place}.seeds is {look.seeds}, after {before.seeds}")
+    if len(look.families) != len(before.families):
+        raise ValueError(f"the key {place}.families has other pairs than the look before")
+    for number, (was, now) in enumerate(zip(before.families, look.families, strict=True)):
+        try:
+            check_follows(was, now)
+        except ValueError as error:
+            raise ValueError(f"the key {place}.families.{number} is wrong: {error}") from error
     if not {*before.trials} <= {*look.trials} or not {*before.missed} <= {*look.missed}:
         raise ValueError(f"the key {place}.trials lacks some that an earlier look has counted")
     if strangers := {*look.going} - {*before.going}:
         raise ValueError(f"the key {place}.going has {min(strangers)}, who had ended before")
-    known = {pair.name: pair.state for pair in before.pairs}
-    if [pair.name for pair in look.pairs] != list(known):
-        raise ValueError(f"the key {place}.pairs has other pairs than the look before")
-    for pair in look.pairs:
-        was = known[pair.name]
-        if was in SETTLED and pair.state != was:
-            raise ValueError(f"{pair.a} and {pair.b} had ended as {was}; {place} has {pair.state}")

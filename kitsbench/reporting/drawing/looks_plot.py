@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 from matplotlib.figure import Figure
 
-from kitsbench.experiments.records import LookedPair, LooksRecord
+from kitsbench.experiments.records import LooksRecord
+from kitsbench.look import PairLook
 from kitsbench.reporting import words
 from kitsbench.reporting.drawing.figures import GRID, INK, PALETTE, Picture, picture, style
 from kitsbench.text import one_line
@@ -114,7 +115,7 @@ def paths(
     )
 
 
-def _heights(pairs: list[LookedPair], margin: float | None) -> tuple[float, float]:
+def _heights(pairs: list[PairLook], margin: float | None) -> tuple[float, float]:
     """Ends of the axis: what the last look left open, and not the first, which knows little."""
     ends = [0.0] if margin is None else [-margin, margin]
     for pair in pairs:
@@ -123,7 +124,7 @@ def _heights(pairs: list[LookedPair], margin: float | None) -> tuple[float, floa
     return min(ends) - room, max(ends) + room
 
 
-def _tip(pair: LookedPair, seeds: int) -> str:
+def _tip(pair: PairLook, seeds: int) -> str:
     size = words.number(pair.estimate, signed=True)
     span = words.interval(pair.low, pair.high, signed=True)
     return one_line(f"{pair.a} minus {pair.b}, {seeds} seeds: {size} {span}, {LEGEND[pair.state]}")

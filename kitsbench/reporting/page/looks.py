@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kitsbench.experiments.records import LookedPair
+from kitsbench.look import PairLook
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.first_screen.looked import hours_of
@@ -73,7 +73,7 @@ def path_table(analysis: Analysis) -> Table | None:
     return Table(head, rows, caption, text_columns=3, beneath=2)
 
 
-def _path_row(pair: LookedPair, seeds: int) -> list[str]:
+def _path_row(pair: PairLook, seeds: int) -> list[str]:
     at = "" if pair.settled_at in (None, seeds) else f" (look {pair.settled_at})"
     return [
         f"{pair.a} − {pair.b}",

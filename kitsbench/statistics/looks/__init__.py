@@ -5,6 +5,6 @@ decided, what is still open, what the look cost of alpha, and estimates that kno
 
 ``take_look(scores_or_blocks, plan, earlier=(), *, number=None, ...) -> Look`` is in
 :mod:`~kitsbench.statistics.looks.take`; the plan in :mod:`~kitsbench.statistics.looks.plan`, what a
-look found in :mod:`~kitsbench.statistics.looks.look`. A look is a pure function of the scores, the
+look found in :mod:`~kitsbench.look`. A look is a pure function of the scores, the
 plan and the looks before it.
 """

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from kitsbench.look import Look
 from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.comparison import Comparison, compare
 from kitsbench.statistics.compare.outcomes import Judged
 from kitsbench.statistics.looks.final import final_pairs
-from kitsbench.statistics.looks.look import Look
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.take import take_look
 from kitsbench.statistics.table.endpoints import parse_endpoint

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy.stats import rankdata
 
+from kitsbench.look import STATES
 from kitsbench.statistics.looks.clock import Clock, Ids, codes, information
-from kitsbench.statistics.looks.look import STATES
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.spending import spent
 from kitsbench.statistics.table.blocks import Array
@@ -88,7 +88,7 @@ class Standing:
     Attributes
     ----------
     state : ndarray of int
-        Places in :data:`~kitsbench.statistics.looks.look.STATES`.
+        Places in :data:`~kitsbench.look.STATES`.
     history : ndarray of int
         Ids of the clock.
     p, p_exceeds, p_within : ndarray

@@ -162,7 +162,7 @@ def _shares(
 
 
 def trials_of(blocks: ScoreBlocks) -> dict[str, str]:
-    """What is looked at: see :class:`~kitsbench.statistics.looks.look.Look`."""
+    """What is looked at: see :class:`~kitsbench.look.Look`."""
     found = {}
     for name in blocks.architectures:
         for fold, block in blocks.every[name].items():

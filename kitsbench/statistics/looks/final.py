@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from kitsbench.look import Look, PairLook, State
 from kitsbench.statistics.looks.clock import information, sure_share
-from kitsbench.statistics.looks.look import Look, PairLook, State
 from kitsbench.statistics.looks.ordering import ordered
 from kitsbench.statistics.looks.plan import LookPlan
 
@@ -24,7 +24,7 @@ class FinalPair:
     a, b : str
         Architectures; the estimates are ``a`` minus ``b``.
     state, better
-        As in :class:`~kitsbench.statistics.looks.look.PairLook`.
+        As in :class:`~kitsbench.look.PairLook`.
     look : int or None
         Number of the look whose scores the figures are from.
     looks : int

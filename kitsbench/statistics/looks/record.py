@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -10,7 +11,7 @@ from pydantic import model_validator
 
 from kitsbench.errors import UsageError
 from kitsbench.files.documents import Document
-from kitsbench.statistics.looks.look import Look
+from kitsbench.look import Look, check_follows
 from kitsbench.statistics.looks.plan import LookPlan
 
 
@@ -35,15 +36,8 @@ class LooksRecord(Document):
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
-        numbers = [look.number for look in self.looks]
-        if numbers != sorted(set(numbers)):
-            raise ValueError(f"the looks {', '.join(map(str, numbers))} do not rise")
-        family = {look.architectures for look in self.looks}
-        if len(family) > 1 or any(len(x.pairs) != len(self.looks[0].pairs) for x in self.looks):
-            raise ValueError("the looks are not all at the same pairs")
-        spent = [look.spent for look in self.looks]
-        if spent != sorted(spent):
-            raise ValueError("a later look has spent less of alpha than an earlier one")
+        for before, after in pairwise(self.looks):
+            check_follows(before, after)
         return self
 
     def with_look(self, look: Look) -> LooksRecord:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from kitsbench.look import Look, PairLook
 from kitsbench.statistics.compare.comparison import Comparison
 from kitsbench.statistics.compare.verdicts import (
     FAILURES_WITHOUT_VERDICT,
@@ -20,7 +21,6 @@ from kitsbench.statistics.compare.verdicts import (
 )
 from kitsbench.statistics.design.power import POWER
 from kitsbench.statistics.looks.final import FinalPair, final_pairs
-from kitsbench.statistics.looks.look import Look, PairLook
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.ranks.ranking import rank_groups, rank_intervals
 from kitsbench.statistics.table.endpoints import parse_endpoint

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import special
 
 from kitsbench.errors import DataError, UsageError
+from kitsbench.look import STATES, Look, PairLook
 from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.prepare import prepare
 from kitsbench.statistics.looks import course
@@ -24,7 +25,6 @@ from kitsbench.statistics.looks.course import (
     still_running,
 )
 from kitsbench.statistics.looks.evidence import Seen, evidence_of, run_counts, trials_of
-from kitsbench.statistics.looks.look import STATES, Look, PairLook
 from kitsbench.statistics.looks.ordering import reach
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.words import notes_of, reason_of
@@ -122,6 +122,7 @@ def take_look(
         price=price,
         fraction=fraction,
         trials=trials,
+        notes=(),
     )
     return replace(look, notes=(*ready, *notes_of(look, plan, earlier)))
 

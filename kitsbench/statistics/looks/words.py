@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from kitsbench.look import Look, PairLook
 from kitsbench.statistics.compare.pairs import PairTest
 from kitsbench.statistics.design.scope import advice
-from kitsbench.statistics.looks.look import Look, PairLook
 from kitsbench.statistics.looks.plan import LookPlan
 
 

@@ -1,10 +1,15 @@
-"""What a look finds, as plain data that a record can hold."""
+"""What a look at scores finds, as plain data: what the statistics find is what records hold.
+
+Files that are read often need this, and neither numbers nor tables: so it lies below both rooms.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
 
 State = Literal["open", "difference", "equivalence", "futile", "not asked"]
 STATES: tuple[State, ...] = get_args(State)
@@ -12,7 +17,11 @@ STATES: tuple[State, ...] = get_args(State)
 ``futile``: given up, as the chance to settle it within the plan is too small, or none is left;
 more trials are allowed, and may still settle it. ``not asked``: the question needs no answer any
 more (of the question ``top``: one of the two is out)."""
-SETTLED = ("difference", "equivalence")
+SETTLED: tuple[State, ...] = ("difference", "equivalence")
+"""States that no later look changes."""
+
+Number = Annotated[int, Field(ge=1)]
+"""Of a look: the round after which it was taken, from 1."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,8 @@ class PairLook:
     reason: str
     better: str | None
     relevant: bool | None
-    settled_at: int | None
-    tested_at: int | None
+    settled_at: Number | None
+    tested_at: Number | None
     estimate: float | None
     se: float | None
     df: float | None
@@ -115,6 +124,23 @@ class PairLook:
         """The two architectures."""
         return self.a, self.b
 
+    def turned(self) -> PairLook:
+        """The same pair the other way round: ``b`` minus ``a``."""
+        return replace(
+            self,
+            a=self.b,
+            b=self.a,
+            estimate=negative(self.estimate),
+            z=negative(self.z),
+            low=negative(self.high),
+            high=negative(self.low),
+        )
+
+
+def negative(value: float | None) -> float | None:
+    """A value of the pair the other way round, without a zero that has a minus sign."""
+    return None if value is None else 0.0 - value
+
 
 @dataclass(frozen=True)
 class Look:
@@ -143,7 +169,7 @@ class Look:
         What a reader must know, in sentences.
     """
 
-    number: int
+    number: Number
     planned: bool
     architectures: tuple[str, ...]
     pairs: tuple[PairLook, ...]
@@ -152,7 +178,7 @@ class Look:
     price: float
     fraction: float
     trials: dict[str, str]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
 
     def pair(self, a: str, b: str) -> PairLook:
         """The pair of two architectures, in either order; KeyError where it is not asked about."""
@@ -183,3 +209,25 @@ class Look:
         pairs = tuple(PairLook(**pair) for pair in plain["pairs"])
         lists = {key: tuple(plain[key]) for key in ("architectures", "open", "notes")}
         return cls(**{**plain, **lists, "pairs": pairs, "trials": dict(plain["trials"])})
+
+
+def check_follows(before: Look, after: Look) -> None:
+    """See that a look comes after another at the same pairs, and takes back nothing of it.
+
+    Raises
+    ------
+    ValueError
+        It does not; one sentence says why.
+    """
+    if after.number <= before.number:
+        raise ValueError(f"the looks {before.number}, {after.number} do not rise")
+    names = [pair.name for pair in before.pairs]
+    if after.architectures != before.architectures or [p.name for p in after.pairs] != names:
+        raise ValueError("the looks are not all at the same pairs")
+    for was, now in zip(before.pairs, after.pairs, strict=True):
+        if was.settled and now.state != was.state:
+            raise ValueError(
+                f"{now.a} and {now.b} had ended as {was.state}; look {after.number} has {now.state}"
+            )
+    if after.spent < before.spent:
+        raise ValueError("a later look has spent less of alpha than an earlier one")
