@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from kitsbench.errors import UsageError
+from kitsbench.look import PairLook
 from kitsbench.metrics import Metric
+from kitsbench.statistics.compare.by_looks import both_ways
 from kitsbench.statistics.compare.learned import not_learned
-from kitsbench.statistics.compare.outcomes import Judged, judge, ranking
+from kitsbench.statistics.compare.outcomes import judge, ranking
 from kitsbench.statistics.compare.pairs import analyse_pairs, pair_names
 from kitsbench.statistics.compare.prepare import prepare
 from kitsbench.statistics.compare.remarks import advice_on, warnings_of
@@ -145,7 +147,7 @@ def compare(
     strata: Sequence[str | Stratum] = (),
     declared: Mapping[str, Metric] | None = None,
     cluster: str | None = None,
-    judged: Mapping[tuple[str, str], Judged] | None = None,
+    judged: Collection[PairLook] | None = None,
 ) -> Comparison:
     """Compare all architectures of a score table on one declared endpoint.
 
@@ -181,9 +183,9 @@ def compare(
         Column of the score table, or of ``cases``, that names the cluster of every case where
         cases depend on each other: their hospital or scanner. Cases of one cluster are drawn and
         tested together. By default a column ``patient`` of the score table, if it has one.
-    judged : mapping, optional
-        What looks say of each pair, see :func:`~kitsbench.statistics.compare_at_look`: verdicts,
-        groups and ranks then rest on it.
+    judged : collection of PairLook, optional
+        What the last look says of each pair, see
+        :func:`~kitsbench.statistics.compare_at_look`: verdicts, groups and ranks then rest on it.
 
     Returns
     -------
@@ -215,7 +217,8 @@ def compare(
     stability = None
     if len(lost) < len(blocks.architectures):  # who comes first in learning nothing is no question
         stability = rank_stability(blocks, bootstrap, random_seed)
-    rows, separated = judge(blocks, tests, rule, margin, label, stability, lost, judged)
+    looked = None if judged is None else both_ways(judged)
+    rows, separated = judge(blocks, tests, rule, margin, label, stability, lost, looked)
     rest: list[dict[str, Any]] = []
     notes: list[str] = []
     if secondary:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kitsbench.statistics.compare.by_looks import Looked, by_look, stated
 from kitsbench.statistics.compare.means import interval_of_mean
 from kitsbench.statistics.compare.pairs import PairTest, number
 from kitsbench.statistics.compare.verdicts import (
@@ -17,7 +17,6 @@ from kitsbench.statistics.compare.verdicts import (
     Finding,
     Verdict,
     decide,
-    sentence,
 )
 from kitsbench.statistics.design.power import POWER, detectable_gaps
 from kitsbench.statistics.ranks.ranking import (
@@ -32,31 +31,12 @@ from kitsbench.statistics.tests.effects import effect_sizes
 from kitsbench.statistics.tests.families import adjust
 from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST
 from kitsbench.statistics.tests.rule import Rule
-from kitsbench.statistics.tests.statements import Statements, simultaneous, state
+from kitsbench.statistics.tests.statements import simultaneous, state
 
 _CHUNK = 1000
 MOST_WALSH_PAIRS = 500
 """Pairs (32 architectures) up to which the Hodges-Lehmann estimate of each is made."""
 SEEDS_FOR_A_BOOTSTRAP = 3  # with fewer runs to draw from, percentile intervals are too short
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What looks while trials came in say of a pair, instead of the p-values of its scores.
-
-    Attributes
-    ----------
-    differs, exceeds, within : float or None
-        Adjusted p-values over all looks and pairs; None where nothing can be said.
-    low, high : float or None
-        Interval that holds for all looks and pairs together.
-    """
-
-    differs: float | None
-    exceeds: float | None
-    within: float | None
-    low: float | None
-    high: float | None
 
 
 def judge(
@@ -67,7 +47,7 @@ def judge(
     dataset: str,
     stability: Stability | None,
     lost: dict[str, float],
-    judged: Mapping[tuple[str, str], Judged] | None = None,
+    judged: Looked | None = None,
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Adjust the families of p-values and say the verdict on each pair.
 
@@ -88,8 +68,7 @@ def judge(
     lost : dict
         Means of the architectures that have not learned the endpoint.
     judged : mapping, optional
-        What looks say of each pair, by its architectures in either order; of a pair that is
-        missing, nothing is said.
+        What looks say of each pair; of a pair that is missing, nothing is said.
 
     Returns
     -------
@@ -106,22 +85,18 @@ def judge(
     def family(values: list[float]) -> np.ndarray:
         return np.where(settles, np.array(values, dtype=float), nan)
 
-    stated = state(
+    found = state(
         family([t.result.p_value for t in tests]),
         family([t.p_exceeds for t in tests]),
         family([t.p_within for t in tests]),
         rule.alpha,
         rule.correction,
     )
-    if judged is not None:
-        stated = _by_looks(tests, judged)
     resampled = adjust([test.p_nadeau_bengio for test in tests], rule.correction)
     gaps = detectable_gaps([t.result.se for t in tests], [t.result.df for t in tests], rule.alpha)
     # What can give no verdict detects nothing.
     gaps = np.where(settles, gaps, np.nan)
-    bounds = _simultaneous(tests, settles, rule, stated.differs < rule.alpha)
-    if judged is not None:
-        bounds = [_repeated(test, judged) for test in tests]
+    bounds = _simultaneous(tests, settles, rule, found.differs < rule.alpha)
     redrawn = _bootstrapped(blocks, tests, stability, rule.alpha)
     rates = {name: blocks.failure_rate(name) for name in blocks.architectures}
     rows, separated = [], []
@@ -138,9 +113,9 @@ def judge(
             most_seeds=max(
                 block.shape[1] for name in (test.a, test.b) for block in blocks.of(name, test.folds)
             ),
-            p_adjusted=float(stated.differs[index]),
-            p_exceeds=float(stated.exceeds[index]),
-            p_within=float(stated.within[index]),
+            p_adjusted=float(found.differs[index]),
+            p_exceeds=float(found.exceeds[index]),
+            p_within=float(found.within[index]),
             p_nadeau_bengio=test.p_nadeau_bengio,
             margin=margin,
             gap=float(gaps[index]),
@@ -154,6 +129,8 @@ def judge(
             },
             not_learned={name: lost[name] for name in (test.a, test.b) if name in lost},
         )
+        if judged is not None:
+            finding = by_look(finding, judged.get((test.a, test.b)))
         verdict, better = decide(finding)
         if better is not None:
             separated.append((better, test.b if better == test.a else test.a))
@@ -161,30 +138,6 @@ def judge(
         row |= _training_sets(blocks, finding, better, float(resampled[index]))
         rows.append(row | _checks(test, redrawn[index]))
     return rows, separated
-
-
-def _of_looks(test: PairTest, judged: Mapping[tuple[str, str], Judged]) -> Judged | None:
-    return judged.get((test.a, test.b)) or judged.get((test.b, test.a))
-
-
-def _by_looks(tests: list[PairTest], judged: Mapping[tuple[str, str], Judged]) -> Statements:
-    found = [_of_looks(test, judged) for test in tests]
-    return Statements(
-        *(
-            np.array([getattr(one, name, None) for one in found], dtype=float)
-            for name in ("differs", "exceeds", "within")
-        )
-    )
-
-
-def _repeated(test: PairTest, judged: Mapping[tuple[str, str], Judged]) -> tuple[float, float]:
-    """The interval over all looks, first minus second; endless where no look tested the pair."""
-    found = _of_looks(test, judged)
-    if found is None or found.low is None or found.high is None:
-        return -math.inf, math.inf
-    if (test.a, test.b) in judged:
-        return found.low, found.high
-    return -found.high, -found.low
 
 
 def _simultaneous(
@@ -213,24 +166,20 @@ def _pair_row(
         blocks.endpoint.higher_is_better,
         walsh=finding.pairs <= MOST_WALSH_PAIRS,
     )  # fmt: skip
+    told = stated(finding, verdict, better)
     return {
         **test.numbers(blocks.endpoint),
         "p_value": number(test.result.p_value),
-        "p_adjusted": number(finding.p_adjusted),
-        "p_equivalence": number(finding.p_within),
+        "p_adjusted": told["p_adjusted"],  # beside the other p-values
+        "p_equivalence": told["p_equivalence"],
         "p_nadeau_bengio": number(finding.p_nadeau_bengio),
         "win": effects.win,
         "tie": effects.tie,
         "loss": effects.loss,
         "rank_biserial": number(effects.rank_biserial),
-        "verdict": verdict,
-        "better": better,
-        "sentence": sentence(finding, verdict, better),
+        **told,
         "scope": test.result.scope,
         "test": test.result.test,
-        "ci_simultaneous_low": number(finding.low),
-        "ci_simultaneous_high": number(finding.high),
-        "p_exceeds_margin": number(finding.p_exceeds),
         "hodges_lehmann": number(effects.hodges_lehmann),
         "dz": number(effects.dz),
         "probability_better": number(effects.probability_better),

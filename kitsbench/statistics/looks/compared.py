@@ -11,7 +11,6 @@ import pandas as pd
 from kitsbench.look import Look
 from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.comparison import Comparison, compare
-from kitsbench.statistics.compare.outcomes import Judged
 from kitsbench.statistics.looks.final import final_pairs
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.take import take_look
@@ -62,7 +61,7 @@ def compare_at_look(
         parse_endpoint(plan.endpoint, declared),
         rule=plan.rule(),
         margins={plan.endpoint: plan.margin},
-        judged=judged_by(look),
+        judged=look.pairs,
         **chosen,  # type: ignore[arg-type]
         **options,
     )
@@ -73,17 +72,3 @@ def compare_at_look(
         "final": [pair.to_dict() for pair in final_pairs(looks, plan)],
     }
     return replace(found, look=told, warnings=[*look.notes, *found.warnings]), look
-
-
-def judged_by(look: Look) -> dict[tuple[str, str], Judged]:
-    """What a comparison takes from a look instead of its own p-values: by pair."""
-    return {
-        pair.name: Judged(
-            pair.p_adjusted,
-            pair.p_adjusted_exceeds,
-            pair.p_adjusted_within,
-            pair.low,
-            pair.high,
-        )
-        for pair in look.pairs
-    }

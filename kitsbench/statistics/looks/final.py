@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import special
 
-from kitsbench.look import Look, PairLook, State
+from kitsbench.look import Look, PairLook, State, negative
 from kitsbench.statistics.looks.clock import information, sure_share
 from kitsbench.statistics.looks.ordering import ordered
 from kitsbench.statistics.looks.plan import LookPlan
@@ -57,6 +57,20 @@ class FinalPair:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return asdict(self)
+
+    def turned(self) -> FinalPair:
+        """The same pair the other way round: ``b`` minus ``a``."""
+        return replace(
+            self,
+            a=self.b,
+            b=self.a,
+            estimate=negative(self.estimate),
+            ci_low=negative(self.ci_high),
+            ci_high=negative(self.ci_low),
+            unbiased=negative(self.unbiased),
+            ordered_low=negative(self.ordered_high),
+            ordered_high=negative(self.ordered_low),
+        )
 
 
 def final_pairs(looks: Sequence[Look], plan: LookPlan) -> list[FinalPair]:

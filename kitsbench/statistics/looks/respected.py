@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 from kitsbench.look import Look, PairLook
+from kitsbench.statistics.compare.by_looks import both_ways, by_look, stated
 from kitsbench.statistics.compare.comparison import Comparison
 from kitsbench.statistics.compare.verdicts import (
     FAILURES_WITHOUT_VERDICT,
     Finding,
     decide,
-    sentence,
 )
 from kitsbench.statistics.design.power import POWER
 from kitsbench.statistics.looks.final import FinalPair, final_pairs
@@ -36,6 +36,11 @@ NAIVE = (
     "ci_simultaneous_high",
 )
 """Keys of a pair that looks decide; what they would be without looks stands below ``naive``."""
+LOOK = (
+    "state", "reason", "settled_at", "tested_at", "estimate", "se", "df", "fraction", "bound",
+    "chance", "spent",
+)  # fmt: skip
+ENDS = ("unbiased", "ordered_low", "ordered_high")
 
 
 def respecting(
@@ -60,18 +65,17 @@ def respecting(
         looks; and ``naive`` with what a test finds that knows of no looks. Groups and intervals of
         ranks follow from the verdicts; there is no P(first).
     """
-    known = {frozenset(pair.name): pair for taken in looks for pair in taken[-1].pairs}
-    final = {
-        frozenset((one.a, one.b)): one
-        for plan, taken in zip(plans, looks, strict=True)
-        for one in final_pairs(taken, plan)
-    }
+    known = both_ways(pair for taken in looks for pair in taken[-1].pairs)
+    final: dict[tuple[str, str], FinalPair] = {}
+    for plan, taken in zip(plans, looks, strict=True):
+        for one in final_pairs(taken, plan):
+            final |= {(one.a, one.b): one, (one.b, one.a): one.turned()}
     rows, separated = [], []
     for row in comparison.pairs:
-        pair = known.get(frozenset((row["a"], row["b"])))
+        pair = known.get((row["a"], row["b"]))
         if pair is None:
             continue
-        own = _respected(row, pair, final[frozenset(pair.name)], comparison, plans[0])
+        own = _respected(row, pair, final[pair.name], comparison, plans[0])
         rows.append(own)
         if own["better"] is not None:
             separated.append((own["better"], row["b" if own["better"] == row["a"] else "a"]))
@@ -93,55 +97,25 @@ def _respected(
     row: dict[str, Any], pair: PairLook, end: FinalPair, comparison: Comparison, plan: LookPlan
 ) -> dict[str, Any]:
     """A pair's row with the verdict that the looks allow."""
-    seen = _turned(pair) if row["a"] != pair.a else pair
-    finding = _finding(row, seen, comparison, plan)
+    finding = by_look(_finding(row, pair, comparison, plan), pair)
     verdict, better = decide(finding)
-    found = {
-        "verdict": verdict,
-        "better": better,
-        "p_adjusted": seen.p_adjusted,
-        "p_equivalence": seen.p_adjusted_within,
-        "p_exceeds_margin": seen.p_adjusted_exceeds,
-        "ci_simultaneous_low": seen.low,
-        "ci_simultaneous_high": seen.high,
-        "sentence": f"{sentence(finding, verdict, better)} By the looks: {seen.reason}.",
-        "robust_to_training_set": None if better is None else row["robust_to_training_set"],
-    }
+    found = stated(finding, verdict, better)
+    found["sentence"] += f" By the looks: {pair.reason}."
+    found["robust_to_training_set"] = None if better is None else row["robust_to_training_set"]
     look = {
-        key: getattr(seen, key)
-        for key in (
-            "state", "reason", "settled_at", "tested_at", "estimate", "se", "df", "fraction",
-            "bound", "chance", "spent",
-        )
-    }  # fmt: skip
-    ends = (end.unbiased, end.ordered_low, end.ordered_high)
-    if row["a"] != pair.a:
-        ends = (_less(end.unbiased), _less(end.ordered_high), _less(end.ordered_low))
-    look |= dict(zip(("unbiased", "ordered_low", "ordered_high"), ends, strict=True))
+        **{key: getattr(pair, key) for key in LOOK},
+        **{key: getattr(end, key) for key in ENDS},
+    }
     return {**row, **found, "look": look, "naive": {key: row[key] for key in NAIVE}}
-
-
-def _less(value: float | None) -> float | None:
-    return None if value is None else 0.0 - value
-
-
-def _turned(pair: PairLook) -> PairLook:
-    """The same pair the other way round."""
-    return replace(
-        pair,
-        a=pair.b,
-        b=pair.a,
-        estimate=_less(pair.estimate),
-        z=_less(pair.z),
-        low=_less(pair.high),
-        high=_less(pair.low),
-    )
 
 
 def _finding(
     row: dict[str, Any], pair: PairLook, comparison: Comparison, plan: LookPlan
 ) -> Finding:
-    """What a verdict on the pair rests on, as of the look that its figures are from."""
+    """What a verdict on the pair rests on, as of the look that its figures are from.
+
+    Without what the look says of it, which is for :func:`by_look`.
+    """
     means = {str(one["architecture"]): one for one in comparison.ranking}
     names = (row["a"], row["b"])
     rates = {name: float(means[name]["failure_rate"]) for name in names}
@@ -149,7 +123,7 @@ def _finding(
     seeds = row["n_seeds"] if at is None else min(row["n_seeds"], at)
     nan = math.nan
 
-    def number(value: float | None) -> float:
+    def known(value: float | None) -> float:
         return nan if value is None else value
 
     estimate = row["difference"] if pair.estimate is None else pair.estimate
@@ -157,12 +131,12 @@ def _finding(
         test=row["test"],
         scope=row["scope"] if at is None else "L1",
         estimate=estimate,
-        se=number(pair.se),
-        df=number(pair.df),
+        se=known(pair.se),
+        df=known(pair.df),
         t=nan,
-        p_value=number(pair.p_value),
-        ci_low=number(pair.low),
-        ci_high=number(pair.high),
+        p_value=known(pair.p_value),
+        ci_low=known(pair.low),
+        ci_high=known(pair.high),
         n_cases=row["n_cases"],
         n_folds=row["n_folds"],
         n_seeds=seeds,
@@ -173,14 +147,14 @@ def _finding(
         endpoint=parse_endpoint(comparison.endpoint),
         result=result,
         settles=at is not None,
-        low=number(pair.low),
-        high=number(pair.high),
+        low=nan,
+        high=nan,
         pairs=len(comparison.pairs),
         most_seeds=seeds,
-        p_adjusted=number(pair.p_adjusted),
-        p_exceeds=number(pair.p_adjusted_exceeds),
-        p_within=number(pair.p_adjusted_within),
-        p_nadeau_bengio=number(row["p_nadeau_bengio"]),
+        p_adjusted=nan,
+        p_exceeds=nan,
+        p_within=nan,
+        p_nadeau_bengio=known(row["p_nadeau_bengio"]),
         margin=plan.margin,
         gap=nan,  # of a fixed design; what a design with looks finds, `plan --until decided` says
         alpha=plan.alpha,

@@ -237,25 +237,27 @@ def _rows(
             low, high = _repeated(after, at, clock, plan.alpha / len(pairs), last)
             counted = after.history[at] != before.history[at]
             nominal = _nominal(after, at, last) if counted else None
-            row = PairLook(
-                a, b, state, "", None, None, None, number,
-                estimate=_number(after.estimate[at]), se=_number(after.se[at]),
+            row = replace(
+                _untested(a, b, _number(after.estimate[at])),
+                tested_at=number,
+                se=_number(after.se[at]),
                 df=_number(after.df[at]),
                 information=_number(1 / after.se[at] ** 2) if after.se[at] > 0 else None,
                 fraction=_number(after.fraction[at]),
-                share=_number(evidence.share[at]), cases=_number(evidence.cases[at]),
+                share=_number(evidence.share[at]),
+                cases=_number(evidence.cases[at]),
                 runs=_number(evidence.runs[at]),
-                p_value=_number(evidence.p[at]), p_exceeds=_number(evidence.p_exceeds[at]),
+                p_value=_number(evidence.p[at]),
+                p_exceeds=_number(evidence.p_exceeds[at]),
                 p_within=_number(evidence.p_within[at]),
                 z=_number(
                     np.sign(after.estimate[at])
                     * course.worth(evidence.p[at], evidence.df[at], number >= plan.looks)
                 ),
-                bound=nominal, spent=0.0,
-                p_sequential=None, p_sequential_exceeds=None, p_sequential_within=None,
-                p_adjusted=None, p_adjusted_exceeds=None, p_adjusted_within=None,
-                low=low, high=high, chance=None,
-            )  # fmt: skip
+                bound=nominal,
+                low=low,
+                high=high,
+            )
         elif earlier and before.tested_at[at]:
             row = earlier[-1].pairs[at]
         else:
