@@ -8,7 +8,8 @@ from kitsbench.errors import UsageError
 from kitsbench.statistics.calibration.benchmark import Calibration
 from kitsbench.statistics.calibration.promises import Promise
 from kitsbench.statistics.calibration.rates import Rate
-from kitsbench.statistics.calibration.study import BANDS, CellResult, Measured
+from kitsbench.statistics.calibration.situation import Measured
+from kitsbench.statistics.calibration.study import BANDS, CellResult
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _SHORT = {

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kitsbench.statistics.calibration.generators import Design, normal
-from kitsbench.statistics.calibration.study import Measured, measured
+from kitsbench.statistics.calibration.situation import Measured, measured
 from kitsbench.statistics.ranks.ranking import (
     bootstrap_means,
     draw,

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kitsbench.statistics.calibration.study import SCATTERS, TRUTHS, Cell
+from kitsbench.statistics.calibration.situation import SCATTERS
+from kitsbench.statistics.calibration.study import TRUTHS, Cell
 from kitsbench.statistics.design.scope import allows_verdict
 
 FOLDS = (1, 2, 3, 5, 10)

@@ -19,7 +19,7 @@ from kitsbench.statistics.calibration.looks import (
     quick_look_grid,
 )
 from kitsbench.statistics.calibration.saved import Saved
-from kitsbench.statistics.calibration.study import Measured
+from kitsbench.statistics.calibration.situation import Measured
 
 EXPERIMENTS, QUICK_EXPERIMENTS = 2000, 200
 _FEWEST = 50

@@ -8,21 +8,21 @@ and an architecture gets no more seeds once nothing of it is open.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
-from kitsbench.statistics.calibration.generators import GENERATORS, Design
-from kitsbench.statistics.calibration.study import (
+from kitsbench.statistics.calibration.situation import (
     ALPHA,
     MARGIN,
-    NOISY,
-    SCATTERS,
+    Band,
     Measured,
+    Rates,
+    Situation,
+    gathered,
     measured,
 )
 from kitsbench.statistics.design.scope import allows_verdict
@@ -56,7 +56,7 @@ _DEEPEST = 0.2
 _SCORES_AT_ONCE = 4_000_000
 _INTERVALS = 2000
 
-BANDS: dict[str, tuple[float | None, float | None]] = {
+BANDS: dict[str, Band] = {
     "differs": (None, 0.055),
     "differs, at will": (None, 0.055),
     "any statement": (None, 0.06),
@@ -68,40 +68,19 @@ BANDS: dict[str, tuple[float | None, float | None]] = {
 
 
 @dataclass(frozen=True)
-class LookCell:
-    """One simulated situation.
+class LookCell(Situation):
+    """One situation in which looks are taken.
+
+    Its ``truth`` is one of :data:`TRUTHS`, and its ``seeds`` are the planned rounds.
 
     Attributes
     ----------
-    generator : str
-        One of :data:`~kitsbench.statistics.calibration.generators.GENERATORS`.
-    architectures, folds, cases, seeds : int
-        ``cases`` over all folds, at most; ``seeds`` are the planned rounds.
-    scatter : str
-        One of :data:`~kitsbench.statistics.calibration.study.SCATTERS`.
-    truth : str
-        One of :data:`TRUTHS`.
     question, spending : str
         As in :class:`~kitsbench.statistics.looks.plan.LookPlan`.
     """
 
-    generator: str
-    architectures: int
-    folds: int
-    cases: int
-    seeds: int
-    scatter: str
-    truth: str
     question: str = "pairs"
     spending: str = "obrien-fleming"
-
-    @property
-    def design(self) -> Design:
-        """Sizes and true values."""
-        k = self.architectures
-        noisy = {"half noisy": k // 2, "one noisy": 1}.get(self.scatter, 0)
-        tau = [SCATTERS[self.scatter]] * (k - noisy) + [NOISY] * noisy
-        return Design(self.folds, self.cases // self.folds, self.seeds, tuple(tau), self.gaps)
 
     @property
     def gaps(self) -> tuple[float, ...]:
@@ -112,9 +91,7 @@ class LookCell:
             down = [min(step * place, _DEEPEST) for place in range(k)]
             return tuple(-x for x in down)  # a mean Dice has more room below it than above
         ahead = {"equal": 0, "one ahead": 1, "two groups": half, "two close groups": half}
-        gap = GROUPS if self.truth == "two groups" else _CLOSE
-        number = ahead[self.truth]
-        return (*[gap] * number, *[0.0] * (k - number))
+        return self.leading(ahead[self.truth], GROUPS if self.truth == "two groups" else _CLOSE)
 
     @property
     def plan(self) -> LookPlan:
@@ -123,53 +100,28 @@ class LookCell:
             self.seeds, self.question, spending=self.spending, alpha=ALPHA, margin=MARGIN
         )
 
-    @property
-    def cost(self) -> int:
-        """Scores of one experiment."""
-        return self.architectures * self.cases * self.seeds
-
 
 @dataclass(frozen=True)
-class LookResult:
+class LookResult(Rates[LookCell]):
     """The rates of one cell.
+
+    ``differs`` and ``any statement``: experiments with a false one at any look; ``at will``: the
+    same where everything is run to the end whatever is settled, so that it bounds every way to
+    stop; ``fixed``: of the fixed design, which looks once. ``power``, ``fixed power``: true
+    differences that are found, by pair (of the question ``top``: architectures that are not the
+    best and are found worse than another). ``power lost``: the one less the other. ``coverage``:
+    stage-wise intervals of pairs. ``settled early``: pairs that stop before the last round.
 
     Attributes
     ----------
-    cell : LookCell
-    experiments : int
-    rates : dict
-        ``differs`` and ``any statement``: experiments with a false one at any look; ``at will``:
-        the same where everything is run to the end whatever is settled, so that it bounds every
-        way to stop; ``fixed``: of the fixed design, which looks once. ``power``, ``fixed power``:
-        true differences that are found, by pair (of the question ``top``: architectures that are
-        not the best and are found worse than another).
-        ``power lost``: the one less the other. ``coverage``: stage-wise intervals of pairs.
-        ``settled early``: pairs that stop before the last round.
     hours, spread : float
         Trials that were run, as part of those of the fixed design: mean and SD over experiments.
     """
 
-    cell: LookCell
-    experiments: int
-    rates: dict[str, Measured]
+    kind: ClassVar[type[Situation]] = LookCell
+
     hours: float
     spread: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether every band was met."""
-        return all(rate.passed is not False for rate in self.rates.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> LookResult:
-        """Read what :meth:`to_dict` wrote."""
-        rates = {name: Measured(**rate) for name, rate in plain["rates"].items()}
-        rest = {key: plain[key] for key in ("experiments", "hours", "spread")}
-        return cls(cell=LookCell(**plain["cell"]), rates=rates, **rest)
 
 
 def measure_looks(cell: LookCell, experiments: int, random_seed: int) -> LookResult:
@@ -184,16 +136,17 @@ def measure_looks(cell: LookCell, experiments: int, random_seed: int) -> LookRes
     random_seed : int
         The result is a function of it, of ``experiments`` and of the cell alone.
     """
-    plan, design = cell.plan, cell.design
+    plan = cell.plan
     clock = Clock(plan.spending, plan.share)
-    parts: dict[str, list[Array]] = {}
-    share = max(1, round(_INTERVALS * max(10, _SCORES_AT_ONCE // cell.cost) / experiments))
-    for chunk, scores in enumerate(_drawn(cell, design, experiments, random_seed)):
-        rounds = Rounds(scores)
-        rng = np.random.default_rng([random_seed, 1, chunk])
-        for name, values in outcomes(rounds, cell, plan, clock, rng, share).items():
-            parts.setdefault(name, []).append(values)
-    joined = {name: np.concatenate(values) for name, values in parts.items()}
+    share = max(1, round(_INTERVALS * cell.chunk(_SCORES_AT_ONCE) / experiments))
+
+    def parts() -> Iterator[dict[str, Array]]:
+        drawn = cell.drawn(experiments, random_seed, _SCORES_AT_ONCE)
+        for chunk, scores in enumerate(drawn):
+            rng = np.random.default_rng([random_seed, 1, chunk])
+            yield outcomes(Rounds(scores), cell, plan, clock, rng, share)
+
+    joined = gathered(parts())
     hours = joined.pop("hours")
     rates = {name: measured(values, BANDS.get(name)) for name, values in joined.items()
              if len(values)}  # fmt: skip
@@ -210,15 +163,6 @@ def _difference(values: Array) -> Measured:
     mean, half = float(values.mean()), 1.96 * float(values.std()) / math.sqrt(len(values))
     most = BANDS["power lost"][1] or 0.0
     return Measured(mean, mean - half, mean + half, mean - half <= most, mean <= most)
-
-
-def _drawn(cell: LookCell, design: Design, experiments: int, random_seed: int) -> Iterator[Array]:
-    size = max(10, _SCORES_AT_ONCE // cell.cost)
-    # Questions and shapes of spending are put to the same experiments.
-    name = zlib.crc32(repr((*asdict(cell).values(),)[:7]).encode())
-    for chunk, start in enumerate(range(0, experiments, size)):
-        rng = np.random.default_rng([random_seed, name, chunk])
-        yield GENERATORS[cell.generator](rng, min(size, experiments - start), design)
 
 
 def outcomes(

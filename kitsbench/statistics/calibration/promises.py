@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import zlib
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
@@ -11,7 +10,12 @@ import numpy as np
 
 from kitsbench.statistics.calibration.classic import recommended_test
 from kitsbench.statistics.calibration.generators import GENERATORS, Design
-from kitsbench.statistics.calibration.study import ALPHA, Measured, measured
+from kitsbench.statistics.calibration.situation import (
+    ALPHA,
+    Measured,
+    draw_named,
+    measured,
+)
 from kitsbench.statistics.design.power import Components, components_of
 from kitsbench.statistics.design.promise import Design as Planned
 from kitsbench.statistics.tests.families import adjust, exceeds_p
@@ -162,12 +166,10 @@ def promise(request: Request, experiments: int, random_seed: int) -> Promise:
         return Promise(request, number, None, None)
     design = Design(request.folds, size, request.seeds, (request.tau,) * k, (gap, *[0.0] * (k - 1)))
     first, second = np.triu_indices(k, 1)
-    name = zlib.crc32(repr(astuple(request)).encode())
     chunk = max(10, _SCORES_AT_ONCE // (k * request.cases * request.seeds))
     hits = []
-    for index, start in enumerate(range(0, number, chunk)):
-        rng = np.random.default_rng([random_seed, name, index])
-        scores = GENERATORS[request.generator](rng, min(chunk, number - start), design)
+    drawn = draw_named(astuple(request), request.generator, design, number, chunk, random_seed)
+    for scores in drawn:
         found = recommended_test(moments_of_many(scores), first, second)
         p = adjust(exceeds_p(found.estimate, found.se, found.df, 0.0))
         hits.append(((p < ALPHA) & (found.estimate > 0))[:, first == 0].mean(axis=-1))

@@ -5,34 +5,34 @@ The study calls the functions that ``kitsbench compare`` calls, on many experime
 
 from __future__ import annotations
 
-import math
-import zlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kitsbench.statistics.calibration.classic import classic_test, recommended_test
-from kitsbench.statistics.calibration.generators import GENERATORS, Design
+from kitsbench.statistics.calibration.generators import Design
+from kitsbench.statistics.calibration.situation import (
+    ALPHA,
+    MARGIN,
+    Band,
+    Rates,
+    Situation,
+    gathered,
+    measured,
+)
 from kitsbench.statistics.ranks.ranking import rank_bounds
 from kitsbench.statistics.table.blocks import Array
 from kitsbench.statistics.tests.families import adjust, exceeds_p
 from kitsbench.statistics.tests.moments import moments_of_many
 from kitsbench.statistics.tests.statements import margin_p, simultaneous, state, unseen
 
-ALPHA = 0.05
-MARGIN = 0.02
 _SCORES_AT_ONCE = 1_000_000
-_Z = 1.959963984540054  # of a 95 % interval
 
-NOISY = 0.05
-SCATTERS = {"0.01": 0.01, "0.02": 0.02, "0.05": 0.05, "half noisy": 0.0, "one noisy": 0.0}
-"""SD of a fold mean between runs; where some are noisy (0.05), that of the others."""
 TRUTHS = ("equal", "one ahead", "half ahead")
 
-BANDS: dict[str, tuple[float | None, float | None]] = {
+BANDS: dict[str, Band] = {
     "pair error": (None, 0.055),
     "differs": (None, 0.055),
     "any statement": (None, 0.06),
@@ -44,57 +44,27 @@ BANDS: dict[str, tuple[float | None, float | None]] = {
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One simulated situation.
+class Cell(Situation):
+    """One situation of the grid.
+
+    Its ``truth`` is one of :data:`TRUTHS`; who is ahead is ahead by the margin.
 
     Attributes
     ----------
-    generator : str
-        One of :data:`~kitsbench.statistics.calibration.generators.GENERATORS`.
-    architectures, folds, cases, seeds : int
-        ``cases`` over all folds, at most (folds are of one size).
-    scatter : str
-        One of :data:`SCATTERS`.
-    truth : str
-        One of :data:`TRUTHS`; who is ahead is ahead by the margin.
     clusters : bool
         Whether the analysis knows which two scans are of one patient.
     """
 
-    generator: str
-    architectures: int
-    folds: int
-    cases: int
-    seeds: int
-    scatter: str
-    truth: str
     clusters: bool = False
 
     @property
-    def design(self) -> Design:
-        """Sizes and true values."""
-        k = self.architectures
-        noisy = {"half noisy": k // 2, "one noisy": 1}.get(self.scatter, 0)
-        ahead = {"equal": 0, "one ahead": 1, "half ahead": k // 2}[self.truth]
-        tau = [SCATTERS[self.scatter]] * (k - noisy) + [NOISY] * noisy
-        per_fold = self.cases // self.folds
-        if self.generator == "two scans":
-            per_fold -= per_fold % 2
-        return Design(
-            self.folds,
-            per_fold,
-            self.seeds,
-            tuple(tau),
-            (*[MARGIN] * ahead, *[0.0] * (k - ahead)),
-        )
+    def gaps(self) -> tuple[float, ...]:
+        """By architecture how far its true mean lies above the usual one."""
+        ahead = {"equal": 0, "one ahead": 1, "half ahead": self.architectures // 2}
+        return self.leading(ahead[self.truth])
 
     @property
-    def cost(self) -> int:
-        """Scores of one experiment."""
-        return self.architectures * self.cases * self.seeds
-
-    @property
-    def bands(self) -> dict[str, tuple[float | None, float | None]]:
+    def bands(self) -> dict[str, Band]:
         """What must hold in this cell."""
         if self.generator == "two scans" and not self.clusters:
             return {}  # a control: what was done is wrong, and its rates are shown for that
@@ -108,58 +78,15 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A rate with its Monte-Carlo interval.
-
-    Attributes
-    ----------
-    rate, low, high : float
-        With the 95 % interval of Wilson.
-    passed : bool or None
-        Whether the interval reaches into the band; None without a band.
-    inside : bool or None
-        Whether the rate itself lies in the band.
-    """
-
-    rate: float
-    low: float
-    high: float
-    passed: bool | None
-    inside: bool | None
-
-
-@dataclass(frozen=True)
-class CellResult:
+class CellResult(Rates[Cell]):
     """The rates of one cell.
 
-    Attributes
-    ----------
-    cell : Cell
-    experiments : int
-    rates : dict
-        By the names of :data:`BANDS`, and ``power`` of the first pair (named "better" and that
-        is true), ``exceeds`` (falsely), ``within`` (truly); ``classic differs`` and ``classic
-        power``: the same of two-way tests pair by pair.
+    By the names of :data:`BANDS`, and ``power`` of the first pair (named "better" and that is
+    true), ``exceeds`` (falsely), ``within`` (truly); ``classic differs`` and ``classic power``: the
+    same of two-way tests pair by pair.
     """
 
-    cell: Cell
-    experiments: int
-    rates: dict[str, Measured]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every band was met."""
-        return all(rate.passed is not False for rate in self.rates.values())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> CellResult:
-        """Read what :meth:`to_dict` wrote."""
-        rates = {name: Measured(**rate) for name, rate in plain["rates"].items()}
-        return cls(Cell(**plain["cell"]), int(plain["experiments"]), rates)
+    kind: ClassVar[type[Situation]] = Cell
 
 
 def measure(cell: Cell, experiments: int, random_seed: int) -> CellResult:
@@ -175,25 +102,11 @@ def measure(cell: Cell, experiments: int, random_seed: int) -> CellResult:
         The result is a function of it, of ``experiments`` and of the cell alone.
     """
     design = cell.design
-    parts: dict[str, list[Array]] = {}
-    for scores in _drawn(cell, design, experiments, random_seed):
-        for name, values in outcomes(scores, design, _clusters(cell, design)).items():
-            parts.setdefault(name, []).append(values)
+    drawn = cell.drawn(experiments, random_seed, _SCORES_AT_ONCE)
+    found = gathered(outcomes(scores, design, _clusters(cell, design)) for scores in drawn)
     bands = cell.bands
-    rates = {
-        name: measured(np.concatenate(values), bands.get(name)) for name, values in parts.items()
-    }
+    rates = {name: measured(values, bands.get(name)) for name, values in found.items()}
     return CellResult(cell, experiments, rates)
-
-
-def _drawn(cell: Cell, design: Design, experiments: int, random_seed: int) -> Iterator[Array]:
-    size = max(10, _SCORES_AT_ONCE // cell.cost)
-    # By the cell's name, not its place in a list: what is added to the grid moves no other cell.
-    # The same experiments are analysed with clusters and without.
-    name = zlib.crc32(repr((*asdict(cell).values(),)[:-1]).encode())
-    for chunk, start in enumerate(range(0, experiments, size)):
-        rng = np.random.default_rng([random_seed, name, chunk])
-        yield GENERATORS[cell.generator](rng, min(size, experiments - start), design)
 
 
 def _clusters(cell: Cell, design: Design) -> NDArray[np.int64] | None:
@@ -276,31 +189,3 @@ def _ranks_hold(first: NDArray[np.bool_], second: NDArray[np.bool_], gaps: Array
     ahead = gaps[:, None] > gaps
     true_low, true_high = rank_bounds(ahead)
     return np.asarray(((low <= true_low) & (true_high <= high)).all(axis=-1))
-
-
-def measured(values: Array, band: tuple[float | None, float | None] | None = None) -> Measured:
-    """Estimate a rate from one value of each experiment, with its interval, and judge it.
-
-    Parameters
-    ----------
-    values : ndarray, shape (experiments,)
-        Between 0 and 1.
-    band : tuple of (float or None), optional
-        Lowest and highest rate that is accepted.
-    """
-    rate, n = float(values.mean()), float(len(values))
-    spread = float(values.var())
-    if 0 < rate < 1 and spread > 0:
-        # Shares of many pairs vary less than events do: they are worth more experiments.
-        n *= rate * (1 - rate) / spread
-    middle = (rate + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z * math.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
-    # Where the rate is 0 or 1 one end is the rate itself, but for rounding.
-    low, high = min(rate, max(0.0, middle - half)), max(rate, min(1.0, middle + half))
-    passed = inside = None
-    if band is not None:
-        least = 0.0 if band[0] is None else band[0]
-        most = 1.0 if band[1] is None else band[1]
-        inside = least <= rate <= most
-        passed = high >= least and low <= most
-    return Measured(rate, low, high, passed, inside)

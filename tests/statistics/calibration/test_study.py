@@ -19,7 +19,8 @@ from kitsbench.statistics.calibration.grid import (
     makes_sense,
     quick_grid,
 )
-from kitsbench.statistics.calibration.study import BANDS, Cell, measure, measured, outcomes
+from kitsbench.statistics.calibration.situation import measured
+from kitsbench.statistics.calibration.study import BANDS, Cell, measure, outcomes
 from kitsbench.statistics.design.scope import allows_verdict
 from kitsbench.statistics.tests.moments import moments_of_many
 from kitsbench.statistics.tests.twoway import two_way_test
