@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kitsbench.errors import UsageError
 from kitsbench.statistics.calibration import rates as side_by_side
 from kitsbench.statistics.calibration.first_place import FIELDS, Field, FirstPlace, first_place
 from kitsbench.statistics.calibration.grid import full_grid, quick_grid
@@ -21,13 +20,20 @@ from kitsbench.statistics.calibration.promises import (
     requests,
 )
 from kitsbench.statistics.calibration.rates import Rate
-from kitsbench.statistics.calibration.saved import Saved
+from kitsbench.statistics.calibration.saved import (
+    FEWEST,
+    Job,
+    Progress,
+    Saved,
+    check_experiments,
+    measure_each,
+    name_of,
+)
 from kitsbench.statistics.calibration.study import Cell, CellResult, measure
 
 REPLICATES, QUICK_REPLICATES = 4000, 400
 CELL_EXPERIMENTS, QUICK_CELL_EXPERIMENTS = 2000, 1000
 _FIRST_PLACES = 1000
-_FEWEST = 50
 _CLOSER_LOOK = 5
 """How many times more experiments a cell gets that lies outside a band."""
 
@@ -97,7 +103,7 @@ def calibrate(
     replicates: int | None = None,
     random_seed: int = 0,
     quick: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     saved: str | Path | None = None,
     only_saved: bool = False,
 ) -> Calibration:
@@ -131,42 +137,26 @@ def calibrate(
     """
     number = replicates or (QUICK_REPLICATES if quick else REPLICATES)
     experiments = replicates or (QUICK_CELL_EXPERIMENTS if quick else CELL_EXPERIMENTS)
-    if number < _FEWEST:
-        raise UsageError(f"There are {number} replicates; error rates need at least {_FEWEST}.")
+    check_experiments(number)
     start = time.perf_counter()
     store = Saved(saved)
-    found = Calibration([], [], [], [], number, experiments, random_seed, quick, 0.0, 0)
     jobs = _jobs(number, experiments, random_seed, quick)
-    missing = 0
-    for index, (name, run) in enumerate(jobs):
-        if progress is not None:
-            progress(index, len(jobs))
-        plain = store.get(name)
-        if plain is None and only_saved:
-            missing += 1
-            continue
-        if plain is None:
-            plain = run()
-            store.put(name, plain)
-        # A result that was just measured is read back as well: it is what was saved.
-        found.cells.extend(CellResult.from_dict(cell) for cell in plain.get("cells", ()))
-        found.rates.extend(Rate(**rate) for rate in plain.get("rates", ()))
-        found.first_places.extend(map(FirstPlace.from_dict, plain.get("first_places", ())))
-        found.promises.extend(map(Promise.from_dict, plain.get("promises", ())))
-    if progress is not None:
-        progress(len(jobs), len(jobs))
-    return replace(found, seconds=time.perf_counter() - start, missing=missing)
-
-
-Job = tuple[str, Callable[[], dict[str, Any]]]
+    plain, missing = measure_each(jobs, store, only_saved, progress)
+    found = Calibration([], [], [], [], number, experiments, random_seed, quick, 0.0, missing)
+    for one in plain:
+        found.cells.extend(CellResult.from_dict(cell) for cell in one.get("cells", ()))
+        found.rates.extend(Rate(**rate) for rate in one.get("rates", ()))
+        found.first_places.extend(map(FirstPlace.from_dict, one.get("first_places", ())))
+        found.promises.extend(map(Promise.from_dict, one.get("promises", ())))
+    return replace(found, seconds=time.perf_counter() - start)
 
 
 def _jobs(number: int, experiments: int, random_seed: int, quick: bool) -> list[Job]:
-    """What is to be measured: a name that holds all that the result depends on, and how."""
+    """What is to be measured."""
     jobs: list[Job] = []
 
     def add(what: object, times: int, run: Callable[[], dict[str, Any]]) -> None:
-        jobs.append((f"{what}, {times} experiments, seed {random_seed}", run))
+        jobs.append((name_of(what, times, random_seed), run))
 
     for cell in quick_grid() if quick else full_grid():
         add(cell, experiments, functools.partial(_cell, cell, experiments, random_seed))
@@ -175,7 +165,7 @@ def _jobs(number: int, experiments: int, random_seed: int, quick: bool) -> list[
         run = functools.partial(side_by_side.measure_rates, one, number, random_seed, index)
         add(f"{index}: {one}", number, functools.partial(_rates, run))
     families = (0.02,) if quick else (0.01, 0.02)
-    fewer = max(_FEWEST, number // side_by_side.FAMILY_SHARE)
+    fewer = max(FEWEST, number // side_by_side.FAMILY_SHARE)
     for index, tau in enumerate(families, len(listed)):
         run = functools.partial(side_by_side.family_rates, tau, fewer, random_seed, index)
         add(f"{index}: families, tau {tau}", fewer, functools.partial(_rates, run))

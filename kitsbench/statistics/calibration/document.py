@@ -1,17 +1,13 @@
-"""The tables of a calibration in Markdown, and the document that holds them."""
+"""The tables of a calibration in Markdown."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from kitsbench.errors import UsageError
 from kitsbench.statistics.calibration.benchmark import Calibration
 from kitsbench.statistics.calibration.promises import Promise
 from kitsbench.statistics.calibration.rates import Rate
-from kitsbench.statistics.calibration.situation import Measured
 from kitsbench.statistics.calibration.study import BANDS, CellResult
+from kitsbench.statistics.calibration.tables import mark, percent, summary, table
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 _SHORT = {
     "pair error": "pair",
     "differs": "differs",
@@ -23,48 +19,11 @@ _SHORT = {
 }
 
 
-def read_document(path: Path) -> tuple[str, str]:
-    """Read what stands before and after the tables of a document.
-
-    Parameters
-    ----------
-    path : path
-        A text file with :data:`BEGIN` and :data:`END`, each once.
-
-    Raises
-    ------
-    UsageError
-        There is no such file, or it lacks the marks.
-    """
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise UsageError(
-            f"{path} is no document with the lines '{BEGIN}' and '{END}'; the tables are written "
-            "between them. Add both, or print the tables with --markdown."
-        )
-    head, _, rest = text.partition(BEGIN)
-    return head, rest.partition(END)[2]
-
-
-def write_into(path: Path, found: Calibration) -> None:
-    """Replace what stands between the two marks of a document by the tables.
-
-    Parameters
-    ----------
-    path : path
-        As for :func:`read_document`, whose errors it raises.
-    found : Calibration
-        What was measured.
-    """
-    head, tail = read_document(path)
-    path.write_text(f"{head}{BEGIN}\n\n{tables(found)}\n\n{END}{tail}", encoding="utf-8")
-
-
 def tables(found: Calibration) -> str:
     """Write everything that was measured, with what was not."""
     parts = [_said(found)]
     if found.cells:
-        parts += [_summary(found.cells), _power(found.cells), _clusters(found.cells)]
+        parts += [summary(found.cells, BANDS, _where), _power(found.cells), _clusters(found.cells)]
     if found.promises:
         parts += _promises(found.promises)
     if found.first_places:
@@ -84,46 +43,6 @@ def _said(found: Calibration) -> str:
     if found.missing:
         text += f" **Not run: {found.missing} of the situations.**"
     return text
-
-
-def _percent(rate: Measured) -> str:
-    return f"{100 * rate.rate:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
-
-
-def _mark(rate: Measured) -> str:
-    return "" if rate.passed is None else "" if rate.inside else " ≈" if rate.passed else " ✗"
-
-
-def _table(head: list[str], rows: list[list[str]], words: int) -> str:
-    """Lay out a table whose first columns are words and whose others are numbers."""
-    lines = ["| " + " | ".join(head) + " |"]
-    lines.append("|" + "---|" * words + "---:|" * (len(head) - words))
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
-def _summary(cells: list[CellResult]) -> str:
-    rows = []
-    for name, (least, most) in BANDS.items():
-        judged = [c for c in cells if name in c.rates and c.rates[name].passed is not None]
-        if not judged:
-            continue
-        rates = [cell.rates[name] for cell in judged]
-        worst = (max if least is None else min)(judged, key=lambda c: c.rates[name].rate)
-        band = f"≤ {100 * (most or 0):g}" if least is None else f"≥ {100 * least:g}"
-        rows.append(
-            [
-                name,
-                _where(worst),
-                band,
-                str(len(rates)),
-                str(sum(rate.inside is True for rate in rates)),
-                str(sum(rate.inside is False and rate.passed is True for rate in rates)),
-                str(sum(rate.passed is False for rate in rates)),
-                _percent(worst.rates[name]),
-            ]
-        )
-    head = ["what", "worst cell", "band (%)", "cells", "inside", "≈", "✗", "worst"]
-    return "**What must hold, in all cells** (%)\n\n" + _table(head, rows, 2)
 
 
 def _where(found: CellResult) -> str:
@@ -146,10 +65,10 @@ def _power(cells: list[CellResult]) -> str:
                     f"{cell.folds} x {cell.seeds}",
                     str(cell.architectures),
                     cell.scatter,
-                    _percent(found.rates["power"]),
-                    _percent(found.rates["classic power"]),
-                    _percent(found.rates["differs"]),
-                    _percent(found.rates["classic differs"]),
+                    percent(found.rates["power"]),
+                    percent(found.rates["classic power"]),
+                    percent(found.rates["differs"]),
+                    percent(found.rates["classic differs"]),
                 ]
             )
     if not rows:
@@ -158,7 +77,7 @@ def _power(cells: list[CellResult]) -> str:
             "false", "false, pair by pair"]  # fmt: skip
     return (
         "**Power for a true gap of 0.02 of one architecture, 210 cases, Holm over all pairs** (%)\n"
-        "\n" + _table(head, rows, 3)
+        "\n" + table(head, rows, 3)
     )
 
 
@@ -174,7 +93,7 @@ def _clusters(cells: list[CellResult]) -> str:
             f"{folds} x {seeds}, {cases} scans",
             str(k),
             *(
-                _percent(pair[known].rates[name]) + _mark(pair[known].rates[name])
+                percent(pair[known].rates[name]) + mark(pair[known].rates[name])
                 for name in ("pair error", "differs")
                 for known in (False, True)
             ),
@@ -188,7 +107,7 @@ def _clusters(cells: list[CellResult]) -> str:
             "differs, no column", "differs, with the column"]  # fmt: skip
     return (
         "**Two scans of each patient, equal architectures, tau 0.01: the cluster column** (%)\n\n"
-        + _table(head, rows, 2)
+        + table(head, rows, 2)
     )
 
 
@@ -200,14 +119,14 @@ def _first_places(found: Calibration) -> str:
             f"{place.field.tau:g}",
             f"{place.field.spread:g}",
             str(place.experiments),
-            _percent(place.named),
-            _percent(place.right),
+            percent(place.named),
+            percent(place.right),
         ]
         for place in found.first_places
     ]
     head = ["folds x seeds", "architectures", "tau", "SD of true means", "experiments",
             "P(first) > 0.95", "of these truly best"]  # fmt: skip
-    return "**P(first)** (%; no band)\n\n" + _table(head, rows, 2)
+    return "**P(first)** (%; no band)\n\n" + table(head, rows, 2)
 
 
 def _promises(promises: list[Promise]) -> list[str]:
@@ -227,7 +146,7 @@ def _promises(promises: list[Promise]) -> list[str]:
                 str(kept.experiments),
                 f"{kept.gap:.3f}",
                 f"{100 * kept.request.power:g}",
-                _percent(kept.found) + _mark(kept.found),
+                percent(kept.found) + mark(kept.found),
             ]
             for kept in members
             if kept.found is not None and kept.gap is not None
@@ -235,7 +154,7 @@ def _promises(promises: list[Promise]) -> list[str]:
         title = f"**Power that `plan --pilot` promises, scores: {generator}** (%)"
         if all(kept.found is None or kept.found.passed is None for kept in members):
             title += ", no band"
-        parts.append(f"{title}\n\n" + _table(head, rows, 3))
+        parts.append(f"{title}\n\n" + table(head, rows, 3))
     return parts
 
 
@@ -258,11 +177,11 @@ def _grid(cells: list[CellResult]) -> list[str]:
             ]
             for name in _SHORT:
                 rate = found.rates.get(name)
-                row.append("" if rate is None else _percent(rate) + _mark(rate))
+                row.append("" if rate is None else percent(rate) + mark(rate))
             rows.append(row)
         head = ["folds x seeds", "cases", "architectures", "tau", "truth", "experiments",
                 *_SHORT.values()]  # fmt: skip
-        parts.append(f"**Grid, scores: {generator}** (%)\n\n" + _table(head, rows, 5))
+        parts.append(f"**Grid, scores: {generator}** (%)\n\n" + table(head, rows, 5))
     return parts
 
 
@@ -300,7 +219,7 @@ def _side_by_side(rates: list[Rate]) -> list[str]:
             own = {(r.tau, r.tau_train, r.gap): r for r in members if r.procedure == name}
             title = f"**{name}**" if next(iter(own.values())).own else name
             rows.append([title] + [_cell(own[at]) if at in own else "" for at in situations])
-        parts.append(f"**{quantity}, {design}** (%)\n\n" + _table(["what", *heads], rows, 1))
+        parts.append(f"**{quantity}, {design}** (%)\n\n" + table(["what", *heads], rows, 1))
     return parts
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kitsbench.errors import UsageError
-from kitsbench.statistics.calibration.document import BEGIN, END, read_document
 from kitsbench.statistics.calibration.looks import (
     BANDS,
     LookCell,
@@ -18,11 +15,18 @@ from kitsbench.statistics.calibration.looks import (
     measure_looks,
     quick_look_grid,
 )
-from kitsbench.statistics.calibration.saved import Saved
+from kitsbench.statistics.calibration.saved import (
+    Job,
+    Progress,
+    Saved,
+    check_experiments,
+    measure_each,
+    name_of,
+)
 from kitsbench.statistics.calibration.situation import Measured
+from kitsbench.statistics.calibration.tables import mark, summary, table
 
 EXPERIMENTS, QUICK_EXPERIMENTS = 2000, 200
-_FEWEST = 50
 _SHORT = {
     "differs": "differs",
     "differs, at will": "at will",
@@ -77,7 +81,7 @@ def calibrate_looks(
     replicates: int | None = None,
     random_seed: int = 0,
     quick: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     saved: str | Path | None = None,
     only_saved: bool = False,
 ) -> LookCalibration:
@@ -98,40 +102,17 @@ def calibrate_looks(
         Fewer than 50 replicates: they would tell nothing. The file holds something else.
     """
     number = replicates or (QUICK_EXPERIMENTS if quick else EXPERIMENTS)
-    if number < _FEWEST:
-        raise UsageError(f"There are {number} replicates; error rates need at least {_FEWEST}.")
+    check_experiments(number)
     start, store = time.perf_counter(), Saved(saved)
-    listed = quick_look_grid() if quick else look_grid()
-    cells, missing = [], 0
-    for index, cell in enumerate(listed):
-        if progress is not None:
-            progress(index, len(listed))
-        name = f"{cell}, {number} experiments, seed {random_seed}"
-        plain = store.get(name)
-        if plain is None and only_saved:
-            missing += 1
-            continue
-        if plain is None:
-            plain = measure_looks(cell, number, random_seed).to_dict()
-            store.put(name, plain)
-        cells.append(LookResult.from_dict(plain))
-    if progress is not None:
-        progress(len(listed), len(listed))
+
+    def job(cell: LookCell) -> Job:
+        name = name_of(cell, number, random_seed)
+        return name, lambda: measure_looks(cell, number, random_seed).to_dict()
+
+    jobs = [job(cell) for cell in (quick_look_grid() if quick else look_grid())]
+    plain, missing = measure_each(jobs, store, only_saved, progress)
+    cells = [LookResult.from_dict(one) for one in plain]
     return LookCalibration(cells, number, random_seed, time.perf_counter() - start, missing)
-
-
-def write_looks_into(path: Path, found: LookCalibration) -> None:
-    """Replace what stands between the two marks of a document by the tables.
-
-    Parameters
-    ----------
-    path : path
-        A text file with the marks of :mod:`~kitsbench.statistics.calibration.document`.
-    found : LookCalibration
-        What was measured.
-    """
-    head, tail = read_document(path)
-    path.write_text(f"{head}{BEGIN}\n\n{look_tables(found)}\n\n{END}{tail}", encoding="utf-8")
 
 
 def look_tables(found: LookCalibration) -> str:
@@ -144,7 +125,7 @@ def look_tables(found: LookCalibration) -> str:
         text += f" **Not run: {found.missing} cells.**"
     parts = [text]
     if found.cells:
-        parts += [_summary(found.cells), _hours(found.cells)]
+        parts += [summary(found.cells, BANDS, _where), _hours(found.cells)]
     groups: dict[tuple[str, str], list[LookResult]] = {}
     for cell in found.cells:
         groups.setdefault((cell.cell.question, cell.cell.spending), []).append(cell)
@@ -152,49 +133,14 @@ def look_tables(found: LookCalibration) -> str:
     return "\n\n".join(parts)
 
 
-def _percent(rate: Measured) -> str:
-    return f"{100 * rate.rate:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
-
-
 def _short(rate: Measured | None) -> str:
     if rate is None:
         return ""
-    mark = "" if rate.inside is not False else " ≈" if rate.passed else " ✗"
-    return f"{100 * rate.rate:.1f}{mark}"
+    return f"{100 * rate.rate:.1f}{mark(rate)}"
 
 
-def _table(head: list[str], rows: list[list[str]], words: int) -> str:
-    lines = ["| " + " | ".join(head) + " |"]
-    lines.append("|" + "---|" * words + "---:|" * (len(head) - words))
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
-def _summary(cells: list[LookResult]) -> str:
-    rows = []
-    for name, (least, most) in BANDS.items():
-        judged = [c for c in cells if name in c.rates and c.rates[name].passed is not None]
-        if not judged:
-            continue
-        rates = [cell.rates[name] for cell in judged]
-        worst = (max if least is None else min)(judged, key=lambda c: c.rates[name].rate)
-        band = f"≤ {100 * (most or 0):g}" if least is None else f"≥ {100 * least:g}"
-        rows.append(
-            [
-                name,
-                _where(worst.cell),
-                band,
-                str(len(rates)),
-                str(sum(rate.inside is True for rate in rates)),
-                str(sum(rate.inside is False and rate.passed is True for rate in rates)),
-                str(sum(rate.passed is False for rate in rates)),
-                _percent(worst.rates[name]),
-            ]
-        )
-    head = ["what", "worst cell", "band (%)", "cells", "inside", "≈", "✗", "worst"]
-    return "**What must hold, in all cells** (%)\n\n" + _table(head, rows, 2)
-
-
-def _where(cell: LookCell) -> str:
+def _where(found: LookResult) -> str:
+    cell = found.cell
     return (
         f"{cell.architectures} architectures, {cell.folds} x {cell.seeds}, {cell.cases} cases, "
         f"tau {cell.scatter}, {cell.truth}, {cell.question}, {cell.spending}"
@@ -216,7 +162,7 @@ def _hours(cells: list[LookResult]) -> str:
     head = ["question", "spending", "truth", "cells", "mean", "least", "most", "cells ≤ 50"]
     return (
         "**Device hours, as a part of the fixed design's, which runs all rounds** (%)\n\n"
-        + _table(head, rows, 3)
+        + table(head, rows, 3)
     )
 
 
@@ -237,7 +183,7 @@ def _group(question: str, spending: str, members: list[LookResult]) -> str:
         )
     head = ["folds x rounds", "cases", "architectures", "tau", "truth", "hours",
             *_SHORT.values()]  # fmt: skip
-    return f"**Question {question}, spending {spending}** (%)\n\n" + _table(head, rows, 5)
+    return f"**Question {question}, spending {spending}** (%)\n\n" + table(head, rows, 5)
 
 
 def _order(found: LookResult) -> tuple[int, int, int, int, str]:

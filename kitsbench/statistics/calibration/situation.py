@@ -225,3 +225,6 @@ class Rates(Generic[C]):
         """Read what :meth:`to_dict` wrote."""
         rates = {name: Measured(**rate) for name, rate in plain["rates"].items()}
         return cls(**{**plain, "cell": cls.kind(**plain["cell"]), "rates": rates})
+
+
+R = TypeVar("R", bound=Rates[Any])

@@ -6,11 +6,7 @@ import numpy as np
 import pytest
 
 from kitsbench.errors import UsageError
-from kitsbench.statistics.calibration.look_tables import (
-    calibrate_looks,
-    look_tables,
-    write_looks_into,
-)
+from kitsbench.statistics.calibration.look_tables import calibrate_looks, look_tables
 from kitsbench.statistics.calibration.looks import (
     BANDS,
     LookCell,
@@ -20,6 +16,7 @@ from kitsbench.statistics.calibration.looks import (
     quick_look_grid,
 )
 from kitsbench.statistics.calibration.simulation import simulate
+from kitsbench.statistics.calibration.tables import write_into
 from kitsbench.statistics.looks.simulated import Rounds
 from kitsbench.statistics.tests.moments import moments_of, moments_of_many
 
@@ -94,7 +91,7 @@ def test_what_was_measured_is_kept_and_written_into_a_page(tmp_path):
     assert again.cells == found.cells
     assert again.missing == 0
     page.write_text("before\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nafter\n")
-    write_looks_into(page, found)
+    write_into(page, look_tables(found))
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")

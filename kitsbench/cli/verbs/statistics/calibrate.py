@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,8 +18,9 @@ from kitsbench.text.screen import Column, make_table
 if TYPE_CHECKING:
     from kitsbench.statistics.calibration.benchmark import Calibration
     from kitsbench.statistics.calibration.look_tables import LookCalibration
-    from kitsbench.statistics.calibration.promises import Promise
+    from kitsbench.statistics.calibration.promises import Promise, Request
     from kitsbench.statistics.calibration.rates import Rate
+    from kitsbench.statistics.calibration.situation import Rates, Situation
     from kitsbench.statistics.calibration.study import CellResult
 
 
@@ -73,74 +76,67 @@ def command(
     out inflated: then the simulation would be wrong. The whole benchmark takes about half an hour
     on one core, --quick less than one; --looks as long again.
     """
-    if looks:
-        _measure_looks(
-            context, quick, replicates, seed, markdown, saved, only_saved, write, as_json
-        )
-        return
     from kitsbench.cli.progress import counting
-    from kitsbench.statistics.calibration.benchmark import calibrate
-    from kitsbench.statistics.calibration.document import read_document, tables, write_into
+    from kitsbench.statistics.calibration.tables import read_document, write_into
 
     if only_saved and saved is None:
         raise UsageError("--only-saved shows what a file holds; name it with --saved FILE.")
     if write is not None:
         read_document(write)  # refused before the work, not after it
+    study = _looks() if looks else _tests()
     with counting("situations") as bar:
-        found = calibrate(replicates, seed, quick, bar, saved, only_saved)
+        found = study.measure(replicates, seed, quick, bar, saved, only_saved)
     if write is not None:
-        write_into(write, found)
+        write_into(write, study.tables(found))
     if as_json:
         print_json(found.to_dict())
     elif markdown:
-        for line in tables(found).split("\n"):
+        for line in study.tables(found).split("\n"):
             say(line)
     else:
-        _show(found)
-    tell(_conclusion(found))
+        study.show(found)
+    tell(study.conclude(found))
     context.exit(0 if found.passed else 1)
 
 
-def _measure_looks(
-    context: click.Context,
-    quick: bool,
-    replicates: int | None,
-    seed: int,
-    markdown: bool,
-    saved: Path | None,
-    only_saved: bool,
-    write: Path | None,
-    as_json: bool,
-) -> None:
-    from kitsbench.cli.progress import counting
-    from kitsbench.statistics.calibration.document import read_document
-    from kitsbench.statistics.calibration.look_tables import (
-        calibrate_looks,
-        look_tables,
-        write_looks_into,
-    )
+@dataclass(frozen=True)
+class _Study:
+    """What is measured, and how it is shown."""
 
-    if only_saved and saved is None:
-        raise UsageError("--only-saved shows what a file holds; name it with --saved FILE.")
-    if write is not None:
-        read_document(write)  # refused before the work, not after it
-    with counting("situations") as bar:
-        found = calibrate_looks(replicates, seed, quick, bar, saved, only_saved)
-    if write is not None:
-        write_looks_into(write, found)
-    if as_json:
-        print_json(found.to_dict())
-    elif markdown:
-        for line in look_tables(found).split("\n"):
-            say(line)
-    else:
-        _show_looks(found)
-    met = [r.passed for cell in found.cells for r in cell.rates.values() if r.passed is not None]
-    tell(
+    measure: Callable[..., Any]
+    tables: Callable[[Any], str]
+    show: Callable[[Any], None]
+    conclude: Callable[[Any], str]
+
+
+def _tests() -> _Study:
+    from kitsbench.statistics.calibration.benchmark import calibrate
+    from kitsbench.statistics.calibration.document import tables
+
+    return _Study(calibrate, tables, _show, _conclusion)
+
+
+def _looks() -> _Study:
+    from kitsbench.statistics.calibration.look_tables import calibrate_looks, look_tables
+
+    return _Study(calibrate_looks, look_tables, _show_looks, _conclusion_of_looks)
+
+
+def _conclusion_of_looks(found: LookCalibration) -> str:
+    met = _judged(found.cells)
+    return (
         f"{sum(met)} of {len(met)} acceptance bands met ({found.experiments} experiments in each "
         f"of {len(found.cells)} cells, seed {found.random_seed}, {found.seconds:.0f} s)."
     )
-    context.exit(0 if found.passed else 1)
+
+
+def _judged(cells: Iterable[Rates[Any]]) -> list[bool]:
+    """Whether each band of each cell was met."""
+    return [r.passed for cell in cells for r in cell.rates.values() if r.passed is not None]
+
+
+def _design(of: Situation | Request) -> str:
+    return f"{of.architectures} on {of.cases} cases, {of.folds} x {of.seeds}"
 
 
 def _show_looks(found: LookCalibration) -> None:
@@ -153,8 +149,7 @@ def _show_looks(found: LookCalibration) -> None:
     rows = []
     for one in found.cells:
         cell = one.cell
-        design = f"{cell.architectures} on {cell.cases} cases, {cell.folds} x {cell.seeds}"
-        row = [design, cell.scatter, cell.truth, cell.question, f"{100 * one.hours:.0f}"]
+        row = [_design(cell), cell.scatter, cell.truth, cell.question, f"{100 * one.hours:.0f}"]
         for name in BANDS:
             rate = one.rates.get(name)
             missed = " MISSED" if rate is not None and rate.passed is False else ""
@@ -165,7 +160,7 @@ def _show_looks(found: LookCalibration) -> None:
 
 def _conclusion(found: Calibration) -> str:
     met = [rate.passed for rate in found.rates if rate.passed is not None]
-    met += [r.passed for c in found.cells for r in c.rates.values() if r.passed is not None]
+    met += _judged(found.cells)
     judged = [kept.found for kept in found.promises if kept.found is not None]
     met += [rate.passed for rate in judged if rate.passed is not None]
     text = (
@@ -229,7 +224,7 @@ def _show_grid(cells: list[CellResult]) -> None:
         cell = found.cell
         row = [
             cell.generator,
-            f"{cell.architectures} on {cell.cases} cases, {cell.folds} x {cell.seeds}",
+            _design(cell),
             cell.scatter,
             cell.truth + ", clusters" * cell.clusters,
         ]
@@ -256,9 +251,8 @@ def _show_promises(promises: list[Promise]) -> None:
         if rate is None or kept.gap is None:
             continue
         text = f"{100 * rate.rate:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
-        design = f"{asked.architectures} on {asked.cases} cases, {asked.folds} x {asked.seeds}"
         promised = f"{100 * asked.power:g}"
         missed = " MISSED" if rate.passed is False else ""
         cells = [f"{asked.tau:g}", f"{kept.gap:.3f}", promised, text + missed]
-        rows.append([asked.generator, design, *cells])
+        rows.append([asked.generator, _design(asked), *cells])
     print_rich(make_table(columns, rows))
