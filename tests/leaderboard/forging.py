@@ -8,6 +8,8 @@ import gzip
 import hashlib
 import io
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +17,19 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from stored_files import put
 
 from kitsbench.errors import KitsbenchError
 from kitsbench.leaderboard import Entry, check_boards, peers, table_proof
 
 Content = dict[str, Any]
 Rows = list[dict[str, str]]
+Change = Callable[[Content], Any]
+"""Changes an entry."""
+Forge = Callable[[Path], Any]
+"""Changes a board."""
+
+TABLE = "a.scores.csv.gz"
 
 
 @contextmanager
@@ -93,3 +102,106 @@ def index(content: Content, region: str = "tumor", metric: str = "dice") -> int:
     """Number of a score by the entry's protocol."""
     found = [(s["protocol"], s["region"], s["metric"]) for s in content["scores"]]
     return found.index((content["protocol"], region, metric))
+
+
+def at(*places: Any) -> Change:
+    """Put values in their places: place, value, place, value."""
+
+    def change(content: Content) -> None:
+        for place, value in zip(places[::2], places[1::2], strict=True):
+            put(content, place, value)
+
+    return change
+
+
+def forged(change: Change, name: str = "a") -> Forge:
+    """Change an entry; its seals follow."""
+
+    def forge(board: Path) -> None:
+        content = read(board, name)
+        change(content)
+        write(board, content, name)
+
+    return forge
+
+
+def named(new: str, name: str = "a") -> Forge:
+    """Another name throughout: in the entry, its identity and its table."""
+
+    def forge(board: Path) -> None:
+        write_rows(board, [{**row, "architecture": new} for row in read_rows(board, name)], name)
+        forged(at("name", new), name)(board)
+
+    return forge
+
+
+def replaced(old: str, new: str, name: str = "a.json") -> Forge:
+    """Change the text of a file, where its format itself is in the way."""
+
+    def forge(board: Path) -> None:
+        file = board / name
+        text = file.read_text(encoding="utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    return forge
+
+
+def rewritten(change: Callable[[bytes], bytes], name: str = "a.json") -> Forge:
+    """Change the bytes of a file."""
+
+    def forge(board: Path) -> None:
+        file = board / name
+        file.write_bytes(change(file.read_bytes()))
+
+    return forge
+
+
+def filed(name: str, content: bytes) -> Forge:
+    """Other bytes in a file."""
+    return lambda board: (board / name).write_bytes(content)
+
+
+def linked(name: str) -> Forge:
+    """Put a file elsewhere, and a link in its place."""
+
+    def forge(board: Path) -> None:
+        elsewhere = board.parent.parent / name
+        shutil.move(board / name, elsewhere)
+        (board / name).symlink_to(elsewhere)
+
+    return forge
+
+
+def instead(name: str, make: Callable[[Path], Any]) -> Forge:
+    """Something that is no file of bytes, under the name of one."""
+
+    def forge(board: Path) -> None:
+        (board / name).unlink()
+        make(board / name)
+
+    return forge
+
+
+def a_pipe(name: str) -> Forge:
+    return instead(name, os.mkfifo)
+
+
+def gone(name: str) -> Forge:
+    return instead(name, lambda file: None)
+
+
+def of_size(name: str, size: int) -> Forge:
+    """A file cut, or made longer with zeros."""
+
+    def forge(board: Path) -> None:
+        with open(board / name, "r+b") as file:
+            file.truncate(size)  # takes no place on the disk
+
+    return forge
+
+
+def moved(board: Path, old: str, new: str) -> None:
+    """Give an entry's files another name."""
+    for ending in (".json", ".scores.csv.gz"):
+        shutil.move(board / f"{old}{ending}", board / f"{new}{ending}")

@@ -1,7 +1,7 @@
 """Forged files of a board: board.toml, what JSON and a compressed table can hide, whole boards.
 
-Beside the forgeries of single keys in ``test_forgeries.py``, which is where the forger's honest
-half lives: seals and hashes are made anew here, too.
+Beside the forgeries of single keys in ``test_forgeries.py``. The tools of both are in
+``forging.py``: seals and hashes are made anew.
 """
 
 from __future__ import annotations
@@ -10,14 +10,33 @@ import bz2
 import gzip
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from leaderboard.forging import read, read_rows, remembered, told, write, write_rows
+from leaderboard.forging import (
+    TABLE,
+    Forge,
+    a_pipe,
+    at,
+    filed,
+    forged,
+    gone,
+    instead,
+    linked,
+    moved,
+    named,
+    of_size,
+    read,
+    read_rows,
+    replaced,
+    rewritten,
+    told,
+    write,
+    write_rows,
+)
 from reporting.workdirs import Plan, write_workdir
 from stored_files import put
 
@@ -25,39 +44,11 @@ from kitsbench.leaderboard import add_entries, check_boards, render_boards
 
 PLAN = Plan({"a": 0.0, "b": 0.1}, folds=2, seeds=1, cases_per_fold=2, showcase=0, predictions=False)
 LONGER = {"budget": ("40s", 40.0, "seconds")}
-Forge = Callable[[Path], Any]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _remembered():
-    with remembered():
-        yield
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory) -> Path:
-    """A board as it is published, of two architectures."""
-    folder = tmp_path_factory.mktemp("honest")
-    add_entries(write_workdir(folder / "work", PLAN), folder / "boards" / "phantom")
-    return folder / "boards" / "phantom"
-
-
-@pytest.fixture
-def board(honest, tmp_path) -> Path:
-    """A copy that a forger may have."""
-    return Path(shutil.copytree(honest, tmp_path / "boards" / "phantom"))
 
 
 def ruled(old: str, new: str) -> Forge:
     """Change the text of board.toml."""
-
-    def forge(board: Path) -> None:
-        file = board / "board.toml"
-        text = file.read_text(encoding="utf-8")
-        assert old in text
-        file.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-    return forge
+    return replaced(old, new, "board.toml")
 
 
 def line(key: str, value: str | None) -> Forge:
@@ -69,39 +60,6 @@ def line(key: str, value: str | None) -> Forge:
         (number,) = (n for n, one in enumerate(lines) if one.startswith(f"{key} = "))
         lines[number] = "" if value is None else f"{key} = {value}\n"
         file.write_text("".join(lines), encoding="utf-8")
-
-    return forge
-
-
-def filed(name: str, content: bytes) -> Forge:
-    return lambda board: (board / name).write_bytes(content)
-
-
-def linked(name: str) -> Forge:
-    """Put a file elsewhere, and a link in its place."""
-
-    def forge(board: Path) -> None:
-        elsewhere = board.parent.parent / name
-        shutil.move(board / name, elsewhere)
-        (board / name).symlink_to(elsewhere)
-
-    return forge
-
-
-def instead(name: str, make: Callable[[Path], Any]) -> Forge:
-    """Something that is no file of bytes, under the name of one."""
-
-    def forge(board: Path) -> None:
-        (board / name).unlink()
-        make(board / name)
-
-    return forge
-
-
-def of_size(name: str, size: int) -> Forge:
-    def forge(board: Path) -> None:
-        with open(board / name, "r+b") as file:
-            file.truncate(size)  # takes no place on the disk
 
     return forge
 
@@ -144,9 +102,9 @@ RULES = {
     "empty": (filed("board.toml", b""), "conditions"),
     "a link": (linked("board.toml"), "board.toml: a symbolic link"),
     "a folder": (instead("board.toml", Path.mkdir), "board.toml"),
-    "a pipe": (instead("board.toml", os.mkfifo), "it is a pipe"),
+    "a pipe": (a_pipe("board.toml"), "it is a pipe"),
     "of 3 GB": (of_size("board.toml", 3 * 2**30), "board.toml"),
-    "left out": (instead("board.toml", lambda file: None), "a board without board.toml"),
+    "left out": (gone("board.toml"), "a board without board.toml"),
 }
 
 
@@ -157,33 +115,17 @@ def test_a_changed_board_toml_is_refused_with_its_key(board, forgery):
     assert words in told(board)
 
 
-def at(place: str, value: Any) -> Forge:
+def entry(place: str, value: Any) -> Forge:
     """Another value in an entry; its seals follow."""
-
-    def forge(board: Path) -> None:
-        content = read(board)
-        put(content, place, value)
-        write(board, content)
-
-    return forge
+    return forged(at(place, value))
 
 
 def typed(old: str, new: str) -> Forge:
     """Change the text of an entry, where JSON itself is in the way."""
 
     def forge(board: Path) -> None:
-        file = board / "a.json"
-        text = json.dumps(read(board))
-        assert old in text
-        file.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-    return forge
-
-
-def rewritten(change: Callable[[bytes], bytes], name: str = "a.json") -> Forge:
-    def forge(board: Path) -> None:
-        file = board / name
-        file.write_bytes(change(file.read_bytes()))
+        (board / "a.json").write_text(json.dumps(read(board)), encoding="utf-8")
+        replaced(old, new)(board)
 
     return forge
 
@@ -196,19 +138,7 @@ FORMER = {
 
 
 def own_past(board: Path) -> None:
-    at("history", [{**FORMER, "experiment": read(board)["experiment"]}])(board)
-
-
-def named(name: str) -> Forge:
-    """Another name throughout: in the entry, its identity, its table, and its files."""
-
-    def forge(board: Path) -> None:
-        write_rows(board, [{**row, "architecture": name} for row in read_rows(board)])
-        content = read(board)
-        content["name"] = name
-        write(board, content)
-
-    return forge
+    entry("history", [{**FORMER, "experiment": read(board)["experiment"]}])(board)
 
 
 ENTRIES = {
@@ -216,61 +146,63 @@ ENTRIES = {
     "a limit without end": (typed('"ci_high": 0.', '"ci_high": Infinity, "x": 0.'), "Infinity"),
     "a number too large": (typed('"ci_high": 0.', '"ci_high": 1e999, "x": 0.'), "a.json"),
     "thousands of digits": (typed('"n_cases": 4', f'"n_cases": {"9" * 6000}'), "a.json"),
-    "a count of 10^30": (at("scores.0.n_cases", 10**30), "scores.0.n_cases"),
-    "a count that is no whole number": (at("scores.0.n_cases", 4.5), "scores.0.n_cases"),
-    "a count that is a truth": (at("scores.0.n_failed", False), "scores.0.n_failed"),
-    "a count as text": (at("dataset.n_cases", "4"), "dataset.n_cases"),
-    "a mean as text": (at("scores.0.mean", "0.9"), "scores.0.mean"),
-    "a truth as a number": (at("synthetic", 1), "synthetic"),
-    "a rank that is a truth": (at("rank.rank", True), "rank.rank"),
-    "a rank of 10^308": (at("rank.rank", 1e308), "rank.rank"),
+    "a count of 10^30": (entry("scores.0.n_cases", 10**30), "scores.0.n_cases"),
+    "a count that is no whole number": (entry("scores.0.n_cases", 4.5), "scores.0.n_cases"),
+    "a count that is a truth": (entry("scores.0.n_failed", False), "scores.0.n_failed"),
+    "a count as text": (entry("dataset.n_cases", "4"), "dataset.n_cases"),
+    "a mean as text": (entry("scores.0.mean", "0.9"), "scores.0.mean"),
+    "a truth as a number": (entry("synthetic", 1), "synthetic"),
+    "a rank that is a truth": (entry("rank.rank", True), "rank.rank"),
+    "a rank of 10^308": (entry("rank.rank", 1e308), "rank.rank"),
     "a minus before nothing": (typed('"n_failed": 0', '"n_failed": -1'), "n_failed"),
-    "memory of 10^30 bytes": (at("cost.peak_memory_bytes", 10**30), "cost.peak_memory_bytes"),
-    "FLOPs below 0": (at("cost.flops", -1.0), "cost.flops"),
-    "no voxels": (at("cost.voxels", None), "cost.voxels"),
-    "seconds of a system": (at("cost.predict_s", 0.1), "cost.predict_s"),
-    "a seed below 0": (at("trials.runs.0.seed", -1), "trials.runs.0.seed"),
-    "a fold of 10^30": (at("trials.runs.0.fold", 10**30), "trials.runs"),
-    "an id in capitals": (at("trials.runs.0.id", "F" * 16), "trials.runs.0.id"),
-    "an id that leads elsewhere": (at("trials.runs.0.id", "../../etc/passwd"), "trials.runs.0.id"),
-    "a failure that finished": (at("trials.runs.0.reason", "killed"), "trials.runs.0"),
+    "memory of 10^30 bytes": (entry("cost.peak_memory_bytes", 10**30), "cost.peak_memory_bytes"),
+    "FLOPs below 0": (entry("cost.flops", -1.0), "cost.flops"),
+    "no voxels": (entry("cost.voxels", None), "cost.voxels"),
+    "seconds of a system": (entry("cost.predict_s", 0.1), "cost.predict_s"),
+    "a seed below 0": (entry("trials.runs.0.seed", -1), "trials.runs.0.seed"),
+    "a fold of 10^30": (entry("trials.runs.0.fold", 10**30), "trials.runs"),
+    "an id in capitals": (entry("trials.runs.0.id", "F" * 16), "trials.runs.0.id"),
+    "an id that leads elsewhere": (
+        entry("trials.runs.0.id", "../../etc/passwd"), "trials.runs.0.id",
+    ),
+    "a failure that finished": (entry("trials.runs.0.reason", "killed"), "trials.runs.0"),
     "trained elsewhere": (
-        at("elsewhere", {"kind": "predictions", "trained_on": ["x"], "leak": None,
-                         "allowed": False, "hours": None, "missing": 0}),
+        entry("elsewhere", {"kind": "predictions", "trained_on": ["x"], "leak": None,
+                            "allowed": False, "hours": None, "missing": 0}),
         "elsewhere",
     ),
-    "a budget of nothing": (at("budget.unit", "none"), "budget"),
-    "spec": (at("identity.spec", "0" * 16), "trials.runs.0.id"),
-    "preparation": (at("identity.preparation", {}), "trials.runs.0.id"),
-    "precision": (at("identity.precision", "bfloat16"), "trials.runs.0.id"),
-    "compiled": (at("identity.compile", True), "trials.runs.0.id"),
-    "numerics": (at("identity.numerics", 99), "trials.runs.0.id"),
-    "source of one run": (at("trials.runs.0.source_hash", "f" * 16), "trials.runs.0.id"),
-    "pretraining": (at("identity.pretrained_on", "ImageNet"), "trials.runs.0.id"),
+    "a budget of nothing": (entry("budget.unit", "none"), "budget"),
+    "spec": (entry("identity.spec", "0" * 16), "trials.runs.0.id"),
+    "preparation": (entry("identity.preparation", {}), "trials.runs.0.id"),
+    "precision": (entry("identity.precision", "bfloat16"), "trials.runs.0.id"),
+    "compiled": (entry("identity.compile", True), "trials.runs.0.id"),
+    "numerics": (entry("identity.numerics", 99), "trials.runs.0.id"),
+    "source of one run": (entry("trials.runs.0.source_hash", "f" * 16), "trials.runs.0.id"),
+    "pretraining": (entry("identity.pretrained_on", "ImageNet"), "trials.runs.0.id"),
     "a point of the curve": (typed('"dice": [0.', '"dice": [0.9'), "the key curve was changed"),
-    "the end of the curve": (at("curve.dice.3", 0.99), "the key curve.dice.-1 is 0.99"),
-    "a point above 1": (at("curve.dice.0", 7.0), "curve.dice.0"),
-    "a curve that turns back": (at("curve.at.2", 0.1), "must rise from above 0 to 1"),
-    "a curve that ends early": (at("curve.at.3", 0.9), "must rise from above 0 to 1"),
-    "a watched case that is none": (at("curve.cases.0", "case_x"), "curve.cases has case_x"),
+    "the end of the curve": (entry("curve.dice.3", 0.99), "the key curve.dice.-1 is 0.99"),
+    "a point above 1": (entry("curve.dice.0", 7.0), "curve.dice.0"),
+    "a curve that turns back": (entry("curve.at.2", 0.1), "must rise from above 0 to 1"),
+    "a curve that ends early": (entry("curve.at.3", 0.9), "must rise from above 0 to 1"),
+    "a watched case that is none": (entry("curve.cases.0", "case_x"), "curve.cases has case_x"),
     "a past of its own": (own_past, "history.0.experiment is the entry's own"),
     "a past twice": (
-        at("history", [FORMER] * 2), "history.1.sha256 is that of",
+        entry("history", [FORMER] * 2), "history.1.sha256 is that of",
     ),
     "a past at no time": (
-        at("history", [{**FORMER, "created": "once"}]), "history.0.created is no time",
+        entry("history", [{**FORMER, "created": "once"}]), "history.0.created is no time",
     ),
-    "a past with a wish": (at("history", [{**FORMER, "rank": 1}]), "history.0.rank"),
-    "no past": (at("history", []), "history"),
+    "a past with a wish": (entry("history", [{**FORMER, "rank": 1}]), "history.0.rank"),
+    "no past": (entry("history", []), "history"),
     "an unknown seal": (typed('"seals": {', '"seals": {"rank": "0",'), "seals.rank"),
-    "a currency that is none": (at("identity.budget.1", "wishes"), "identity.budget.1"),
-    "fold of the first trial": (at("identity.fold", 1), "identity is not that of the first"),
-    "seed of the first trial": (at("identity.seed", 7), "identity is not that of the first"),
+    "a currency that is none": (entry("identity.budget.1", "wishes"), "identity.budget.1"),
+    "fold of the first trial": (entry("identity.fold", 1), "identity is not that of the first"),
+    "seed of the first trial": (entry("identity.seed", 7), "identity is not that of the first"),
     "environment of another": (
-        at("provenance.environment.trial", "0" * 16), "provenance.environment.trial",
+        entry("provenance.environment.trial", "0" * 16), "provenance.environment.trial",
     ),
     "no seals": (typed('"seals": {', '"seals": {}, "x": {'), "a.json"),
-    "an unknown key that looks alike": (at("sc\u043eres", []), "sc\u043eres"),
+    "an unknown key that looks alike": (entry("sc\u043eres", []), "sc\u043eres"),
     "a key that looks alike": (typed('"scores": [', '"sc\u043eres": ['), "scores"),
     "a name that looks alike": (named("\u0430"), "the key name"),
     "a name with a mark that nobody sees": (named("a\u200b"), "the key name"),
@@ -278,7 +210,7 @@ ENTRIES = {
     "a name in capitals": (named("A"), "the key name"),
     "a name with a space": (named("a "), "the key name"),
     "a name that leads elsewhere": (named("../../a"), "the key name"),
-    "a name that is none": (at("name", ""), "name"),
+    "a name that is none": (entry("name", ""), "name"),
     "an entry of null": (rewritten(lambda text: b"null"), "a.json"),
     "an entry in a list": (rewritten(lambda text: b"[" + text + b"]"), "a.json"),
     "two entries in a file": (rewritten(lambda text: text + text), "is no JSON"),
@@ -290,7 +222,7 @@ ENTRIES = {
     "half a letter": (rewritten(lambda text: text.replace(b'"A"', b'"\\ud800"')), "a.json"),
     "an entry of 17 MB": (of_size("a.json", 17 * 2**20), "more than 16 MiB"),
     "a folder for an entry": (instead("a.json", Path.mkdir), "a.json: no file"),
-    "a pipe for an entry": (instead("a.json", os.mkfifo), "a.json: no file"),
+    "a pipe for an entry": (a_pipe("a.json"), "a.json: no file"),
 }  # fmt: skip
 
 
@@ -305,7 +237,7 @@ def packed(change: Callable[[bytes], bytes], pack: Callable[[bytes], bytes] = gz
     """Change the text of a table; the entry has its hash."""
 
     def forge(board: Path) -> None:
-        file = board / "a.scores.csv.gz"
+        file = board / TABLE
         text = change(gzip.decompress(file.read_bytes()))
         file.write_bytes(pack(text))
         content = read(board)
@@ -331,7 +263,7 @@ def first(column: str, value: str) -> Forge:
 def a_bomb(board: Path) -> None:
     """300 MB of zeros in 300 kB."""
     row = gzip.compress(b"0" * 2**20, 9)
-    (board / "a.scores.csv.gz").write_bytes(row * 300)
+    (board / TABLE).write_bytes(row * 300)
 
 
 def another_case(board: Path) -> None:
@@ -354,9 +286,9 @@ def copied_case(board: Path) -> None:
 
 TABLES = {
     "a bomb": (a_bomb, "more than 256 MiB"),
-    "bytes behind it": (rewritten(lambda data: data + b"more", "a.scores.csv.gz"), "a.scores"),
+    "bytes behind it": (rewritten(lambda data: data + b"more", TABLE), "a.scores"),
     "a second table behind it": (
-        rewritten(lambda data: data + gzip.compress(b"more\n"), "a.scores.csv.gz"),
+        rewritten(lambda data: data + gzip.compress(b"more\n"), TABLE),
         "table.sha256",
     ),
     "packed otherwise": (packed(lambda text: text, bz2.compress), "cannot be read"),
@@ -403,14 +335,9 @@ def test_a_forged_table_is_refused_with_its_reason(board, forgery):
 def swapped_names(board: Path) -> None:
     """Each entry under the name of the other, files, tables and all."""
     for name, other in (("a", "b"), ("b", "a")):
-        write_rows(board, [{**row, "architecture": other} for row in read_rows(board, name)], name)
-        content = read(board, name)
-        content["name"] = other
-        write(board, content, name)
-    for ending in (".json", ".scores.csv.gz"):
-        (board / f"a{ending}").rename(board / "kept")
-        (board / f"b{ending}").rename(board / f"a{ending}")
-        (board / "kept").rename(board / f"b{ending}")
+        named(other, name)(board)
+    for old, new in (("a", "kept"), ("b", "a"), ("kept", "b")):
+        moved(board, old, new)
 
 
 def swapped_tables(board: Path) -> None:
@@ -452,7 +379,7 @@ def all_of_another(board: Path) -> None:
 
 
 def a_table_alone(board: Path) -> None:
-    shutil.copy(board / "a.scores.csv.gz", board / "c.scores.csv.gz")
+    shutil.copy(board / TABLE, board / "c.scores.csv.gz")
 
 
 def hidden(board: Path) -> None:

@@ -7,7 +7,6 @@ hash. Only where nothing else proves a fact is the seal left as it was.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,46 +14,38 @@ from typing import Any
 
 import pytest
 from leaderboard.forging import (
+    TABLE,
+    Change,
     Content,
+    Forge,
+    a_pipe,
+    at,
+    forged,
+    gone,
     index,
+    linked,
+    moved,
+    named,
+    of_size,
     read,
     read_rows,
-    remembered,
+    replaced,
+    rewritten,
     told,
     write,
     write_rows,
 )
-from reporting.workdirs import Plan, write_workdir
+from reporting.workdirs import Plan
 from stored_files import put
 
 from kitsbench.errors import DataError
-from kitsbench.leaderboard import Entry, add_entries, check_boards, render_boards
+from kitsbench.leaderboard import Entry, check_boards, render_boards
 
 FAILED = (("b:width=0.5", 1, 0, "out-of-memory"),)
 PLAN = Plan({"a": 0.0, "b:width=0.5": 0.1}, 2, 2, 2, FAILED, showcase=0, predictions=False)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _remembered():
-    with remembered():
-        yield
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory) -> Path:
-    """A board as it is published, of two architectures, one of which failed once."""
-    folder = tmp_path_factory.mktemp("honest")
-    add_entries(write_workdir(folder / "work", PLAN), folder / "boards" / "phantom")
-    return folder / "boards" / "phantom"
-
-
-@pytest.fixture
-def board(honest, tmp_path) -> Path:
-    """A copy that a forger may have."""
-    return Path(shutil.copytree(honest, tmp_path / "boards" / "phantom"))
-
-
-def score(**values: Any) -> Callable[[Content], None]:
+def score(**values: Any) -> Change:
     """Change the score of the endpoint; a number is added to what stands there."""
 
     def change(content: Content) -> None:
@@ -65,17 +56,7 @@ def score(**values: Any) -> Callable[[Content], None]:
     return change
 
 
-def at(*places: Any) -> Callable[[Content], None]:
-    """Put values in their places: place, value, place, value."""
-
-    def change(content: Content) -> None:
-        for place, value in zip(places[::2], places[1::2], strict=True):
-            put(content, place, value)
-
-    return change
-
-
-def scaled(place: str, factor: float) -> Callable[[Content], None]:
+def scaled(place: str, factor: float) -> Change:
     def change(content: Content) -> None:
         owner, key = content, place.split(".")
         for part in key[:-1]:
@@ -85,7 +66,7 @@ def scaled(place: str, factor: float) -> Callable[[Content], None]:
     return change
 
 
-def each(*changes: Callable[[Content], Any]) -> Callable[[Content], None]:
+def each(*changes: Change) -> Change:
     """Several forgeries at once."""
 
     def change(content: Content) -> None:
@@ -95,7 +76,7 @@ def each(*changes: Callable[[Content], Any]) -> Callable[[Content], None]:
     return change
 
 
-def repeated(first: bool) -> Callable[[Content], None]:
+def repeated(first: bool) -> Change:
     """A second row of the endpoint with a better mean, before the true one or at the end."""
 
     def change(content: Content) -> None:
@@ -139,7 +120,7 @@ def fewer_trials(content: Content) -> None:
     content["seeds"] = 1
 
 
-def spent(key: str, factor: float) -> Callable[[Content], None]:
+def spent(key: str, factor: float) -> Change:
     """What every run spent times a factor, and the mean that follows from it."""
 
     def change(content: Content) -> None:
@@ -151,7 +132,7 @@ def spent(key: str, factor: float) -> Callable[[Content], None]:
     return change
 
 
-def last(place: str) -> Callable[[Content], None]:
+def last(place: str) -> Change:
     """Put the last of a list in the place of its first."""
 
     def change(content: Content) -> None:
@@ -334,9 +315,7 @@ CHANGED = {
 @pytest.mark.parametrize("forgery", CHANGED)
 def test_a_changed_entry_is_refused_with_its_key(board, forgery):
     change, keys = CHANGED[forgery]
-    content = read(board)
-    change(content)
-    write(board, content)
+    forged(change)(board)
     found = told(board)
     for key in keys:
         assert key in found
@@ -395,29 +374,6 @@ def test_a_seal_of_another_entry_seals_nothing(board):
     assert "the key title was changed" in told(board)
 
 
-def replaced(old: str, new: str) -> Callable[[Path], None]:
-    """Change the text of the entry, where JSON itself is in the way."""
-
-    def forge(board: Path) -> None:
-        file = board / "a.json"
-        text = file.read_text(encoding="utf-8")
-        assert old in text
-        file.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-    return forge
-
-
-def linked(name: str) -> Callable[[Path], None]:
-    """Put a file elsewhere, and a link in its place."""
-
-    def forge(board: Path) -> None:
-        elsewhere = board.parent.parent / name
-        shutil.move(board / name, elsewhere)
-        (board / name).symlink_to(elsewhere)
-
-    return forge
-
-
 def linked_board(board: Path) -> None:
     elsewhere = board.parent.parent / "elsewhere"
     shutil.move(board, elsewhere)
@@ -426,12 +382,8 @@ def linked_board(board: Path) -> None:
 
 def copied(board: Path) -> None:
     """A whole entry once more, under another name."""
-    write_rows(board, [{**row, "architecture": "c"} for row in read_rows(board)], "a")
-    content = read(board)
-    content["name"] = "c"
-    write(board, content)
-    for ending in (".json", ".scores.csv.gz"):
-        shutil.move(board / f"a{ending}", board / f"c{ending}")
+    named("c")(board)
+    moved(board, "a", "c")
 
 
 def copied_beside(board: Path) -> None:
@@ -450,10 +402,6 @@ def without_entry(board: Path) -> None:
     (board / "b-width=0.5.scores.csv.gz").unlink()
 
 
-def without_table(board: Path) -> None:
-    (board / "a.scores.csv.gz").unlink()
-
-
 def trials_of_another(board: Path) -> None:
     content, other = read(board), read(board, "b-width=0.5")
     for key in ("identity", "trials"):
@@ -461,9 +409,7 @@ def trials_of_another(board: Path) -> None:
     write(board, content)
 
 
-def cells(
-    change: Callable[[dict[str, str]], Any], name: str = "a", hashed: bool = True
-) -> Callable[[Path], None]:
+def cells(change: Callable[[dict[str, str]], Any], name: str = "a", hashed: bool = True) -> Forge:
     """Change rows of a table; None leaves a row as it is, False leaves it out."""
 
     def forge(board: Path) -> None:
@@ -489,7 +435,7 @@ def exchanged(row: dict[str, str]) -> dict[str, str] | None:
     return {"region": other[row["region"]]} if row["protocol"] == "labels" else None
 
 
-def second_seed_of(name: str) -> Callable[[Path], None]:
+def second_seed_of(name: str) -> Forge:
     """One training run of the first entry, entered as the second seed of one."""
 
     def forge(board: Path) -> None:
@@ -503,22 +449,6 @@ def second_seed_of(name: str) -> Callable[[Path], None]:
         write_rows(board, rows, name)
 
     return forge
-
-
-def a_pipe(board: Path) -> None:
-    file = board / "a.scores.csv.gz"
-    file.unlink()
-    os.mkfifo(file)
-
-
-def of_3_gb(board: Path) -> None:
-    with open(board / "a.scores.csv.gz", "r+b") as file:
-        file.truncate(3 * 2**30)  # takes no place on the disk
-
-
-def cut_short(board: Path) -> None:
-    file = board / "a.scores.csv.gz"
-    file.write_bytes(file.read_bytes()[:-20])
 
 
 def twice(board: Path) -> None:
@@ -581,7 +511,7 @@ FILES = {
     "no JSON": (replaced("{", ""), "is no JSON"),
     "nested deeply": (deep, "too deep"),
     "a linked entry": (linked("a.json"), "a.json: a symbolic link"),
-    "a linked table": (linked("a.scores.csv.gz"), "a.scores.csv.gz is a symbolic link"),
+    "a linked table": (linked(TABLE), "a.scores.csv.gz is a symbolic link"),
     "a linked board": (linked_board, "phantom: a symbolic link"),
     "a board in a board": (inside, "boards lie side by side"),
     "an entry under another name": (copied, "the key name"),
@@ -589,8 +519,10 @@ FILES = {
     "a file under another name": (renamed, "belongs into a.json"),
     "trials of another entry": (trials_of_another, "a trial of a.json"),
     "an entry left out": (without_entry, "an entry is missing"),
-    "no table": (without_table, "a.scores.csv.gz cannot be read"),
-    "a table cut short": (cut_short, "a.scores.csv.gz cannot be read"),
+    "no table": (gone(TABLE), "a.scores.csv.gz cannot be read"),
+    "a table cut short": (
+        rewritten(lambda data: data[:-20], TABLE), "a.scores.csv.gz cannot be read",
+    ),
     "a better table": (cells(raised, hashed=False), "table.sha256"),
     "a better table with its hash": (cells(raised), "scores.3.mean"),
     "a failure that was none": (cells(recovered, "b-width=0.5"), "whose trial failed"),
@@ -612,8 +544,8 @@ FILES = {
     "a run of another": (second_seed_of("b-width=0.5"), "seed 1 are those of a.json, seed 0"),
     "cells in another spelling": (cells(lambda row: {"fold": f"0{row['fold']}"}), "spelling"),
     "rows in another order": (lambda board: write_rows(board, read_rows(board)[::-1]), "order"),
-    "a pipe for a table": (a_pipe, "it is a pipe"),
-    "a table of 3 GB": (of_3_gb, "more than 67 MB"),
+    "a pipe for a table": (a_pipe(TABLE), "it is a pipe"),
+    "a table of 3 GB": (of_size(TABLE, 3 * 2**30), "more than 67 MB"),
     "a row twice": (twice, "repeats"),
     "a case that nobody scored": (cells(lambda row: {"value": ""}), "is empty"),
     "a Dice above 1": (cells(lambda row: {"value": "1.5"}), "between 0 and 1"),
@@ -651,9 +583,7 @@ def test_the_honest_board_passes(board):
 
 
 def test_a_forged_board_is_not_rendered(board):
-    content = read(board)
-    score(mean=0.01)(content)
-    write(board, content)
+    forged(score(mean=0.01))(board)
     with pytest.raises(DataError, match=r"a\.json: the key scores\.3\.mean") as refused:
         render_boards(board.parent)
     assert len(str(refused.value).splitlines()) == 2
