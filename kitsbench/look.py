@@ -1,6 +1,7 @@
-"""What a look at scores finds, as plain data: what the statistics find is what records hold.
+"""Looks at scores while trials come in: their words, and what one finds, as plain data.
 
-Files that are read often need this, and neither numbers nor tables: so it lies below both rooms.
+What the statistics find is what records hold. Files that are read often need this, and neither
+numbers nor tables: so it lies below both rooms.
 """
 
 from __future__ import annotations
@@ -10,6 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
+
+Spending = Literal["obrien-fleming", "pocock"]
+SPENDING: tuple[Spending, ...] = get_args(Spending)
+"""How the error is spent over looks: little at first, or about as much at each."""
+FUTILITY = 0.05
+"""A pair is given up where the chance to settle it within the plan is less, if nobody says."""
 
 State = Literal["open", "difference", "equivalence", "futile", "not asked"]
 STATES: tuple[State, ...] = get_args(State)

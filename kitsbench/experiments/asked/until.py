@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from kitsbench.errors import UsageError
 from kitsbench.files.foreign import brief
+from kitsbench.look import FUTILITY, Spending
 
-Spending = Literal["obrien-fleming", "pocock"]
-SPENDINGS: tuple[Spending, ...] = ("obrien-fleming", "pocock")
-"""How the error is spent over looks: little at first, or as much at each."""
 PLAIN = ("pairs", "top")
 NAMED = ("baseline", "claim")
 MAX_SEEDS = 5
 """Seeds at most, where nobody says it."""
-FUTILITY = 0.05
-"""A pair is given up where it is decided by the last seed with less than this probability."""
 
 Step = tuple[str, str, str]
 

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from kitsbench.files.documents import Part
+from kitsbench.look import Spending
 
 
 class UntilNote(Part):
@@ -37,7 +38,7 @@ class UntilNote(Part):
     named: str | None
     pairs: tuple[tuple[str, str], ...]
     looks: tuple[int, ...] = Field(min_length=1)
-    spending: Literal["obrien-fleming", "pocock"]
+    spending: Spending
     alpha: float = Field(gt=0, lt=1)
     futility: float = Field(ge=0, lt=1)
     share: float = Field(ge=0, lt=1)

@@ -158,7 +158,7 @@ class Clock:
     Parameters
     ----------
     spending : str
-        One of :data:`~kitsbench.statistics.looks.spending.SPENDING`.
+        One of :data:`~kitsbench.look.SPENDING`.
     share : float
         Part of the cases in the variance that the whole plan leaves, as the plan assumes it.
     """

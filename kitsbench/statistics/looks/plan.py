@@ -8,13 +8,12 @@ from itertools import combinations
 from numbers import Integral, Real
 
 from kitsbench.errors import UsageError
-from kitsbench.statistics.looks.spending import SPENDING
+from kitsbench.look import FUTILITY, SPENDING
 from kitsbench.statistics.table.endpoints import DEFAULT_ENDPOINT
 from kitsbench.statistics.tests.rule import Rule
 
 QUESTIONS = ("pairs", "top", "baseline", "pair")
 MOST_LOOKS = 50
-_FUTILITY = 0.05
 _MOST_SHARE = 0.95
 
 
@@ -53,7 +52,7 @@ class LookPlan:
     look. Nobody can be added later."""
 
     spending: str = "obrien-fleming"
-    """One of :data:`~kitsbench.statistics.looks.spending.SPENDING`.
+    """One of :data:`~kitsbench.look.SPENDING`.
 
     ``obrien-fleming`` asks for much at early looks and costs little at the last one; ``pocock``
     asks for about the same at every look, stops sooner, and costs more at the last one."""
@@ -74,7 +73,7 @@ class LookPlan:
     margin: float | None = None
     """Difference that would matter, in units of the metric; None: nothing is said of margins."""
 
-    futility: float = _FUTILITY
+    futility: float = FUTILITY
     """A pair is given up where its chance to be settled within :attr:`looks` rounds is less.
 
     0 gives up nothing. It is non-binding: alpha holds whether one stops or goes on."""

@@ -1,4 +1,4 @@
-"""How much of alpha may be spent by when."""
+"""How much of alpha may be spent by when: shapes of Lan and DeMets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from scipy import special
 
 from kitsbench.statistics.table.blocks import Array
 
-SPENDING = ("obrien-fleming", "pocock")
-"""Shapes of Lan and DeMets: alpha spent as a function of the information fraction."""
-
 
 def spent(kind: str, level: ArrayLike, fraction: ArrayLike) -> Array:
     """Alpha that may be spent until a fraction of the information is there, two-sided.
@@ -20,7 +17,7 @@ def spent(kind: str, level: ArrayLike, fraction: ArrayLike) -> Array:
     Parameters
     ----------
     kind : str
-        One of :data:`SPENDING`.
+        One of :data:`~kitsbench.look.SPENDING`.
     level : array of float
         Alpha of the pair over all looks, two-sided: each side spends half.
     fraction : array of float

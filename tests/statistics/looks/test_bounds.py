@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kitsbench.look import SPENDING
 from kitsbench.statistics.looks.bounds import boundaries, crossings, next_bounds
-from kitsbench.statistics.looks.spending import SPENDING, spent
+from kitsbench.statistics.looks.spending import spent
 
 FIFTHS = np.arange(1, 6) / 5
 
