@@ -5,11 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 from command_line import SMALL, call_kitsbench
+from experiments.small_requests import small_request
 
-from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.experiment import plan_experiment
 from kitsbench.experiments.trial.run import run_trial
-from kitsbench.training.budget import Budget
 
 
 @pytest.fixture(scope="module")
@@ -18,17 +17,7 @@ def planned(plugin, phantom, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("folds")
 
     def plan(split, *names):
-        request = Request(
-            workdir=workdir,
-            architectures=tuple(map(str, names)),
-            dataset=str(phantom),
-            split=split,
-            seeds=1,
-            budget=Budget(2, "steps"),
-            device="cpu",
-            spacing=(9.0, 9.0, 9.0),
-            patch=(16, 16, 16),
-        )
+        request = small_request(workdir, phantom, names, steps=2, split=split, folds=None)
         return plan_experiment(request, costs=False)
 
     mean = plugin("mean_of_folds", "MeanOfFolds")

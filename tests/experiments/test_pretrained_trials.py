@@ -11,11 +11,11 @@ import pytest
 import torch
 from command_line import call_kitsbench
 from documented import example
+from experiments.small_requests import small_request
 
 from kitsbench.architecture import Task, configure
 from kitsbench.errors import UsageError
 from kitsbench.experiments.asked.again import RequestRecord
-from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.predict import open_trials
 from kitsbench.experiments.records import LedgerRecord, TrialRecord
@@ -47,17 +47,11 @@ def run(phantom, tmp_path_factory):
     (folder / "gamma.py").write_text(example("Initial weights"), encoding="utf-8")
     file = folder / "liver net.pt"
     save(file, 1)
-    request = Request(
-        workdir=folder / "work",
-        architectures=(f"{folder / 'gamma.py'}:weights={file}",),
-        dataset=str(phantom),
-        spacing=(9.0, 9.0, 9.0),
-        patch=(16, 16, 16),
-        split="2",
-        folds=(0,),
-        seeds=1,
-        device="cpu",
-        budget=Budget(2, "steps"),
+    request = small_request(
+        folder / "work",
+        phantom,
+        (f"{folder / 'gamma.py'}:weights={file}",),
+        steps=2,
         command=f"kitsbench run 'gamma.py:weights={file}' --seeds 1",
     )
     experiment = plan_experiment(request)

@@ -12,16 +12,15 @@ from pathlib import Path
 
 import pytest
 from experiments.drawn_trials import Drawn
+from experiments.small_requests import small_request
 
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments import rounds
-from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.until import Until
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.records import LooksRecord
 from kitsbench.experiments.results import load_results
 from kitsbench.experiments.workdir.inventory import take_inventory
-from kitsbench.training.budget import Budget
 
 GAPS = {"alpha": 0.0, "beta": 0.0002, "gamma": 0.05, "delta": 0.1}
 SEEDS = 5
@@ -30,15 +29,14 @@ SEEDS = 5
 @pytest.fixture(scope="module")
 def request_(plugin, phantom, tmp_path_factory):
     """Four architectures on three folds, five seeds at most."""
-    return Request(
-        workdir=tmp_path_factory.mktemp("rounds") / "work",
-        architectures=tuple(str(plugin(name, "Smallest")) for name in GAPS),
-        dataset=str(phantom),
-        spacing=(9.0, 9.0, 9.0),
-        patch=(16, 16, 16),
+    return small_request(
+        tmp_path_factory.mktemp("rounds") / "work",
+        phantom,
+        (plugin(name, "Smallest") for name in GAPS),
+        steps=4,
         split="3",
-        device="cpu",
-        budget=Budget(4, "steps"),
+        folds=None,
+        seeds=None,
         until=Until(SEEDS, futility=0.0),  # two that are alike go on to the end
     )
 

@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 from command_line import SMALL, call_kitsbench
+from experiments.small_requests import small_request
 
 from kitsbench.cli.views.run_view import conclude
 from kitsbench.experiments.accounts.clock import Clock
-from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.executors.company import Company
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.records import LeaseRecord
 from kitsbench.experiments.trial.lease import machine
-from kitsbench.training.budget import Budget
 
 ONE, OTHER = "0" * 16, "1" * 16
 
@@ -80,19 +79,7 @@ def test_each_of_two_requests_at_once_reports_its_own(plugin, phantom, tmp_path)
     """The second begins while the first trains, shares one trial with it, and ends before it."""
     workdir = tmp_path / "work"
     alpha, beta = str(plugin("alpha", "Smallest")), str(plugin("beta", "Regions"))
-    request = Request(
-        workdir=workdir,
-        architectures=(alpha, beta),
-        dataset=str(phantom),
-        spacing=(9.0, 9.0, 9.0),
-        patch=(16, 16, 16),
-        split="2",
-        folds=(0,),
-        seeds=1,
-        device="cpu",
-        jobs=1,
-        budget=Budget(4, "steps"),
-    )
+    request = small_request(workdir, phantom, (alpha, beta), steps=4, jobs=1)
     second = []
 
     def notify(event):

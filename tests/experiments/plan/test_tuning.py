@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from experiments.small_requests import small_request
 from stored_files import damage, experiment_of, put
 
 from kitsbench.cli.views.dry_run import print_plan
 from kitsbench.errors import DataError, UsageError
-from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.search_space import Dimension, read_tuning
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
@@ -24,7 +24,6 @@ from kitsbench.experiments.records import (
 from kitsbench.experiments.results import load_results
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.reporting.build import build_report
-from kitsbench.training.budget import Budget
 from kitsbench.training.recipes import MATCHED_CPU
 
 pytest.importorskip("optuna")
@@ -32,17 +31,11 @@ pytest.importorskip("optuna")
 
 @pytest.fixture(scope="module")
 def request_(plugin, phantom, tmp_path_factory):
-    return Request(
-        workdir=tmp_path_factory.mktemp("tuning") / "work",
-        architectures=(str(plugin("alpha", "Smallest")), str(plugin("beta", "Regions"))),
-        dataset=str(phantom),
-        spacing=(9.0, 9.0, 9.0),
-        patch=(16, 16, 16),
-        split="2",
-        folds=(0,),
-        seeds=1,
-        device="cpu",
-        budget=Budget(3, "steps"),
+    return small_request(
+        tmp_path_factory.mktemp("tuning") / "work",
+        phantom,
+        (plugin("alpha", "Smallest"), plugin("beta", "Regions")),
+        steps=3,
         tuning=read_tuning(3, {"budget": "2steps"}),
     )
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from kitsbench.experiments.asked.request import Request
+from experiments.small_requests import small_request
+
 from kitsbench.experiments.executors.choose import choose_executor
 from kitsbench.experiments.experiment import plan_experiment, run_experiment
-from kitsbench.training.budget import Budget
 
 
 def test_a_plugin_that_changed_since_the_plan_is_not_trained(phantom, tmp_path):
     (tmp_path / "net.py").write_text("from parts import Part\n\n\nclass Net(Part):\n    pass\n")
     (tmp_path / "parts.py").write_text("from architectures import Smallest as Part\n")
-    request = Request(
-        workdir=tmp_path / "work",
-        architectures=(str(tmp_path / "net.py"),),
-        dataset=str(phantom),
-        spacing=(9.0, 9.0, 9.0),
-        patch=(16, 16, 16),
-        split="2",
-        folds=(0,),
-        seeds=1,
-        device="cpu",
-        budget=Budget(2, "steps"),
-    )
+    request = small_request(tmp_path / "work", phantom, (tmp_path / "net.py",), steps=2)
     for changed in ("net.py", "parts.py"):
         experiment = plan_experiment(request)
         (task,) = experiment.tasks

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 from architectures import Smallest
+from experiments.small_requests import small_request
 
 from kitsbench.evaluation import evaluate
-from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.executors.events import ending
 from kitsbench.experiments.experiment import plan_experiment
 from kitsbench.experiments.records import (
@@ -31,7 +31,6 @@ from kitsbench.experiments.trial.scoring import CaseReader, _weights, score_tria
 from kitsbench.experiments.trial.trained import load_trained
 from kitsbench.inference.sliding import NonFiniteOutput
 from kitsbench.scans.label_names import read_label_names
-from kitsbench.training.budget import Budget
 from kitsbench.training.failures import TrialFailure
 
 KEYS = ["protocol", "case", "region", "metric"]
@@ -60,18 +59,8 @@ def planned(plugin, phantom, tmp_path_factory):
         ("alpha", "Smallest", "architectures"),
         ("nan", "PutsOutNan", "experiments.trial.test_rescoring"),
     ):
-        request = Request(
-            workdir=tmp_path_factory.mktemp("scored") / "work",
-            architectures=(str(plugin(name, base, module)),),
-            dataset=str(phantom),
-            spacing=(9.0, 9.0, 9.0),
-            patch=(16, 16, 16),
-            split="2",
-            folds=(0,),
-            seeds=1,
-            device="cpu",
-            budget=Budget(2, "steps"),
-        )
+        workdir = tmp_path_factory.mktemp("scored") / "work"
+        request = small_request(workdir, phantom, (plugin(name, base, module),), steps=2)
         experiment = plan_experiment(request)
         keep_experiment(request.workdir, experiment.record)
         found.append(experiment)

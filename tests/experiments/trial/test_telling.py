@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from experiments.small_requests import small_request
 
 from kitsbench.errors import Terminated
-from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.experiment import plan_experiment
 from kitsbench.experiments.logs.scalars import scalars_of
 from kitsbench.experiments.records import DeviceUse, TrialProgress
@@ -19,24 +19,13 @@ from kitsbench.experiments.tables import CURVE
 from kitsbench.experiments.trial import telling
 from kitsbench.experiments.trial.run import run_trial
 from kitsbench.experiments.trial.telling import live_curve
-from kitsbench.training.budget import Budget
 
 
 @pytest.fixture(scope="module")
 def planned(plugin, phantom, tmp_path_factory):
     """A trial that can be run in any working directory."""
-    request = Request(
-        workdir=tmp_path_factory.mktemp("planned") / "work",
-        architectures=(str(plugin("alpha", "Smallest")),),
-        dataset=str(phantom),
-        spacing=(9.0, 9.0, 9.0),
-        patch=(16, 16, 16),
-        split="2",
-        folds=(0,),
-        seeds=1,
-        device="cpu",
-        budget=Budget(12, "steps"),
-    )
+    workdir = tmp_path_factory.mktemp("planned") / "work"
+    request = small_request(workdir, phantom, (plugin("alpha", "Smallest"),), steps=12)
     (task,) = plan_experiment(request, costs=False).tasks
     return task.absolute()
 
