@@ -94,7 +94,10 @@ class Baseline:
     def note(self, name: str, row: Mapping[str, Any]) -> None:
         """Keep what a network costs now; times only of a machine that was quiet."""
         known = self.content.setdefault(name, {"counts": {}, "machines": {}})
-        known["counts"] = {key: _plain(row[key]) for key in KEPT}
+        counts = {key: _plain(row[key]) for key in KEPT}
+        if known["counts"] != counts:
+            known["machines"] = {}  # times of another network, which no machine is held to
+        known["counts"] = counts
         if company(row) is not None:
             write_json(self.file, self.content)
             return

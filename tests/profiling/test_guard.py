@@ -60,6 +60,20 @@ def test_times_of_a_busy_machine_are_neither_compared_nor_kept(file):
     assert check(file, row(**busy, **times("train_step_ms", 900.0))) == []
 
 
+@pytest.mark.parametrize("busy", [{}, {"busy": True, "company": BUSY}])
+def test_a_network_that_is_meant_to_be_another_leaves_no_times_of_the_old_one(file, busy):
+    elsewhere = row(device_name="Another processor")
+    for one in (row(), elsewhere):
+        check(file, one)
+    larger = {"flops_step": 7_000_000, "peak_memory_bytes": 400 * 2**20}
+    larger |= times("train_step_ms", 900.0)
+    Baseline(file).note("net", row(**larger, **busy))
+    # Neither here nor on a machine that has not met the new one.
+    assert check(file, row(**larger)) == []
+    assert check(file, row(**larger, device_name="Another processor")) == []
+    assert check(file, row(**larger | times("train_step_ms", 1900.0))) != []
+
+
 @pytest.mark.parametrize(
     "content", ["{", "[]", '{"net": 3}', '{"net": {"counts": {}, "machines": {"a": {}}}}']
 )
