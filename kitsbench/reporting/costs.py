@@ -12,6 +12,7 @@ from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.tables import Table
+from kitsbench.text.numbers import plain
 from kitsbench.training.ledger import StageRow
 
 DOUBT = "†"
@@ -305,7 +306,7 @@ def _measured(profile: ProfileRecord) -> list[str]:
     """Cells of what was measured: step, inference, patches a second, memory."""
     step = (
         f"{_milliseconds(profile.train_step_ms)}\n"
-        f"[{_plain(profile.train_step_ms_low)}, {_plain(profile.train_step_ms_high)}]"
+        f"[{plain(profile.train_step_ms_low)}, {plain(profile.train_step_ms_high)}]"
     )
     return [
         step,
@@ -412,11 +413,7 @@ def _conditions(analysis: Analysis) -> str:
 
 
 def _milliseconds(value: float) -> str:
-    return f"{_plain(value)} ms"
-
-
-def _plain(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{plain(value)} ms"
 
 
 def _relative(value: Any, paper: Any) -> str:

@@ -96,3 +96,13 @@ def test_a_scan_beside_others_is_predicted_once_more(during, again, kept, monkey
     found = room.profile_scan(SimpleNamespace(profile=SimpleNamespace(again=again)))
     assert found["company"]["during"] == kept
     assert not left
+
+
+def test_of_two_scans_the_one_on_a_calm_machine_is_kept(monkeypatch):
+    """Also where others were there before it alone."""
+    room = importlib.import_module("kitsbench.profiling.scan")
+    beside = {"company": {"before": 0.9, "during": 0.01, "after": 0.0}, "busy": True}
+    left = [row(**beside), told(0.05)]
+    monkeypatch.setattr(room, "measured_apart", lambda *asked: left.pop(0))
+    found = room.profile_scan(SimpleNamespace(profile=SimpleNamespace(again=True)))
+    assert not found["busy"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kitsbench.cli.output import print_rich, say
-from kitsbench.text.numbers import big
+from kitsbench.text.numbers import big, plain
 from kitsbench.text.screen import Column, make_table
 
 Row = dict[str, Any]
@@ -37,19 +37,23 @@ SCAN_SHORT = {
 
 def print_profiles(rows: Sequence[Row]) -> None:
     """Print profiles: what each costs, where a step's time goes, what to know, what failed."""
-    networks = [row for row in rows if "parameters" in row]
-    if len({row["precision"] for row in networks}) > 1:
-        networks = [
-            row | {"architecture": f"{row['architecture']} {row['precision']}"} for row in networks
+    if len({row["precision"] for row in rows if "precision" in row}) > 1:
+        rows = [
+            row | {"architecture": f"{row['architecture']} {row['precision']}"}
+            if "precision" in row
+            else row
+            for row in rows
         ]
+    networks = [row for row in rows if "parameters" in row]
     if networks:
         for table in (_costs, _speed):
             _print(*table(networks))
         if with_data := [row for row in networks if row.get("parts")]:
             _print(*_parts(with_data))
-        if scanned := [row for row in networks if row.get("scans")]:
-            _print(*_scans(scanned))
-        _say_conditions(networks[0])
+        columns, scans = _scans([row for row in networks if row.get("scans")])
+        if scans:
+            _print(columns, scans)
+        _say_conditions(networks)
     for row in networks:
         for remark in _remarks(row):
             say(remark, row["architecture"])
@@ -146,10 +150,14 @@ def _per_cent(parts: Mapping[str, float], known: Mapping[str, str], whole: float
     return [f"{100 * value / whole:.0f}" for value in shown]
 
 
-def _say_conditions(row: Row) -> None:
+def _say_conditions(rows: Sequence[Row]) -> None:
+    def each(key: str) -> str:
+        return " or ".join(dict.fromkeys(_size(row[key]) for row in rows))
+
+    row = rows[0]
     threads = f"{row['threads']} thread{'s' * (row['threads'] != 1)}"
     say(
-        f"Patch {'x'.join(map(str, row['patch']))}, batch {row['batch']}, {row['precision']}, "
+        f"Patch {each('patch')}, batch {each('batch')}, {each('precision')}, "
         f"{row['device_name']}, {threads}. FLOPs are those of one patch; kFLOP/voxel is the "
         "forward pass by the voxels of its output."
     )
@@ -189,11 +197,6 @@ def _remarks(row: Row) -> list[str]:
             f"{scan['tiles']} tiles and {memory}{beside}"
         )
     return found
-
-
-def plain(value: float) -> str:
-    """A number of about three digits."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def _counted(value: float | None, unit: float) -> str:
@@ -238,7 +241,8 @@ def print_comparison(old: Sequence[Row], new: Sequence[Row]) -> None:
         _print(columns, lines)
         say(
             "Times in ms, new by old. A time is marked where the quartiles of both lie apart and "
-            "the medians differ by more than 5 %; a count where it differs at all."
+            "the medians differ by more than 5 %; memory by more than 5 %; a count where it "
+            "differs at all."
         )
     for note in notes:
         say(note)

@@ -88,3 +88,24 @@ def test_precisions_stand_side_by_side(capsys):
     out = capsys.readouterr().out
     assert "net float32" in out
     assert "net bfloat16: compute-bound" in out
+    assert "batch 2, float32 or bfloat16, A processor" in out
+
+
+def test_of_a_precision_that_fails_it_is_said_which(capsys):
+    failed = {"architecture": "net", "precision": "float16", "error": "not in half"}
+    profile_view.print_profiles([row(), failed])
+    out = capsys.readouterr().out
+    assert "net float16: not in half" in out
+    assert "net float32" in out
+
+
+def test_where_patches_differ_each_is_named(capsys):
+    profile_view.print_profiles([row(), row("other", patch=[8, 16, 16], batch=1)])
+    assert "Patch 16x16x16 or 8x16x16, batch 2 or 1, float32, A" in capsys.readouterr().out
+
+
+def test_scans_that_could_not_be_predicted_have_a_sentence_and_no_table(capsys):
+    profile_view.print_profiles([row(scans=[{"size": "median", "error": "no room"}])])
+    out = capsys.readouterr().out
+    assert "net: the median scan was not predicted: no room" in out
+    assert "parts of a scan" not in out
