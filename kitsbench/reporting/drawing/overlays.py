@@ -208,11 +208,13 @@ def _draw(case: ShownCase, results: Results) -> Picture:
         for block, index in enumerate(slices):
             top = block * (rows // len(slices))
             window = windows[block]
-            maps: dict[str, np.ndarray | None] = {"truth": case.truth, **case.predictions}
-            for panel, (title, label_map) in enumerate(maps.items()):
-                axes = grid[top + panel // columns][panel % columns]
-                text = _title(title, index, scores, len(case.truth))
-                _panel(axes, case, index, window, label_map, labels, text, panel > 0)
+            above = f"Truth\nslice {index + 1} of {len(case.truth)}"
+            # No mapping by names: an architecture may be called truth.
+            maps = [(above, case.truth)]
+            maps += [(_title(name, scores), found) for name, found in case.predictions.items()]
+            for place, (text, label_map) in enumerate(maps):
+                axes = grid[top + place // columns][place % columns]
+                _panel(axes, case, index, window, label_map, labels, text, place > 0)
         buffer = io.BytesIO()
         # Laid out once and drawn once; to save a figure with an engine draws it twice.
         layout.execute(figure)
@@ -259,9 +261,7 @@ def _dice(results: Results, case: str, region: str) -> dict[str, float]:
     return dict(rows.sort_values("seed").groupby("architecture")["value"].first())
 
 
-def _title(name: str, index: int, scores: dict[str, float], slices: int) -> str:
-    if name == "truth":
-        return f"Truth\nslice {index + 1} of {slices}"
+def _title(name: str, scores: dict[str, float]) -> str:
     shown = one_line(name)
     # A panel is so wide; what is longer would run into the name beside it.
     short = shown if len(shown) <= LONGEST_TITLE else shown[: LONGEST_TITLE - 1] + "…"

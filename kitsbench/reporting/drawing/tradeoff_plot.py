@@ -38,7 +38,7 @@ def _cost_axis(axes: Axes, costs: Sequence[float]) -> None:
     if high / low < DECADES:
         axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value:.4g}" if value < 1e6 else big(value))
+        FuncFormatter(lambda value, _: f"{value:.6g}" if value < 1e6 else big(value))
     )
     axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -89,7 +89,7 @@ def tradeoff(
                 front = ", on the Pareto front" if name in fronts[cost] else ""
                 marks[f"point-{len(marks)}"] = (
                     f"{one_line(name)}: {quality[0].lower()}{quality[1:]} {words.number(y)}, "
-                    f"{cost[0].lower()}{cost[1:]} {x:.3g}{front}"
+                    f"{cost[0].lower()}{cost[1:]} {f'{x:.3g}' if x < 999 else big(x)}{front}"
                 )
             axes.set(xlabel=cost, ylabel=quality)
             _cost_axis(axes, [x for _, x, _ in points])

@@ -19,10 +19,14 @@ def texts(costs):
     return re.findall(r"<text[^>]*>([^<]*)</text>", found.svg)
 
 
-@pytest.mark.parametrize("costs", [[0.3333, 0.3334], [1, 20, 25], [0.01, 3, 5000]])
+@pytest.mark.parametrize(
+    "costs", [[0.3333, 0.3334], [1, 20, 25], [0.01, 3, 5000], [9000, 20_000, 50_000], [2, 2e5]]
+)
 def test_ticks_are_plain_numbers(costs):
     found = texts(costs)
-    ticks = [float(text) for text in found[: found.index(COST)]]
+    shown = found[: found.index(COST)]
+    assert all(re.fullmatch(r"\d+(\.\d+)?", text) for text in shown)
+    ticks = [float(text) for text in shown]
     assert 2 <= len(ticks) <= 7
     assert ticks == sorted(ticks)
 

@@ -7,11 +7,14 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from reporting.workdirs import Plan, write_workdir
 
+from kitsbench.experiments.results import load_results
 from kitsbench.reporting.drawing.overlays import (
     ShownCase,
     _panel,
     choose_slices,
+    draw_overlays,
     focus_of,
     lines_of,
 )
@@ -92,3 +95,14 @@ def test_labels_of_another_kind_have_lines_of_their_own_and_no_order():
     truth[3, 1:6, 1:6], truth[8, 2:4, 2:4] = 1, 2
     assert choose_slices(truth, [], focus_of(labels)) == [3]
     assert choose_slices(truth, [], focus_of({"kidney": 1, "tumor": 2})) == [8]
+
+
+def test_an_architecture_called_truth_stands_beside_the_truth(tmp_path):
+    plan = Plan({"truth": 0.0, "b": 0.1}, folds=2, seeds=1, showcase=1, profiles=False)
+    results = load_results(write_workdir(tmp_path, plan))
+    ((picture,), problems) = draw_overlays(results, ["truth", "b"])
+    assert problems == []
+    titles = [axes.get_title(loc="left").split("\n") for axes in picture.figure.axes]
+    assert [first for first, *_ in titles[:3]] == ["Truth", "truth", "b"]
+    assert titles[0][1].startswith("slice ")
+    assert titles[1][1].startswith("0.")
