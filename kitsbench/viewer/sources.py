@@ -191,10 +191,10 @@ def _of_names(
                 f"'{words[0]}' fits {len(fitting)} trials; give more letters of the id."
             )
     lost = next(word for word in words if word not in meant)
-    some = ", ".join(known[:3]) or "none"
+    some = ", ".join(known[:3]) + " and more" * (len(known) > 3) or "none"
     raise UsageError(
-        f"There is no file, folder, case or trial '{lost}'. The cases of the experiment "
-        f"{results.experiment.id} in {workdir} are {some}{', ...' * (len(known) > 3)}"
+        f"There is no file, folder, case or trial '{lost}'. Cases of the experiment "
+        f"{results.experiment.id} in {workdir} with scores: {some}."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import shutil
 import threading
 from dataclasses import replace
 
@@ -220,6 +221,24 @@ def test_whole_scans_come_from_the_local_server(viewed_workdir, browser_page):
     finally:
         server.stop()
         thread.join()
+
+
+def test_a_case_that_was_half_copied_is_said_to_be_damaged(viewed_report, tmp_path, browser_page):
+    folder = tmp_path / "viewer"
+    shutil.copytree(viewed_report.parent / "viewer", folder)
+    seen = browser_page(**SMALL)
+    page = opened(seen, folder / "index.html")
+    whole = page.input_value("#case")
+    other = "1" if whole == "0" else "0"
+    script = folder / f"case-000{other}.js"
+    script.write_text(script.read_text()[:2000])
+    page.select_option("#case", other)
+    settled(page)
+    told = page.locator("#status").inner_text()
+    assert told == f"This cannot be shown: {script.name} is damaged"
+    page.select_option("#case", whole)
+    settled(page)
+    assert page.locator("#status").inner_text() == ""
 
 
 def test_letters_of_directions_stand_outside_of_the_body(viewed_report, browser_page):

@@ -22,7 +22,10 @@ const viewerScript = (address, key) =>
       const served = location.protocol.startsWith("http") && (await fetch(address).catch(() => null));
       bad(new Error(served ? await served.text() : `${address} is missing beside this page`));
     });
-    script.addEventListener("load", () => script.remove());
+    script.addEventListener("load", () => {
+      script.remove();
+      bad(new Error(`${address} is damaged`)); // unless it has called, which it does while it loads
+    });
     document.head.append(script);
   });
 
