@@ -100,11 +100,13 @@ def _versions(analysis: Analysis) -> list[str]:
 def _training(analysis: Analysis) -> str:
     experiment = analysis.results.experiment
     dataset, folds = experiment.dataset, experiment.folds
-    entrants = [e for e in experiment.entrants if e.status == "ok" and e.elsewhere is None]
+    everybody = [e for e in experiment.entrants if e.status == "ok"]
+    entrants = [e for e in everybody if e.elsewhere is None]
     networks = [e for e in entrants if not e.members]
+    were = "was" if len(everybody) == 1 else "were"
     told = [
-        f"{words.plural(len(experiment.entrants), 'entrant')} "
-        f"({words.listing([e.name for e in experiment.entrants], most=40)}) were compared with "
+        f"{words.plural(len(everybody), 'entrant')} "
+        f"({words.listing([e.name for e in everybody], most=40)}) {were} compared with "
         f"kitsbench {words.listing(_versions(analysis))} on the "
         f"{'synthetic ' if dataset.synthetic else ''}dataset {dataset.name} "
         f"({words.cases_used(dataset)}; fingerprint {dataset.fingerprint or 'unknown'})."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kitsbench.experiments.records import LedgerRecord
-from kitsbench.metrics import METRICS
+from kitsbench.metrics import find
 from kitsbench.profiling.reading import bound, company, impossible
 from kitsbench.profiling.roofline import read
 from kitsbench.reporting import words
@@ -83,7 +83,7 @@ def front(rows: Sequence[Tradeoff], cost: str, metric: str) -> set[str]:
         Of the endpoint.
     """
     known = [
-        (row.name, merit(metric, row.quality), float(value))
+        (row.name, find(metric).order(row.quality), float(value))
         for row in rows
         if (value := row.costs[cost]) is not None
     ]
@@ -91,17 +91,10 @@ def front(rows: Sequence[Tradeoff], cost: str, metric: str) -> set[str]:
         name
         for name, quality, price in known
         if not any(
-            other >= quality and less <= price and (other, less) != (quality, price)
+            other <= quality and less <= price and (other, less) != (quality, price)
             for _, other, less in known
         )
     }
-
-
-def merit(metric: str, value: float) -> float:
-    """A value of an endpoint, turned so that the larger is the better one."""
-    known = METRICS.get(metric)
-    better = "higher" if known is None else known.better
-    return {"lower": -value, "nearer": -abs(value)}.get(better, value)
 
 
 def table(analysis: Analysis) -> Table | None:

@@ -24,7 +24,8 @@ def endpoint_scores(results: Results) -> pd.DataFrame:
     """Scores by the endpoint: a row for each case, a column for each architecture.
 
     A value is that of the first seed, whose label map is shown; a failed trial has none here, since
-    there is nothing to see.
+    there is nothing to see. Of a metric that is best at 0 from both sides it is the size, without
+    the sign, as comparisons have it.
     """
     region, metric = results.experiment.endpoint.split(":")
     table = results.scores
@@ -36,6 +37,8 @@ def endpoint_scores(results: Results) -> pd.DataFrame:
     ]
     if own.empty:
         return pd.DataFrame()
+    if find(metric).better == "nearer":
+        own = own.assign(value=own["value"].abs())
     own = own.sort_values("seed", kind="stable")
     return own.pivot_table(index="case", columns="architecture", values="value", aggfunc="first")
 

@@ -17,6 +17,7 @@ from kitsbench.reporting.asked.narrowing import Narrowing, narrow
 from kitsbench.reporting.build import build_report
 from kitsbench.reporting.first_screen.looked import hours_of, plain, summary
 from kitsbench.reporting.page import looks
+from kitsbench.reporting.page.facts import facts
 
 PLAN = Plan(
     {"unet3d": 0.0, "residual_unet": 0.001, "scau_unet": 0.1, "msan_v1": 0.2},
@@ -93,6 +94,13 @@ def test_trials_that_were_never_run_stand_in_a_table_of_their_own(results, page)
     part = text.partition("## Failures and exclusions")[2].partition("\n## ")[0]
     assert f"Every one of {len(results.trials) - len(spared)} trials finished." in part
     assert "spared" not in part
+
+
+def test_the_facts_do_not_say_that_nobody_could_get_a_verdict(results):
+    analysis = analyse(results)
+    assert any(pair["better"] for pair in analysis.pairs)
+    told = dict(facts(analysis))["Gap that would be seen"]
+    assert told == "not given, since looks decided how much was run"
 
 
 def test_final_numbers_stand_beside_naive_ones(results):

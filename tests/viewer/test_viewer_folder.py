@@ -17,7 +17,7 @@ from kitsbench.experiments.results import load_results
 from kitsbench.reporting.analysis import analyse
 from kitsbench.reporting.viewer_part import FEW, ViewerAsked, scans_of, viewer_section
 from kitsbench.viewer import library
-from kitsbench.viewer.choice import chosen_cases, endpoint_scores
+from kitsbench.viewer.choice import chosen_cases, endpoint_scores, leader
 from kitsbench.viewer.library import viewer_library
 
 
@@ -77,6 +77,21 @@ def test_few_cases_come_with_their_reasons(viewed_results):
     widest = (scores.max(axis=1) - scores.min(axis=1)).idxmax()
     assert "architectures differ most" in few[widest]
     assert f"best of {first}" in few[scores[first].idxmax()]
+
+
+def test_of_errors_to_both_sides_the_size_decides_which_case_is_worst(viewed_results):
+    names = [str(entrant.name) for entrant in viewed_results.experiment.entrants]
+    errors = {"case_00000": -90.0, "case_00001": 5.0, "case_00002": 20.0, "case_00003": 1.0}
+    table = viewed_results.scores.query("region == 'tumor' and metric == 'dice'")
+    shift = table["architecture"].map({name: at for at, name in enumerate(names)})
+    table = table.assign(metric="volume_error_ml", value=table["case"].map(errors) * (1 + shift))
+    experiment = viewed_results.experiment.model_copy(update={"endpoint": "tumor:volume_error_ml"})
+    results = replace(viewed_results, scores=table, experiment=experiment)
+    assert leader(results) == names[0]
+    few = chosen_cases(results, "few")
+    worst = [case for case, why in few.items() if f"among the worst of {names[0]}" in why]
+    assert worst == ["case_00000", "case_00002"]
+    assert f"best of {names[0]}" in few["case_00003"]
 
 
 def test_what_does_not_fit_is_named(viewed_analysis, viewer, tmp_path):

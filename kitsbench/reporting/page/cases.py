@@ -32,10 +32,9 @@ def every_case(analysis: Analysis, links: Mapping[str, str]) -> Table | None:
         return None
     order = [str(name) for name in wide.columns]
     means = wide.mean(axis="columns")
-    better = find(analysis.metric).better
-    merit = -means if better == "lower" else -means.abs() if better == "nearer" else means
+    badness = means.map(find(analysis.metric).order)
     rows = []
-    for case in merit.sort_values(kind="stable").index:
+    for case in badness.sort_values(ascending=False, kind="stable").index:
         values = wide.loc[case].dropna()
         low, high = values.idxmin(), values.idxmax()
         rows.append(

@@ -87,8 +87,7 @@ def _of_training(analysis: Analysis) -> list[list[str]]:
     runs = folds * least
     often = f"{runs}" if least == most else f"{runs} to {folds * most}"
     same = experiment.recipe is not None and not analysis.elsewhere
-    spared = ("finished", "spared")  # what looks made needless did not fail
-    failed = sum(trial.state not in spared for trial in analysis.results.trials)
+    failed = sum(trial.state == "failed" for trial in analysis.results.trials)
     tuned = experiment.tuning is not None
     return [
         ["Were all trained under the same budget and recipe?", YES if same else PART,

@@ -81,7 +81,8 @@ def _tested(analysis: Analysis) -> str:
     share = (
         f"all with a {region}" if with_it == len(cases) else f"{with_it} of them with a {region}"
     )
-    return f"{words.plural(len(cases), 'scan')} that no network had seen, {share}"
+    here = " that was trained here" if analysis.elsewhere else ""
+    return f"{words.plural(len(cases), 'scan')} that no network{here} had seen, {share}"
 
 
 def _runs(analysis: Analysis) -> str:
@@ -91,10 +92,11 @@ def _runs(analysis: Analysis) -> str:
     spared = sum(trial.state == "spared" for trial in trials)
     waiting = len(trials) - done - failed - spared
     folds = experiment.folds
+    entrants = [entrant for entrant in experiment.entrants if entrant.status == "ok"]
     parts = [
         f"{words.plural(len(folds.used), 'fold')} of {folds.count} × "
         f"{analysis.seeds_told} for each of "
-        f"{words.plural(len(experiment.entrants), 'entrant')}: {done} of "
+        f"{words.plural(len(entrants), 'entrant')}: {done} of "
         f"{words.plural(len(trials), 'trial')} finished"
     ]
     parts += [f"{failed} failed (their cases count as missed)"] * bool(failed)
@@ -137,6 +139,8 @@ def _intervals(analysis: Analysis) -> str:
 
 
 def _gap(analysis: Analysis) -> str:
+    if analysis.results.experiment.until is not None:
+        return "not given, since looks decided how much was run" if analysis.pairs else ""
     if analysis.gap is None:
         return "none: no pair of the first can get a verdict" if analysis.pairs else ""
     first = analysis.ranking[0]["architecture"]

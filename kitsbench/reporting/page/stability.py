@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kitsbench.metrics import find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.drawing.figures import Picture
@@ -84,13 +85,13 @@ def without_failed(analysis: Analysis) -> Table | None:
         return None
     known = {str(row["architecture"]): row["mean"] for row in analysis.ranking}
     without = {str(row["architecture"]): row["mean"] for row in found["means"]}
-    order = sorted(without, key=lambda name: -without[name])
+    order = {name: find(analysis.metric).order(mean) for name, mean in without.items()}
     rows = [
         [
             name,
             words.number(known.get(name)),
             words.number(without[name]),
-            str(order.index(name) + 1),
+            str(1 + sum(other < order[name] for other in order.values())),
         ]
         for name in known
         if name in without

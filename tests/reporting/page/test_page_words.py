@@ -7,6 +7,7 @@ import re
 
 import pytest
 from reporting.conftest import LONG, PLAN
+from reporting.workdirs import broken_entrant, trained_elsewhere
 from scipy import stats
 
 from kitsbench.recipe import Recipe, Schedule, Transform
@@ -160,6 +161,18 @@ def test_other_rankings_agree_as_kendall_says(analysis):
     assert [row[0] for row in without.rows] == names
 
 
+def test_without_failed_cases_the_nearest_comes_first_of_a_distance(analysis):
+    names = [row["architecture"] for row in analysis.ranking]
+    means = [{"architecture": name, "mean": 4.0 - place} for place, name in enumerate(names)]
+    means[-1]["mean"] = means[-2]["mean"]
+    found = {**analysis.comparison, "sensitivity": {"n_cases": 8, "means": means}}
+    changed = dataclasses.replace(analysis, metric="hd95_mm", comparison=found)
+    table = stability.without_failed(changed)
+    places = {row[0]: row[-1] for row in table.rows}
+    assert places[names[0]] == str(len(names))
+    assert places[names[-1]] == places[names[-2]] == "1"
+
+
 def test_the_hardest_case_comes_first_with_every_value(analysis):
     table = cases.every_case(analysis, {"case_00000": "#case-case_00000"})
     means = [float(row[1]) for row in table.rows]
@@ -244,6 +257,31 @@ def test_several_papers_of_one_line_have_an_entry_each():
         "",
     )
     assert second.title.startswith("Improving CT image")
+
+
+def test_who_could_not_take_part_was_not_compared_and_what_waits_has_not_failed(small):
+    results = small.results
+    broken = broken_entrant("ghost", "ImportError")
+    entrants = (*results.experiment.entrants, broken)
+    experiment = results.experiment.model_copy(update={"entrants": entrants})
+    first, *others = results.trials
+    waiting = first.status.model_copy(update={"status": "pending"})
+    trials = [dataclasses.replace(first, status=waiting), *others]
+    results = dataclasses.replace(results, experiment=experiment, trials=trials)
+    changed = dataclasses.replace(small, results=results)
+    assert methods(changed)[0].startswith("2 entrants (a and b) were compared with")
+    assert "1 seed for each of 2 entrants: 1 of 2 trials finished" in dict(facts(changed))["Runs"]
+    answers = {row[0]: row[1] for row in checklist(changed, set()).rows}
+    assert answers["Do failed runs count?"] == "yes, none failed"
+
+
+def test_of_what_was_trained_elsewhere_nobody_says_that_it_has_not_seen_the_scans(small):
+    first, second = small.results.experiment.entrants
+    outside = second.model_copy(update={"elsewhere": trained_elsewhere()})
+    experiment = small.results.experiment.model_copy(update={"entrants": (first, outside)})
+    results = dataclasses.replace(small.results, experiment=experiment)
+    told = dict(facts(dataclasses.replace(small, results=results)))["Tested on"]
+    assert told.startswith("4 scans that no network that was trained here had seen")
 
 
 def test_references_are_bibtex_too(analysis, small):
