@@ -210,7 +210,7 @@ def _draw(case: ShownCase, results: Results) -> Picture:
             window = windows[block]
             above = f"Truth\nslice {index + 1} of {len(case.truth)}"
             # No mapping by names: an architecture may be called truth.
-            maps = [(above, case.truth)]
+            maps: list[tuple[str, np.ndarray | None]] = [(above, case.truth)]
             maps += [(_title(name, scores), found) for name, found in case.predictions.items()]
             for place, (text, label_map) in enumerate(maps):
                 axes = grid[top + place // columns][place % columns]
