@@ -2,7 +2,8 @@ r"""Tables of LaTeX that fit a column of a paper, whatever names stand in them.
 
 Needed are the packages booktabs and, for a table of several pages, longtable. No box is scaled:
 each table says its size itself (8 pt), is measured before it is written, and breaks the names that
-would make it wider than a column of 252 pt, which is the narrowest of the common classes.
+would make it wider than a column of 252 pt, which IEEEtran and elsarticle (5p) have. In the two
+columns of LaTeX's own class article, of 200 pt, the numbers alone would be too wide.
 """
 
 from __future__ import annotations

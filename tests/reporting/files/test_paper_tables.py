@@ -197,7 +197,11 @@ def test_pdflatex_sets_every_table_inside_its_column(report, tmp_path, options):
     for file in report.glob("*.tex"):
         shutil.copy(file, tmp_path)
     alone = (report / "tables-alone.tex").read_text()
-    document = alone.replace(r"\documentclass{article}", rf"\documentclass{options}{{article}}")
+    # Two columns of 252 pt, as journals have them; those of article are narrower.
+    page = r"\setlength{\textwidth}{516pt}\setlength{\columnsep}{12pt}" if options else ""
+    document = alone.replace(
+        r"\documentclass{article}", rf"\documentclass{options}{{article}}{page}"
+    )
     (tmp_path / "paper.tex").write_text(document)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     for _ in range(2):
