@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from kitsbench_plugins.regions import regions_of
 
 from kitsbench import registry
@@ -67,6 +68,36 @@ def test_the_cascade_asks_for_the_labels_that_it_looks_for():
         spec_of("cascade_classifier", LIVER, classifier="off", postprocess="on")
     named = {"tumor_label": "lesion", "kidney_label": "liver", "postprocess": "on"}
     assert spec_of("cascade_classifier", LIVER, **named).labels == LIVER
+
+
+MORE = (*KITS19, ("spleen", 3))
+
+
+def scene():
+    """Kidneys on both sides, the tumour of one, and a spleen that is larger and touches neither."""
+    labels = torch.zeros(6, 12, 40, dtype=torch.uint8)
+    labels[1:3, 1:4, 2:6], labels[1:3, 1:4, 34:38] = 1, 1
+    labels[1:3, 1:4, 6:8] = 2
+    labels[:, 6:, 8:20] = 3
+    return labels
+
+
+@pytest.mark.parametrize("name", ["msan_v1", "msan_vote", "cascade_classifier"])
+def test_cleaning_kidneys_leaves_other_organs(name):
+    plugin, labels = registry.load(name).architecture, scene()
+    spec = spec_of(name, MORE, **({"postprocess": "on"} if name.startswith("cascade") else {}))
+    maps = {"lo": (labels > 0)[None].float()}
+    assert torch.equal(plugin.postprocess(labels.clone(), maps, (1.0,) * 3, spec), labels)
+    crumbs = labels.clone()
+    crumbs[5, 0, 39], crumbs[5, 0, 0] = 1, 2  # of a kidney and of a tumour that touches none
+    assert torch.equal(plugin.postprocess(crumbs, maps, (1.0,) * 3, spec), labels)
+
+
+def test_parts_of_labels_that_are_no_kidneys_are_not_removed_in_silence():
+    for name in ("msan_v1", "msan_vote"):
+        assert "keep_components=0" in " ".join(spec_of(name, LIVER).notes)
+        assert "keep_components" not in " ".join(spec_of(name, LIVER, keep_components=0).notes)
+        assert "keep_components" not in " ".join(spec_of(name, KIDNEYS).notes)
 
 
 def test_who_cannot_take_part_is_a_row_that_says_so():

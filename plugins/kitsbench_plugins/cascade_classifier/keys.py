@@ -103,7 +103,7 @@ KEYS = {
     "kidney_label": Key(
         "kidney",
         "section 2.5",
-        help="label of which the post-processing keeps one part on each side; the others touch it",
+        help="label of which the post-processing keeps one part on each side; masses touch it",
     ),
     "dilation_mm": Key(
         10.0,

@@ -26,6 +26,7 @@ from kitsbench_plugins.blocks import Pooling, plan_pooling, scaled
 from kitsbench_plugins.cascade_classifier.keys import KEYS, TAILS
 from kitsbench_plugins.cascade_classifier.network import CascadeNetwork
 from kitsbench_plugins.cascade_classifier.recipe import RECIPE
+from kitsbench_plugins.regions import MASSES
 
 BASE = 16  # of the low-resolution net; the high-resolution net has twice as many channels
 BOTTOM = 5  # smallest edge at the bottom, voxels: the classifier cuts four
@@ -171,13 +172,18 @@ class CascadeClassifier(Architecture):
         spacing: tuple[float, float, float],
         spec: Spec,
     ) -> Tensor:
-        """A kidney on each side, masses that touch one, all of it near the coarse mask."""
+        """A kidney on each side, masses that touch one, all of it near the coarse mask.
+
+        Masses are the labels that KiTS has beside the kidney, and the classifier's. Other organs
+        are left where they are, as they need not touch a kidney.
+        """
         if spec["postprocess"] == "off":
             return labels
         from kitsbench.inference import postprocessing as clean
 
         kidney = dict(spec.labels)[spec["kidney_label"]]
-        masses = [value for _, value in spec.labels if value != kidney]
+        named = {*MASSES, spec["tumor_label"]}
+        masses = [value for name, value in spec.labels if name in named and value != kidney]
         labels = clean.keep_kidney_each_side(labels, (kidney,))
         if masses:
             labels = clean.tumor_touching_kidney(labels, masses, (kidney,))

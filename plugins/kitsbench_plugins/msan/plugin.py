@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from kitsbench import losses
@@ -13,6 +14,7 @@ from kitsbench.architecture import (
     WIDTH,
     Architecture,
     Key,
+    Labels,
     Member,
     Plain,
     Progress,
@@ -24,6 +26,7 @@ from kitsbench_plugins.blocks import Pooling, Shape, pooled_spec, scaled
 from kitsbench_plugins.msan.keys import KEEP_COMPONENTS, V1, V2
 from kitsbench_plugins.msan.network import MsanNetwork, SupervisedMsan, tap_names
 from kitsbench_plugins.recipes import msan_recipe
+from kitsbench_plugins.regions import KIDNEY, MASSES
 from kitsbench_plugins.slab_pooling import plan_slab_pooling
 
 BASE = 32
@@ -50,6 +53,7 @@ class MsanV1(Architecture):
         recipe = msan_recipe(float(config["fg_prob"]))
         pools = _pooling(config, task.patch or recipe.patch or self.paper_patch)
         spec = pooled_spec(config, task, pools, paper=recipe)
+        spec = replace(spec, notes=(*spec.notes, *_notes(config, task.labels)))
         if config["deep_supervision"] == "off":
             return spec
         auxiliary = (
@@ -152,6 +156,7 @@ class MsanVote(Architecture):
                 Member("msan_v2", (*supervised, *width)),
             ),
             combine="vote",
+            notes=_notes(config, task.labels),
         )
 
     def postprocess(
@@ -181,4 +186,27 @@ def _largest(labels: Tensor, spec: Spec) -> Tensor:
         return labels
     from kitsbench.inference.postprocessing import keep_largest
 
-    return keep_largest(labels, spec["keep_components"])
+    parts = torch.tensor(_of_kidneys(spec.labels), dtype=labels.dtype, device=labels.device)
+    counted = torch.isin(labels, parts)
+    kept = keep_largest(labels.masked_fill(~counted, 0), spec["keep_components"])
+    return torch.where(counted, kept, labels)
+
+
+def _of_kidneys(labels: Labels) -> list[int]:
+    """Values of kidneys and of what grows in them; of all labels where none is called so.
+
+    Other organs are neither counted nor removed: the largest two parts may be theirs.
+    """
+    own = [value for name, value in labels if KIDNEY in name or name in MASSES]
+    return own or [value for _, value in labels]
+
+
+def _notes(config: Mapping[str, Setting], labels: Labels) -> tuple[str, ...]:
+    """That parts of labels are removed that are no kidney's."""
+    count = config["keep_components"]
+    if not count or any(KIDNEY in name or name in MASSES for name, _ in labels):
+        return ()
+    return (
+        f"Of all labels together the {count} largest parts are kept, as if they were kidneys with "
+        "what grows in them, which none is called here; keep_components=0 keeps all.",
+    )
