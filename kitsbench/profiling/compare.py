@@ -19,6 +19,9 @@ TIMES = {
 EXACT = {"parameters": "parameters", "flops_forward": "FLOPs forward", "flops_step": "FLOPs step"}
 SIZES = {"peak_memory_bytes": "peak memory"}
 
+LEAST = 1e-9
+"""Milliseconds below which a time is none, and no ratio to it means anything."""
+
 MINOR = 0.02
 """Share of a step below which a part is not compared."""
 
@@ -97,6 +100,10 @@ def _differences(old: Row, new: Row) -> list[str]:
     for name, was, now in pairs:
         if _plain(was) != _plain(now) and None not in (was, now):
             found.append(f"{new['architecture']}: {name} was {_plain(was)} and is {_plain(now)}")
+    for key, figure in {**TIMES, **EXACT, **SIZES}.items():
+        if bool(old.get(key)) != bool(new.get(key)):
+            when = "now" if old.get(key) else "then"
+            found.append(f"{new['architecture']}: {figure} is not known of {when}")
     for row, when in ((old, "then"), (new, "now")):
         if row.get("busy"):
             found.append(f"{new['architecture']}: the machine was busy {when}")
@@ -110,11 +117,11 @@ def _plain(value: Any) -> Any:
 def _changes(old: Row, new: Row) -> list[Change]:
     name, found = str(new["architecture"]), []
     for key, figure in TIMES.items():
-        if old.get(key) and new.get(key):
+        if min(old.get(key) or 0, new.get(key) or 0) > LEAST:
             found.append(_timed(name, figure, _spread(old, key), _spread(new, key)))
     for part, now in (new.get("parts") or {}).items():
         was = (old.get("parts") or {}).get(part)
-        if was and was["ms"] > 0 and max(was["share"], now["share"]) >= MINOR:
+        if was and was["ms"] > LEAST and max(was["share"], now["share"]) >= MINOR:
             found.append(_timed(name, f"  {part}", _spread(was, "ms"), _spread(now, "ms")))
     for key, figure in {**EXACT, **SIZES}.items():
         if old.get(key) and new.get(key):
@@ -139,7 +146,7 @@ def _spread(row: Row, key: str) -> tuple[float, float, float]:
 def _timed(
     name: str, figure: str, old: tuple[float, float, float], new: tuple[float, float, float]
 ) -> Change:
-    low, high = new[0] / old[2], new[2] / max(old[0], 1e-9)
+    low, high = new[0] / old[2], new[2] / max(old[0], LEAST)
     ratio = new[1] / old[1]
     beyond = not low <= 1 <= high and abs(ratio - 1) > NOISE
     return Change(name, figure, old[1], new[1], low, high, beyond)

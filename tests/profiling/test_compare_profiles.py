@@ -64,6 +64,19 @@ def test_other_conditions_and_strangers_are_told():
     ]
 
 
+def test_what_is_known_of_one_time_alone_is_told_and_gives_no_ratio():
+    old = row(flops_forward=None, **times("loader_ms", 1e-320))
+    changes, notes = compare([old], [row(full_step_ms=None, parts=None)])
+    figures = {change.figure for change in changes}
+    assert notes == [
+        "net: step, with data is not known of now",
+        "net: FLOPs forward is not known of then",
+    ]
+    assert figures == {
+        "step, on device", "inference", "parameters", "FLOPs step", "peak memory",
+    }  # fmt: skip
+
+
 def test_what_is_printed_fits_80_columns(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     old = [row("boundary_aware:width=0.5,levels=5")]
@@ -134,6 +147,7 @@ def test_pytest_benchmark_compares_them(stored, tmp_path, monkeypatch, capsys):
         ('{"machine_info": {}}', "is in the format of pytest-benchmark"),
         ('[{"architecture": "net", "parameters": 3}]', "the key flops_forward of profile 1"),
         (json.dumps([row(), row(batch="two")]), "the key batch of profile 2 is wrong"),
+        (json.dumps([row(), row()]), "holds two profiles of net in float32"),
         (json.dumps([row(None)]), "the key architecture of profile 1 is wrong"),
         (json.dumps([row(parts={"forward": {"ms": -1}})]), "the key parts.forward.ms"),
     ],

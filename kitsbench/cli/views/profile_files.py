@@ -94,7 +94,7 @@ def read_profiles(file: Path) -> list[dict[str, Any]]:
     rows = [row for row in content if "parameters" in row]
     if not rows:
         raise UsageError(f"{file} holds no profile of a network. {REMEDY}")
-    found = []
+    found, met = [], set()
     for place, row in enumerate(rows, start=1):
         plain = {k: v for k, v in row.items() if k != "architecture"}
         whole = {"schema_version": 2, "name": row.get("architecture"), **plain}
@@ -107,4 +107,8 @@ def read_profiles(file: Path) -> list[dict[str, Any]]:
             raise UsageError(
                 f"{file}: the key {key} of profile {place} is wrong: {first['msg']}. {REMEDY}"
             ) from error
+        key = (found[-1]["architecture"], found[-1]["precision"])
+        if key in met:
+            raise UsageError(f"{file} holds two profiles of {' in '.join(key)}. {REMEDY}")
+        met.add(key)
     return found
