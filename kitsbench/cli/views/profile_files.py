@@ -104,9 +104,9 @@ def read_profiles(file: Path) -> list[dict[str, Any]]:
             first = error.errors(include_url=False)[0]
             key = ".".join(map(str, first["loc"]))
             key = "architecture" if key == "name" else key  # as it is called in the file
-            raise UsageError(
-                f"{file}: the key {key} of profile {place} is wrong: {first['msg']}. {REMEDY}"
-            ) from error
+            what = f"the key {key} of profile {place}" if key else f"profile {place}"
+            said = first["msg"].removeprefix("Value error, ")
+            raise UsageError(f"{file}: {what} is wrong: {said}. {REMEDY}") from error
         key = (found[-1]["architecture"], found[-1]["precision"])
         if key in met:
             raise UsageError(f"{file} holds two profiles of {' in '.join(key)}. {REMEDY}")

@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    Field,
+    PositiveFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 import kitsbench
 from kitsbench.devices.layout import Layout
@@ -156,6 +162,9 @@ class EnvironmentRecord(Document):
         return content
 
 
+Timed = Literal["step", "full", "loader", "inference"]
+"""What a profile repeats and times, see :mod:`kitsbench.profiling.formats`."""
+
 ProfileKey = tuple[str, str, str, str, str, str, int]
 """Hashes of spec, recipe and plugin's code, precision, device, libraries, threads."""
 
@@ -234,16 +243,16 @@ class ProfileRecord(Document):
     device_name: str
     precision: str
     threads: int = Field(ge=1)
-    train_step_ms: float = Field(ge=0)
+    train_step_ms: float = Field(gt=0)
     train_step_ms_low: float = Field(ge=0)
     train_step_ms_high: float = Field(ge=0)
-    inference_ms: float = Field(ge=0)
-    patches_per_s_compute: float = Field(ge=0)
-    patches_per_s_full: float | None = Field(ge=0)
+    inference_ms: float = Field(gt=0)
+    patches_per_s_compute: float = Field(gt=0)
+    patches_per_s_full: float | None = Field(gt=0)
     peak_memory_bytes: int = Field(ge=0)
     energy_joules: float | None = Field(ge=0)
     layout: Layout | None = None
-    train_step_ms_compiled: float | None = Field(default=None, ge=0)
+    train_step_ms_compiled: float | None = Field(default=None, gt=0)
     output_voxels: int | None = Field(default=None, ge=1)
     flops_per_voxel: float | None = Field(default=None, ge=0)
     voxels_per_s_compute: float | None = Field(default=None, ge=0)
@@ -259,12 +268,12 @@ class ProfileRecord(Document):
     loader_ms: float | None = Field(default=None, ge=0)
     loader_ms_low: float | None = Field(default=None, ge=0)
     loader_ms_high: float | None = Field(default=None, ge=0)
-    patches_per_s_loader: float | None = Field(default=None, ge=0)
+    patches_per_s_loader: float | None = Field(default=None, gt=0)
     loader_wait: float | None = Field(default=None, ge=0)
     company: dict[str, float | None] | None = None
     busy: bool | None = None
     measured: int | None = Field(default=None, ge=1)
-    samples_ms: dict[str, tuple[float, ...]] | None = None
+    samples_ms: dict[Timed, Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]] | None = None
     conditions: dict[str, str | int] | None = None
     scans: tuple[ScanCost, ...] | None = None
     memory: MemoryCost | None = None
@@ -272,6 +281,17 @@ class ProfileRecord(Document):
     peaks: dict[str, float] | None = None
     brief: bool | None = None
     key: ProfileKey
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.loader_wait is not None:
+            if not set(self.parts or ()) - {"loader"}:
+                raise ValueError("loader_wait is a share of a step, whose parts are missing")
+            if None in (self.patches_per_s_full, self.patches_per_s_loader):
+                raise ValueError("loader_wait stands beside patches_per_s_full and _loader")
+        if self.busy and self.company is None:
+            raise ValueError("who kept the machine busy is missing: company")
+        return self
 
     @staticmethod
     def file(workdir: Path, name: str, key: ProfileKey) -> Path:

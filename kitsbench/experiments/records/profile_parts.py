@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kitsbench.experiments.records.parts import Shape, Triple
 from kitsbench.files.documents import Part
@@ -31,11 +31,18 @@ class ScanCost(Part):
     spacing: Triple | None = None
     prepared: Shape | None = None
     tiles: int | None = Field(default=None, ge=1)
-    seconds: float | None = Field(default=None, ge=0)
+    seconds: float | None = Field(default=None, gt=0)
     parts: dict[str, float] | None = None
     peak_memory_bytes: int | None = Field(default=None, ge=0)
     company: dict[str, float | None] | None = None
     busy: bool | None = None
+
+    @model_validator(mode="after")
+    def _measured_or_why_not(self) -> Self:
+        known = (self.tiles, self.seconds, self.parts, self.peak_memory_bytes, self.busy)
+        if self.error is None and None in known:
+            raise ValueError("a scan that was predicted has tiles, seconds, parts, memory and busy")
+        return self
 
 
 class MemoryLine(Part):
@@ -74,6 +81,12 @@ class MemoryCost(Part):
     patch: LargestPatch | None = None
     inference_batch: LargestBatch | None = None
     inference_patch: LargestPatch | None = None
+
+    @model_validator(mode="after")
+    def _measured_or_why_not(self) -> Self:
+        if self.error is None and None in (self.training, self.inference):
+            raise ValueError("memory that was measured is that of training and of inference")
+        return self
 
 
 class RoofPlace(Part):
