@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -120,7 +121,15 @@ def _head(
         "metrics": list(dict.fromkeys(metric for _, _, metric in scores)),
         "model-index": index,
     }
-    return ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---"]
+    return ["---", *(f"{key}: {_yaml(value)}" for key, value in head.items()), "---"]
+
+
+_PAIR = re.compile(r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}")
+
+
+def _yaml(value: Any) -> str:
+    """JSON that is YAML as well: there, two escapes are no single letter."""
+    return _PAIR.sub(lambda pair: str(json.loads(f'"{pair[0]}"')), json.dumps(value))
 
 
 def _uses(formats: list[str], rules: Mapping[str, Any]) -> list[str]:

@@ -107,8 +107,8 @@ def read_profiles(file: Path) -> list[dict[str, Any]]:
             what = f"the key {key} of profile {place}" if key else f"profile {place}"
             said = first["msg"].removeprefix("Value error, ")
             raise UsageError(f"{file}: {what} is wrong: {said}. {REMEDY}") from error
-        key = (found[-1]["architecture"], found[-1]["precision"])
-        if key in met:
-            raise UsageError(f"{file} holds two profiles of {' in '.join(key)}. {REMEDY}")
-        met.add(key)
+        name = f"{found[-1]['architecture']} in {found[-1]['precision']}"
+        if name in met:
+            raise UsageError(f"{file} holds two profiles of {name}. {REMEDY}")
+        met.add(name)
     return found
