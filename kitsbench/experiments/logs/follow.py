@@ -255,7 +255,8 @@ class Logs:
 
     def _note_ends(self) -> None:
         """How trials have ended of which no event has told, since the run was stopped."""
-        for name, task in self._tasks.items():
+        # A copy: a stopped run may still tell of trials, from other threads.
+        for name, task in list(self._tasks.items()):
             with contextlib.suppress(DataError):
                 status = task.folder.read_status()
                 if name not in self._ends and status.ended:
