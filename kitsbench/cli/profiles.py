@@ -182,7 +182,8 @@ def _is_whole(known: ProfileRecord, asked: Asked) -> bool:
     """
     if known.parts is None or known.brief or known.busy:
         return False
-    scans = {one.size for one in known.scans or ()}
+    # A scan that failed, or that was predicted beside others, is predicted again.
+    scans = {one.size for one in known.scans or () if one.error is None and not one.busy}
     compiled = known.train_step_ms_compiled is not None
     if asked.memory and not _knows_memory(known, asked.max_memory):
         return False

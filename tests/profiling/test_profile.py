@@ -10,10 +10,12 @@ import torch
 from architectures import PATCH, Smallest, broken
 from architectures.own_steps import SharpnessAware
 from command_line import run_kitsbench
+from rows import row
 from torch import nn
 
 from kitsbench.architecture import Architecture, Plain, SizeRule, Task, configure, softmax_spec
-from kitsbench.cli.profiles import members_of
+from kitsbench.cli.profiles import Asked, _is_whole, members_of
+from kitsbench.experiments.records import ProfileRecord
 from kitsbench.profiling import repeat as repetitions
 from kitsbench.profiling.profile import ProfileJob, measure
 from kitsbench.registry import load
@@ -139,6 +141,21 @@ def test_what_cannot_be_measured_is_a_row_with_its_error(profiled):
     assert done.code == 1
     row = next(row for row in done.json if row["architecture"] == "bad")
     assert "forward is broken" in row["error"]
+
+
+SCAN = {"size": "median", "tiles": 9, "seconds": 1.0, "parts": {"network": 1.0},
+        "peak_memory_bytes": 1, "busy": False}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("scan", "whole"),
+    [(SCAN, True), (SCAN | {"busy": True}, False), ({"size": "median", "error": "no room"}, False)],
+)
+def test_a_scan_that_failed_or_was_disturbed_is_no_known_figure(scan, whole):
+    plain = {key: value for key, value in row(scans=[scan]).items() if key != "architecture"}
+    known = ProfileRecord.of_plain({"name": "net", **plain})
+    assert _is_whole(known, Asked(scans=("median",))) is whole
+    assert _is_whole(known, Asked())
 
 
 def test_of_an_ensemble_the_members_are_named_once():
