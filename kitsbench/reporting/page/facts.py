@@ -126,7 +126,8 @@ def _test(analysis: Analysis) -> str:
     if not judged:
         return f"{told}; no verdict in this design, so p-values of pairs are not adjusted"
     correction = str(analysis.comparison.get("correction")).capitalize()
-    return f"{told}; adjusted by {correction} over {words.plural(judged, 'pair')}"
+    looks = "" if analysis.results.experiment.until is None else " and all looks"
+    return f"{told}; adjusted by {correction} over {words.plural(judged, 'pair')}{looks}"
 
 
 def _intervals(analysis: Analysis) -> str:
