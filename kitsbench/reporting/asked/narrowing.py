@@ -149,9 +149,13 @@ def narrow(results: Results, asked: Narrowing) -> tuple[Results, Narrowed | None
     if asked.regions and not scores.empty:
         _check(asked.regions, sorted(set(scores["region"])), "region", "the scores")
         if region not in asked.regions:
+            own = scores[scores["protocol"] == experiment.protocol]
+            # A label by itself has scores, too, and is no endpoint of the protocol.
+            fit = [name for name in asked.regions if name in set(own["region"])]
+            other = f", or an endpoint such as --endpoint {fit[0]}:dice" if fit else ""
             raise UsageError(
                 f"The endpoint is {endpoint}, and --region leaves out {region}. Name --region "
-                f"{region} as well, or an endpoint such as --endpoint {asked.regions[0]}:dice."
+                f"{region} as well{other}."
             )
     whole = replace(asked, architectures=tuple(kept if len(kept) < len(names) else ()))
     left = _left(results, kept, endpoint, asked.regions)

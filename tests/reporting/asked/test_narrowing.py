@@ -111,7 +111,9 @@ def test_regions_leave_the_verdicts_as_they_were(results, analysis):
         ({"baseline": "lat"}, "Did you mean late"),
         ({"endpoint": "tumor:dise"}, "Did you mean tumor:dice"),
         ({"regions": ("tumour",)}, "Did you mean tumor"),
-        ({"regions": ("kidney",)}, "leaves out tumor"),
+        # The kidney alone has scores by its label, and is no endpoint of KiTS19.
+        ({"regions": ("kidney",)}, r"leaves out tumor. Name --region tumor as well\.$"),
+        ({"regions": ("kidney_and_tumor",)}, "such as --endpoint kidney_and_tumor:dice"),
     ],
 )
 def test_what_is_not_there_is_refused(results, asked, told):
