@@ -31,8 +31,9 @@ def label(row: Row) -> str:
 def flat(rows: Sequence[Row]) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows with one column a figure, and the columns, for a table in CSV.
 
-    What lies in another figure has both names, such as ``parts.forward.ms``. Single repetitions
-    are left to JSON.
+    What lies in another figure has both names, such as ``parts.forward.ms``; of scans each is named
+    by its size, such as ``scans.median.seconds``. Single repetitions and the points of a line are
+    left to JSON.
     """
     found = [dict(_flat(row)) for row in rows]
     columns = list(dict.fromkeys(name for row in found for name in row))
@@ -42,9 +43,13 @@ def flat(rows: Sequence[Row]) -> tuple[list[dict[str, Any]], list[str]]:
 def _flat(row: Row, before: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in row.items():
         name = f"{before}{key}"
-        if key in ("samples_ms", "key"):
+        if key in ("samples_ms", "key", "points"):
             continue
-        if isinstance(value, Mapping):
+        if key == "scans":
+            for scan in value or ():
+                own = {what: figure for what, figure in scan.items() if what != "size"}
+                yield from _flat(own, f"{name}.{scan['size']}.")
+        elif isinstance(value, Mapping):
             yield from _flat(value, f"{name}.")
         elif isinstance(value, (list, tuple)):
             yield name, "x".join(map(str, value))

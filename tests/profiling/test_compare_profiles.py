@@ -13,6 +13,7 @@ from rows import row, times
 from kitsbench.cli.views.profile_files import check_outputs, read_profiles, write_profiles
 from kitsbench.cli.views.profile_view import print_comparison
 from kitsbench.profiling.compare import compare
+from kitsbench.profiling.formats import flat
 
 
 def marked(old, new):
@@ -111,6 +112,19 @@ def test_csv_has_a_column_for_each_figure(stored):
     assert table["parts.forward.share"].iloc[0] == 0.3
     assert table["patch"].iloc[0] == "16x16x16"
     assert table["error"].tolist()[2] == "no"
+
+
+def test_scans_and_memory_are_columns_of_a_csv_too():
+    scan = {"size": "median", "shape": [104, 512, 512], "seconds": 1.5, "parts": {"network": 1.0}}
+    line = {"bytes": 1.0, "bytes_per_voxel": 2.0, "worst": 0.0, "points": [[4096, 10], [8192, 20]]}
+    failed = {"size": "largest", "error": "no room"}
+    (found,), columns = flat([row(scans=[scan, failed], memory={"training": line})])
+    assert found["scans.median.parts.network"] == 1.0
+    assert found["scans.median.shape"] == "104x512x512"
+    assert found["scans.largest.error"] == "no room"
+    assert found["memory.training.bytes_per_voxel"] == 2.0
+    assert not any(any(mark in str(value) for mark in "{[(") for value in found.values())
+    assert "scans" not in columns
 
 
 def test_pytest_benchmark_compares_them(stored, tmp_path, monkeypatch, capsys):
