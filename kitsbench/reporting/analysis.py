@@ -200,6 +200,21 @@ class Analysis:
         low, high = self.seeds
         return words.plural(high, "seed") if low == high else f"{low} to {high} seeds"
 
+    @cached_property
+    def runs(self) -> tuple[int, int]:
+        """Runs whose scores are in the ranking, over all folds: the fewest and the most of anybody.
+
+        They differ where looks decided who goes on, and while a run has not finished.
+        """
+        counted = {str(row["architecture"]): 0 for row in self.ranking}
+        for trial in self.results.trials:
+            if trial.name in counted and trial.state in ("finished", "failed"):
+                counted[trial.name] += 1
+        here = [number for name, number in counted.items() if name not in self.elsewhere]
+        design = len(self.results.experiment.folds.used) * self.results.experiment.seeds
+        numbers = here or [design]
+        return min(numbers), max(numbers)
+
     def role(self, name: str) -> str:
         """What an architecture is beside trained by itself, in a few words; empty if nothing."""
         experiment = self.results.experiment

@@ -49,6 +49,8 @@ def headline(analysis: Analysis) -> str:
     if not ranking:
         name = analysis.scored[0]
         row = analysis.row(analysis.protocol, name, analysis.region, analysis.metric)
+        if words.missing(row.get("mean")):
+            return analysis.obstacle
         number = f"{name} reaches a mean {endpoint} of {words.number(row.get('mean'))}"
         interval = interval_of_mean(row)
         # One case has none.
@@ -109,10 +111,11 @@ def _ahead(analysis: Analysis, endpoint: str, best: str) -> str:
     if analysis.scope == "L0" and not analysis.settled:
         equal = [str(r["architecture"]) for r in analysis.ranking if r["rank"] == 1]
         score = "scores" if len(equal) == 1 else "score"
-        runs = len(analysis.results.experiment.folds.used) * analysis.results.experiment.seeds
+        runs, most = analysis.runs
+        whom = "each architecture" if runs == most else "some architectures"
         return (
             f"{words.listing(equal, most=3)} {score} highest ({mean}), but no winner can be named: "
-            f"with {words.times(runs)} of training for each architecture this may be luck."
+            f"with {words.times(runs)} of training for {whom} this may be luck."
         )
     others = {str(row["architecture"]) for row in analysis.ranking[1:]}
     # From those that learned nothing the first need not be separated to be ahead of them.
@@ -265,10 +268,9 @@ def unjudged(analysis: Analysis) -> list[str]:
 
 def _certainty(analysis: Analysis) -> str:
     if analysis.scope == "L0" and not analysis.settled and len(analysis.pairs) > 1:
-        runs = len(analysis.results.experiment.folds.used) * analysis.results.experiment.seeds
         return (
             f"How sure: of {len(analysis.pairs)} pairs none is decided, however far apart two "
-            f"lines lie: {words.times(runs)} of training cannot tell an architecture from luck."
+            f"lines lie: {words.times(analysis.runs[0])} of training cannot tell an architecture from luck."
         )
     found = [pair for pair in analysis.pairs if str(pair["verdict"]).startswith("better")]
     relevant = [pair for pair in found if pair["verdict"] == "better_relevant"]
@@ -318,11 +320,9 @@ def scope(analysis: Analysis) -> str:
             f"trained networks only (scope L0). {analysis.comparison.get('advice') or ''}"
         ).strip()
     if analysis.scope == "L0":
-        experiment = analysis.results.experiment
-        runs = len(experiment.folds.used) * experiment.seeds
         return (
             "How far it reaches (scope L0): to these trained networks on scans like these. "
-            f"{words.times(runs).capitalize()} of training cannot tell an architecture from luck, "
+            f"{words.times(analysis.runs[0]).capitalize()} of training cannot tell an architecture from luck, "
             "so nothing can be said about the architectures."
         )
     if analysis.scope:

@@ -115,9 +115,10 @@ def why_not(analysis: Analysis) -> str:
     """Why the ranking's stability is not shown; empty where it is."""
     if analysis.scope not in ("", "L0"):
         return ""
-    runs = len(analysis.results.experiment.folds.used) * analysis.results.experiment.seeds
+    runs, most = analysis.runs
+    whom = "each" if runs == most else "some"
     return (
-        f"Not shown for architectures: with {words.times(runs)} of training for each, drawing "
+        f"Not shown for architectures: with {words.times(runs)} of training for {whom}, drawing "
         "again would vary the scans only, and a rank that holds over scans may still be the luck "
         "of one training (scope L0)."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 
 import pandas as pd
 import pytest
@@ -68,6 +69,19 @@ def test_one_training_run_each_speaks_of_trained_models(tmp_path):
     assert "gaps of about" not in text
     for word in ("outperform", "superior", "state of the art", "separate it"):
         assert word not in text
+
+
+def test_while_a_run_goes_on_it_counts_the_runs_that_are_there(tmp_path):
+    plan = Plan({"good": 0.15, "bad": -0.15}, folds=1, seeds=3, predictions=False, showcase=0)
+    workdir = write_workdir(tmp_path, plan)
+    for trial in load_results(workdir).trials:
+        if trial.name == "bad" and trial.seed:
+            shutil.rmtree(trial.folder.path)
+    analysis = analyse(load_results(workdir))
+    assert analysis.runs == (1, 3)
+    text = answer(analysis)
+    assert "with one run of training for some architectures this may be luck" in text
+    assert "3 runs of training" not in text
 
 
 def test_pairs_without_a_verdict_do_not_take_it_from_the_others(analysis):
