@@ -270,7 +270,8 @@ def _certainty(analysis: Analysis) -> str:
     if analysis.scope == "L0" and not analysis.settled and len(analysis.pairs) > 1:
         return (
             f"How sure: of {len(analysis.pairs)} pairs none is decided, however far apart two "
-            f"lines lie: {words.times(analysis.runs[0])} of training cannot tell an architecture from luck."
+            f"lines lie: {words.times(analysis.runs[0])} of training cannot tell an architecture "
+            "from luck."
         )
     found = [pair for pair in analysis.pairs if str(pair["verdict"]).startswith("better")]
     relevant = [pair for pair in found if pair["verdict"] == "better_relevant"]
@@ -322,8 +323,8 @@ def scope(analysis: Analysis) -> str:
     if analysis.scope == "L0":
         return (
             "How far it reaches (scope L0): to these trained networks on scans like these. "
-            f"{words.times(analysis.runs[0]).capitalize()} of training cannot tell an architecture from luck, "
-            "so nothing can be said about the architectures."
+            f"{words.times(analysis.runs[0]).capitalize()} of training cannot tell an architecture "
+            "from luck, so nothing can be said about the architectures."
         )
     if analysis.scope:
         alpha = words.percent(analysis.comparison.get("alpha"))
