@@ -110,6 +110,22 @@ def information(share: Array | float, cases: Array | float, runs: Array | float)
     return np.asarray(1 / (share / cases + (1 - share) / runs))
 
 
+def rising(known: Array) -> Array:
+    """Information at the looks of a pair, as bounds take it: each needs something new.
+
+    A last look at the same scores spends what is left, and a fold whose runs are still few may
+    leave less known than before it came. Both count as if a little more was known.
+
+    Parameters
+    ----------
+    known : ndarray, shape (looks, ...)
+    """
+    found = np.array(known, dtype=float)
+    for k in range(1, len(found)):
+        found[k] = np.maximum(found[k], found[k - 1] * (1 + _STILL))
+    return found
+
+
 @dataclass(frozen=True)
 class Table:
     """Bounds of one history of looks, for all :data:`LEVELS`.
@@ -220,10 +236,7 @@ class Clock:
             fraction = max(fraction, earlier.fraction)
         # All looks are told by what this one knows of the share.
         known = np.array([float(information(sure, cases, runs)) for _, cases, runs, _ in seen])
-        for k in range(1, len(known)):
-            # A last look at the same scores spends the rest: as if a little more was known, since
-            # a bound needs something new.
-            known[k] = max(known[k], known[k - 1] * (1 + _STILL))
+        known = rising(known)
         target = spent(self._spending, LEVELS, fraction)
         new = target - gone
         bound = next_bounds(known, used, new)

@@ -16,6 +16,7 @@ from kitsbench.statistics.looks.clock import share_of_cases
 from kitsbench.statistics.looks.course import FEWEST_FOR_A_LOOK, FEWEST_IN_ALL, Evidence
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.table.blocks import Array, ScoreBlocks
+from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST
 
 _HEX = 16
 
@@ -81,7 +82,7 @@ def evidence_of(
     rows: dict[str, list[float]] = {
         key: [] for key in ("estimate", "se", "df", "p", "p_exceeds", "p_within", "cases", "runs")
     }
-    fresh, hopeless = [], []
+    fresh, hopeless, folds = [], [], _folds(blocks, plan)
     for test, (a, b), then in zip(tests, pairs, counts_then, strict=True):
         parts = (1.0, 1.0) if test is None else _parts(blocks, plan, test, once)
         if test is None or not test.settles or a in failing or b in failing:
@@ -99,6 +100,8 @@ def evidence_of(
         fresh.append(test is not None and (then is None or new))
         planned = parts[0] * parts[1]
         never = any(failing.get(name, 0.0) * planned > FAILURES_WITHOUT_VERDICT for name in (a, b))
+        # Who has one run in a fold is tested by folds alone, whatever is run.
+        never |= (a in once or b in once) and folds < FOLDS_FOR_A_FOLD_TEST
         hopeless.append(never or (a in lost and b in lost))
     arrays = {key: np.array(values, dtype=float) for key, values in rows.items()}
     means = blocks.means
@@ -118,6 +121,11 @@ def evidence_of(
     )
 
 
+def _folds(blocks: ScoreBlocks, plan: LookPlan) -> int:
+    """Folds of a complete round."""
+    return max(plan.fold_count or 0, len(blocks.cases))
+
+
 def _enough(blocks: ScoreBlocks, test: PairTest) -> bool:
     """Whether a look that is not the last may show something."""
     if not test.result.df >= FEWEST_IN_ALL:
@@ -133,7 +141,7 @@ def _parts(
     blocks: ScoreBlocks, plan: LookPlan, test: PairTest, once: Collection[str]
 ) -> tuple[float, float]:
     """Cases and runs of a pair as parts of what is planned."""
-    folds = plan.fold_count or len(test.folds)
+    folds = _folds(blocks, plan)
     cases = min(len(test.folds) / folds, 1.0)
     sizes = np.array([len(blocks.cases[fold]) for fold in test.folds], dtype=float)
     weight = (sizes / sizes.sum()) ** 2

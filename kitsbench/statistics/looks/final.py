@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from kitsbench.look import Look, PairLook, State, negative
-from kitsbench.statistics.looks.clock import information, sure_share
+from kitsbench.statistics.looks.clock import information, rising, sure_share
 from kitsbench.statistics.looks.ordering import ordered
 from kitsbench.statistics.looks.plan import LookPlan
 
@@ -97,7 +97,7 @@ def _final(seen: list[PairLook], last: PairLook, plan: LookPlan) -> FinalPair:
     if usable:
         se, df, estimate = (_column(seen, name) for name in ("se", "df", "estimate"))
         told = sure_share(_column(seen[-1:], "share"))
-        known = information(told, _column(seen, "cases"), _column(seen, "runs"))
+        known = rising(information(told, _column(seen, "cases"), _column(seen, "runs")))
         # A bound is a level of the p-value, so in standard errors it is a quantile of Student's t.
         tail = np.array([pair.bound or 0.0 for pair in seen]) / 2
         edge = np.where(tail > 0, -special.stdtrit(df, np.where(tail > 0, tail, 0.5)), np.inf)

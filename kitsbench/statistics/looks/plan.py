@@ -92,7 +92,7 @@ class LookPlan:
     table."""
 
     def __post_init__(self) -> None:
-        _check_number("looks", self.looks, MOST_LOOKS)
+        check_number("looks", self.looks, MOST_LOOKS)
         if self.question not in QUESTIONS:
             raise UsageError(
                 f"There is no question '{self.question}'; choose {', '.join(QUESTIONS)}."
@@ -104,7 +104,8 @@ class LookPlan:
                     f"The question is '{self.question}' and {name} is {given!r}; they go together "
                     f"where the question is '{name}', and only there."
                 )
-        if self.pair is not None and (len(self.pair) != 2 or self.pair[0] == self.pair[1]):
+        two = isinstance(self.pair, Sequence) and not isinstance(self.pair, str)
+        if self.pair is not None and not (two and len({*self.pair}) == len(self.pair) == 2):
             raise UsageError(f"The pair is {self.pair!r}; it needs two different architectures.")
         if len(set(self.architectures)) != len(self.architectures):
             raise UsageError("The plan names an architecture twice; name each once.")
@@ -124,9 +125,9 @@ class LookPlan:
         ):
             raise UsageError(f"The margin is {self.margin!r}; it must be positive, or None.")
         if self.fold_count is not None:
-            _check_number("fold_count", self.fold_count, None)
+            check_number("fold_count", self.fold_count, None)
         for number in self.planned:
-            _check_number("planned", number, self.looks)
+            check_number("planned", number, self.looks)
         if self.planned and (
             list(self.planned) != sorted(set(self.planned)) or self.planned[-1] != self.looks
         ):
@@ -177,7 +178,14 @@ class LookPlan:
         return list(combinations(names, 2))
 
 
-def _check_number(name: str, value: int, most: int | None) -> None:
+def check_number(name: str, value: int, most: int | None) -> None:
+    """Refuse what is no whole number from 1 to the most.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < 1:
         raise UsageError(f"{name} is {value!r}; it must be a whole number of at least 1.")

@@ -26,7 +26,7 @@ from kitsbench.statistics.looks.course import (
 )
 from kitsbench.statistics.looks.evidence import Seen, evidence_of, run_counts, trials_of
 from kitsbench.statistics.looks.ordering import reach
-from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.looks.plan import LookPlan, check_number
 from kitsbench.statistics.looks.words import notes_of, reason_of
 from kitsbench.statistics.table.blocks import ScoreBlocks
 from kitsbench.statistics.table.endpoints import parse_endpoint
@@ -90,7 +90,9 @@ def take_look(
     number = number if number is not None else (earlier[-1].number + 1 if earlier else 1)
     architectures = _family(blocks, plan, earlier)
     pairs = plan.pairs(architectures)
-    _check_kept(trials, earlier, number)
+    check_number("The number of the look", number, None)
+    _check_kept(trials, earlier)
+    _check_folds(blocks, plan, earlier)
     if earlier and number <= earlier[-1].number:
         if number == earlier[-1].number and trials == earlier[-1].trials:
             return earlier[-1]
@@ -140,12 +142,12 @@ def _family(blocks: ScoreBlocks, plan: LookPlan, earlier: Sequence[Look]) -> tup
     return tuple(sorted(known))
 
 
-def _check_kept(trials: Mapping[str, str], earlier: Sequence[Look], number: int) -> None:
+def _check_kept(trials: Mapping[str, str], earlier: Sequence[Look]) -> None:
     """Refuse scores that are not those of earlier looks with more added."""
     for look in earlier:
         for trial, digest in look.trials.items():
             now = trials.get(trial)
-            if not digest or now == digest:
+            if now == digest or (not digest and now is not None):
                 continue  # a trial with failed predictions may have been repeated
             name, fold, seed = trial.rsplit(" ", 2)
             what = "are missing now" if now is None else "are others now"
@@ -156,20 +158,32 @@ def _check_kept(trials: Mapping[str, str], earlier: Sequence[Look], number: int)
             )
 
 
+def _check_folds(blocks: ScoreBlocks, plan: LookPlan, earlier: Sequence[Look]) -> None:
+    """Refuse folds that earlier looks did not know of: they took what they had for the whole."""
+    for look in earlier:
+        known = {int(trial.rsplit(" ", 2)[1]) for trial in look.trials}
+        if len(blocks.cases) > max(plan.fold_count or 0, len(known)):
+            new = ", ".join(str(fold) for fold in sorted({*blocks.cases} - known))
+            raise DataError(
+                f"Look {look.number} took {len(known)} folds for all that are planned, and spent "
+                f"alpha by that; the scores have fold {new} too.\nLeave out what is new, or begin "
+                "a new record that is told the number of all folds at its first look (fold_count)."
+            )
+
+
 def _replayed(earlier: Sequence[Look], plan: LookPlan, clock: Clock, number: int) -> Standing:
     """What earlier looks found, as arrays."""
     start = beginning((number,), plan.margin is not None)
     if not earlier:
         return start
     history, sign = start.history.copy(), start.sign.copy()
-    smallest, cases, runs = np.ones(number), np.ones(number), np.ones(number)
+    smallest = np.ones(number)
     for look in earlier:
         for at, pair in enumerate(look.pairs):
             if pair.tested_at != look.number or pair.bound is None:
                 continue  # it spent nothing
-            cases[at], runs[at] = float(pair.cases or 1.0), float(pair.runs or 1.0)
-            share = np.array(pair.share or 0.0)
-            moment = codes(share, cases[at], runs[at], np.array(look.number >= plan.looks))
+            told = (pair.share or 0.0, pair.cases or 1.0, pair.runs or 1.0)
+            moment = codes(*map(np.array, told), np.array(look.number >= plan.looks))
             history[at] = clock.advance(history[at : at + 1], moment)[0]
             p = 1.0 if pair.p_sequential is None else pair.p_sequential
             if p < smallest[at]:
@@ -198,7 +212,7 @@ def _replayed(earlier: Sequence[Look], plan: LookPlan, clock: Clock, number: int
         df=np.where(tested > 0, column("df", math.nan), math.nan),
         fraction=column("fraction", math.nan),
         share=column("share", math.nan),
-        known=information(column("share", math.nan), cases, runs),
+        known=information(*(column(name, math.nan) for name in ("share", "cases", "runs"))),
         chance=column("chance", math.nan),
         bound=bound,
     )
@@ -234,9 +248,10 @@ def _rows(
             row = earlier[-1].pairs[at]
         elif after.tested_at[at] == number:
             last = number >= plan.looks
-            low, high = _repeated(after, at, clock, plan.alpha / len(pairs), last)
-            counted = after.history[at] != before.history[at]
-            nominal = _nominal(after, at, last) if counted else None
+            low = high = nominal = None
+            if after.history[at] != before.history[at]:  # the look spends something
+                low, high = _repeated(after, at, clock, plan.alpha / len(pairs), last)
+                nominal = _nominal(after, at, last)
             row = replace(
                 _untested(a, b, _number(after.estimate[at])),
                 tested_at=number,
@@ -305,8 +320,6 @@ def _repeated(
     after: Standing, at: int, clock: Clock, level: float, last: bool
 ) -> tuple[float | None, float | None]:
     """Repeated confidence interval: the bound of this look, at Bonferroni's level."""
-    if after.history[at] == clock.START:
-        return None, None
     bound = clock.table(int(after.history[at])).bound(np.array([level]))
     df = counted_df(after.df[at : at + 1], last)
     half = float(reach(bound, after.se[at : at + 1], df)[0])

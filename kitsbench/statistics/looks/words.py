@@ -46,6 +46,8 @@ def reason_of(
         return f"more than 10 % of the predictions of {' and '.join(bad)} failed"
     if number >= plan.looks:
         return "the planned rounds are over"
+    if row.state == "futile" and test is not None and not test.settles:
+        return "one of the two has one run in a fold, and so few folds allow no test of it"
     if row.state == "futile":
         return (
             f"the chance to settle it by round {plan.looks} is {100 * (row.chance or 0.0):.1f} %, "

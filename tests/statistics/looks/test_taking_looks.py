@@ -167,6 +167,81 @@ def test_a_changed_or_missing_score_of_an_earlier_look_is_refused():
     assert take_look(scores[scores["seed"] < 2], PLAN, [first], number=2) is first
 
 
+def test_a_trial_that_failed_may_be_repeated_and_not_left_out():
+    scores = table([0.3, 0.0]).assign(status="ok")
+    run = (scores["architecture"] == "arch1") & (scores["fold"] == 0) & (scores["seed"] == 0)
+    first_case = scores[run].index[0]
+    scores.loc[first_case, ["status", "value"]] = ["failed", np.nan]
+    first = take_look(scores[scores["seed"] < 2], PLAN, number=2)
+    with pytest.raises(DataError, match="arch1, fold 0, seed 0 were seen at look 2 and are miss"):
+        take_look(scores[~run & (scores["seed"] < 3)], PLAN, [first])
+    scores.loc[first_case, ["status", "value"]] = ["ok", 0.4]
+    assert take_look(scores[scores["seed"] < 3], PLAN, [first]).number == 3
+
+
+def test_a_pair_without_new_runs_keeps_its_chance():
+    scores = table([0.0, 0.0, 0.004])
+    first = take_look(scores[scores["seed"] < 1], PLAN)
+    assert {pair.bound for pair in first.pairs} == {None}  # it spent nothing
+    more = (scores["seed"] < 1) | ((scores["architecture"] == "arch0") & (scores["seed"] < 2))
+    second = take_look(scores[more], PLAN, [first])
+    assert [pair.chance for pair in second.pairs] == [pair.chance for pair in first.pairs]
+    assert second.open == first.open == ("arch0", "arch1", "arch2")
+
+
+def test_folds_that_come_later_must_have_been_told_of():
+    scores = table([0.01, 0.0])
+    early = scores[(scores["fold"] < 3) & (scores["seed"] < 2)]
+    first = take_look(early, PLAN)
+    with pytest.raises(DataError) as refused:
+        take_look(scores[scores["seed"] < 2], PLAN, [first])
+    assert "Look 1 took 3 folds for all that are planned" in str(refused.value)
+    assert "the scores have fold 3, 4 too" in str(refused.value)
+    told = LookPlan(4, margin=0.02, fold_count=5)
+    half = take_look(early, told)
+    assert half.pairs[0].cases == pytest.approx(3 / 5)
+    assert take_look(scores[scores["seed"] < 2], told, [half]).pairs[0].cases == 1
+
+
+def test_a_fold_that_one_architecture_lacks_slows_the_clock_of_its_pairs():
+    scores = table([0.01, 0.0, 0.005])
+    gone = (scores["architecture"] == "arch1") & (scores["fold"] == 3)
+    look = take_look(scores[~gone & (scores["seed"] < 2)], PLAN, number=2)
+    assert look.pair("arch0", "arch1").cases == pytest.approx(4 / 5)
+    assert look.pair("arch0", "arch2").cases == 1
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "2", True])
+def test_a_look_has_a_whole_number(number):
+    with pytest.raises(UsageError, match="The number of the look is"):
+        take_look(table([0.1, 0.0]), PLAN, number=number)
+
+
+def test_estimates_hold_where_a_new_fold_leaves_less_known():
+    """One run of a large fold beside nine of the others: fewer runs than before, in effect."""
+    scores = table([0.0, 0.0], folds=4, seeds=10, rng=3)
+    plan, looks = LookPlan(10, fold_count=4, futility=0.0), []
+    for number, seeds in ((3, (9, 9, 9, 0)), (5, (9, 9, 9, 1)), (10, (10, 10, 10, 10))):
+        seen = scores[scores["seed"] < scores["fold"].map(dict(enumerate(seeds)))]
+        looks.append(take_look(seen, plan, looks, number=number))
+        (final,) = final_pairs(looks, plan)
+        assert final.ordered_low < final.unbiased < final.ordered_high
+        assert abs(final.unbiased - final.estimate) < 0.2 * looks[-1].pairs[0].se
+    assert looks[1].pairs[0].runs < looks[0].pairs[0].runs
+
+
+def test_who_was_trained_elsewhere_keeps_nobody_waiting_for_what_no_seed_can_settle():
+    scores = table([0.1, 0.0, 0.3], folds=3, cases=30)
+    scores["trained_elsewhere"] = scores["architecture"].map({"arch2": "compared"}).fillna("")
+    scores = scores[(scores["architecture"] != "arch2") | (scores["seed"] == 0)]
+    looks = looks_at(scores, LookPlan(4, margin=0.02, futility=0.0), (2, 3))
+    outside = looks[0].pair("arch0", "arch2")
+    assert outside.state == "futile"
+    assert "so few folds allow no test of it" in outside.reason
+    assert looks[0].open == ("arch0", "arch1")
+    assert looks[1].decided
+
+
 def test_nobody_joins_the_family_later():
     scores = table([0.1, 0.0, 0.02])
     early = scores[(scores["seed"] < 2) & (scores["architecture"] != "arch2")]
@@ -291,6 +366,7 @@ def test_verdicts_groups_and_ranks_of_a_comparison_rest_on_the_look():
         ({"question": "best"}, "There is no question 'best'"),
         ({"baseline": "a"}, "they go together"),
         ({"question": "pair", "pair": ("a", "a")}, "two different architectures"),
+        ({"question": "pair", "pair": "ab"}, "two different architectures"),
         ({"spending": "linear"}, "There is no spending 'linear'"),
         ({"futility": 1.0}, "futility is 1.0"),
         ({"margin": -1.0}, "The margin is -1.0"),
