@@ -12,6 +12,7 @@ from kitsbench.experiments.looks.design import plans, taken
 from kitsbench.experiments.records import ExperimentRecord, LooksRecord
 from kitsbench.statistics import Comparison, Rule, compare
 from kitsbench.statistics.looks.respected import respecting
+from kitsbench.statistics.table.elsewhere import mark, standings_of
 from kitsbench.statistics.table.endpoints import margin_of, parse_endpoint
 
 
@@ -69,7 +70,9 @@ def compare_planned(
     if looks is None or not looks.looks:
         raise UsageError(before_looks(experiment))
     families = plans(experiment)
-    return respecting(found, families, [taken(looks, n) for n in range(len(families))])
+    told = respecting(found, families, [taken(looks, n) for n in range(len(families))])
+    mark(told.pairs, standings_of(compared))
+    return told
 
 
 def before_looks(experiment: ExperimentRecord) -> str:

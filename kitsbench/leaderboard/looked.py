@@ -11,14 +11,20 @@ from collections.abc import Sequence
 import pandas as pd
 from pydantic import Field
 
+from kitsbench.errors import DataError
 from kitsbench.experiments.looks.design import plans_of
+from kitsbench.experiments.plan.until import first_look
 from kitsbench.experiments.records import UntilNote
 from kitsbench.experiments.results import Results
 from kitsbench.files.documents import Part
 from kitsbench.look import Look
 from kitsbench.statistics import Comparison, Rule, compare
+from kitsbench.look import Look
+from kitsbench.statistics import Comparison, Rule, compare
+from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.respected import respecting
 from kitsbench.statistics.looks.take import take_look
+from kitsbench.statistics.tests.rule import DEFAULT_RULE
 
 
 class EntryLooks(Part):
@@ -46,11 +52,24 @@ class EntryLooks(Part):
 
 
 def looks_of(results: Results) -> EntryLooks | None:
-    """The looks of an experiment, for its entries; None of a fixed design."""
+    """The looks of an experiment, for its entries; None of a fixed design.
+
+    Raises
+    ------
+    DataError
+        They compared with who was trained elsewhere.
+    """
     record, looks = results.experiment, results.looks
     if record.until is None or looks is None or not looks.looks:
         return None
     names = dict.fromkeys(n for f in looks.looks[0].families for n in f.architectures)
+    if outside := [name for name in names if name in results.elsewhere]:
+        raise DataError(
+            f"The looks of experiment {record.id} compared with {', '.join(outside)}, trained "
+            "elsewhere. A board takes looks again from the entries of an experiment, and who was "
+            "trained elsewhere belongs to none.\nPublish the fixed design of the same trials "
+            f"(`kitsbench run --add --seeds {record.seeds}`), or a run of its own architectures."
+        )
     return EntryLooks(
         until=record.until,
         folds=len(record.folds.used),
@@ -125,6 +144,42 @@ def looked_comparison(
     return respecting(found, plans, retaken(table, endpoint, protocol, looks))
 
 
+def said_faults(
+    looks: EntryLooks, folds: int, asked: Sequence[str], names: Sequence[str]
+) -> list[str]:
+    """What no run would have declared, in sentences: it would make looks cost less than they do.
+
+    Parameters
+    ----------
+    looks : EntryLooks
+    folds : int
+        Folds of the entries.
+    asked : sequence of str
+        Entries of the experiment that are no members of an ensemble: alpha is shared by them all.
+    names : sequence of str
+        All of its entries.
+    """
+    until = looks.until
+    planned = tuple(range(first_look(folds), until.looks[-1] + 1))
+    rules: list[tuple[str, object, object]] = [
+        ("folds", looks.folds, folds),
+        ("until.looks", until.looks, planned),
+        ("until.alpha", until.alpha, DEFAULT_RULE.alpha),
+        ("until.share", until.share, LookPlan.share),
+        ("taken", looks.taken, planned[: len(looks.taken)]),
+    ]
+    faults = [
+        f"the key looks.{key} is {said}; a run of this design has {right}"
+        for key, said, right in rules
+        if said != right
+    ]
+    if strangers := sorted({*looks.compared} - {*names}):
+        faults.append(f"the key looks.compared names '{strangers[0]}', which has no entry here")
+    if left := sorted({*asked} - {*looks.compared}) if until.question != "claim" else []:
+        faults.append(f"the key looks.compared lacks '{left[0]}', which shares alpha")
+    return faults
+
+
 def seed_faults(
     seeds: Sequence[tuple[str, int]], looks: EntryLooks, taken: Sequence[Sequence[Look]]
 ) -> list[str]:
@@ -141,6 +196,9 @@ def seed_faults(
     open_now = {name for family in taken for name in family[-1].open}
     newest = looks.taken[-1]
     faults = []
+    if looks.over == bool(open_now):
+        still = f"pairs of {', '.join(sorted(open_now))} open" if open_now else "no pair open"
+        faults.append(f"the key looks.over is {looks.over}, and the last look left {still}")
     for name, own in seeds:
         if name not in looks.compared:
             continue

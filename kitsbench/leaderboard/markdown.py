@@ -220,7 +220,7 @@ def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
     said = [line for line in [synthetic(first)] if line]
     said.append(
         f"{scans(first)}, {_recipe(first.recipe)}, budget {markdown(first.budget.text)} a "
-        f"training run, {_folds(first)} × {first.seeds} seeds, on "
+        f"training run, {_folds(first)} × {_seeds(ordered)} seeds, on "
         f"{markdown(first.cost.device or 'an unnamed device')}."
     )
     grouped = any(entry.rank and entry.rank.group for entry in ordered)
@@ -270,6 +270,12 @@ def _along(ordered: Sequence[Entry]) -> list[str]:
 
 def _folds(first: Entry) -> str:
     return f"{len(first.folds.used)} of {first.folds.count} folds"
+
+
+def _seeds(ordered: Sequence[Entry]) -> str:
+    """How many; of runs that looks ended from the fewest to the most."""
+    low, high = (choose(entry.seeds for entry in ordered) for choose in (min, max))
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _recipe(note: RecipeNote) -> str:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from kitsbench.errors import KitsbenchError
 from kitsbench.files import digest
-from kitsbench.leaderboard.looked import retaken, seed_faults
+from kitsbench.leaderboard.looked import retaken, said_faults, seed_faults
 from kitsbench.leaderboard.numbers import ranks_of, scores_of
 from kitsbench.leaderboard.parts import Score
 from kitsbench.leaderboard.proof import differs
@@ -133,13 +133,17 @@ def _experiment_faults(filed: Sequence[Filed]) -> Faults:
 
 
 def _look_faults(filed: Sequence[Filed], whole: pd.DataFrame) -> list[str]:
-    """How the seeds of entries differ from those that their looks let them have."""
+    """How the looks of entries, and their seeds, differ from what a run would have made."""
     entry = filed[0].entry
-    if entry.looks is None:
+    looks = entry.looks
+    if looks is None:
         return []
-    taken = retaken(whole, entry.endpoint, entry.protocol, entry.looks)
+    members = {id_ for one in filed for run in one.entry.trials.runs for id_ in run.members}
+    asked = [one.entry.name for one in filed if not members & {*one.entry.trials.ids}]
     seeds = [(one.entry.name, one.entry.seeds) for one in filed]
-    return seed_faults(seeds, entry.looks, taken)
+    told = said_faults(looks, len(entry.folds.used), asked, [name for name, _ in seeds])
+    taken = retaken(whole, entry.endpoint, entry.protocol, looks)
+    return [*told, *seed_faults(seeds, looks, taken)]
 
 
 def _elsewhere_faults(trained: Sequence[Filed], outside: Sequence[Filed]) -> Faults:

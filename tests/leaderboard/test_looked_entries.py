@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
-from reporting.workdirs import Plan, look_until_decided, write_workdir
+from reporting.workdirs import Plan, look_until_decided, trained_elsewhere, write_workdir
 
-from kitsbench.errors import UsageError
+from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.records import LooksRecord
 from kitsbench.leaderboard import Entry, add_entries, check_boards
+from kitsbench.leaderboard.markdown import render_board
 from kitsbench.leaderboard.rules import FILE, read_rules
 
 PLAN = Plan(
@@ -74,6 +76,9 @@ def test_entries_have_their_looks_and_as_many_runs_as_those_let_them_have(board,
     assert entries["msan_v1"].rank.group == "a"
     assert entries["unet3d"].rank.group == entries["residual_unet"].rank.group == "b"
     assert looks_faults(board) == []
+    page = render_board("looked", [*entries.values()])
+    assert f"3 of 3 folds × {stop} to 5 seeds" in page
+    assert f"(ended by looks after {stop} of 5 seeds)" in page
 
 
 def test_a_board_says_how_few_seeds_are_enough(board, stop):
@@ -118,6 +123,33 @@ def test_an_easier_price_of_looks_is_found(board):
 
     change(board, "msan_v1", cheap)
     assert any("the key looks" in text for text in messages(board))
+
+
+def test_what_no_run_would_have_declared_is_found(board):
+    """Each of these words makes looks cost less, or alpha be shared by fewer."""
+
+    def cheaper(entry):
+        until = entry.looks.until.model_copy(update={"alpha": 0.2, "share": 0.0})
+        own = {"until": until, "folds": 2, "over": False, "compared": ("msan_v1", "unet3d")}
+        return entry.model_copy(update={"looks": entry.looks.model_copy(update=own)})
+
+    for name in ("msan_v1", "unet3d", "residual_unet"):
+        change(board, name, cheaper)
+    told = " ".join(looks_faults(board))
+    assert "the key looks.until.alpha is 0.2; a run of this design has 0.05" in told
+    assert "the key looks.until.share is 0.0; a run of this design has 0.5" in told
+    assert "the key looks.folds is 2; a run of this design has 3" in told
+    assert "the key looks.compared lacks 'residual_unet', which shares alpha" in told
+    assert "the key looks.over is False, and the last look left no pair open" in told
+
+
+def test_looks_that_compared_with_who_was_trained_elsewhere_make_no_entries(tmp_path):
+    plan = replace(PLAN, gaps={**PLAN.gaps, "ours": 0.05}, elsewhere={"ours": trained_elsewhere()})
+    folder = write_workdir(tmp_path / "work", replace(plan, seeds=2))
+    look_until_decided(folder, replace(plan, seeds=2))
+    with pytest.raises(DataError, match="compared with ours, trained elsewhere"):
+        add_entries(folder, tmp_path / "board")
+    assert not (tmp_path / "board").exists()
 
 
 def test_the_fixed_design_of_the_same_trials_enters_with_all_seeds(workdir, tmp_path):
