@@ -53,7 +53,7 @@ def compare_planned(
         A score breaks a rule of the statistics.
     """
     if experiment.until is not None:
-        baseline = _asked(experiment, baseline, margin)
+        baseline = asked_baseline(experiment, baseline, margin)
     region, metric = experiment.endpoint.split(":")
     compared = scores[~scores["architecture"].isin([*apart])]
     known = compared["metric"].isin(STORED_METRICS) | (compared["metric"] == metric)
@@ -65,14 +65,44 @@ def compare_planned(
         protocol=experiment.protocol,
         secondary=secondary,
     )
-    if experiment.until is None:
-        return found
+    return found if experiment.until is None else by_looks(experiment, looks, found, compared)
+
+
+def by_looks(
+    experiment: ExperimentRecord, looks: LooksRecord | None, found: Comparison, scores: pd.DataFrame
+) -> Comparison:
+    """Give a comparison the verdicts of the looks of a run that stops by itself.
+
+    Parameters
+    ----------
+    experiment : ExperimentRecord
+        With its question.
+    looks : LooksRecord or None
+    found : Comparison
+        Of the scores that the looks have counted, at the endpoint that they looked at.
+    scores : DataFrame
+        Those.
+
+    Raises
+    ------
+    UsageError
+        No look was taken yet.
+    """
     if looks is None or not looks.looks:
         raise UsageError(before_looks(experiment))
     families = plans(experiment)
     told = respecting(found, families, [taken(looks, n) for n in range(len(families))])
-    mark(told.pairs, standings_of(compared))
+    mark(told.pairs, standings_of(scores))
     return told
+
+
+def other_endpoint(experiment: ExperimentRecord, endpoint: str) -> str:
+    """Why looks give no verdicts on another endpoint than their own."""
+    return (
+        f"Experiment {experiment.id} was looked at by {experiment.endpoint}, and stopped because "
+        f"of what it saw: there are no verdicts on {endpoint}. Leave --endpoint out; its scores "
+        "are in the tables of all regions and metrics."
+    )
 
 
 def before_looks(experiment: ExperimentRecord) -> str:
@@ -84,8 +114,24 @@ def before_looks(experiment: ExperimentRecord) -> str:
     )
 
 
-def _asked(experiment: ExperimentRecord, baseline: str | None, margin: float | None) -> str | None:
-    """The baseline of the question that was declared."""
+def asked_baseline(
+    experiment: ExperimentRecord, baseline: str | None, margin: float | None
+) -> str | None:
+    """The baseline of the question that was declared, of a run that stops by itself.
+
+    Parameters
+    ----------
+    experiment : ExperimentRecord
+    baseline : str or None
+        Who was asked for.
+    margin : float or None
+        Which was asked for.
+
+    Raises
+    ------
+    UsageError
+        Another baseline or margin than that of the looks.
+    """
     until = experiment.until
     assert until is not None
     if margin is not None and margin != margin_of(parse_endpoint(experiment.endpoint), None):

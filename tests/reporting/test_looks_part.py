@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 
 import pytest
+from command_line import call_kitsbench
 from reporting.workdirs import Plan, look_until_decided, write_workdir
 
 from kitsbench.api import load
@@ -137,6 +140,36 @@ def test_what_was_not_looked_at_has_no_verdict(workdir, results, tmp_path):
     other = load_results(write_workdir(tmp_path / "other", Plan({"unet3d": 0.0, "msan_v1": 0.1})))
     with pytest.raises(UsageError, match="its scores join no other's"):
         join_results([results, other])
+
+
+def test_comparing_the_working_directory_gives_the_verdicts_of_its_looks(workdir, results):
+    told = json.loads(call_kitsbench("compare", workdir, "--json").out)
+    known = {(pair["a"], pair["b"]): pair for pair in results.compare(secondary=False).pairs}
+    assert {(pair["a"], pair["b"]) for pair in told["pairs"]} == {*known}
+    for pair in told["pairs"]:
+        own = known[pair["a"], pair["b"]]
+        for key in ("verdict", "better", "p_adjusted", "sentence", "look", "naive"):
+            assert pair[key] == own[key]
+    for words, refused in (
+        (("--alpha", "0.1"), "--alpha was given, and experiment"),
+        (("--look", "1/5", "--spent", workdir / "x.json"), "--look was given, and experiment"),
+        (("--endpoint", "kidney_and_tumor:dice"), "was looked at by tumor:dice"),
+        (("--margin", "0.1"), "was looked at with the margin of its endpoint"),
+    ):
+        result = call_kitsbench("compare", workdir, *words)
+        assert result.code == 2
+        assert refused in result.err
+    assert not (workdir / "x.json").exists()
+
+
+def test_comparing_before_the_first_look_says_when_it_comes(workdir, tmp_path):
+    shutil.copytree(workdir, tmp_path / "work")
+    (file,) = (tmp_path / "work").glob("experiments/*/looks.json")
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "looks": []}))
+    result = call_kitsbench("compare", tmp_path / "work")
+    assert result.code == 2
+    assert "The first look comes after 2 seeds of every fold" in result.err
 
 
 def test_a_fixed_design_has_no_word_of_looks(tmp_path):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kitsbench.errors import UsageError
+from kitsbench.experiments.compared import other_endpoint
 from kitsbench.experiments.results import Results
 from kitsbench.reporting import words
 from kitsbench.statistics.table.endpoints import margin_of, parse_endpoint
@@ -136,11 +137,7 @@ def narrow(results: Results, asked: Narrowing) -> tuple[Results, Narrowed | None
     kept = [name for name in names if not chosen or name in chosen]
     endpoint = asked.endpoint or experiment.endpoint
     if experiment.until is not None and endpoint != experiment.endpoint:
-        raise UsageError(
-            f"Experiment {experiment.id} was looked at by {experiment.endpoint}, and stopped "
-            f"because of what it saw: there are no verdicts on {endpoint}. Leave --endpoint out; "
-            "its scores are in the tables of all regions and metrics."
-        )
+        raise UsageError(other_endpoint(experiment, endpoint))
     if endpoint != experiment.endpoint and not scores.empty:
         own = scores[scores["protocol"] == experiment.protocol]
         known = sorted({f"{r}:{m}" for r, m in own[["region", "metric"]].drop_duplicates().values})

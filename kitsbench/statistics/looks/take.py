@@ -182,8 +182,10 @@ def _replayed(earlier: Sequence[Look], plan: LookPlan, clock: Clock, number: int
         for at, pair in enumerate(look.pairs):
             if pair.tested_at != look.number or pair.bound is None:
                 continue  # it spent nothing
-            told = (pair.share or 0.0, pair.cases or 1.0, pair.runs or 1.0)
-            moment = codes(*map(np.array, told), np.array(look.number >= plan.looks))
+            share, cases, runs = map(
+                np.array, (pair.share or 0.0, pair.cases or 1.0, pair.runs or 1.0)
+            )
+            moment = codes(share, cases, runs, np.array(look.number >= plan.looks))
             history[at] = clock.advance(history[at : at + 1], moment)[0]
             p = 1.0 if pair.p_sequential is None else pair.p_sequential
             if p < smallest[at]:

@@ -21,7 +21,12 @@ from kitsbench.cli.options import (
 )
 from kitsbench.cli.output import print_json, tell
 from kitsbench.cli.values import PATH, LookOf, Number, Whole
-from kitsbench.cli.verbs.statistics.looking import Looking, check_look, compare_and_record
+from kitsbench.cli.verbs.statistics.looking import (
+    Looking,
+    as_looked,
+    check_look,
+    compare_and_record,
+)
 from kitsbench.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
@@ -177,6 +182,10 @@ def command(
         record = results.experiment
         protocol = protocol or record.protocol
         fold_count = record.folds.count if fold_count is None else fold_count
+    given = {name for name in context.params if context.get_parameter_source(name) in _GIVEN}
+    looked = results if results is not None and results.experiment.until is not None else None
+    if looked is not None:
+        endpoint, baseline = as_looked(looked, endpoint, baseline, margin, given)
     target = parse_endpoint(endpoint, declared)
     chosen: dict[str, Any] = {
         "protocol": protocol,
@@ -195,11 +204,14 @@ def command(
         correction=correction,
         baseline=baseline,
     )
-    given = {name for name in context.params if context.get_parameter_source(name) in _GIVEN}
     check_look(look, spent, given, test)
     try:
         if look is None or spent is None:
             comparison = compare(table, target, rule=rule, margins=margin, **chosen)
+            if looked is not None:
+                from kitsbench.experiments.compared import by_looks
+
+                comparison = by_looks(looked.experiment, looked.looks, comparison, table)
         else:
             wanted = Looking(question, spending, futility)
             comparison = compare_and_record(
@@ -246,6 +258,8 @@ def _scores(
     from kitsbench.experiments.results import load_results
 
     results = load_results(folder, experiment)
+    if results.experiment.until is not None and results.scores.empty:
+        return results.marked, results  # what it waits for is said by its looks
     table = validate_scores(results.marked, declared=declared, cluster=cluster)
     return table, results
 

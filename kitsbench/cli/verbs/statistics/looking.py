@@ -13,10 +13,14 @@ from kitsbench.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kitsbench.experiments.results import Results
     from kitsbench.statistics import Comparison, Components, Endpoint, Rule
 
 _OF_LOOKS = ("question", "spending", "futility")
-_OF_PLANS = ("alpha", "correction", "conservative", "endpoint", "baseline", *_OF_LOOKS)
+_OF_RULES = ("alpha", "correction", "conservative", "fold_count")
+_OF_PLANS = (*_OF_RULES, "endpoint", "baseline", *_OF_LOOKS)
+_DECLARED = ("look", *_OF_RULES, "test", *_OF_LOOKS)
+"""Options that a run which stops by itself has settled before its first trial."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ def check_look(
             f"{have} was given without {lack}; a look needs both: which one it is, and the record "
             "of those before, to which it is added."
         )
+    if {"question", "baseline"} <= {*given}:
+        raise UsageError(
+            "--question and --baseline were both given; who names a baseline asks how each "
+            "compares with it. Leave --question out."
+        )
     if look is None:
         lone = next((name for name in _OF_LOOKS if name in given), None)
         if lone is not None:
@@ -64,6 +73,42 @@ def check_look(
             f"--look goes with the test 'auto'; '{test}' speaks of trained models, which no "
             "further seed changes."
         )
+
+
+def as_looked(
+    results: Results, endpoint: str, baseline: str | None, margin: float | None,
+    given: Collection[str],
+) -> tuple[str, str | None]:  # fmt: skip
+    """Endpoint and baseline of a run that stops by itself, which its looks have settled.
+
+    Parameters
+    ----------
+    results : Results
+        Of such a run.
+    endpoint, baseline, margin
+        What was asked for.
+    given : collection of str
+        Options that were given.
+
+    Raises
+    ------
+    UsageError
+        No look was taken yet, or something else is asked for than its looks have decided.
+    """
+    from kitsbench.experiments.compared import asked_baseline, before_looks, other_endpoint
+
+    experiment = results.experiment
+    if results.looks is None or not results.looks.looks:
+        raise UsageError(before_looks(experiment))
+    option = next((name.replace("_", "-") for name in _DECLARED if name in given), None)
+    if option is not None:
+        raise UsageError(
+            f"--{option} was given, and experiment {experiment.id} stops by looks that were "
+            "declared before its first trial: its verdicts are theirs. Leave it out."
+        )
+    if "endpoint" in given and endpoint != experiment.endpoint:
+        raise UsageError(other_endpoint(experiment, endpoint))
+    return experiment.endpoint, asked_baseline(experiment, baseline, margin)
 
 
 def compare_and_record(

@@ -78,6 +78,7 @@ def test_a_plan_holds_for_all_looks_and_an_unplanned_one_is_priced(tables, tmp_p
     for more, message in (
         (("--alpha", "0.1"), "'alpha: 0.05', and this look asks for '0.1'"),
         (("--question", "pairs"), "'question: top', and this look asks for 'pairs'"),
+        (("--fold-count", "9"), "'fold_count: None', and this look asks for '9'"),
     ):
         refused = look(tables[2], "3/3", record, *more)
         assert refused.code != 0
@@ -98,6 +99,11 @@ def test_a_plan_holds_for_all_looks_and_an_unplanned_one_is_priced(tables, tmp_p
         (("--look", "first", "--spent", "x.json"), "'first' is no look"),
         (("--look", "1/4", "--spent", "x.json", "--test", "wilcoxon"), "speaks of trained models"),
         (("--look", "1/0", "--spent", "x.json"), "looks is 0"),
+        (("--look", "0/4", "--spent", "x.json"), "The number of the look is 0"),
+        (
+            ("--look", "1/4", "--spent", "x.json", "--question", "top", "--baseline", "weak"),
+            "--question and --baseline were both given",
+        ),
     ],
 )
 def test_options_of_looks_that_do_not_go_together_are_refused(tables, more, message):
