@@ -103,8 +103,11 @@ class Rounds:
         """The looks that were taken so far; the first call writes down that there are none."""
         found = LooksRecord.find(self.workdir, self.record.id)
         if found is not None:
-            # A call that is allowed more hours goes on where the last one stopped.
-            return found.model_copy(update={"stopped": None})
+            if found.stopped is None:
+                return found
+            # A call that is allowed more hours goes on where the last one stopped, and meanwhile
+            # nobody shall take the trials that it runs for spared.
+            return self._keep(found.model_copy(update={"stopped": None}))
         known = sum(task.folder.read_status().status == "finished" for task in self.tasks)
         return self._keep(LooksRecord(experiment=self.record.id, known=known, looks=()))
 
@@ -202,17 +205,16 @@ class Rounds:
         last = seeds == self.until.looks[-1]
         on = () if last else self._with_members(n for n in going if n in open_names)
         look = seen.model_copy(update={"families": families, "going": on})
-        # Another process may have taken it meanwhile; it saw the same.
-        there = LooksRecord.find(self.workdir, self.record.id)
-        if there is not None and len(there.looks) > len(kept.looks):
-            kept = there
-        else:
-            kept = self._keep(kept.model_copy(update={"looks": (*kept.looks, look)}))
+        kept = self._keep(kept.model_copy(update={"looks": (*kept.looks, look)}))
         self.tell(told_look(kept, len(kept.looks) - 1))
         return kept
 
     def _keep(self, kept: LooksRecord) -> LooksRecord:
         """Write the looks down, checked as they will be read."""
+        # Another process may have come as far meanwhile, or further; it saw the same.
+        there = LooksRecord.find(self.workdir, self.record.id)
+        if there is not None and len(there.looks) > len(kept.looks):
+            return there
         whole = LooksRecord.of_plain(kept.model_dump(mode="json"))
         whole.write(LooksRecord.file(self.workdir, self.record.id))
         return whole

@@ -315,7 +315,22 @@ def test_hours_are_asked_after_between_rounds_alone(planned, whole, tmp_path):
     states = {trial.state for trial in load_results(tmp_path / "work").trials}
     assert states == {"finished", "spared"}
     more = placed(planned, tmp_path / "work", max_hours=1000.0)
+    with pytest.raises(KeyboardInterrupt):
+        run(more, Drawn(GAPS, stops_after=1))
+    states = {trial.state for trial in load_results(tmp_path / "work").trials}
+    assert "spared" not in states  # what is run now is not spared any more
     assert run(more, Drawn(GAPS)) == whole[1]
+
+
+def test_a_slower_call_takes_nothing_back_of_one_that_went_on(planned, whole, tmp_path):
+    experiment = placed(planned, tmp_path / "work")
+
+    def overtaken(text):
+        if text.startswith("Look after 2 seeds"):
+            run(experiment, Drawn(GAPS))
+
+    assert run(experiment, Drawn(GAPS), overtaken) == whole[1]
+    assert looks_file(experiment).read_bytes() == looks_file(whole[0]).read_bytes()
 
 
 # -- questions ------------------------------------------------------------------------------
