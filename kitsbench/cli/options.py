@@ -93,7 +93,7 @@ def workdir_argument(otherwise: Path | None = WORKDIR, several: bool = False) ->
         @functools.wraps(body)
         def with_one(*arguments: Any, places: Any, workdir: Path, **options: Any) -> Any:
             named = [] if places is None else [*places] if several else [places]
-            if _was_given("workdir"):
+            if was_given("workdir"):
                 if named and named != [workdir]:
                     raise UsageError(
                         f"Two working directories are named: {named[0]}, and {workdir} by "
@@ -112,7 +112,7 @@ def workdir_argument(otherwise: Path | None = WORKDIR, several: bool = False) ->
     return add
 
 
-def _was_given(name: str) -> bool:
+def was_given(name: str) -> bool:
     """Whether the command line or a configuration file names a value."""
     source = click.get_current_context().get_parameter_source(name)
     return source not in (None, ParameterSource.DEFAULT)

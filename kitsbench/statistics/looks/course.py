@@ -374,7 +374,10 @@ def chances(now: Standing, plan: LookPlan, may_be_equivalent: Flags) -> Array:
         edge = plan.margin + special.ndtri(plan.alpha / number / 2) * at_end
         within = np.where(may_be_equivalent & (edge > 0), below(edge) - below(-edge), 0.0)
         chance = np.minimum(chance + within, 1.0)
-    return np.where(between > 0, chance, np.where(np.isnan(now.se), np.nan, 0.0))
+    # Without any spread more runs find what is there; what is there to be found is a difference.
+    certain = (now.se == 0) & (now.known < 1) & (now.estimate != 0)
+    at_hand = np.where(np.isnan(now.se), np.nan, certain.astype(float))
+    return np.where(between > 0, chance, at_hand)
 
 
 def _for_the_top(now: Standing, seen: Evidence, first: Index, second: Index) -> Flags:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +24,8 @@ STATES = ("all equal", "one ahead", "two groups", "ladder")
 by the gap."""
 EXPERIMENTS = 400
 _FEWEST, _SCORES = 60, 12_000_000
+_CASES = 1000
+"""Cases that are drawn at most: of more only the variance of their mean matters."""
 _SEED = 11
 _MEAN = 0.8
 
@@ -98,16 +102,28 @@ def expected_hours(
             f"The plan has {architectures} architectures, {cases} cases in {folds} folds and the "
             f"gap {gap:g}; it needs two architectures, two cases in each fold and a positive gap."
         )
+    if cases > (most := max(_CASES, 2 * folds)):
+        scale = math.sqrt(most / cases)
+        components = replace(
+            components, case_sd=scale * components.case_sd, noise_sd=scale * components.noise_sd
+        )
+        cases = most
     size = architectures * cases * plan.looks
     number = experiments or max(_FEWEST, min(EXPERIMENTS, _SCORES // size))
+    at_once = max(1, _SCORES // size)
     margined = replace(plan, margin=plan.margin or gap)
     clock = Clock(plan.spending, plan.share)
     found = []
     for state in STATES[: 2 if architectures == 2 else len(STATES)]:
         gaps = _gaps(state, architectures, gap)
         rng = np.random.default_rng([random_seed, STATES.index(state)])
-        rounds = Rounds(_drawn(rng, number, components, cases, folds, plan.looks, gaps))
-        found.append({"state": state, **_taken(rounds, margined, clock, gaps, folds)})
+        parts = []
+        for start in range(0, number, at_once):
+            some = min(at_once, number - start)
+            rounds = Rounds(_drawn(rng, some, components, cases, folds, plan.looks, gaps))
+            parts.append(_taken(rounds, margined, clock, gaps, folds))
+        whole = architectures * folds * plan.looks
+        found.append({"state": state, **_summary(parts, whole, state != STATES[0])})
     return found
 
 
@@ -137,22 +153,29 @@ def _drawn(
     return np.asarray(scores + (_MEAN + gaps)[:, None, None, None])
 
 
-def _taken(rounds: Rounds, plan: LookPlan, clock: Clock, gaps: Array, folds: int) -> dict[str, Any]:
+def _taken(
+    rounds: Rounds, plan: LookPlan, clock: Clock, gaps: Array, folds: int
+) -> tuple[Array, Array, Array]:
+    """Of each experiment the runs, and the parts of the true differences that are found."""
     number, k = rounds.size
     first, second = np.triu_indices(k, 1)
     early = follow(rounds, plan, clock)
     runs = early.seeds.sum(axis=1) * folds
-    whole = k * folds * plan.looks
     truth = np.sign(gaps[first] - gaps[second])
-    power = fixed = None
-    if truth.any():
-        full = np.full((number, k), plan.looks)
-        every = np.ones((number, len(first)), dtype=bool)
-        seen = evidence(rounds.moments(full), full, plan, every, first, second)
-        apart = truth != 0
-        right = (early.standing.state == DIFFERENCE) & (early.standing.sign == truth)
-        known = (adjust(seen.p) < plan.alpha) & (np.sign(seen.estimate) == truth)
-        power, fixed = float(right[:, apart].mean()), float(known[:, apart].mean())
+    full = np.full((number, k), plan.looks)
+    every = np.ones((number, len(first)), dtype=bool)
+    seen = evidence(rounds.moments(full), full, plan, every, first, second)
+    apart = truth != 0
+    right = (early.standing.state == DIFFERENCE) & (early.standing.sign == truth)
+    known = (adjust(seen.p) < plan.alpha) & (np.sign(seen.estimate) == truth)
+    return runs, right[:, apart], known[:, apart]
+
+
+def _summary(
+    parts: Sequence[tuple[Array, Array, Array]], whole: int, differ: bool
+) -> dict[str, Any]:
+    """Runs and power over all experiments; no power where nothing differs."""
+    runs, right, known = (np.concatenate(values) for values in zip(*parts, strict=True))
     return {
         "runs": float(runs.mean()),
         "runs_sd": float(runs.std()),
@@ -160,6 +183,6 @@ def _taken(rounds: Rounds, plan: LookPlan, clock: Clock, gaps: Array, folds: int
         "runs_high": float(np.quantile(runs, 0.95)),
         "fixed_runs": whole,
         "part": float(runs.mean() / whole),
-        "power": power,
-        "fixed_power": fixed,
+        "power": float(right.mean()) if differ else None,
+        "fixed_power": float(known.mean()) if differ else None,
     }

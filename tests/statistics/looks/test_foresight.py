@@ -6,6 +6,7 @@ import pytest
 
 from kitsbench.errors import UsageError
 from kitsbench.statistics import Components, LookPlan
+from kitsbench.statistics.looks import foresight
 from kitsbench.statistics.looks.foresight import expected_hours, share_of
 
 
@@ -29,6 +30,30 @@ def test_wide_ladders_stop_soon_and_no_state_takes_more_than_the_fixed_design():
 def test_two_architectures_have_two_states():
     states = expected_hours(LookPlan(3), Components(), 60, 5, 2, gap=0.05, experiments=60)
     assert [state["state"] for state in states] == ["all equal", "one ahead"]
+
+
+def test_of_many_cases_only_the_variance_of_their_mean_matters():
+    few, many = Components(0.05, 0.05, 0.01), Components(0.5, 0.5, 0.01)
+    one, other = (
+        expected_hours(LookPlan(3), components, cases, 5, 3, gap=0.05, experiments=60)
+        for components, cases in ((few, 1000), (many, 100_000))
+    )
+    assert one == other
+
+
+def test_large_designs_are_drawn_in_parts(monkeypatch):
+    design = (LookPlan(3), Components(), 60, 5, 3)
+    whole = expected_hours(*design, gap=0.05, experiments=100)
+    monkeypatch.setattr(foresight, "_SCORES", 30 * 3 * 60 * 3)
+    parts = expected_hours(*design, gap=0.05, experiments=100)
+    for one, other in zip(whole, parts, strict=True):
+        assert other["fixed_runs"] == one["fixed_runs"]
+        assert other["part"] == pytest.approx(one["part"], abs=0.05)
+
+
+def test_what_never_scatters_is_found_by_looks_too():
+    states = expected_hours(LookPlan(3), Components(0, 0, 0), 60, 5, 3, gap=0.02, experiments=10)
+    assert [state["power"] for state in states] == [None, 1.0, 1.0, 1.0]
 
 
 def test_the_share_of_the_cases_is_that_of_the_variance_that_is_left():

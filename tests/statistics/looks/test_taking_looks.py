@@ -242,6 +242,16 @@ def test_who_was_trained_elsewhere_keeps_nobody_waiting_for_what_no_seed_can_set
     assert looks[1].decided
 
 
+def test_scores_without_any_spread_are_found_apart_once_there_are_runs_enough():
+    scores = table([0.0, 0.0])
+    scores["value"] = np.where(scores["architecture"] == "arch0", 0.7, 0.5)
+    looks = looks_at(scores, PLAN, (1, 2))
+    assert looks[0].pairs[0].state == "open"
+    assert (looks[0].pairs[0].chance, looks[1].pairs[0].better) == (1.0, "arch0")
+    same = looks_at(scores.assign(value=0.5), PLAN, (1, 2))
+    assert same[0].pairs[0].state == "futile"  # alike, as nothing shows how surely
+
+
 def test_nobody_joins_the_family_later():
     scores = table([0.1, 0.0, 0.02])
     early = scores[(scores["seed"] < 2) & (scores["architecture"] != "arch2")]

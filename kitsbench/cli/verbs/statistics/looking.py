@@ -186,6 +186,35 @@ def compare_and_record(
     return found
 
 
+def check_until(until: bool, given: Collection[str], seeds: int) -> None:
+    """Refuse options of looks in a plan that has none, and more looks than there may be.
+
+    Parameters
+    ----------
+    until : bool
+        Whether looks are planned.
+    given : collection of str
+        Options that were given.
+    seeds : int
+        After each of which there is a look.
+
+    Raises
+    ------
+    UsageError
+        There is one, or there are.
+    """
+    from kitsbench.statistics.looks.plan import MOST_LOOKS
+
+    lone = next((name for name in _OF_LOOKS if name in given), None)
+    if lone is not None and not until:
+        raise UsageError(f"--{lone} is about looks; it goes with --until decided.")
+    if until and seeds > MOST_LOOKS:
+        raise UsageError(
+            f"--seeds is {seeds}, and a look comes after each with --until decided; there are at "
+            f"most {MOST_LOOKS}."
+        )
+
+
 def foresee(
     planned: dict[str, Any],
     components: Sequence[Components],

@@ -17,6 +17,7 @@ from kitsbench.cli.options import (
     protocol_option,
     question_option,
     spending_option,
+    was_given,
 )
 from kitsbench.cli.output import print_json, print_rich, say, tell
 from kitsbench.cli.values import PATH, Number, Whole
@@ -126,8 +127,11 @@ def command(
     equal; it is detected where a comparison finds it with 80 % power, pair by pair. The defaults
     describe simulated tumour Dice; the seed SD of KiTS is not known, so two are shown.
     """
+    from kitsbench.cli.verbs.statistics.looking import Looking, check_until, foresee
     from kitsbench.statistics import plan
 
+    given = [name for name in ("question", "spending", "futility") if was_given(name)]
+    check_until(until is not None, given, seeds)
     if figure is not None and figure.suffix.lower() != ".svg":
         raise UsageError(f"The figure is drawn as SVG, so '{figure.name}' must end in .svg.")
     hours = _hours_of_a_run(run_hours, hours_of)
@@ -135,8 +139,6 @@ def command(
     result = plan(cases, folds, seeds, components, alpha, power, gap, architectures)
     result["device_hours"] = None if hours is None else hours * architectures * folds * seeds
     if until is not None:
-        from kitsbench.cli.verbs.statistics.looking import Looking, foresee
-
         wanted = Looking(question, spending, futility)
         margin = _margin(endpoint, declared)
         foresee(result, components, wanted, alpha, gap or margin or 0.02, margin, hours)

@@ -126,3 +126,11 @@ def test_a_plan_says_what_looks_will_take(tables):
         assert state["hours_sd"] >= 0
         assert state["fixed_hours"] == 90
     assert found["gap"] == 0.02
+
+
+def test_a_plan_refuses_options_of_looks_without_any_and_more_looks_than_there_may_be():
+    words = ("plan", "--cases", "60", "--folds", "5", "--seeds")
+    assert "--question is about looks" in call_kitsbench(*words, "3", "--question", "top").err
+    many = call_kitsbench(*words, "60", "--until", "decided")
+    assert "--seeds is 60, and a look comes after each" in many.err
+    assert many.code == 2
