@@ -19,8 +19,6 @@ from kitsbench.experiments.results import Results
 from kitsbench.files.documents import Part
 from kitsbench.look import Look
 from kitsbench.statistics import Comparison, Rule, compare
-from kitsbench.look import Look
-from kitsbench.statistics import Comparison, Rule, compare
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.respected import respecting
 from kitsbench.statistics.looks.take import take_look

@@ -43,7 +43,8 @@ def compare_at_look(
     -------
     Comparison
         Its figures are of all scores at hand; p-values, intervals and verdicts of pairs are those
-        of the looks. ``look`` holds the plan, the look, and the estimates of
+        of the looks. There is no P(first), and of a question about one pair no group. ``look``
+        holds the plan, the look, and the estimates of
         :func:`~kitsbench.statistics.looks.final.final_pairs`.
     Look
         To be kept, for the next one.
@@ -71,4 +72,12 @@ def compare_at_look(
         **look.to_dict(),
         "final": [pair.to_dict() for pair in final_pairs(looks, plan)],
     }
-    return replace(found, look=told, warnings=[*look.notes, *found.warnings]), look
+    asked = {frozenset(pair.name) for pair in look.pairs}
+    pairs = [row for row in found.pairs if frozenset((row["a"], row["b"])) in asked]
+    # Who comes first in a bootstrap knows of no looks; of some pairs alone no group can be told.
+    silent: dict[str, Any] = {"p_first": None}
+    if len(pairs) < len(found.pairs):
+        silent |= dict.fromkeys(("group", "rank_low", "rank_high"))
+    ranking = [{**row, **silent} for row in found.ranking]
+    notes = [*look.notes, *found.warnings]
+    return replace(found, pairs=pairs, ranking=ranking, look=told, warnings=notes), look

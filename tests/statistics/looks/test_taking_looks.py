@@ -369,6 +369,20 @@ def test_verdicts_groups_and_ranks_of_a_comparison_rest_on_the_look():
     assert late.pairs[0]["p_adjusted"] > compare(scores, bootstrap=20).pairs[0]["p_adjusted"]
 
 
+def test_a_comparison_says_nothing_of_pairs_that_were_never_looked_at():
+    scores = table([0.2, 0.1, 0.0])
+    plan = LookPlan(1, "pair", pair=("arch0", "arch1"), margin=0.02)
+    found, _ = compare_at_look(scores, plan, bootstrap=20)
+    assert [(row["a"], row["b"], row["better"]) for row in found.pairs] == [
+        ("arch0", "arch1", "arch0")
+    ]
+    told = {(row["group"], row["rank_low"], row["p_first"]) for row in found.ranking}
+    assert told == {(None, None, None)}
+    whole, _ = compare_at_look(scores, LookPlan(1, margin=0.02), bootstrap=20)
+    assert {row["p_first"] for row in whole.ranking} == {None}
+    assert [row["group"] for row in whole.ranking] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
