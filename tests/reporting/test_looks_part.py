@@ -150,6 +150,7 @@ def test_comparing_the_working_directory_gives_the_verdicts_of_its_looks(workdir
         own = known[pair["a"], pair["b"]]
         for key in ("verdict", "better", "p_adjusted", "sentence", "look", "naive"):
             assert pair[key] == own[key]
+    assert told["smallest_detectable_gap"] is None
     for words, refused in (
         (("--alpha", "0.1"), "--alpha was given, and experiment"),
         (("--look", "1/5", "--spent", workdir / "x.json"), "--look was given, and experiment"),

@@ -62,6 +62,7 @@ def by_look(finding: Finding, pair: PairLook | None) -> Finding:
         p_within=known("p_adjusted_within", math.nan),
         low=known("low", -math.inf),
         high=known("high", math.inf),
+        gap=math.nan,  # of a fixed design; what looks find, `plan --until decided` says
     )
 
 

@@ -165,7 +165,8 @@ def _difference(
     a: str, b: str, endpoint: Endpoint, result: TestResult, low: float, high: float
 ) -> str:
     text = f"{a} minus {b} is {format_score(result.estimate, endpoint, signed=True)}"
-    if math.isfinite(result.se):
+    # Where looks have spent nothing yet there is no interval, however well the pair was measured.
+    if math.isfinite(result.se) and math.isfinite(low) and math.isfinite(high):
         text += f" [{format_score(low, endpoint)}, {format_score(high, endpoint)}]"
     return text
 

@@ -89,6 +89,7 @@ def respecting(
         pairs=rows,
         ranking=_ranked(comparison.ranking, separated, question),
         alpha=plans[0].alpha,
+        smallest_detectable_gap=None,
         warnings=[*comparison.warnings, *(n for n in notes if n not in comparison.warnings)],
     )
 
@@ -102,6 +103,7 @@ def _respected(
     found = stated(finding, verdict, better)
     found["sentence"] += f" By the looks: {pair.reason}."
     found["robust_to_training_set"] = None if better is None else row["robust_to_training_set"]
+    found["smallest_detectable_gap"] = None
     look = {
         **{key: getattr(pair, key) for key in LOOK},
         **{key: getattr(end, key) for key in ENDS},
