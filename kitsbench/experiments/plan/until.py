@@ -10,6 +10,7 @@ from kitsbench.experiments.asked.claimed import match_pair
 from kitsbench.experiments.asked.until import Until
 from kitsbench.experiments.records import EntrantRecord, UntilNote
 from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST
 from kitsbench.statistics.tests.joint import FEWEST_RUN_DF
 from kitsbench.statistics.tests.rule import DEFAULT_RULE
 
@@ -53,15 +54,29 @@ def note_until(
             f"--max-seeds {until.max_seeds} on {folds} fold{'s' * (folds != 1)} allows no verdict, "
             f"so there is nothing to decide: say --max-seeds {first} or more, or more --folds."
         )
+    claimed = _claimed(until, compared, endpoint)
+    _check_elsewhere(until, {e.name for e in asked if e.elsewhere is not None}, compared, folds)
     return UntilNote(
         question=until.kind,  # type: ignore[arg-type]
         named=until.named or None,
-        pairs=_claimed(until, compared, endpoint),
+        pairs=claimed,
         looks=tuple(range(first, until.max_seeds + 1)),
         spending=until.spending,
         alpha=DEFAULT_RULE.alpha,
         futility=until.futility,
         share=LookPlan.share,
+    )
+
+
+def _check_elsewhere(until: Until, outside: set[str], compared: Sequence[str], folds: int) -> None:
+    """See that some pair may be settled: few folds tell nothing of who has one run in each."""
+    here = [name for name in compared if name not in outside]
+    if folds >= FOLDS_FOR_A_FOLD_TEST or (until.named not in outside and len(here) >= 2):
+        return
+    raise UsageError(
+        f"{', '.join(sorted(outside))} was trained elsewhere, so it has one run in each fold, and "
+        f"on {folds} fold{'s' * (folds != 1)} no number of seeds allows a verdict on it: there is "
+        f"nothing to decide. Say {FOLDS_FOR_A_FOLD_TEST} --folds or more, or ask another question."
     )
 
 
