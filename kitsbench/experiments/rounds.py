@@ -82,6 +82,11 @@ class Rounds:
             ``looks.json`` or a file of a trial is damaged, or a trial has not ended.
         """
         kept = self.begin()
+        # Scores that a look has seen and that somebody has deleted: the next look needs them, and
+        # so does the report of those that were taken.
+        seen = kept.counted - kept.missed
+        if lost := [task for task in self.tasks if task.id in seen and not is_done(task)]:
+            carry(lost)
         for seeds in range(1, self.until.looks[-1] + 1):
             if kept.last is not None and seeds <= kept.last.seeds:
                 continue

@@ -5,6 +5,7 @@ Scores are drawn from what each trial is (:mod:`experiments.drawn_trials`); all 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -243,6 +244,23 @@ def test_a_trial_that_failed_in_a_round_without_a_look_is_tried_again(planned, w
     second = Drawn(GAPS)
     assert run(experiment, second) == whole[1]
     assert ("alpha", 0, 0) in second.ran
+
+
+@pytest.mark.parametrize("after", [27, 1000])
+def test_a_trial_that_was_deleted_after_a_look_counted_it_is_run_again(
+    planned, whole, tmp_path, after
+):
+    experiment = placed(planned, tmp_path / "work")
+    with contextlib.suppress(KeyboardInterrupt):
+        run(experiment, Drawn(GAPS, stops_after=after))
+    gone = experiment.tasks[0]
+    shutil.rmtree(gone.folder.path)
+    second = Drawn(GAPS)
+    assert run(experiment, second) == whole[1]
+    assert second.ran[0] == (gone.name, gone.trial.fold, gone.trial.seed)
+    assert load_results(tmp_path / "work").scores.equals(
+        load_results(whole[0].request.workdir).scores
+    )
 
 
 # -- what is shown meanwhile ----------------------------------------------------------------
