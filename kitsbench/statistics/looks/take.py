@@ -149,7 +149,7 @@ def _check_kept(trials: Mapping[str, str], earlier: Sequence[Look]) -> None:
             now = trials.get(trial)
             if now == digest or (not digest and now is not None):
                 continue  # a trial with failed predictions may have been repeated
-            name, fold, seed = trial.rsplit(" ", 2)
+            name, fold, seed = _place_of(trial)
             what = "are missing now" if now is None else "are others now"
             raise DataError(
                 f"The scores of {name}, fold {fold}, seed {seed} were seen at look {look.number} "
@@ -158,10 +158,21 @@ def _check_kept(trials: Mapping[str, str], earlier: Sequence[Look]) -> None:
             )
 
 
+def _place_of(trial: str) -> list[str]:
+    """Architecture, fold and seed of a trial that a look names."""
+    parts = trial.rsplit(" ", 2)
+    if len(parts) < 3 or not (parts[1].isdecimal() and parts[2].isdecimal()):
+        raise DataError(
+            f"An earlier look names the trial '{trial}', which is no architecture with its fold "
+            "and seed: its record was edited. Restore it as it was written."
+        )
+    return parts
+
+
 def _check_folds(blocks: ScoreBlocks, plan: LookPlan, earlier: Sequence[Look]) -> None:
     """Refuse folds that earlier looks did not know of: they took what they had for the whole."""
     for look in earlier:
-        known = {int(trial.rsplit(" ", 2)[1]) for trial in look.trials}
+        known = {int(_place_of(trial)[1]) for trial in look.trials}
         if len(blocks.cases) > max(plan.fold_count or 0, len(known)):
             new = ", ".join(str(fold) for fold in sorted({*blocks.cases} - known))
             raise DataError(

@@ -219,7 +219,7 @@ def command(
             )
     except DataError as error:
         # A rule that rows break together names none of the files that they came from.
-        if any(str(file) in str(error) for file in (*scores, cases or "?")):
+        if any(str(file) in str(error) for file in (*scores, cases or "?", spent or "?")):
             raise
         raise DataError(f"{', '.join(map(str, scores[:3]))}: {error}") from error
     if figures is not None:

@@ -156,6 +156,7 @@ def compare_and_record(
 
     from kitsbench.statistics import LookPlan, compare_at_look
     from kitsbench.statistics.looks.record import open_record
+    from kitsbench.statistics.looks.retaken import check_retaken
     from kitsbench.statistics.table.endpoints import margin_of
 
     number, rounds = look
@@ -175,6 +176,7 @@ def compare_and_record(
     )
     asked = {name: getattr(plan, name) for name in (*_OF_PLANS, "margin") if name in given}
     record = open_record(spent, plan, {**asked, "looks": rounds})
+    check_retaken(table, record.plan, record.looks, str(spent), **_of_tables(chosen))
     found, taken = compare_at_look(table, record.plan, record.looks, number=number, **chosen)
     if not record.looks:
         record = record.model_copy(
@@ -184,6 +186,12 @@ def compare_and_record(
         record.with_look(taken).write(spent)
         tell(f"look {number} of {rounds} is recorded in {spent}")
     return found
+
+
+def _of_tables(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Words that a look needs of those that a comparison gets."""
+    names = ("protocol", "dataset", "declared", "cases", "cluster")
+    return {name: chosen[name] for name in names}
 
 
 def check_until(until: bool, given: Collection[str], seeds: int) -> None:

@@ -75,6 +75,34 @@ def test_a_look_is_repeated_at_no_cost_and_never_with_other_scores(tables, tmp_p
     assert record.read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda d: d["looks"][1]["pairs"][0].update(p_sequential=-3.0), "p_sequential is -3.0"),
+        (lambda d: d["looks"][1]["pairs"][0].update(state="difference"), "state is 'difference'"),
+        (lambda d: d["looks"][1].update(spent=0.04), "the key looks.1.spent is 0.04"),
+        (lambda d: d["looks"][1]["pairs"].pop(), "not all at the same pairs"),
+        (lambda d: d["plan"].update(alpha=0.5), "the file was edited"),
+        (lambda d: d["looks"][1].update(trials={"x": "y"}), "names no trial of the scores"),
+        (
+            lambda d: d["looks"][1]["trials"].update({"nobody": ""}),
+            "names the trial 'nobody', which is no architecture with its fold",
+        ),
+    ],
+)
+def test_a_record_that_was_edited_is_found_by_its_scores(tables, tmp_path, spoil, told):
+    record = tmp_path / "looks.json"
+    for number in (1, 2):
+        assert look(tables[number - 1], f"{number}/4", record).code == 0
+    content = json.loads(record.read_text())
+    spoil(content)
+    record.write_text(json.dumps(content))
+    refused = look(tables[2], "3/4", record)
+    assert refused.code == 2
+    assert told in refused.err
+    assert json.loads(record.read_text()) == content
+
+
 def test_a_plan_holds_for_all_looks_and_an_unplanned_one_is_priced(tables, tmp_path):
     record = tmp_path / "looks.json"
     look(tables[1], "2/3", record, "--futility", "0", "--question", "top")
