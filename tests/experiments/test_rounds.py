@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command_line import call_kitsbench
 from experiments.drawn_trials import Drawn
 from experiments.small_requests import small_request
 
@@ -349,6 +350,31 @@ def test_a_slower_call_takes_nothing_back_of_one_that_went_on(planned, whole, tm
 
     assert run(experiment, Drawn(GAPS), overtaken) == whole[1]
     assert looks_file(experiment).read_bytes() == looks_file(whole[0]).read_bytes()
+
+
+def test_hours_that_end_before_the_first_look_leave_what_ran_waiting(planned, tmp_path):
+    experiment = placed(planned, tmp_path / "work", max_hours=13 * 20 / 3600)
+    executor = Drawn(GAPS)
+    looks = run(experiment, executor)
+    assert (looks.stopped.seeds, looks.looks) == (1, ())
+    results = load_results(tmp_path / "work")
+    states = {(trial.name, trial.fold, trial.seed): trial.state for trial in results.trials}
+    assert {own for own, state in states.items() if state == "held"} == {*executor.ran}
+    assert {*states.values()} == {"held", "spared"}
+    assert results.ledger["device_seconds"].sum() == pytest.approx(12 * 20)
+    (kept,) = take_inventory(tmp_path / "work").experiments
+    assert kept.states == {"finished": 12, "spared": 48}
+
+
+def test_more_seeds_leave_the_question_as_it_was(planned, request_, tmp_path):
+    experiment = placed(planned, tmp_path / "work")
+    with pytest.raises(KeyboardInterrupt):
+        run(experiment, Drawn(GAPS, stops_after=1))
+    words = ("--until", "decided", "--max-seeds", "6", "--workdir", tmp_path / "work")
+    told = call_kitsbench("run", "--add", *words, "--dry-run", "--json")
+    assert told.code == 0, told.err
+    asked = replace(request_, until=Until(6, futility=0.0))
+    assert json.loads(told.out)["experiment"] == plan_experiment(asked, costs=False).record.id
 
 
 # -- questions ------------------------------------------------------------------------------

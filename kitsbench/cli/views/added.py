@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kitsbench.cli.options import was_given
 from kitsbench.errors import DataError
 
 STOPS = ("until", "question", "max_seeds", "spending", "futility")
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from kitsbench.experiments.asked.again import Design
     from kitsbench.experiments.asked.request import Request
+    from kitsbench.experiments.asked.until import Until
     from kitsbench.experiments.records import ExperimentRecord
 
 
@@ -53,6 +55,8 @@ def ask_again(
 
     before, said, design, record = kept_request(request.workdir, name, _said(request))
     if add:
+        if "until" in said and before.until is not None:
+            said["until"] = _until_again(before.until, said["until"])
         found = add_to(before, said, design)
         found = replace(found, command=whole_command(found) or request.command)
         return found, found, record
@@ -60,6 +64,14 @@ def ask_again(
     found = go_on_with(before, said, design)
     command = whole_command(go_on_with(asked, {}, design)) or record.command
     return replace(found, command=command), asked, record
+
+
+def _until_again(before: Until, now: Until) -> Until:
+    """When a run stops by itself, with what this call does not say as it was."""
+    kept = {name: getattr(before, name) for name in STOPS[1:] if not was_given(name)}
+    if "question" in kept:
+        kept["steps"] = before.steps
+    return replace(now, **kept)
 
 
 def kept_request(

@@ -44,7 +44,9 @@ class Counting:
         last = looks.last
         if last is not None and trial.name not in last.going:
             return _why(trial.name, looks.looks)
-        return HOURS if looks.stopped is not None else ""
+        # What had run by then, and no look has counted, waits for one like any other.
+        stopped = looks.stopped
+        return HOURS if stopped is not None and trial.seed >= stopped.seeds else ""
 
 
 def _why(name: str, looks: tuple[TakenLook, ...]) -> str:
