@@ -18,7 +18,9 @@ from kitsbench.experiments.workdir.join import join_results
 from kitsbench.reporting.analysis import analyse
 from kitsbench.reporting.asked.narrowing import Narrowing, narrow
 from kitsbench.reporting.build import build_report
+from kitsbench.reporting.first_screen.answer import amiss
 from kitsbench.reporting.first_screen.looked import hours_of, plain, summary
+from kitsbench.reporting.first_screen.next_steps import next_steps
 from kitsbench.reporting.page import looks
 from kitsbench.reporting.page.facts import facts
 
@@ -140,6 +142,21 @@ def test_what_was_not_looked_at_has_no_verdict(workdir, results, tmp_path):
     other = load_results(write_workdir(tmp_path / "other", Plan({"unet3d": 0.0, "msan_v1": 0.1})))
     with pytest.raises(UsageError, match="its scores join no other's"):
         join_results([results, other])
+
+
+def test_who_fails_at_once_stops_and_is_not_told_to_be_finished(tmp_path):
+    failed = tuple(("scau_unet", fold, seed, "out-of-memory") for fold in range(3) for seed in range(3))
+    gaps = {"unet3d": 0.0, "residual_unet": 0.001, "scau_unet": 0.1}
+    plan = Plan(gaps, seeds=3, cases_per_fold=6, failed=failed, predictions=False)
+    folder = write_workdir(tmp_path / "work", plan)
+    look_until_decided(folder, plan, futility=0.0)
+    analysis = analyse(load_results(folder))
+    told = " ".join(summary(analysis.results))
+    assert "3 of 27 trials were never run" in told
+    assert "nothing tells how long those would have taken" in told
+    assert "Nothing was spared" not in told
+    assert amiss(analysis).startswith("6 of 24 trials failed (scau_unet)")
+    assert not any("missing or failed" in step.purpose for step in next_steps(analysis))
 
 
 def test_comparing_the_working_directory_gives_the_verdicts_of_its_looks(workdir, results):

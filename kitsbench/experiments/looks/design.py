@@ -96,4 +96,5 @@ def told_look(kept: LooksRecord, place: int) -> str:
         if state in states
     ]
     on = f"{len(look.going)} go on: {', '.join(look.going)}" if look.going else "nobody goes on"
-    return f"Look after {look.seeds} seeds: {len(states)} pairs, {', '.join(parts)}; {on}."
+    pairs = f"{len(states)} pair" + "s" * (len(states) != 1)
+    return f"Look after {look.seeds} seeds: {pairs}, {', '.join(parts)}; {on}."

@@ -358,7 +358,7 @@ def _gap(analysis: Analysis) -> str:
 
 def amiss(analysis: Analysis) -> str:
     """Say which trials failed or are not finished, and who cannot take part."""
-    trials = analysis.results.trials
+    trials = [trial for trial in analysis.results.trials if trial.state != "spared"]
     failed = [trial for trial in trials if trial.state == "failed"]
     waiting = [trial for trial in trials if trial.state in words.UNFINISHED]
     parts = []

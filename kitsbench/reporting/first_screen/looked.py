@@ -99,6 +99,11 @@ def summary(results: Results) -> list[str]:
             f"{_hours(hours.spent)} were spent, and about {_hours(hours.spared)} of the fixed "
             f"design's {_hours(hours.fixed)} were spared ({words.percent(hours.share)})."
         )
+    elif hours.spared_trials:
+        found.append(
+            f"{hours.spared_trials} of {words.plural(hours.trials, 'trial')} were never run; "
+            f"{_hours(hours.spent)} were spent, and nothing tells how long those would have taken."
+        )
     elif looks.over:
         found.append(f"All of the fixed design was run: {_hours(hours.spent)}. Nothing was spared.")
     found += [*_stopped(looks), *_known(looks), *_held(results)]

@@ -59,7 +59,10 @@ def next_steps(analysis: Analysis) -> list[Step]:
     experiment = analysis.results.experiment
     trials = analysis.results.trials
     steps = []
-    if any(trial.state not in ("finished", "spared") for trial in trials):
+    looks = analysis.results.looks
+    # What a look has counted as failed stays so: no call tries it again.
+    over = frozenset() if looks is None else looks.missed
+    if any(t.state not in ("finished", "spared") and t.planned.id not in over for t in trials):
         steps.append(Step("Finish what is missing or failed", _command(analysis)))
     folds = len(experiment.folds.used)
     if analysis.scope == "L0" and not allows_verdict(folds, experiment.seeds):
