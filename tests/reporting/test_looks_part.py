@@ -145,7 +145,9 @@ def test_what_was_not_looked_at_has_no_verdict(workdir, results, tmp_path):
 
 
 def test_who_fails_at_once_stops_and_is_not_told_to_be_finished(tmp_path):
-    failed = tuple(("scau_unet", fold, seed, "out-of-memory") for fold in range(3) for seed in range(3))
+    failed = tuple(
+        ("scau_unet", fold, seed, "out-of-memory") for fold in range(3) for seed in range(3)
+    )
     gaps = {"unet3d": 0.0, "residual_unet": 0.001, "scau_unet": 0.1}
     plan = Plan(gaps, seeds=3, cases_per_fold=6, failed=failed, predictions=False)
     folder = write_workdir(tmp_path / "work", plan)

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from kitsbench.errors import DataError
-from kitsbench.statistics.looks.look import Look
+from kitsbench.look import Look
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.take import take_look
 

@@ -71,9 +71,9 @@ def test_a_pair_the_other_way_round_has_all_its_figures_turned(scores):
     assert one["look"]["ordered_low"] < one["look"]["unbiased"] < one["look"]["ordered_high"]
 
 
-def test_an_interval_of_a_look_that_can_settle_nothing_is_endless(scores):
+def test_a_look_that_can_settle_nothing_has_no_interval(scores):
     first, _ = next(by_both_doors(scores, LookPlan(3, margin=0.02)))
     respected = next(by_both_doors(scores, LookPlan(3, margin=0.02)))[1]
     for row in (*first.pairs, *respected.pairs):
-        assert "[-inf, inf]" in row["sentence"]
+        assert "inf]" not in row["sentence"]
         assert row["ci_simultaneous_low"] is None
