@@ -41,16 +41,18 @@ _TRIAL = b"kitsbench.trial"
 _SCORED_AGAIN = "Delete it and run the same command again: it is scored from what is kept."
 
 
-def write_table(path: Path, table: pd.DataFrame, columns: Mapping[str, str]) -> None:
+def write_table(
+    path: Path, table: pd.DataFrame, columns: Mapping[str, str], trial: str | None = None
+) -> None:
     """Write a Parquet table, whole or not at all, with exactly these columns and types.
 
-    It says which trial it is of: the one whose folder it lies in.
+    It says which trial it is of: ``trial``, or else the one whose folder it lies in.
     """
     import pyarrow
 
     typed = table.reindex(columns=list(columns)).astype(dict(columns))
     made = pyarrow.Table.from_pandas(typed, preserve_index=False)
-    metadata = {**(made.schema.metadata or {}), _TRIAL: path.parent.name.encode()}
+    metadata = {**(made.schema.metadata or {}), _TRIAL: (trial or path.parent.name).encode()}
     write_atomic(path, partial(_write, made.replace_schema_metadata(metadata)))
 
 

@@ -6,7 +6,6 @@ the experiment only asked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +46,7 @@ from kitsbench.leaderboard.parts import (
 from kitsbench.leaderboard.schema import Entry
 from kitsbench.leaderboard.table import ScoreTable
 from kitsbench.recipe import Recipe
+from kitsbench.text import without_folders
 from kitsbench.training.budget import NO_BUDGET, Budget
 
 
@@ -159,6 +159,7 @@ def _publish(
         elsewhere=elsewhere,
         curve=None if elsewhere else curve_of(results, own),
         looks=None if elsewhere is not None else looks_of(results),
+        planted=entrant.planted or None,
     )
     return Published(entry.model_copy(update={"seals": entry.sealed()}), table)
 
@@ -306,16 +307,3 @@ def _provenance(
         created=results.experiment.created,
         environment=next((t.environment for t in own if t.environment is not None), None),
     )
-
-
-def without_folders(command: str) -> str:
-    """A command as others may read it: of a path from the root only its last name is left.
-
-    Where somebody keeps data and results repeats nothing on another machine.
-
-    Parameters
-    ----------
-    command : str
-        As it was typed, quoted for a shell.
-    """
-    return re.sub(r"(?<![^\s='\":,])/(?:[^\s/'\"=,:]+/)*([^\s/'\"=,:]+)/?", r"\1", command)

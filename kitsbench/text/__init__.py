@@ -4,6 +4,7 @@ In: whatever plugins, files and servers say. Out: the same, made safe for a term
 Markdown, LaTeX or CSV. The tables of a terminal are in :mod:`kitsbench.text.screen`.
 """
 
+from kitsbench.text.commands import without_folders
 from kitsbench.text.media import (
     FIGURE,
     LONGEST,
@@ -42,4 +43,5 @@ __all__ = [
     "shorten",
     "terminal",
     "visible",
+    "without_folders",
 ]

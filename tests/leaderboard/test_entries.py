@@ -14,7 +14,6 @@ from stored_files import change, damage
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.records import Status
 from kitsbench.leaderboard import Entry, add_entries, check_boards, read_board, render_boards
-from kitsbench.leaderboard.entries import without_folders
 from kitsbench.leaderboard.markdown import render_board
 from kitsbench.leaderboard.parts import Score
 from kitsbench.leaderboard.schema import file_name
@@ -229,22 +228,3 @@ def test_the_smaller_stands_first_where_less_is_better(board, tmp_path, metric):
 )
 def test_file_names_stay_in_their_folder(name, expected):
     assert file_name(name) == expected
-
-
-@pytest.mark.parametrize(
-    ("typed", "shown"),
-    [
-        (
-            "kitsbench run --all --workdir /home/ann/runs/work1 --yes",
-            "kitsbench run --all --workdir work1 --yes",
-        ),
-        ("kitsbench run --dataset=/data/kits19/", "kitsbench run --dataset=kits19"),
-        (
-            "kitsbench run '/home/ann/my net.py' --split 80:20/5",
-            "kitsbench run 'my net.py' --split 80:20/5",
-        ),
-        ("kitsbench run unet3d --workdir here/work", "kitsbench run unet3d --workdir here/work"),
-    ],
-)
-def test_an_entry_names_no_folder_of_its_author(typed, shown):
-    assert without_folders(typed) == shown

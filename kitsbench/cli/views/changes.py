@@ -128,7 +128,7 @@ def show_merge(
     """
     failed = {coming.id: why for coming, why in faults}
     came = [one for one in plan.trials if one.taken and one.id not in failed]
-    size = sum(one.trial.size for one in came if one.trial)
+    size = sum(map(plan.size_of, came))
     if as_json:
         document: dict[str, Any] = {
             "workdir": str(plan.workdir),
@@ -159,7 +159,9 @@ def show_merge(
     told = ", ".join(f"{count} {what}" for what, count in counts.items())
     will = "have come" if done else "would come"
     say(f"{_trials(len(came))} {will}: {size:,} bytes ({much(size)}). There: {told or 'none'}.")
-    if done:
+    if done and plan.light:
+        say("Weights do not come along: reports and boards are made of this, predictions are not.")
+    elif done:
         say("Prepared data do not come along: the next run prepares what it lacks.")
     else:
         say("Nothing was copied. Say --yes to do it.")

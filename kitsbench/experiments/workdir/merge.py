@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,6 +34,13 @@ from kitsbench.experiments.workdir.inventory import (
     read_trial,
     take_inventory,
 )
+from kitsbench.experiments.workdir.light import (
+    heavy,
+    light_size,
+    lighten,
+    waiting_for_ensembles,
+    write_experiment,
+)
 from kitsbench.experiments.workdir.places import (
     LEASE,
     alone,
@@ -45,7 +52,7 @@ from kitsbench.experiments.workdir.places import (
 from kitsbench.files import write_atomic
 from kitsbench.training.checkpoints.checkpoint import latest_checkpoint
 
-What = Literal["new", "replaces", "same", "conflict", "left out"]
+What = Literal["new", "replaces", "same", "conflict", "left out", "waits"]
 DONE = ("finished", "unscored")
 BESIDE = ("splits", "profiles")  # folders of small files that experiments and trials refer to
 MOVING = (LEASE, "progress.json")  # of whoever works on a trial at a moment
@@ -61,7 +68,9 @@ class Coming:
     id : str
     what : str
         ``new`` and ``replaces`` (of one that has not finished here) are taken over; ``same`` is
-        here already; of a ``conflict`` what is here stays; ``left out`` could not be taken.
+        here already; of a ``conflict`` what is here stays; ``left out`` could not be taken;
+        ``waits`` has not finished there, or an ensemble of it has not, and a light copy of it would
+        be of no use yet.
     why : str
         In words, empty for a new one.
     trial : KeptTrial or None
@@ -90,6 +99,9 @@ class Merge:
     trials, experiments : list of Coming
     beside : list of Path
         Small files, by their paths in the working directory.
+    light : bool
+        Whether trials come without weights and label maps,
+        see :mod:`kitsbench.experiments.workdir.light`.
     """
 
     workdir: Path
@@ -97,14 +109,21 @@ class Merge:
     trials: list[Coming]
     experiments: list[Coming]
     beside: list[Path]
+    light: bool = False
 
     @property
     def size(self) -> int:
         """Bytes of the trials that would be copied."""
-        return sum(one.trial.size for one in self.trials if one.taken and one.trial)
+        return sum(map(self.size_of, self.trials))
+
+    def size_of(self, one: Coming) -> int:
+        """Bytes that would be copied of a trial; 0 where it is not taken."""
+        if not one.taken or one.trial is None:
+            return 0
+        return light_size(one.trial) if self.light else one.trial.size
 
 
-def plan_merge(workdir: Path, other: Path, patience: float = 0.0) -> Merge:
+def plan_merge(workdir: Path, other: Path, patience: float = 0.0, light: bool = False) -> Merge:
     """Say what would come; nothing is changed.
 
     Parameters
@@ -114,6 +133,8 @@ def plan_merge(workdir: Path, other: Path, patience: float = 0.0) -> Merge:
     other : Path
     patience : float
         Seconds in which holders on other machines may show that they live.
+    light : bool
+        Only finished trials come, each without its weights and label maps.
 
     Raises
     ------
@@ -139,17 +160,25 @@ def plan_merge(workdir: Path, other: Path, patience: float = 0.0) -> Merge:
         ours = take_inventory(workdir, patience)
     here = {trial.id: trial for trial in ours.trials}
     known = {one.id: one for one in ours.experiments}
+    waiting = waiting_for_ensembles(theirs) if light else {}
     return Merge(
         workdir,
         other,
-        [_of_trial(trial, here.get(trial.id)) for trial in theirs.trials],
+        [_of_trial(one, here.get(one.id), light, waiting.get(one.id)) for one in theirs.trials],
         [_of_experiment(other, one, known.get(one.id)) for one in theirs.experiments],
         list(_beside(other, workdir)),
+        light,
     )
 
 
-def _of_trial(their: KeptTrial, our: KeptTrial | None) -> Coming:
+def _of_trial(
+    their: KeptTrial, our: KeptTrial | None, light: bool = False, ensemble: str | None = None
+) -> Coming:
     what, why = _compared(their, our)
+    if light and what in ("new", "replaces", "left out") and their.state not in ("damaged", *DONE):
+        what, why = "waits", f"it is {their.state} there"
+    elif light and what in ("new", "replaces") and ensemble is not None:
+        what, why = "waits", f"{ensemble} still needs its weights"
     return Coming(their.id, what, why, their)
 
 
@@ -245,7 +274,7 @@ def merge(
             if not coming.taken or coming.trial is None:
                 continue
             try:
-                _take(coming.trial.folder, TrialFolder(plan.workdir, coming.id))
+                _take(coming.trial.folder, TrialFolder(plan.workdir, coming.id), plan.light)
                 done(coming)
             except LeaseTaken:
                 faults.append((coming, "a process has begun to work on it"))
@@ -258,9 +287,13 @@ def merge(
             _copy(plan.other / own, plan.workdir / own)
         for one in plan.experiments:
             if one.taken:  # its request first: the experiment's file says that it is there
-                _take_request(plan, one.id)
+                if not plan.light:  # it says where somebody keeps data and plugins
+                    _take_request(plan, one.id)
                 if (looks := LooksRecord.file(plan.other, one.id)).is_file():
                     _copy(looks, LooksRecord.file(plan.workdir, one.id))
+                if plan.light:
+                    write_experiment(plan.other, plan.workdir, one.id)
+                    continue
                 _copy(experiment_file(plan.other, one.id), experiment_file(plan.workdir, one.id))
         taken = [one.id for one in plan.experiments if one.taken]
         if taken and not os.path.lexists(latest_file(plan.workdir)):
@@ -268,16 +301,19 @@ def merge(
     return faults
 
 
-def _take(there: TrialFolder, here: TrialFolder) -> None:
+def _take(there: TrialFolder, here: TrialFolder, light: bool = False) -> None:
     """Copy a trial, see that the copy is whole and is the trial, and put it in its place."""
     if any(holder.sure for holder in holders([there.path / LEASE]).values()):
         raise LeaseTaken(there.path.name)
     before = _lease(there)  # of somebody who was seen to be gone, if there is one
-    copy = copy_aside(there.path, here.path.parent, MOVING)
+    left = (*MOVING, *heavy(there)) if light else MOVING
+    copy = copy_aside(there.path, here.path.parent, left)
     try:
         if _lease(there) != before:
             raise LeaseTaken(there.path.name)
-        _check_copy(there, copy)
+        _check_copy(there, copy, left)
+        if light:
+            lighten(copy, there.path.name)
         aside = move_aside(here.path) if here.path.is_dir() else None
         copy.rename(here.path)
     except BaseException:
@@ -295,14 +331,14 @@ def _take_request(plan: Merge, name: str) -> None:
         RequestRecord.read(file).model_copy(update=origin).write(request_file(plan.workdir, name))
 
 
-def _check_copy(there: TrialFolder, copy: Path) -> None:
+def _check_copy(there: TrialFolder, copy: Path, left: Collection[str]) -> None:
     """See that nobody has changed the trial meanwhile, and that its weights are whole."""
     read_trial(there)
     check_measured(there, there.read_status())
     for file in sorted(there.path.glob("*.*")):
         own = copy / file.name
         same = own.is_file() and own.read_bytes() == file.read_bytes()
-        if file.name not in MOVING and not same:
+        if file.name not in left and not same:
             raise DataError(f"{file} has changed while it was copied.")
     steps = [path for path in (copy / "checkpoint").glob("step-*") if path.is_dir()]
     if steps and latest_checkpoint(copy / "checkpoint") is None:

@@ -148,6 +148,8 @@ def copy_aside(source: Path, folder: Path, leave: tuple[str, ...]) -> Path:
     copy.mkdir()
     for root, folders, files in os.walk(source):
         target = copy / Path(root).relative_to(source)
+        if Path(root) == source:
+            folders[:] = [name for name in folders if name not in leave]
         for name in folders:
             (target / name).mkdir()
         for name in files:

@@ -191,10 +191,18 @@ def take_maps(workdir: Path, yes: bool, as_json: bool) -> int:
 @click.command()
 @click.argument("other", type=PATH)
 @workdir_option("Where the trials come to.")
+@click.option(
+    "--light",
+    is_flag=True,
+    help="Finished trials only, without weights, label maps and losses of single steps: little "
+    "enough to be committed, and all that reports and boards need.",
+)
 @yes_option
 @json_option
 @click.pass_context
-def merge(context: click.Context, other: Path, workdir: Path, yes: bool, as_json: bool) -> None:
+def merge(
+    context: click.Context, other: Path, workdir: Path, light: bool, yes: bool, as_json: bool
+) -> None:
     """Take over the trials and experiments of another working directory, OTHER.
 
     Each is checked first: a trial's id is worked out again from what it is. What has finished here
@@ -206,7 +214,7 @@ def merge(context: click.Context, other: Path, workdir: Path, yes: bool, as_json
     from kitsbench.experiments.workdir.merge import merge as take_over
     from kitsbench.experiments.workdir.merge import plan_merge
 
-    plan = plan_merge(workdir, other, STALE_AFTER if yes else 0.0)
+    plan = plan_merge(workdir, other, STALE_AFTER if yes else 0.0, light)
     faults = take_over(plan) if yes else []
     show_merge(plan, faults, yes, as_json)
     left_out = [one for one in (*plan.trials, *plan.experiments) if one.what == "left out"]
