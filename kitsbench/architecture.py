@@ -178,6 +178,9 @@ class Architecture:
         Configuration beside ``size``.
     sizes : mapping of str to mapping
         What ``size=tiny`` and ``size=small`` set, as values of ``keys``; ``paper`` sets nothing.
+    planted : str
+        Of a control whose outcome is known before, such as the same network under another name:
+        what it is, in a few words that reports and boards show beside it. Empty for all others.
     paper_labels, paper_patch : tuple
         The paper's task, used to count parameters at paper size. A patch of None leaves it to
         ``spec``, for an architecture whose configuration chooses among patches.
@@ -188,6 +191,7 @@ class Architecture:
 
     title: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+    planted: ClassVar[str] = ""
     keys: ClassVar[Mapping[str, Key]] = {}
     sizes: ClassVar[Mapping[str, Mapping[str, Setting]]] = {}
     paper_labels: ClassVar[Labels] = KITS19

@@ -38,6 +38,8 @@ class RegisteredArchitecture:
         Name of the entry point, or the stem of the file.
     title, paper : str
         The class's; empty until it is loaded.
+    planted : str
+        The class's, of a control; empty until it is loaded.
     distribution, version : str
         Who provides it; for a file its name and nothing.
     status : {"available", "ok", "missing dependency", "broken"}
@@ -61,6 +63,7 @@ class RegisteredArchitecture:
     name: str
     title: str = ""
     paper: str = ""
+    planted: str = ""
     distribution: str = ""
     version: str = ""
     status: Status = "available"

@@ -214,6 +214,7 @@ def _loaded(
         entry,
         title=instance.title or entry.name,
         paper=instance.paper,
+        planted=instance.planted,
         status="ok",
         source_hash=source_digest(files),
         packages=packages,

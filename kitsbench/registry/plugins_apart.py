@@ -121,6 +121,7 @@ def introduced(name: str) -> RegisteredArchitecture:
         entry,
         title=_text("title", entry.title),
         paper=_text("paper", entry.paper),
+        planted=_text("planted", entry.planted),
         instance=None,
         declared=Declared(
             dict(plugin.keys),

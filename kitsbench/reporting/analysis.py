@@ -180,6 +180,12 @@ class Analysis:
         """Those of them that get no rank and no verdict, since they may know the test scans."""
         return self.results.apart
 
+    @property
+    def planted(self) -> dict[str, str]:
+        """Controls whose outcome is known before, by their names, and what each is."""
+        entrants = self.results.experiment.entrants
+        return {entrant.name: entrant.planted for entrant in entrants if entrant.planted}
+
     @cached_property
     def seeds(self) -> tuple[int, int]:
         """Training runs of each fold: the fewest and the most of whoever was trained here.
@@ -223,6 +229,8 @@ class Analysis:
             return ""
         if entrant.elsewhere is not None:
             return f"{entrant.elsewhere.told()}; no budget"
+        if entrant.planted:
+            return f"planted: {entrant.planted}"
         if entrant.tta is not None:
             return f"networks of {name.rpartition('+')[0]}"
         if entrant.members:

@@ -67,9 +67,10 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
         wait = _mean(ledgers, "loader_wait_s")
         busy = (_mean(ledgers, "device_seconds") or 0.0) + (wait or 0.0)
         share = wait / busy if wait is not None and busy else None
+        planted = analysis.role(name) if name in analysis.planted else ""
         rows.append(
             [
-                name,
+                f"{name}\n{planted}".rstrip("\n"),
                 str(len(ledgers)),
                 f"{words.duration(_mean(ledgers, 'device_seconds'))}\n{words.duration(wall)}",
                 words.percent(_mean(ledgers, "budget_spent_fraction"), 1),
@@ -223,9 +224,16 @@ def _numbers(ledgers: Sequence[LedgerRecord]) -> str:
 
 def _judgement(shares: list[float], overshoots: list[float], analysis: Analysis) -> str:
     outside = ""
+    if analysis.planted:
+        told = [f"{name} ({what})" for name, what in analysis.planted.items()]
+        one = len(told) == 1
+        outside = (
+            f" {words.listing(told)} {'was' if one else 'were'} planted as "
+            f"{'a control' if one else 'controls'}, whose outcome was known before."
+        )
     if analysis.elsewhere:
         told = [f"{name} ({known.told()})" for name, known in analysis.elsewhere.items()]
-        outside = f" No budget held for {words.listing(told)}."
+        outside += f" No budget held for {words.listing(told)}."
     if not shares:
         if any(t.state == "finished" for t in analysis.results.trials):
             return f"Nothing was trained here.{outside}"

@@ -196,6 +196,7 @@ def describe_entrant(entrant: Entrant, folder: Path | None) -> EntrantRecord:
         paper_flops=costs.paper_flops if costs else None,
         paper_patch=costs.paper_patch if costs else None,
         elsewhere=entrant.elsewhere,
+        planted=registered.planted,
     )
 
 

@@ -90,6 +90,8 @@ class EntrantRecord(Part):
         The same at the paper's size.
     elsewhere : ElsewhereRecord or None
         Of one that is not trained here.
+    planted : str
+        Of a control whose outcome is known before: what it is. Not written where it is none.
     """
 
     name: str
@@ -116,10 +118,11 @@ class EntrantRecord(Part):
     paper_flops: int | None
     paper_patch: Shape | None
     elsewhere: ElsewhereRecord | None = None
+    planted: str = ""
 
     @model_serializer(mode="wrap")
     def _short(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_unused(plain(self), "elsewhere")
+        return without_unused(plain(self), "elsewhere", "planted")
 
 
 class PlannedTrial(Part):
