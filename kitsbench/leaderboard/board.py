@@ -15,7 +15,16 @@ from kitsbench.leaderboard.entries import Published, make_entries
 from kitsbench.leaderboard.history import replacing, with_history
 from kitsbench.leaderboard.peers import Filed, board_faults, dataset_faults, differences
 from kitsbench.leaderboard.proof import entry_faults
-from kitsbench.leaderboard.rules import FILE, Rules, read_rules, written_rules
+from kitsbench.leaderboard.rules import (
+    DESIGN,
+    FILE,
+    Rules,
+    design_fault,
+    read_design,
+    read_rules,
+    with_design,
+    written_rules,
+)
 from kitsbench.leaderboard.schema import Entry, file_name
 from kitsbench.leaderboard.table import read_table_text, table_path
 from kitsbench.leaderboard.table_proof import agreement_faults, read_scores
@@ -80,7 +89,11 @@ def add_entries(
         The experiment is not complete, or the board holds a file that is no entry.
     """
     board = Path(board)
-    made = make_entries(workdir, experiment)
+    design = read_design(board)
+    made = [
+        new._replace(entry=with_design(new.entry, design))
+        for new in make_entries(workdir, experiment)
+    ]
     files = {board / file_name(new.entry.name): new for new in made}
     if len(files) < len(made):
         raise UsageError(
@@ -91,6 +104,12 @@ def add_entries(
     known = {file: _read_entry(file) for file in stay}
     rules = read_rules(board)
     kept = [entry for file, entry in known.items() if file not in files]
+    for entry in kept:
+        if fault := design_fault(entry, design):
+            raise UsageError(
+                f"'{entry.name}' stands on {board}, and {fault}. Entries of one board have one "
+                "design; choose another board with --to."
+            )
     for new in made:
         for peer in kept or list(known.values()):
             _refuse_other_conditions(new.entry, peer, board)
@@ -291,6 +310,7 @@ def check_boards(root: str | Path) -> tuple[int, list[Problem]]:
         problems += wrong
         problems += [Problem(*fault) for fault in board_faults(found)]
         problems += _rule_faults(board, found)
+        problems += _design_faults(board, found)
     problems += [Problem(*fault) for fault in dataset_faults(filed)]
     return count, list(dict.fromkeys(problems))
 
@@ -311,12 +331,23 @@ def _rule_faults(board: Path, filed: Sequence[Filed]) -> list[Problem]:
     return [Problem(one.file, fault) for one in filed for fault in rules.faults(one.entry)]
 
 
+def _design_faults(board: Path, filed: Sequence[Filed]) -> list[Problem]:
+    """Entries of another design than the board's."""
+    try:
+        design = read_design(board)
+    except DataError as error:
+        file = board / DESIGN
+        return [Problem(file, str(error).splitlines()[0].removeprefix(f"{file}: ").rstrip("."))]
+    faults = [(one.file, design_fault(one.entry, design)) for one in filed]
+    return [Problem(file, fault) for file, fault in faults if fault is not None]
+
+
 def _read_all(board: Path, files: Sequence[Path]) -> tuple[list[Filed], list[Problem]]:
     problems: list[Problem] = []
     filed: list[Filed] = []
     if board.is_symlink():
         problems.append(Problem(board, "a symbolic link; boards are folders of their own"))
-    if not files:
+    if not files and not (board / DESIGN).is_file():  # a design comes before its first trial
         remedy = f"`kitsbench leaderboard add WORKDIR --to {board}` makes some"
         problems.append(Problem(board, f"a board without entries: {remedy}, or remove the folder"))
     elif any(folder.is_dir() and any(folder.glob("*.json")) for folder in board.iterdir()):

@@ -63,9 +63,10 @@ def other_endpoints(ordered: list[Entry]) -> list[Score]:
 
 
 def named(entry: Entry) -> str:
-    """Name and title, what its training began with, and how looks ended it."""
+    """Name and title, what it is planted for, what its training began with, how looks ended it."""
     text = " ".join(filter(None, [markdown_code(entry.name), markdown(entry.title)]))
-    said = [entry.beginning, entry.ended_by_looks]
+    planted = f"planted: {entry.planted}" if entry.planted else ""
+    said = [planted, entry.beginning, entry.ended_by_looks]
     return text + "".join(f" ({markdown(one)})" for one in said if one)
 
 

@@ -69,6 +69,8 @@ def render_boards(root: str | Path) -> list[Path]:
         page = board.parent / f"{board.resolve().name}.md"
         _refuse_foreign(page)
         entries = read_board(board)
+        if not entries:  # a design that waits for its first trial
+            continue
         outside = any(entry.elsewhere is not None for entry in entries)
         pairs = beside(read_filed(board)) if outside else []
         pages[page] = render_board(board.resolve().name, entries, read_rules(board), pairs)

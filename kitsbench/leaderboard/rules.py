@@ -1,11 +1,15 @@
 """``board.toml``: under which conditions the entries of a board were made, and who may enter.
 
+Beside it may lie ``design.md``: what is asked and what will be concluded, written before the first
+trial. Every entry has its hash, so that nobody changes the question when the answer is known.
+
 It is written down beside the entries, so that a board means the same before its first entry as
 after its last, and a reviewer reads in one place what a new one has to keep.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,10 +19,11 @@ from pydantic import Field, ValidationError
 from kitsbench.errors import DataError
 from kitsbench.files import digest
 from kitsbench.files.documents import Part
-from kitsbench.files.foreign import brief, read_toml
+from kitsbench.files.foreign import brief, read_bytes, read_toml
 from kitsbench.leaderboard.schema import TRAINED, Entry
 
 FILE = "board.toml"
+DESIGN = "design.md"
 NONE = "none"
 
 
@@ -144,6 +149,58 @@ def conditions_of(entry: Entry) -> dict[str, Any]:
 
 def _members(entry: Entry) -> bool:
     return any(run.members for run in entry.trials.runs)
+
+
+def read_design(board: Path) -> str | None:
+    """Hash of a board's design; None where it has none.
+
+    Raises
+    ------
+    DataError
+        It is a link, or cannot be read.
+    """
+    file = board / DESIGN
+    if file.is_symlink():
+        raise DataError(f"{file}: a symbolic link; the design of a board is a file of its own.")
+    if not file.exists():
+        return None
+    try:
+        return hashlib.sha256(read_bytes(file)).hexdigest()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def with_design(entry: Entry, design: str | None) -> Entry:
+    """An entry that was trained here with the hash of its board's design, sealed."""
+    if entry.elsewhere is not None or entry.design == design:
+        return entry
+    found = entry.model_copy(update={"design": design})
+    return found.model_copy(update={"seals": found.sealed()})
+
+
+def design_fault(entry: Entry, design: str | None) -> str | None:
+    """What an entry's design contradicts on its board, in a sentence that names the key.
+
+    Parameters
+    ----------
+    entry : Entry
+    design : str or None
+        Hash of the board's.
+    """
+    if entry.elsewhere is not None or entry.design == design:
+        return None
+    if design is None:
+        return f"the key design is {entry.design}, and the board has no {DESIGN}: restore it"
+    if entry.design is None:
+        return (
+            f"it has no key design, and the board has a {DESIGN}: run its experiment by that, and "
+            "add it with --replace"
+        )
+    return (
+        f"the key design is {entry.design[:12]}..., and {DESIGN} has the hash {design[:12]}...: "
+        "a design stays as it was before the first trial; restore it, and write what was learned "
+        "since somewhere else"
+    )
 
 
 def read_rules(board: Path) -> Rules | None:

@@ -56,7 +56,7 @@ SEALED = (
 )
 """Keys that follow from no other; with :data:`OPTIONAL`, where they are there."""
 
-OPTIONAL = ("elsewhere", "curve", "history", "looks")
+OPTIONAL = ("elsewhere", "curve", "history", "looks", "planted", "design")
 """Keys that some entries have. They are sealed, too."""
 
 TRAINED = ("recipe", "tuning", "budget", "seeds")
@@ -117,6 +117,11 @@ class Entry(Document):
         Entries of the same name that it has replaced, the oldest first; None where there were none.
     looks : EntryLooks or None
         Of a run that stopped by itself.
+    planted : str or None
+        Of a control whose outcome is known before: what it is.
+    design : str or None
+        SHA-256 of the board's ``design.md``, which said what is asked and concluded before the
+        first trial; None where the board has none.
     seals : dict of str to str
         Hash of each of the keys :data:`SEALED`.
     """
@@ -148,6 +153,8 @@ class Entry(Document):
     curve: Curve | None = None
     history: tuple[Former, ...] | None = Field(default=None, min_length=1)
     looks: EntryLooks | None = None
+    planted: str | None = Field(default=None, min_length=1)
+    design: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
     @model_serializer(mode="wrap")
     def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
