@@ -87,6 +87,26 @@ def test_the_audit_judges_what_was_spent(analysis):
     )
 
 
+def test_the_audit_tells_a_planted_control_from_a_contestant(analysis):
+    experiment = analysis.results.experiment
+    last = analysis.names[-1]
+    entrants = tuple(
+        entrant.model_copy(update={"planted": "the first under another name"})
+        if entrant.name == last
+        else entrant
+        for entrant in experiment.entrants
+    )
+    experiment = experiment.model_copy(update={"entrants": entrants})
+    results = dataclasses.replace(analysis.results, experiment=experiment)
+    table, sentence = costs.audit(dataclasses.replace(analysis, results=results))
+    rows = [row[0] for row in table.rows]
+    assert rows == [*analysis.names[:-1], f"{last}\nplanted: the first under another name"]
+    assert sentence.endswith(
+        f" {last} (the first under another name) was planted as a control, whose outcome was known "
+        "before."
+    )
+
+
 def test_precision_and_layout_are_a_column_where_trials_ran_on_gpus(analysis):
     assert "Precision, layout" not in costs.audit(analysis)[0].head
     on_gpu = {"device": "cuda", "precision": "bfloat16", "layout": "channels_last_3d"}
