@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from kitsbench.data.phantom.dataset import ON_MASKS
 from kitsbench.leaderboard.parts import Curve, Score
 from kitsbench.leaderboard.schema import Entry
 from kitsbench.metrics.titles import endpoint_name
@@ -32,6 +33,12 @@ def synthetic(first: Entry) -> str:
     """What a page must say of scans that are made up; empty of others."""
     if not first.synthetic:
         return ""
+    if first.dataset.note.startswith(ON_MASKS):
+        return (
+            f"**{ON_MASKS}.** Only shapes, sizes and positions are those of patients. These "
+            "numbers show how the architectures learn on simulated intensities under this budget; "
+            "they say nothing about patients.\n"
+        )
     return (
         "**Synthetic scans.** These numbers show how the architectures learn on a phantom "
         "under this budget; they say nothing about patients.\n"

@@ -11,6 +11,7 @@ import pytest
 from command_line import call_kitsbench
 from reporting.workdirs import Plan, write_workdir
 
+from kitsbench.data.phantom.dataset import NOTE_ANATOMY
 from kitsbench.errors import UsageError
 from kitsbench.experiments.records import experiment_file, find_experiment, keep_experiment
 from kitsbench.experiments.records.experiment import ExperimentRecord
@@ -103,6 +104,17 @@ def test_a_link_is_no_design(boards, tmp_path):
     done = call_kitsbench("leaderboard", "add", tmp_path, "--to", boards / "asked")
     assert done.code == 2
     assert "a symbolic link" in done.err
+
+
+def test_the_page_says_which_part_of_the_scans_is_made_up(tmp_path):
+    work = write_workdir(tmp_path / "work", PLAN)
+    old = find_experiment(work)
+    note = NOTE_ANATOMY.format(name="kits19-masks-2mm")
+    dataset = old.dataset.model_copy(update={"note": note})
+    keep_experiment(work, old.model_copy(update={"dataset": dataset}))
+    add_entries(work, tmp_path / "boards" / "masks")
+    (page,) = render_boards(tmp_path / "boards")
+    assert "**Synthetic images on real masks.** Only shapes, " in page.read_text(encoding="utf-8")
 
 
 def test_a_planted_entrant_is_marked_in_its_entry_and_on_the_page(tmp_path):

@@ -41,9 +41,10 @@ NOTE = (
     "Phantom: neither the images nor the anatomy come from patients. "
     "Scores on it say nothing about clinical performance."
 )
-NOTE_ANATOMY = (
-    "Synthetic images on real masks: the label maps are those of '{name}', every intensity is "
-    "simulated. Never present results on it as results on real CT."
+ON_MASKS = "Synthetic images on real masks"
+NOTE_ANATOMY = ON_MASKS + (
+    ": the label maps are those of '{name}', every intensity is simulated. Never present results "
+    "on it as results on real CT."
 )
 
 
