@@ -128,7 +128,7 @@ def show_merge(
     """
     failed = {coming.id: why for coming, why in faults}
     came = [one for one in plan.trials if one.taken and one.id not in failed]
-    size = sum(map(plan.size_of, came))
+    size = sum(map(plan.came_to if done else plan.size_of, came))
     if as_json:
         document: dict[str, Any] = {
             "workdir": str(plan.workdir),
@@ -158,7 +158,9 @@ def show_merge(
     counts = Counter(one.what for one in plan.trials)
     told = ", ".join(f"{count} {what}" for what, count in counts.items())
     will = "have come" if done else "would come"
-    say(f"{_trials(len(came))} {will}: {size:,} bytes ({much(size)}). There: {told or 'none'}.")
+    most = "at most " * (plan.light and not done)  # curves become shorter
+    took = f"{most}{size:,} bytes ({much(size)})"
+    say(f"{_trials(len(came))} {will}: {took}. There: {told or 'none'}.")
     if done and plan.light:
         say("Weights do not come along: reports and boards are made of this, predictions are not.")
     elif done:

@@ -36,8 +36,13 @@ def heavy(folder: TrialFolder) -> list[str]:
 
 
 def light_size(trial: KeptTrial) -> int:
-    """Bytes of a light copy."""
-    files = [trial.folder.path / name for name in LIGHT]
+    """Most bytes of a light copy: its curve becomes shorter."""
+    return size_of(trial.folder)
+
+
+def size_of(folder: TrialFolder) -> int:
+    """Bytes of what is kept of a trial, as it lies in a folder."""
+    files = [folder.path / name for name in LIGHT]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
