@@ -11,10 +11,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pandas as pd
-
 from kitsbench.experiments.records import ExperimentRecord, Status, TrialRecord, experiment_file
-from kitsbench.experiments.tables import CURVE, write_table
+from kitsbench.experiments.tables import CURVE, read_table, write_table
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.workdir.inventory import Inventory, KeptTrial
 from kitsbench.text import without_folders
@@ -72,20 +70,25 @@ def waiting_for_ensembles(inventory: Inventory) -> dict[str, str]:
     return found
 
 
-def lighten(copy: Path, trial: str) -> None:
+def lighten(copy: Path, there: TrialFolder) -> None:
     """Take losses, the machine's name and folders out of a copy of a trial.
 
     Parameters
     ----------
     copy : Path
         Of its folder.
-    trial : str
-        Its id.
+    there : TrialFolder
+        Where it comes from.
+
+    Raises
+    ------
+    DataError
+        Its curve is damaged.
     """
-    file = copy / "curve.parquet"
-    if file.is_file():
-        curve = pd.read_parquet(file)
-        write_table(file, curve[curve["kind"] == "score"], CURVE, trial)
+    if there.curve.is_file():
+        curve = read_table(there.curve, CURVE)
+        scored = curve[curve["kind"] == "score"]
+        write_table(copy / there.curve.name, scored, CURVE, there.path.name)
     file = copy / "status.json"
     Status.read(file).model_copy(update={"host": None}).write(file)
     file = copy / "trial.json"

@@ -318,7 +318,7 @@ def _take(there: TrialFolder, here: TrialFolder, light: bool = False) -> None:
             raise LeaseTaken(there.path.name)
         _check_copy(there, copy, left)
         if light:
-            lighten(copy, there.path.name)
+            lighten(copy, there)
         aside = move_aside(here.path) if here.path.is_dir() else None
         copy.rename(here.path)
     except BaseException:

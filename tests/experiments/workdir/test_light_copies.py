@@ -123,6 +123,18 @@ def test_members_wait_for_their_ensemble(tmp_path):
     assert set(states(lightened(work, kept, "--yes", "--json")).values()) == {"new", "same"}
 
 
+def test_a_curve_that_is_damaged_is_told_and_leaves_no_half_of_a_trial(work, tmp_path):
+    first = next(t.id for t in take_inventory(work).trials if t.state == "finished")
+    (work / "trials" / first / "curve.parquet").write_bytes(b"no table")
+    done = lightened(work, tmp_path / "kept", "--yes", "--json")
+    assert done.code == 1
+    assert states(done)[first] == "failed"
+    (why,) = (row["why"] for row in done.json["trials"] if row["id"] == first)
+    assert "curve.parquet cannot be read as a table" in why
+    assert first not in {path.name for path in (tmp_path / "kept" / "trials").iterdir()}
+    assert list((tmp_path / "kept" / "trials").glob(".*")) == []
+
+
 @pytest.mark.parametrize("words", [(), ("--light",)])
 def test_what_is_damaged_there_is_left_out_of_either_copy(work, tmp_path, words):
     (work / "trials" / find_experiment(work).trials[0].id / "ledger.json").write_text("{")
