@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from command_line import call_kitsbench
-from reporting.workdirs import ENDED, Plan, write_workdir
+from reporting.workdirs import ENDED
 from stored_files import change, replan
 
 from kitsbench.errors import DataError
@@ -30,22 +30,6 @@ from kitsbench.experiments.results import load_results
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.lease import Lease, machine
 from kitsbench.experiments.workdir.watching import Watch
-
-PLAN = Plan(
-    {"a": 0.0, "b": 0.1}, folds=2, seeds=1, showcase=0, predictions=False, profiles=False,
-    failed=(("b", 1, 0, "out-of-memory"),),
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    return write_workdir(tmp_path_factory.mktemp("watched") / "work", PLAN)
-
-
-@pytest.fixture
-def work(written, tmp_path):
-    shutil.copytree(written, tmp_path / "work")
-    return tmp_path / "work"
 
 
 class Clock:
