@@ -88,6 +88,8 @@ def test_what_is_printed_fits_80_columns(monkeypatch, capsys):
     assert "1.30" in forward
     assert "1.27-1.33" in forward
     assert "slower" in forward
+    (memory,) = [line for line in lines if "peak memory" in line and "MiB" in line]
+    assert memory.split()[2:6] == ["300", "MiB", "300", "MiB"]
 
 
 @pytest.fixture

@@ -207,7 +207,7 @@ def _counted(value: float | None, unit: float) -> str:
 
 def print_comparison(old: Sequence[Row], new: Sequence[Row]) -> None:
     """Print new by old for each figure, with its spread, and what is more than noise."""
-    from kitsbench.profiling.compare import compare
+    from kitsbench.profiling.compare import SIZES, compare
 
     changes, notes = compare(old, new)
     columns = [
@@ -219,7 +219,7 @@ def print_comparison(old: Sequence[Row], new: Sequence[Row]) -> None:
         Column("spread", "right", whole=True),
         Column("", whole=True),
     ]
-    lines, before = [], ""
+    lines, before, sizes = [], "", set(SIZES.values())
     for change in changes:
         name = "" if change.architecture == before else change.architecture
         before = change.architecture
@@ -230,8 +230,11 @@ def print_comparison(old: Sequence[Row], new: Sequence[Row]) -> None:
             (
                 name,
                 change.figure,
-                _amount(change.old),
-                _amount(change.new),
+                # Memory as the table of costs has it.
+                *(
+                    f"{value / 2**20:.0f} MiB" if change.figure in sizes else _amount(value)
+                    for value in (change.old, change.new)
+                ),
                 f"{change.ratio:.2f}",
                 f"{change.low:.2f}-{change.high:.2f}" if change.low != change.high else "",
                 mark,
