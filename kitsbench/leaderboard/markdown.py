@@ -222,7 +222,7 @@ def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
     said = [line for line in [synthetic(first)] if line]
     said.append(
         f"{scans(first)}, {_recipe(first.recipe)}, budget {markdown(first.budget.text)} a "
-        f"training run, {_folds(first)} × {_seeds(ordered)} seeds, on "
+        f"training run, {_folds(first)} × {_seeds(ordered)}, on "
         f"{markdown(first.cost.device or 'an unnamed device')}."
     )
     grouped = any(entry.rank and entry.rank.group for entry in ordered)
@@ -277,7 +277,9 @@ def _folds(first: Entry) -> str:
 def _seeds(ordered: Sequence[Entry]) -> str:
     """How many; of runs that looks ended from the fewest to the most."""
     low, high = (choose(entry.seeds for entry in ordered) for choose in (min, max))
-    return f"{low}" if low == high else f"{low} to {high}"
+    if low == high:
+        return f"{low} seed" if low == 1 else f"{low} seeds"
+    return f"{low} to {high} seeds"
 
 
 def _recipe(note: RecipeNote) -> str:
