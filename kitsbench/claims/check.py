@@ -281,6 +281,12 @@ def _rows(scores: pd.DataFrame, pair: tuple[str, str], step: Step) -> pd.DataFra
     return mean.assign(region=step.region, status=status)
 
 
+def _score(value: float, signed: bool = False) -> str:
+    """A score or a difference; a zero has no sign."""
+    value = 0.0 if round(value, 3) == 0 else value
+    return f"{value:+.3f}" if signed and value else f"{value:.3f}"
+
+
 def _judge(
     step: Step,
     pair: tuple[str, str],
@@ -302,7 +308,8 @@ def _judge(
     judged = found["scope"] == "L1" and not broken
     # That one network which learned nothing differs from another is no evidence for a claim.
     lost = found["verdict"] == "not_learned" and found["better"] is None
-    size = f"{difference:+.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]")
+    size = _score(difference, signed=True)
+    size += "" if low is None or high is None else f" [{_score(low)}, {_score(high)}]"
     where = f"{step.region} {step.metric}"
     head = f"{pair[0]} minus {pair[1]} is {size} in {where}"
     outcome, tail = "open", ""

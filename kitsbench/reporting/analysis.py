@@ -20,6 +20,7 @@ from kitsbench.reporting.asked.narrowing import Narrowed
 from kitsbench.statistics import summarise
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 from kitsbench.statistics.design.power import detectable_gaps
+from kitsbench.statistics.design.scope import of_a_split
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,14 @@ class Analysis:
     @property
     def warnings(self) -> list[str]:
         """What the statistics want a reader to know."""
-        return [str(warning) for warning in self.comparison.get("warnings", [])]
+        folds = self.results.experiment.folds.count
+        return [of_a_split(str(told), folds) for told in self.comparison.get("warnings", [])]
+
+    @property
+    def advice(self) -> str:
+        """What to run for a verdict; empty where every pair has one."""
+        folds = self.results.experiment.folds.count
+        return of_a_split(str(self.comparison.get("advice") or ""), folds)
 
     @property
     def scope(self) -> str:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from kitsbench.experiments.records import ExperimentRecord
 from kitsbench.recipe import Recipe
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.first_screen.entrants import (
+    counted,
+    exceptions,
+    scans_of_training,
+    sizes,
+    trained_networks,
+    trials_told,
+)
 from kitsbench.reporting.first_screen.looked import hours_of
 from kitsbench.statistics.tests.folds_and_cases import (
     FOLD_T,
@@ -56,6 +63,8 @@ _CORRECTIONS = {
         "American Statistical Association 81 (1986) 826-831.",
     ),
 }
+OWN = "Heads, targets and loss were each architecture's own."
+"""What no recipe holds, since it is part of what is compared."""
 _BENJAMINI = (
     "Benjamini Y, Hochberg Y. Controlling the false discovery rate: a practical and powerful "
     "approach to multiple testing. Journal of the Royal Statistical Society B 57 (1995) 289-300."
@@ -87,7 +96,7 @@ def references(analysis: Analysis) -> list[str]:
     if _judged(analysis):
         correction = str(analysis.comparison.get("correction"))
         found += [_CORRECTIONS[correction][1]] if correction in _CORRECTIONS else []
-    if analysis.secondary:
+    if _exploratory_p(analysis):
         found.append(_BENJAMINI)
     papers = {entrant.paper: None for entrant in experiment.entrants if entrant.paper}
     return [*found, *papers]
@@ -102,30 +111,25 @@ def _training(analysis: Analysis) -> str:
     dataset, folds = experiment.dataset, experiment.folds
     everybody = [e for e in experiment.entrants if e.status == "ok"]
     entrants = [e for e in everybody if e.elsewhere is None]
-    networks = [e for e in entrants if not e.members]
+    networks = trained_networks(analysis)
     were = "was" if len(everybody) == 1 else "were"
+    number, sum_of = words.plural(len(everybody), "entrant"), counted(analysis).told()
     told = [
-        f"{words.plural(len(everybody), 'entrant')} "
-        f"({words.listing([e.name for e in everybody], most=40)}) {were} compared with "
+        f"{number} ({words.listing([e.name for e in everybody], most=40)}"
+        + (f"; {sum_of}" if sum_of.endswith("entrants") else "")
+        + f") {were} compared with "
         f"kitsbench {words.listing(_versions(analysis))} on the "
         f"{'synthetic ' if dataset.synthetic else ''}dataset {dataset.name} "
         f"({words.cases_used(dataset)}; fingerprint {dataset.fingerprint or 'unknown'})."
     ]
-    split = (
-        f"in {words.plural(folds.count, 'fold')} of cross-validation"
-        if len(folds.used) == folds.count and folds.count > 1
-        else f"on {words.plural(len(folds.used), 'fold')} of {folds.count}"
-        if folds.count > 1
-        else "on one split"
-    )
     if networks:
         told.append(
-            f"Each of {words.plural(len(networks), 'network')} was trained {split} (split "
-            f"{folds.split_id}, the same for all), with {analysis.seeds_told}, "
-            f"for {words.spent(experiment.budget)} a run on {experiment.device.name}, and tested "
-            "on cases that it had not been trained on."
+            f"Each of {words.plural(len(networks), 'network')} was trained {_split(analysis)} "
+            f"(split {folds.split_id}, the same for all), with {analysis.seeds_told}, "
+            f"for {words.spent(experiment.budget)} a run on {experiment.device.name}, "
+            f"{_scans(analysis)}"
         )
-        told.append(_recipe(experiment))
+        told += [_recipe(analysis), _sizes(analysis)]
     ensembles = [e for e in entrants if e.members]
     told += [
         f"{e.name} combined {words.listing(list(e.members))} ({e.combine})." for e in ensembles
@@ -136,10 +140,41 @@ def _training(analysis: Analysis) -> str:
     return " ".join(filter(None, told))
 
 
-def _recipe(experiment: ExperimentRecord) -> str:
-    if experiment.recipe is None:
-        return "Each was trained by the recipe of its own paper."
-    return f"All were trained by one recipe: {_in_words(experiment.recipe)}."
+def _split(analysis: Analysis) -> str:
+    """On which folds was trained; the folds that were tested on are not among them."""
+    folds = analysis.results.experiment.folds
+    if folds.count < 2:
+        return "on one split"
+    if len(folds.used) == folds.count:
+        return f"in {folds.count} folds of cross-validation"
+    if len(folds.used) == 1:
+        return f"on {folds.count - 1} of {folds.count} folds"
+    return f"for {len(folds.used)} test folds of {folds.count}, each time on the others"
+
+
+def _scans(analysis: Analysis) -> str:
+    """How many scans each run trained on and was tested on."""
+    trained, tested = scans_of_training(analysis)
+    if not trained:
+        return "and tested on scans that it had not been trained on."
+    return f"on {trained}, and tested on {tested} that it had not been trained on."
+
+
+def _recipe(analysis: Analysis) -> str:
+    recipe = analysis.results.experiment.recipe
+    if recipe is None:
+        return "Each was trained by the recipe of its own paper, and with the loss of its own."
+    but = exceptions(analysis)
+    return (
+        f"All were trained by one recipe: {_in_words(recipe)}"
+        + (f"; except {words.listing(but)}" if but else "")
+        + f". {OWN}"
+    )
+
+
+def _sizes(analysis: Analysis) -> str:
+    told = sizes(analysis)
+    return f"Networks were reduced: {told}." if told else ""
 
 
 def _in_words(recipe: Recipe) -> str:
@@ -173,11 +208,11 @@ def _scoring(analysis: Analysis) -> str:
         f"{words.endpoint_name(analysis.region, analysis.metric)} over cases and seeds."
     ]
     failed = sum(trial.state == "failed" for trial in analysis.results.trials)
-    number = len(analysis.results.trials)
+    number = trials_told(analysis)
     told.append(
-        f"{failed} of {words.plural(number, 'trial')} failed; their cases counted as missed."
+        f"{failed} of {number} failed; their cases counted as missed."
         if failed
-        else f"None of {words.plural(number, 'trial')} failed."
+        else f"None of {number} failed."
     )
     waiting = sum(t.state in words.UNFINISHED for t in analysis.results.trials)
     if waiting:
@@ -189,6 +224,10 @@ def _scoring(analysis: Analysis) -> str:
 
 def _judged(analysis: Analysis) -> bool:
     return any(pair.get("p_adjusted") is not None for pair in analysis.pairs)
+
+
+def _exploratory_p(analysis: Analysis) -> bool:
+    return any(pair.get("p_adjusted") is not None for pair in analysis.secondary)
 
 
 def _statistics(analysis: Analysis) -> str:
@@ -214,7 +253,7 @@ def _statistics(analysis: Analysis) -> str:
                 f"α = {alpha:g} and without correction, for these trained networks only: with "
                 f"{words.plural(len(analysis.results.experiment.folds.used), 'fold')} × "
                 f"{words.plural(analysis.results.experiment.seeds, 'seed')} no verdict on "
-                "architectures was given."
+                "architectures and no p-value was given."
             )
     told += _looks(analysis)
     narrowed = analysis.narrowed
@@ -230,10 +269,12 @@ def _statistics(analysis: Analysis) -> str:
     if narrowed is not None:
         told.append(f"{narrowed.told}")
     if analysis.secondary:
-        told.append(
-            "Other regions and metrics were exploratory, adjusted by Benjamini and Hochberg, "
-            "without verdicts."
+        adjusted = (
+            ", adjusted by Benjamini and Hochberg,"
+            if _exploratory_p(analysis)
+            else ", with intervals and without p-values,"
         )
+        told.append(f"Other regions and metrics were exploratory{adjusted} without verdicts.")
     components = found.get("components") or {}
     if not words.missing(components.get("seed_sd")):
         told.append(

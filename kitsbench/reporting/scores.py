@@ -9,6 +9,7 @@ from kitsbench.evaluation.protocols import get_protocol
 from kitsbench.metrics import METRICS
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.page.verdicts import no_p
 from kitsbench.reporting.tables import Table
 from kitsbench.statistics.table.endpoints import cut
 
@@ -56,8 +57,7 @@ def ranking(analysis: Analysis) -> Table | None:
     if places:
         caption += " Rank 95 %: the ranks that the tests of all pairs leave open."
     caption += _official_caption(analysis)
-    advice = analysis.comparison.get("advice")
-    if advice:
+    if advice := analysis.advice:
         none = "An architecture without a verdict has no group" if analysis.settled else (
             "Without a verdict on architectures there are no groups"
         )  # fmt: skip
@@ -302,7 +302,7 @@ def pair_table(analysis: Analysis) -> Table:
     else:
         caption += (
             ", each pair by itself and without correction, for these trained networks only (scope "
-            "L0): no p-value is given, since no verdict is."
+            f"L0). {no_p(analysis.pairs)}"
         )
         head[3] = "95 % CI"
     caption += " Win/tie/loss counts cases."
@@ -342,13 +342,19 @@ def secondary_table(analysis: Analysis) -> Table | None:
         ]
         for pair in analysis.secondary
     ]
-    return Table(
-        ["Pair", "Endpoint", "Difference", "95 % CI", "p (adjusted)"],
-        rows,
-        "Secondary endpoints, exploratory: p is adjusted by Benjamini-Hochberg, and no verdict is "
-        "given.",
-        text_columns=2,
-    )
+    head = ["Pair", "Endpoint", "Difference", "95 % CI", "p (adjusted)"]
+    if all(row[-1] == words.DASH for row in rows):
+        rows, head = [row[:-1] for row in rows], head[:-1]
+        caption = (
+            "Secondary endpoints, exploratory: no verdict is given, and no p-value, for the same "
+            "reason as none is of the endpoint."
+        )
+    else:
+        caption = (
+            "Secondary endpoints, exploratory: p is adjusted by Benjamini-Hochberg, and no verdict "
+            "is given."
+        )
+    return Table(head, rows, caption, text_columns=2)
 
 
 def title_of(analysis: Analysis, name: str) -> str:

@@ -18,8 +18,9 @@ from kitsbench.reporting.drawing.inner_maps import draw_maps
 from kitsbench.reporting.drawing.overlays import draw_overlays
 from kitsbench.reporting.first_screen.answer import undefined, versions
 from kitsbench.reporting.first_screen.curves import watched_cases, with_end
+from kitsbench.reporting.first_screen.entrants import exceptions, sizes, trials_told
 from kitsbench.reporting.glossary import spread_over_folds
-from kitsbench.reporting.methods import interval_method, methods, references
+from kitsbench.reporting.methods import OWN, interval_method, methods, references
 from kitsbench.reporting.page import cases, checklist, citations, stability, verdicts
 from kitsbench.reporting.page.along import along_table
 from kitsbench.reporting.page.papers_claims import claims
@@ -203,8 +204,10 @@ def _pairs(analysis: Analysis) -> Section | None:
     secondary = scores.secondary_table(analysis)
     if secondary is not None:
         blocks.append(Block(heading="Other regions and metrics", table=secondary, folded=True))
-    if analysis.warnings:
-        blocks.append(Block(heading="Caveats", lines=analysis.warnings))
+    reduced = sizes(analysis)
+    caveats = [f"The networks are reduced: {reduced}."] * bool(reduced) + analysis.warnings
+    if caveats:
+        blocks.append(Block(heading="Caveats", lines=caveats))
     scopes = sorted({str(pair["scope"]) for pair in analysis.pairs}, reverse=True)
     lead = " ".join(f"Scope {one}: what is found {words.SCOPES.get(one, '')}." for one in scopes)
     if len(scopes) > 1:
@@ -338,7 +341,9 @@ def _overlays(analysis: Analysis) -> Section | None:
     if problems:
         blocks.append(Block(lines=problems))
     lead = (
-        "Chosen before any result was known, and the same slices for all."
+        "The cases were chosen before any result was known. Of each, the first slice is the one "
+        "with most of the truth; the second is chosen by the results, as that on which all "
+        "together are most wrong. Both are the same for all."
         if drawn
         else "No overlay could be drawn."
     )
@@ -356,8 +361,8 @@ def _claims(analysis: Analysis) -> Section | None:
 def _failures(analysis: Analysis) -> Section:
     table, aside = setup.failures(analysis), setup.excluded(analysis)
     ran = sum(trial.state != "spared" for trial in analysis.results.trials)
-    trials = words.plural(ran, "trial")
-    told = [f"Every one of {trials} finished." if table is None else _what_fails(analysis)]
+    every = trials_told(analysis) if ran == len(analysis.results.trials) else f"{ran} trials"
+    told = [f"Every one of {every} finished." if table is None else _what_fails(analysis)]
     if aside is None:
         told.append("No case was set aside.")
     elif (sentence := analysis.results.experiment.dataset.set_aside()) is not None:
@@ -393,8 +398,11 @@ def _setup(analysis: Analysis) -> Section:
             for found, table in setup.recipes(analysis).items()
         ),
     ]
+    but = exceptions(analysis)
     lead = (
-        "All architectures were trained by the same recipe, on the same folds."
+        "All architectures were trained by the same recipe, on the same folds"
+        + (f"; except {words.listing(but)}" if but else "")
+        + f". {OWN}"
         if name == SHARED
         else "Each architecture was trained by its own recipe, on the same folds."
         if name == "paper"

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kitsbench.experiments.records import ExperimentRecord
 from kitsbench.recipe import Recipe
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
@@ -111,13 +112,58 @@ def _packages(analysis: Analysis, name: str) -> str:
     return "".join(f"\n{package} {version}" for package, version in found)
 
 
-def _repeated(analysis: Analysis) -> str:
-    """The command of an experiment; what ``--all`` stood for was what was installed then."""
-    command = analysis.results.experiment.command
-    if "--all" not in command.split():
-        return command or words.DASH
-    asked = [e.name for e in analysis.results.experiment.entrants if e.asked]
-    return f"{command}\n--all stood for {words.listing(asked)}"
+def _repeated(analysis: Analysis) -> list[list[str]]:
+    """The command of an experiment, and what the words stood for that it left out."""
+    experiment = analysis.results.experiment
+    command = experiment.command
+    rows = [["To repeat the experiment", command or words.DASH]]
+    given = {word.partition("=")[0] for word in command.split()}
+    if "--all" in given:
+        asked = [e.name for e in experiment.entrants if e.asked]
+        brought = [e.name for e in experiment.entrants if not e.asked]
+        more = f"; the ensembles brought {words.listing(brought, len(brought))}" if brought else ""
+        rows.append(["Where --all stood for", f"{words.listing(asked, len(asked))}{more}"])
+    left = [f"{word} {value}" for word, value in _values(experiment) if word not in given]
+    if left:
+        told = "; ".join(left)
+        rows.append(
+            [
+                "What it left to the defaults",
+                f"{told}; those of kitsbench {experiment.version} on such a device",
+            ]
+        )
+    return rows
+
+
+def _values(experiment: ExperimentRecord) -> list[tuple[str, str]]:
+    """Options of ``kitsbench run`` with what each of them was in the experiment."""
+    folds, recipe = experiment.folds, experiment.recipe
+    dataset = experiment.dataset.name
+    made = "phantom" if dataset.startswith("phantom") and experiment.dataset.synthetic else ""
+    networks = [e for e in experiment.entrants if not e.members and e.elsewhere is None]
+    sizes = dict.fromkeys(entrant.size for entrant in networks if entrant.size)
+    found = [
+        ("--dataset", f"{made} (which made {dataset})" if made else dataset),
+        ("--recipe", experiment.recipe_mode),
+        ("--budget", experiment.budget.text),
+        (
+            "--split",
+            f"{folds.count} folds ({folds.split_id})" if folds.count > 1 else folds.split_id,
+        ),
+        ("--folds", ",".join(map(str, folds.used))),
+        ("--seeds", str(experiment.seeds)),
+        ("--size", " and ".join(sizes)),
+        ("--protocol", experiment.protocol),
+        ("--endpoint", experiment.endpoint),
+    ]
+    if recipe is not None:
+        found += [
+            ("--patch", ",".join(map(str, recipe.patch)) if recipe.patch else ""),
+            ("--spacing", ",".join(f"{edge:g}" for edge in recipe.spacing)
+             if isinstance(recipe.spacing, tuple) else ""),
+            ("--batch", str(recipe.batch)),
+        ]  # fmt: skip
+    return [(word, value) for word, value in found if value]
 
 
 def provenance(analysis: Analysis) -> Table:
@@ -126,13 +172,13 @@ def provenance(analysis: Analysis) -> Table:
     dataset, device = experiment.dataset, experiment.device
     kind = "synthetic" if dataset.synthetic else "scans"
     trained = words.listing(analysis.results.versions) or words.DASH
+    repeat = (
+        [["To repeat the experiment", "the commands of what it was joined from, below"]]
+        if analysis.results.joined
+        else _repeated(analysis)
+    )
     rows = [
-        [
-            "To repeat the experiment",
-            "the commands of what it was joined from, below"
-            if analysis.results.joined
-            else _repeated(analysis),
-        ],
+        *repeat,
         # Without the folder's own path: a report that is moved with its directory stays true.
         [
             "To rebuild this report, from the working directories below"

@@ -29,6 +29,8 @@ VERDICT_NAMES = {
     "not_learned": "learned nothing",
 }
 IDENTICAL = "identical scores"
+NO_VERDICT = "no verdict possible"
+"""Of a pair whose design allows none, however far apart the two lie."""
 SCOPES = {
     "L0": "holds for these trained models on cases like these, not for the architectures",
     "L1": "holds for the architectures under this protocol: over cases and training runs",
@@ -49,6 +51,16 @@ GLOSSARY = [
         "as a name, followed by the settings that differ from its defaults.",
     ),
     (
+        "entrant",
+        "Whoever has a row in the ranking: an architecture, a further setting of one, which is a "
+        "network of its own, an ensemble, or what was trained elsewhere.",
+    ),
+    (
+        "ensemble",
+        "An entrant that trains nothing and puts together the predictions of networks that others "
+        "trained, its members.",
+    ),
+    (
         "recipe",
         "How training is done: voxel spacing, patch, batch, augmentation, optimiser, schedule. "
         "With the recipe “matched”, every architecture is trained the same way, and only then "
@@ -65,7 +77,8 @@ GLOSSARY = [
     ),
     (
         "trial",
-        "One training run: one architecture, on one fold, with one seed.",
+        "One entrant, on one fold, with one seed: a training run with the test that follows. That "
+        "of an ensemble, or of what was trained elsewhere, only tests.",
     ),
     (
         "fold",
@@ -169,7 +182,15 @@ def verdict_name(pair: Mapping[str, Any]) -> str:
     """The verdict on a pair in words; equal scores in every case are called so."""
     if pair.get("identical") and pair["verdict"] == "inconclusive":
         return IDENTICAL
+    if without_verdict(pair):
+        return f"{NO_VERDICT} ({times(int(pair['n_folds']) * int(pair['n_seeds']))})"
     return VERDICT_NAMES.get(str(pair["verdict"]), str(pair["verdict"]))
+
+
+def without_verdict(pair: Mapping[str, Any]) -> bool:
+    """Whether a pair is open because its design allows no verdict at all."""
+    undecided = pair["verdict"] == "inconclusive" and pair.get("scope") == "L0"
+    return undecided and pair.get("p_adjusted") is None
 
 
 def with_regions(text: str) -> str:

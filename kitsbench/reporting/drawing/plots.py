@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from kitsbench.reporting import words
 from kitsbench.reporting.drawing.figures import GRID, INK, PALETTE, Picture, picture, roomy, style
+from kitsbench.reporting.page.verdicts import kind_of, no_p
 from kitsbench.text import one_line
 
 _VERDICT_COLOURS = {
@@ -31,6 +32,27 @@ VERDICT_MARKS: dict[str, dict[str, Any]] = {
     "equivalent": {"marker": "s"},
     "inconclusive": {"marker": "|", "markersize": 9, "markeredgewidth": 1.8},
     "not_learned": {"marker": "x", "markeredgewidth": 1.8},
+}
+# What marks mean, for legends that name those that are drawn.
+_FOREST_MARKS = {
+    "better_relevant": "● difference beyond the margin (orange)",
+    "better": "○ difference found (yellow)",
+    "equivalent": "■ equivalent or negligible (green)",
+    "inconclusive": "| inconclusive (grey)",
+    "no_verdict": "| no verdict possible (grey)",
+    "identical": "| identical scores (grey)",
+    "not_learned": "× one learned nothing",
+}
+_MATRIX_MARKS = {
+    "better_relevant": "● difference beyond the margin",
+    "better": "○ difference found",
+    "equivalent": "≈ equivalent or negligible",
+    "not_learned": "× one learned nothing",
+}
+_MATRIX_EMPTY = {
+    "inconclusive": "inconclusive",
+    "no_verdict": "no verdict possible",
+    "identical": "identical scores",
 }
 # How boxes lie is said by another word from this version on, and by the old one no more.
 _TURNS_BOXES = tuple(map(int, matplotlib.__version__.split(".")[:2])) >= (3, 10)
@@ -73,15 +95,16 @@ def forest(pairs: list[dict[str, Any]], leader: str, margin: float | None) -> Pi
         axes.grid(axis="y", visible=False)
         region, metric = shown[0]["region"], shown[0]["metric"]
         axes.set_xlabel(f"Difference of mean {words.endpoint_name(region, metric)}")
+    kinds = {_kind(row) for row in rows}
+    why = f" {no_p(pairs)}" if no_p(pairs) else ""
     cut = "" if len(shown) == len(pairs) else " Of many pairs, those of the leader are drawn."
     band = f" The blue band is the margin of ±{margin:g}." if margin else ""
     return picture(
         figure,
         "forest",
         "Differences between pairs",
-        f"Mark: difference of the means; line: its {_intervals(pairs)}.{band} ● difference beyond "
-        "the margin (orange), ○ difference found (yellow), ■ equivalent or negligible (green), "
-        f"| inconclusive (grey), × one learned nothing.{cut}",
+        f"Mark: difference of the means; line: its {_intervals(pairs)}.{band} "
+        f"{', '.join(text for kind, text in _FOREST_MARKS.items() if kind in kinds)}.{cut}{why}",
         marks={f"pair-{height}": _in_words(row) for height, row in enumerate(rows)},
         told="; ".join(_in_words(row) for row in reversed(rows)),
     )
@@ -152,12 +175,26 @@ def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
         figure,
         "matrix",
         "All pairs at a glance",
-        "Orange: the row scores higher than the column; violet: lower. ● difference beyond the "
-        "margin, ○ difference found, ≈ equivalent or negligible, × one learned nothing, empty: "
-        "inconclusive.",
+        "Orange: the row scores higher than the column; violet: lower. "
+        f"{_legend({_kind(pair) for pair in pairs})}",
         series={"cells": [cells.get((one, other), "") for one in order for other in order]},
         told="Every number of it stands in the table of all pairs below.",
     )
+
+
+def _kind(pair: Mapping[str, Any]) -> str:
+    """The kind of a verdict, with those that are drawn alike under one key."""
+    kind = kind_of(dict(pair))
+    return "equivalent" if kind == "better_negligible" else kind
+
+
+def _legend(kinds: set[str]) -> str:
+    """Marks that a matrix has, and what a cell without one means."""
+    marks = [text for kind, text in _MATRIX_MARKS.items() if kind in kinds]
+    empty = [text for kind, text in _MATRIX_EMPTY.items() if kind in kinds]
+    if not marks:
+        return f"No cell has a mark: {' or '.join(empty)}." if empty else ""
+    return ", ".join([*marks, *[f"empty: {' or '.join(empty)}"] * bool(empty)]) + "."
 
 
 def _turned(pair: dict[str, Any], first: str) -> dict[str, Any]:

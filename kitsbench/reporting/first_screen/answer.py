@@ -6,9 +6,9 @@ from kitsbench.experiments.compared import before_looks
 from kitsbench.metrics import UNDEFINED, find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.first_screen.entrants import equal_entrants
 from kitsbench.reporting.scores import interval_of_mean
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
-from kitsbench.statistics.table.runs import equal_runs
 
 
 def details(analysis: Analysis) -> list[str]:
@@ -223,15 +223,24 @@ def learned(analysis: Analysis) -> str:
         least = find(analysis.metric).learned_from
         if least is None:
             return ""
+        metric = words.metric_name(analysis.metric)
         return (
-            f"All {number} have learned to find something of the {region} (a mean "
-            f"{words.metric_name(analysis.metric)} of {least:g} or more)."
+            f"All {number} entrants{_distinct(analysis)} have learned to find something of the "
+            f"{region}: a mean {metric} of {least:g} or more above that of an empty prediction, "
+            "which finds nothing. It is no more than that: whether a network is of use says its "
+            "mean."
         )
     has = "has" if number - len(lost) == 1 else "have"
     return (
-        f"{number - len(lost)} of {words.plural(number, 'architecture')} {has} learned to find the "
+        f"{number - len(lost)} of {words.plural(number, 'entrant')} {has} learned to find the "
         f"{region}; no better than an empty prediction: {words.listing(lost, most=4)}."
     )
+
+
+def _distinct(analysis: Analysis) -> str:
+    """How many results differ, where some are equal in every case."""
+    equal = sum(len(names) - 1 for names in equal_entrants(analysis))
+    return f" ({len(analysis.ranking) - equal} different results)" if equal else ""
 
 
 def one_network(analysis: Analysis) -> str:
@@ -239,22 +248,16 @@ def one_network(analysis: Analysis) -> str:
 
     By one shared recipe two configurations may be the same network, as two resolutions are.
     """
-    runs: dict[str, set[tuple[int, int]]] = {}
-    for trial in analysis.results.trials:
-        runs.setdefault(trial.name, set()).add((trial.fold, trial.seed))
-    alike: dict[tuple[str, ...], set[tuple[int, int]]] = {}
-    for group in equal_runs(analysis.results.scores):
-        names = tuple(
-            name for name in analysis.scored if name in {run.architecture for run in group}
+    ranks = {str(row["architecture"]): row["rank"] for row in analysis.ranking}
+    told = []
+    for names in equal_entrants(analysis):
+        own = {ranks[name] for name in names if name in ranks}
+        place = f"; they share rank {own.pop()}" if len(own) == 1 else ""
+        told.append(
+            f"{words.listing(list(names))} have equal scores in every case, as one network under "
+            f"{len(names)} names has{place}."
         )
-        if len(names) > 1:
-            alike.setdefault(names, set()).update((run.fold, run.seed) for run in group)
-    found = [names for names, where in alike.items() if all(where == runs[n] for n in names)]
-    return " ".join(
-        f"{words.listing(list(names))} have equal scores in every case: they are one network under "
-        f"this recipe, with {len(names)} names and one place in the ranking."
-        for names in found
-    )
+    return " ".join(told)
 
 
 def unjudged(analysis: Analysis) -> list[str]:
@@ -318,7 +321,7 @@ def scope(analysis: Analysis) -> str:
         return (
             f"How far it reaches: for {analysis.settled} of {number} to the architectures (scope "
             "L1). Of the others, which have too few training runs, the sentences speak of the "
-            f"trained networks only (scope L0). {analysis.comparison.get('advice') or ''}"
+            f"trained networks only (scope L0). {analysis.advice}"
         ).strip()
     if analysis.scope == "L0":
         return (

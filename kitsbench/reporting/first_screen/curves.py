@@ -85,6 +85,21 @@ def still_rising(analysis: Analysis) -> list[str]:
     return rising
 
 
+def rising_rule(analysis: Analysis) -> str:
+    """By which rule a curve is called rising, and on how few scans; in one sentence."""
+    margin = margin_of(parse_endpoint((analysis.region, "dice")), None)
+    records = analysis.results.records
+    cases = {case for record in records for case in record.context.curve_cases}
+    tested = {case for record in records for case in record.context.test_cases}
+    count = f"{len(cases)} scan{'' if len(cases) == 1 else 's'}"
+    own = f"{'one ' if len(cases) == 1 else ''}of the test" if cases <= tested else "held out"
+    return (
+        f"Rising: of the points along the budget the last is the highest, and by {margin:g} or "
+        f"more above the one before; seen on {count} ({own}; no step and no network was chosen by it), "
+        "so it is a hint and no finding."
+    )
+
+
 def watched_cases(analysis: Analysis) -> str:
     """How many cases are scored along the budget, such as ``2 cases in each of 5 folds``."""
     of: dict[int, set[str]] = {}

@@ -85,18 +85,21 @@ def next_steps(analysis: Analysis) -> list[Step]:
         )
     if analysis.scope == "L1" and len(leaders(analysis)) > 1:
         scores = shlex.quote(str(analysis.results.workdir / "report" / "scores.csv"))
-        steps.append(
-            Step(
-                "See how many seeds a smaller gap takes",
-                f"kitsbench plan --cases {_cases(analysis)} --folds {folds} --seeds "
-                f"{experiment.seeds} --architectures {max(len(analysis.ranking), 2)} "
-                f"--pilot {scores}",
-            )
-        )
+        command = f"{plan_command(analysis, experiment.seeds)} --pilot {scores}"
+        steps.append(Step("See how many seeds a smaller gap takes", command))
     if experiment.dataset.synthetic:
         command = _command(analysis, "--dataset", "DIR", "--dry-run", without=OF_A_PHANTOM)
         steps.append(Step("Real scans: see what they would take", command))
     return steps
+
+
+def plan_command(analysis: Analysis, seeds: int) -> str:
+    """What tells which gap this design would see with so many seeds."""
+    return (
+        f"kitsbench plan --cases {_cases(analysis)} --folds "
+        f"{len(analysis.results.experiment.folds.used)} --seeds {seeds} --architectures "
+        f"{max(len(analysis.ranking), 2)}"
+    )
 
 
 def _cases(analysis: Analysis) -> int:

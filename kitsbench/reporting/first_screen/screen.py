@@ -15,7 +15,8 @@ from kitsbench.reporting.first_screen.answer import (
     one_network,
     scope,
 )
-from kitsbench.reporting.first_screen.curves import still_rising, watched
+from kitsbench.reporting.first_screen.curves import rising_rule, still_rising
+from kitsbench.reporting.first_screen.entrants import counted, scans_of_training, sizes
 from kitsbench.reporting.first_screen.next_steps import Step, next_steps
 from kitsbench.reporting.first_screen.standing import Standing, standing
 
@@ -86,11 +87,9 @@ def compared(analysis: Analysis) -> str:
     experiment = analysis.results.experiment
     entrants = [e for e in experiment.entrants if e.status == "ok" and e.elsewhere is None]
     outside = len(analysis.elsewhere)
-    ensembles = [e.name for e in entrants if e.members]
-    number = words.plural(len(entrants) - len(ensembles), "architecture")
-    if ensembles:
-        number += f" and {words.plural(len(ensembles), 'combination')} of them"
-        number += f" ({words.listing(ensembles, most=2)})"
+    counts = counted(analysis)
+    ensembles = counts.ensembles + counts.mirrored
+    number = counts.told()
     folds, (least, seeds) = len(experiment.folds.used), analysis.seeds
     runs = folds * seeds
     often = {1: "once", 2: "twice"}.get(runs, f"{runs} times")
@@ -117,12 +116,16 @@ def compared(analysis: Analysis) -> str:
     others = f"{words.plural(outside, 'entrant')} that had been trained elsewhere"
     if not entrants and outside:
         return f"Compared: {others}, on {where}. Score: {score}"
-    score += f" Beside them: {others}." if outside else ""
+    trained, _ = scans_of_training(analysis)
+    on = f"on {trained} " if trained else ""
+    reduced = sizes(analysis)
     return (
-        f"Compared: {number}, {'each network' if ensembles else 'each'} trained {often} for "
+        f"Compared: {number}{';' if counts.networks < counts.entrants else ','} "
+        f"{'each network' if ensembles or outside else 'each'} trained {often} {on}for "
         f"{words.spent(experiment.budget)} {recipe} to find "
         f"{words.listing(found, most=4)}, and tested on {where} that the network had not seen. "
-        f"Score: {score}"
+        + (f"Reduced: {reduced}. " if reduced else "")
+        + f"Score: {score}"
     )
 
 
@@ -131,8 +134,7 @@ def rising(analysis: Analysis) -> str:
     names = still_rising(analysis)
     if not names:
         return ""
-    where = f"by {words.plural(watched(analysis), 'scan')} scored on the way"
     return (
-        f"Still rising when the budget ended ({where}): {words.listing(names, most=4)}; with more "
-        "training they may score higher, and the order may change."
+        f"Still rising when the budget ended: {words.listing(names, most=4)}; with more "
+        f"training they may score higher, and the order may change. {rising_rule(analysis)}"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from kitsbench.metrics import METRICS
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.first_screen.entrants import exceptions, sizes, trained_networks
 from kitsbench.reporting.tables import Table
 
 YES, NO, PART = "yes", "no", "in part"
@@ -86,12 +87,13 @@ def _of_training(analysis: Analysis) -> list[list[str]]:
     folds, (least, most) = len(experiment.folds.used), analysis.seeds
     runs = folds * least
     often = f"{runs}" if least == most else f"{runs} to {folds * most}"
-    same = experiment.recipe is not None and not analysis.elsewhere
     failed = sum(trial.state == "failed" for trial in analysis.results.trials)
     tuned = experiment.tuning is not None
     return [
-        ["Were all trained under the same budget and recipe?", YES if same else PART,
+        ["Were all trained under the same budget?", PART if analysis.elsewhere else YES,
          "Fairness audit"],
+        ["Were all trained by the same recipe?", _same_recipe(analysis), "Recipe, folds, seeds"],
+        ["Are networks of the papers' size?", _sized(analysis), "What these numbers are"],
         ["Was training repeated?", f"{YES}, {often} runs each" if runs > 1 else NO,
          "What these numbers are"],
         ["Was anything tuned, and without the test scans?",
@@ -100,6 +102,26 @@ def _of_training(analysis: Analysis) -> list[list[str]]:
         ["Do failed runs count?", f"{YES}, {failed} of them" if failed else "yes, none failed",
          "Failures and exclusions"],
     ]  # fmt: skip
+
+
+def _same_recipe(analysis: Analysis) -> str:
+    """Whether one recipe held for all, and for whom not; losses are never part of it."""
+    if analysis.results.experiment.recipe is None:
+        return f"{NO}, each by its paper's"
+    but = exceptions(analysis)
+    if analysis.elsewhere:
+        but.append(f"whatever trained {words.listing(list(analysis.elsewhere))}")
+    if not but:
+        return f"{YES}; loss and heads are each architecture's own"
+    return f"{PART}: but for {words.listing(but)}; loss and heads are each architecture's own"
+
+
+def _sized(analysis: Analysis) -> str:
+    told = sizes(analysis)
+    if told:
+        return f"{NO}, {told}"
+    known = [entrant.size for entrant in trained_networks(analysis)]
+    return YES if known and all(known) else "not known"
 
 
 def _of_metrics(analysis: Analysis) -> list[list[str]]:

@@ -6,7 +6,16 @@ from kitsbench.evaluation.protocols import get_protocol
 from kitsbench.metrics import TRUTH_EMPTY
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.methods import interval_method, tests_in_words
+from kitsbench.reporting.first_screen.entrants import (
+    counted,
+    exceptions,
+    scans_of_training,
+    sizes,
+    trials_told,
+)
+from kitsbench.reporting.first_screen.next_steps import plan_command
+from kitsbench.reporting.methods import OWN, interval_method, tests_in_words
+from kitsbench.statistics.design.scope import allows_verdict, seeds_for_a_verdict
 
 
 def facts(analysis: Analysis) -> list[tuple[str, str]]:
@@ -26,8 +35,11 @@ def facts(analysis: Analysis) -> list[tuple[str, str]]:
         ("Scored by", _protocol(analysis)),
         ("Endpoint", _endpoint(analysis)),
         ("Tested on", _tested(analysis)),
+        ("Entrants", counted(analysis).told()),
+        ("Trained on", _trained(analysis)),
         ("Runs", _runs(analysis)),
         ("Budget and recipe", _training(analysis)),
+        ("Size of the networks", sizes(analysis)),
         ("Test", _test(analysis)),
         ("Intervals of means", _intervals(analysis)),
         ("Gap that would be seen", _gap(analysis)),
@@ -59,7 +71,10 @@ def _protocol(analysis: Analysis) -> str:
 def _endpoint(analysis: Analysis) -> str:
     name = f"mean {words.endpoint_name(analysis.region, analysis.metric)} over cases and seeds"
     declared = f"declared on {analysis.results.experiment.created[:10]}"
-    origin = "kitsbench's own margin for this endpoint, fixed before any score was seen"
+    origin = (
+        "kitsbench's own margin for this endpoint, fixed before any score was seen; "
+        "kitsbench report --margin judges by another, and says so"
+    )
     if analysis.narrowed is not None and analysis.narrowed.asked.endpoint is not None:
         declared = "chosen when this report was made"
     if analysis.narrowed is not None and analysis.narrowed.asked.margin is not None:
@@ -93,11 +108,10 @@ def _runs(analysis: Analysis) -> str:
     waiting = len(trials) - done - failed - spared
     folds = experiment.folds
     entrants = [entrant for entrant in experiment.entrants if entrant.status == "ok"]
+    tested = f"{words.plural(len(folds.used), 'test fold')} of {folds.count}"
     parts = [
-        f"{words.plural(len(folds.used), 'fold')} of {folds.count} × "
-        f"{analysis.seeds_told} for each of "
-        f"{words.plural(len(entrants), 'entrant')}: {done} of "
-        f"{words.plural(len(trials), 'trial')} finished"
+        f"{tested if folds.count > 1 else 'one split'} × {analysis.seeds_told} for each of "
+        f"{words.plural(len(entrants), 'entrant')}: {done} of {trials_told(analysis)} finished"
     ]
     parts += [f"{failed} failed (their cases count as missed)"] * bool(failed)
     parts += [f"{spared} never run, since looks had decided before"] * bool(spared)
@@ -105,15 +119,28 @@ def _runs(analysis: Analysis) -> str:
     return ", ".join(parts)
 
 
+def _trained(analysis: Analysis) -> str:
+    trained, tested = scans_of_training(analysis)
+    if not trained:
+        return ""
+    folds = analysis.results.experiment.folds
+    on = f", the {words.plural(folds.count - 1, 'other fold')}" if folds.count > 1 else ""
+    return f"{trained} a run{on}; the {tested} of its test are not among them"
+
+
 def _training(analysis: Analysis) -> str:
     experiment = analysis.results.experiment
     recipe = experiment.recipe
-    shared = (
-        f"the same recipe for all, “{recipe.name}” ({recipe.digest()})"
-        if recipe is not None
-        else "each by its paper's own recipe"
-    )
-    return f"{words.spent(experiment.budget)} a trial; {shared}"
+    shared = "each by its paper's own recipe"
+    if recipe is not None:
+        shared = f"the same recipe for all, “{recipe.name}” ({recipe.digest()})"
+        patch, but = recipe.patch, exceptions(analysis)
+        shared += f", patches of {'×'.join(map(str, patch))} voxels" if patch else ""
+        if isinstance(recipe.spacing, tuple):
+            shared += f" of {'×'.join(f'{edge:g}' for edge in recipe.spacing)} mm"
+        shared += f"; except {words.listing(but)}" if but else ""
+    own = OWN.replace("were", "are").rstrip(".")
+    return f"{words.spent(experiment.budget)} a training; {shared}; {own[0].lower()}{own[1:]}"
 
 
 def _test(analysis: Analysis) -> str:
@@ -124,7 +151,7 @@ def _test(analysis: Analysis) -> str:
     unit = "; a unit is a case" if analysis.scope == "L0" else "; units are cases and training runs"
     told = f"{tests_in_words(analysis)}, two-sided, α = {alpha:g}{unit}"
     if not judged:
-        return f"{told}; no verdict in this design, so p-values of pairs are not adjusted"
+        return f"{told}; no verdict in this design, so no p-value is given"
     correction = str(analysis.comparison.get("correction")).capitalize()
     looks = "" if analysis.results.experiment.until is None else " and all looks"
     return f"{told}; adjusted by {correction} over {words.plural(judged, 'pair')}{looks}"
@@ -143,13 +170,27 @@ def _gap(analysis: Analysis) -> str:
     if analysis.results.experiment.until is not None:
         return "not given, since looks decided how much was run" if analysis.pairs else ""
     if analysis.gap is None:
-        return "none: no pair of the first can get a verdict" if analysis.pairs else ""
+        return no_gap(analysis) if analysis.pairs else ""
     first = analysis.ranking[0]["architecture"]
     if analysis.finds_nothing:
         return f"none that {words.metric_name(analysis.metric)} can have, between {first} and any"
     return (
         f"{words.number(analysis.gap)} between {first} and any other, at 80 % power and the level "
         "of the first step of the adjustment"
+    )
+
+
+def no_gap(analysis: Analysis) -> str:
+    """Why no gap can be given that would be seen, and what tells of one."""
+    experiment = analysis.results.experiment
+    folds, seeds = len(experiment.folds.used), experiment.seeds
+    if allows_verdict(folds, seeds):
+        return "cannot be computed: no pair of the first can get a verdict"
+    runs = words.times(folds * seeds)
+    return (
+        f"cannot be computed with {runs} of training each, which do{'es' * (folds * seeds == 1)} "
+        "not tell how much training again changes a score; what more seeds would find says "
+        f"{plan_command(analysis, seeds_for_a_verdict(folds))}"
     )
 
 

@@ -36,11 +36,16 @@ def claims(analysis: Analysis) -> tuple[Table | None, str]:
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in _VERDICTS}
     told = [f"{number} {verdict}" for verdict, number in counts.items() if number]
     sentence = (
-        f"Of {words.plural(len(rows), 'claim')} of papers that kitsbench knows, this experiment "
-        f"finds {words.listing(told)}."
+        f"Of {words.plural(len(rows), 'claim')} of papers that kitsbench knows, by this experiment "
+        f"{'is' if told[0].startswith('1 ') else 'are'} {words.listing(told)}."
     )
     if not met:
         return None, f"{sentence} None of them speaks of two architectures that have scores here."
+    if len(met) < len(rows):
+        sentence += (
+            f" Listed {'is' if len(met) == 1 else 'are'} the {len(met)} of which architectures "
+            f"have scores here; of the other {len(rows) - len(met)} they have none."
+        )
     if analysis.results.experiment.dataset.synthetic:
         sentence += " Synthetic scans support no claim about patients, and refute none."
     table = Table(

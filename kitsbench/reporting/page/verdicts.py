@@ -19,6 +19,7 @@ GLYPHS = {
     "better_negligible": "◆",
     "equivalent": "■",
     "inconclusive": "|",
+    "no_verdict": "¦",
     "identical": "=",
     "not_learned": "×",
 }
@@ -125,8 +126,10 @@ def forest(analysis: Analysis) -> Forest | None:
     lines = (
         "its simultaneous 95 % interval (those of all pairs hold together)"
         if together
-        else "its 95 % interval, of each pair of trained networks by itself (scope L0)"
+        else "its 95 % interval over the scans, of each pair of trained networks by itself (scope "
+        "L0)"
     )
+    why = f" {no_p(analysis.pairs)}" if no_p(analysis.pairs) else ""
     kinds = {row.kind for row in rows}
     marks = [f"{GLYPHS[kind]} {MEANINGS[kind]}" for kind in GLYPHS if kind in kinds]
     band = f" Blue band: within the margin of ±{analysis.margin:g}." if analysis.margin else ""
@@ -136,7 +139,25 @@ def forest(analysis: Analysis) -> Forest | None:
         baselines=baselines,
         endpoint=words.endpoint_name(analysis.region, analysis.metric),
         margin=analysis.margin,
-        legend=f"Mark: difference of the means; line: {lines}.{band} {', '.join(marks)}.",
+        legend=f"Mark: difference of the means; line: {lines}.{band} {', '.join(marks)}.{why}",
+    )
+
+
+def no_p(pairs: list[dict[str, Any]]) -> str:
+    """Why pairs have neither a p-value nor a verdict, in a sentence; empty where any has one.
+
+    Parameters
+    ----------
+    pairs : list of dict
+        Of the endpoint.
+    """
+    if not pairs or any(pair.get("p_adjusted") is not None for pair in pairs):
+        return ""
+    runs = max(int(pair["n_folds"]) * int(pair["n_seeds"]) for pair in pairs)
+    return (
+        f"No p-value and no verdict are given, however far a line lies from 0: "
+        f"{words.times(runs)} of training each cannot tell an architecture from luck, and a "
+        "p-value over the scans alone would be read as one on architectures."
     )
 
 
@@ -151,6 +172,7 @@ MEANINGS = {
     "better_negligible": "difference found, but negligible",
     "equivalent": "equivalent",
     "inconclusive": "inconclusive",
+    "no_verdict": "no verdict possible",
     "identical": "identical scores",
     "not_learned": "one learned nothing",
 }
@@ -161,7 +183,7 @@ def kind_of(pair: dict[str, Any]) -> str:
     """The kind of a verdict, a key of :data:`GLYPHS`."""
     if words.verdict_name(pair) == words.IDENTICAL:
         return "identical"
-    return str(pair["verdict"])
+    return "no_verdict" if words.without_verdict(pair) else str(pair["verdict"])
 
 
 def _versus(pair: dict[str, Any], name: str) -> Versus:
@@ -210,18 +232,37 @@ def grouped(analysis: Analysis) -> list[str]:
                     f" ({_span(own)} {metric}){ending}."
                 )
     closed = {
-        "equivalent": f"equivalent, that is surely within the margin{margin}",
-        "identical": "with identical scores in every case",
-        "not_learned": "with one that learned nothing, so no verdict on architectures",
-        "inconclusive": "open: neither a difference nor equivalence is shown",
-    }
-    for kind, ending in closed.items():
+        "equivalent": ("is", "are", f"equivalent, that is surely within the margin{margin}"),
+        "identical": ("has", "have", "identical scores in every case"),
+        "not_learned": (
+            "has", "have", "one that learned nothing, so there is no verdict on architectures",
+        ),
+        "inconclusive": ("is", "are", "open: neither a difference nor equivalence is shown"),
+        "no_verdict": ("can", "can", f"get no verdict{_apart(found['no_verdict'])}"),
+    }  # fmt: skip
+    for kind, (one, several, ending) in closed.items():
         own = found[kind]
         if own:
             were = f"{len(own)} of {words.plural(len(analysis.pairs), 'pair')}"
-            is_are = "is" if len(own) == 1 else "are"
-            lines.append(f"{GLYPHS[kind]} {were} {is_are} {ending}{_named(own, place, analysis)}.")
+            verb = one if len(own) == 1 else several
+            lines.append(f"{GLYPHS[kind]} {were} {verb} {ending}{_named(own, place, analysis)}.")
     return lines
+
+
+def _apart(pairs: list[dict[str, Any]]) -> str:
+    """Why pairs get no verdict, and how many of their intervals leave 0 out."""
+    if not pairs:
+        return ""
+    runs = max(int(pair["n_folds"]) * int(pair["n_seeds"]) for pair in pairs)
+    ends = [(pair["ci_simultaneous_low"], pair["ci_simultaneous_high"]) for pair in pairs]
+    known = [
+        (low, high) for low, high in ends if not words.missing(low) and not words.missing(high)
+    ]
+    away = sum(low > 0 or high < 0 for low, high in known)
+    return (
+        f", because {words.times(runs)} of training each cannot tell an architecture from luck; "
+        f"over these scans the interval of {len(known) - away} includes 0, that of {away} does not"
+    )
 
 
 def _named(pairs: list[dict[str, Any]], place: dict[str, int], analysis: Analysis) -> str:

@@ -113,6 +113,6 @@ def _unsettled(blocks: ScoreBlocks, tests: list[PairTest]) -> str:
         few = f"too few {units} to tell them from the luck of the draw"
     return (
         f"{what} of {len(tests)} can get a verdict on the architectures: {few}. "
-        "Without a verdict, intervals and p-values are of each pair by "
+        "Without a verdict there is no p-value, and intervals are of each pair by "
         f"itself and speak of these trained models only (scope L0). {advice_on(blocks, tests)}"
     )

@@ -69,7 +69,10 @@ def secondary_endpoints(
             known = rule.baseline is None or rule.baseline in blocks.architectures
             names = pair_names(blocks.architectures, rule.baseline) if known else []
             tests += [(endpoint, test) for test in analyse_pairs(blocks, names, rule)]
-    adjusted = adjust([test.result.p_value for _, test in tests], "fdr_bh")
+    # As of the primary endpoint, a design that allows no verdict on architectures gives no p-value:
+    # one over cases alone would be read as one.
+    judged = [test.result.p_value if test.settles else math.nan for _, test in tests]
+    adjusted = adjust(judged, "fdr_bh")
     return [
         _row(endpoint, test, float(p)) for (endpoint, test), p in zip(tests, adjusted, strict=True)
     ], notes

@@ -146,9 +146,9 @@ def format_score(value: float, endpoint: Endpoint, signed: bool = False) -> str:
         Whether to write a plus sign.
     """
     digits = 2 if endpoint.unit else 3
-    # A zero with a minus sign says nothing.
+    # A zero with a sign says nothing.
     value = 0.0 if round(value, digits) == 0 else value
-    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    return f"{value:+.{digits}f}" if signed and value else f"{value:.{digits}f}"
 
 
 def unit_after(endpoint: Endpoint) -> str:

@@ -42,7 +42,26 @@ def advice(folds: int, seeds: int, clusters: bool = False) -> str:
             return ""
         return "The clusters are too few for a verdict: score cases of more of them."
     where = "each fold" if folds > 1 else "the split"
-    return (
-        f"For a verdict train {needed} seeds on {where} ({needed - seeds} more), or run "
-        f"{FOLDS_FOR_A_FOLD_TEST} folds or more."
-    )
+    return f"For a verdict train {needed} seeds on {where} ({needed - seeds} more), or {_MORE}."
+
+
+_MORE = f"run {FOLDS_FOR_A_FOLD_TEST} folds or more"
+
+
+def of_a_split(told: str, folds: int) -> str:
+    """Advice for a split of which one knows how many folds it has.
+
+    Parameters
+    ----------
+    told : str
+        With the words of :func:`advice`, which knows of the folds that were run alone.
+    folds : int
+        Of the split, run or not.
+    """
+    if folds < FOLDS_FOR_A_FOLD_TEST:
+        other = f"split the cases into {FOLDS_FOR_A_FOLD_TEST} folds or more and run them"
+    elif folds == FOLDS_FOR_A_FOLD_TEST:
+        other = f"run all {folds} folds"
+    else:
+        other = f"run {FOLDS_FOR_A_FOLD_TEST} or more of the {folds} folds"
+    return told.replace(_MORE, other)

@@ -161,7 +161,7 @@ def _one_network(
             alike.setdefault((leader, folds), []).append(name)
     return [
         f"{listing([leader, *others])} have runs with the same {endpoint.name} on every case of "
-        f"fold{plural(folds)} {listing(folds)}: one network under {1 + len(others)} names?"
+        f"fold{plural(folds)} {listing(folds)}, as one network under {1 + len(others)} names has."
         for (leader, folds), others in alike.items()
     ]
 
