@@ -113,57 +113,68 @@ def _packages(analysis: Analysis, name: str) -> str:
 
 
 def _repeated(analysis: Analysis) -> list[list[str]]:
-    """The command of an experiment, and what the words stood for that it left out."""
+    """The command of an experiment, and the same with every value that it left to defaults."""
     experiment = analysis.results.experiment
     command = experiment.command
     rows = [["To repeat the experiment", command or words.DASH]]
-    given = {word.partition("=")[0] for word in command.split()}
-    if "--all" in given:
+    try:
+        given = shlex.split(command)
+    except ValueError:  # a quote that nobody closed
+        given = []
+    options = {word.partition("=")[0] for word in given if word.startswith("--")}
+    left = [pair for pair in [*_values(experiment), *_precision(analysis)]
+            if pair[0] not in options]  # fmt: skip
+    brought = [e.name for e in experiment.entrants if not e.asked]
+    if given[:2] == ["kitsbench", "run"] and not options & _MORE_THAN_WORDS:
         asked = [e.name for e in experiment.entrants if e.asked]
-        brought = [e.name for e in experiment.entrants if not e.asked]
-        more = f"; the ensembles brought {words.listing(brought, len(brought))}" if brought else ""
-        rows.append(["Where --all stood for", f"{words.listing(asked, len(asked))}{more}"])
-    left = [f"{word} {value}" for word, value in _values(experiment) if word not in given]
-    if left:
-        told = "; ".join(left)
-        rows.append(
-            [
-                "What it left to the defaults",
-                f"{told}; those of kitsbench {experiment.version} on such a device",
-            ]
-        )
+        names = asked if "--all" in given else []
+        kept = [word for word in given[2:] if word != "--all"]
+        spelled = ["kitsbench", "run", *names, *kept, *(word for pair in left for word in pair)]
+        rows.append(["The same, every value spelled out", shlex.join(spelled)])
+    elif left:
+        told = " ".join(word for pair in left for word in pair)
+        rows.append(["Where its words left a value open", told])
+    if brought:
+        rows.append(["Trained with them, as members of ensembles", words.listing(brought, 100)])
     return rows
 
 
+# What these ask for stands elsewhere: in a file, or in an experiment of before.
+_MORE_THAN_WORDS = {"--config", "--experiment", "--add"}
+
+
 def _values(experiment: ExperimentRecord) -> list[tuple[str, str]]:
-    """Options of ``kitsbench run`` with what each of them was in the experiment."""
-    folds, recipe = experiment.folds, experiment.recipe
-    dataset = experiment.dataset.name
-    made = "phantom" if dataset.startswith("phantom") and experiment.dataset.synthetic else ""
+    """Options of ``kitsbench run``, each with what it was in the experiment."""
+    folds, recipe, dataset = experiment.folds, experiment.recipe, experiment.dataset
     networks = [e for e in experiment.entrants if not e.members and e.elsewhere is None]
-    sizes = dict.fromkeys(entrant.size for entrant in networks if entrant.size)
+    sizes = {entrant.size for entrant in networks}
+    phantom = dataset.synthetic and dataset.name.startswith("phantom-small-")
     found = [
-        ("--dataset", f"{made} (which made {dataset})" if made else dataset),
+        ("--dataset", "phantom" if phantom else dataset.path),
         ("--recipe", experiment.recipe_mode),
         ("--budget", experiment.budget.text),
-        (
-            "--split",
-            f"{folds.count} folds ({folds.split_id})" if folds.count > 1 else folds.split_id,
-        ),
+        ("--split", str(folds.count) if folds.count > 1 else ""),
         ("--folds", ",".join(map(str, folds.used))),
         ("--seeds", str(experiment.seeds)),
-        ("--size", " and ".join(sizes)),
+        # Several sizes come from settings, which stand in the names.
+        ("--size", str(sizes.pop()) if len(sizes) == 1 and None not in sizes else ""),
         ("--protocol", experiment.protocol),
         ("--endpoint", experiment.endpoint),
     ]
     if recipe is not None:
         found += [
-            ("--patch", ",".join(map(str, recipe.patch)) if recipe.patch else ""),
+            ("--patch", ",".join(map(str, recipe.patch or ()))),
             ("--spacing", ",".join(f"{edge:g}" for edge in recipe.spacing)
              if isinstance(recipe.spacing, tuple) else ""),
             ("--batch", str(recipe.batch)),
         ]  # fmt: skip
     return [(word, value) for word, value in found if value]
+
+
+def _precision(analysis: Analysis) -> list[tuple[str, str]]:
+    """In what was computed, where all trials agree."""
+    known = {record.identity.precision for record in analysis.results.records}
+    return [("--precision", known.pop())] if len(known) == 1 else []
 
 
 def provenance(analysis: Analysis) -> Table:

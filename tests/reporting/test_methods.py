@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 
 from kitsbench.reporting import scores, setup
 from kitsbench.reporting.first_screen.curves import watched_cases
+from kitsbench.reporting.first_screen.entrants import counted
+from kitsbench.reporting.first_screen.screen import first_screen
 from kitsbench.reporting.glossary import glossary, term_of
 from kitsbench.reporting.methods import interval_method, methods, references
+from kitsbench.reporting.page.checklist import checklist
+from kitsbench.reporting.page.facts import facts
+from kitsbench.reporting.sections import sections
 
 
 def test_the_paragraph_tells_a_design_with_verdicts(analysis):
@@ -60,6 +66,105 @@ def test_the_paragraph_tells_a_test_over_folds(by_folds):
     assert "in 5 folds of cross-validation" in text
     assert "a t test of the differences of the folds" in text
     assert interval_method(by_folds).endswith("two-sided t intervals by the means of the folds.")
+
+
+def with_networks(analysis, patch, **changed):
+    """The analysis with another patch in the trials of the first entrant, and other keys of it."""
+    first = analysis.results.experiment.entrants[0]
+    entrants = [first.model_copy(update=changed), *analysis.results.experiment.entrants[1:]]
+    record = analysis.results.experiment.model_copy(update={"entrants": tuple(entrants)})
+    trials = [
+        dataclasses.replace(
+            trial,
+            record=trial.record.model_copy(
+                update={"context": trial.record.context.model_copy(update={"patch": patch})}
+            ),
+        )
+        if trial.name == first.name and trial.record is not None
+        else trial
+        for trial in analysis.results.trials
+    ]
+    results = dataclasses.replace(analysis.results, experiment=record, trials=trials)
+    return dataclasses.replace(analysis, results=results)
+
+
+def test_the_paragraph_says_for_whom_the_recipe_did_not_hold_and_what_it_does_not_hold(small):
+    text, table = " ".join(methods(small)), checklist(small, set())
+    assert "on 1 scan, " not in text
+    assert "Heads, targets and loss were each architecture's own." in text
+    assert "except" not in text
+    own = with_networks(small, (28, 28, 28))
+    text = " ".join(methods(own))
+    assert "; except patches of 28×28×28 voxels for a. Heads, targets and loss" in text
+    assert "except patches of 28×28×28 voxels for a" in dict(facts(own))["Budget and recipe"]
+    answers = {row[0]: row[1] for row in checklist(own, set()).rows}
+    assert answers["Were all trained under the same budget?"] == "yes"
+    asked = "Were all trained by the same recipe?"
+    assert answers[asked].startswith("in part: but for patches of 28×28×28 voxels for a;")
+    assert {row[0]: row[1] for row in table.rows}[asked].startswith("yes; loss and heads are")
+
+
+def test_reduced_networks_are_told_wherever_they_are_compared(small):
+    told = "all networks are of size “tiny”, not of their papers' (0.63 % of the parameters and 0"
+    assert f"Networks were reduced: {told}" in " ".join(methods(small))
+    assert told in dict(facts(small))["Size of the networks"]
+    assert told in first_screen(small).compared
+    caveats = next(b for s in sections(small) if s.key == "pairs" for b in s.blocks
+                   if b.heading == "Caveats")  # fmt: skip
+    assert told in caveats.lines[0]
+    answers = {row[0]: row[1] for row in checklist(small, set()).rows}
+    assert answers["Are networks of the papers' size?"].startswith(f"no, {told}")
+    whole = with_networks(small, None, size="paper")
+    assert "of size “paper”: a; of size “tiny”: b" in " ".join(methods(whole))
+
+
+def test_the_paragraph_says_on_how_many_scans_each_trained(analysis, by_folds):
+    assert "on 8 scans, and tested on 4 scans that it had not" in " ".join(methods(analysis))
+    folds = by_folds.results.experiment.folds.model_copy(update={"used": (0,)})
+    record = by_folds.results.experiment.model_copy(update={"folds": folds})
+    results = dataclasses.replace(by_folds.results, experiment=record)
+    part = dataclasses.replace(by_folds, results=results)
+    text = " ".join(methods(part))
+    assert "was trained on 4 of 5 folds (split" in text
+    assert "on 16 scans, and tested on 4 scans that it had not been trained on" in text
+    assert dict(facts(part))["Trained on"].startswith("16 scans a run, the 4 other folds; the 4")
+
+
+def test_one_count_of_entrants_stands_everywhere(analysis):
+    first = analysis.results.experiment.entrants[0]
+    other = first.model_copy(update={"name": "unet3d:width=0.5"})
+    vote = first.model_copy(
+        update={"name": "both", "architecture": "both", "members": ("unet3d", "unet3d:width=0.5"),
+                "combine": "vote"}
+    )  # fmt: skip
+    entrants = (*analysis.results.experiment.entrants, other, vote)
+    record = analysis.results.experiment.model_copy(update={"entrants": entrants})
+    results = dataclasses.replace(analysis.results, experiment=record)
+    whole = dataclasses.replace(analysis, results=results)
+    told = "4 architectures + 1 further setting of them = 5 networks, + 1 ensemble = 6 entrants"
+    assert counted(whole).told() == told
+    assert told in " ".join(methods(whole))
+    assert told in first_screen(whole).compared
+    assert dict(facts(whole))["Entrants"] == told
+    assert counted(analysis).told() == "4 architectures"
+
+
+def test_the_command_that_repeats_spells_what_was_left_to_defaults(small, analysis):
+    rows = dict(setup.provenance(small).rows)
+    assert rows["To repeat the experiment"] == "kitsbench run --all --seeds 2"
+    assert shlex.split(rows["The same, every value spelled out"])[:4] == [
+        "kitsbench",
+        "run",
+        "a",
+        "b",
+    ]
+    spelled = rows["The same, every value spelled out"]
+    for part in ("--budget 400steps", "--size tiny", "--protocol kits23", "--endpoint tumor:dice",
+                 "--patch 16,64,64", "--spacing 3,1.62,1.62", "--recipe matched", "--folds 0",
+                 "--precision float32"):  # fmt: skip
+        assert part in spelled, part
+    assert spelled.count("--seeds") == 1
+    assert "--all" not in spelled
 
 
 def test_another_level_and_correction_are_told(analysis):

@@ -95,8 +95,8 @@ def rising_rule(analysis: Analysis) -> str:
     own = f"{'one ' if len(cases) == 1 else ''}of the test" if cases <= tested else "held out"
     return (
         f"Rising: of the points along the budget the last is the highest, and by {margin:g} or "
-        f"more above the one before; seen on {count} ({own}; no step and no network was chosen by it), "
-        "so it is a hint and no finding."
+        f"more above the one before; seen on {count} ({own}; no step and no network was "
+        "chosen by it), so it is a hint and no finding."
     )
 
 

@@ -36,8 +36,8 @@ def claims(analysis: Analysis) -> tuple[Table | None, str]:
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in _VERDICTS}
     told = [f"{number} {verdict}" for verdict, number in counts.items() if number]
     sentence = (
-        f"Of {words.plural(len(rows), 'claim')} of papers that kitsbench knows, by this experiment "
-        f"{'is' if told[0].startswith('1 ') else 'are'} {words.listing(told)}."
+        f"Of {words.plural(len(rows), 'claim')} of papers that kitsbench knows, this experiment "
+        f"finds {words.listing(told)}."
     )
     if not met:
         return None, f"{sentence} None of them speaks of two architectures that have scores here."

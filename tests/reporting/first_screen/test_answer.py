@@ -123,7 +123,7 @@ def test_only_synthetic_scans_are_called_synthetic(tmp_path, synthetic):
 def test_it_says_how_many_learned_anything(tmp_path):
     text = _answer(tmp_path, gaps={"a": 0.1, "b": -2.0, "c": -2.0}, cases_per_fold=6)
     assert "a scores highest" in text
-    assert "1 of 3 architectures has learned to find the tumour" in text
+    assert "1 of 3 entrants has learned to find the tumour" in text
     assert "no better than an empty prediction: b and c" in text
     assert "equivalent" not in text
 
@@ -160,7 +160,7 @@ def test_entrants_that_are_one_network_are_named_once(analysis):
     scores = pd.concat([scores[scores["architecture"] != second], twin])
     same = dataclasses.replace(analysis, results=dataclasses.replace(results, scores=scores))
     text = one_network(same)
-    assert text.startswith(f"{first} and {second} have equal scores in every case: they are one")
+    assert text.startswith(f"{first} and {second} have equal scores in every case, as one")
     assert text in first_screen(same).remarks
     # Only some of their runs: chance, or a copied file, which another sentence tells of.
     some = scores["architecture"].eq(second) & scores["fold"].eq(0)

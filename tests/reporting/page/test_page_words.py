@@ -11,7 +11,8 @@ from reporting.workdirs import broken_entrant, trained_elsewhere
 from scipy import stats
 
 from kitsbench.recipe import Recipe, Schedule, Transform
-from kitsbench.reporting import words
+from kitsbench.reporting import scores, words
+from kitsbench.reporting.drawing import plots
 from kitsbench.reporting.first_screen.answer import details
 from kitsbench.reporting.methods import methods
 from kitsbench.reporting.page import cases, stability, verdicts
@@ -39,8 +40,8 @@ def test_the_facts_tell_a_design_with_verdicts(analysis):
         "Endpoint": "mean tumour Dice over cases and seeds, declared on 2026-11-21; differences "
         "within ±0.02 do not matter",
         "Tested on": "12 scans that no network had seen, all with a tumour",
-        "Runs": "3 folds of 3 × 2 seeds for each of 4 entrants: 23 of 24 trials finished, 1 failed",
-        "Budget and recipe": "20 s a trial; the same recipe for all, “matched”",
+        "Runs": "3 test folds of 3 × 2 seeds for each of 4 entrants: 23 of 24 trials finished, 1 fai",
+        "Budget and recipe": "20 s a training; the same recipe for all, “matched”",
         "Test": "two-sided, α = 0.05; units are cases and training runs; adjusted by Holm over 6 p",
         "Intervals of means": "two-sided t intervals by a two-way analysis of cases and training",
         "Noise of training": "between seeds (of a fold's mean)",
@@ -57,11 +58,13 @@ def test_the_facts_tell_another_protocol_budget_and_no_verdict(small):
         "Scans": "kits19, 4 cases (1 set aside); real scans",
         "Scored by": "KiTS23: hierarchical regions",
         "Tested on": "4 scans",
-        "Runs": "1 fold of 1 × 1 seed for each of 2 entrants: 2 of 2 trials finished",
-        "Budget and recipe": "400 steps a trial",
-        "Test": "a unit is a case; no verdict in this design, so p-values of pairs are not adj",
+        "Runs": "one split × 1 seed for each of 2 entrants: 2 of 2 trials finished",
+        "Budget and recipe": "400 steps a training",
+        "Test": "a unit is a case; no verdict in this design, so no p-value is given",
         "Intervals of means": "by the cases alone",
-        "Gap that would be seen": "none: no pair of the first can get a verdict",
+        "Gap that would be seen": "cannot be computed with one run of training each, which does not "
+        "tell how much training again changes a score; what more seeds would find says kitsbench "
+        "plan --cases 4 --folds 1 --seeds 3 --architectures 2",
         "Noise of training": "not to be told from 1 seed",
     }.items():
         assert part in told[name], (name, told[name])
@@ -115,11 +118,60 @@ def test_identical_scores_are_called_so(analysis):
     changed = with_pairs(analysis, same)
     (line,) = [line for line in verdicts.grouped(changed) if line.startswith("=")]
     pair = changed.pairs[0]
-    assert "1 of 6 pairs is with identical scores in every case" in line
+    assert "1 of 6 pairs has identical scores in every case" in line
     assert pair["a"] in line
     assert pair["b"] in line
     assert words.verdict_name(pair) == "identical scores"
     assert words.verdict_name(pair | {"identical": False}) == "inconclusive"
+
+
+def test_where_one_run_allows_no_verdict_no_pair_is_called_inconclusive(small):
+    (pair,) = small.pairs
+    assert words.verdict_name(pair) == "no verdict possible (one run)"
+    (line,) = verdicts.grouped(small)
+    low, high = pair["ci_simultaneous_low"], pair["ci_simultaneous_high"]
+    away = low > 0 or high < 0
+    assert line.startswith("¦ 1 of 1 pair can get no verdict, because one run of training each")
+    assert f"the interval of {1 - away} includes 0, that of {int(away)} does not" in line
+    # Why there is no p-value is said at the figure and at the table, before anybody opens a fold.
+    forest = verdicts.forest(small)
+    assert "no verdict possible" in forest.legend
+    assert "inconclusive" not in forest.legend
+    for told in (forest.legend, scores.pair_table(small).caption):
+        assert "No p-value and no verdict are given, however far a line lies from 0" in told
+
+
+def test_no_p_value_of_any_endpoint_is_given_where_the_design_allows_none(small, analysis):
+    assert small.secondary
+    assert all(row["p_adjusted"] is None for row in small.secondary)
+    assert not any("; p = " in row["sentence"] for row in small.secondary)
+    table = scores.secondary_table(small)
+    assert "p (adjusted)" not in table.head
+    assert "no p-value" in table.caption
+    assert any(row["p_adjusted"] is not None for row in analysis.secondary)
+    assert "p (adjusted)" in scores.secondary_table(analysis).head
+
+
+def test_advice_names_the_folds_that_the_split_has(small):
+    def told(count):
+        folds = small.results.experiment.folds.model_copy(update={"count": count})
+        record = small.results.experiment.model_copy(update={"folds": folds})
+        results = dataclasses.replace(small.results, experiment=record)
+        return dataclasses.replace(small, results=results).advice
+
+    assert told(1).endswith("or split the cases into 4 folds or more and run them.")
+    assert told(4).endswith("or run all 4 folds.")
+    assert told(5).endswith("or run 4 or more of the 5 folds.")
+    assert any(told(1)[:40] in warning for warning in small.warnings)
+
+
+def test_legends_name_the_marks_that_are_drawn(small, analysis):
+    order = [str(row["architecture"]) for row in analysis.ranking]
+    every = plots.matrix(analysis.pairs, order).caption
+    assert "● difference beyond the margin" in every
+    none = plots.matrix(small.pairs, ["a", "b"]).caption
+    assert none.endswith("No cell has a mark: no verdict possible.")
+    assert "●" not in plots.forest(small.pairs, "b", 0.02).caption
 
 
 def test_each_pair_is_laid_beside_both_of_its_baselines(analysis):
@@ -322,10 +374,11 @@ def test_a_recipe_is_told_in_words_with_units():
 
 def test_claims_of_papers_are_told_with_what_they_lack(analysis):
     table, sentence = claims(analysis)
-    assert re.match(
-        r"Of \d+ claims of papers that kitsbench knows, this experiment finds", sentence
-    )
+    found = re.match(r"Of (\d+) claims of papers that kitsbench knows, this experiment f", sentence)
+    assert found is not None
     assert "not tested" in sentence
+    if table is not None and len(table.rows) < int(found[1]):
+        assert f"of the other {int(found[1]) - len(table.rows)} they have none" in sentence
     if table is not None:
         assert "Synthetic scans support no claim" in sentence
         assert all("real scans" in row[-1] for row in table.rows)

@@ -156,7 +156,7 @@ def test_two_names_of_one_network_are_told():
     notes = check(data)
     assert notes == [
         "arch0, arch2 and arch3 have runs with the same tumor:dice on every case of folds 0, 1 "
-        "and 2: one network under 3 names?"
+        "and 2, as one network under 3 names has."
     ]
 
 
