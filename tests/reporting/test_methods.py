@@ -105,7 +105,7 @@ def test_the_paragraph_says_for_whom_the_recipe_did_not_hold_and_what_it_does_no
 
 
 def test_reduced_networks_are_told_wherever_they_are_compared(small):
-    told = "all networks are of size “tiny”, not of their papers' (0.63 % of the parameters and 0"
+    told = "all networks are of size “tiny”, not of their papers' (0.62 % of the parameters and 0"
     assert f"Networks were reduced: {told}" in " ".join(methods(small))
     assert told in dict(facts(small))["Size of the networks"]
     assert told in first_screen(small).compared

@@ -111,7 +111,7 @@ def trials_told(analysis: Analysis) -> str:
 
 def scans_of_training(analysis: Analysis) -> tuple[str, str]:
     """How many scans a run trained on, and how many it was tested on; empty where nobody knows."""
-    records = trainings(analysis)
+    records = [record for record in trainings(analysis) if record.context.train_cases]
     if not records:
         return "", ""
     return (

@@ -62,8 +62,8 @@ def test_the_facts_tell_another_protocol_budget_and_no_verdict(small):
         "Budget and recipe": "400 steps a training",
         "Test": "a unit is a case; no verdict in this design, so no p-value is given",
         "Intervals of means": "by the cases alone",
-        "Gap that would be seen": "cannot be computed with one run of training each, which does not "
-        "tell how much training again changes a score; what more seeds would find says kitsbench "
+        "Gap that would be seen": "cannot be computed with one run of training each, which does "
+        "not tell how much training again changes a score; what more seeds would find says kitsbench "
         "plan --cases 4 --folds 1 --seeds 3 --architectures 2",
         "Noise of training": "not to be told from 1 seed",
     }.items():
