@@ -9,7 +9,6 @@ from kitsbench.evaluation.protocols import get_protocol
 from kitsbench.metrics import METRICS
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.page.verdicts import no_p
 from kitsbench.reporting.tables import Table
 from kitsbench.statistics.table.endpoints import cut
 
@@ -302,7 +301,7 @@ def pair_table(analysis: Analysis) -> Table:
     else:
         caption += (
             ", each pair by itself and without correction, for these trained networks only (scope "
-            f"L0). {no_p(analysis.pairs)}"
+            f"L0). {words.no_p(analysis.pairs)}"
         )
         head[3] = "95 % CI"
     caption += " Win/tie/loss counts cases."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kitsbench.evaluation.protocols import LABELS, STORED_METRICS, for_labels, get_protocol
@@ -191,6 +191,31 @@ def without_verdict(pair: Mapping[str, Any]) -> bool:
     """Whether a pair is open because its design allows no verdict at all."""
     undecided = pair["verdict"] == "inconclusive" and pair.get("scope") == "L0"
     return undecided and pair.get("p_adjusted") is None
+
+
+def kind_of(pair: Mapping[str, Any]) -> str:
+    """The kind of a verdict: a key of GLYPHS in :mod:`kitsbench.reporting.page.verdicts`."""
+    if verdict_name(pair) == IDENTICAL:
+        return "identical"
+    return "no_verdict" if without_verdict(pair) else str(pair["verdict"])
+
+
+def no_p(pairs: Sequence[Mapping[str, Any]]) -> str:
+    """Why pairs have neither a p-value nor a verdict, in a sentence; empty where any has one.
+
+    Parameters
+    ----------
+    pairs : sequence of mapping
+        Of the endpoint.
+    """
+    if not pairs or any(pair.get("p_adjusted") is not None for pair in pairs):
+        return ""
+    runs = max(int(pair["n_folds"]) * int(pair["n_seeds"]) for pair in pairs)
+    return (
+        f"No p-value and no verdict are given, however far a line lies from 0: "
+        f"{times(runs)} of training each cannot tell an architecture from luck, and a "
+        "p-value over the scans alone would be read as one on architectures."
+    )
 
 
 def with_regions(text: str) -> str:

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from kitsbench.reporting import words
 from kitsbench.reporting.drawing.figures import GRID, INK, PALETTE, Picture, picture, roomy, style
-from kitsbench.reporting.page.verdicts import kind_of, no_p
 from kitsbench.text import one_line
 
 _VERDICT_COLOURS = {
@@ -96,7 +95,7 @@ def forest(pairs: list[dict[str, Any]], leader: str, margin: float | None) -> Pi
         region, metric = shown[0]["region"], shown[0]["metric"]
         axes.set_xlabel(f"Difference of mean {words.endpoint_name(region, metric)}")
     kinds = {_kind(row) for row in rows}
-    why = f" {no_p(pairs)}" if no_p(pairs) else ""
+    why = f" {words.no_p(pairs)}" if words.no_p(pairs) else ""
     cut = "" if len(shown) == len(pairs) else " Of many pairs, those of the leader are drawn."
     band = f" The blue band is the margin of ±{margin:g}." if margin else ""
     return picture(
@@ -184,7 +183,7 @@ def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
 
 def _kind(pair: Mapping[str, Any]) -> str:
     """The kind of a verdict, with those that are drawn alike under one key."""
-    kind = kind_of(dict(pair))
+    kind = words.kind_of(pair)
     return "equivalent" if kind == "better_negligible" else kind
 
 

@@ -15,7 +15,7 @@ from kitsbench.reporting import costs, scores, words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.files.latex import COLUMN, Cell, PaperTable, width_of
 from kitsbench.reporting.first_screen.answer import winner
-from kitsbench.reporting.page.verdicts import GLYPHS, MEANINGS, kind_of
+from kitsbench.reporting.page.verdicts import GLYPHS, MEANINGS
 
 MOST_PAIRS = 12
 """Pairs of the table that fits a column; all are in the one of several pages."""
@@ -115,7 +115,7 @@ def _against(analysis: Analysis, one: str) -> dict[str, str]:
     if analysis.scope == "L0" and not analysis.settled:
         return {}
     return {
-        pair["b"] if pair["a"] == one else pair["a"]: GLYPHS[kind_of(pair)]
+        pair["b"] if pair["a"] == one else pair["a"]: GLYPHS[words.kind_of(pair)]
         for pair in analysis.pairs
         if one in (pair["a"], pair["b"])
     }
@@ -202,7 +202,7 @@ def _pairs(analysis: Analysis, long: bool) -> PaperTable | None:
         cells.append(Cell(words.interval(low, high, signed=True)))
         if judged:
             cells.append(Cell(words.probability(pair.get("p_adjusted"))))
-            cells.append(Cell(GLYPHS[kind_of(pair)]))
+            cells.append(Cell(GLYPHS[words.kind_of(pair)]))
         rows.append(cells)
     endpoint = words.endpoint_name(analysis.region, analysis.metric)
     told = [f"Differences of the mean {endpoint}, the first minus the second."]

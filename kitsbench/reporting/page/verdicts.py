@@ -129,7 +129,7 @@ def forest(analysis: Analysis) -> Forest | None:
         else "its 95 % interval over the scans, of each pair of trained networks by itself (scope "
         "L0)"
     )
-    why = f" {no_p(analysis.pairs)}" if no_p(analysis.pairs) else ""
+    why = f" {words.no_p(analysis.pairs)}" if words.no_p(analysis.pairs) else ""
     kinds = {row.kind for row in rows}
     marks = [f"{GLYPHS[kind]} {MEANINGS[kind]}" for kind in GLYPHS if kind in kinds]
     band = f" Blue band: within the margin of ±{analysis.margin:g}." if analysis.margin else ""
@@ -140,24 +140,6 @@ def forest(analysis: Analysis) -> Forest | None:
         endpoint=words.endpoint_name(analysis.region, analysis.metric),
         margin=analysis.margin,
         legend=f"Mark: difference of the means; line: {lines}.{band} {', '.join(marks)}.{why}",
-    )
-
-
-def no_p(pairs: list[dict[str, Any]]) -> str:
-    """Why pairs have neither a p-value nor a verdict, in a sentence; empty where any has one.
-
-    Parameters
-    ----------
-    pairs : list of dict
-        Of the endpoint.
-    """
-    if not pairs or any(pair.get("p_adjusted") is not None for pair in pairs):
-        return ""
-    runs = max(int(pair["n_folds"]) * int(pair["n_seeds"]) for pair in pairs)
-    return (
-        f"No p-value and no verdict are given, however far a line lies from 0: "
-        f"{words.times(runs)} of training each cannot tell an architecture from luck, and a "
-        "p-value over the scans alone would be read as one on architectures."
     )
 
 
@@ -179,13 +161,6 @@ MEANINGS = {
 """What each of :data:`GLYPHS` means, for a legend."""
 
 
-def kind_of(pair: dict[str, Any]) -> str:
-    """The kind of a verdict, a key of :data:`GLYPHS`."""
-    if words.verdict_name(pair) == words.IDENTICAL:
-        return "identical"
-    return "no_verdict" if words.without_verdict(pair) else str(pair["verdict"])
-
-
 def _versus(pair: dict[str, Any], name: str) -> Versus:
     """A pair as the row of one of its two beside the other."""
     sign = 1 if name == pair["a"] else -1
@@ -193,7 +168,7 @@ def _versus(pair: dict[str, Any], name: str) -> Versus:
     bounds = (None, None)
     if not words.missing(low) and not words.missing(high):
         bounds = (low, high) if sign > 0 else (-high, -low)
-    kind = kind_of(pair)
+    kind = words.kind_of(pair)
     verdict = words.verdict_name(pair)
     if pair.get("better"):
         found = "better" if pair["better"] == name else "worse"
@@ -215,7 +190,7 @@ def grouped(analysis: Analysis) -> list[str]:
     metric = words.metric_name(analysis.metric)
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in GLYPHS}
     for pair in analysis.pairs:
-        found[kind_of(pair)].append(pair)
+        found[words.kind_of(pair)].append(pair)
     lines = []
     endings = {
         "better_relevant": f", by more than the margin{margin}",

@@ -40,7 +40,7 @@ def test_the_facts_tell_a_design_with_verdicts(analysis):
         "Endpoint": "mean tumour Dice over cases and seeds, declared on 2026-11-21; differences "
         "within ±0.02 do not matter",
         "Tested on": "12 scans that no network had seen, all with a tumour",
-        "Runs": "3 test folds of 3 × 2 seeds for each of 4 entrants: 23 of 24 trials finished, 1 fai",
+        "Runs": "3 test folds of 3 × 2 seeds for each of 4 entrants: 23 of 24 trials finished, 1 ",
         "Budget and recipe": "20 s a training; the same recipe for all, “matched”",
         "Test": "two-sided, α = 0.05; units are cases and training runs; adjusted by Holm over 6 p",
         "Intervals of means": "two-sided t intervals by a two-way analysis of cases and training",
@@ -63,8 +63,8 @@ def test_the_facts_tell_another_protocol_budget_and_no_verdict(small):
         "Test": "a unit is a case; no verdict in this design, so no p-value is given",
         "Intervals of means": "by the cases alone",
         "Gap that would be seen": "cannot be computed with one run of training each, which does "
-        "not tell how much training again changes a score; what more seeds would find says kitsbench "
-        "plan --cases 4 --folds 1 --seeds 3 --architectures 2",
+        "not tell how much training again changes a score; what more seeds would find says "
+        "kitsbench plan --cases 4 --folds 1 --seeds 3 --architectures 2",
         "Noise of training": "not to be told from 1 seed",
     }.items():
         assert part in told[name], (name, told[name])
