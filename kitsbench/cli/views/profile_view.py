@@ -276,8 +276,9 @@ def _memory(found: Row) -> list[str]:
     told = []
     for kind in ("training", "inference"):
         own = found[kind]
+        # A line through noise may begin below nothing.
         told.append(
-            f"{kind} takes {own['bytes'] / 2**20:.0f} MiB and {own['bytes_per_voxel']:.0f} bytes a "
+            f"{kind} takes {max(own['bytes'], 0) / 2**20:.0f} MiB and {own['bytes_per_voxel']:.0f} bytes a "
             f"voxel (worst point {100 * own['worst']:.0f} % off the line)"
         )
     if found.get("limit") is None:

@@ -83,6 +83,12 @@ def test_sentences_say_what_numbers_do_not(capsys):
         assert sentence in out
 
 
+def test_nothing_takes_less_memory_than_none(capsys):
+    memory = MEMORY | {"inference": MEMORY["inference"] | {"bytes": -3e6}}
+    profile_view.print_profiles([row(memory=memory)])
+    assert "inference takes 0 MiB and 120 bytes a voxel" in capsys.readouterr().out
+
+
 def test_precisions_stand_side_by_side(capsys):
     profile_view.print_profiles([row(), row(precision="bfloat16")])
     out = capsys.readouterr().out
