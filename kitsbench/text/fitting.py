@@ -69,7 +69,7 @@ class FittingTable(Table):
             [False] * len(kept),
             **looks,
         )
-        line = ", ".join(heads[i].plain for i in range(len(heads)) if i not in kept)
+        line = ", ".join(_one_line(heads[i]) for i in range(len(heads)) if i not in kept)
         yield Text(f"A wider terminal also shows: {line}.", style="dim")
 
     def _width(self, kept: Sequence[int]) -> int:
@@ -96,7 +96,7 @@ class FittingTable(Table):
         for row in rows:
             yield Text(overflow="fold").append_text(row[name])
             told = [
-                Text(" ").join([Text(" ".join(heads[i].plain.split())), row[i]])
+                Text(" ").join([Text(_one_line(heads[i])), row[i]])
                 for i in range(len(heads))
                 if i != name and row[i].plain
             ]
@@ -104,3 +104,8 @@ class FittingTable(Table):
                 joined = Text(", ").join(told)
                 joined.overflow = "fold"
                 yield Padding(joined, (0, 0, 0, 2))
+
+
+def _one_line(head: Text) -> str:
+    """A head that was folded to be narrow, as one reads it: ``load-`` above ``er`` is a word."""
+    return " ".join(head.plain.replace("-\n", "").split())

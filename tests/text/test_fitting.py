@@ -62,6 +62,14 @@ def test_a_row_that_has_no_room_is_lines():
     assert told == "rank 4, mean 0.5067, 95 % CI 0.3517 to 0.6617, P(first) 0.66, group a"
 
 
+def test_a_folded_head_is_read_in_one_line():
+    columns = [Column("architecture"), Column("load-\ner", "right", whole=True)]
+    columns += [Column("with\ndata", "right", whole=True, extra=True)]
+    table = make_table(columns, [["a" * 18, "4105", "124"]], frame=False)
+    assert "A wider terminal also shows: with data." in " ".join(printed(table, 28).split())
+    assert "loader 4105, with data 124" in " ".join(printed(table, 18).split())
+
+
 @pytest.fixture(scope="module")
 def comparison():
     rng = np.random.default_rng(2)

@@ -277,8 +277,9 @@ def _memory(found: Row) -> list[str]:
     for kind in ("training", "inference"):
         own = found[kind]
         # A line through noise may begin below nothing.
+        base = max(own["bytes"], 0) / 2**20
         told.append(
-            f"{kind} takes {max(own['bytes'], 0) / 2**20:.0f} MiB and {own['bytes_per_voxel']:.0f} bytes a "
+            f"{kind} takes {base:.0f} MiB and {own['bytes_per_voxel']:.0f} bytes a "
             f"voxel (worst point {100 * own['worst']:.0f} % off the line)"
         )
     if found.get("limit") is None:
