@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 from command_line import SMALL, run_kitsbench
+from experiments.real_clusters import ray_head, slurm
+
+__all__ = ["ray_head", "slurm"]
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ import signal
 import time
 
 import pytest
-from command_line import SMALL, TESTS, run_kitsbench, start_kitsbench
+from command_line import SMALL, run_kitsbench, start_kitsbench
 
 from kitsbench.experiments.records import LooksRecord, find_experiment
 
-pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive, pytest.mark.timeout(1800)]
 # One thread for each trial, as a job of a cluster has: sums of two differ in their last bits.
 JOBS = ("--jobs", str(os.cpu_count()))
 
@@ -67,10 +67,23 @@ def test_a_run_that_is_killed_and_called_again_takes_the_same(words, whole, tmp_
 
 def test_jobs_of_a_cluster_take_the_same_path(words, whole, tmp_path):
     pytest.importorskip("submitit")
+    takes_the_same(words, whole, tmp_path, "slurm", "--executor-option", "cluster=local")
+
+
+def test_a_ray_cluster_takes_the_same_path(ray_head, words, whole, tmp_path):
+    takes_the_same(words, whole, tmp_path, "ray", "--ray", f"address={ray_head}")
+
+
+def test_a_slurm_takes_the_same_path(slurm, words, whole, tmp_path):
+    takes_the_same(words, whole, tmp_path, "slurm")
+
+
+def takes_the_same(words, whole, tmp_path, executor, *options):
+    """See that another executor takes the looks of the run on this machine, byte for byte."""
     workdir = tmp_path / "work"
-    path = f"{TESTS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    executor = ("--executor", "slurm", "--executor-option", "cluster=local")
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    done = run_kitsbench(*words, *executor, "--workdir", workdir, env=environment)
+    options = ("--executor", executor, *options, "--workdir", workdir)
+    done = run_kitsbench(*words, *options, timeout=1200)
     assert done.code == 0, done.err
     assert looks_of(workdir) == looks_of(whole[0])
+    own, other = ({t["id"]: t["status"] for t in one.json["trials"]} for one in (whole[1], done))
+    assert own == other
