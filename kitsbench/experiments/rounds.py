@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from kitsbench.errors import DataError
 from kitsbench.experiments.asked.request import Tell
-from kitsbench.experiments.looks.design import plans, taken, told_look
+from kitsbench.experiments.looks.design import plans, seen_by, taken, told_look
 from kitsbench.experiments.looks.order import by_worth, worth
 from kitsbench.experiments.plan.estimate import estimate
 from kitsbench.experiments.records import (
@@ -27,10 +25,9 @@ from kitsbench.experiments.records import (
     TakenLook,
     UntilNote,
 )
-from kitsbench.experiments.results import Results, counted_results
+from kitsbench.experiments.results import counted_results
 from kitsbench.experiments.trial.kept_scores import is_done
 from kitsbench.experiments.trial.task import TrialTask
-from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.take import take_look
 
 Carry = Callable[[Sequence[TrialTask]], None]
@@ -202,8 +199,9 @@ class Rounds:
         )
         before = kept.model_copy(update={"looks": (*kept.looks, seen)})
         results = counted_results(self.workdir, self.record, before)
+        scores, protocol = results.marked, self.record.protocol
         families = tuple(
-            take_look(_table(results, plan), plan, taken(kept, family), number=seeds)
+            take_look(seen_by(plan, scores, protocol), plan, taken(kept, family), number=seeds)
             for family, plan in enumerate(plans(self.record))
         )
         open_names = {name for family in families for name in family.open} & {*going}
@@ -245,20 +243,6 @@ def _told_stopped(stopped: Stopped) -> str:
         f"--max-hours allows {stopped.max_hours:g}. What the looks have decided holds; the same "
         "command with more hours goes on."
     )
-
-
-def _table(results: Results, plan: LookPlan) -> pd.DataFrame:
-    """Scores of the endpoint that a look sees, of those that its plan compares."""
-    record = results.experiment
-    region, metric = record.endpoint.split(":")
-    table = results.marked
-    rows = (
-        (table["protocol"] == record.protocol)
-        & (table["region"] == region)
-        & (table["metric"] == metric)
-        & table["architecture"].isin(plan.architectures)
-    )
-    return table[rows].reset_index(drop=True)
 
 
 def _with_own_members(task: TrialTask) -> set[str]:

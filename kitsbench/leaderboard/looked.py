@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import Field
 
 from kitsbench.errors import DataError
-from kitsbench.experiments.looks.design import plans_of
+from kitsbench.experiments.looks.design import plans_of, seen_by
 from kitsbench.experiments.plan.until import first_look
 from kitsbench.experiments.records import UntilNote
 from kitsbench.experiments.results import Results
@@ -94,12 +94,9 @@ def retaken(
     KitsbenchError
         The scores break a rule of the statistics, or are not those that were looked at.
     """
-    region, metric = endpoint.split(":")
-    rows = (table["protocol"] == protocol) & (table["region"] == region)
-    own = table[rows & (table["metric"] == metric)]
     found = []
     for plan in plans_of(looks.until, looks.compared, endpoint, looks.folds):
-        of_plan = own[own["architecture"].isin(plan.architectures)]
+        of_plan = seen_by(plan, table, protocol)
         taken: list[Look] = []
         for seeds in looks.taken:
             seen = of_plan[of_plan["seed"] < seeds].reset_index(drop=True)

@@ -1,9 +1,11 @@
-"""The plan of looks of an experiment, and its looks as the statistics know them."""
+"""The plan of looks of an experiment, the scores that they see, and what they found."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+
+import pandas as pd
 
 from kitsbench.experiments.records import ExperimentRecord, LooksRecord, UntilNote
 from kitsbench.look import Look
@@ -58,6 +60,26 @@ def plans_of(until: UntilNote, names: Sequence[str], endpoint: str, folds: int) 
         ]
     baseline = until.named if until.question == "baseline" else None
     return [replace(plan, question=until.question, baseline=baseline)]
+
+
+def seen_by(plan: LookPlan, scores: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """Scores of the endpoint that a look sees, of those that its plan compares.
+
+    Parameters
+    ----------
+    plan : LookPlan
+    scores : DataFrame
+        Long score table, of any protocols, regions and metrics.
+    protocol : str
+    """
+    region, metric = plan.endpoint.split(":")
+    rows = (
+        (scores["protocol"] == protocol)
+        & (scores["region"] == region)
+        & (scores["metric"] == metric)
+        & scores["architecture"].isin(plan.architectures)
+    )
+    return scores[rows].reset_index(drop=True)
 
 
 def is_compared(record: ExperimentRecord, name: str) -> bool:
