@@ -138,6 +138,7 @@ def analyse_pairs(
     pairs: list[tuple[str, str]],
     rule: Rule,
     margin: float | None = None,
+    family: int | None = None,
 ) -> list[PairTest]:
     """Test pairs of architectures, each on all folds that both have.
 
@@ -151,6 +152,8 @@ def analyse_pairs(
         How.
     margin : float, optional
         Margin of equivalence; without one nothing is said about margins.
+    family : int, optional
+        How many pairs share alpha, where not all of them are there yet.
     """
     # An architecture that lags behind must not take folds from the pairs of all others.
     together: dict[tuple[int, ...], list[tuple[str, str]]] = {}
@@ -158,7 +161,7 @@ def analyse_pairs(
         together.setdefault(blocks.shared(a, b), []).append((a, b))
     found: dict[tuple[str, str], PairTest] = {}
     for folds, group in together.items():
-        for test in _on_folds(blocks, folds, group, rule, margin, len(pairs)):
+        for test in _on_folds(blocks, folds, group, rule, margin, family or len(pairs)):
             found[test.a, test.b] = test
     return [found[pair] for pair in pairs]
 

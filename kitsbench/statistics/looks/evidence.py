@@ -69,7 +69,8 @@ def evidence_of(
     """
     rule = plan.rule()
     present = [pair for pair in pairs if all(name in blocks.every for name in pair)]
-    found = dict(zip(present, analyse_pairs(blocks, present, rule, plan.margin), strict=True))
+    analysed = analyse_pairs(blocks, present, rule, plan.margin, family=len(pairs))
+    found = dict(zip(present, analysed, strict=True))
     tests = [found.get(pair) for pair in pairs]
     lost = not_learned(blocks, rule)
     failing = {

@@ -252,6 +252,17 @@ def test_scores_without_any_spread_are_found_apart_once_there_are_runs_enough():
     assert same[0].pairs[0].state == "futile"  # alike, as nothing shows how surely
 
 
+def test_who_has_no_scores_yet_shares_alpha_in_what_rules_out_misses_too():
+    scores = table([0.0, 0.0, 0.0])
+    plan = LookPlan(4, margin=0.02, architectures=("arch0", "arch1", "arch2"))
+    some = take_look(scores[scores["architecture"] != "arch2"], plan, number=4)
+    whole = take_look(scores, plan, number=4)
+    # Of 100 cases a family of three cannot rule out misses that cost 0.02, and one pair could.
+    assert some.pair("arch0", "arch1").p_within == whole.pair("arch0", "arch1").p_within is None
+    alone = take_look(scores[scores["architecture"] != "arch2"], PLAN, number=4)
+    assert alone.pairs[0].p_within is not None
+
+
 def test_nobody_joins_the_family_later():
     scores = table([0.1, 0.0, 0.02])
     early = scores[(scores["seed"] < 2) & (scores["architecture"] != "arch2")]
