@@ -55,8 +55,11 @@ def by_look(finding: Finding, pair: PairLook | None) -> Finding:
         value = getattr(pair, name, None)
         return otherwise if value is None else value
 
+    # Estimate, interval and p-value are of one look; another estimate may lie outside the interval.
+    estimate = known("estimate", finding.result.estimate)
     return replace(
         finding,
+        result=replace(finding.result, estimate=estimate),
         p_adjusted=known("p_adjusted", math.nan),
         p_exceeds=known("p_adjusted_exceeds", math.nan),
         p_within=known("p_adjusted_within", math.nan),

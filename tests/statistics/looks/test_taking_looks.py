@@ -394,6 +394,19 @@ def test_a_comparison_says_nothing_of_pairs_that_were_never_looked_at():
     assert [row["group"] for row in whole.ranking] == ["a", "b", "c"]
 
 
+def test_a_sentence_has_the_estimate_that_its_interval_is_of():
+    scores = table([0.12, 0.0])
+    _, look = compare_at_look(scores[scores["seed"] < 2], PLAN, number=2, bootstrap=20)
+    assert look.pairs[0].state == "difference"
+    higher = (scores["architecture"] == "arch0") & (scores["seed"] > 1)
+    better = (scores["value"] + 0.2).clip(upper=1.0)
+    scores["value"] = scores["value"].where(~higher, better)  # as if later seeds were far better
+    found, _ = compare_at_look(scores, PLAN, [look], number=4, bootstrap=20)
+    (row,) = found.pairs
+    assert row["difference"] > look.pairs[0].high
+    assert f"by {look.pairs[0].estimate:.3f} [{look.pairs[0].low:.3f}" in row["sentence"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
