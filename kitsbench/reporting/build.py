@@ -168,6 +168,9 @@ def write_report(
 def _ways_to_trials(analysis: Analysis, out: Path) -> dict[str, str]:
     """Addresses of the trials' folders from the page, as far as there is a way to them."""
     here, found = out.resolve(), {}
+    # A report that lies elsewhere is sent away by itself, and such links would be dead there.
+    if not here.is_relative_to(analysis.results.workdir.resolve()):
+        return {}
     for trial in analysis.results.trials:
         try:
             way = Path(os.path.relpath(trial.folder.path.resolve(), here)).as_posix()

@@ -119,7 +119,7 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
     )
     if "Adapting to a scan" in head:
         caption += " Adapting to a scan is done at test time, and no budget counts it."
-    return Table(head, rows, caption), _judgement(shares, overshoots, analysis)
+    return Table(head, rows, caption, answers=(3, 4)), _judgement(shares, overshoots, analysis)
 
 
 def _of_members(ensembles: Sequence[StoredTrial], analysis: Analysis) -> list[str]:
@@ -250,7 +250,7 @@ def _judgement(shares: list[float], overshoots: list[float], analysis: Analysis)
             f"Not every trial used its budget of {text}: the trials spent {span} of it{late}. "
             f"Compare with care.{outside}"
         )
-    return f"Every finished trial spent {span} of its budget of {text}{late}.{outside}"
+    return f"Every finished training spent {span} of its budget of {text}{late}.{outside}"
 
 
 def cost(analysis: Analysis) -> Table | None:
@@ -293,10 +293,10 @@ def cost(analysis: Analysis) -> Table | None:
         "Forward pass",
         "of the paper's",
         "Training step",
-        "Inference",
+        "Inference, a patch",
         "Patches/s, compute",
         "Patches/s, with data",
-        "Peak memory",
+        "Peak memory of a step",
     ]
     return Table(head, rows, _conditions(analysis), text_columns=2)
 
@@ -411,10 +411,13 @@ def _conditions(analysis: Analysis) -> str:
     first = profiles[0]
     return (
         f"Measured on {first.device_name} with {words.plural(first.threads, 'thread')}, patch "
-        f"{_edges(first.patch)}, batch {first.batch}. Step: forward, backward and optimiser "
-        "(median and quartiles). Forward pass and inference: one patch; the share compares with "
-        "the paper's network on the paper's patch. “With data” includes cutting and augmenting "
-        "the patches; the gap to “compute” is what the loader costs."
+        f"{_edges(first.patch)}, batch {first.batch}. Step: forward, backward and optimiser of a "
+        f"batch of {first.batch} (median and quartiles). Forward pass and inference: one patch by "
+        "itself, which uses a device less well than a batch, so a patch can take longer here than "
+        "its share of a step; the share compares with the paper's network on the paper's patch. "
+        "“With data” includes cutting and augmenting the patches; the gap to “compute” is what the "
+        "loader costs. Memory is that of the profile, a few steps in a process of their own; that "
+        "of a whole training stands in the fairness audit and is larger."
         + f" {DOUBT} More than without data, which cannot be: the machine was faster while it was "
         "measured with data, or the two differ by noise alone." * any(map(_too_fast, profiles))
     )

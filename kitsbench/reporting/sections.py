@@ -307,7 +307,9 @@ def _cost(analysis: Analysis) -> Section | None:
         "Size and speed, apart from quality, and how far the networks are reduced: parameters and "
         "operations of a forward pass are given as a share of the paper's network on its patch."
     )
-    blocks = [Block(table=table)] if table is not None else []
+    doubts = tradeoffs.warnings(analysis)
+    blocks = [Block(lines=doubts)] if doubts else []
+    blocks += [Block(table=table)] if table is not None else []
     against, drawn = tradeoffs.table(analysis), tradeoffs.figure(analysis)
     if against is not None:
         blocks.append(Block(heading="Quality against cost", table=against))
@@ -315,7 +317,7 @@ def _cost(analysis: Analysis) -> Section | None:
         blocks.append(Block(picture=drawn))
     bounds = tradeoffs.remarks(analysis)
     if bounds:
-        blocks.append(Block(heading="What bounds training", lines=bounds))
+        blocks.append(Block(heading="What bounds training", lines=bounds, folded=len(bounds) > 8))
     differences = costs.notes(analysis)
     if differences:
         blocks.append(Block(heading="What differs from the papers", lines=differences))

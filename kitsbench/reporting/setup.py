@@ -285,8 +285,9 @@ def trials(analysis: Analysis, ways: Mapping[str, str]) -> Table:
     endpoint = words.endpoint_name(analysis.region, analysis.metric)
     head = ["Trial", "Architecture", "Fold", "Seed", "State", f"Mean {endpoint}"]
     caption = (
-        "The id of a trial is the name of its folder, with its scores, ledger, curve and "
-        "environment; the mean is that over its test cases that have a value."
+        "The id of a trial is the name of its folder, trials/ID in the working directory, with its "
+        "scores, ledger, curve and environment; the mean is that over its test cases that have a "
+        "value."
     )
     return Table(head, rows, caption, text_columns=5, links=links)
 

@@ -34,6 +34,8 @@ class Table:
         Where a cell, or the first line of one, leads to: {its text: an address}.
     beneath : int, optional
         The column that a phone shows below the last one for which it has room.
+    answers : tuple of int
+        Columns that a phone shows beside the name; by default those that come first.
     """
 
     head: list[str]
@@ -42,6 +44,7 @@ class Table:
     text_columns: int = 1
     links: dict[str, str] = field(default_factory=dict)
     beneath: int | None = None
+    answers: tuple[int, ...] = ()
 
     @property
     def namer(self) -> int:
@@ -52,6 +55,12 @@ class Table:
     def kept(self) -> int:
         """How many leading columns a phone has room for: the name, and what comes first of it."""
         return min(self.text_columns + 1, 3)
+
+    def later(self, column: int) -> bool:
+        """Whether a phone has no room for a column."""
+        if self.answers:
+            return column > self.namer and column not in self.answers
+        return column >= self.kept
 
     def orders(self) -> list[list[str] | None]:
         """What each column is sorted by: a number for each row, or None for the text itself."""

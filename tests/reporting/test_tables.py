@@ -82,7 +82,7 @@ def test_the_audit_judges_what_was_spent(analysis):
     table, sentence = costs.audit(analysis)
     assert [row[0] for row in table.rows] == analysis.names
     assert sentence == (
-        "Every finished trial spent 100.0 % of its budget of 20s, and no trial went over it by "
+        "Every finished training spent 100.0 % of its budget of 20s, and no trial went over it by "
         "more than 1 step."
     )
 
@@ -158,7 +158,7 @@ def test_an_ensemble_spends_nothing_itself(analysis):
     table, sentence = costs.audit(dataclasses.replace(analysis, results=results))
     assert table.rows[0][0] == f"{first}\nensemble"
     assert table.rows[0][2] == "–"
-    assert sentence.startswith("Every finished trial spent 100.0 %")
+    assert sentence.startswith("Every finished training spent 100.0 %")
 
 
 def test_an_ensemble_costs_the_sum_of_its_members(analysis):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pandas as pd
 import pytest
 
 from kitsbench.reporting import costs, tradeoffs
@@ -30,7 +31,13 @@ def test_of_a_distance_less_is_better():
 
 def test_the_table_marks_the_front_of_each_cost(analysis):
     table = tradeoffs.table(analysis)
-    assert table.head[2:] == ["Device time", "Peak memory", "FLOPs of a step", "Parameters"]
+    assert table.head[2:] == [
+        "Training, device time",
+        "Prediction of a scan",
+        "Peak memory",
+        "FLOPs of a step",
+        "Parameters",
+    ]
     cells = {line[0]: dict(zip(table.head, line, strict=True)) for line in table.rows}
     # The first has the fewest parameters, and the best is on every front.
     assert MARK in cells["unet3d"]["Parameters"]
@@ -58,7 +65,38 @@ def test_the_section_shows_table_figure_and_bounds(analysis):
     assert "$" not in drawn.svg  # labels of its axes are numbers, not formulas shown as text
     lines = next(b.lines for b in cost.blocks if b.heading == "What bounds training")
     assert "unet3d: loader-bound: the device waits 31 %." in lines
+    # Before any of the tables, once, that no time of them is sure.
+    above = cost.blocks[0].lines
+    assert above[0].startswith("4 of 4 profiles were measured while other processes used the mach")
     assert any("the machine was busy: other processes took 50 % before" in one for one in lines)
+
+
+def test_the_time_of_a_scan_is_what_its_prediction_took(analysis):
+    spent = [t.ledger.prediction_s for t in analysis.results.trials
+             if t.name == "unet3d" and t.state == "finished"]  # fmt: skip
+    scans = len({*analysis.results.scores["case"]}) * analysis.results.experiment.seeds
+    assert tradeoffs.scan_seconds(analysis, "unet3d") == pytest.approx(sum(spent) / scans)
+    assert tradeoffs.scan_seconds(analysis, "nobody") is None
+
+
+def test_times_of_one_network_under_two_names_tell_how_wrong_times_are(analysis):
+    assert not any("equal scores" in told for told in tradeoffs.warnings(analysis))
+    results = analysis.results
+    first, second = "unet3d", "msff_net"
+    scores = results.scores
+    twin = scores[scores["architecture"] == first].assign(architecture=second)
+    trials = [
+        dataclasses.replace(t, ledger=t.ledger.model_copy(
+            update={"device_seconds": t.ledger.device_seconds * 2}))
+        if t.name == second and t.ledger is not None else t
+        for t in results.trials
+    ]  # fmt: skip
+    changed = dataclasses.replace(
+        results, trials=trials, scores=pd.concat([scores[scores["architecture"] != second], twin])
+    )
+    (told,) = [one for one in tradeoffs.warnings(dataclasses.replace(analysis, results=changed))
+               if "equal scores" in one]  # fmt: skip
+    assert "times here differ by a factor of 2.0 for the same work" in told
 
 
 def test_a_speed_that_cannot_be_is_marked(analysis):

@@ -24,9 +24,9 @@ _NAME = 62.0  # points that a name shall have beside numbers
 _COSTS = {
     "Parameters": "Parameters",
     "Training step": "Step",
-    "Peak memory": "Memory",
+    "Peak memory of a step": "Memory",
     "Forward pass": "Forward",
-    "Inference": "Inference",
+    "Inference, a patch": "Inference",
 }
 
 

@@ -225,7 +225,7 @@ def _device(analysis: Analysis) -> str:
     if speeds:
         low, high = min(speeds), max(speeds)
         span = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
-        told += f"; measured {span} GFLOP/s"
+        told += f"; {span} GFLOP/s in a fixed mix of work that tells machines apart, not its peak"
     return told
 
 

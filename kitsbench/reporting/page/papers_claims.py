@@ -53,6 +53,7 @@ def claims(analysis: Analysis) -> tuple[Table | None, str]:
         [[row["id"], row["statement"], row["figure"], row["verdict"], _here(row)] for row in met],
         "Claims that speak of architectures with scores here. All steps of a claim must hold.",
         text_columns=5,
+        answers=(1, 3),
     )
     return table, sentence
 

@@ -121,7 +121,23 @@
     box.querySelector("input[type=search]").setAttribute("aria-label", "Filter " + name);
     // What scrolls now is the table's own box; it is a stop of the tabulator while it does.
     const scrolls = box.querySelector(".dt-layout-table");
+    const hint = document.createElement("p");
+    hint.className = "hint";
+    scrolls.before(hint);
+    const api = new DataTable.Api(table);
+    // What is not seen is said where it is not seen.
+    const tell = () => {
+      const hidden = api.columns().count() - api.columns(":visible").count();
+      const wide = scrolls.scrollWidth > scrolls.clientWidth + 1;
+      const turn = narrow.matches ? " or on a wider screen" : "";
+      const columns = hidden === 1 ? "1 column is" : hidden + " columns are";
+      const told = hidden ? columns + " hidden: see them under “Columns”" + turn + "." : "";
+      hint.textContent = [told, wide ? "Wider than the page: scroll the table sideways." : ""].join(" ").trim();
+      hint.hidden = !hint.textContent;
+    };
+    api.on("column-visibility", tell);
     const stop = () => {
+      tell();
       const wide = scrolls.scrollWidth > scrolls.clientWidth + 1;
       const words = { role: "group", tabindex: "0", "aria-label": name };
       for (const [part, value] of Object.entries(words))
@@ -135,6 +151,12 @@
   document.querySelectorAll("details").forEach((fold) =>
     fold.addEventListener("toggle", () => fold.open && fold.querySelectorAll(".scroll table").forEach(live)),
   );
+  // A window that is made wider or narrower gets the columns that it has room for.
+  narrow.addEventListener("change", () => {
+    if (printing) return;
+    for (const table of tables.filter((one) => DataTable.isDataTable(one)))
+      new DataTable.Api(table).columns(".later").visible(!narrow.matches);
+  });
   // Paper has room for the columns that a phone has not.
   let brought = [];
   window.addEventListener("beforeprint", () => {

@@ -46,7 +46,7 @@ def test_the_facts_tell_a_design_with_verdicts(analysis):
         "Intervals of means": "two-sided t intervals by a two-way analysis of cases and training",
         "Noise of training": "between seeds (of a fold's mean)",
         "Drawn again": "1000 times (random start 0)",
-        "Device": "Test CPU, 1 thread a trial; measured 57 GFLOP/s",
+        "Device": "Test CPU, 1 thread a trial; 57 GFLOP/s in a fixed mix of work",
         "Experiment": "split feedbeeffeedbeef, planned 2026-11-21",
     }.items():
         assert part in told[name], (name, told[name])

@@ -41,9 +41,9 @@ def test_equal_conditions_are_one_experiment(tmp_path):
     assert "Joined from 2 experiments" in text
     assert "kitsbench report WORKDIR_1 WORKDIR_2" in text
     links = [link.split('"')[0] for link in text.split('href="')[1:]]
-    ways = [link for link in links if "/trials/" in link]
-    assert len(ways) == len(whole.results.trials)
-    assert all((page.parent / way).is_dir() for way in ways)
+    # It lies outside of them and may be sent away: a link to a folder would lead nowhere then.
+    assert not [link for link in links if "/trials/" in link]
+    assert all(trial.id in text for trial in whole.results.trials)
 
 
 def test_other_entrants_and_seeds_come_together(tmp_path):
