@@ -54,7 +54,10 @@ def tradeoffs(analysis: Analysis) -> list[Tradeoff]:
     found = []
     for row in analysis.ranking:
         name = str(row["architecture"])
-        if words.missing(row["mean"]) or name in analysis.elsewhere:
+        entrant = analysis.results.experiment.entrant(name)
+        if words.missing(row["mean"]) or (entrant is not None and entrant.members):
+            continue
+        if name in analysis.elsewhere:
             continue
         ledgers = [
             t.ledger
@@ -153,15 +156,15 @@ def table(analysis: Analysis) -> Table | None:
     ensembles = [
         entrant.name
         for entrant in analysis.results.experiment.entrants
-        if entrant.status == "ok" and entrant.members and entrant.tta is None
+        if entrant.status == "ok" and entrant.members
     ]
     head = ["Architecture", f"Mean {words.endpoint_name(analysis.region, analysis.metric)}"]
     caption = (
         f"{MARK} marks the Pareto front of a cost: nobody else is at least as good for at most as "
-        "much. Differences that the tests leave open count here like any other. Device time is that "
-        "of a training, and like energy a mean over trials; memory is the largest of training, of the "
-        "trials' own ledgers; FLOPs are those of a training step for one patch. Prediction of a "
-        "scan is wall time, from reading to its scores, on scans of this test."
+        "much. Differences that the tests leave open count here like any other. Device time is "
+        "that of a training, and like energy a mean over trials; memory is the largest of "
+        "training, of the trials' own ledgers; FLOPs are those of a training step for one patch. "
+        "Prediction of a scan is wall time, from reading to its scores, on scans of this test."
     )
     if ensembles:
         caption += (
@@ -201,8 +204,8 @@ def warnings(analysis: Analysis) -> list[str]:
             found.append(
                 f"{words.listing(list(known))} have equal scores, as one network has, and took "
                 f"{words.duration(low)} to {words.duration(high)} of device time: times here "
-                f"differ by a factor of {high / low:.1f} for the same work, so a smaller factor between "
-                "two networks says nothing."
+                f"differ by a factor of {high / low:.1f} for the same work, so a smaller factor "
+                "between two networks says nothing."
             )
     return found
 
