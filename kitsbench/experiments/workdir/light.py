@@ -48,6 +48,7 @@ def waiting_for_ensembles(inventory: Inventory) -> dict[str, str]:
     """Trials whose weights an ensemble still needs: {id: name of the ensemble}.
 
     A light copy would be taken for finished elsewhere, where its ensemble could then not be made.
+    The newest experiment that plans a trial decides, so that one that was given up holds nothing.
 
     Parameters
     ----------
@@ -55,9 +56,10 @@ def waiting_for_ensembles(inventory: Inventory) -> dict[str, str]:
     """
     states = {trial.id: trial.state for trial in inventory.trials}
     found: dict[str, str] = {}
-    for record in (one.record for one in inventory.experiments):
-        for planned in () if record is None else record.trials:
-            assert record is not None
+    for record in [one.record for one in inventory.experiments if one.record is not None]:
+        for planned in record.trials:
+            found.pop(planned.id, None)
+        for planned in record.trials:
             entrant = record.entrant(planned.name)
             # One that has failed is over; what it lacked is not what is missing here.
             if states.get(planned.id) in ("finished", "unscored", "failed"):

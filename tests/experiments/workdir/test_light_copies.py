@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from command_line import call_kitsbench
 from reporting.workdirs import Plan, write_workdir
@@ -121,6 +123,20 @@ def test_members_wait_for_their_ensemble(tmp_path):
     assert all(waiting[member] == "both still needs its weights" for member in members)
     change(work / "trials" / ensemble.id / "status.json", Status, status="finished", finished="x")
     assert set(states(lightened(work, kept, "--yes", "--json")).values()) == {"new", "same"}
+
+
+def test_an_experiment_that_was_given_up_holds_nothing(tmp_path):
+    work = write_workdir(tmp_path / "work", THREE)
+    old = with_members(work, "both", ("one", "two"))
+    ensemble = next(t for t in old.trials if t.name == "both" and t.fold == 1)
+    shutil.rmtree(work / "trials" / ensemble.id)
+    assert set(waiting_for_ensembles(take_inventory(work)).values()) == {"both"}
+    same = set(ExperimentRecord.model_fields) - {"schema_version", "id", "plan", "created"}
+    kept = {key: getattr(old, key) for key in same} | {"created": "2199-01-01T00:00:00+00:00"}
+    kept["entrants"] = tuple(e for e in old.entrants if e.name != "both")
+    kept["trials"] = tuple(t for t in old.trials if t.name != "both")
+    keep_experiment(work, ExperimentRecord.of(**kept))
+    assert waiting_for_ensembles(take_inventory(work)) == {}
 
 
 def test_a_curve_that_is_damaged_is_told_and_leaves_no_half_of_a_trial(work, tmp_path):
