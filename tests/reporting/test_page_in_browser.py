@@ -286,6 +286,21 @@ def _complaints(page, standard):
     return [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found]
 
 
+def test_a_phone_says_what_it_hides_and_a_wider_window_brings_it_back(window, report):
+    page = window(width=390, height=844).open(report / "index.html")
+    until(page, LIVE)
+    box = page.locator("#fairness .scroll.live").first
+    heads = [text.split("\n")[0].strip() for text in box.locator("thead th").all_inner_texts()]
+    assert heads == ["Architecture", "Of budget", "Steps"]
+    told = box.locator(".hint").inner_text()
+    assert re.search(r"^\d+ columns are hidden: see them under “Columns”", told)
+    page.set_viewport_size({"width": 1400, "height": 900})
+    until(page, "document.querySelectorAll('#fairness .scroll.live thead th').length > 8")
+    assert "hidden" not in (box.locator(".hint").text_content() or "")
+    page.set_viewport_size({"width": 390, "height": 844})
+    until(page, "document.querySelectorAll('#fairness .scroll.live thead th').length === 3")
+
+
 def test_who_cannot_see_is_not_shut_out(seen, phone):
     reason = "axe-playwright-python is not installed, which brings axe-core (extra test)"
     standard = pytest.importorskip("axe_playwright_python.sync_playwright", reason=reason)

@@ -92,7 +92,7 @@ def rising_rule(analysis: Analysis) -> str:
     cases = {case for record in records for case in record.context.curve_cases}
     tested = {case for record in records for case in record.context.test_cases}
     count = f"{len(cases)} scan{'' if len(cases) == 1 else 's'}"
-    own = f"{'one ' if len(cases) == 1 else ''}of the test" if cases <= tested else "held out"
+    own = f"{'one ' if len(cases) == 1 else ''}of the test scans" if cases <= tested else "held out"
     return (
         f"Rising: of the points along the budget the last is the highest, and by {margin:g} or "
         f"more above the one before; seen on {count} ({own}; no step and no network was "

@@ -57,7 +57,7 @@ def every_case(analysis: Analysis, links: Mapping[str, str]) -> Table | None:
     if links:
         caption += " A case that leads somewhere is drawn."
     own_links = {case: links[case] for case in map(str, wide.index) if case in links}
-    return Table(head, rows, caption, links=own_links)
+    return Table(head, rows, caption, links=own_links, answers=(1, 2, 3))
 
 
 def strata(analysis: Analysis) -> Table | None:
