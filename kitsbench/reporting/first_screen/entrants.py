@@ -227,6 +227,8 @@ def equal_entrants(analysis: Analysis) -> list[tuple[str, ...]]:
     ----------
     analysis : Analysis
     """
+    if analysis.results.scores.empty:
+        return []
     runs: dict[str, set[tuple[int, int]]] = {}
     for trial in analysis.results.trials:
         runs.setdefault(trial.name, set()).add((trial.fold, trial.seed))
