@@ -231,6 +231,8 @@ def remarks(analysis: Analysis) -> list[str]:
 
 
 def _cell(key: str, value: float | None, marked: bool) -> str:
+    if value is None:  # a failed trial has predicted nothing
+        return words.DASH
     shown: dict[str, Any] = {
         "device_seconds": words.duration,
         "scan_seconds": lambda seconds: f"{plain(seconds)} s",

@@ -121,3 +121,8 @@ def test_one_architecture_is_set_against_nobody(analysis):
 @pytest.mark.parametrize("key", tradeoffs.COSTS)
 def test_every_cost_has_a_unit(key):
     assert key in tradeoffs.SCALES
+
+
+@pytest.mark.parametrize("key", tradeoffs.COSTS)
+def test_a_cost_that_nobody_knows_is_a_dash(key):
+    assert tradeoffs._cell(key, None, marked=False) == "–"
