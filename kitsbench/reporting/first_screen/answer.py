@@ -227,8 +227,8 @@ def learned(analysis: Analysis) -> str:
         return (
             f"All {number} entrants{_distinct(analysis)} have learned to find something of the "
             f"{region}: a mean {metric} of {least:g} or more above that of an empty prediction, "
-            "which finds nothing. It is no more than that: whether a network is of use says its "
-            "mean."
+            "which finds nothing. It is no more than that: whether a network is of use, its mean "
+            "tells."
         )
     has = "has" if number - len(lost) == 1 else "have"
     return (
