@@ -279,7 +279,7 @@ def test_memory_that_runs_out_in_one_process_of_a_trial_is_named(plugin, phantom
 def test_a_trial_that_kills_itself_or_never_ends_stops_nobody(
     plugin, phantom, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(description, "COST_TIMEOUT", 20.0)  # what never ends is counted as well
+    monkeypatch.setattr(description, "COST_TIMEOUT", 8.0)  # what never ends is counted as well
     module = "architectures.broken"
     done = call_kitsbench(
         "run",
