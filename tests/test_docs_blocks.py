@@ -108,6 +108,7 @@ STAND_INS = {
 }
 OWN = {  # pages that make by themselves what others find
     "docs/plugin.md": {"my_net": "my_net", "plugin.py": "my_net/plugin.py"},
+    "docs/trials.md": {"--all": "--all"},  # trials there, not architectures
 }
 # What trains, builds or predicts: left to the exhaustive test, which leaves out nothing.
 DEAR = {"run", "profile", "check", "report", "doctor", "install", "evaluate"}
@@ -134,6 +135,10 @@ def whole(words: list[str]) -> list[str]:
         return ["--cases", "6", *([] if "full" not in words else ["--size", "small"])]
     if words[0] == "profile":
         return ["--patch", "16"]
+    if words[:2] == ["trials", "retry"] and not words[2].startswith("-"):
+        # The page speaks of a trial that failed; that of the test has only lost its scores.
+        for lost in Path("kitsbench-work/trials").glob(f"{words[2]}*/scores.parquet"):
+            lost.unlink()
     if words[0] != "run":
         return []
     added = [word for pair in SMALL.items() if pair[0] not in words for word in pair]
