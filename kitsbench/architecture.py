@@ -49,6 +49,7 @@ from torch import Tensor, nn
 from kitsbench import default_hooks, pretrained
 from kitsbench.channels import Channel, Input, Scan, coordinates
 from kitsbench.configuration import SIZES, WIDTH, Key, Setting, configure
+from kitsbench.default_hooks import require_labels, softmax_spec
 from kitsbench.errors import ContractError
 from kitsbench.recipe import Stage
 from kitsbench.spec import (
@@ -65,7 +66,6 @@ from kitsbench.spec import (
     Spec,
     Task,
 )
-from kitsbench.spec_writing import require_labels, softmax_spec
 
 __all__ = [
     "KITS19",

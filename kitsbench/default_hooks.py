@@ -1,17 +1,19 @@
-"""What the hooks of an architecture do unless its plugin overrides them."""
+"""What hooks do unless a plugin overrides them, and what helps architectures to write specs."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from kitsbench import losses
-from kitsbench.errors import ContractError
+from kitsbench.configuration import Setting
+from kitsbench.errors import ContractError, LabelsError
 from kitsbench.recipe import Stage
-from kitsbench.spec import Head, Progress, Spec
+from kitsbench.spec import Grid, Head, Labels, Progress, Shape, SizeRule, Spec, Task
 
 LABEL_VALUES = 256  # label maps are bytes
 
@@ -156,3 +158,55 @@ def head_losses(
         return {"cross_entropy": entropy}
     dice = losses.soft_dice(logits.float().sigmoid(), target, **options)  # type: ignore[arg-type]
     return {"dice": dice, "cross_entropy": entropy}
+
+
+def softmax_spec(
+    config: Mapping[str, Setting],
+    task: Task,
+    size_rule: SizeRule,
+    paper_patch: Shape,
+    **fields: Any,
+) -> Spec:
+    """Spec of a plain network: one grid ``image``, one softmax head ``segmentation``."""
+    patch, output = size_rule.nearest(task.patch or paper_patch)
+    channels = ((0,), *((value,) for _, value in task.labels))
+    return Spec(
+        config=tuple(config.items()),
+        labels=task.labels,
+        grids=(Grid("image", patch),),
+        heads=(Head("segmentation", "softmax", channels, output),),
+        size_rule=size_rule,
+        **fields,
+    )
+
+
+def require_labels(labels: Labels, names: Sequence[str], remedy: str) -> dict[str, int]:
+    """Values of labels that an architecture cannot do without.
+
+    Parameters
+    ----------
+    labels : tuple of (str, int)
+        The task's.
+    names : sequence of str
+        Labels that are needed.
+    remedy : str
+        What to do where one is missing, such as which key to set.
+
+    Returns
+    -------
+    dict
+        {name: value} of the needed labels.
+
+    Raises
+    ------
+    LabelsError
+        One is missing. The architecture then is a row that says so, and nothing of it is trained.
+    """
+    known = dict(labels)
+    lacking = [name for name in names if name not in known]
+    if lacking:
+        raise LabelsError(
+            f"the labels are {', '.join(known)}, and none is called "
+            f"{' or '.join(lacking)}: {remedy}"
+        )
+    return {name: known[name] for name in names}
