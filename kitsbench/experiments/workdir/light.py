@@ -14,7 +14,7 @@ from pathlib import Path
 from kitsbench.experiments.records import ExperimentRecord, Status, TrialRecord, experiment_file
 from kitsbench.experiments.tables import CURVE, read_table, write_table
 from kitsbench.experiments.trial.folder import TrialFolder
-from kitsbench.experiments.workdir.inventory import Inventory, KeptTrial
+from kitsbench.experiments.workdir.inventory import Inventory
 from kitsbench.text import without_folders
 
 LIGHT = (
@@ -33,13 +33,8 @@ def heavy(folder: TrialFolder) -> list[str]:
     return sorted(set(os.listdir(folder.path)) - set(LIGHT))
 
 
-def light_size(trial: KeptTrial) -> int:
-    """Most bytes of a light copy: its curve becomes shorter."""
-    return size_of(trial.folder)
-
-
-def size_of(folder: TrialFolder) -> int:
-    """Bytes of what is kept of a trial, as it lies in a folder."""
+def light_size(folder: TrialFolder) -> int:
+    """Bytes of what is kept of a trial, as it lies in a folder; a copy's curve is shorter."""
     files = [folder.path / name for name in LIGHT]
     return sum(file.stat().st_size for file in files if file.is_file())
 

@@ -38,7 +38,6 @@ from kitsbench.experiments.workdir.light import (
     heavy,
     light_size,
     lighten,
-    size_of,
     waiting_for_ensembles,
     write_experiment,
 )
@@ -121,11 +120,11 @@ class Merge:
         """Bytes that would be copied of a trial; 0 where it is not taken."""
         if not one.taken or one.trial is None:
             return 0
-        return light_size(one.trial) if self.light else one.trial.size
+        return light_size(one.trial.folder) if self.light else one.trial.size
 
     def came_to(self, one: Coming) -> int:
         """Bytes of a trial that has come."""
-        return size_of(TrialFolder(self.workdir, one.id)) if self.light else self.size_of(one)
+        return light_size(TrialFolder(self.workdir, one.id)) if self.light else self.size_of(one)
 
 
 def plan_merge(workdir: Path, other: Path, patience: float = 0.0, light: bool = False) -> Merge:

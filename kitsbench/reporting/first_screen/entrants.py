@@ -102,7 +102,7 @@ def trials_told(analysis: Analysis) -> str:
     """How many trials there are, and how many of them trained nothing, in words."""
     trials = analysis.results.trials
     networks = {entrant.name for entrant in trained_networks(analysis)}
-    others = sum(trial.name not in networks for trial in analysis.results.trials)
+    others = sum(trial.name not in networks for trial in trials)
     told = words.plural(len(trials), "trial")
     if not others:
         return told
