@@ -2,7 +2,7 @@
 
 Nothing is believed that was not run: each size is tried in a process of its own whose memory is
 capped as that of a trial is (``kitsbench run --max-memory``), and so is the next larger one, which
-must fail.
+must fail. Both are tried more than once.
 """
 
 from __future__ import annotations
@@ -32,8 +32,12 @@ from kitsbench.training.networks.rehearsal import drawn_batch
 
 MOST_BATCH = 4096
 MOST_GROWTH = 64  # of a patch, in steps of its size rule
+# Times that a size at the edge is tried once more: the peaks of equal runs differ.
+AGAIN = 2
 # Of the points of a line: the largest batch, and how many times the bytes of the first are enough.
 LARGEST_POINT, GROWN = 128, 4
+
+Edge = tuple[int, tuple[int, ...], int | None]  # see settle
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,36 @@ def largest(
     return low
 
 
+def settle(fits: Callable[[int], bool], found: int, most: int) -> Edge:
+    """Try both sides of an edge again, since a size there may fit in one run and not in the next.
+
+    Parameters
+    ----------
+    fits : callable
+    found : int
+        As :func:`largest` has found it.
+    most : int
+
+    Returns
+    -------
+    largest : int
+        The largest number that fitted each time; 0 where none did.
+    sometimes : tuple of int
+        The numbers above it that fitted in some tries.
+    fails : int or None
+        The smallest larger one that failed each time; None where ``most`` fits.
+    """
+    sometimes: list[int] = []
+    while found and not all(fits(found) for _ in range(AGAIN)):
+        sometimes.insert(0, found)
+        found -= 1
+    fails = found + len(sometimes) + 1
+    while fails <= most and any(fits(fails) for _ in range(AGAIN)):
+        sometimes.append(fails)
+        fails += 1
+    return found, tuple(sometimes), fails if fails <= most else None
+
+
 def line(points: Sequence[tuple[int, int]]) -> dict[str, float] | None:
     """Bytes as a straight line of voxels, by least squares; None of fewer than two points.
 
@@ -301,8 +335,9 @@ def largest_under(
     Returns
     -------
     dict
-        ``batch`` and ``patch``: ``largest`` that was run, and ``fails``, the next one, which was
-        tried and did not fit, with ``why``.
+        ``batch`` and ``patch``: ``largest`` that fitted each time it was run, ``sometimes``, the
+        next ones that fitted in some tries, and ``fails``, the one after them, which was tried and
+        never fitted, with ``why``.
     """
     shape, batch = job.spec.grids[0].shape, job.recipe.batch
     room = max(limit - fitted["bytes"], 0) / max(fitted["bytes_per_voxel"], 1e-9)
@@ -335,20 +370,28 @@ def largest_under(
             return 0
         return int((limit - near["bytes"]) / near["bytes_per_voxel"] / float(np.prod(shape)))
 
+    def settled(load_: Callable[[int], Load], guess: int, most: int, *better: Any) -> Edge:
+        return settle(
+            lambda number: fits(load_(number)),
+            largest(lambda number: fits(load_(number)), guess, most, *better),
+            most,
+        )
+
     guess = int(room / float(np.prod(shape)))
-    best = largest(lambda number: fits(of_batch(number)), guess, MOST_BATCH, better)
+    batches = settled(of_batch, guess, MOST_BATCH, better)
     guess = sum(bool(np.prod(one) * batch <= room) for one in known)
-    place = largest(lambda number: fits(of_patch(number)), guess, len(known))
-    further = place < len(known)
+    places = settled(of_patch, guess, len(known))
+
+    def told(edge: Edge, load_: Callable[[int], Load], of: Callable[[int], Any]) -> dict[str, Any]:
+        best, sometimes, first = edge
+        return {
+            "largest": of(best) if best else None,
+            "sometimes": [of(number) for number in sometimes],
+            "fails": None if first is None else of(first),
+            "why": None if first is None else why[load_(first).shape, load_(first).batch],
+        }
+
     return {
-        "batch": {
-            "largest": best or None,
-            "fails": best + 1 if best < MOST_BATCH else None,
-            "why": why.get((shape, best + 1)) if best < MOST_BATCH else None,
-        },
-        "patch": {
-            "largest": list(known[place - 1]) if place else None,
-            "fails": list(known[place]) if further else None,
-            "why": why.get((known[place], batch)) if further else None,
-        },
+        "batch": told(batches, of_batch, int),
+        "patch": told(places, of_patch, lambda number: list(known[number - 1])),
     }

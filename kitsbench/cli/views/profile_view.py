@@ -298,7 +298,9 @@ def _largest(kind: str, own: Row, does: str, limit: str) -> str:
         return f"no {kind} {does} in {limit}: {own['why']}"
     if own["fails"] is None:
         return f"{kind} {largest} {does} in {limit}, and no larger one is allowed"
-    return f"largest {kind} that {does} in {limit}: {largest}; {fails} fails"
+    edge = ", ".join(map(_size, own.get("sometimes", ())))
+    edge = f"; {edge} in some tries" if edge else ""
+    return f"largest {kind} that {does} in {limit}: {largest}{edge}; {fails} fails"
 
 
 def _size(value: Any) -> str:

@@ -55,9 +55,10 @@ class MemoryLine(Part):
 
 
 class LargestBatch(Part):
-    """The largest batch that was run, and the next one, which did not fit."""
+    """The largest batch that always fitted, those that fit sometimes, and the first that never did."""
 
     largest: int | None
+    sometimes: tuple[int, ...] = ()
     fails: int | None
     why: str | None
 
@@ -66,6 +67,7 @@ class LargestPatch(Part):
     """The same of patches."""
 
     largest: Shape | None
+    sometimes: tuple[Shape, ...] = ()
     fails: Shape | None
     why: str | None
 

@@ -36,7 +36,7 @@ MEMORY = {
     "limit": 2**31,
     "batch": {"largest": 11, "fails": 12, "why": "x"},
     "patch": {"largest": [48, 48, 48], "fails": [56, 56, 56], "why": "x"},
-    "inference_batch": {"largest": 90, "fails": 91, "why": "x"},
+    "inference_batch": {"largest": 90, "sometimes": [91, 92], "fails": 93, "why": "x"},
     "inference_patch": {"largest": [96, 96, 96], "fails": None, "why": None},
 }
 
@@ -73,7 +73,7 @@ def test_sentences_say_what_numbers_do_not(capsys):
         "net: training takes 128 MiB and 812 bytes a voxel (worst point 3 % off the line)",
         "net: largest batch that trains in 2048 MiB: 11; 12 fails",
         "net: largest patch that trains in 2048 MiB: 48x48x48; 56x56x56 fails",
-        "net: largest batch that predicts in 2048 MiB: 90; 91 fails",
+        "net: largest batch that predicts in 2048 MiB: 90; 91, 92 in some tries; 93 fails",
         "net: patch 96x96x96 predicts in 2048 MiB, and no larger one is allowed",
         "net: a step takes 16 J of the whole device",
         "net: a scan of largest size takes 16.5 s, 9 tiles and 3072 MiB",
