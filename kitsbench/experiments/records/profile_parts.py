@@ -55,7 +55,7 @@ class MemoryLine(Part):
 
 
 class LargestBatch(Part):
-    """The largest batch that always fitted, those that did at times, and the first that never did."""
+    """Largest batch that always fitted, those that did at times, and the first that never did."""
 
     largest: int | None
     sometimes: tuple[int, ...] = ()
