@@ -46,6 +46,31 @@ class LooksRecord(Document):
             return self
         return LooksRecord(plan=self.plan, looks=(*self.looks, look))
 
+    def extended(self, path: Path, look: Look) -> LooksRecord:
+        """Write the record with one look more, if nobody else has added to it since it was read.
+
+        Parameters
+        ----------
+        path : path
+            Where it was read from, or where it begins.
+        look : Look
+
+        Raises
+        ------
+        UsageError
+            The file has come into being, or has changed, since it was read.
+        """
+        stored = LooksRecord.read(path).looks if path.exists() else ()
+        if stored != self.looks:
+            raise UsageError(
+                f"{path} holds {len(stored)} looks now, and held {len(self.looks)} when this look "
+                "began: another call added to it meanwhile.\nLooks are taken one after the other: "
+                "repeat the command, which takes this look after those."
+            )
+        found = self.with_look(look)
+        found.write(path)
+        return found
+
 
 def open_record(path: Path, plan: LookPlan, given: dict[str, Any]) -> LooksRecord:
     """Read the record of looks, or begin one.

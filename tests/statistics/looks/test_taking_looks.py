@@ -449,6 +449,21 @@ def test_a_record_that_was_tampered_with_is_refused(tmp_path):
             LooksRecord.read(file)
 
 
+def test_a_look_of_another_call_is_not_overwritten(tmp_path):
+    first, second = looks_at(table([0.1, 0.0]), PLAN, (1, 2))
+    file = tmp_path / "looks.json"
+    mine = LooksRecord(plan=PLAN, looks=())
+    LooksRecord(plan=PLAN, looks=()).extended(file, first)
+    with pytest.raises(
+        UsageError, match=r"holds 1 looks now, and held 0 (.|\n)*repeat the command"
+    ):
+        mine.extended(file, second)
+    kept = LooksRecord.read(file)
+    assert kept.looks == (first,)
+    assert kept.extended(file, second) == LooksRecord.read(file)
+    assert LooksRecord.read(file).looks == (first, second)
+
+
 def test_a_table_of_one_architecture_has_nothing_to_look_at():
     look = take_look(dice_table(1), LookPlan(3))
     assert look.pairs == ()

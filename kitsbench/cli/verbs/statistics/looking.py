@@ -183,7 +183,7 @@ def compare_and_record(
             update={"plan": replace(plan, architectures=taken.architectures)}
         )
     if taken not in record.looks:
-        record.with_look(taken).write(spent)
+        record.extended(spent, taken)
         tell(f"look {number} of {rounds} is recorded in {spent}")
     return found
 
