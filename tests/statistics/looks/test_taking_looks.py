@@ -454,9 +454,7 @@ def test_a_look_of_another_call_is_not_overwritten(tmp_path):
     file = tmp_path / "looks.json"
     mine = LooksRecord(plan=PLAN, looks=())
     LooksRecord(plan=PLAN, looks=()).extended(file, first)
-    with pytest.raises(
-        UsageError, match=r"1 looks now, and held 0 (.|\n)*repeat the command"
-    ):
+    with pytest.raises(UsageError, match=r"1 looks now, and held 0 (.|\n)*repeat the command"):
         mine.extended(file, second)
     kept = LooksRecord.read(file)
     assert kept.looks == (first,)
