@@ -250,12 +250,12 @@ def _written(value: Any) -> Any:
     return markdown(value) if type(value) is str else value
 
 
-def _breakable(text: str) -> Any:
-    """Let a long name break after a colon or a comma, and nowhere else."""
+def _breakable(text: str, after: str = ":,") -> Any:
+    """Let a long name break after a colon or a comma, or after what is given, and nowhere else."""
     import markupsafe
 
     escaped = html(text)
-    return markupsafe.Markup(re.sub(r"(?<=[\w])([:,])(?=\w)", r"\1<wbr>", escaped))
+    return markupsafe.Markup(re.sub(rf"(?<=\w)([{after}])(?=\w)", r"\1<wbr>", escaped))
 
 
 def _worded(text: str, known: list[tuple[str, str, str]]) -> Any:
