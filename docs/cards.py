@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from kitsbench import registry
 from kitsbench.architecture import Architecture, System, configure
 from kitsbench.claims import read_registry
 from kitsbench.configuration import all_keys
-from kitsbench.leaderboard import read_board
+from kitsbench.leaderboard import Entry, read_board
 from kitsbench.leaderboard.cells import paper
 from kitsbench.spec import Spec
 from kitsbench.text import markdown, markdown_code
@@ -174,11 +175,18 @@ def _claims(name: str) -> str:
     return f"In the claims [{', '.join(found)}](../../claims.md).\n" if found else ""
 
 
+@cache
+def _on_boards() -> dict[str, list[Entry]]:
+    """The entries of every board of the repository, read once for all cards."""
+    boards = sorted(path for path in (ROOT / "leaderboards").iterdir() if path.is_dir())
+    return {board.name: read_board(board) for board in boards}
+
+
 def _boards(name: str) -> str:
     """What the boards of the repository say of it, in words that a board allows."""
     lines = []
-    for board in sorted(path for path in (ROOT / "leaderboards").iterdir() if path.is_dir()):
-        for entry in read_board(board):
+    for board, entries in _on_boards().items():
+        for entry in entries:
             score = entry.score(entry.endpoint)
             if entry.name.split(":")[0] != name or score is None or score.mean is None:
                 continue
@@ -191,7 +199,7 @@ def _boards(name: str) -> str:
             peak = entry.cost.peak_memory_bytes
             memory = "" if peak is None else f", peak memory {peak / 2**20:.0f} MiB"
             lines.append(
-                f"- [{board.name}](../leaderboards/{board.name}.md){scans}, {entry.budget.text}: "
+                f"- [{board}](../leaderboards/{board}.md){scans}, {entry.budget.text}: "
                 f"{markdown_code(entry.name)} {entry.endpoint} {score.mean:.3f}{between}{memory}"
             )
     return "On boards:\n\n" + "\n".join(lines) + "\n" if lines else ""
