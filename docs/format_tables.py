@@ -31,6 +31,7 @@ FILES: dict[str, type[Document]] = {
     "trials/ID/unscored.json": records.Unscored,
     "profiles/NAME-KEY.json": records.ProfileRecord,
     "costs/HASH.json": records.CostsRecord,
+    "cases/DATASET.json": records.CasesRecord,
     "manifest.json": Manifest,
     "provenance.json": Provenance,
     "leaderboards/BOARD/NAME.json": Entry,

@@ -264,7 +264,7 @@ def scans(cases: int) -> dict[str, np.ndarray]:
 def table(size: str, cases: int) -> str:
     """Simulated and measured statistics as Markdown."""
     found = measure(size, cases)
-    lines = [f"| | KiTS | phantom, {cases} cases |", "| --- | ---: | ---: |"]
+    lines = [f"| measure | KiTS | phantom, {cases} cases |", "| --- | ---: | ---: |"]
 
     def row(what: str, measured: Iterable, simulated: Iterable, digits: str) -> None:
         cells = [" / ".join(digits.format(float(v)) for v in c) for c in (measured, simulated)]

@@ -20,6 +20,7 @@ from kitsbench.experiments.compared import compare_planned
 from kitsbench.experiments.looks.counting import Counting
 from kitsbench.experiments.records import (
     TRIAL_AGAIN,
+    CasesRecord,
     ElsewhereRecord,
     ExperimentRecord,
     LedgerRecord,
@@ -87,6 +88,8 @@ class Results:
         The experiments that these results were put together from, where they were.
     looks : LooksRecord or None
         Those that were taken, of a run that stops by itself.
+    cases : CasesRecord or None
+        Sizes of what is sought, where they were measured.
     """
 
     workdir: Path
@@ -97,6 +100,7 @@ class Results:
     profiles: dict[str, ProfileRecord]
     joined: tuple[ExperimentRecord, ...] = ()
     looks: LooksRecord | None = None
+    cases: CasesRecord | None = None
 
     def compare(
         self,
@@ -298,7 +302,9 @@ def counted_results(
         for planned in experiment.trials
     ]
     profiles = _read_profiles(workdir, trials, experiment)
-    return replace(results_of(workdir, experiment, trials, profiles), looks=looks)
+    cases = CasesRecord.find(workdir, experiment.dataset.fingerprint)
+    found = results_of(workdir, experiment, trials, profiles)
+    return replace(found, looks=looks, cases=cases)
 
 
 def results_of(

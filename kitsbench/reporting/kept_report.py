@@ -107,8 +107,8 @@ def report_of(
 def what_makes(results: Results) -> str:
     """Hash of everything that a report is made of.
 
-    That is the experiment, the files of its trials, the label maps that are drawn, profiles, and
-    the software. When it was planned is left out: each repetition plans it again.
+    That is the experiment, the files of its trials, the label maps that are drawn, profiles, sizes
+    of cases, and the software. When it was planned is left out: each repetition plans it again.
     """
     experiment = results.experiment.model_dump(mode="json", exclude={"created"})
     shown = tuple(dict.fromkeys([*results.experiment.showcase, *chosen_cases(results, "few")]))
@@ -117,7 +117,8 @@ def what_makes(results: Results) -> str:
     # Of a fixed design the hash is what it was before there were looks.
     looks = [results.looks.model_dump(mode="json")] if results.looks is not None else []
     profiles = {name: p.model_dump(mode="json") for name, p in results.profiles.items()}
-    return digest([experiment, states, trials, profiles, _software(), *looks], 64)
+    cases = [results.cases.model_dump(mode="json")] if results.cases is not None else []
+    return digest([experiment, states, trials, profiles, _software(), *looks, *cases], 64)
 
 
 def _read(trial: StoredTrial, shown: tuple[str, ...]) -> list[Path]:

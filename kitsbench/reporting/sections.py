@@ -261,8 +261,7 @@ def _cases(analysis: Analysis, links: dict[str, str]) -> Section | None:
     every, groups = cases.every_case(analysis, links), cases.strata(analysis)
     if every is not None:
         blocks.append(Block(heading="The hardest cases first", table=every, folded=True))
-    if groups is not None:
-        blocks.append(Block(heading="Groups of cases", table=groups))
+    blocks += [Block(heading=heading, table=own) for heading, own in groups]
     blocks.append(Block(lines=[cases.other_strata()]))
     return Section("cases", "Every case", figure.caption, blocks)
 

@@ -14,6 +14,7 @@ from stored_files import change, damage, experiment_of, put, replan
 from kitsbench.errors import DataError
 from kitsbench.experiments.records import (
     AccountsRecord,
+    CasesRecord,
     CostsRecord,
     DatasetNote,
     EntrantRecord,
@@ -43,6 +44,7 @@ RECORDS = {
     "trials/*/environment.json": EnvironmentRecord,
     "profiles/*.json": ProfileRecord,
     "costs/*.json": CostsRecord,
+    "cases/*.json": CasesRecord,
     "devices/*.json": DeviceSpeed,
 }
 # The identity of a trial that an earlier kitsbench trained, and the id that it gave.

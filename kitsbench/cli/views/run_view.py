@@ -85,7 +85,8 @@ def conclude(experiment: Experiment, as_json: bool, clock: Clock) -> int:
         That of the call, whose account is written down and told.
     """
     from kitsbench.cli.profiles import AFTER_RUN, profile_entrants
-    from kitsbench.cli.progress import working
+    from kitsbench.cli.progress import counting, working
+    from kitsbench.experiments.case_sizes import keep_case_sizes
     from kitsbench.experiments.records import make_latest
     from kitsbench.experiments.results import read_results
     from kitsbench.reporting.accounting import as_plain, told
@@ -101,6 +102,8 @@ def conclude(experiment: Experiment, as_json: bool, clock: Clock) -> int:
 
     with working("Measuring speed and memory ..."), clock.spend("profile"):
         profile_entrants(experiment, AFTER_RUN)
+    with counting("cases measured") as bar, clock.spend("report"):
+        keep_case_sizes(workdir, experiment.dataset, bar)
     with working("Writing the report ..."), clock.spend("report"):
         # By this run's own plan: another run may have planned something else here meanwhile.
         results = read_results(workdir, experiment.record)

@@ -22,6 +22,7 @@ file in the workdir       class                      says
 ``jobs/ID.json``          :class:`JobRecord`         which job of a cluster works on a trial
 ``profiles/*.json``       :class:`ProfileRecord`     speed and memory of an entrant's network
 ``costs/HASH.json``       :class:`CostsRecord`       parameters and FLOPs of a network
+``cases/DATASET.json``    :class:`CasesRecord`       sizes of what is sought in each case
 ========================= ========================== ===========================================
 
 Every key is there or the file is refused: a default would be a second opinion of what was meant.
@@ -58,6 +59,8 @@ from kitsbench.experiments.records.kept import (
 )
 from kitsbench.experiments.records.looks import LooksRecord, Stopped, TakenLook
 from kitsbench.experiments.records.measured import (
+    CaseSize,
+    CasesRecord,
     CostsRecord,
     EnvironmentRecord,
     LedgerRecord,
@@ -96,6 +99,8 @@ __all__ = [
     "AccountsRecord",
     "BudgetNote",
     "Call",
+    "CaseSize",
+    "CasesRecord",
     "CostsRecord",
     "DatasetNote",
     "DeviceNote",

@@ -28,7 +28,7 @@ from kitsbench.experiments.records.profile_parts import (
 )
 from kitsbench.experiments.records.trial import TrialIdentity
 from kitsbench.files import digest
-from kitsbench.files.documents import Document
+from kitsbench.files.documents import Document, Part
 from kitsbench.training.ledger import InitialWeights, Reduction, StageRow
 from kitsbench.training.meters.device_speed import DeviceSpeed
 
@@ -328,6 +328,47 @@ class ProfileRecord(Document):
         """Plain data for ``kitsbench profile --json``."""
         content = self.model_dump(mode="json", exclude={"schema_version", "name"})
         return {"architecture": self.name, **content}
+
+
+class CaseSize(Part):
+    """What a label map tells of a case: ml of each label, and mm between slices along the body."""
+
+    volumes_ml: dict[str, Annotated[float, Field(ge=0)]]
+    slice_thickness_mm: float = Field(gt=0)
+
+
+class CasesRecord(Document):
+    """How large what is sought is in each case of a dataset, measured once on its label maps."""
+
+    remedy: ClassVar[str] = "Delete it: the next run measures again."
+
+    schema_version: Literal[1] = 1
+    dataset: str
+    cases: dict[str, CaseSize]
+
+    @staticmethod
+    def file(workdir: Path, fingerprint: str) -> Path:
+        """Where that of a dataset is kept."""
+        return workdir / "cases" / f"{fingerprint}.json"
+
+    @classmethod
+    def find(cls, workdir: Path, fingerprint: str | None) -> Self | None:
+        """Read that of a dataset; None where none was measured, as by an earlier kitsbench.
+
+        Raises
+        ------
+        DataError
+            The file is damaged, or of another dataset.
+        """
+        if fingerprint is None or not os.path.lexists(file := cls.file(workdir, fingerprint)):
+            return None
+        found = cls.read(file)
+        if found.dataset != fingerprint:
+            raise DataError(
+                f"{file}: the key dataset is {found.dataset!r}; its file is that of "
+                f"{fingerprint!r}.\n{cls.remedy}"
+            )
+        return found
 
 
 class CostsRecord(Document):

@@ -7,6 +7,7 @@ several have trained counts once, if all came to the same scores.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kitsbench.errors import DataError, UsageError
@@ -84,13 +85,15 @@ def join_results(found: Sequence[Results]) -> Results:
         tuning=_tuning(found),
     )
     profiles = {name: own for one in reversed(found) for name, own in one.profiles.items()}
-    return results_of(
+    results = results_of(
         found[0].workdir,
         record,
         [stored[trial.id] for trial in trials],
         profiles,
         tuple(one.experiment for one in found),
     )
+    # One dataset, so any of them will do.
+    return replace(results, cases=next((one.cases for one in found if one.cases), None))
 
 
 def kept_trials(found: Sequence[Results]) -> list[StoredTrial]:

@@ -54,7 +54,8 @@ from kitsbench.training.checkpoints.checkpoint import latest_checkpoint
 
 What = Literal["new", "replaces", "same", "conflict", "left out", "waits"]
 DONE = ("finished", "unscored")
-BESIDE = ("splits", "profiles")  # folders of small files that experiments and trials refer to
+# Folders of small files that experiments and trials refer to.
+BESIDE = ("splits", "profiles", "cases")
 MOVING = (LEASE, "progress.json")  # of whoever works on a trial at a moment
 ROOM = 2**26  # bytes that are left free
 

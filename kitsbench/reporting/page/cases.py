@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from kitsbench.experiments.records import CaseSize
 from kitsbench.metrics import FAILED, TRUTH_EMPTY, find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
@@ -60,46 +61,100 @@ def every_case(analysis: Analysis, links: Mapping[str, str]) -> Table | None:
     return Table(head, rows, caption, links=own_links, answers=(1, 2, 3))
 
 
-def strata(analysis: Analysis) -> Table | None:
-    """Means over scans whose truth has a cyst, and over those without; None where all are alike.
+# Volumes in ml of spheres of 4 and 7 cm, the diameters at which the TNM classification (8th
+# edition) parts the stages T1a, T1b and T2; of slices, what is thin and thick in the KiTS data.
+_TUMOUR_ML, _SLICES_MM = (33.5, 179.6), (2.0, 4.0)
 
-    That is all that scores tell of the scans; it is the same for every report, and so fixed before
-    any result is seen.
+
+def strata(analysis: Analysis) -> list[tuple[str, Table]]:
+    """Means within groups of scans: {heading: table}, of every property by which they differ.
+
+    The properties and where they are cut are the same for every report, and so fixed before any
+    result is seen: whether the truth has a cyst, the volume of the tumour, the distance of slices.
     """
+    wide = _values(analysis)
+    if wide is None:
+        return []
+    found = {
+        "With and without a cyst": _by_cyst(analysis),
+        "By the size of the tumour": _by_size(analysis),
+        "By the distance of slices": _by_slices(analysis),
+    }
+    endpoint = words.endpoint_name(analysis.region, analysis.metric)
+    tables = []
+    for heading, (groups, told) in found.items():
+        parts = {name: wide.loc[wide.index.isin(cases)] for name, cases in groups.items()}
+        parts = {name: part for name, part in parts.items() if len(part)}
+        if len(parts) < 2:
+            continue
+        head = [f"{words.plural(len(part), 'scan')} {name}" for name, part in parts.items()]
+        rows = [
+            [str(name), *(words.number(part[name].mean()) for part in parts.values())]
+            for name in wide.columns
+        ]
+        caption = (
+            f"Mean {endpoint} within groups of scans, averaged over seeds.{told} Exploratory: "
+            "nothing is tested, and a difference between columns may be chance."
+        )
+        tables.append((heading, Table(["Architecture", *head], rows, caption)))
+    return tables
+
+
+Groups = tuple[dict[str, set[str]], str]
+
+
+def _by_cyst(analysis: Analysis) -> Groups:
+    """By what the scores say of cysts, which is known of results without their scans, too."""
     scores = analysis.results.scores
     cysts = scores[(scores["protocol"] == "labels") & (scores["region"] == "cyst")]
     known = cysts[~cysts["status"].isin(FAILED)]
     absent = known["status"].isin(TRUTH_EMPTY).groupby(known["case"]).first()
-    if absent.nunique() < 2:
-        return None
-    wide = _values(analysis)
-    if wide is None:
-        return None
-    groups = {
-        level: wide.loc[wide.index.isin(absent.index[absent == empty])]
-        for level, empty in (("with a cyst", False), ("without a cyst", True))
+    groups = {"with a cyst": False, "without a cyst": True}
+    return {name: set(absent.index[absent == empty]) for name, empty in groups.items()}, ""
+
+
+def _by_size(analysis: Analysis) -> Groups:
+    low, high = _TUMOUR_ML
+    sizes = {
+        case: size.volumes_ml["tumor"]
+        for case, size in _sizes(analysis).items()
+        if size.volumes_ml.get("tumor", 0) > 0
     }
-    rows = [
-        [str(name), *(words.number(part[name].mean()) for part in groups.values())]
-        for name in wide.columns
-    ]
-    head = [f"{words.plural(len(part), 'scan')} {level}" for level, part in groups.items()]
-    endpoint = words.endpoint_name(analysis.region, analysis.metric)
-    caption = (
-        f"Mean {endpoint} within groups of scans, averaged over seeds. Exploratory: nothing is "
-        "tested, and a difference between columns may be chance."
+    groups = {
+        f"up to {low:g} ml": {case for case, ml in sizes.items() if ml <= low},
+        f"{low:g} to {high:g} ml": {case for case, ml in sizes.items() if low < ml <= high},
+        f"above {high:g} ml": {case for case, ml in sizes.items() if ml > high},
+    }
+    told = (
+        f" {low:g} and {high:g} ml are spheres of 4 and 7 cm, where the stages T1a, T1b and T2 of "
+        "the TNM classification part."
     )
-    return Table(["Architecture", *head], rows, caption)
+    return groups, told
+
+
+def _by_slices(analysis: Analysis) -> Groups:
+    low, high = _SLICES_MM
+    sizes = {case: size.slice_thickness_mm for case, size in _sizes(analysis).items()}
+    groups = {
+        f"below {low:g} mm": {case for case, mm in sizes.items() if mm < low},
+        f"{low:g} to {high:g} mm": {case for case, mm in sizes.items() if low <= mm <= high},
+        f"above {high:g} mm": {case for case, mm in sizes.items() if mm > high},
+    }
+    return groups, ""
+
+
+def _sizes(analysis: Analysis) -> Mapping[str, CaseSize]:
+    found = analysis.results.cases
+    return {} if found is None else found.cases
 
 
 def other_strata() -> str:
     """How to look at other groups of cases."""
     return (
-        "Groups by the size of the tumour, the thickness of slices or the contrast phase are "
-        "measured on the masks and scans of the dataset, in its folder DIR: kitsbench compare "
-        "scores.csv --cases DIR --stratum tumor_volume_ml:10,100. Instead of DIR a table with a "
-        "row for each case brings any other property. Declare groups before the results are "
-        "looked at."
+        "Other groups, such as by the contrast phase, are measured on the masks and scans of the "
+        "dataset, in its folder DIR, and compared with tests: kitsbench compare scores.csv "
+        "--cases DIR --stratum tumor_volume_ml:10,100. Instead of DIR a table with a row for each "
+        "case brings any other property. Declare groups before the results are looked at."
     )
 
 

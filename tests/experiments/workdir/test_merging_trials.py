@@ -57,6 +57,8 @@ def test_what_is_missing_comes_as_it_is(two):
     there, here, missing = two
     (there / "splits").mkdir()
     (there / "splits" / "feedbeeffeedbeef.json").write_text("{}")
+    (there / "cases").mkdir()
+    (there / "cases" / "0123456789abcdef.json").write_text("{}")
     before, source = content(here), content(there)
     told = merged(there, here)
     assert (told.code, content(here)) == (0, before)

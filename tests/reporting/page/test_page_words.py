@@ -10,6 +10,7 @@ from reporting.conftest import LONG, PLAN
 from reporting.workdirs import broken_entrant, trained_elsewhere
 from scipy import stats
 
+from kitsbench.experiments.records import CaseSize, CasesRecord
 from kitsbench.recipe import Recipe, Schedule, Transform
 from kitsbench.reporting import scores, words
 from kitsbench.reporting.drawing import plots
@@ -22,6 +23,11 @@ from kitsbench.reporting.page.facts import facts
 from kitsbench.reporting.page.papers_claims import claims
 from kitsbench.reporting.page.recipe_words import recipe_words
 from kitsbench.statistics.design.power import POWER
+
+
+def with_results(analysis, **changed):
+    """The analysis of changed results."""
+    return dataclasses.replace(analysis, results=dataclasses.replace(analysis.results, **changed))
 
 
 def with_pairs(analysis, *changed, **more):
@@ -241,14 +247,48 @@ def test_the_hardest_case_comes_first_with_every_value(analysis):
 
 
 def test_scans_with_and_without_cysts_are_set_apart(small, analysis):
-    table = cases.strata(small)
+    ((heading, table),) = cases.strata(small)
+    assert heading == "With and without a cyst"
     assert table.head == ["Architecture", "2 scans with a cyst", "2 scans without a cyst"]
     own = small.results.scores.query(
         "protocol == 'kits23' and region == 'tumor' and metric == 'dice' and architecture == 'b'"
         " and case in ('case_00000', 'case_00002')"
     )
     assert table.rows[0][:2] == ["b", f"{own['value'].mean():.3f}"]
-    assert cases.strata(analysis) is None
+    assert cases.strata(analysis) == []
+
+
+def test_scans_are_set_apart_by_the_size_of_the_tumour_and_by_their_slices(small):
+    names = [f"case_{number:05}" for number in range(4)]
+    of = {  # at a bound, above it, at the next, and nothing to find
+        names[0]: (33.5, 1.0),
+        names[1]: (33.6, 2.0),
+        names[2]: (179.6, 4.0),
+        names[3]: (0.0, 4.1),
+    }
+    sizes = {
+        case: CaseSize(volumes_ml={"kidney": 300.0, "tumor": ml}, slice_thickness_mm=mm)
+        for case, (ml, mm) in of.items()
+    }
+    record = CasesRecord(dataset="x", cases=sizes)
+    found = dict(cases.strata(with_results(small, cases=record)))
+    assert list(found) == [
+        "With and without a cyst",
+        "By the size of the tumour",
+        "By the distance of slices",
+    ]
+    by_size = found["By the size of the tumour"]
+    assert by_size.head == ["Architecture", "1 scan up to 33.5 ml", "2 scans 33.5 to 179.6 ml"]
+    own = small.results.scores.query(
+        "protocol == 'kits23' and region == 'tumor' and metric == 'dice' and architecture == 'b'"
+        " and case in ('case_00001', 'case_00002')"
+    )
+    assert by_size.rows[0][2] == f"{own['value'].mean():.3f}"
+    assert found["By the distance of slices"].head[1:] == [
+        "1 scan below 2 mm",
+        "2 scans 2 to 4 mm",
+        "1 scan above 4 mm",
+    ]
 
 
 def test_the_checklist_answers_by_what_was_done(analysis, small):
