@@ -109,6 +109,8 @@ STAND_INS = {
 OWN = {  # pages that make by themselves what others find
     "docs/plugin.md": {"my_net": "my_net", "plugin.py": "my_net/plugin.py"},
     "docs/trials.md": {"--all": "--all"},  # trials there, not architectures
+    # Of the scans that the experiment was tested on.
+    "leaderboards/README.md": {"labelsTs_out": "kits19"},
 }
 # What trains, builds or predicts: left to the exhaustive test, which leaves out nothing.
 DEAR = {"run", "profile", "check", "report", "doctor", "install", "evaluate"}
@@ -133,6 +135,8 @@ def whole(words: list[str]) -> list[str]:
     """What makes a command of a page small enough: later options go before those of the page."""
     if words[:2] == ["data", "phantom"]:
         return ["--cases", "6", *([] if "full" not in words else ["--size", "small"])]
+    if words[:2] == ["data", "export"] and "--split" not in words:
+        return ["--split", "2"]  # that of the label maps which nnU-Net is said to have left
     if words[0] == "profile":
         return ["--patch", "16"]
     if words[:2] == ["trials", "retry"] and not words[2].startswith("-"):

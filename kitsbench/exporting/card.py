@@ -139,7 +139,8 @@ def _uses(formats: list[str], rules: Mapping[str, Any]) -> list[str]:
         "probabilities = network(hu)\n```\n",
         "onnx": "```python\nimport onnxruntime\n\nsession = onnxruntime.InferenceSession("
         '"model.onnx")\n(probabilities,) = session.run(None, {"hu": hu})\n```\n',
-        "monai-bundle": "```console\n$ cd monai-bundle\n$ python -m monai.bundle run --config_file "
+        "monai-bundle": "With torch, MONAI, nibabel and fire installed:\n\n"
+        "```console\n$ cd monai-bundle\n$ python -m monai.bundle run --config_file "
         "configs/inference.json --bundle_root . --images \"['scan.nii.gz']\"\n```\n",
         "safetensors": f"The weights alone, for the plugin {markdown_code(made['name'])} of "
         f"{markdown(' '.join(filter(None, (made['distribution'], made['version']))))}, whose "

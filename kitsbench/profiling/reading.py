@@ -35,7 +35,7 @@ def bound(row: Mapping[str, Any]) -> str | None:
     shares = {name: own["share"] for name, own in row["parts"].items() if name != "loader"}
     largest = max(shares, key=lambda name: shares[name])
     return (
-        f"compute-bound: {largest} takes {100 * shares[largest]:.0f} %, the device waits "
+        f"not loader-bound: {largest} takes {100 * shares[largest]:.0f} %, the device waits "
         f"{100 * wait:.0f} %, the loader alone is {spare:.1f} times as fast"
     )
 

@@ -148,19 +148,21 @@ def place(
 
 def read(found: Mapping[str, Any]) -> str:
     """The reading of :func:`place` in words."""
-    limit = "the memory's bandwidth" if found["bound"] == "memory" else "the arithmetic"
+    limit = "bandwidth of the memory" if found["bound"] == "memory" else "arithmetic"
     text = (
         f"{found['flops_per_s'] / 1e9:.3g} GFLOP/s and {found['bytes_per_s'] / 1e9:.3g} GB/s, "
         f"{100 * found['flops_share']:.0f} % and {100 * found['bytes_share']:.0f} % of the "
-        f"device's measured peaks; at {found['intensity']:.3g} FLOPs a byte it is bounded by "
+        f"device's measured peaks; at {found['intensity']:.3g} FLOPs a byte its roof is the "
         f"{limit}"
     )
     if found["roof_share"] > 1:
-        return text + ", and does better than that: caches hold part of what it moves"
+        return text + ", and it does better than that: caches hold part of what it moves"
     share = f"{100 * found['roof_share']:.0f} %"
     if found["roof_share"] < 0.25:
-        return text + f", of which it gets {share}: small operations and their launches take it"
-    return text + f", of which it gets {share}"
+        return (
+            text + f", of which it reaches {share}: small operations and their launches take time"
+        )
+    return text + f", of which it reaches {share}"
 
 
 @dataclass(frozen=True)

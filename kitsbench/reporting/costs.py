@@ -9,6 +9,7 @@ from typing import Any
 from kitsbench.data.datasets.leaks import NOTHING
 from kitsbench.experiments.records import EntrantRecord, LedgerRecord, ProfileRecord
 from kitsbench.experiments.stored_trial import StoredTrial
+from kitsbench.profiling.reading import impossible
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.tables import Table
@@ -113,8 +114,9 @@ def audit(analysis: Analysis) -> tuple[Table, str]:
         "Means over the finished trials of each architecture; overshoot and memory are the "
         "largest. Device time counts everything the method does; below it is the wall time, which "
         "holds scoring, checkpoints and waiting for batches as well. An ensemble costs what its "
-        "members cost together; their rows have it, too. Below the loader wait is its "
-        "share of device time and wait together. On a CPU, memory is that of the whole process. "
+        "members cost together; their rows have it, too; its memory is its own. Below the "
+        "loader wait is its share of device time and wait together. On a CPU, memory is that of "
+        "the whole process. "
         "Energy, where a device reports it, is that of the whole device while it trains."
     )
     if "Adapting to a scan" in head:
@@ -244,7 +246,9 @@ def _judgement(shares: list[float], overshoots: list[float], analysis: Analysis)
     late = ""
     if overshoots:
         most = max(1, math.ceil(max(overshoots) - 1e-9))
-        late = f", and no trial went over it by more than {words.plural(most, 'step')}"
+        over = max(overshoots) > 1e-9
+        late = ", and no trial went over it"
+        late += f" by more than {words.plural(most, 'step')}" if over else ""
     if min(shares) < 0.98:
         return (
             f"Not every trial used its budget of {text}: the trials spent {span} of it{late}. "
@@ -326,9 +330,8 @@ def _measured(profile: ProfileRecord) -> list[str]:
 
 
 def _too_fast(profile: ProfileRecord) -> bool:
-    """Whether steps with data were faster than without, which no machine can be by itself."""
-    full = profile.patches_per_s_full
-    return full is not None and full > profile.patches_per_s_compute
+    """Whether steps with data were faster than without by more than noise."""
+    return impossible(profile.row()) is not None
 
 
 def _reduction(entrant: EntrantRecord) -> str:
@@ -409,17 +412,21 @@ def _conditions(analysis: Analysis) -> str:
     if not profiles:
         return "Not profiled; counts are those of the configuration that was trained."
     first = profiles[0]
+    several = len({(profile.patch, profile.batch) for profile in profiles}) > 1
+    other = "; where another patch stands beside a name, with that" if several else ""
     return (
         f"Measured on {first.device_name} with {words.plural(first.threads, 'thread')}, patch "
-        f"{_edges(first.patch)}, batch {first.batch}. Step: forward, backward and optimiser of a "
-        f"batch of {first.batch} (median and quartiles). Forward pass and inference: one patch by "
+        f"{_edges(first.patch)}, batch {first.batch}{other}. Step: forward, backward and "
+        f"optimiser of a batch of {first.batch} (median and quartiles). Forward pass and "
+        "inference: one patch by "
         "itself, which uses a device less well than a batch, so a patch can take longer here than "
         "its share of a step; the share compares with the paper's network on the paper's patch. "
         "“With data” includes cutting and augmenting the patches; the gap to “compute” is what the "
         "loader costs. Memory is that of the profile, a few steps in a process of their own; that "
         "of a whole training stands in the fairness audit and is larger."
-        + f" {DOUBT} More than without data, which cannot be: the machine was faster while it was "
-        "measured with data, or the two differ by noise alone." * any(map(_too_fast, profiles))
+        " Where it is a little faster than “compute”, the two differ by noise alone."
+        + f" {DOUBT} Faster than without data by more than noise, which cannot be: the machine "
+        "changed its speed meanwhile." * any(map(_too_fast, profiles))
     )
 
 

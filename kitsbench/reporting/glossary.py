@@ -6,6 +6,8 @@ import re
 
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.methods import few_cases
+from kitsbench.statistics.compare.remarks import FEW_CASES
 
 
 def glossary(analysis: Analysis) -> list[tuple[str, str]]:
@@ -51,6 +53,8 @@ def _interval(analysis: Analysis) -> str:
         else "With so few training runs it counts the choice of cases only: training again is not "
         "in it."
     )
+    if few_cases(analysis):
+        counts += f" From fewer than {FEW_CASES} cases it covers a little less than that."
     return f"{words.INTERVAL} {counts} Where a metric ends, such as Dice at 0 and 1, it is cut."
 
 

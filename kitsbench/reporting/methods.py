@@ -14,6 +14,7 @@ from kitsbench.reporting.first_screen.entrants import (
     trials_told,
 )
 from kitsbench.reporting.first_screen.looked import hours_of
+from kitsbench.statistics.compare.remarks import FEW_CASES
 from kitsbench.statistics.tests.folds_and_cases import (
     FOLD_T,
     FOLDS_FOR_A_FOLD_TEST,
@@ -63,7 +64,7 @@ _CORRECTIONS = {
         "American Statistical Association 81 (1986) 826-831.",
     ),
 }
-OWN = "Heads, targets and loss were each architecture's own."
+OWN = "Heads, targets, loss and decoding were each architecture's own."
 """What no recipe holds, since it is part of what is compared."""
 _BENJAMINI = (
     "Benjamini Y, Hochberg Y. Controlling the false discovery rate: a practical and powerful "
@@ -181,7 +182,7 @@ def _in_words(recipe: Recipe) -> str:
     """A recipe as one cites it; the table has every key."""
     optimiser = recipe.optimiser
     parts = [
-        f"{optimiser.name}, learning rate {optimiser.lr:g}, weight decay "
+        f"{words.optimiser(optimiser.name)}, learning rate {optimiser.lr:g}, weight decay "
         f"{optimiser.weight_decay:g}",
         words.schedule(recipe.schedule),
         f"batches of {recipe.batch} patch{'' if recipe.batch == 1 else 'es'}",
@@ -193,6 +194,8 @@ def _in_words(recipe: Recipe) -> str:
     if recipe.augmentation:
         names = list(dict.fromkeys(one.name.replace("_", " ") for one in recipe.augmentation))
         parts.append(f"augmentation by {words.listing(names, most=12)}")
+    else:
+        parts.append("no augmentation")
     return f"“{recipe.name}” ({'; '.join(parts)}; hash {recipe.digest()})"
 
 
@@ -236,7 +239,7 @@ def _statistics(analysis: Analysis) -> str:
     found = analysis.comparison
     told = [interval_method(analysis)]
     if analysis.pairs:
-        alpha, number = found.get("alpha"), words.plural(len(analysis.pairs), "pair")
+        alpha, number = float(found.get("alpha") or 0.05), words.plural(len(analysis.pairs), "pair")
         were = "was" if len(analysis.pairs) == 1 else "were"
         if _judged(analysis):
             correction = str(found.get("correction"))
@@ -249,8 +252,9 @@ def _statistics(analysis: Analysis) -> str:
             )
         else:
             told.append(
-                f"{number} {were} compared by {tests_in_words(analysis)}, each by itself at "
-                f"α = {alpha:g} and without correction, for these trained networks only: with "
+                f"Of {number} the differences have {100 * (1 - alpha):g} % intervals of "
+                f"{tests_in_words(analysis)}, each by itself and without correction, for these "
+                "trained networks only: with "
                 f"{words.plural(len(analysis.results.experiment.folds.used), 'fold')} × "
                 f"{words.plural(analysis.results.experiment.seeds, 'seed')} no verdict on "
                 "architectures and no p-value was given."
@@ -333,7 +337,15 @@ def interval_method(analysis: Analysis) -> str:
     if not kinds:
         return ""
     told = " or, where there were fewer runs, ".join(_INTERVALS[kind] for kind in _ordered(kinds))
-    return f"95 % intervals of means are two-sided t intervals by {told}."
+    few = " From so few cases they cover a little less than they say." * few_cases(analysis)
+    return f"95 % intervals of means are two-sided t intervals by {told}.{few}"
+
+
+def few_cases(analysis: Analysis) -> bool:
+    """Whether the endpoint rests on so few cases that intervals of means cover too little."""
+    scores = analysis.results.scores
+    own = scores[(scores["protocol"] == analysis.protocol) & (scores["region"] == analysis.region)]
+    return 0 < own["case"].nunique() < FEW_CASES
 
 
 def _ordered(kinds: list[str]) -> list[str]:

@@ -305,6 +305,11 @@ def pair_table(analysis: Analysis) -> Table:
         )
         head[3] = "95 % CI"
     caption += " Win/tie/loss counts cases."
+    if "Rank-biserial" in found:
+        caption += (
+            " Rank-biserial: the ranks of the cases that favour the first less those that favour "
+            "the second, as a share of all, from −1 to 1."
+        )
     if "p (Nadeau-Bengio)" in found:
         caption += (
             " Nadeau-Bengio: would the difference also hold for other training sets (not adjusted)."

@@ -29,6 +29,16 @@ from kitsbench.reporting.page.tuning import tuning_table
 from kitsbench.reporting.tables import Table
 from kitsbench.text import file_stem
 
+_OF_MODELS = (
+    "Of two trained networks one “scored higher” where the interval of their difference over these "
+    "scans leaves 0 out, each pair by itself and without correction; of the architectures no "
+    "sentence here says anything."
+)
+_BESIDE_THE_RECIPE = (
+    "For all: what the recipe sets (optimiser, schedule, augmentation, voxels, patch) and the size "
+    "of the network stand above, and are not the papers' either. By name is what a network had to "
+    "change besides."
+)
 _MATRIX_FROM = 4  # below that, the forest shows all pairs at a glance
 
 
@@ -197,6 +207,8 @@ def _pairs(analysis: Analysis) -> Section | None:
         figure = plots.matrix(analysis.pairs, analysis.scored)
         blocks.append(Block(heading=figure.title, picture=figure))
     sentences = [str(pair["sentence"]) for pair in sorted(analysis.pairs, key=_by_verdict)]
+    if not analysis.settled:
+        sentences.insert(0, _OF_MODELS)
     blocks += [
         Block(heading="All numbers of the pairs", table=scores.pair_table(analysis), folded=True),
         Block(heading="A sentence for each pair", lines=sentences, folded=True),
@@ -319,6 +331,7 @@ def _cost(analysis: Analysis) -> Section | None:
         blocks.append(Block(heading="What bounds training", lines=bounds, folded=len(bounds) > 8))
     differences = costs.notes(analysis)
     if differences:
+        differences = [_BESIDE_THE_RECIPE, *differences]
         blocks.append(Block(heading="What differs from the papers", lines=differences))
     if stages is not None:
         blocks.append(Block(heading="Stages of training", table=stages))

@@ -86,8 +86,16 @@ def excluded(analysis: Analysis) -> Table | None:
 def architectures(analysis: Analysis) -> Table:
     """Where every architecture comes from."""
     rows = []
-    for entrant in analysis.results.experiment.entrants:
-        config = ", ".join(f"{key}={_text(value)}" for key, value in entrant.config.items())
+    everybody = {entrant.name: entrant for entrant in analysis.results.experiment.entrants}
+    for entrant in everybody.values():
+        # What an ensemble hands on is resolved by its members, in whose rows it stands.
+        handed_on = {key for name in entrant.members if name in everybody
+                     for key in everybody[name].config}  # fmt: skip
+        config = ", ".join(
+            f"{key}={_text(value)}" for key, value in entrant.config.items() if key not in handed_on
+        )
+        if handed_on:
+            config = "; ".join(filter(None, [config, "all else: its members'"]))
         rows.append(
             [
                 f"{entrant.name}\n{entrant.title}".rstrip("\n"),

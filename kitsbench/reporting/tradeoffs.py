@@ -161,7 +161,8 @@ def table(analysis: Analysis) -> Table | None:
     head = ["Architecture", f"Mean {words.endpoint_name(analysis.region, analysis.metric)}"]
     caption = (
         f"{MARK} marks the Pareto front of a cost: nobody else is at least as good for at most as "
-        "much. Differences that the tests leave open count here like any other. Device time is "
+        "much. Differences that the tests leave open count here like any other, and so do those "
+        "of times that are as large for one and the same network. Device time is "
         "that of a training, and like energy a mean over trials; memory is the largest of "
         "training, of the trials' own ledgers; FLOPs are those of a training step for one patch. "
         "Prediction of a scan is wall time, from reading to its scores, on scans of this test."
@@ -193,8 +194,9 @@ def warnings(analysis: Analysis) -> list[str]:
         )
     if wrong:
         found.append(
-            f"{wrong} of them {'is' if wrong == 1 else 'are'} impossible: a step with data was "
-            "faster than one without, so the machine changed its speed meanwhile."
+            f"{wrong} of {words.plural(len(rows), 'profile')} {'is' if wrong == 1 else 'are'} "
+            "impossible: a step with data was faster than one without by more than noise, so the "
+            "machine changed its speed meanwhile."
         )
     times = {row.name: row.costs["device_seconds"] for row in tradeoffs(analysis)}
     for names in equal_entrants(analysis):

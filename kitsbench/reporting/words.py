@@ -63,8 +63,8 @@ GLOSSARY = [
     (
         "recipe",
         "How training is done: voxel spacing, patch, batch, augmentation, optimiser, schedule. "
-        "With the recipe “matched”, every architecture is trained the same way, and only then "
-        "do differences speak about architectures. With “paper”, each uses its own.",
+        "The recipe “matched” is one for all, as far as their networks allow it, and only then can "
+        "differences speak about architectures. With “paper”, each uses its own.",
     ),
     (
         "budget",
@@ -367,6 +367,11 @@ def about(seconds: float) -> str:
                 f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}".replace(".0 ", " ")
             )
     return f"{max(seconds, 1):.0f} s"
+
+
+def optimiser(name: str) -> str:
+    """An optimiser as papers write it; one that torch has under another name stays as it is."""
+    return {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}.get(name, name)
 
 
 def schedule(rule: Schedule) -> str:

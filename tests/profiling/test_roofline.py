@@ -38,11 +38,11 @@ def test_work_lies_under_the_lower_of_two_bounds():
 def test_the_reading_names_the_bound():
     told = read(place(1e9, 1e9, 0.02, PEAKS))
     assert told == (
-        "50 GFLOP/s and 50 GB/s, 5 % and 50 % of the device's measured peaks; at 1 FLOPs a byte it "
-        "is bounded by the memory's bandwidth, of which it gets 50 %"
+        "50 GFLOP/s and 50 GB/s, 5 % and 50 % of the device's measured peaks; at 1 FLOPs a byte "
+        "its roof is the bandwidth of the memory, of which it reaches 50 %"
     )
     assert read(place(1e11, 1e9, 2.0, PEAKS)).endswith(
-        "the arithmetic, of which it gets 5 %: small operations and their launches take it"
+        "the arithmetic, of which it reaches 5 %: small operations and their launches take time"
     )
     assert "caches hold part" in read(place(1e9, 1e9, 0.005, PEAKS))
 

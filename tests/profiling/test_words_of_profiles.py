@@ -9,8 +9,8 @@ from kitsbench.profiling.reading import bound, company, impossible, remarks
 
 def test_the_bound_is_named():
     assert bound(row()) == (
-        "compute-bound: backward takes 40 %, the device waits 1 %, the loader alone is 5.5 times "
-        "as fast"
+        "not loader-bound: backward takes 40 %, the device waits 1 %, the loader alone is 5.5 "
+        "times as fast"
     )
     assert bound(row(loader_wait=0.31)) == "loader-bound: the device waits 31 %"
     assert bound(row(loader_wait=None)) is None

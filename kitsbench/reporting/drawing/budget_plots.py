@@ -62,13 +62,14 @@ def along_budget(
         ]  # fmt: skip
     band = any(found["trials"].max() > 1 for found in lines.values())
     shade = "; the shade spans the lowest and the highest trial" if band else ""
+    mean = "Means over trials" if band else "A trial each"
     grey = "" if together else " Grey: all others."
     return picture(
         figure,
         "budget",
         "Scores along the budget",
-        f"Mean over trials{shade}.{grey} Scored on the way: {watched}, held out, hence the "
-        "difference from the tables. These scores only watch: the result is always what the "
+        f"{mean}{shade}.{grey} Scored on the way: {watched} of those that are tested on; the "
+        "tables are means over all of them. These scores only watch: the result is always what the "
         "end of the budget leaves, and no step is selected by them.",
         series=series,
         told="; ".join(texts[-1] for texts in series.values() if texts),

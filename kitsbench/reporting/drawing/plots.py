@@ -283,7 +283,7 @@ def per_case(
             axes.set_yticks(range(rows), list(words.short_names(order).values()))
             axes.set_ylim(rows - 0.4, -0.6)
             axes.grid(axis="y", visible=False)
-    to_pictures = " A dot of a case that is drawn below leads there." if leads else ""
+    to_pictures = " The dot of a case that has pictures below is a link to them." if leads else ""
     return picture(
         figure,
         "cases",

@@ -87,9 +87,10 @@ def tradeoff(
                     gid=f"point-{len(marks)}",
                 )
                 front = ", on the Pareto front" if name in fronts[cost] else ""
+                what = cost if cost[1].isupper() else cost[0].lower() + cost[1:]
                 marks[f"point-{len(marks)}"] = (
                     f"{one_line(name)}: {quality[0].lower()}{quality[1:]} {words.number(y)}, "
-                    f"{cost[0].lower()}{cost[1:]} {f'{x:.3g}' if x < 999 else big(x)}{front}"
+                    f"{what} {f'{x:.3g}' if x < 999 else big(x)}{front}"
                 )
             axes.set(xlabel=cost, ylabel=quality)
             _cost_axis(axes, [x for _, x, _ in points])

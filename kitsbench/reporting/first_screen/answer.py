@@ -114,8 +114,9 @@ def _ahead(analysis: Analysis, endpoint: str, best: str) -> str:
         runs, most = analysis.runs
         whom = "each architecture" if runs == most else "some architectures"
         return (
-            f"{words.listing(equal, most=3)} {score} highest ({mean}), but no winner can be named: "
-            f"with {words.times(runs)} of training for {whom} this may be luck."
+            f"{words.listing(equal, most=3)} {score} highest ({mean}{_lead(analysis)}), but no "
+            f"winner can be named: with {words.times(runs)} of training for {whom} this may be "
+            "luck."
         )
     others = {str(row["architecture"]) for row in analysis.ranking[1:]}
     # From those that learned nothing the first need not be separated to be ahead of them.
@@ -138,6 +139,14 @@ def _ahead(analysis: Analysis, endpoint: str, best: str) -> str:
         f"{top[0]} scores highest ({mean}), and the statistics separate it from every other "
         f"architecture{limit}."
     )
+
+
+def _lead(analysis: Analysis) -> str:
+    """How far the first lies from the next, whose difference is what chance may have made."""
+    first, rest = analysis.ranking[0], [row for row in analysis.ranking if row["rank"] > 1]
+    if not rest or words.missing(first["mean"]) or words.missing(rest[0]["mean"]):
+        return ""
+    return f", {words.number(abs(first['mean'] - rest[0]['mean']))} from the next"
 
 
 def _beside_baseline(analysis: Analysis, endpoint: str) -> str:

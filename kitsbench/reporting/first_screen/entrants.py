@@ -151,8 +151,8 @@ def sizes(analysis: Analysis) -> str:
     flops = _shares([(e.flops, e.paper_flops) for e in networks])
     parts = [
         *[f"{parameters} of the parameters"] * bool(parameters),
-        *[f"{flops} of the operations of a forward pass of the papers' networks on the papers' "
-          "patches"] * bool(flops),
+        *[f"{flops} of the operations of a forward pass that size “paper” has on the patches of "
+          "that size"] * bool(flops),
     ]  # fmt: skip
     return told + (f" ({' and '.join(parts)})" if parts else "")
 
@@ -240,3 +240,22 @@ def equal_entrants(analysis: Analysis) -> list[tuple[str, ...]]:
         if len(names) > 1:
             alike.setdefault(names, set()).update((run.fold, run.seed) for run in group)
     return [names for names, where in alike.items() if all(where == runs[n] for n in names)]
+
+
+def each_counts(analysis: Analysis) -> str:
+    """That entrants with equal scores count once each in what follows; empty where there are none.
+
+    Parameters
+    ----------
+    analysis : Analysis
+
+    Returns
+    -------
+    str
+        A sentence with a space before it: a mean over entrants, a count of pairs or a mean of
+        ranks would be another one if they counted as one network.
+    """
+    told = [words.listing(list(names)) for names in equal_entrants(analysis)]
+    if not told:
+        return ""
+    return f" Entrants with equal scores count each by itself here: {'; '.join(told)}."

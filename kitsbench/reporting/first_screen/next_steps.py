@@ -78,7 +78,9 @@ def next_steps(analysis: Analysis) -> list[Step]:
         budget = Budget(LONGER * experiment.budget.amount, experiment.budget.unit)
         steps.append(
             Step(
-                "Train longer, since not all have settled",
+                "Train longer, since not all have learned to find something"
+                if analysis.not_learned
+                else "Train longer, since some may still rise (a hint, no finding)",
                 _command(analysis, "--budget", str(budget)),
                 _time(analysis, folds * experiment.seeds, LONGER),
             )

@@ -16,7 +16,12 @@ from kitsbench.reporting.first_screen.answer import (
     scope,
 )
 from kitsbench.reporting.first_screen.curves import rising_rule, still_rising
-from kitsbench.reporting.first_screen.entrants import counted, scans_of_training, sizes
+from kitsbench.reporting.first_screen.entrants import (
+    counted,
+    exceptions,
+    scans_of_training,
+    sizes,
+)
 from kitsbench.reporting.first_screen.next_steps import Step, next_steps
 from kitsbench.reporting.first_screen.standing import Standing, standing
 
@@ -97,6 +102,8 @@ def compared(analysis: Analysis) -> str:
     if folds > 1 and seeds > 1:
         often += f" ({folds} folds × {analysis.seeds_told})"
     recipe = "by one shared recipe" if experiment.recipe else "each by its paper's own recipe"
+    if exceptions(analysis):
+        recipe += " (with the exceptions that “What these numbers are” names)"
     records = analysis.results.records
     tested = len({case for record in records for case in record.context.test_cases})
     kind = "synthetic CT scans" if experiment.dataset.synthetic else "CT scans"

@@ -10,6 +10,7 @@ from kitsbench.experiments.records import CaseSize
 from kitsbench.metrics import FAILED, TRUTH_EMPTY, find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
+from kitsbench.reporting.first_screen.entrants import each_counts
 from kitsbench.reporting.tables import Table
 
 
@@ -55,8 +56,9 @@ def every_case(analysis: Analysis, links: Mapping[str, str]) -> Table | None:
         "averaged over seeds, the hardest first. Sort by an architecture to see its own worst, by "
         "“Apart by” to see where they disagree most."
     )
+    caption += each_counts(analysis)
     if links:
-        caption += " A case that leads somewhere is drawn."
+        caption += " A case that is a link has pictures below."
     own_links = {case: links[case] for case in map(str, wide.index) if case in links}
     return Table(head, rows, caption, links=own_links, answers=(1, 2, 3))
 

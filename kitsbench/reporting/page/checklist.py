@@ -29,8 +29,8 @@ def checklist(analysis: Analysis, there: set[str]) -> Table:
         *_of_training(analysis),
         *_of_metrics(analysis),
         *_of_statistics(analysis),
-        ["Are single cases shown, the worst among them?", YES if not _empty(analysis) else NO,
-         "Every case"],
+        ["Is every case listed with its scores, the worst first?",
+         YES if not _empty(analysis) else NO, "Every case"],
         ["Can each number be walked back to its run?", YES, "Provenance"],
         ["Can the experiment be repeated from what is given?",
          YES if analysis.results.experiment.command else PART, "Provenance"],
@@ -90,15 +90,16 @@ def _of_training(analysis: Analysis) -> list[list[str]]:
     failed = sum(trial.state == "failed" for trial in analysis.results.trials)
     tuned = experiment.tuning is not None
     return [
-        ["Were all trained under the same budget?", PART if analysis.elsewhere else YES,
-         "Fairness audit"],
+        ["Were all trained under the same budget?",
+         f"{PART if analysis.elsewhere else YES}, {experiment.budget.text} a training; what that "
+         "took of everything else is in the audit", "Fairness audit"],
         ["Were all trained by the same recipe?", _same_recipe(analysis), "Recipe, folds, seeds"],
         ["Are networks of the papers' size?", _sized(analysis), "What these numbers are"],
         ["Was training repeated?", f"{YES}, {often} runs each" if runs > 1 else NO,
          "What these numbers are"],
         ["Was anything tuned, and without the test scans?",
          "yes, on inner cases" if tuned else "nothing was tuned",
-         "Tuning" if tuned else "Recipe, folds, seeds"],
+         "Tuning" if tuned else "What these numbers are"],
         ["Do failed runs count?", f"{YES}, {failed} of them" if failed else "yes, none failed",
          "Failures and exclusions"],
     ]  # fmt: skip
@@ -112,8 +113,8 @@ def _same_recipe(analysis: Analysis) -> str:
     if analysis.elsewhere:
         but.append(f"whatever trained {words.listing(list(analysis.elsewhere))}")
     if not but:
-        return f"{YES}; loss and heads are each architecture's own"
-    return f"{PART}: but for {words.listing(but)}; loss and heads are each architecture's own"
+        return f"{YES}; what is each architecture's own, the methods say"
+    return f"{PART}: but for {words.listing(but)}; what is each architecture's own, the methods say"
 
 
 def _sized(analysis: Analysis) -> str:

@@ -93,7 +93,7 @@ def bibtex(analysis: Analysis) -> str:
     correction = str(analysis.comparison.get("correction"))
     if judged and correction in _OF_CORRECTIONS:
         found.append(_OF_CORRECTIONS[correction])
-    if analysis.secondary:
+    if any(pair.get("p_adjusted") is not None for pair in analysis.secondary):
         found.append(_BENJAMINI)
     works: dict[str, Work] = {}
     for entrant in experiment.entrants:

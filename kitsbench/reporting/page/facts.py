@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kitsbench.evaluation.protocols import get_protocol
-from kitsbench.metrics import TRUTH_EMPTY
+from kitsbench.metrics import TRUTH_EMPTY, find, say
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.first_screen.entrants import (
@@ -37,6 +37,7 @@ def facts(analysis: Analysis) -> list[tuple[str, str]]:
         ("Tested on", _tested(analysis)),
         ("Entrants", counted(analysis).told()),
         ("Trained on", _trained(analysis)),
+        ("Nothing to find", _empty(analysis)),
         ("Runs", _runs(analysis)),
         ("Budget and recipe", _training(analysis)),
         ("Size of the networks", sizes(analysis)),
@@ -54,7 +55,11 @@ def facts(analysis: Analysis) -> list[tuple[str, str]]:
 
 def _scans(analysis: Analysis) -> str:
     dataset = analysis.results.experiment.dataset
-    kind = "synthetic, drawn by a program" if dataset.synthetic else "real scans"
+    kind = (
+        "synthetic: a program drew the labels first and the scans from them"
+        if dataset.synthetic
+        else "real scans"
+    )
     mark = f"; fingerprint {dataset.fingerprint}" if dataset.fingerprint else ""
     return f"{dataset.name}, {words.cases_used(dataset)}; {kind}{mark}"
 
@@ -100,6 +105,21 @@ def _tested(analysis: Analysis) -> str:
     return f"{words.plural(len(cases), 'scan')} that no network{here} had seen, {share}"
 
 
+def _empty(analysis: Analysis) -> str:
+    """What a scan scores whose truth or prediction has nothing of the endpoint's region."""
+    known = find(analysis.metric)
+    if not known.known:
+        return ""
+    region = words.region_name(analysis.region).lower()
+    nothing, missed, invented = (
+        say(known.at(status)) for status in ("both_empty", "empty_prediction", "false_positive")
+    )
+    return (
+        f"a scan without {region} scores {nothing} where nothing was predicted and {invented} "
+        f"where something was; one whose {region} was missed altogether scores {missed}"
+    )
+
+
 def _runs(analysis: Analysis) -> str:
     experiment, trials = analysis.results.experiment, analysis.results.trials
     done = sum(trial.state == "finished" for trial in trials)
@@ -140,7 +160,8 @@ def _training(analysis: Analysis) -> str:
             shared += f" of {'×'.join(f'{edge:g}' for edge in recipe.spacing)} mm"
         shared += f"; except {words.listing(but)}" if but else ""
     own = OWN.replace("were", "are").rstrip(".")
-    return f"{words.spent(experiment.budget)} a training; {shared}; {own[0].lower()}{own[1:]}"
+    told = f"{words.spent(experiment.budget)} a training; {shared}; {own[0].lower()}{own[1:]}"
+    return told if experiment.tuning is not None else f"{told}; nothing was tuned"
 
 
 def _test(analysis: Analysis) -> str:

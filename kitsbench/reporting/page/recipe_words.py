@@ -101,8 +101,7 @@ def _plain(value: object) -> str:
 
 def _optimiser(recipe: Recipe) -> str:
     rule = recipe.optimiser
-    named = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}.get(rule.name, rule.name)
-    parts = [named, f"weight decay {rule.weight_decay:g}"]
+    parts = [words.optimiser(rule.name), f"weight decay {rule.weight_decay:g}"]
     if rule.momentum:
         parts.append(f"{'Nesterov ' * rule.nesterov}momentum {rule.momentum:g}")
     if rule.amsgrad:

@@ -9,6 +9,7 @@ from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.drawing.figures import Picture
 from kitsbench.reporting.drawing.rank_plots import rank_bubbles
+from kitsbench.reporting.first_screen.entrants import each_counts
 from kitsbench.reporting.tables import Table
 
 SCHEMES = {
@@ -40,7 +41,8 @@ def agreement(analysis: Analysis) -> Table | None:
     head = ["Ranking by", "How", "First", "Placed otherwise", "Kendall's τ"]
     caption = (
         "Kendall's τ with the ranking by means: 1 is the same order, 0 none in common, −1 the "
-        f"reverse. Placed otherwise: of {len(own)} architectures, those with another rank."
+        f"reverse. Placed otherwise: of {len(own)} entrants, those with another rank."
+        f"{each_counts(analysis)}"
     )
     return Table(head, rows, caption, text_columns=3)
 
@@ -56,6 +58,7 @@ def ranks(analysis: Analysis) -> Table | None:
         [name, *(str(row["ranks"].get(name, words.DASH)) for _, _, row in ways)] for name in own
     ]
     caption = "Rank 1 is the best; equal scores share the smallest rank."
+    caption += each_counts(analysis)
     return Table(["Architecture", *(name for name, _, _ in ways)], rows, caption)
 
 

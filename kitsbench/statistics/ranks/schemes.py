@@ -111,7 +111,7 @@ def official_ranking(table: pd.DataFrame, protocol: str) -> dict[str, Any] | Non
             return None
         names, means = found
         scores = means.mean(axis=1)
-        rule = "mean of kidney_and_tumor Dice and tumor Dice"
+        rule = "mean of two Dice scores, of kidney_and_tumor together and of tumor alone"
         return _official(rule, names, scores, rank(scores), "composite")
     if protocol in ("kits21", "kits23"):
         found = _means(table, [(r, m) for m in ("dice", "surface_dice") for r in _HEC])

@@ -93,7 +93,7 @@ def test_precisions_stand_side_by_side(capsys):
     profile_view.print_profiles([row(), row(precision="bfloat16")])
     out = capsys.readouterr().out
     assert "net float32" in out
-    assert "net bfloat16: compute-bound" in out
+    assert "net bfloat16: not loader-bound" in out
     assert "batch 2, float32 or bfloat16, A processor" in out
 
 

@@ -41,8 +41,10 @@ def with_pairs(analysis, *changed, **more):
 def test_the_facts_tell_a_design_with_verdicts(analysis):
     told = dict(facts(analysis))
     for name, part in {
-        "Scans": "phantom, 12 cases (1 set aside); synthetic, drawn by a program; fingerprint 0123",
-        "Scored by": "its challenge ranks by the mean of kidney and tumour Dice and tumour Dice",
+        "Scans": "phantom, 12 cases (1 set aside); synthetic: a program drew the labels first "
+        "and the scans from them; fingerprint 0123",
+        "Scored by": "its challenge ranks by the mean of two Dice scores, of kidney and tumour "
+        "together and of tumour alone",
         "Endpoint": "mean tumour Dice over cases and seeds, declared on 2026-11-21; differences "
         "within ±0.02 do not matter",
         "Tested on": "12 scans that no network had seen, all with a tumour",
