@@ -238,6 +238,8 @@ def _statistics(analysis: Analysis) -> str:
         return ""
     found = analysis.comparison
     told = [interval_method(analysis)]
+    if few_cases(analysis):
+        told.append("From so few cases they cover a little less than they say.")
     if analysis.pairs:
         alpha, number = float(found.get("alpha") or 0.05), words.plural(len(analysis.pairs), "pair")
         were = "was" if len(analysis.pairs) == 1 else "were"
@@ -337,8 +339,7 @@ def interval_method(analysis: Analysis) -> str:
     if not kinds:
         return ""
     told = " or, where there were fewer runs, ".join(_INTERVALS[kind] for kind in _ordered(kinds))
-    few = " From so few cases they cover a little less than they say." * few_cases(analysis)
-    return f"95 % intervals of means are two-sided t intervals by {told}.{few}"
+    return f"95 % intervals of means are two-sided t intervals by {told}."
 
 
 def few_cases(analysis: Analysis) -> bool:

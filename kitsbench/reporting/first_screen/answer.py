@@ -146,7 +146,7 @@ def _lead(analysis: Analysis) -> str:
     first, rest = analysis.ranking[0], [row for row in analysis.ranking if row["rank"] > 1]
     if not rest or words.missing(first["mean"]) or words.missing(rest[0]["mean"]):
         return ""
-    return f", {words.number(abs(first['mean'] - rest[0]['mean']))} from the next"
+    return f", {words.number(abs(first['mean'] - rest[0]['mean']))} ahead of the next"
 
 
 def _beside_baseline(analysis: Analysis, endpoint: str) -> str:
