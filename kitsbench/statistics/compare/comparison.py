@@ -223,7 +223,9 @@ def compare(
     notes: list[str] = []
     if secondary:
         rest, notes = secondary_endpoints(table, target, rule, declared, clusters)
-    collapsed = without_collapsed(blocks, collapsed_runs(blocks), rows, rule, margin, lost)
+    collapsed = without_collapsed(
+        blocks, collapsed_runs(blocks), rows, rule, margin, lost, looked is not None
+    )
     mark(rows, outside)
     components = estimate_components(blocks)
     gaps = [row["smallest_detectable_gap"] for row in rows]

@@ -54,6 +54,7 @@ def without_collapsed(
     rule: Rule,
     margin: float | None,
     lost: dict[str, float],
+    looked: bool = False,
 ) -> dict[str, Any] | None:
     """Judge again without the runs that collapsed.
 
@@ -75,6 +76,8 @@ def without_collapsed(
         Margin of equivalence.
     lost : dict
         Architectures that have not learned the endpoint.
+    looked : bool
+        Whether looks judged the pairs: see :func:`only_named`.
 
     Returns
     -------
@@ -89,14 +92,9 @@ def without_collapsed(
          "mean": c.mean, "mean_of_siblings": c.siblings}
         for c in collapsed
     ]  # fmt: skip
-    said = "; ".join(
-        f"{c.run.architecture}, fold {c.run.fold}, seed {c.run.seed} "
-        f"({c.mean:.3f}, its siblings {c.siblings:.3f})"
-        for c in collapsed[:_SHOWN]
-    )
-    if len(collapsed) > _SHOWN:
-        said += f"; and {len(collapsed) - _SHOWN} more"
-    head = f"{len(collapsed)} run{'s' * (len(collapsed) > 1)} collapsed: {said}."
+    if looked:
+        return only_named(runs)
+    head = _head(runs)
     kept = blocks.without_runs({(c.run.architecture, c.run.fold, c.run.seed) for c in collapsed})
     names = [(row["a"], row["b"]) for row in rows]
     if kept is None or any(not kept.shared(*pair) for pair in names):
@@ -128,6 +126,29 @@ def without_collapsed(
             f"({listed}{more})."
         )
     return {"runs": runs, "pairs": pairs, "sentence": text}
+
+
+def only_named(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Name runs that collapsed where looks decided: no look can be taken again without them.
+
+    Parameters
+    ----------
+    runs : list of dict
+        As of :func:`without_collapsed`.
+    """
+    text = f"{_head(runs)} They count, and what the looks decided stays as it is."
+    return {"runs": runs, "pairs": [], "sentence": text}
+
+
+def _head(runs: list[dict[str, Any]]) -> str:
+    said = "; ".join(
+        f"{run['architecture']}, fold {run['fold']}, seed {run['seed']} "
+        f"({run['mean']:.3f}, its siblings {run['mean_of_siblings']:.3f})"
+        for run in runs[:_SHOWN]
+    )
+    if len(runs) > _SHOWN:
+        said += f"; and {len(runs) - _SHOWN} more"
+    return f"{len(runs)} run{'s' * (len(runs) > 1)} collapsed: {said}."
 
 
 def _said(verdict: str, better: str | None) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from kitsbench.look import Look, PairLook
 from kitsbench.statistics.compare.by_looks import both_ways, by_look, stated
 from kitsbench.statistics.compare.comparison import Comparison
+from kitsbench.statistics.compare.sensitivity import only_named
 from kitsbench.statistics.compare.verdicts import (
     FAILURES_WITHOUT_VERDICT,
     Finding,
@@ -23,6 +24,7 @@ from kitsbench.statistics.design.power import POWER
 from kitsbench.statistics.looks.final import FinalPair, final_pairs
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.ranks.ranking import rank_groups, rank_intervals
+from kitsbench.statistics.ranks.schemes import with_wins
 from kitsbench.statistics.table.endpoints import parse_endpoint
 from kitsbench.statistics.tests.twoway import TestResult
 
@@ -62,8 +64,9 @@ def respecting(
     Comparison
         With the pairs that the looks are about, in the order of the comparison. Each has a key
         ``look`` with what the last look found, and the estimate and the interval by the order of
-        looks; and ``naive`` with what a test finds that knows of no looks. Groups and intervals of
-        ranks follow from the verdicts; there is no P(first).
+        looks; and ``naive`` with what a test finds that knows of no looks. Groups, intervals of
+        ranks and wins follow from the verdicts; there is no P(first). Runs that collapsed are
+        named, and no verdict without them is given.
     """
     known = both_ways(pair for taken in looks for pair in taken[-1].pairs)
     final: dict[tuple[str, str], FinalPair] = {}
@@ -83,6 +86,13 @@ def respecting(
     names = {str(row["architecture"]) for row in comparison.ranking}
     whole = len(rows) == math.comb(len(names), 2)
     question = plans[0].question if whole else "some"
+    counted = whole and comparison.rankings and any(own["scope"] != "L0" for own in rows)
+    better = [own["better"] for own in rows] if counted else None
+    collapsed, told = comparison.collapsed, comparison.warnings
+    if collapsed is not None:  # judged again without them it was by a test that knows of no looks
+        collapsed = only_named(collapsed["runs"])
+        before = comparison.collapsed["sentence"] if comparison.collapsed else ""
+        told = [collapsed["sentence"] if one == before else one for one in told]
     notes = [note for taken in looks for note in taken[-1].notes]
     return replace(
         comparison,
@@ -90,7 +100,9 @@ def respecting(
         ranking=_ranked(comparison.ranking, separated, question),
         alpha=plans[0].alpha,
         smallest_detectable_gap=None,
-        warnings=[*comparison.warnings, *(n for n in notes if n not in comparison.warnings)],
+        collapsed=collapsed,
+        rankings=with_wins(comparison.rankings, better) if comparison.rankings else {},
+        warnings=[*told, *(n for n in notes if n not in told)],
     )
 
 

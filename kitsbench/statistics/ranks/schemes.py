@@ -181,6 +181,24 @@ def all_schemes(blocks: ScoreBlocks, better: Sequence[str | None] | None) -> dic
     }
 
 
+def with_wins(rankings: dict[str, Any], better: Sequence[str | None] | None) -> dict[str, Any]:
+    """Rankings of :func:`all_schemes` with the wins of other verdicts, or without any.
+
+    Parameters
+    ----------
+    rankings : dict
+    better : sequence of (str or None), or None
+        As of :func:`all_schemes`.
+    """
+    schemes = {name: row for name, row in rankings["schemes"].items() if name != "significance"}
+    if better is not None:
+        original = schemes["mean_then_rank"]["ranks"]
+        names = list(original)
+        ranks = rank([sum(w == name for w in better) for name in names])
+        schemes["significance"] = _row(names, ranks, np.array(list(original.values())))
+    return {**rankings, "schemes": schemes}
+
+
 def stability_row(blocks: ScoreBlocks, stability: Stability) -> dict[str, Any]:
     """How often each architecture got each rank in the bootstrap, and the mean Kendall's tau."""
     tau = stability.tau[np.isfinite(stability.tau)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 
 import pytest
@@ -41,8 +42,22 @@ def test_plain_listing_says_available(broken_plugin):
     assert rows["shattered"]["version"] == "0.5"
 
 
-def test_loading_gives_titles_counts_and_the_reason_of_what_is_broken(broken_plugin):
+@pytest.fixture
+def few_plugins(broken_plugin, monkeypatch):
+    """As if of all that are installed there were four: each is loaded in a process of its own."""
+    everybody = importlib.metadata.entry_points
+    few = {"unet3d", "scau_unet", "residual_unet", "shattered"}
+    monkeypatch.setattr(
+        importlib.metadata,
+        "entry_points",
+        lambda **asked: [point for point in everybody(**asked) if point.name in few],
+    )
+    return few
+
+
+def test_loading_gives_titles_counts_and_the_reason_of_what_is_broken(few_plugins):
     rows = listed("--load")
+    assert set(rows) == few_plugins
     assert rows["unet3d"]["status"] == "ok"
     assert rows["unet3d"]["title"] == "3D U-Net"
     assert rows["unet3d"]["parameters"] == 19_073_795

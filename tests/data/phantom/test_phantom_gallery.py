@@ -45,7 +45,7 @@ def test_the_page_shows_every_picture_and_they_are_small():
 
 def test_the_table_compares_with_what_was_measured(gallery):
     lines = gallery.table("small", 2).splitlines()
-    assert lines[0] == "| | KiTS | phantom, 2 cases |"
+    assert lines[0] == "| measure | KiTS | phantom, 2 cases |"
     kidney = next(line for line in lines if line.startswith("| kidney, HU, mean / SD"))
     simulated = kidney.split("|")[3]
     mean, sd = (float(v) for v in simulated.split("/"))

@@ -54,6 +54,21 @@ def test_a_comparison_says_the_same_of_a_look_whichever_way_it_is_asked(scores, 
     assert {row["verdict"] for row in respected.pairs} >= {"better_relevant"}
 
 
+def test_wins_and_collapsed_runs_are_told_by_the_looks_alone_at_both_doors(scores):
+    fallen = scores.copy()
+    run = (fallen["architecture"] == "b") & (fallen["fold"] == 4) & (fallen["seed"] == 2)
+    fallen.loc[run, "value"] *= 0.05
+    for taken, respected in by_both_doors(fallen, LookPlan(3, margin=0.02)):
+        assert respected.rankings["schemes"] == taken.rankings["schemes"]
+        assert respected.collapsed == taken.collapsed
+    assert "significance" in respected.rankings["schemes"]
+    told = respected.collapsed["sentence"]
+    assert told.startswith("1 run collapsed: b, fold 4, seed 2 (")
+    assert told.endswith("They count, and what the looks decided stays as it is.")
+    assert told in respected.warnings
+    assert respected.collapsed["pairs"] == []
+
+
 def _less(value):
     return None if value is None else -value
 
