@@ -103,7 +103,7 @@ SAMPLE = ("index", "cli", "formats", "reported", "_generated/cards/unet3d")
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("names", [SAMPLE, ()], ids=["sample", "every page"])
+@pytest.mark.parametrize("names", [SAMPLE, ()], ids=["sample", "whole site"])
 def test_pages_in_a_browser(site, browser_page, names):
     """No complaint of the console, no request to anybody, nothing that axe finds."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
