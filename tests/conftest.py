@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import psutil
 import pytest
 from hypothesis import settings
 from real_browser import chromium_started, pages_of
@@ -18,12 +17,6 @@ os.environ.setdefault("KITSBENCH_CALIBRATION_SECONDS", "0.1")
 # A deadline would make a timed test of every property, and machines are noisy.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Half as many workers again as there are cores: many a test waits for processes of its own."""
-    cores = psutil.cpu_count(logical=True) or 1
-    return cores + cores // 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
