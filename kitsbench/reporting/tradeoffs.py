@@ -206,7 +206,7 @@ def warnings(analysis: Analysis) -> list[str]:
             found.append(
                 f"{words.listing(list(known))} have equal scores, as one network has, and took "
                 f"{words.duration(low)} to {words.duration(high)} of device time: times here "
-                f"differ by a factor of {high / low:.1f} for the same work, so a smaller factor "
+                f"differ by a factor of {high / low:.3g} for the same work, so a smaller factor "
                 "between two networks says nothing."
             )
     return found

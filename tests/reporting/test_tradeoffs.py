@@ -96,7 +96,7 @@ def test_times_of_one_network_under_two_names_tell_how_wrong_times_are(analysis)
     )
     (told,) = [one for one in tradeoffs.warnings(dataclasses.replace(analysis, results=changed))
                if "equal scores" in one]  # fmt: skip
-    assert "times here differ by a factor of 2.0 for the same work" in told
+    assert "times here differ by a factor of 2 for the same work" in told
 
 
 def test_a_speed_that_cannot_be_is_marked(analysis):

@@ -98,7 +98,9 @@ def strata(analysis: Analysis) -> list[tuple[str, Table]]:
             f"Mean {endpoint} within groups of scans, averaged over seeds.{told} Exploratory: "
             "nothing is tested, and a difference between columns may be chance."
         )
-        tables.append((heading, Table(["Architecture", *head], rows, caption)))
+        answers = tuple(range(1, 1 + len(head)))
+        table = Table(["Architecture", *head], rows, caption, answers=answers)
+        tables.append((heading, table))
     return tables
 
 
