@@ -214,6 +214,16 @@ class Analysis:
         low, high = self.seeds
         return words.plural(high, "seed") if low == high else f"{low} to {high} seeds"
 
+    @property
+    def averaged(self) -> str:
+        """Over what a mean of the endpoint is taken: ``cases and seeds``, or ``cases`` of one."""
+        return "cases and seeds" if self.seeds[1] > 1 else "cases"
+
+    @property
+    def each_case(self) -> str:
+        """How a case has one value, with a comma before it; empty where each was trained once."""
+        return ", averaged over seeds" if self.seeds[1] > 1 else ""
+
     @cached_property
     def runs(self) -> tuple[int, int]:
         """Runs whose scores are in the ranking, over all folds: the fewest and the most of anybody.

@@ -208,7 +208,7 @@ def _scoring(analysis: Analysis) -> str:
     told = [
         f"Predictions were scored by the protocol {experiment.protocol} on "
         f"{words.plural(tested, 'test case')}; the endpoint was the mean "
-        f"{words.endpoint_name(analysis.region, analysis.metric)} over cases and seeds."
+        f"{words.endpoint_name(analysis.region, analysis.metric)} over {analysis.averaged}."
     ]
     failed = sum(trial.state == "failed" for trial in analysis.results.trials)
     number = trials_told(analysis)

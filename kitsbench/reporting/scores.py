@@ -48,7 +48,7 @@ def ranking(analysis: Analysis) -> Table | None:
         cells += [words.percent(row.get("p_first"))] * drawn
         cells += [words.number(spread[name], 4)] * seeds
         rows.append([*cells, *_spent(analysis, name), _trials(analysis, name)])
-    caption = f"Ranked by the mean {endpoint} over cases and seeds."
+    caption = f"Ranked by the mean {endpoint} over {analysis.averaged}."
     if grouped:
         caption += " Architectures that share a letter are not separated."
     elif letters != {None}:

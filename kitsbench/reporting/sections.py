@@ -182,7 +182,7 @@ def _scores(analysis: Analysis) -> Section | None:
         return None
     over = " ± the standard deviation over folds" if spread_over_folds(analysis) else ""
     lead = (
-        f"Each number is a mean over cases and seeds{over}, with its 95 % confidence interval "
+        f"Each number is a mean over {analysis.averaged}{over}, with its 95 % confidence interval "
         "below. The intervals of two architectures may overlap although they differ, because both "
         f"saw the same cases: the next section compares them properly. {interval_method(analysis)}"
     ).strip()

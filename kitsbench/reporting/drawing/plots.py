@@ -283,12 +283,13 @@ def per_case(
             axes.set_yticks(range(rows), list(words.short_names(order).values()))
             axes.set_ylim(rows - 0.4, -0.6)
             axes.grid(axis="y", visible=False)
+    several = ", averaged over seeds" if scores["seed"].nunique() > 1 else ""
     to_pictures = " The dot of a case that has pictures below is a link to them." if leads else ""
     return picture(
         figure,
         "cases",
         "Every case",
-        "One dot a case, averaged over seeds; thin lines join the same case, so crossing lines "
+        f"One dot a case{several}; thin lines join the same case, so crossing lines "
         "are cases on which the architectures disagree. Box: middle half, with the median."
         f"{to_pictures}",
         series=series,

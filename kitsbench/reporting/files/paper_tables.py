@@ -95,7 +95,7 @@ def _ranking(analysis: Analysis) -> PaperTable | None:
         cells += [Cell("{}/{}".format(*trials[name]))] * gaps
         rows.append(cells)
     endpoint = words.endpoint_name(analysis.region, analysis.metric)
-    told = [f"Ranking by the mean {endpoint} over cases and seeds, with its 95 % interval."]
+    told = [f"Ranking by the mean {endpoint} over {analysis.averaged}, with its 95 % interval."]
     if best is not None:
         told.append("Bold: separated from all others that learned it.")
     if groups:

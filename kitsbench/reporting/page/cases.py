@@ -52,9 +52,9 @@ def every_case(analysis: Analysis, links: Mapping[str, str]) -> Table | None:
     endpoint = words.endpoint_name(analysis.region, analysis.metric)
     head = ["Case", "Mean of all", "Lowest", "Highest", "Apart by", *order]
     caption = (
-        f"{endpoint[0].upper()}{endpoint[1:]} of each of {words.plural(len(rows), 'case')}, "
-        "averaged over seeds, the hardest first. Sort by an architecture to see its own worst, by "
-        "“Apart by” to see where they disagree most."
+        f"{endpoint[0].upper()}{endpoint[1:]} of each of {words.plural(len(rows), 'case')}"
+        f"{analysis.each_case}, the hardest first. Sort by an architecture to see its own worst, "
+        "by “Apart by” to see where they disagree most."
     )
     caption += each_counts(analysis)
     if links:
@@ -95,7 +95,7 @@ def strata(analysis: Analysis) -> list[tuple[str, Table]]:
             for name in wide.columns
         ]
         caption = (
-            f"Mean {endpoint} within groups of scans, averaged over seeds.{told} Exploratory: "
+            f"Mean {endpoint} within groups of scans{analysis.each_case}.{told} Exploratory: "
             "nothing is tested, and a difference between columns may be chance."
         )
         answers = tuple(range(1, 1 + len(head)))

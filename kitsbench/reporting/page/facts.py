@@ -74,7 +74,7 @@ def _protocol(analysis: Analysis) -> str:
 
 
 def _endpoint(analysis: Analysis) -> str:
-    name = f"mean {words.endpoint_name(analysis.region, analysis.metric)} over cases and seeds"
+    name = f"mean {words.endpoint_name(analysis.region, analysis.metric)} over {analysis.averaged}"
     declared = f"declared on {analysis.results.experiment.created[:10]}"
     origin = (
         "kitsbench's own margin for this endpoint, fixed before any score was seen; "
