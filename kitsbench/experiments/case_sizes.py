@@ -29,15 +29,25 @@ def keep_case_sizes(
     Returns
     -------
     CasesRecord or None
-        None where no label map can be read. A damaged file is made anew.
+        None where no label map can be read, or nothing can be written. A damaged file is made
+        anew, and so is one that lacks a case.
     """
+    labelled = {case.id for case in dataset.cases if case.label is not None}
     with contextlib.suppress(DataError):
-        if (kept := CasesRecord.find(workdir, dataset.fingerprint)) is not None:
+        kept = CasesRecord.find(workdir, dataset.fingerprint)
+        # One that could not be read when it was measured may be read by now.
+        if kept is not None and labelled <= {*kept.cases}:
             return kept
-    try:
-        table = measure_cases(dataset, progress=progress)
-    except DataError:
-        return None
+    # Nothing but a table of the report hangs on it, so what has been trained is reported anyway.
+    with contextlib.suppress(DataError, OSError, ValueError):
+        return _measured(workdir, dataset, progress)
+    return None
+
+
+def _measured(
+    workdir: Path, dataset: Dataset, progress: Callable[[int, int], None] | None
+) -> CasesRecord:
+    table = measure_cases(dataset, progress=progress)
     cases = {
         str(case): CaseSize(
             volumes_ml={name: float(row[f"{name}_volume_ml"]) for name in dataset.labels},

@@ -238,7 +238,7 @@ def _statistics(analysis: Analysis) -> str:
         return ""
     found = analysis.comparison
     told = [interval_method(analysis)]
-    if few_cases(analysis):
+    if told[0] and few_cases(analysis):
         told.append("From so few cases they cover a little less than they say.")
     if analysis.pairs:
         alpha, number = float(found.get("alpha") or 0.05), words.plural(len(analysis.pairs), "pair")
@@ -252,6 +252,8 @@ def _statistics(analysis: Analysis) -> str:
                 f"{'these' if analysis.baseline else 'all'} pairs; intervals of differences are "
                 "simultaneous."
             )
+        elif all(words.missing(pair.get("ci_simultaneous_low")) for pair in analysis.pairs):
+            told.append(f"Of {number} no interval and no p-value can be given.")
         else:
             told.append(
                 f"Of {number} the differences have {100 * (1 - alpha):g} % intervals of "
@@ -344,9 +346,12 @@ def interval_method(analysis: Analysis) -> str:
 
 def few_cases(analysis: Analysis) -> bool:
     """Whether the endpoint rests on so few cases that intervals of means cover too little."""
-    scores = analysis.results.scores
-    own = scores[(scores["protocol"] == analysis.protocol) & (scores["region"] == analysis.region)]
-    return 0 < own["case"].nunique() < FEW_CASES
+    found = (
+        analysis.row(analysis.protocol, name, analysis.region, analysis.metric)
+        for name in analysis.scored
+    )
+    counts = [row["n_cases"] for row in found if row and not words.missing(row.get("n_cases"))]
+    return bool(counts) and max(counts) < FEW_CASES
 
 
 def _ordered(kinds: list[str]) -> list[str]:

@@ -35,9 +35,8 @@ _OF_MODELS = (
     "sentence here says anything."
 )
 _BESIDE_THE_RECIPE = (
-    "For all: what the recipe sets (optimiser, schedule, augmentation, voxels, patch) and the size "
-    "of the network stand above, and are not the papers' either. By name is what a network had to "
-    "change besides."
+    "For all: what the shared recipe sets (optimiser, schedule, augmentation, voxels, patch) "
+    "stands above, and is not the papers'. By name is what a network had to change besides."
 )
 _MATRIX_FROM = 4  # below that, the forest shows all pairs at a glance
 
@@ -331,7 +330,8 @@ def _cost(analysis: Analysis) -> Section | None:
         blocks.append(Block(heading="What bounds training", lines=bounds, folded=len(bounds) > 8))
     differences = costs.notes(analysis)
     if differences:
-        differences = [_BESIDE_THE_RECIPE, *differences]
+        if analysis.results.experiment.recipe is not None:
+            differences = [_BESIDE_THE_RECIPE, *differences]
         blocks.append(Block(heading="What differs from the papers", lines=differences))
     if stages is not None:
         blocks.append(Block(heading="Stages of training", table=stages))

@@ -39,3 +39,17 @@ def test_a_damaged_file_is_refused_by_readers_and_made_anew_by_a_run(phantom, tm
             CasesRecord.find(tmp_path, dataset.fingerprint)
         assert keep_case_sizes(tmp_path, dataset) == found
         assert CasesRecord.find(tmp_path, dataset.fingerprint) == found
+
+
+def test_what_could_not_be_read_once_is_measured_again(phantom, tmp_path):
+    dataset = open_dataset(phantom)
+    whole = keep_case_sizes(tmp_path, dataset)
+    left = {case: size for case, size in whole.cases.items() if case != "case_00003"}
+    file = CasesRecord.file(tmp_path, dataset.fingerprint)
+    whole.model_copy(update={"cases": left}).write(file)
+    assert keep_case_sizes(tmp_path, dataset) == whole == CasesRecord.read(file)
+
+
+def test_where_nothing_can_be_written_a_run_is_reported_all_the_same(phantom, tmp_path):
+    (tmp_path / "cases").write_text("a file where the folder would be")
+    assert keep_case_sizes(tmp_path, open_dataset(phantom)) is None

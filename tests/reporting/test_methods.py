@@ -99,7 +99,9 @@ def test_the_paragraph_says_for_whom_the_recipe_did_not_hold_and_what_it_does_no
     assert "; except patches of 28×28×28 voxels for a. Heads, targets, loss" in text
     assert "except patches of 28×28×28 voxels for a" in dict(facts(own))["Budget and recipe"]
     answers = {row[0]: row[1] for row in checklist(own, set()).rows}
-    assert answers["Were all trained under the same budget?"].startswith("yes, 400steps")
+    assert answers["Were all trained under the same budget?"].startswith(
+        "yes, 400 steps a training"
+    )
     asked = "Were all trained by the same recipe?"
     assert answers[asked].startswith("in part: but for patches of 28×28×28 voxels for a;")
     assert {row[0]: row[1] for row in table.rows}[asked].startswith("yes; what is each")

@@ -92,8 +92,9 @@ def join_results(found: Sequence[Results]) -> Results:
         profiles,
         tuple(one.experiment for one in found),
     )
-    # One dataset, so any of them will do.
-    return replace(results, cases=next((one.cases for one in found if one.cases), None))
+    # One dataset, so the one that knows most of it will do.
+    sizes = [one.cases for one in found if one.cases is not None]
+    return replace(results, cases=max(sizes, key=lambda one: len(one.cases), default=None))
 
 
 def kept_trials(found: Sequence[Results]) -> list[StoredTrial]:

@@ -59,8 +59,8 @@ def headline(analysis: Analysis) -> str:
     best = words.number(ranking[0]["mean"])
     if len(analysis.not_learned) == len(ranking):
         return (
-            f"{condition}, no architecture learned to find the region: the highest mean {endpoint} "
-            f"is {best} ({ranking[0]['architecture']})."
+            f"{condition}, no architecture learned to find the region: the "
+            f"{_most(analysis)} mean {endpoint} is {best} ({ranking[0]['architecture']})."
         )
     if len({*unjudged(analysis)} - {str(ranking[0]["architecture"])}) == len(ranking) - 1:
         return f"{condition}, no winner can be named: too many predictions failed."
@@ -107,16 +107,16 @@ def _ahead(analysis: Analysis, endpoint: str, best: str) -> str:
             if top[0] in doubtful
             else "it found too little to say that it has learned it"
         )
-        return f"no winner can be named: {top[0]} scores highest ({mean}), but {why}."
+        return f"no winner can be named: {top[0]} scores {_most(analysis)} ({mean}), but {why}."
     if analysis.scope == "L0" and not analysis.settled:
         equal = [str(r["architecture"]) for r in analysis.ranking if r["rank"] == 1]
         score = "scores" if len(equal) == 1 else "score"
         runs, most = analysis.runs
         whom = "each architecture" if runs == most else "some architectures"
         return (
-            f"{words.listing(equal, most=3)} {score} highest ({mean}{_lead(analysis)}), but no "
-            f"winner can be named: with {words.times(runs)} of training for {whom} this may be "
-            "luck."
+            f"{words.listing(equal, most=3)} {score} {_most(analysis)} ({mean}{_lead(analysis)}), "
+            f"but no winner can be named: with {words.times(runs)} of training for {whom} this "
+            "may be luck."
         )
     others = {str(row["architecture"]) for row in analysis.ranking[1:]}
     # From those that learned nothing the first need not be separated to be ahead of them.
@@ -124,7 +124,7 @@ def _ahead(analysis: Analysis, endpoint: str, best: str) -> str:
     if len(top) > 1 and not apart and not (lost | doubtful):
         return (
             f"no winner can be named: no architecture is separated from {top[0]}, which has the "
-            f"highest mean {endpoint} ({best}); chance alone can explain that."
+            f"{_most(analysis)} mean {endpoint} ({best}); chance alone can explain that."
         )
     if len(top) > 1:
         return (
@@ -133,12 +133,17 @@ def _ahead(analysis: Analysis, endpoint: str, best: str) -> str:
         )
     if not apart:
         only = "is the only one to learn it at all" if lost else "is the only one judged"
-        return f"{top[0]} scores highest ({mean}) and {only}."
+        return f"{top[0]} scores {_most(analysis)} ({mean}) and {only}."
     limit = " that learned it" if lost & others else " that was judged" if doubtful & others else ""
     return (
-        f"{top[0]} scores highest ({mean}), and the statistics separate it from every other "
-        f"architecture{limit}."
+        f"{top[0]} scores {_most(analysis)} ({mean}), and the statistics separate it from every "
+        f"other architecture{limit}."
     )
+
+
+def _most(analysis: Analysis) -> str:
+    """Where the best of the ranking lies; of a distance that is the lowest."""
+    return "highest" if find(analysis.metric).higher_is_better else "lowest"
 
 
 def _lead(analysis: Analysis) -> str:
@@ -146,7 +151,8 @@ def _lead(analysis: Analysis) -> str:
     first, rest = analysis.ranking[0], [row for row in analysis.ranking if row["rank"] > 1]
     if not rest or words.missing(first["mean"]) or words.missing(rest[0]["mean"]):
         return ""
-    return f", {words.number(abs(first['mean'] - rest[0]['mean']))} ahead of the next"
+    lead = words.number(abs(first["mean"] - rest[0]["mean"]))
+    return f", {lead} ahead of the next" if float(lead) else ""
 
 
 def _beside_baseline(analysis: Analysis, endpoint: str) -> str:

@@ -77,6 +77,14 @@ def strata(analysis: Analysis) -> list[tuple[str, Table]]:
     wide = _values(analysis)
     if wide is None:
         return []
+    # A scan with nothing to find has a score by convention, which would hide the others; and a
+    # group holds the same scans for everybody.
+    nothing = _without_region(analysis)
+    left = wide.loc[~wide.index.isin(nothing)].dropna()
+    some = f" Scans without the region are left out ({len(nothing)})." if nothing else ""
+    if len(left) < len(wide) - len(nothing):
+        some += " So are those that not everybody has."
+    wide = left
     found = {
         "With and without a cyst": _by_cyst(analysis),
         "By the size of the tumour": _by_size(analysis),
@@ -95,7 +103,7 @@ def strata(analysis: Analysis) -> list[tuple[str, Table]]:
             for name in wide.columns
         ]
         caption = (
-            f"Mean {endpoint} within groups of scans{analysis.each_case}.{told} Exploratory: "
+            f"Mean {endpoint} within groups of scans{analysis.each_case}.{told}{some} Exploratory: "
             "nothing is tested, and a difference between columns may be chance."
         )
         answers = tuple(range(1, 1 + len(head)))
@@ -130,8 +138,8 @@ def _by_size(analysis: Analysis) -> Groups:
         f"above {high:g} ml": {case for case, ml in sizes.items() if ml > high},
     }
     told = (
-        f" {low:g} and {high:g} ml are spheres of 4 and 7 cm, where the stages T1a, T1b and T2 of "
-        "the TNM classification part."
+        f" The volume is that of all tumours of a scan; {low:g} and {high:g} ml are spheres of 4 "
+        "and 7 cm, where the stages T1a, T1b and T2 of kidney cancer part (TNM)."
     )
     return groups, told
 
@@ -145,6 +153,13 @@ def _by_slices(analysis: Analysis) -> Groups:
         f"above {high:g} mm": {case for case, mm in sizes.items() if mm > high},
     }
     return groups, ""
+
+
+def _without_region(analysis: Analysis) -> set[str]:
+    """Cases whose truth does not hold the region of the endpoint."""
+    scores = analysis.results.scores
+    own = scores[(scores["protocol"] == analysis.protocol) & (scores["region"] == analysis.region)]
+    return set(own.loc[own["status"].isin(TRUTH_EMPTY), "case"])
 
 
 def _sizes(analysis: Analysis) -> Mapping[str, CaseSize]:

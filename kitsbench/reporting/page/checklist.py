@@ -71,7 +71,7 @@ def _of_data(analysis: Analysis) -> list[list[str]]:
          "What these numbers are"],
         # Of made-up scans the reference is no opinion: they were rendered from it.
         ["Is it said who drew the reference and how?",
-         *(["yes, nobody: the scans were made from it", "What these numbers are"]
+         *(["yes: the images were made from it", "What these numbers are"]
            if dataset.synthetic else [NO, "not known to this report"])],
         ["Are exclusions listed with reasons?", YES if aside else "yes, none",
          "Failures and exclusions"],
@@ -91,8 +91,8 @@ def _of_training(analysis: Analysis) -> list[list[str]]:
     tuned = experiment.tuning is not None
     return [
         ["Were all trained under the same budget?",
-         f"{PART if analysis.elsewhere else YES}, {experiment.budget.text} a training; what that "
-         "took of everything else is in the audit", "Fairness audit"],
+         f"{PART if analysis.elsewhere else YES}, {words.spent(experiment.budget)} a training; "
+         "what that took of everything else is in the audit", "Fairness audit"],
         ["Were all trained by the same recipe?", _same_recipe(analysis), "Recipe, folds, seeds"],
         ["Are networks of the papers' size?", _sized(analysis), "What these numbers are"],
         ["Was training repeated?", f"{YES}, {often} runs each" if runs > 1 else NO,

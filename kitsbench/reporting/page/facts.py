@@ -56,7 +56,7 @@ def facts(analysis: Analysis) -> list[tuple[str, str]]:
 def _scans(analysis: Analysis) -> str:
     dataset = analysis.results.experiment.dataset
     kind = (
-        "synthetic: a program drew the labels first and the scans from them"
+        "synthetic: a program made the images from the labels"
         if dataset.synthetic
         else "real scans"
     )
@@ -108,15 +108,15 @@ def _tested(analysis: Analysis) -> str:
 def _empty(analysis: Analysis) -> str:
     """What a scan scores whose truth or prediction has nothing of the endpoint's region."""
     known = find(analysis.metric)
-    if not known.known:
+    found = [known.at(status) for status in ("both_empty", "empty_prediction", "false_positive")]
+    # What is no number, such as the diagonal of a scan, stands on the page of the protocol.
+    if not known.known or not all(isinstance(value, (int, float)) for value in found):
         return ""
     region = words.region_name(analysis.region).lower()
-    nothing, missed, invented = (
-        say(known.at(status)) for status in ("both_empty", "empty_prediction", "false_positive")
-    )
+    nothing, missed, invented = map(say, found)
     return (
         f"a scan without {region} scores {nothing} where nothing was predicted and {invented} "
-        f"where something was; one whose {region} was missed altogether scores {missed}"
+        f"where something was; one with {region} in which nothing was predicted scores {missed}"
     )
 
 

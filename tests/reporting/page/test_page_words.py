@@ -41,8 +41,8 @@ def with_pairs(analysis, *changed, **more):
 def test_the_facts_tell_a_design_with_verdicts(analysis):
     told = dict(facts(analysis))
     for name, part in {
-        "Scans": "phantom, 12 cases (1 set aside); synthetic: a program drew the labels first "
-        "and the scans from them; fingerprint 0123",
+        "Scans": "phantom, 12 cases (1 set aside); synthetic: a program made the images "
+        "from the labels; fingerprint 0123",
         "Scored by": "its challenge ranks by the mean of two Dice scores, of kidney and tumour "
         "together and of tumour alone",
         "Endpoint": "mean tumour Dice over cases and seeds, declared on 2026-11-21; differences "
@@ -293,6 +293,23 @@ def test_scans_are_set_apart_by_the_size_of_the_tumour_and_by_their_slices(small
     ]
 
 
+def test_groups_leave_out_scans_with_nothing_to_find_and_those_that_not_all_have(small):
+    size = CaseSize(volumes_ml={"tumor": 50.0}, slice_thickness_mm=1.0)
+    sizes = {f"case_{number:05}": size for number in range(4)}
+    sizes["case_00001"] = CaseSize(volumes_ml={"tumor": 50.0}, slice_thickness_mm=5.0)
+    scores = small.results.scores.copy()
+    own = (scores["protocol"] == small.protocol) & (scores["region"] == small.region)
+    empty = own & (scores["case"] == "case_00003")
+    scores.loc[empty, ["value", "status"]] = [1.0, "both_empty"]
+    scores = scores[~(own & (scores["case"] == "case_00000") & (scores["architecture"] == "b"))]
+    record = CasesRecord(dataset="x", cases=sizes)
+    found = dict(cases.strata(with_results(small, cases=record, scores=scores)))
+    table = found["By the distance of slices"]
+    assert table.head[1:] == ["1 scan below 2 mm", "1 scan above 4 mm"]
+    assert "Scans without the region are left out (1)." in table.caption
+    assert "So are those that not everybody has." in table.caption
+
+
 def test_the_checklist_answers_by_what_was_done(analysis, small):
     there = {"pairs", "cases", "scores", "setup", "failures", "stability", "fairness", "provenance"}
     wide = {row[0]: row[1] for row in checklist(analysis, there).rows}
@@ -300,7 +317,7 @@ def test_the_checklist_answers_by_what_was_done(analysis, small):
     for question, (one, other) in {
         "Are they scans of patients?": ("no", "yes"),
         "Is it said who drew the reference and how?": (
-            "yes, nobody: the scans were made from it",
+            "yes: the images were made from it",
             "no",
         ),
         "Was training repeated?": ("yes, 6 runs each", "no"),
