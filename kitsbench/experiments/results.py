@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from kitsbench.errors import DataError
+from kitsbench.experiments.collected import collect_curves, collect_scores, stamp
 from kitsbench.experiments.compared import compare_planned
 from kitsbench.experiments.looks.counting import Counting
 from kitsbench.experiments.records import (
@@ -31,38 +31,12 @@ from kitsbench.experiments.records import (
     profile_key,
 )
 from kitsbench.experiments.stored_trial import StoredTrial
-from kitsbench.experiments.tables import CURVE, SCORES, read_table
-from kitsbench.metrics import TRUTH_EMPTY, UNDEFINED, Value, find
+from kitsbench.experiments.tables import SCORES, read_table
 from kitsbench.statistics import Comparison, validate_scores
 from kitsbench.statistics.table.elsewhere import ELSEWHERE, word_of
 from kitsbench.statistics.table.policy import truth_holds_region
 
-SCORE_COLUMNS = [
-    "dataset",
-    "architecture",
-    "fold",
-    "seed",
-    "protocol",
-    "case",
-    "region",
-    "metric",
-    "value",
-    "status",
-]
-CURVE_COLUMNS = [
-    "trial",
-    "architecture",
-    "fold",
-    "seed",
-    "step",
-    "fraction",
-    "device_seconds",
-    "kind",
-    "name",
-    "value",
-]
 LEDGER_COLUMNS = ["trial", "architecture", "fold", "seed", "status", "reason"]
-_KEYS = ["protocol", "case", "region", "metric"]
 
 
 @dataclass(frozen=True)
@@ -208,7 +182,7 @@ class Results:
         for trial in self.trials:
             if trial.state != "finished":
                 continue
-            table = _stamp(read_table(trial.folder.scores, SCORES), trial)
+            table = stamp(read_table(trial.folder.scores, SCORES), trial)
             try:
                 validate_scores(table)
             except DataError as error:
@@ -330,8 +304,8 @@ def results_of(
         workdir=workdir,
         experiment=experiment,
         trials=trials,
-        scores=_collect_scores(trials, experiment),
-        curves=_collect_curves(trials),
+        scores=collect_scores(trials, experiment),
+        curves=collect_curves(trials),
         profiles=profiles,
         joined=joined,
     )
@@ -353,102 +327,3 @@ def _read_profiles(
         if profile is not None:
             found[trial.name] = profile
     return found
-
-
-def _collect_scores(trials: list[StoredTrial], experiment: ExperimentRecord) -> pd.DataFrame:
-    done = [trial for trial in trials if trial.state == "finished"]
-    parts = [_read_scores(trial, experiment.protocols) for trial in done]
-    if not parts:
-        return pd.DataFrame(columns=SCORE_COLUMNS)
-    scored = pd.concat(parts, ignore_index=True)
-    penalties = [_failed_scores(t, scored) for t in trials if t.state == "failed" and t.counts]
-    scores = pd.concat([scored, *penalties], ignore_index=True)
-    scores.insert(0, "dataset", experiment.dataset.name)
-    return scores[SCORE_COLUMNS]
-
-
-def _read_scores(trial: StoredTrial, protocols: tuple[str, ...]) -> pd.DataFrame:
-    """Scores of a finished trial: of every case that it tests and by every protocol.
-
-    A mean over fewer cases would be another mean, so a table that lacks some is damaged. What the
-    values may be is left to the statistics: a report says it and shows the rest.
-    """
-    file, record = trial.folder.scores, trial.record
-    table = _stamp(read_table(file, SCORES), trial)
-    # Other experiments that share the trial may have asked for other protocols.
-    table = table[table["protocol"].isin(protocols)].reset_index(drop=True)
-    tested = set(record.context.test_cases) if record else set()
-    for protocol in protocols:
-        rows = table[table["protocol"] == protocol]
-        if found := sorted(set(rows["case"]) ^ tested):
-            what = "has" if found[0] not in tested else "lacks"
-            raise DataError(
-                f"{file}: the column case {what} {found[0]} for {protocol}; trial.json tests "
-                f"{len(tested)} cases.\n{TRIAL_AGAIN}"
-            )
-    if (again := table.duplicated(_KEYS)).any():
-        protocol, case, region, metric = table.loc[again, _KEYS].iloc[0]
-        raise DataError(
-            f"{file}: the {region}:{metric} of {case} by {protocol} stands there twice."
-            f"\n{TRIAL_AGAIN}"
-        )
-    return table
-
-
-def _stamp(table: pd.DataFrame, trial: StoredTrial) -> pd.DataFrame:
-    return table.assign(architecture=trial.name, fold=trial.fold, seed=trial.seed)
-
-
-def _failed_scores(trial: StoredTrial, scored: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a failed trial for the cases that its fold would have tested.
-
-    What is scored is read off the trials of the same fold that finished; where none did, the
-    trial's own list of test cases is crossed with what the other folds are scored on. Where the
-    penalty depends on the scan, it is taken from a row of that scan which carries it, since the
-    scan itself is not read here; without such a row it is unknown (NaN). What no prediction of a
-    case can have is undefined for a failed one, too.
-    """
-    fold = scored[scored["fold"] == trial.fold]
-    rows = fold[_KEYS].drop_duplicates().reset_index(drop=True)
-    if rows.empty:
-        tested = trial.record.context.test_cases if trial.record else ()
-        cases = pd.DataFrame({"case": list(tested)}, dtype=object)
-        measured = scored[["protocol", "region", "metric"]].drop_duplicates()
-        rows = cases.merge(measured, how="cross")[_KEYS]
-    empty = fold[fold["status"].isin(TRUTH_EMPTY)][_KEYS[:3]].drop_duplicates()
-    empty_truth = set(empty.itertuples(index=False, name=None))
-    diagonal = _carried(fold, "diagonal").groupby("case")["value"].first()
-    volume = _carried(fold, "true volume").groupby(_KEYS)["value"].first()
-    lacking = fold[fold["status"] == UNDEFINED][_KEYS]
-    undefined = set(lacking.itertuples(index=False, name=None))
-    values, statuses = [], []
-    for key in rows.itertuples(index=False, name=None):
-        statuses.append(UNDEFINED if key in undefined else "failed")
-        value = find(key[3]).at(statuses[-1], holds=key[:3] not in empty_truth)
-        if value == "diagonal":
-            value = float(diagonal.get(key[1], np.nan))
-        elif value == "true volume":
-            value = float(volume.get(key, np.nan))
-        values.append(np.nan if value is None else float(value))
-    return _stamp(rows.assign(value=values, status=statuses), trial)
-
-
-def _carried(fold: pd.DataFrame, value: Value) -> pd.DataFrame:
-    """Rows whose value is, by the rules for empty masks, the diagonal or the true volume."""
-    pairs = fold[["metric", "status"]].drop_duplicates().itertuples(index=False, name=None)
-    carrying = [(m, s) for m, s in pairs if find(m).at(s) == value]
-    here = pd.MultiIndex.from_frame(fold[["metric", "status"]]).isin(carrying)
-    return fold[here]
-
-
-def _collect_curves(trials: list[StoredTrial]) -> pd.DataFrame:
-    parts = []
-    for trial in trials:
-        # A failed trial's curve is kept: it shows where the loss left the rails.
-        # One that waits for a look shows no scores, and one that is spared has none here.
-        if trial.counts and trial.folder.curve.is_file():
-            table = read_table(trial.folder.curve, CURVE)
-            parts.append(_stamp(table, trial).assign(trial=trial.id))
-    if not parts:
-        return pd.DataFrame(columns=CURVE_COLUMNS)
-    return pd.concat(parts, ignore_index=True)[CURVE_COLUMNS]

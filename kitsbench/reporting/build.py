@@ -26,8 +26,9 @@ from kitsbench.reporting.glossary import anchor, glossary, term_of
 from kitsbench.reporting.link import lead_to
 from kitsbench.reporting.live_tables import table_library
 from kitsbench.reporting.looks_part import with_looks
+from kitsbench.reporting.page.blocks import Section
 from kitsbench.reporting.page.facts import facts
-from kitsbench.reporting.sections import Section, pictures, sections, with_time
+from kitsbench.reporting.sections import pictures, sections, with_time
 from kitsbench.reporting.viewer_part import FEW, ViewerAsked, scans_of, viewer_section, with_viewer
 from kitsbench.text import html, markdown, page_rules, visible
 from kitsbench.viewer.folder import FOLDER as VIEWER

@@ -7,7 +7,7 @@ from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.drawing.looks_plot import paths
 from kitsbench.reporting.first_screen.looked import summary
 from kitsbench.reporting.page import looks
-from kitsbench.reporting.sections import Block, Section
+from kitsbench.reporting.page.blocks import Block, Section
 
 FEW = 40
 """Rows of the paths that are shown without being asked for."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from kitsbench.experiments.records import AccountsRecord
@@ -21,12 +20,12 @@ from kitsbench.reporting.first_screen.curves import watched_cases, with_end
 from kitsbench.reporting.first_screen.entrants import exceptions, sizes, trials_told
 from kitsbench.reporting.glossary import spread_over_folds
 from kitsbench.reporting.methods import OWN, interval_method, methods, references
-from kitsbench.reporting.page import cases, checklist, citations, stability, verdicts
+from kitsbench.reporting.page import cases, checklist, citations, fairness, stability, verdicts
 from kitsbench.reporting.page.along import along_table
+from kitsbench.reporting.page.blocks import Block, Section
 from kitsbench.reporting.page.papers_claims import claims
 from kitsbench.reporting.page.recipe_words import recipe_words
 from kitsbench.reporting.page.tuning import tuning_table
-from kitsbench.reporting.tables import Table
 from kitsbench.text import file_stem
 
 _OF_MODELS = (
@@ -39,61 +38,6 @@ _BESIDE_THE_RECIPE = (
     "stands above, and is not the papers'. By name is what a network had to change besides."
 )
 _MATRIX_FROM = 4  # below that, the forest shows all pairs at a glance
-
-
-@dataclass(frozen=True)
-class Block:
-    """One table, one picture, or a list of sentences, under an optional heading.
-
-    Attributes
-    ----------
-    heading : str
-    table : Table or None
-    picture : Picture or None
-    forest : Forest or None
-        In place of the picture on a page, which can lay all beside another baseline.
-    lines : list of str
-    paragraphs : list of str
-        Text to take over as it is.
-    code : str
-        Lines to take over as they are.
-    frame : str
-        Address of a page beside this one that may be opened inside it.
-    folded : bool
-        Shown on demand, for what only a reviewer needs.
-    key : str
-        Anchor of the block.
-    """
-
-    heading: str = ""
-    table: Table | None = None
-    picture: Picture | None = None
-    lines: list[str] = field(default_factory=list)
-    folded: bool = False
-    key: str = ""
-    paragraphs: list[str] = field(default_factory=list)
-    code: str = ""
-    forest: verdicts.Forest | None = None
-    frame: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading with what stands under it.
-
-    Attributes
-    ----------
-    key : str
-        Anchor.
-    title, lead : str
-        Heading, and the sentence to read first.
-    blocks : list of Block
-    """
-
-    key: str
-    title: str
-    lead: str = ""
-    blocks: list[Block] = field(default_factory=list)
 
 
 def sections(
@@ -300,17 +244,17 @@ def _curves(analysis: Analysis) -> Section | None:
 
 
 def _fairness(analysis: Analysis) -> Section:
-    table, sentence = costs.audit(analysis)
+    table, sentence = fairness.audit(analysis)
     lead = " ".join(filter(None, [sentence, versions(analysis)]))
     blocks = [Block(table=table)] if table.rows else []
-    outside = costs.elsewhere(analysis)
+    outside = fairness.elsewhere(analysis)
     if outside is not None:
         blocks.append(Block(heading="Beside what was trained elsewhere", table=outside))
     return Section("fairness", "Fairness audit: what each spent", lead, blocks)
 
 
 def _cost(analysis: Analysis) -> Section | None:
-    table, stages = costs.cost(analysis), costs.stages(analysis)
+    table, stages = costs.cost(analysis), fairness.stages(analysis)
     if table is None and stages is None:
         return None
     lead = (

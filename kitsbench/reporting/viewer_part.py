@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.sections import Block, Section
+from kitsbench.reporting.page.blocks import Block, Section
 from kitsbench.reporting.tables import Table
 from kitsbench.scans.label_names import KITS
 from kitsbench.text import one_line

@@ -12,8 +12,9 @@ from stored_files import replan
 
 from kitsbench.errors import DataError
 from kitsbench.evaluation import score_failed_case
+from kitsbench.experiments.collected import CURVE_COLUMNS, SCORE_COLUMNS
 from kitsbench.experiments.records import PlannedTrial, ProfileRecord, find_experiment
-from kitsbench.experiments.results import CURVE_COLUMNS, SCORE_COLUMNS, load_results
+from kitsbench.experiments.results import load_results
 from kitsbench.experiments.tables import SCORES, read_table, write_table
 
 FAILED = ("big", 1, 0, "out-of-memory")

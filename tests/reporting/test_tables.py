@@ -11,6 +11,7 @@ import pytest
 from kitsbench.experiments.records import TrialRecord
 from kitsbench.reporting import costs, scores, setup, words
 from kitsbench.reporting.first_screen.curves import with_end
+from kitsbench.reporting.page import fairness
 from kitsbench.reporting.tables import Table
 
 
@@ -79,7 +80,7 @@ def test_a_label_that_equals_a_region_is_not_shown_twice(analysis):
 
 
 def test_the_audit_judges_what_was_spent(analysis):
-    table, sentence = costs.audit(analysis)
+    table, sentence = fairness.audit(analysis)
     assert [row[0] for row in table.rows] == analysis.names
     assert sentence == (
         "Every finished training spent 100.0 % of its budget of 20s, and no trial went over it by "
@@ -98,7 +99,7 @@ def test_the_audit_tells_a_planted_control_from_a_contestant(analysis):
     )
     experiment = experiment.model_copy(update={"entrants": entrants})
     results = dataclasses.replace(analysis.results, experiment=experiment)
-    table, sentence = costs.audit(dataclasses.replace(analysis, results=results))
+    table, sentence = fairness.audit(dataclasses.replace(analysis, results=results))
     rows = [row[0] for row in table.rows]
     assert rows == [*analysis.names[:-1], f"{last}\nplanted: the first under another name"]
     assert sentence.endswith(
@@ -108,7 +109,7 @@ def test_the_audit_tells_a_planted_control_from_a_contestant(analysis):
 
 
 def test_precision_and_layout_are_a_column_where_trials_ran_on_gpus(analysis):
-    assert "Precision, layout" not in costs.audit(analysis)[0].head
+    assert "Precision, layout" not in fairness.audit(analysis)[0].head
     on_gpu = {"device": "cuda", "precision": "bfloat16", "layout": "channels_last_3d"}
     trials = [
         dataclasses.replace(trial, ledger=trial.ledger.model_copy(update=on_gpu))
@@ -117,7 +118,7 @@ def test_precision_and_layout_are_a_column_where_trials_ran_on_gpus(analysis):
         for trial in analysis.results.trials
     ]
     results = dataclasses.replace(analysis.results, trials=trials)
-    table, _ = costs.audit(dataclasses.replace(analysis, results=results))
+    table, _ = fairness.audit(dataclasses.replace(analysis, results=results))
     assert table.head[-1] == "Precision, layout"
     cells = {row[-1] for row in table.rows}
     assert "bfloat16\nchannels last" in cells
@@ -125,7 +126,7 @@ def test_precision_and_layout_are_a_column_where_trials_ran_on_gpus(analysis):
 
 
 def test_energy_is_a_column_only_where_a_device_reports_it(analysis):
-    assert "Energy" not in costs.audit(analysis)[0].head
+    assert "Energy" not in fairness.audit(analysis)[0].head
     first = analysis.names[0]
     trials = [
         dataclasses.replace(trial, ledger=trial.ledger.model_copy(update={"energy_joules": 5230.0}))
@@ -134,7 +135,7 @@ def test_energy_is_a_column_only_where_a_device_reports_it(analysis):
         for trial in analysis.results.trials
     ]
     results = dataclasses.replace(analysis.results, trials=trials)
-    table, _ = costs.audit(dataclasses.replace(analysis, results=results))
+    table, _ = fairness.audit(dataclasses.replace(analysis, results=results))
     assert table.head[-1] == "Energy"
     assert [row[-1] for row in table.rows[:2]] == ["5.23 kJ", "–"]
 
@@ -155,7 +156,7 @@ def test_an_ensemble_spends_nothing_itself(analysis):
         combined(trial) if trial.name == first else trial for trial in analysis.results.trials
     ]
     results = dataclasses.replace(analysis.results, trials=trials)
-    table, sentence = costs.audit(dataclasses.replace(analysis, results=results))
+    table, sentence = fairness.audit(dataclasses.replace(analysis, results=results))
     assert table.rows[0][0] == f"{first}\nensemble"
     assert table.rows[0][2] == "–"
     assert sentence.startswith("Every finished training spent 100.0 %")
@@ -173,7 +174,7 @@ def test_an_ensemble_costs_the_sum_of_its_members(analysis):
     )
     trials = [t for t in analysis.results.trials if t.name != first] + [ensemble]
     results = dataclasses.replace(analysis.results, trials=trials)
-    row = costs.audit(dataclasses.replace(analysis, results=results))[0].rows[0]
+    row = fairness.audit(dataclasses.replace(analysis, results=results))[0].rows[0]
     spent = sum(t.ledger.device_seconds for t in known[:2])
     assert row[0] == f"{first}\nensemble"
     assert row[2].split("\n")[0] == words.duration(spent)
