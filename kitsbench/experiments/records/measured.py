@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     Field,
@@ -32,7 +32,19 @@ from kitsbench.files.documents import Document, Part
 from kitsbench.training.ledger import InitialWeights, Reduction, StageRow
 from kitsbench.training.meters.device_speed import DeviceSpeed
 
+D = TypeVar("D", bound=Document)
 _OF_INFERENCE = ("inference_s", "inference_cases", "adaptation_s", "adaptation_cases")
+
+
+def _checked(found: D, file: Path, **wanted: Any) -> D:
+    """A document whose keys are what its file's name says, or an error that tells which is not."""
+    for key, value in wanted.items():
+        if getattr(found, key) != value:
+            raise DataError(
+                f"{file}: the key {key} is {getattr(found, key)!r}; its file is that of {value!r}."
+                f"\n{found.remedy}"
+            )
+    return found
 
 
 class LedgerRecord(Document):
@@ -315,14 +327,7 @@ class ProfileRecord(Document):
         file = cls.file(workdir, name, key)
         if not os.path.lexists(file):
             return None
-        found = cls.read(file)
-        for what, wanted, own in (("name", name, found.name), ("key", key, found.key)):
-            if wanted != own:
-                raise DataError(
-                    f"{file}: the key {what} is {own!r}; its file is that of {wanted!r}."
-                    f"\n{cls.remedy}"
-                )
-        return found
+        return _checked(cls.read(file), file, name=name, key=key)
 
     def row(self) -> dict[str, Any]:
         """Plain data for ``kitsbench profile --json``."""
@@ -362,13 +367,7 @@ class CasesRecord(Document):
         """
         if fingerprint is None or not os.path.lexists(file := cls.file(workdir, fingerprint)):
             return None
-        found = cls.read(file)
-        if found.dataset != fingerprint:
-            raise DataError(
-                f"{file}: the key dataset is {found.dataset!r}; its file is that of "
-                f"{fingerprint!r}.\n{cls.remedy}"
-            )
-        return found
+        return _checked(cls.read(file), file, dataset=fingerprint)
 
 
 class CostsRecord(Document):

@@ -64,7 +64,7 @@ def every_case(analysis: Analysis, links: Mapping[str, str]) -> Table | None:
 
 
 # Volumes in ml of spheres of 4 and 7 cm, the diameters at which the TNM classification (8th
-# edition) parts the stages T1a, T1b and T2; of slices, what is thin and thick in the KiTS data.
+# edition) parts the stages T1a, T1b and T2; of slices, round numbers that were chosen.
 _TUMOUR_ML, _SLICES_MM = (33.5, 179.6), (2.0, 4.0)
 
 

@@ -89,10 +89,10 @@ def respecting(
     counted = whole and comparison.rankings and any(own["scope"] != "L0" for own in rows)
     better = [own["better"] for own in rows] if counted else None
     collapsed, told = comparison.collapsed, comparison.warnings
-    if collapsed is not None:  # judged again without them it was by a test that knows of no looks
-        collapsed = only_named(collapsed["runs"])
-        before = comparison.collapsed["sentence"] if comparison.collapsed else ""
-        told = [collapsed["sentence"] if one == before else one for one in told]
+    if comparison.collapsed is not None:
+        # Judged again without them it was by a test that knows of no looks.
+        naive, collapsed = comparison.collapsed, only_named(comparison.collapsed["runs"])
+        told = [collapsed["sentence"] if one == naive["sentence"] else one for one in told]
     notes = [note for taken in looks for note in taken[-1].notes]
     return replace(
         comparison,

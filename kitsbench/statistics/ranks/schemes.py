@@ -173,12 +173,11 @@ def all_schemes(blocks: ScoreBlocks, better: Sequence[str | None] | None) -> dic
     values = np.stack([case_values(blocks.values[name]) for name in names])
     original = scheme(values, "mean_then_rank", higher)[1]
     found = {name: scheme(values, name, higher)[1] for name in SCHEMES}
-    if better is not None:
-        found["significance"] = rank([sum(w == name for w in better) for name in names])
-    return {
+    rankings = {
         "schemes": {name: _row(names, ranks, original) for name, ranks in found.items()},
         "leave_one_fold_out": _folds_left_out(blocks, original),
     }
+    return with_wins(rankings, better)
 
 
 def with_wins(rankings: dict[str, Any], better: Sequence[str | None] | None) -> dict[str, Any]:
