@@ -17,6 +17,7 @@ sys.path.insert(0, str(HERE))
 
 import board_pages  # noqa: E402
 import cards  # noqa: E402
+import findings  # noqa: E402
 import format_tables  # noqa: E402
 import glossary_tables  # noqa: E402
 import gpu_tables  # noqa: E402
@@ -51,6 +52,11 @@ INCLUDED = (  # parts of pages
     "reported_families",
     "reported_rows",
     "reported_sources",
+    "experiment_a",
+    "experiment_b",
+    "experiment_c",
+    "experiment_d",
+    "experiment_claims",
 )
 exclude_patterns = ["_build", *(f"_generated/{name}.md" for name in INCLUDED)]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
@@ -108,6 +114,7 @@ def generate_pages() -> None:
         ("reported_families", reported_tables.families()),
         ("reported_rows", reported_tables.by_protocol()),
         ("reported_sources", reported_tables.sources()),
+        *findings.parts().items(),
     ):
         (GENERATED / f"{name}.md").write_text(table, encoding="utf-8")
     format_tables.write_schemas(GENERATED / "files")

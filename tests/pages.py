@@ -42,6 +42,7 @@ REASONS = {
 ELSEWHERE = {
     ("docs/new_architecture.md", "console"): "tests/test_tutorial.py",
     ("docs/costs.md", "console"): "tests/test_costs_page.py",
+    ("docs/experiments.md", "console"): "tests/test_findings.py",
     ("docs/contract.md", "python"): "tests/test_docs_code.py",
     ("docs/losses.md", "python"): "tests/test_docs_code.py",
     ("docs/losses.md", "pycon"): "tests/test_docs_code.py",

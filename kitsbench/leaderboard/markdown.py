@@ -225,16 +225,9 @@ def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
         f"training run, {_folds(first)} × {_seeds(ordered)}, on "
         f"{markdown(first.cost.device or 'an unnamed device')}."
     )
-    grouped = any(entry.rank and entry.rank.group for entry in ordered)
     said.append(
         "Ordered by the mean of the endpoint; “Place” holds those that the tests of all pairs "
-        "leave open"
-        + (
-            ". Architectures that share a letter in “Group” are not separated by the statistics, "
-            "whatever their order."
-            if grouped
-            else ". No two of them were separated by the statistics: the order is no ranking."
-        )
+        f"leave open{_groups(ordered)}"
     )
     if len(experiments) > 1:
         said.append(
@@ -253,6 +246,22 @@ def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
         )
     said += _along(ordered)
     return "\n".join(said)
+
+
+def _groups(ordered: Sequence[Entry]) -> str:
+    """What the order means beside the groups, or where there are none."""
+    ranks = [entry.rank for entry in ordered if entry.rank is not None]
+    if any(rank.group for rank in ranks):
+        return (
+            ". Architectures that share a letter in “Group” are not separated by the statistics, "
+            "whatever their order."
+        )
+    # The lowest place is one more than are found better, so that each separated pair counts once.
+    apart = round(sum(rank.rank_low - 1 for rank in ranks if rank.rank_low is not None))
+    if apart:
+        pairs = "pair is" if apart == 1 else "pairs are"
+        return f". {apart} {pairs} separated; so many entrants have no letters of groups."
+    return ". No two of them were separated by the statistics: the order is no ranking."
 
 
 def _along(ordered: Sequence[Entry]) -> list[str]:

@@ -168,6 +168,19 @@ def test_a_page_without_groups_says_that_nobody_was_separated(boards):
     assert "the order is no ranking" in shown
 
 
+def test_a_page_without_letters_counts_who_was_separated(boards):
+    """More entrants than letters have no groups; that is no tie of all."""
+    entries = read_board(boards / "phantom")
+    places = [{"group": "", "rank_low": low, "rank_high": 2.0} for low in (1.0, 2.0)]
+    apart = [
+        e.model_copy(update={"rank": e.rank.model_copy(update=own)})
+        for e, own in zip(entries, places, strict=True)
+    ]
+    shown = render_board("phantom", apart)
+    assert "1 pair is separated; so many entrants have no letters of groups." in shown
+    assert "the order is no ranking" not in shown
+
+
 def test_an_ensemble_has_taken_the_steps_of_its_members(boards):
     first, second = read_board(boards / "phantom")
     runs = tuple(

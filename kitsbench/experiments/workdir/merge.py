@@ -17,6 +17,7 @@ from typing import Literal
 from kitsbench.errors import DataError, UsageError
 from kitsbench.experiments.asked.again import RequestRecord
 from kitsbench.experiments.records import (
+    LatestRecord,
     LooksRecord,
     experiment_file,
     latest_file,
@@ -300,10 +301,24 @@ def merge(
                     write_experiment(plan.other, plan.workdir, one.id)
                     continue
                 _copy(experiment_file(plan.other, one.id), experiment_file(plan.workdir, one.id))
-        taken = [one.id for one in plan.experiments if one.taken]
-        if taken and not os.path.lexists(latest_file(plan.workdir)):
-            make_latest(plan.workdir, taken[-1])
+        _follow_latest(plan)
     return faults
+
+
+def _follow_latest(plan: Merge) -> None:
+    """Let a folder that is only merged into, or that has no latest experiment, have the other's.
+
+    Where somebody runs experiments of their own, the latest stays theirs.
+    """
+    taken = [one.id for one in plan.experiments if one.taken]
+    if os.path.lexists(latest_file(plan.workdir)) and not plan.light:
+        return
+    theirs = latest_file(plan.other)
+    latest = LatestRecord.read(theirs).id if theirs.is_file() else ""
+    if latest and experiment_file(plan.workdir, latest).is_file():
+        make_latest(plan.workdir, latest)
+    elif taken and not os.path.lexists(latest_file(plan.workdir)):
+        make_latest(plan.workdir, taken[-1])
 
 
 def _take(there: TrialFolder, here: TrialFolder, light: bool = False) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from kitsbench.reporting import costs, scores, words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.files.latex import COLUMN, Cell, PaperTable, width_of
-from kitsbench.reporting.first_screen.answer import winner
+from kitsbench.reporting.first_screen.leading import winner
 from kitsbench.reporting.page.verdicts import GLYPHS, MEANINGS
 
 MOST_PAIRS = 12

@@ -7,8 +7,8 @@ from kitsbench.metrics import UNDEFINED, find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.first_screen.entrants import equal_entrants
+from kitsbench.reporting.first_screen.leading import leaders, together, unjudged
 from kitsbench.reporting.scores import interval_of_mean
-from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 
 
 def details(analysis: Analysis) -> list[str]:
@@ -127,10 +127,7 @@ def _ahead(analysis: Analysis, endpoint: str, best: str) -> str:
             f"{_most(analysis)} mean {endpoint} ({best}); chance alone can explain that."
         )
     if len(top) > 1:
-        return (
-            f"{words.listing([f'{top[0]} ({mean})', *top[1:]], most=3)} lead and cannot be told "
-            "apart."
-        )
+        return together(analysis, top, mean)
     if not apart:
         only = "is the only one to learn it at all" if lost else "is the only one judged"
         return f"{top[0]} scores {_most(analysis)} ({mean}) and {only}."
@@ -177,51 +174,6 @@ def _beside_baseline(analysis: Analysis, endpoint: str) -> str:
     ]
     mean = next(row["mean"] for row in analysis.ranking if row["architecture"] == baseline)
     return f"beside {baseline} (mean {endpoint} {words.number(mean)}): {'; '.join(told)}."
-
-
-def winner(analysis: Analysis) -> str | None:
-    """The one that the tests separate from all others that were judged; None where there is none.
-
-    With a baseline others were not compared with each other, so nobody can win.
-    """
-    top = leaders(analysis)
-    if analysis.baseline is not None or len(top) != 1 or not analysis.settled:
-        return None
-    beats = any(pair["better"] == top[0] for pair in analysis.pairs)
-    doubtful = {*analysis.not_learned, *unjudged(analysis)}
-    return top[0] if beats and top[0] not in doubtful else None
-
-
-def leaders(analysis: Analysis) -> list[str]:
-    """Architectures that no test separates from the first of the ranking, it included.
-
-    With a baseline: from the baseline, with which alone they were compared.
-    """
-    ranking = analysis.ranking
-    if not ranking:
-        return []
-    if analysis.baseline is not None:
-        told = [pair for pair in analysis.pairs if pair["better"] is not None]
-        apart = {name for pair in told for name in (pair["a"], pair["b"])} - {analysis.baseline}
-        apart |= {*unjudged(analysis), *analysis.not_learned}
-        return [name for row in ranking if (name := str(row["architecture"])) not in apart]
-    first = str(ranking[0]["architecture"])
-    until = analysis.results.experiment.until
-    # Of the question who leads, whoever was found worse than anybody is out.
-    anybody = until is not None and until.question == "top"
-    beaten = {
-        name
-        for pair in analysis.pairs
-        if pair["better"] is not None and (anybody or pair["better"] == first)
-        for name in (pair["a"], pair["b"])
-        if name != pair["better"]
-    }
-    apart = beaten | {*unjudged(analysis)} | {*analysis.not_learned}
-    return [
-        str(row["architecture"])
-        for row in ranking
-        if row is ranking[0] or row["architecture"] not in apart
-    ]
 
 
 def learned(analysis: Analysis) -> str:
@@ -273,15 +225,6 @@ def one_network(analysis: Analysis) -> str:
             f"{len(names)} names has{place}."
         )
     return " ".join(told)
-
-
-def unjudged(analysis: Analysis) -> list[str]:
-    """Architectures on which there is no verdict because too many of their predictions failed."""
-    return [
-        str(row["architecture"])
-        for row in analysis.ranking
-        if (row.get("failure_rate") or 0) > FAILURES_WITHOUT_VERDICT
-    ]
 
 
 def _certainty(analysis: Analysis) -> str:

@@ -10,8 +10,8 @@ from kitsbench.experiments.records import request_file
 from kitsbench.experiments.stored_trial import StoredTrial
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.first_screen.answer import leaders
 from kitsbench.reporting.first_screen.curves import still_rising
+from kitsbench.reporting.first_screen.leading import leaders
 from kitsbench.statistics.design.scope import allows_verdict, seeds_for_a_verdict
 from kitsbench.training.budget import Budget
 
@@ -74,12 +74,14 @@ def next_steps(analysis: Analysis) -> list[Step]:
                 _time(analysis, folds * (seeds - experiment.seeds)),
             )
         )
-    if still_rising(analysis) or analysis.not_learned:
+    # A planted control that learns nothing is as it was meant.
+    lost = [name for name in analysis.not_learned if name not in analysis.planted]
+    if still_rising(analysis) or lost:
         budget = Budget(LONGER * experiment.budget.amount, experiment.budget.unit)
         steps.append(
             Step(
                 "Train longer, since not all have learned to find something"
-                if analysis.not_learned
+                if lost
                 else "Train longer, since some may still rise (a hint, no finding)",
                 _command(analysis, "--budget", str(budget)),
                 _time(analysis, folds * experiment.seeds, LONGER),

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from kitsbench.metrics import find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.first_screen.answer import leaders, unjudged
 from kitsbench.reporting.first_screen.axis import Axis
 from kitsbench.reporting.first_screen.curves import still_rising
+from kitsbench.reporting.first_screen.leading import leaders, unjudged
 from kitsbench.reporting.scores import interval_of_mean
 from kitsbench.statistics.table.endpoints import cut
 from kitsbench.text import one_line

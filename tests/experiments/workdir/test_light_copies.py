@@ -97,6 +97,25 @@ def test_a_working_directory_that_takes_it_over_has_nothing_left_to_do(work, tmp
     assert {t.id for t in take_inventory(new).trials if t.state == "finished"} == finished
 
 
+def test_a_light_copy_reports_the_experiment_that_was_run_last(work, tmp_path):
+    """Sittings come one after another; what is made of the copy is made of the last."""
+    kept = tmp_path / "kept"
+    assert lightened(work, kept, "--yes").code == 0
+    first = find_experiment(work)
+    same = set(ExperimentRecord.model_fields) - {"schema_version", "id", "plan"}
+    fewer = {"entrants": first.entrants[:1], "trials": ()}
+    last = ExperimentRecord.of(**{**{key: getattr(first, key) for key in same}, **fewer})
+    keep_experiment(work, last)
+    assert find_experiment(work).id == last.id != first.id
+    assert lightened(work, kept, "--yes").code == 0
+    assert find_experiment(kept).id == last.id
+    # Who runs experiments of their own keeps the latest of theirs.
+    own = write_workdir(tmp_path / "own", THREE)
+    latest = find_experiment(own).id
+    assert call_kitsbench("trials", "merge", work, "--workdir", own, "--yes").code == 0
+    assert find_experiment(own).id == latest
+
+
 def with_members(work, name, members):
     """Write an experiment in which one entrant combines others, and return it."""
     old = find_experiment(work)

@@ -19,7 +19,7 @@ from kitsbench.reporting.analysis import analyse
 from kitsbench.reporting.files import latex as setting
 from kitsbench.reporting.files.latex import COLUMN, MOST_LINES, PAGE, Cell, PaperTable, width_of
 from kitsbench.reporting.files.paper_tables import design, inputs, paper_tables
-from kitsbench.reporting.first_screen.answer import winner
+from kitsbench.reporting.first_screen.leading import winner
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "afm"
 # The small sizes of Computer Modern are wider than the one at 10 pt: a digit is 531 and 569.

@@ -16,10 +16,10 @@ from kitsbench.reporting.analysis import analyse
 from kitsbench.reporting.first_screen.answer import (
     details,
     headline,
-    leaders,
     one_network,
     scope,
 )
+from kitsbench.reporting.first_screen.leading import leaders
 from kitsbench.reporting.first_screen.screen import first_screen
 
 
@@ -42,6 +42,35 @@ def test_architectures_that_are_not_separated_lead_together(analysis):
     text = answer(analysis)
     assert "lead and cannot be told apart" in text
     assert len(leaders(analysis)) == 2
+
+
+def test_who_is_worse_than_the_second_does_not_lead_with_the_first(tmp_path):
+    """The first scatters from case to case, the others do not: only they are told apart."""
+    workdir = write_workdir(
+        tmp_path, Plan(dict.fromkeys(("first", "second", "third", "last"), 0.0), cases_per_fold=8,
+                       showcase=0, predictions=False)
+    )  # fmt: skip
+    results = load_results(workdir)
+    scores = results.scores.copy()
+    own = scores["metric"] == "dice"
+    case = pd.factorize(scores["case"])[0]
+    base = 0.6 + 0.01 * (case % 7) + 0.002 * scores["seed"]
+    scatter = 0.3 * (-1.0) ** case
+    value = {
+        "first": base + 0.01 + scatter,
+        "second": base,
+        "third": base - 0.05,
+        "last": 0.2 * base,
+    }
+    for name, new in value.items():
+        mine = own & (scores["architecture"] == name)
+        scores.loc[mine, "value"] = new[mine]
+    analysis = analyse(dataclasses.replace(results, scores=scores))
+    assert leaders(analysis) == ["first", "second", "third"]
+    text = headline(analysis)
+    assert "first (mean tumour Dice 0.6" in text
+    assert "and second lead and cannot be told apart; third was found worse than others" in text
+    assert text.endswith("though not told apart from first.")
 
 
 def test_one_with_many_failures_does_not_lead(analysis):

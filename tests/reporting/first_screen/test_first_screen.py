@@ -13,8 +13,8 @@ from kitsbench.experiments.asked.again import RequestRecord
 from kitsbench.experiments.records import request_file
 from kitsbench.experiments.results import load_results
 from kitsbench.reporting.analysis import analyse
-from kitsbench.reporting.first_screen.answer import leaders
 from kitsbench.reporting.first_screen.curves import still_rising
+from kitsbench.reporting.first_screen.leading import leaders
 from kitsbench.reporting.first_screen.next_steps import next_steps
 from kitsbench.reporting.first_screen.screen import first_screen
 from kitsbench.reporting.first_screen.standing import standing

@@ -1,0 +1,197 @@
+"""The page of experiments: its sentences are those that the designs and the verdicts allow."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import call_kitsbench
+from pages import blocks
+
+from kitsbench.leaderboard.board import read_board
+from kitsbench.statistics.calibration.simulation import simulate
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+FOLDS, CASES, SEEDS = 5, 20, 2
+
+
+@pytest.fixture(scope="module")
+def findings():
+    sys.path.insert(0, str(DOCS))
+    try:
+        import findings
+
+        yield findings
+    finally:
+        sys.path.remove(str(DOCS))
+
+
+def simulated(means, seed=0, folds=FOLDS):
+    """Scores of entrants with these true means, as a board has them."""
+    rng = np.random.default_rng(seed)
+    drawn = simulate(rng, 1, len(means), folds, CASES, SEEDS, tau=0.005)[0]
+    wanted = np.array([*means.values()])[:, None, None, None]
+    drawn = wanted + 0.3 * (drawn - drawn.mean())
+    names = list(means)
+    rows = [
+        (names[a], fold, run, f"case{fold}_{case}", float(np.clip(drawn[a, fold, case, run], 0, 1)))
+        for a, fold, case, run in np.ndindex(drawn.shape)
+    ]
+    table = pd.DataFrame(rows, columns=["architecture", "fold", "seed", "case", "value"])
+    constant = {"dataset": "made", "protocol": "kits19", "region": "tumor", "metric": "dice"}
+    return table.assign(**constant, status="ok")
+
+
+@pytest.fixture(scope="module")
+def like():
+    """An entry of the repository whose design is that of the simulated scores."""
+    one = next(e for e in read_board(ROOT / "leaderboards" / "phantom") if e.name == "unet3d")
+    folds = one.folds.model_copy(update={"count": FOLDS, "used": tuple(range(FOLDS))})
+    return one.model_copy(update={"folds": folds})
+
+
+@pytest.fixture(scope="module")
+def board_of(findings, like):
+    def make(means, **chosen):
+        table = simulated(means, **chosen)
+        return findings.Board([like], table, findings.compared(table, like.endpoint, like))
+
+    return make
+
+
+SOUND = {"unet3d": 0.4, "unet3d_again": 0.4, "unet3d_tenth": 0.1, "scau_unet": 0.3}
+
+
+def test_planted_controls_that_come_out_open_the_section(findings, board_of):
+    board = board_of({**SOUND, "scau_unet:attention=off": 0.3})
+    text = findings.first(board)
+    assert text.startswith("**The tool told both planted controls as it must.**")
+    pair = board.pair("scau_unet", "scau_unet:attention=off")
+    assert findings.markdown(pair["sentence"]) in text
+
+
+@pytest.mark.parametrize("wrong", [{"unet3d_again": 0.25}, {"unet3d_tenth": 0.4}])
+def test_a_control_that_comes_out_wrong_is_the_first_sentence(findings, board_of, wrong):
+    text = findings.first(board_of({**SOUND, **wrong}))
+    assert text.startswith("**The tool did not tell the planted controls as it must.")
+
+
+def test_who_has_learned_is_counted_by_the_rule_of_the_design(findings, board_of):
+    board = board_of({**SOUND, "weak": 0.02})
+    text = findings.first(board)
+    learned = sum(m >= 0.10 and m > board.means["unet3d_tenth"] for m in board.means.values())
+    assert f"**Learned**: {learned} of 5" in text
+    assert "`weak`" in text.split("**Learned**")[1].split("\n")[0]
+    assert "compares beginnings" in text
+
+
+def test_an_experiment_without_its_controls_is_told_nothing_of(findings, board_of):
+    with pytest.raises(ValueError, match="planted controls have no entries"):
+        findings.first(board_of({"unet3d": 0.4, "scau_unet": 0.3}))
+
+
+def test_two_recipes_with_one_order_agree_and_with_reversed_ones_do_not(findings, board_of):
+    means = {f"net{i}": 0.2 + 0.08 * i for i in range(6)}
+    a, same = board_of(means), board_of(means, seed=1, folds=2)
+    tau, low, high, names = findings.agreement(a, same)
+    assert sorted(names) == sorted(means)
+    assert low <= tau <= high <= 1
+    assert low > 0
+    assert "tells something of the order" in findings.recipes(a, same)
+    reverse = board_of(dict(zip(means, reversed(means.values()), strict=True)), seed=1, folds=2)
+    tau, low, high, _ = findings.agreement(a, reverse)
+    assert tau < 0
+    assert high < 0
+    assert "oppose each other" in findings.recipes(a, reverse)
+    alike = board_of(dict.fromkeys(means, 0.4), seed=2, folds=2)
+    _, low, high, _ = findings.agreement(a, alike)
+    assert low <= 0 <= high
+    assert "is not shown" in findings.recipes(a, alike)
+
+
+def test_other_cases_in_a_shared_fold_are_refused(findings, board_of):
+    a = board_of({"x": 0.3, "y": 0.4})
+    table = a.table.assign(case=a.table["case"] + "b")
+    with pytest.raises(ValueError, match="other cases"):
+        findings.agreement(a, replace(a, table=table))
+
+
+def test_budgets_tell_a_turned_order_and_who_rises(findings, board_of):
+    rise = {"x": 0.2, "y": 0.3}
+    boards = {
+        500: board_of(rise),
+        2000: board_of({"x": 0.35, "y": 0.45}),
+        8000: board_of({"x": 0.65, "y": 0.55}),
+    }
+    text = findings.at_budgets(boards)
+    assert "**The order changes with the budget**" in text
+    assert "for 2 of 2: " in text
+    assert all(f"`{name}`" in text for name in rise)
+    flat = {500: board_of(rise), 2000: board_of(rise, seed=1), 8000: board_of(rise, seed=2)}
+    text = findings.at_budgets(flat)
+    assert "has not been seen" in text
+    assert "for 0 of 2; not separated at one of them: `x`, `y`." in " ".join(text.split())
+
+
+def test_cysts_count_over_the_scans_that_have_one(findings, board_of):
+    board = board_of({"x": 0.5, "y": 0.3})
+    masses = board.table
+    cyst = masses.assign(protocol="labels", region="cyst")
+    with_cyst = cyst["case"].str.endswith("0")
+    finds = cyst["architecture"] == "x"
+    cyst["value"] = np.where(with_cyst, np.where(finds, 0.5, 0.0), 1.0)
+    cyst["status"] = np.where(with_cyst, np.where(finds, "ok", "empty_prediction"), "both_empty")
+    text = findings.cysts(replace(board, table=pd.concat([masses, cyst], ignore_index=True)))
+    scans = with_cyst.groupby(cyst["case"]).any().sum()
+    assert "1 of 2 entrants tell cysts from tumours" in text
+    assert f"over the {scans} scans that have one: `x`." in text
+    assert "| `x` | " in text
+    assert f"| 0.500 | {2 * scans} of {2 * FOLDS * CASES} |" in text
+    assert f"| 0.000 | 0 of {2 * FOLDS * CASES} |" in text
+
+
+def test_every_part_of_the_page_is_there_and_those_of_unfinished_experiments_say_so(findings):
+    for name, text in findings.parts().items():
+        assert name.startswith("experiment_")
+        assert text
+    page = (DOCS / "experiments.md").read_text(encoding="utf-8")
+    assert all(f"_generated/{name}.md" in page for name in findings.parts())
+    assert page.split("\n\n")[1].startswith("**Synthetic")
+
+
+def commands():
+    """The ``console`` commands of ``docs/experiments.md``, by their verbs."""
+    (block,) = [b for b in blocks(DOCS / "experiments.md") if b.language == "console"]
+    return {line.split()[1]: line.split()[1:] for line in block.commands}
+
+
+@pytest.mark.exhaustive
+def test_the_claims_of_the_page_are_those_that_its_command_prints(findings, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    rows = call_kitsbench(*commands()["claims"], "--json").json
+    page = findings.claims(findings.read(findings.A), None)
+    assert len(rows) == page.count("\n| CL-")
+    for row in rows:
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| {row['id']} ")]
+        assert f"**{row['verdict']}**" in line
+        assert all(findings.markdown(step["sentence"]) in line for step in row["steps"])
+
+
+@pytest.mark.exhaustive
+def test_an_experiment_is_reported_from_what_is_committed(findings, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    words = commands()["report"]
+    assert words[-2] == "--out"
+    done = call_kitsbench(*words[:-1], tmp_path / "report")
+    assert done.code == 0, done.err
+    table = pd.read_csv(tmp_path / "report" / "scores.csv")
+    region = (table["protocol"] == "kits19") & (table["region"] == "tumor")
+    means = table[region & (table["metric"] == "dice")].groupby("architecture")["value"].mean()
+    for entry in read_board(ROOT / "leaderboards" / findings.A):
+        assert means[entry.name] == pytest.approx(entry.score("tumor:dice").mean)
+    assert commands()["leaderboard"] == ["leaderboard", "check", "leaderboards"]  # run elsewhere
