@@ -15,6 +15,7 @@ import pandas as pd
 
 from kitsbench.leaderboard import Entry
 from kitsbench.leaderboard.board import read_filed
+from kitsbench.leaderboard.cells import synthetic
 from kitsbench.leaderboard.rules import read_rules
 from kitsbench.reporting import words
 from kitsbench.reporting.drawing.figures import Picture
@@ -97,11 +98,11 @@ def _page(board: Path, out: Path) -> str:
     said = [f"- {markdown(text)}" for text in found["warnings"]]
     parts = [
         f"# Report: {markdown(title)}",
+        *([synthetic(first).strip()] if first.synthetic else []),
         f"{len(order)} architectures on {markdown(first.dataset.name)}, "
         f"{markdown(first.budget.text)} a training run, protocol {markdown(first.protocol)}; their "
         f"places and costs are on [the board](../leaderboards/{board.name}.md). What follows is "
         "what a report says of its scores.",
-        *(["**Synthetic scans**: nothing here is about patients."] if first.synthetic else []),
         "The same statistics from a checkout:",
         f"```console\n$ kitsbench compare leaderboards/{board.name}/*.scores.csv.gz {folds} "
         f"--protocol {first.protocol}\n```",

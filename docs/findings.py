@@ -152,7 +152,7 @@ def first(board: Board) -> str:
             else f" These are fewer than {LEARNERS}, so the board compares beginnings."
         ),
         f"**Pairs**: of {len(board.found['pairs'])}, "
-        + ", ".join(f"{count} {name}" for name, count in verdicts.most_common())
+        + "; ".join(f"{count} {name}" for name, count in verdicts.most_common())
         + ".",
         f"The smallest gap that a comparison of one pair finds with 80 % power is about {gap:.3f}."
         if gap is not None
@@ -256,7 +256,7 @@ def cysts(board: Board) -> str:
                 ),
                 "“Cyst marked” counts predicted scans with a voxel of cyst, of all scans and runs.",
                 f"**Masses**: of {len(board.found['pairs'])} pairs, "
-                + ", ".join(f"{count} {name}" for name, count in verdicts.most_common())
+                + "; ".join(f"{count} {name}" for name, count in verdicts.most_common())
                 + (":" if settled else "."),
                 "\n".join(f"- {_sentence(pair)}" for pair in settled),
             ),

@@ -145,7 +145,9 @@ def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
                 notes.loc[one, other] = signs.get(pair["verdict"], "")
                 cells[one, other] = _in_words(_turned(pair, one))
     limit = max(float(np.nanmax(np.abs(values.to_numpy()))), 1e-3)
-    size = 0.5 * len(order) + 1.4
+    # A page is as wide as ever, so that larger figures have smaller words.
+    cell = min(0.5, max(0.24, 0.62 - 0.01 * len(order)))  # inches
+    size = cell * len(order) + 1.4
     short = words.short_names(order, most=20)
     values = values.rename(index=short, columns=short)
     with style():
@@ -160,8 +162,8 @@ def matrix(pairs: list[dict[str, Any]], order: list[str]) -> Picture:
             annot=notes,
             fmt="",
             square=True,
-            annot_kws={"size": 12},
-            linewidths=1,
+            annot_kws={"size": 24 * cell},
+            linewidths=2 * cell,
             linecolor=GRID,
             cbar_kws={"label": "Row minus column", "shrink": 0.9},
         )
