@@ -214,7 +214,7 @@ def _step(step: Step, scores: pd.DataFrame, evidence: Evidence, alpha: float) ->
     if pair is None:
         return {**row, "missing": [f"scores of {name}" for name in lacking]}
     if evidence.looked is not None:
-        return {**row, **_of_looks(step, pair, evidence.looked, alpha)}
+        return {**row, **_of_looks(step, pair, evidence.looked, alpha, evidence.synthetic)}
     table = _rows(scores, pair, step)
     if table is None:
         return {**row, "missing": [f"{step.metric} of {step.region}"]}
@@ -228,11 +228,11 @@ def _step(step: Step, scores: pd.DataFrame, evidence: Evidence, alpha: float) ->
         )
     except KitsbenchError as error:
         return {**row, "missing": [str(error)]}
-    return {**row, **_judge(step, pair, found.pairs[0], found.ranking, alpha)}
+    return {**row, **_judge(step, pair, found.pairs[0], found.ranking, alpha, evidence.synthetic)}
 
 
 def _of_looks(
-    step: Step, pair: tuple[str, str], looked: Comparison, alpha: float
+    step: Step, pair: tuple[str, str], looked: Comparison, alpha: float, synthetic: bool
 ) -> dict[str, Any]:
     """A step as the looks of the experiment settle it; missing where they were not about it."""
     own = next((one for one in looked.pairs if {one["a"], one["b"]} == {*pair}), None)
@@ -248,7 +248,7 @@ def _of_looks(
         "ci_high": own["ci_simultaneous_high"],
         "smallest_detectable_gap": None,
     }
-    return _judge(step, pair, seen, looked.ranking, alpha)
+    return _judge(step, pair, seen, looked.ranking, alpha, synthetic)
 
 
 def _rows(scores: pd.DataFrame, pair: tuple[str, str], step: Step) -> pd.DataFrame | None:
@@ -293,6 +293,7 @@ def _judge(
     found: dict[str, Any],
     ranking: list[dict[str, Any]],
     alpha: float,
+    synthetic: bool,
 ) -> dict[str, Any]:
     sign = 1 if found["a"] == pair[0] else -1
     difference = sign * found["difference"]
@@ -330,6 +331,8 @@ def _judge(
         gap = found["smallest_detectable_gap"]
         if gap is not None:
             tail = f"; this design could detect about {gap:.3f} at 80 % power"
+    if synthetic:
+        tail = ""  # no claim is tested, so nothing is held for or against it
     below = step.effect is not None and high is not None and high < step.effect
     return {
         "outcome": outcome,

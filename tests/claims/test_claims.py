@@ -158,6 +158,11 @@ def test_synthetic_scans_test_no_claim():
     assert found["verdict"] == "not tested"
     assert "synthetic" in found["missing"][0]
     assert found["steps"][0]["outcome"] == "holds"
+    # Nor do they speak against one: the difference is shown, and no more is said of it.
+    turned = dict(zip(pair, reversed(pair.values()), strict=True))
+    (step,) = verdict("CL-004-2", scores(turned), synthetic=True)["steps"]
+    assert "minus cascade_classifier:staging=off is -0.198" in step["sentence"]
+    assert step["sentence"].endswith("in tumor dice (scope L1).")
 
 
 MEANS_OF_FIVE = [
