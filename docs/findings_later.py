@@ -225,6 +225,7 @@ def rising(tables: Mapping[int, pd.DataFrame], like: Entry) -> str:
     names = list(dict.fromkeys(tables[budgets[0]]["architecture"]))
     rows = []
     kinds: dict[str, list[str]] = {"rise": [], "fall": [], "open": []}
+    higher: list[str] = []  # at the last budget than at the first
     for name in names:
         at = [f"{name} @ {steps} steps" for steps in budgets]
         neighbours = [pairs[frozenset(two)] for two in pairwise(at)]
@@ -233,6 +234,8 @@ def rising(tables: Mapping[int, pd.DataFrame], like: Entry) -> str:
             kinds["fall"].append(name)
         else:
             kinds["rise" if better == at[1:] else "open"].append(name)
+        if pairs[frozenset((at[0], at[-1]))]["better"] == at[-1]:
+            higher.append(name)
         cells = [difference(p, more) for p, more in zip(neighbours, at[1:], strict=True)]
         rows.append([f"`{name}`", *(f"{means[one]:.3f}" for one in at), *cells])
     steps = [f"{steps} steps" for steps in budgets]
@@ -246,7 +249,9 @@ def rising(tables: Mapping[int, pd.DataFrame], like: Entry) -> str:
     family = len(found["pairs"])
     return "\n\n".join(
         (
-            f"{told}.",
+            f"{told}. From the first budget to the last, which the design did not ask, "
+            f"{len(higher)} of {len(names)} are found higher"
+            + (f": {names_of(higher)}." if higher else "."),
             table_of(head, rows),
             f"Here an architecture at a budget is an entrant of its own, and intervals hold for "
             f"all {family} pairs together.",

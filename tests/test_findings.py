@@ -172,6 +172,7 @@ def test_scores_that_fall_are_told_as_that(findings, board_of):
     }
     text = findings.later.at_budgets(falling)
     assert "for 1 of 2: `y`; found lower after more steps: `x`." in text
+    assert "which the design did not ask, 1 of 2 are found higher: `y`." in text
 
 
 def test_a_budget_at_which_predictions_failed_has_no_verdict(findings, board_of):
