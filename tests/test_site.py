@@ -99,7 +99,7 @@ def test_search_works_without_a_server(site, browser_page):
     assert (seen.console, seen.asked) == ([], [])
 
 
-SAMPLE = ("index", "cli", "formats", "reported", "_generated/cards/unet3d")
+SAMPLE = ("index", "cli", "formats", "reported", "experiments", "_generated/cards/unet3d")
 
 
 @pytest.mark.timeout(3600)
