@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from findings_boards import compared
 
 from kitsbench.leaderboard import Entry
 from kitsbench.leaderboard.board import read_filed
@@ -22,7 +23,6 @@ from kitsbench.reporting.drawing.figures import Picture
 from kitsbench.reporting.drawing.plots import forest, matrix, per_case
 from kitsbench.reporting.drawing.tradeoff_plot import tradeoff
 from kitsbench.reporting.tradeoffs import COSTS, Tradeoff, front
-from kitsbench.statistics import Rule, compare
 from kitsbench.text import markdown
 
 BOARDS = Path(__file__).resolve().parents[1] / "leaderboards"
@@ -74,16 +74,9 @@ def _page(board: Path, out: Path) -> str:
     filed = [one for one in read_filed(board) if one.entry.elsewhere is None]
     entries = [one.entry for one in filed]
     first, rules = entries[0], read_rules(board)
-    region, metric = first.endpoint.split(":")
+    region = first.endpoint.split(":")[0]
     table = pd.concat([one.scores for one in filed if one.scores is not None], ignore_index=True)
-    found = compare(
-        table,
-        endpoint=(region, metric),
-        rule=Rule(fold_count=first.folds.count),
-        protocol=first.protocol,
-        bootstrap=1,  # no figure here shows ranks that are drawn again
-        secondary=False,
-    ).to_dict()
+    found = compared(table, first.endpoint, first)
     order = [str(row["architecture"]) for row in found["ranking"]]
     own = table[table["protocol"] == first.protocol]
     regions = sorted({*own["region"]}, key=lambda name: (name != region, name))

@@ -10,24 +10,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import findings_later as later
 import numpy as np
 from findings_boards import (
-    BOARDS,
     Board,
     compared,
     judged,
     names_of,
     pair_sentence,
+    read,
     rows_of,
     table_of,
 )
 
 from kitsbench.claims import Evidence, check_claims, read_registry
-from kitsbench.leaderboard.board import read_filed
 from kitsbench.reporting import words
 from kitsbench.text import markdown
 
@@ -46,15 +44,6 @@ PARTS = (  # pairs that differ by a part, which A's design tells by themselves
     ("msan_v1", "msan_v1:deep_supervision=on"),
     ("msan_v2", "msan_v2:deep_supervision=on"),
 )
-
-
-@cache
-def read(name: str) -> Board | None:
-    """A board of the repository; None where it has no entries yet."""
-    folder = BOARDS / name
-    filed = [one for one in read_filed(folder)] if folder.is_dir() else []
-    filed = [one for one in filed if one.entry.elsewhere is None and one.scores is not None]
-    return Board.of([one.entry for one in filed], [one.scores for one in filed]) if filed else None
 
 
 def parts() -> dict[str, str]:

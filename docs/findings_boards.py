@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from kitsbench.leaderboard import Entry
+from kitsbench.leaderboard.board import read_filed
 from kitsbench.statistics import Rule, compare
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 from kitsbench.text import markdown
@@ -48,6 +50,15 @@ class Board:
     def pair(self, a: str, b: str) -> dict[str, Any] | None:
         """The pair of two entrants; None where one of them is missing."""
         return next((row for row in self.found["pairs"] if {row["a"], row["b"]} == {a, b}), None)
+
+
+@cache
+def read(name: str) -> Board | None:
+    """A board of the repository; None where it has no entries yet."""
+    folder = BOARDS / name
+    filed = read_filed(folder) if folder.is_dir() else []
+    filed = [one for one in filed if one.entry.elsewhere is None and one.scores is not None]
+    return Board.of([one.entry for one in filed], [one.scores for one in filed]) if filed else None
 
 
 def compared(table: pd.DataFrame, endpoint: str, like: Entry) -> dict[str, Any]:

@@ -14,23 +14,13 @@ from pathlib import Path
 import pandas as pd
 
 from kitsbench.errors import DataError
+from kitsbench.experiments.collected import SCORE_COLUMNS
 from kitsbench.files import write_atomic
 from kitsbench.files.foreign import read_bytes
 from kitsbench.leaderboard.schema import TableNote
 from kitsbench.text import csv_cell, csv_value
 
-COLUMNS = (
-    "dataset",
-    "architecture",
-    "fold",
-    "seed",
-    "protocol",
-    "case",
-    "region",
-    "metric",
-    "value",
-    "status",
-)
+COLUMNS = tuple(SCORE_COLUMNS)
 """Those of a long score table, as ``kitsbench compare`` reads it."""
 _ORDER = ["protocol", "region", "metric", "seed", "fold", "case"]
 _LIMIT = 256 * 2**20  # bytes of text; KiTS23 with five seeds makes some ten million
