@@ -15,6 +15,7 @@ from typing import Any
 import findings_later as later
 import numpy as np
 from findings_boards import (
+    LEARNED,
     Board,
     compared,
     judged,
@@ -35,7 +36,7 @@ NOT_YET = "This experiment has not ended. Its trials are committed as they come,
 NOT_YET += "compared before all have."
 
 REFERENCE, AGAIN, TENTH = "unet3d", "unet3d_again", "unet3d_tenth"
-LEARNED, LEARNERS = 0.10, 15  # of A's design: Dice of the tumour, entrants
+LEARNERS = 15  # of A's design: entrants that learn the tumour
 TRIVIAL = 0.217  # of A's design: who is given the region of kidney and tumour and calls it tumour
 PARTS = (  # pairs that differ by a part, which A's design tells by themselves
     ("scau_unet", "scau_unet:attention=off"),

@@ -17,6 +17,7 @@ from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 from kitsbench.text import markdown
 
 BOARDS = Path(__file__).resolve().parents[1] / "leaderboards"
+LEARNED = 0.10  # of A's design: mean Dice of the tumour of who has learned it
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from findings_boards import Board, compared, judged, names_of, pair_sentence, rows_of, table_of
+from findings_boards import (
+    LEARNED,
+    Board,
+    compared,
+    judged,
+    names_of,
+    pair_sentence,
+    rows_of,
+    table_of,
+)
 
 from kitsbench.leaderboard import Entry
 from kitsbench.reporting import words
@@ -54,6 +63,17 @@ def recipes(a: Board, b: Board) -> str:
         blocks.append(f"Only on the board of B, and not in τ: {names_of(one_sided)}.")
     blocks.append("One run a fold allows no verdict on a pair, and none is given.")
     means, others = left.mean(), right.mean()
+    reached = [int((one >= LEARNED).sum()) for one in (means, others)]
+    blocks.append(
+        f"**Learning**: a mean of {LEARNED:.2f} is reached by {reached[1]} of {len(names)} by the "
+        f"papers' recipes, and by {reached[0]} by `matched`, on these cases."
+    )
+    never = [name for name in names if not right[name].any()]
+    if never:
+        blocks[-1] += (
+            f" By its paper's recipe the Dice of {names_of(never)} is 0 in every case. Entrants "
+            "that are equal take no part in τ, and its interval need not be centred on it."
+        )
     order = sorted(names, key=lambda name: -others[name])
     rows = [[f"`{name}`", f"{means[name]:.3f}", f"{others[name]:.3f}"] for name in order]
     columns = ["Recipe `matched` (A, its seeds, these folds)", "Recipe `paper` (B, one seed)"]

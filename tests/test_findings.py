@@ -133,6 +133,14 @@ def test_two_recipes_with_one_order_agree_and_with_reversed_ones_do_not(findings
     assert "is not shown" in later.recipes(a, alike)
 
 
+def test_who_learns_nothing_by_its_own_recipe_is_told(findings, board_of):
+    recipes, means = findings.later.recipes, {"w": 0.05, "x": 0.3, "y": 0.4, "z": 0.5}
+    text = recipes(board_of(means), board_of({**means, "x": -1.0, "y": -1.0}, seed=1, folds=2))
+    assert "reached by 1 of 4 by the papers' recipes, and by 3 by `matched`" in text
+    assert "the Dice of `x`, `y` is 0 in every case" in text
+    assert "is 0 in every case" not in recipes(board_of(means), board_of(means, seed=1, folds=2))
+
+
 def test_a_correlation_of_what_is_not_shared_is_refused(findings, board_of):
     a, recipes = board_of({"x": 0.3, "y": 0.4, "z": 0.5}), findings.later.recipes
     other = replace(a, table=a.table.assign(case=a.table["case"] + "b"))
