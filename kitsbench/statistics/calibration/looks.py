@@ -54,7 +54,6 @@ TRUTHS = (
 0.05 or by the margin, until 0.2 is reached: the others are equal to the last."""
 _DEEPEST = 0.2
 _SCORES_AT_ONCE = 4_000_000
-_INTERVALS = 2000
 
 BANDS: dict[str, Band] = {
     "differs": (None, 0.055),
@@ -138,13 +137,14 @@ def measure_looks(cell: LookCell, experiments: int, random_seed: int) -> LookRes
     """
     plan = cell.plan
     clock = Clock(plan.spending, plan.share)
-    share = max(1, round(_INTERVALS * cell.chunk(_SCORES_AT_ONCE) / experiments))
+    # One interval an experiment: those of one experiment depend on each other.
+    intervals = cell.chunk(_SCORES_AT_ONCE)
 
     def parts() -> Iterator[dict[str, Array]]:
         drawn = cell.drawn(experiments, random_seed, _SCORES_AT_ONCE)
         for chunk, scores in enumerate(drawn):
             rng = np.random.default_rng([random_seed, 1, chunk])
-            yield outcomes(Rounds(scores), cell, plan, clock, rng, share)
+            yield outcomes(Rounds(scores), cell, plan, clock, rng, intervals)
 
     joined = gathered(parts())
     hours = joined.pop("hours")

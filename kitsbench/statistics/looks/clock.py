@@ -28,7 +28,7 @@ from kitsbench.statistics.looks.bounds import LEAST, next_bounds
 from kitsbench.statistics.looks.spending import spent
 from kitsbench.statistics.table.blocks import Array
 
-SURE_SHARES = (0.0, 0.25, 0.5)
+SURE_SHARES = (0.0, 0.25, 0.5, 0.6, 0.7)
 """Shares of the cases by which looks are taken to depend on each other: the largest that is not
 above what the scores tell. Where they depend on each other more, bounds are a little too strict."""
 GRAIN = 2000
