@@ -57,6 +57,7 @@ INCLUDED = (  # parts of pages
     "experiment_c",
     "experiment_d",
     "experiment_claims",
+    "experiment_controls",
 )
 exclude_patterns = ["_build", *(f"_generated/{name}.md" for name in INCLUDED)]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
