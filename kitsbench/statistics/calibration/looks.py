@@ -284,7 +284,7 @@ def _together(now: Standing, truth: Array, clock: Clock, plan: LookPlan) -> Arra
     half = np.full(now.p.shape, np.inf)
     for where, table in clock.each(now.history):
         bound = table.bound(np.array(plan.alpha / now.p.shape[-1]))
-        early = counted_df(now.df[where], False)
+        early = counted_df(now.df[where], False, now.p.shape[-1])
         df = np.where(now.tested_at[where] < plan.looks, early, now.df[where])
         half[where] = reach(bound, now.se[where], df)
     tested = now.tested_at > 0

@@ -31,9 +31,10 @@ what is found at one tells little of the next, and over all looks up to 6.2 % er
 FEWEST_IN_ALL = 8.0
 """Degrees of freedom of a difference below which such a look spends nothing either: where one
 architecture scatters much more than the other, it has those of the one alone."""
-EARLY_DF = 2 / 3
-"""Part of the degrees of freedom that count at looks before the last one. Those looks judge far out
-in the tail, where few runs tell less than their degrees of freedom say."""
+EARLY_DF, EARLY_DF_ALONE = 2 / 3, 1 / 2
+"""Part of the degrees of freedom that count at looks before the last one: of several pairs, and of
+one alone, whose runs nothing else tells how to judge. Those looks judge far out in the tail, where
+few runs tell less than their degrees of freedom say."""
 _LEAST_P = 1e-300
 
 
@@ -220,6 +221,7 @@ def _tested(
     last: bool,
 ) -> Standing:
     """Sequential p-values after this look, and the figures that it saw."""
+    pairs = before.p.shape[-1]
     history = before.history.copy()
     if counted.any():
         moments = codes(
@@ -233,7 +235,7 @@ def _tested(
     for where, table in clock.each(np.where(counted, history, Clock.START)):
         fraction[where] = table.fraction
         for kept, found in zip(p, (seen.p, seen.p_exceeds, seen.p_within), strict=True):
-            level = table.level(worth(found[where], seen.df[where], last))
+            level = table.level(worth(found[where], seen.df[where], last, pairs))
             if kept is p[0]:
                 sign[where] = np.where(
                     level < kept[where], np.sign(seen.estimate[where]), sign[where]
@@ -258,7 +260,7 @@ def _tested(
     )
 
 
-def worth(p: Array, df: Array, last: bool) -> Array:
+def worth(p: Array, df: Array, last: bool, pairs: int) -> Array:
     """Write two-sided p-values of t statistics as normal quantiles, as bounds take them.
 
     A difference of three standard errors on four degrees of freedom counts as one of 2.05, so that
@@ -271,16 +273,19 @@ def worth(p: Array, df: Array, last: bool) -> Array:
     last : bool
         Whether it is the last planned look: before it, only a part of the degrees of freedom counts
         (:data:`EARLY_DF`).
+    pairs : int
+        Of the family.
     """
     tail = np.clip(p, _LEAST_P, 1.0) / 2
     if not last:
-        tail = special.stdtr(counted_df(df, last), special.stdtrit(df, tail))
+        tail = special.stdtr(counted_df(df, last, pairs), special.stdtrit(df, tail))
     return np.asarray(-special.ndtri(np.clip(tail, _LEAST_P, 0.5)))
 
 
-def counted_df(df: Array, last: bool) -> Array:
-    """Degrees of freedom that count at a look."""
-    return np.asarray(df if last else np.maximum(EARLY_DF * df, 1.0))
+def counted_df(df: Array, last: bool, pairs: int) -> Array:
+    """Degrees of freedom that count at a look at a family of so many pairs."""
+    early = EARLY_DF if pairs > 1 else EARLY_DF_ALONE
+    return np.asarray(df if last else np.maximum(early * df, 1.0))
 
 
 def _settled(

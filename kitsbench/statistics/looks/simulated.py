@@ -182,7 +182,7 @@ def follow(rounds: Rounds, plan: LookPlan, clock: Clock, stop: bool = True) -> F
         fresh = runs[:, first] & runs[:, second]
         seen = evidence(rounds.moments(counted), counted, plan, fresh, first, second)
         standing = advance(standing, seen, plan, clock, number, first, second)
-        df = counted_df(standing.df, number >= plan.looks)
+        df = counted_df(standing.df, number >= plan.looks, len(first))
         bounds.append(reach(standing.bound, standing.se, df))
         tested.append(standing.tested_at == number)
         if stop:

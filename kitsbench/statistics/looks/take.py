@@ -248,7 +248,7 @@ def _rows(
 ) -> list[PairLook]:
     stated = after.stated(plan)
     spent = spent_by(plan, after.fraction, len(pairs))
-    evidence = seen.evidence
+    evidence, last = seen.evidence, number >= plan.looks
     rows = []
     for at, (a, b) in enumerate(pairs):
         test = seen.tests[at]
@@ -260,7 +260,6 @@ def _rows(
             # What was settled keeps the figures of then; only what other pairs do to it may change.
             row = earlier[-1].pairs[at]
         elif after.tested_at[at] == number:
-            last = number >= plan.looks
             low = high = nominal = None
             if after.history[at] != before.history[at]:  # the look spends something
                 low, high = _repeated(after, at, clock, plan.alpha / len(pairs), last)
@@ -280,7 +279,7 @@ def _rows(
                 p_within=_number(evidence.p_within[at]),
                 z=_number(
                     np.sign(after.estimate[at])
-                    * course.worth(evidence.p[at], evidence.df[at], number >= plan.looks)
+                    * course.worth(evidence.p[at], evidence.df[at], last, len(pairs))
                 ),
                 bound=nominal,
                 low=low,
@@ -325,7 +324,7 @@ def _untested(a: str, b: str, estimate: float | None) -> PairLook:
 def _nominal(after: Standing, at: int, last: bool) -> float:
     """What the p-value of this look had to be below."""
     df, se = after.df[at : at + 1], np.ones(1)
-    edge = reach(after.bound[at : at + 1], se, counted_df(df, last))
+    edge = reach(after.bound[at : at + 1], se, counted_df(df, last, after.p.shape[-1]))
     return float(2 * special.stdtr(df, -edge)[0])
 
 
@@ -334,7 +333,7 @@ def _repeated(
 ) -> tuple[float | None, float | None]:
     """Repeated confidence interval: the bound of this look, at Bonferroni's level."""
     bound = clock.table(int(after.history[at])).bound(np.array([level]))
-    df = counted_df(after.df[at : at + 1], last)
+    df = counted_df(after.df[at : at + 1], last, after.p.shape[-1])
     half = float(reach(bound, after.se[at : at + 1], df)[0])
     if not math.isfinite(half):
         return None, None
