@@ -26,7 +26,7 @@ from kitsbench.statistics.calibration.saved import (
 from kitsbench.statistics.calibration.situation import Measured
 from kitsbench.statistics.calibration.tables import mark, summary, table
 
-EXPERIMENTS, QUICK_EXPERIMENTS = 2000, 200
+EXPERIMENTS, QUICK_EXPERIMENTS = 10_000, 200
 _SHORT = {
     "differs": "differs",
     "differs, at will": "at will",
@@ -90,7 +90,7 @@ def calibrate_looks(
     Parameters
     ----------
     replicates : int, optional
-        Experiments in each cell; by default 2000, with ``quick`` 200.
+        Experiments in each cell; by default 10,000, with ``quick`` 200.
     random_seed, progress, saved, only_saved
         As for :func:`~kitsbench.statistics.calibration.benchmark.calibrate`.
     quick : bool

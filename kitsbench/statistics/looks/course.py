@@ -31,7 +31,7 @@ what is found at one tells little of the next, and over all looks up to 6.2 % er
 FEWEST_IN_ALL = 8.0
 """Degrees of freedom of a difference below which such a look spends nothing either: where one
 architecture scatters much more than the other, it has those of the one alone."""
-EARLY_DF, EARLY_DF_ALONE = 2 / 3, 1 / 2
+EARLY_DF, EARLY_DF_ALONE = 2 / 3, 2 / 5
 """Part of the degrees of freedom that count at looks before the last one: of several pairs, and of
 one alone, whose runs nothing else tells how to judge. Those looks judge far out in the tail, where
 few runs tell less than their degrees of freedom say."""
