@@ -113,6 +113,8 @@ def _costs(entries: Sequence[Entry], order: Sequence[str], endpoint: str) -> Pic
         score = entry.score(endpoint)
         if score is None or score.mean is None or any(run.members for run in entry.trials.runs):
             continue  # an ensemble spends nothing of its own
+        if entry.planted:
+            continue  # nobody chooses a control
         cost: dict[str, Any] = entry.cost.model_dump()
         known = ("device_seconds", "peak_memory_bytes", "parameters")
         rows.append(Tradeoff(entry.name, score.mean, {key: cost[key] for key in known}))

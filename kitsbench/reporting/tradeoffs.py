@@ -50,14 +50,14 @@ class Tradeoff:
 
 
 def tradeoffs(analysis: Analysis) -> list[Tradeoff]:
-    """Every ranked architecture that was trained here, best first."""
+    """Every ranked architecture that was trained here, best first, and no planted control."""
     found = []
     for row in analysis.ranking:
         name = str(row["architecture"])
         entrant = analysis.results.experiment.entrant(name)
         if words.missing(row["mean"]) or (entrant is not None and entrant.members):
             continue
-        if name in analysis.elsewhere:
+        if name in analysis.elsewhere or name in analysis.planted:
             continue
         ledgers = [
             t.ledger
@@ -172,6 +172,8 @@ def table(analysis: Analysis) -> Table | None:
             f" Without {words.listing(ensembles, most=12)}, which train nothing: an ensemble costs "
             "what its members cost together."
         )
+    if analysis.planted:
+        caption += f" Without {words.listing([*analysis.planted])}, planted as controls."
     return Table([*head, *(COSTS[key] for key in shown)], lines, caption, answers=(1, 2))
 
 

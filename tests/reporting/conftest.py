@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from reporting.workdirs import Plan, write_workdir
 
@@ -24,6 +26,21 @@ def workdir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def analysis(workdir):
     return analyse(load_results(workdir))
+
+
+@pytest.fixture(scope="session")
+def planted(analysis):
+    """The same with its last entrant as a planted control, and its name."""
+    experiment, last = analysis.results.experiment, analysis.names[-1]
+    entrants = tuple(
+        entrant.model_copy(update={"planted": "the first under another name"})
+        if entrant.name == last
+        else entrant
+        for entrant in experiment.entrants
+    )
+    experiment = experiment.model_copy(update={"entrants": entrants})
+    results = dataclasses.replace(analysis.results, experiment=experiment)
+    return dataclasses.replace(analysis, results=results), last
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,15 @@ def test_the_table_marks_the_front_of_each_cost(analysis):
     assert all(MARK in cells[best][key] for key in table.head[2:] if cells[best][key] != "–")
 
 
+def test_a_planted_control_is_no_choice_between_quality_and_cost(analysis, planted):
+    with_control, control = planted
+    table = tradeoffs.table(with_control)
+    before = [line[0] for line in tradeoffs.table(analysis).rows]
+    assert control in before
+    assert [line[0] for line in table.rows] == [name for name in before if name != control]
+    assert table.caption.endswith(f" Without {control}, planted as controls.")
+
+
 def test_the_section_shows_table_figure_and_bounds(analysis):
     profiles = {
         name: profile.model_copy(
