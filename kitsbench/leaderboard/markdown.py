@@ -244,6 +244,12 @@ def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
             "Scope L0 for entries without a group: their numbers are about these trained models, "
             "not the architectures."
         )
+    if planted := [markdown_code(entry.name) for entry in ordered if entry.planted]:
+        said.append(
+            f"Planted as controls, whose outcome was known before: {', '.join(planted)}. They take "
+            "part in pairs, places and P(first) like any other; a copy shares P(first) with what "
+            "it copies."
+        )
     said += _along(ordered)
     return "\n".join(said)
 

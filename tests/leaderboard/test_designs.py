@@ -131,7 +131,8 @@ def test_a_planted_entrant_is_marked_in_its_entry_and_on_the_page(tmp_path):
         "a, once *more*",
     ]
     (page,) = render_boards(tmp_path / "boards")
-    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
-    (row,) = [line for line in rows if "planted: a, once " in line]
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("Planted as controls") and "`b`. " in line]
+    (row,) = [line for line in lines if line[:1] == "|" and "planted: a, once " in line]
     assert "`b`" in row
     assert "*more*" not in row.replace("\\*", "")
