@@ -61,6 +61,16 @@ def test_looks_keep_the_error_and_most_of_the_power_and_spare_hours():
     assert measure_looks(wide.cell, 300, 0) == wide
 
 
+def test_two_that_scatter_unlike_keep_the_error_and_the_leader_is_found():
+    """The two situations of the grid that came nearest to their bounds."""
+    unlike = LookCell("specification", 2, 5, 98, 3, "one noisy", "equal")
+    found = measure_looks(unlike, 10_000, 0).rates
+    assert found["differs, at will"].rate <= 0.055
+    assert found["coverage"].rate >= 0.94
+    ahead = LookCell("specification", 5, 5, 210, 5, "0.01", "one ahead", "top")
+    assert measure_looks(ahead, 2000, 0).rates["power lost"].rate <= 0.03
+
+
 def test_the_shape_of_spending_has_its_price():
     cell = LookCell("normal", 2, 5, 100, 4, "0.01", "one ahead")
     early = measure_looks(LookCell(**{**cell.__dict__, "spending": "pocock"}), 400, 0)
