@@ -35,7 +35,7 @@ _THERE = ("ok", "empty_prediction")  # statuses of scans whose truth has the reg
 def recipes(a: Board, b: Board) -> str:
     """B's design: the rank correlation of both orders, and no verdict on pairs."""
     left, right = _shared(a, b)
-    names, folds = list(left.columns), sorted(left.index.get_level_values("fold").unique())
+    names = list(left.columns)
     tau, low, high = agreement(left, right)
     if low > 0:
         held = "The order of one recipe tells something of the order of the other"
@@ -47,38 +47,60 @@ def recipes(a: Board, b: Board) -> str:
         f"**Order**: Kendall's τ between the means of both recipes is {tau:.2f} [{low:.2f}, "
         f"{high:.2f}] for {len(names)} entrants on the same {len(left)} cases (interval: 95 %, "
         f"cases drawn again; of other training runs it knows nothing). {held}; whether they are "
-        "the same it does not say."
+        "the same it does not say. Two entrants with equal means drop out of τ as a pair, and "
+        "cases drawn again let means that lie close change places, so that the interval need not "
+        "be centred on it.",
+        _beside_the_design(a, b, left, right),
     ]
-    own = rows_of(a)
-    own = own[own["fold"].isin(folds) & own["architecture"].isin(names)]
-    seeds = [_by_case(part, names) for _, part in own.groupby("seed")]
-    if len(seeds) == 2:
-        ceiling = float(kendall_tau(seeds[0].mean().to_numpy(), seeds[1].mean().to_numpy()))
-        blocks[0] += (
-            f" Between the two seeds of A, on these cases and for these entrants, τ is "
-            f"{ceiling:.2f}: so much disagreement comes from training runs alone."
-        )
     one_sided = [name for name in b.means if name not in names]
     if one_sided:
         blocks.append(f"Only on the board of B, and not in τ: {names_of(one_sided)}.")
     blocks.append("One run a fold allows no verdict on a pair, and none is given.")
     means, others = left.mean(), right.mean()
-    reached = [int((one >= LEARNED).sum()) for one in (means, others)]
-    blocks.append(
-        f"**Learning**: a mean of {LEARNED:.2f} is reached by {reached[1]} of {len(names)} by the "
-        f"papers' recipes, and by {reached[0]} by `matched`, on these cases."
-    )
-    never = [name for name in names if not right[name].any()]
-    if never:
-        blocks[-1] += (
-            f" By its paper's recipe the Dice of {names_of(never)} is 0 in every case. Entrants "
-            "that are equal take no part in τ, and its interval need not be centred on it."
-        )
     order = sorted(names, key=lambda name: -others[name])
     rows = [[f"`{name}`", f"{means[name]:.3f}", f"{others[name]:.3f}"] for name in order]
     columns = ["Recipe `matched` (A, its seeds, these folds)", "Recipe `paper` (B, one seed)"]
     blocks.append(table_of(["Architecture", *columns], rows))
     return "\n\n".join(blocks)
+
+
+def _beside_the_design(a: Board, b: Board, left: pd.DataFrame, right: pd.DataFrame) -> str:
+    """What the design did not ask, and a reader of its answer has to know."""
+    names, means, others = list(left.columns), left.mean(), right.mean()
+    reached = [name for name in names if means[name] >= LEARNED]
+    also = sum(others[name] >= LEARNED for name in names)
+    told = [
+        f"a mean of {LEARNED:.2f} is reached by {also} of {len(names)} by the papers' recipes, and "
+        f"by {len(reached)} by `matched`, on these cases"
+    ]
+    lost = b.found["not_learned"]
+    if lost:
+        told.append(
+            f"by the papers' recipes {len(lost)} of the {len(b.means)} on B's board are not told "
+            f"from an empty prediction: {names_of(lost)}"
+        )
+    if 3 <= len(reached) < len(names):
+        tau, low, high = agreement(left[reached], right[reached])
+        told.append(
+            f"for the {len(reached)} that reach it by `matched` τ is {tau:.2f} [{low:.2f}, "
+            f"{high:.2f}], so that what the orders share "
+            + ("is more than who learns little" if low > 0 else "may be no more than who learns "
+               "little by both")
+        )  # fmt: skip
+    own = rows_of(a)
+    here = left.index.get_level_values("fold")
+    own = own[own["fold"].isin(here) & own["architecture"].isin(names)]
+    seeds = [_by_case(part, names).mean() for _, part in own.groupby("seed")]
+    folds = [right[here == fold].mean() for fold in sorted(set(here))]
+    if len(seeds) == len(folds) == 2:
+        one, two = (float(kendall_tau(x.to_numpy(), y.to_numpy())) for x, y in (seeds, folds))
+        told.append(
+            f"between the two seeds of A τ is {one:.2f}, and between the two folds of B, which "
+            f"are other cases and other trainings, {two:.2f}: B's own runs may scatter much more "
+            "than A's"
+        )
+    points = "\n".join(f"- {text[0].upper()}{text[1:]}." for text in told)
+    return f"**What the design did not ask**, and was worked out after its answer:\n\n{points}"
 
 
 def _shared(a: Board, b: Board) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -126,43 +148,47 @@ def cysts(board: Board) -> str:
     own = table[(table["protocol"] == "labels") & (table["region"] == "cyst")]
     own = own[own["metric"] == "dice"]
     # Whether a scan has a cyst is told by a prediction of anybody that did not fail.
-    with_cyst = set(own.loc[own["status"].isin(_THERE), "case"])
-    here = own[own["case"].isin(with_cyst)]
-    by_case = here.assign(value=here["value"].fillna(0.0)).pivot_table(
-        index="case", columns="architecture", values="value"
+    there = own["case"].isin(own.loc[own["status"].isin(_THERE), "case"])
+    by_case = (
+        own[there]
+        .assign(value=own["value"].fillna(0.0))
+        .pivot_table(index="case", columns="architecture", values="value")
     )
-    marked = own[own["status"].isin(("ok", "false_positive"))].groupby("architecture").size()
+    marked = own["status"].isin(("ok", "false_positive"))
     told = [name for name in board.means if by_case[name].mean() >= CYST]
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, len(by_case), (DRAWS, len(by_case)))
     rows = []
     for name, mean in board.means.items():
-        dice = by_case[name].to_numpy()
+        dice, this = by_case[name].to_numpy(), own["architecture"] == name
         low, high = np.percentile(dice[drawn].mean(axis=1), [2.5, 97.5])
-        runs = int((own["architecture"] == name).sum())
-        rows.append(
-            [
-                f"`{name}`",
-                f"{mean:.3f}",
-                f"{dice.mean():.3f} [{low:.3f}, {high:.3f}]",
-                f"{marked.get(name, 0)} of {runs}",
-            ]
-        )
+        within = f" [{low:.3f}, {high:.3f}]" if dice.any() else ""
+        counts = [f"{(this & marked & part).sum()} of {(this & part).sum()}"
+                  for part in (there, ~there)]  # fmt: skip
+        scans = own.loc[this & marked, "case"].nunique()
+        rows.append([f"`{name}`", f"{mean:.3f}", f"{dice.mean():.3f}{within}", *counts, f"{scans}"])
     pairs = board.found["pairs"]
     verdicts = Counter(words.verdict_name(pair) for pair in pairs)
     settled = [p for p in pairs if p["better"] is not None or p["verdict"] == "equivalent"]
-    head = ["Architecture", "Dice of the masses", "Dice of the cyst", "Cyst marked"]
+    others = [f"`{p['a']}` and `{p['b']}`" for p in pairs if p not in settled]
+    robust = sum(pair["better"] is not None and pair["robust_to_training_set"] for pair in pairs)
+    head = ["Architecture", "Dice of the masses", "Dice of the cyst", "Marked, with a cyst",
+            "Marked, without one", "Scans marked"]  # fmt: skip
     blocks = [
         f"**Cysts**: {len(told)} of {len(board.means)} entrants tell cysts from tumours by the "
         f"design's rule, a mean Dice of the cyst of at least {CYST:.2f} over the "
-        f"{len(with_cyst)} scans that have one" + (f": {names_of(told)}." if told else "."),
+        f"{len(by_case)} scans that have one" + (f": {names_of(told)}." if told else "."),
         table_of(head, rows),
-        "“Cyst marked” counts predicted scans with a voxel of cyst, of all scans and runs; "
-        "intervals of the cyst: 95 %, scans drawn again.",
+        "“Marked” counts predictions with a voxel of cyst, over both runs, of scans with a cyst "
+        "and of scans without one; to mark a scan is not to find its cyst. “Scans marked” counts "
+        "scans with such a prediction. Intervals of the cyst: 95 %, scans drawn again; none where "
+        "every Dice is 0.",
         f"**Masses**: of {len(pairs)} pairs, "
         + "; ".join(f"{count} {name}" for name, count in verdicts.most_common())
-        + (":" if settled else "."),
+        + f". {robust} of the separated would be so by the test of Nadeau and Bengio, too, "
+        "corrected for all pairs.",
         "\n".join(f"- {pair_sentence(pair)}" for pair in settled),
+        f"Undecided: {'; '.join(others)}." if others else "",
     ]
     return "\n\n".join(filter(None, blocks))
 

@@ -126,7 +126,7 @@ def test_two_recipes_with_one_order_agree_and_with_reversed_ones_do_not(findings
     assert "tells something of the order" in text
     assert "for 6 entrants on the same 40 cases" in text
     assert "Only on the board of B, and not in τ: `more`." in text
-    assert "Between the two seeds of A" in text
+    assert "- Between the two seeds of A τ is 1.00, and between the two folds of B" in text
     reverse = board_of(dict(zip(means, reversed(means.values()), strict=True)), seed=1, folds=2)
     assert "oppose each other" in later.recipes(a, reverse)
     alike = board_of(dict.fromkeys(means, 0.4), seed=2, folds=2)
@@ -137,8 +137,10 @@ def test_who_learns_nothing_by_its_own_recipe_is_told(findings, board_of):
     recipes, means = findings.later.recipes, {"w": 0.05, "x": 0.3, "y": 0.4, "z": 0.5}
     text = recipes(board_of(means), board_of({**means, "x": -1.0, "y": -1.0}, seed=1, folds=2))
     assert "reached by 1 of 4 by the papers' recipes, and by 3 by `matched`" in text
-    assert "the Dice of `x`, `y` is 0 in every case" in text
-    assert "is 0 in every case" not in recipes(board_of(means), board_of(means, seed=1, folds=2))
+    assert "2 of the 4 on B's board are not told from an empty prediction: `x`, `y`." in text
+    assert "- For the 3 that reach it by `matched` τ is" in text
+    whole = recipes(board_of(means), board_of(means, seed=1, folds=2))
+    assert "empty prediction" not in whole
 
 
 def test_a_correlation_of_what_is_not_shared_is_refused(findings, board_of):
@@ -217,8 +219,11 @@ def test_cysts_count_over_the_scans_that_have_one(findings, board_of):
     scans = with_cyst.groupby(cyst["case"]).any().sum()
     assert "1 of 2 entrants tell cysts from tumours" in text
     assert f"over the {scans} scans that have one: `x`." in text
-    assert f"| 0.500 [0.500, 0.500] | {2 * scans} of {2 * FOLDS * CASES} |" in text
-    assert f"| 0.000 [0.000, 0.000] | 0 of {2 * FOLDS * CASES} |" in text
+    without = FOLDS * CASES - scans
+    rest = f"0 of {2 * without} |"
+    assert f"| 0.500 [0.500, 0.500] | {2 * scans} of {2 * scans} | {rest} {scans} |" in text
+    assert f"| 0.000 | 0 of {2 * scans} | {rest} 0 |" in text
+    assert "Undecided" not in text
     # A failed trial has missed its cysts, and tells of no scan whether it has one.
     lost = finds & (cyst["fold"] == 0) & (cyst["seed"] == 0)
     cyst.loc[lost, ["value", "status"]] = [0.0, "failed"]

@@ -228,7 +228,7 @@ def _step(step: Step, scores: pd.DataFrame, evidence: Evidence, alpha: float) ->
         )
     except KitsbenchError as error:
         return {**row, "missing": [str(error)]}
-    return {**row, **_judge(step, pair, found.pairs[0], found.ranking, alpha, evidence.synthetic)}
+    return {**row, **_judge(step, pair, found.pairs[0], found, alpha, evidence.synthetic)}
 
 
 def _of_looks(
@@ -248,7 +248,7 @@ def _of_looks(
         "ci_high": own["ci_simultaneous_high"],
         "smallest_detectable_gap": None,
     }
-    return _judge(step, pair, seen, looked.ranking, alpha, synthetic)
+    return _judge(step, pair, seen, looked, alpha, synthetic)
 
 
 def _rows(scores: pd.DataFrame, pair: tuple[str, str], step: Step) -> pd.DataFrame | None:
@@ -291,7 +291,7 @@ def _judge(
     step: Step,
     pair: tuple[str, str],
     found: dict[str, Any],
-    ranking: list[dict[str, Any]],
+    whole: Comparison,
     alpha: float,
     synthetic: bool,
 ) -> dict[str, Any]:
@@ -302,7 +302,7 @@ def _judge(
     if None not in bounds:
         low, high = sorted(sign * bound for bound in bounds)
     p = found["p_value"]
-    failures = {row["architecture"]: row["failure_rate"] for row in ranking}
+    failures = {row["architecture"]: row["failure_rate"] for row in whole.ranking}
     broken = [name for name in pair if failures[name] > FAILURES_WITHOUT_VERDICT]
     significant = p is not None and p < alpha
     equivalent = found["p_equivalence"] is not None and found["p_equivalence"] < alpha
@@ -319,7 +319,6 @@ def _judge(
     elif found["scope"] != "L1":
         tail = "; so few training runs say nothing about architectures"
     elif lost:
-        tail = "; neither is told from an empty prediction"
         judged = False
     if judged and significant and difference < 0:
         outcome, tail = "contradicted", "; the claim has it the other way"
@@ -333,6 +332,10 @@ def _judge(
             tail = f"; this design could detect about {gap:.3f} at 80 % power"
     if synthetic:
         tail = ""  # no claim is tested, so nothing is held for or against it
+    empty = [name for name in pair if name in whole.not_learned]
+    if empty:
+        who = "neither is" if len(empty) == len(pair) else f"{empty[0]} is not"
+        tail += f"; {who} told from an empty prediction"
     below = step.effect is not None and high is not None and high < step.effect
     return {
         "outcome": outcome,

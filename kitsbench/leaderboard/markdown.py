@@ -225,10 +225,7 @@ def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
         f"training run, {_folds(first)} × {_seeds(ordered)}, on "
         f"{markdown(first.cost.device or 'an unnamed device')}."
     )
-    said.append(
-        "Ordered by the mean of the endpoint; “Place” holds those that the tests of all pairs "
-        f"leave open{_groups(ordered)}"
-    )
+    said.append(f"Ordered by the mean of the endpoint{_groups(ordered)}")
     if len(experiments) > 1:
         said.append(
             "The digit before the letters numbers the experiment; letters and places compare only "
@@ -255,19 +252,25 @@ def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
 
 
 def _groups(ordered: Sequence[Entry]) -> str:
-    """What the order means beside the groups, or where there are none."""
+    """What the order means beside places and groups, or where there are none."""
     ranks = [entry.rank for entry in ordered if entry.rank is not None]
+    if all(rank.rank_low is None for rank in ranks):
+        return (
+            ". Its trainings are too few to test any pair, so “Place” holds all places: the order "
+            "is no ranking."
+        )
+    places = "; “Place” holds those that the tests of all pairs leave open"
     if any(rank.group for rank in ranks):
         return (
-            ". Architectures that share a letter in “Group” are not separated by the statistics, "
-            "whatever their order."
+            f"{places}. Architectures that share a letter in “Group” are not separated by the "
+            "statistics, whatever their order."
         )
     # The lowest place is one more than are found better, so that each separated pair counts once.
     apart = round(sum(rank.rank_low - 1 for rank in ranks if rank.rank_low is not None))
     if apart:
         pairs = "pair is" if apart == 1 else "pairs are"
-        return f". {apart} {pairs} separated; so many entrants have no letters of groups."
-    return ". No two of them were separated by the statistics: the order is no ranking."
+        return f"{places}. {apart} {pairs} separated; so many entrants have no letters of groups."
+    return f"{places}. The statistics separated no two of them: the order is no ranking."
 
 
 def _along(ordered: Sequence[Entry]) -> list[str]:

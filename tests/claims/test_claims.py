@@ -165,6 +165,16 @@ def test_synthetic_scans_test_no_claim():
     assert step["sentence"].endswith("in tumor dice (scope L1).")
 
 
+def test_that_a_network_has_learned_nothing_stands_beside_its_difference():
+    nothing = {"cascade_classifier": 0.4, "cascade_classifier:staging=off": 0.004}
+    for synthetic in (True, False):
+        (step,) = verdict("CL-004-2", scores(nothing), synthetic=synthetic)["steps"]
+        empty = "; cascade_classifier:staging=off is not told from an empty prediction (scope L1)."
+        assert step["sentence"].endswith(empty)
+    (step,) = verdict("CL-004-2", scores(dict.fromkeys(nothing, 0.004)))["steps"]
+    assert "; neither is told from an empty prediction" in step["sentence"]
+
+
 MEANS_OF_FIVE = [
     ("matched", "boundary_aware_five+mirror", "boundary_aware"),
     ("paper", "boundary_aware_five", "boundary_aware+unmirrored"),

@@ -165,7 +165,12 @@ def test_a_page_without_groups_says_that_nobody_was_separated(boards):
     none = [e.model_copy(update={"rank": e.rank.model_copy(update={"group": ""})}) for e in entries]
     shown = render_board("phantom", none)
     assert "| Group |" not in shown
-    assert "the order is no ranking" in shown
+    assert "The statistics separated no two of them: the order is no ranking" in shown
+    untested = {"group": "", "rank_low": None, "rank_high": None}
+    few = [e.model_copy(update={"rank": e.rank.model_copy(update=untested)}) for e in entries]
+    shown = render_board("phantom", few)
+    assert "Its trainings are too few to test any pair" in shown
+    assert "separated" not in shown
 
 
 def test_a_page_without_letters_counts_who_was_separated(boards):
