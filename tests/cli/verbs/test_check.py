@@ -76,7 +76,8 @@ def test_a_file_that_cannot_be_imported_is_a_failed_check(tmp_path):
 def test_what_is_not_there_is_a_usage_error(name):
     done = call_kitsbench("check", name)
     assert done.code == 2
-    assert done.err.startswith("Error: ")
+    # On a busy machine it has said before that it is checking.
+    assert [line for line in done.err.splitlines() if line.startswith("Error: ")]
 
 
 def test_compiling_is_checked_on_request(monkeypatch):
