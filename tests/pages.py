@@ -35,6 +35,7 @@ REASONS = {
     "downloads": r"data fetch ",
     "changes the environment": r"venv|pip install|activate",
     "takes hours": r"calibrate|benchmark",
+    "trains 130 networks": r"--until decided --max-seeds 5$",
     "stays until it is stopped": r"^kitsbench view |^tensorboard |^mlflow ui",
     "runs before each change": r"^\.venv/bin/",
 }
