@@ -70,19 +70,19 @@ def _beside_the_design(a: Board, b: Board, left: pd.DataFrame, right: pd.DataFra
     reached = [name for name in names if means[name] >= LEARNED]
     also = sum(others[name] >= LEARNED for name in names)
     told = [
-        f"a mean of {LEARNED:.2f} is reached by {also} of {len(names)} by the papers' recipes, and "
+        f"A mean of {LEARNED:.2f} is reached by {also} of {len(names)} by the papers' recipes, and "
         f"by {len(reached)} by `matched`, on these cases"
     ]
     lost = b.found["not_learned"]
     if lost:
         told.append(
-            f"by the papers' recipes {len(lost)} of the {len(b.means)} on B's board are not told "
+            f"By the papers' recipes {len(lost)} of the {len(b.means)} on B's board are not told "
             f"from an empty prediction: {names_of(lost)}"
         )
     if 3 <= len(reached) < len(names):
         tau, low, high = agreement(left[reached], right[reached])
         told.append(
-            f"for the {len(reached)} that reach it by `matched` τ is {tau:.2f} [{low:.2f}, "
+            f"For the {len(reached)} that reach it by `matched` τ is {tau:.2f} [{low:.2f}, "
             f"{high:.2f}], so that what the orders share "
             + ("is more than who learns little" if low > 0 else "may be no more than who learns "
                "little by both")
@@ -95,11 +95,11 @@ def _beside_the_design(a: Board, b: Board, left: pd.DataFrame, right: pd.DataFra
     if len(seeds) == len(folds) == 2:
         one, two = (float(kendall_tau(x.to_numpy(), y.to_numpy())) for x, y in (seeds, folds))
         told.append(
-            f"between the two seeds of A τ is {one:.2f}, and between the two folds of B, which "
-            f"are other cases and other trainings, {two:.2f}: B's own runs may scatter much more "
-            "than A's"
+            f"Between the two seeds of A τ is {one:.2f}, and between the two folds of B, which "
+            f"are other cases and other trainings, {two:.2f}"
+            + (": B's own runs may scatter more than A's" if two < one else "")
         )
-    points = "\n".join(f"- {text[0].upper()}{text[1:]}." for text in told)
+    points = "\n".join(f"- {text}." for text in told)
     return f"**What the design did not ask**, and was worked out after its answer:\n\n{points}"
 
 

@@ -254,7 +254,7 @@ def _introduction(ordered: list[Entry], experiments: list[str]) -> str:
 def _groups(ordered: Sequence[Entry]) -> str:
     """What the order means beside places and groups, or where there are none."""
     ranks = [entry.rank for entry in ordered if entry.rank is not None]
-    if all(rank.rank_low is None for rank in ranks):
+    if ranks and all(rank.rank_low is None for rank in ranks):
         return (
             ". Its trainings are too few to test any pair, so “Place” holds all places: the order "
             "is no ranking."
