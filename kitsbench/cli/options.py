@@ -440,7 +440,8 @@ futility_option = click.option(
     type=Number(0, 0.99),
     default=0.05,
     show_default=True,
-    help="Of looks: give a pair up if its chance to be settled is less.",
+    help="Of looks: give a pair up if its chance to be settled is less (the last of several pairs: "
+    "some four times that).",
 )
 
 alpha_option = click.option(

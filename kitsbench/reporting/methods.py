@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kitsbench.experiments.records import UntilNote
 from kitsbench.recipe import Recipe
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
@@ -15,6 +16,7 @@ from kitsbench.reporting.first_screen.entrants import (
 )
 from kitsbench.reporting.first_screen.looked import hours_of
 from kitsbench.statistics.compare.remarks import FEW_CASES
+from kitsbench.statistics.looks.sharing import least_hope
 from kitsbench.statistics.tests.folds_and_cases import (
     FOLD_T,
     FOLDS_FOR_A_FOLD_TEST,
@@ -316,12 +318,22 @@ def _looks(analysis: Analysis) -> list[str]:
         f"Trials ran in rounds of a seed over all folds. Looks were planned after {seeds} seeds; α "
         f"was spent by the information at hand (Lan and DeMets, shape of {shape}), and verdicts "
         "rest on sequential p-values and repeated intervals over all pairs and looks.",
-        "An architecture got no more trials when all its pairs were decided"
-        + (f", or had less than {until.futility:g} chance to be." if until.futility else "."),
+        f"An architecture got no more trials when all its pairs were decided{_given_up(until)}.",
     ]
     hours = hours_of(analysis.results)
     if hours.spared_trials:
         told.append(f"So {hours.spared_trials} of {hours.trials} planned trials were never run.")
+    return told
+
+
+def _given_up(until: UntilNote) -> str:
+    """From which chance on a pair is given up, if any."""
+    if not until.futility:
+        return ""
+    told = f", or had less than {until.futility:g} chance to be"
+    if until.question != "claim":  # each of its pairs is a family by itself
+        lone = 2 * least_hope(until.futility)
+        told += f" ({lone:.2g} where the last of several pairs kept two architectures in training)"
     return told
 
 

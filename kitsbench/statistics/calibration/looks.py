@@ -313,7 +313,18 @@ def look_grid() -> list[LookCell]:
     ]
     cells += [LookCell(spec, 12, *small, "0.01", truth) for truth in TRUTHS]
     cells += [LookCell(spec, 20, *small, "0.01", truth) for truth in wide]
-    cells += [LookCell(spec, 12, *base, "0.01", truth) for truth in wide]
+    cells += [LookCell(spec, 12, *base, "0.01", truth) for truth in ("one ahead", *wide)]
+    many = ("two groups", "ladder")
+    cells += [LookCell(spec, 12, 10, 210, 5, "0.01", truth) for truth in many]
+    cells += [LookCell(spec, 12, *base, "0.01", truth, "top") for truth in many]
+    cells += [LookCell(spec, 20, *base, "0.01", truth) for truth in many]
+    # Where all but one pair are settled, all of alpha is left for that one.
+    cells += [
+        LookCell(spec, 3, *design, scatter, truth)
+        for design, (scatter, truth) in product(
+            (small, base), (("one noisy", "two groups"), ("0.02", "one ahead"))
+        )
+    ]
     cells += [
         LookCell(kind, 5, *small, "0.02", truth)
         for kind in ("normal", "zero-inflated", "skewed", "heavy-tailed", "rare misses")

@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 from kitsbench.look import STATES
 from kitsbench.statistics.looks.clock import Clock, Ids, codes, information
 from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.looks.sharing import least_hope, shared_hope
 from kitsbench.statistics.looks.spending import spent
 from kitsbench.statistics.table.blocks import Array
 from kitsbench.statistics.tests.moments import Index
@@ -326,7 +327,11 @@ def _bounded(
 def _going_on(
     now: Standing, seen: Evidence, plan: LookPlan, last: bool, first: Index, second: Index
 ) -> Standing:
-    """Which of the pairs that are not settled stay open."""
+    """Which of the pairs that are not settled stay open.
+
+    A pair is given up where its chance is small. So are pairs that keep a few architectures in
+    training for one another alone, where all their chances are little for so many rounds.
+    """
     chance = chances(now, plan, ~np.isnan(seen.p_within) & ~seen.hopeless)
     chance = np.where(seen.hopeless, 0.0, chance)
     if last:
@@ -338,6 +343,13 @@ def _going_on(
     if plan.question == "top":
         asked = _for_the_top(now, seen, first, second)
         state = np.where(free & ~asked, NOT_ASKED, state)
+    # One pair alone is all that was asked: what its last rounds cost spares nothing of others, and
+    # to give it up sooner would lose what a fixed design finds.
+    if first.size > 1:
+        going = state == OPEN
+        hoped = np.where(going, np.where(np.isnan(chance), np.inf, chance), 0.0)
+        hope = shared_hope(hoped, going, first, second, seen.means.shape[-1])
+        state = np.where(going & (hope < least_hope(plan.futility)), FUTILE, state)
     return replace(now, state=state.astype(np.int8), chance=chance)
 
 

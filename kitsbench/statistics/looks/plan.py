@@ -74,7 +74,9 @@ class LookPlan:
     """Difference that would matter, in units of the metric; None: nothing is said of margins."""
 
     futility: float = FUTILITY
-    """A pair is given up where its chance to be settled within :attr:`looks` rounds is less.
+    """A pair is given up where its chance to be settled within :attr:`looks` rounds is less; pairs
+    for which alone some architectures go on, where it is little for so many rounds
+    (:func:`~kitsbench.statistics.looks.sharing.least_hope`).
 
     0 gives up nothing. It is non-binding: alpha holds whether one stops or goes on."""
 

@@ -8,6 +8,7 @@ from kitsbench.look import Look, PairLook
 from kitsbench.statistics.compare.pairs import PairTest
 from kitsbench.statistics.design.scope import advice
 from kitsbench.statistics.looks.plan import LookPlan
+from kitsbench.statistics.looks.sharing import least_hope
 
 
 def reason_of(
@@ -49,9 +50,13 @@ def reason_of(
     if row.state == "futile" and test is not None and not test.settles:
         return "one of the two has one run in a fold, and so few folds allow no test of it"
     if row.state == "futile":
+        chance = row.chance or 0.0
+        told = f"the chance to settle it by round {plan.looks} is {100 * chance:.1f} %"
+        if chance < plan.futility:
+            return f"{told}, below {100 * plan.futility:g} %"
         return (
-            f"the chance to settle it by round {plan.looks} is {100 * (row.chance or 0.0):.1f} %, "
-            f"below {100 * plan.futility:g} %"
+            f"{told}, too little for architectures that would go on for little else (asked: "
+            f"{least_hope(plan.futility):.2g} settled pairs for each)"
         )
     if test is None:
         return "one of the two has no scores yet"

@@ -83,7 +83,7 @@ def test_the_shape_of_spending_has_its_price():
 def test_the_grid_has_every_question_state_and_size():
     grid = look_grid()
     assert len(grid) == len(set(grid))
-    assert {cell.architectures for cell in grid} == {2, 5, 12, 20}
+    assert {cell.architectures for cell in grid} == {2, 3, 5, 12, 20}
     assert {cell.folds for cell in grid} == {1, 2, 3, 5, 10}
     assert {cell.question for cell in grid} == {"pairs", "top"}
     assert {cell.spending for cell in grid} == {"obrien-fleming", "pocock"}
