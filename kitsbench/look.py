@@ -16,8 +16,8 @@ Spending = Literal["obrien-fleming", "pocock"]
 SPENDING: tuple[Spending, ...] = get_args(Spending)
 """How the error is spent over looks: little at first, or about as much at each."""
 FUTILITY = 0.05
-"""A pair is given up where the chance to settle it within the plan is less, if nobody says. The last
-one of several that keeps two architectures in training needs more."""
+"""A pair is given up where the chance to settle it within the plan is less, if nobody says; one of
+several that alone keeps two architectures in training needs more."""
 
 State = Literal["open", "difference", "equivalence", "futile", "not asked"]
 STATES: tuple[State, ...] = get_args(State)

@@ -40,7 +40,7 @@ from kitsbench.statistics.looks.course import (
 )
 from kitsbench.statistics.looks.ordering import as_high, reach
 from kitsbench.statistics.looks.plan import LookPlan
-from kitsbench.statistics.looks.simulated import Followed, Rounds, evidence, follow
+from kitsbench.statistics.looks.simulated import Followed, Rounds, asked, evidence, follow
 from kitsbench.statistics.table.blocks import Array
 from kitsbench.statistics.tests.moments import Index
 from kitsbench.statistics.tests.statements import state
@@ -95,8 +95,9 @@ class LookCell(Situation):
     @property
     def plan(self) -> LookPlan:
         """The plan of its looks."""
+        baseline = "the first" if self.question == "baseline" else None
         return LookPlan(
-            self.seeds, self.question, spending=self.spending, alpha=ALPHA, margin=MARGIN
+            self.seeds, self.question, baseline, spending=self.spending, alpha=ALPHA, margin=MARGIN
         )
 
 
@@ -188,7 +189,7 @@ def outcomes(
         How many.
     """
     k = cell.architectures
-    first, second = np.triu_indices(k, 1)
+    first, second = asked(plan, k)
     gaps = np.array(cell.gaps)
     truth = gaps[first] - gaps[second]
     size = rounds.size[0]
@@ -333,6 +334,11 @@ def look_grid() -> list[LookCell]:
     usual = [LookCell(spec, 5, *base, "0.01", truth) for truth in ("one ahead", *wide)]
     cells += [replace(cell, question="top") for cell in usual]
     cells += [LookCell(spec, 12, *small, "0.01", truth, "top") for truth in wide]
+    cells += [
+        LookCell(spec, k, *base, scatter, truth, "baseline")
+        for k, scatter in ((5, "0.01"), (5, "one noisy"), (12, "0.01"))
+        for truth in ("equal", "one ahead", "two groups")
+    ]
     cells += [replace(cell, spending="pocock") for cell in usual]
     return list(dict.fromkeys(cell for cell in cells if _makes_sense(cell)))
 

@@ -77,6 +77,26 @@ class Rounds:
         )
 
 
+def asked(plan: LookPlan, architectures: int) -> tuple[Index, Index]:
+    """Places of the architectures of every pair that a plan asks about.
+
+    Parameters
+    ----------
+    plan : LookPlan
+        Its baseline, if it has one, is the first architecture, whatever its name.
+    architectures : int
+        How many.
+
+    Returns
+    -------
+    first, second : ndarray of int, shape (pairs,)
+    """
+    if plan.question == "baseline":
+        others = np.arange(1, architectures)
+        return others, np.zeros_like(others)
+    return np.triu_indices(architectures, 1)
+
+
 def evidence(
     moments: Moments, seeds: Index, plan: LookPlan, fresh: Flags, first: Index, second: Index
 ) -> Evidence:
@@ -166,7 +186,7 @@ def follow(rounds: Rounds, plan: LookPlan, clock: Clock, stop: bool = True) -> F
         Whether architectures stop that have no open pair; otherwise all run to the end.
     """
     size, k = rounds.size
-    first, second = np.triu_indices(k, 1)
+    first, second = asked(plan, k)
     standing = beginning((size, len(first)), plan.margin is not None)
     earliest = seeds_for_a_verdict(rounds.folds)
     seeds = np.zeros((size, k), dtype=np.int64)

@@ -85,7 +85,7 @@ def test_the_grid_has_every_question_state_and_size():
     assert len(grid) == len(set(grid))
     assert {cell.architectures for cell in grid} == {2, 3, 5, 12, 20}
     assert {cell.folds for cell in grid} == {1, 2, 3, 5, 10}
-    assert {cell.question for cell in grid} == {"pairs", "top"}
+    assert {cell.question for cell in grid} == {"pairs", "top", "baseline"}
     assert {cell.spending for cell in grid} == {"obrien-fleming", "pocock"}
     assert {cell.truth for cell in grid if cell.architectures == 5} == {
         "equal", "one ahead", "two groups", "two close groups", "ladder", "close ladder"
