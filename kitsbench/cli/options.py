@@ -440,8 +440,8 @@ futility_option = click.option(
     type=Number(0, 0.99),
     default=0.05,
     show_default=True,
-    help="Of looks: give a pair up if its chance to be settled is less (the last of several pairs: "
-    "some four times that).",
+    help="Of looks: give a pair up if its chance to be settled is less. More is asked of pairs for "
+    "which alone some networks go on.",
 )
 
 alpha_option = click.option(

@@ -333,7 +333,7 @@ def _given_up(until: UntilNote) -> str:
     told = f", or had less than {until.futility:g} chance to be"
     if until.question != "claim":  # each of its pairs is a family by itself
         lone = 2 * least_hope(until.futility)
-        told += f" ({lone:.2g} where the last of several pairs kept two architectures in training)"
+        told += f" (more, {lone:.2g} of a pair, where some were in training for one another alone)"
     return told
 
 

@@ -63,6 +63,8 @@ class Evidence:
         Whether no number of runs would allow a statement.
     means : ndarray, shape (..., architectures)
         Of all architectures; NaN of those without scores.
+    trains : ndarray of bool, shape (architectures,)
+        Whether it gets runs while it goes on, and was not trained elsewhere.
     higher : bool
         Whether more is better.
     """
@@ -80,6 +82,7 @@ class Evidence:
     enough: Flags
     hopeless: Flags
     means: Array
+    trains: Flags
     higher: bool
 
 
@@ -332,8 +335,7 @@ def _going_on(
     A pair is given up where its chance is small. So are pairs that keep a few architectures in
     training for one another alone, where all their chances are little for so many rounds.
     """
-    chance = chances(now, plan, ~np.isnan(seen.p_within) & ~seen.hopeless)
-    chance = np.where(seen.hopeless, 0.0, chance)
+    chance = chances(now, plan, ~np.isnan(seen.p_within), seen.hopeless)
     if last:
         chance = np.zeros_like(chance)
     free = ~now.settled
@@ -348,12 +350,12 @@ def _going_on(
     if first.size > 1:
         going = state == OPEN
         hoped = np.where(going, np.where(np.isnan(chance), np.inf, chance), 0.0)
-        hope = shared_hope(hoped, going, first, second, seen.means.shape[-1])
+        hope = shared_hope(hoped, going, first, second, seen.trains)
         state = np.where(going & (hope < least_hope(plan.futility)), FUTILE, state)
     return replace(now, state=state.astype(np.int8), chance=chance)
 
 
-def chances(now: Standing, plan: LookPlan, may_be_equivalent: Flags) -> Array:
+def chances(now: Standing, plan: LookPlan, may_be_equivalent: Flags, hopeless: Flags) -> Array:
     """Chance of each pair to be settled by the end of the plan, given its scores so far.
 
     The estimate at the end is normal around the one at hand, with the variance by which the two
@@ -367,11 +369,13 @@ def chances(now: Standing, plan: LookPlan, may_be_equivalent: Flags) -> Array:
     plan : LookPlan
     may_be_equivalent : ndarray of bool
         Whether an equivalence can be shown of the pair at all.
+    hopeless : ndarray of bool
+        Whether nothing can be shown of it.
 
     Returns
     -------
     ndarray
-        NaN where the pair was never tested.
+        NaN where the pair was never tested, 0 where it is hopeless.
     """
     number = now.p.shape[-1]
     if number == 0:
@@ -395,7 +399,8 @@ def chances(now: Standing, plan: LookPlan, may_be_equivalent: Flags) -> Array:
         # counts: without it eleven of them lose 3.7 points of power where the baseline is ahead by
         # the margin, and 2.6 with it. Of all pairs it brings 0.2 points for more of the hours.
         for _ in range(2):
-            hoped = np.where((now.state == DIFFERENCE) | np.isnan(chance), 0.0, chance)
+            # An equivalent pair has used its share.
+            hoped = np.where(now.settled | hopeless | np.isnan(chance), 0.0, chance)
             chance = apart(left - (hoped.sum(axis=-1, keepdims=True) - hoped))
     if plan.margin is not None:
         edge = plan.margin + special.ndtri(plan.alpha / number / 2) * at_end
@@ -404,7 +409,7 @@ def chances(now: Standing, plan: LookPlan, may_be_equivalent: Flags) -> Array:
     # Without any spread more runs find what is there; what is there to be found is a difference.
     certain = (now.se == 0) & (now.known < 1) & (now.estimate != 0)
     at_hand = np.where(np.isnan(now.se), np.nan, certain.astype(float))
-    return np.where(between > 0, chance, at_hand)
+    return np.where(hopeless, 0.0, np.where(between > 0, chance, at_hand))
 
 
 def _for_the_top(now: Standing, seen: Evidence, first: Index, second: Index) -> Flags:

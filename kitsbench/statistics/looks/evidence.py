@@ -113,6 +113,7 @@ def evidence_of(
             fresh=np.array(fresh, dtype=bool),
             enough=np.array([t is not None and _enough(blocks, t) for t in tests], dtype=bool),
             hopeless=np.array(hopeless, dtype=bool),
+            trains=np.array([name not in once for name in architectures], dtype=bool),
             means=np.array([means.get(name, math.nan) for name in architectures]),
             higher=blocks.endpoint.higher_is_better,
         ),

@@ -15,7 +15,7 @@ from kitsbench.statistics.design.scope import advice
 from kitsbench.statistics.looks.clock import Clock
 from kitsbench.statistics.looks.course import DIFFERENCE
 from kitsbench.statistics.looks.plan import LookPlan
-from kitsbench.statistics.looks.simulated import Rounds, evidence, follow
+from kitsbench.statistics.looks.simulated import Rounds, asked, evidence, follow
 from kitsbench.statistics.table.blocks import Array
 from kitsbench.statistics.tests.families import adjust
 
@@ -67,7 +67,7 @@ def expected_hours(
     Parameters
     ----------
     plan : LookPlan
-        Of the looks; its question may be ``pairs`` or ``top``.
+        Of the looks; its question may be ``pairs``, ``top`` or ``baseline``: the first is that.
     components : Components
         Standard deviations, as assumed or of a pilot.
     cases, folds, architectures : int
@@ -158,7 +158,7 @@ def _taken(
 ) -> tuple[Array, Array, Array]:
     """Of each experiment the runs, and the parts of the true differences that are found."""
     number, k = rounds.size
-    first, second = np.triu_indices(k, 1)
+    first, second = asked(plan, k)
     early = follow(rounds, plan, clock)
     runs = early.seeds.sum(axis=1) * folds
     truth = np.sign(gaps[first] - gaps[second])

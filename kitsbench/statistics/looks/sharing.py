@@ -21,8 +21,8 @@ def least_hope(futility: float) -> float:
 
     A pair that alone keeps two architectures in training needs twice that chance: as much as there
     is that one of four pairs is settled whose chance is the bound of futility; 19 % for a bound of
-    5 %, and never 100 %. That spares 4 to 5 of 100 hours where half of the networks are better than
-    the others, and costs up to 0.7 points of power (five architectures, five folds, five rounds).
+    5 %, and never 100 %. That spares 4 of 100 hours where half of the networks are better than the
+    others (five architectures, all pairs, five folds, five rounds).
 
     Parameters
     ----------
@@ -38,12 +38,13 @@ def least_hope(futility: float) -> float:
 
 
 def shared_hope(
-    hoped: Array, going: NDArray[np.bool_], first: Index, second: Index, number: int
+    hoped: Array, going: NDArray[np.bool_], first: Index, second: Index, trains: NDArray[np.bool_]
 ) -> Array:
-    """Pairs that are expected to be settled, for each architecture that goes on for them.
+    """Pairs that are expected to be settled, for each architecture that trains for them.
 
     Architectures hang together that open pairs link, directly or through others: they train for
-    one another, and what they settle is shared by all of them.
+    one another, and what they settle is shared by all of them. A pair that is worth more by itself
+    than with those that hang on it counts by itself: the others may be given up without it.
 
     Parameters
     ----------
@@ -53,26 +54,24 @@ def shared_hope(
         Whether a pair is open.
     first, second : ndarray of int, shape (pairs,)
         Architectures of each pair.
-    number : int
-        Of architectures.
+    trains : ndarray of bool, shape (architectures,)
+        Whether an architecture that goes on trains: who was trained elsewhere costs no round.
 
     Returns
     -------
     ndarray, shape (..., pairs)
-        Of the architectures that hang together with the pair's.
     """
+    number = len(trains)
     linked = np.zeros((*going.shape[:-1], number, number))
     linked[..., first, second] = linked[..., second, first] = going
     linked += np.eye(number)
     for _ in range(number.bit_length()):  # each step doubles the length of the ways
         linked = (linked @ linked > 0).astype(float)
     group = linked.argmax(axis=-1)  # named after its first member
-    of_pair = group[..., first]
-    hope = np.zeros(hoped.shape)
+    hope = hoped / np.maximum(trains[first].astype(int) + trains[second], 1)
     for name in range(number):
-        inside = of_pair == name
-        if inside.any():
-            settled = np.where(inside, hoped, 0.0).sum(axis=-1, keepdims=True)
-            members = np.count_nonzero(group == name, axis=-1, keepdims=True)
-            hope = np.where(inside, settled / np.maximum(members, 1), hope)
-    return hope
+        inside = group[..., first] == name
+        settled = np.where(inside, hoped, 0.0).sum(axis=-1, keepdims=True)
+        members = np.count_nonzero((group == name) & trains, axis=-1, keepdims=True)
+        hope = np.where(inside, np.maximum(hope, settled / np.maximum(members, 1)), hope)
+    return np.asarray(hope)

@@ -147,6 +147,7 @@ def evidence(
         enough=(enough >= FEWEST_FOR_A_LOOK) & (found.df >= FEWEST_IN_ALL),
         hopeless=np.zeros(shape, dtype=bool),
         means=moments.mean,
+        trains=np.ones(moments.mean.shape[-1], dtype=bool),
         higher=True,
     )
 

@@ -55,8 +55,8 @@ def reason_of(
         if chance < plan.futility:
             return f"{told}, below {100 * plan.futility:g} %"
         return (
-            f"{told}, too little for architectures that would go on for little else (asked: "
-            f"{least_hope(plan.futility):.2g} settled pairs for each)"
+            f"{told}, too little for architectures that would go on for little else (one pair "
+            f"alone needs {200 * least_hope(plan.futility):.1f} %)"
         )
     if test is None:
         return "one of the two has no scores yet"

@@ -71,3 +71,15 @@ def test_the_share_of_the_cases_is_that_of_the_variance_that_is_left():
 def test_plans_that_decide_nothing_are_refused(folds, looks, gap, message):
     with pytest.raises(UsageError, match=message):
         expected_hours(LookPlan(looks), Components(), 60, folds, 3, gap=gap)
+
+
+def test_against_a_baseline_only_its_pairs_keep_architectures_in_training():
+    asked = LookPlan(4, "baseline", baseline="first", margin=0.02)
+    design = (Components(), 100, 5, 4)
+    few = {s["state"]: s for s in expected_hours(asked, *design, gap=0.1, experiments=60)}
+    all_of = {
+        s["state"]: s
+        for s in expected_hours(LookPlan(4, margin=0.02), *design, gap=0.1, experiments=60)
+    }
+    assert few["one ahead"]["power"] > 0.95
+    assert few["one ahead"]["runs"] < all_of["one ahead"]["runs"]

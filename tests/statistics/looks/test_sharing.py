@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.sparse.csgraph import connected_components
@@ -10,6 +12,13 @@ from score_tables import long_table
 from kitsbench.statistics import LookPlan, take_look
 from kitsbench.statistics.calibration.looks import LookCell, measure_looks
 from kitsbench.statistics.calibration.simulation import simulate
+from kitsbench.statistics.looks.course import (
+    DIFFERENCE,
+    EQUIVALENCE,
+    OPEN,
+    beginning,
+    chances,
+)
 from kitsbench.statistics.looks.sharing import least_hope, shared_hope
 
 SEED = 35
@@ -21,7 +30,8 @@ def test_what_a_group_may_settle_is_shared_by_its_members(number):
     first, second = np.triu_indices(number, 1)
     going = rng.random((30, len(first))) < 1 / number
     chance = rng.random(going.shape)
-    found = shared_hope(np.where(going, chance, 0.0), going, first, second, number)
+    trains = np.arange(number) != 1
+    found = shared_hope(np.where(going, chance, 0.0), going, first, second, trains)
     for row in range(len(going)):
         links = np.zeros((number, number))
         links[first[going[row]], second[going[row]]] = 1
@@ -29,7 +39,17 @@ def test_what_a_group_may_settle_is_shared_by_its_members(number):
         for pair in np.flatnonzero(going[row]):
             members = group == group[first[pair]]
             inside = going[row] & members[first]
-            assert found[row, pair] == pytest.approx(chance[row, inside].sum() / members.sum())
+            together = chance[row, inside].sum() / max((members & trains).sum(), 1)
+            alone = chance[row, pair] / max(int(trains[first[pair]]) + int(trains[second[pair]]), 1)
+            assert found[row, pair] == pytest.approx(max(together, alone))
+
+
+def test_a_pair_that_will_be_settled_goes_on_whatever_hangs_on_it():
+    first, second = np.arange(1, 16), np.zeros(15, dtype=np.int64)
+    hoped = np.where(first == 1, 0.99, 0.06)
+    found = shared_hope(hoped, hoped > 0, first, second, np.ones(16, dtype=bool))
+    assert found[0] == pytest.approx(0.495)
+    assert (found[1:] < found[0]).all()
 
 
 def test_the_bound_of_a_lone_pair_is_above_that_of_a_pair_and_never_certainty():
@@ -57,8 +77,8 @@ def test_the_last_open_pair_of_a_family_needs_more_chance_than_one_that_others_s
     assert 0.05 < pair.chance < 0.18
     assert (pair.state, look.open) == ("futile", ())
     assert pair.reason.endswith(
-        "%, too little for architectures that would go on for little else (asked: 0.093 settled "
-        "pairs for each)"
+        "%, too little for architectures that would go on for little else (one pair alone needs "
+        "18.5 %)"
     )
 
 
@@ -80,3 +100,24 @@ def test_half_of_the_hours_are_spared_where_half_of_the_networks_are_better():
     found = measure_looks(cell, 2000, 0)
     assert found.hours <= 0.5
     assert found.rates["power lost"].rate <= 0.01
+
+
+def test_against_a_baseline_only_what_differs_passes_its_alpha_on():
+    plan = LookPlan(5, "baseline", baseline="base", margin=0.05)
+    start = beginning((6,), margin=True)
+    figures = {"estimate": 0.015, "se": 0.006, "df": 40.0, "known": 0.6}
+    now = replace(start, **{name: np.full(6, value) for name, value in figures.items()})
+    none = np.zeros(6, dtype=bool)
+
+    def of_the_open_one(state):
+        states = np.full(6, state, dtype=np.int8)
+        states[0] = OPEN
+        return chances(replace(now, state=states), plan, none, none)[0]
+
+    assert of_the_open_one(DIFFERENCE) > of_the_open_one(EQUIVALENCE) + 0.1
+    # Five that are open may still pass theirs on, and five that are hopeless never.
+    others = np.arange(6) > 0
+    assert of_the_open_one(OPEN) > of_the_open_one(EQUIVALENCE)
+    lost = chances(replace(now, state=np.zeros(6, dtype=np.int8)), plan, none, others)
+    assert lost[0] == of_the_open_one(EQUIVALENCE)
+    assert (lost[1:] == 0).all()
