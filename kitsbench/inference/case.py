@@ -15,6 +15,7 @@ from kitsbench.architecture import Architecture
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.default_hooks import region_order
 from kitsbench.devices.parts import timed
+from kitsbench.devices.peaks import peak_memory
 from kitsbench.errors import ContractError
 from kitsbench.inference.landing import fetch
 from kitsbench.inference.memory import HOST, release
@@ -120,11 +121,12 @@ def predict(trained: Trained, volumes: Sequence[Volumes]) -> Predicted:
     device = next(iter(found[0].values())).device
     if device == HOST:
         return open_
+    peak = peak_memory(device)
     with contextlib.suppress(Exception), timed("resampling"):
         return _decided(trained, open_)
     # Whatever went wrong there is done again on the host, whose error counts: memory that ran out,
     # or a hook that wants tensors of the host.
-    release(device)
+    release(device, peak)
     for member in found:
         to_host(member)
     return open_

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from kitsbench.devices.peaks import forget_since, peak_memory
+
 Try = TypeVar("Try")
 Result = TypeVar("Result")
 
@@ -45,7 +47,7 @@ def first_that_fits(
     exhausted : callable
         Whether an exception means that memory ran out. Others are raised at once.
     device : torch.device
-        Whose memory is given back in between.
+        Whose memory is given back in between, and whose peak forgets the tries that failed.
 
     Raises
     ------
@@ -53,18 +55,27 @@ def first_that_fits(
         What the last way raised.
     """
     for one in tries[:-1]:
+        peak = peak_memory(device)
         try:
             return work(one)
         except Exception as error:
             if not exhausted(error):
                 raise
         # Outside of the block above, since an exception holds on to all that its frames hold.
-        release(device)
+        release(device, peak)
     return work(tries[-1])
 
 
-def release(device: torch.device) -> None:
-    """Give memory that nobody uses back to the device."""
+def release(device: torch.device, peak: int) -> None:
+    """Give memory that a failed try has left back to the device.
+
+    Parameters
+    ----------
+    device : torch.device
+    peak : int
+        As of :func:`~kitsbench.devices.peaks.peak_memory` before the try.
+    """
     gc.collect()
     if device.type == "cuda" and torch.cuda.is_available():
         torch.cuda.empty_cache()
+    forget_since(device, peak)

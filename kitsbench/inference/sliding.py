@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kitsbench.data.preparation.store import PreparedCase
 from kitsbench.devices.parts import timed
+from kitsbench.devices.peaks import peak_memory
 from kitsbench.devices.precision import autocast
 from kitsbench.errors import KitsbenchError
 from kitsbench.inference.adaptation import Adapter
@@ -267,17 +268,18 @@ def beside(
     predictor : Predicts
     volumes : mapping of str to PreparedCase
     """
+    devices = {v.device for found in held for v in found.values() if v.device != HOST}
+    peaks = {device: peak_memory(device) for device in devices}
     try:
         return dict(predictor.probabilities(volumes))
     except (RuntimeError, MemoryError):
         # All smaller ways of its own were tried. Whatever it was, room is what may be missing.
-        devices = {v.device for found in held for v in found.values() if v.device != HOST}
         if not devices:
             raise
     for found in held:
         to_host(found)
-    for device in devices:
-        release(device)
+    for device, peak in peaks.items():
+        release(device, peak)
     return dict(predictor.probabilities(volumes))
 
 

@@ -17,6 +17,7 @@ import torch
 
 from kitsbench.architecture import Architecture, Task
 from kitsbench.data.batches.prepared import Prepared
+from kitsbench.devices.peaks import peak_memory, peak_reserved, reset_peaks
 from kitsbench.devices.precision import autocast
 from kitsbench.devices.use import use_device
 from kitsbench.errors import KitsbenchError
@@ -27,7 +28,7 @@ from kitsbench.profiling.step import Given, TrainingStep
 from kitsbench.registry import load
 from kitsbench.spec import LARGEST_EDGE, Shape, Spec
 from kitsbench.training.failures import TrialFailure, is_out_of_memory, may_be_memory
-from kitsbench.training.meters.memory import cap_memory, peak_memory, peak_reserved, reset_peaks
+from kitsbench.training.meters.memory import cap_memory
 from kitsbench.training.networks.rehearsal import drawn_batch
 
 MOST_BATCH = 4096

@@ -15,6 +15,7 @@ import torch
 from kitsbench.architecture import Architecture
 from kitsbench.devices.layout import layout_of
 from kitsbench.devices.nvml import gpu_state
+from kitsbench.devices.peaks import peak_memory
 from kitsbench.devices.precision import autocast
 from kitsbench.devices.use import use_device
 from kitsbench.errors import KitsbenchError
@@ -33,7 +34,6 @@ from kitsbench.profiling.step import (
 from kitsbench.registry import load
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.meters.energy import EnergyMeter
-from kitsbench.training.meters.memory import peak_memory
 from kitsbench.training.networks.meta import count_cost, count_step
 from kitsbench.training.networks.rehearsal import drawn_batch
 from kitsbench.training.networks.sizes import size_rule_is_told

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from kitsbench.devices.parts import OTHER, watched
+from kitsbench.devices.peaks import reset_peaks
 from kitsbench.training.meters.energy import EnergyMeter
-from kitsbench.training.meters.memory import reset_peaks
 
 MOST = 200  # repetitions
 

@@ -19,6 +19,7 @@ from kitsbench.architecture import Architecture
 from kitsbench.channels import CT
 from kitsbench.data.preparation.store import PreparedCase, PreparedStore
 from kitsbench.devices.parts import OTHER, timed, watched
+from kitsbench.devices.peaks import peak_memory, reset_peaks
 from kitsbench.devices.use import use_device
 from kitsbench.errors import KitsbenchError
 from kitsbench.evaluation import score_case
@@ -36,7 +37,6 @@ from kitsbench.scans.geometry import Axes, fitting_spacing, resampled_grid, spac
 from kitsbench.scans.writing import write_label
 from kitsbench.spec import Spec
 from kitsbench.training.failures import TrialFailure
-from kitsbench.training.meters.memory import peak_memory, reset_peaks
 from kitsbench.training.networks.sizes import size_rule_is_told
 
 Shape = tuple[int, int, int]

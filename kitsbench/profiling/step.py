@@ -22,12 +22,12 @@ from kitsbench.data.batches.source import training_source
 from kitsbench.data.batches.upload import feed, loader_threads
 from kitsbench.data.channels.stores import grid_stores
 from kitsbench.devices.parts import timed
+from kitsbench.devices.peaks import peak_memory
 from kitsbench.profiling.job import ProfileJob
 from kitsbench.profiling.repeat import Lap, milliseconds, named, repeat, split, wholes
 from kitsbench.spec import Progress
 from kitsbench.training.job import StepSetting
 from kitsbench.training.meters.energy import EnergyMeter
-from kitsbench.training.meters.memory import peak_memory
 from kitsbench.training.networks.build import build_network, seed_everything
 from kitsbench.training.networks.compiling import Graphs, compiled
 from kitsbench.training.networks.layouts import choose_layout

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from kitsbench.architecture import System
+from kitsbench.devices.peaks import peak_memory, reset_peaks
 from kitsbench.devices.use import use_device
 from kitsbench.errors import ContractError
 from kitsbench.inference.systems import NativeScan, ask_system
 from kitsbench.profiling.apart import measured_apart
 from kitsbench.registry import load
 from kitsbench.spec import Spec
-from kitsbench.training.meters.memory import peak_memory, reset_peaks
 
 
 @dataclass(frozen=True)

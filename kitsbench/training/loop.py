@@ -18,6 +18,7 @@ from kitsbench.data.batches.prepared import Prepared
 from kitsbench.data.batches.source import training_source
 from kitsbench.data.batches.upload import feed
 from kitsbench.devices.layout import layout_of
+from kitsbench.devices.peaks import peak_memory, reset_peaks
 from kitsbench.devices.use import use_device
 from kitsbench.spec import Progress
 from kitsbench.training.checkpoints.writer import CheckpointWriter
@@ -26,7 +27,6 @@ from kitsbench.training.failures import TrialFailure, plugin_code
 from kitsbench.training.job import Job, Outcome
 from kitsbench.training.ledger import Ledger, Price, StageRow
 from kitsbench.training.meters.energy import EnergyMeter
-from kitsbench.training.meters.memory import peak_memory, reset_peaks
 from kitsbench.training.networks.build import build_network, seed_everything
 from kitsbench.training.networks.compiling import Graphs, compiled
 from kitsbench.training.networks.initial import Initialiser

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from kitsbench.devices.peaks import peak_memory, peak_reserved
 from kitsbench.errors import telling
 from kitsbench.recipe import Optimiser, Schedule
 from kitsbench.training.checkpoints.checkpoint import (
@@ -24,7 +25,6 @@ from kitsbench.training.job import Job
 from kitsbench.training.ledger import Ending, Ledger, Price, Reduction
 from kitsbench.training.meters.clock import DeviceClock
 from kitsbench.training.meters.energy import EnergyMeter
-from kitsbench.training.meters.memory import peak_memory, peak_reserved
 from kitsbench.training.optimisation.accumulation import Buffers
 from kitsbench.training.optimisation.average import WeightAverage
 from kitsbench.training.optimisation.optimisers import check_state

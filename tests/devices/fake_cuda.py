@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
+
+
+def a_device_for_each_thread(monkeypatch, own):
+    """Stub the current device as CUDA has it: of each thread, at first the first GPU."""
+    current = threading.local()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: getattr(current, "device", 0))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: setattr(current, "device", device))
+    torch.cuda.set_device(own)
 
 
 class FakeCuda:

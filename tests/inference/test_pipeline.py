@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from fake_cuda import a_device_for_each_thread
 
 from kitsbench.errors import Terminated
 from kitsbench.inference.pipeline import one_by_one
@@ -136,11 +137,7 @@ def test_who_interrupts_does_not_wait_for_the_threads(kind):
 
 
 def test_threads_mean_the_gpu_of_who_asks(monkeypatch):
-    current = threading.local()  # as CUDA has it: a device for each thread, at first the first
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: getattr(current, "device", 0))
-    monkeypatch.setattr(torch.cuda, "set_device", lambda device: setattr(current, "device", device))
-    torch.cuda.set_device(3)
+    a_device_for_each_thread(monkeypatch, 3)
     seen = []
 
     def note(*_):

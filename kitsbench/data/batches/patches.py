@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -185,6 +186,8 @@ class PatchSource:
         self.margin, self.fill = margin, fill
         self.samples = samples or range(recipe.batch)
         self.sampler: Sampler | None = None
+        # Size of each grid's source patches.
+        self._shapes = {grid.name: source_shape(grid.shape, margin) for grid in spec.grids}
         self._positions = Positions(recipe.sampling, recipe.batch, spec)
         # Opening a mapped file takes longer than a patch of it.
         self._opened: dict[tuple[str, str], PreparedCase] = {}
@@ -193,7 +196,7 @@ class PatchSource:
     def batch(self, step: int) -> Batch:
         """Draw the batch of a step, CT and labels alone; drawing it twice gives the same."""
         grids = self.spec.grids
-        shapes = self._shapes()
+        shapes = self._shapes
         # Patches are cut straight into the batch: copying them again would take as long.
         images, labels = (
             {name: np.empty((len(self.samples), *shape), kind) for name, shape in shapes.items()}
@@ -229,7 +232,7 @@ class PatchSource:
         Only the voxels that the augmentation takes are cut: a sample that nothing moves comes
         without the margin.
         """
-        shapes, first = self._shapes(), self.spec.grids[0].name
+        shapes, first = self._shapes, self.spec.grids[0].name
         found: dict[str, list[Sample]] = {name: [] for name in shapes}
         numbers: dict[str, list[np.ndarray]] = {entry.name: [] for entry in self.spec.inputs}
         names = []
@@ -282,10 +285,6 @@ class PatchSource:
         """Case of every sample of a step, drawn here or elsewhere."""
         return tuple(self._case_name(step, sample) for sample in range(self.batch_size))
 
-    def _shapes(self) -> dict[str, np.ndarray]:
-        """Size of each grid's source patches."""
-        return {grid.name: source_shape(grid.shape, self.margin) for grid in self.spec.grids}
-
     def _case(self, grid: str, name: str) -> PreparedCase:
         if (grid, name) not in self._opened:
             self._opened[grid, name] = self.stores[grid].case(name)
@@ -301,8 +300,7 @@ class PatchSource:
         per_volume = self.sampling.per_volume
         volumes = -(-self.batch_size // per_volume)
         turn, place = divmod(step * volumes + sample // per_volume, len(self.names))
-        # Drawn again rather than kept: state would have to be saved and agreed upon.
-        return self.names[generator(self.seed, 1, turn).permutation(len(self.names))[place]]
+        return self.names[_order(self.seed, turn, len(self.names))[place]]
 
     def _centre(self, name: str, step: int, sample: int) -> np.ndarray:
         """Patch centre in voxels of the first grid, where k + 0.5 is the middle of voxel k."""
@@ -320,6 +318,12 @@ class PatchSource:
         # On whole voxels the first grid needs no interpolation.
         shape = case.image.shape if self.sampling.inside else None
         return on_whole_voxels(centre, self.spec.grids[0].shape, shape)
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, turn: int, count: int) -> np.ndarray:
+    """In which order the cases come in a round: a function of its arguments, kept for a while."""
+    return generator(seed, 1, turn).permutation(count)
 
 
 def cut_patch(

@@ -80,8 +80,9 @@ def touched_rows(path: Path) -> Rows | None:
         if abs(by_x) < 1e-9:
             high = np.where(np.abs(at) > far + 1e-6 * len(x), x[0] - 1, high)
             continue
-        ends = np.sort(np.stack([(-far - at) / by_x, (far - at) / by_x]), 0)
-        low, high = np.maximum(low, ends[0]), np.minimum(high, ends[1])
+        one, other = (-far - at) / by_x, (far - at) / by_x
+        low = np.maximum(low, np.minimum(one, other))
+        high = np.minimum(high, np.maximum(one, other))
     first = np.clip(np.ceil(low - x[0]), 0, len(x)).astype(int)
     last = np.clip(np.floor(high - x[0]) + 1, first, len(x)).astype(int)
     rows = Rows(first, last, len(x))

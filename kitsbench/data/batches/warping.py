@@ -24,6 +24,8 @@ Edges = Sequence[int] | np.ndarray
 BSPLINE_SD = (151 / 315) ** 1.5
 # A box of source voxels is a little wider than the positions say, since those are rounded.
 ROUNDING = 1e-3
+STILL = np.eye(3)
+ROUNDED = 1e-8 + 1e-5 * STILL  # by how much a matrix may differ that moves nothing
 CELLS = 4096  # elements of a mesh beyond which its bounds are not worth their time
 
 
@@ -54,7 +56,7 @@ class Motion:
         return (
             self.control is None
             and not self.shift.any()
-            and bool(np.isclose(self.matrix, np.eye(3)).all())
+            and bool((np.abs(self.matrix - STILL) <= ROUNDED).all())
         )
 
 

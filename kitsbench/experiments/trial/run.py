@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from kitsbench.devices.layout import layouts_of
+from kitsbench.devices.peaks import peak_memory, reset_peaks
 from kitsbench.devices.use import use_device
 from kitsbench.errors import ContractError, DataError, KitsbenchError, shorten, telling
 from kitsbench.experiments.machines.environment import (
@@ -76,7 +77,7 @@ from kitsbench.training.job import Job, Outcome
 from kitsbench.training.ledger import Ledger
 from kitsbench.training.loop import train
 from kitsbench.training.meters.device_speed import device_speed
-from kitsbench.training.meters.memory import cap_memory, memory_left, peak_memory, reset_peaks
+from kitsbench.training.meters.memory import cap_memory, memory_left
 from kitsbench.training.teams.distributed import Team
 
 

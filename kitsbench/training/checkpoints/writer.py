@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from kitsbench.training.checkpoints.checkpoint import save_checkpoint
 from kitsbench.training.checkpoints.snapshot import Snapshot
 
@@ -26,6 +28,7 @@ class CheckpointWriter:
     def __init__(self, folder: Path, aside: bool):
         self.folder, self.aside = folder, aside
         self._snapshot = Snapshot()
+        self._gpu: int | None = None
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -45,6 +48,8 @@ class CheckpointWriter:
             save_checkpoint(self.folder, step, model, optimiser, state)
             return
         get = self._snapshot.take((model, optimiser))
+        # A new thread would take the first GPU, and open a context there when it waits for copies.
+        self._gpu = torch.cuda.current_device() if torch.cuda.is_initialized() else None
         self._thread = threading.Thread(
             target=self._write, args=(step, get, state), name="checkpoint", daemon=True
         )
@@ -57,6 +62,8 @@ class CheckpointWriter:
 
     def _write(self, step: int, get: Callable[[], Any], state: dict[str, Any]) -> None:
         try:
+            if self._gpu is not None:
+                torch.cuda.set_device(self._gpu)
             model, optimiser = get()
             save_checkpoint(self.folder, step, model, optimiser, state)
         except BaseException as error:  # told by the thread that trains, in its own place

@@ -9,38 +9,6 @@ import psutil
 import torch
 
 
-def peak_memory(device: torch.device) -> int:
-    """Largest memory since :func:`reset_peaks` in bytes: the allocator's on CUDA.
-
-    On a CPU it is the resident memory of the process. Its peak is that of the whole life of the
-    process, and no system lets it be reset.
-    """
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def peak_reserved(device: torch.device) -> int:
-    """The same with what the allocator holds for later; on a CPU there is no such thing.
-
-    A device must have this much free: fragments and caches count in it.
-    """
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_reserved(device))
-    return peak_memory(device)
-
-
-def reset_peaks(device: torch.device) -> None:
-    """Let the peaks of a CUDA device begin anew, from what is held now."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
 def memory_left() -> float:
     """Bytes that can still be had of the current CUDA device, or of the machine without one."""
     if not torch.cuda.is_initialized():

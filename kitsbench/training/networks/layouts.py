@@ -17,6 +17,7 @@ import torch
 from kitsbench.architecture import Architecture
 from kitsbench.devices.layout import Layout, Seconds, kept_layout, layout_key, set_layout
 from kitsbench.devices.norms import fast_norms
+from kitsbench.devices.peaks import reset_peaks
 from kitsbench.devices.precision import autocast
 from kitsbench.files import digest, plain
 from kitsbench.recipe import Optimiser, Recipe, Stage
@@ -24,7 +25,6 @@ from kitsbench.spec import Progress, Spec
 from kitsbench.training.failures import can_be_smaller, plugin_code
 from kitsbench.training.job import Job
 from kitsbench.training.meters.clock import DeviceClock
-from kitsbench.training.meters.memory import reset_peaks
 from kitsbench.training.networks.build import seed_everything
 from kitsbench.training.networks.rehearsal import drawn_batch, same_randomness
 from kitsbench.training.optimisation.stages import freeze, rules_of, training_mode

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kitsbench.devices.peaks import reset_peaks
 from kitsbench.spec import Spec
 from kitsbench.training.meters.energy import EnergyMeter
-from kitsbench.training.meters.memory import reset_peaks
 from kitsbench.training.optimisation.accumulation import Buffers
 
 STEPS = 2  # the second finds whatever the first one has set up

@@ -11,9 +11,9 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from kitsbench.devices.peaks import reset_peaks
 from kitsbench.spec import Spec
 from kitsbench.training.failures import can_be_smaller
-from kitsbench.training.meters.memory import reset_peaks
 from kitsbench.training.optimisation.foreach import Pair, by_type
 
 Result = TypeVar("Result")

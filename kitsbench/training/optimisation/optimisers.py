@@ -16,6 +16,10 @@ from kitsbench.named import is_named, resolve
 from kitsbench.optimisers import SHORT, Group, Optimiser
 from kitsbench.training.failures import plugin_code
 
+FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)  # have a kernel for CUDA
+# Arguments beside which torch's kernels are not asked for: with dampening a first step of SGD is
+# another than all others, see _begin_momentum.
+NOT_FUSED = {"differentiable", "dampening"}
 LR_FACTOR = "lr_factor"  # key of a group of parameters, where a recipe has groups
 
 
@@ -25,7 +29,7 @@ def make_optimiser(
     network: nn.Module | None = None,
     plugin: object = None,
 ) -> torch.optim.Optimizer:
-    """The optimiser that a recipe names; on CUDA, torch's own move all weights in one kernel.
+    """The optimiser that a recipe names; on CUDA, torch's SGD, Adam and AdamW are fused.
 
     Parameters
     ----------
@@ -47,9 +51,10 @@ def make_optimiser(
     if rule.groups:
         assert network is not None
         groups = _param_groups(rule, network, parameters)
-    made = (
-        _short(rule, groups, parameters) if rule.name in SHORT else _by_name(rule, groups, plugin)
-    )
+    if rule.name in SHORT:
+        made = _short(rule, groups, parameters)
+    else:
+        made = _by_name(rule, groups, parameters, plugin)
     for group in rule.groups:
         decay = () if group.weight_decay is None else ("weight_decay",)
         # Torch keeps whatever a group says, and looks at what it knows.
@@ -59,6 +64,7 @@ def make_optimiser(
                     f"a group of parameters has '{name}', which optimiser '{rule.name}' has not; "
                     f"it has {', '.join(made.defaults)}."
                 )
+    _begin_momentum(made)
     _enter(made, "train")
     return made
 
@@ -124,6 +130,7 @@ def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> N
         for saved, group in zip(state["param_groups"], optimiser.param_groups, strict=True)
     ]
     optimiser.load_state_dict({**state, "param_groups": groups})
+    _begin_momentum(optimiser)  # saved before its first step, there was none
 
 
 def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
@@ -164,9 +171,7 @@ def check_state(rule: Optimiser, state: Mapping[str, Any]) -> None:
 def _short(
     rule: Optimiser, groups: list[Any], parameters: Sequence[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    # On a CPU torch's default, by whose numbers trials are compared.
-    fused = all(p.is_cuda and p.is_floating_point() for p in parameters) or None
-    options: dict[str, Any] = {"weight_decay": rule.weight_decay, "fused": fused}
+    options: dict[str, Any] = {"weight_decay": rule.weight_decay, **_kernel(rule, parameters)}
     kind: Callable[..., torch.optim.Optimizer]
     if rule.name == "sgd":
         kind = torch.optim.SGD
@@ -178,7 +183,35 @@ def _short(
     return made
 
 
-def _by_name(rule: Optimiser, groups: list[Any], plugin: object) -> torch.optim.Optimizer:
+def _kernel(rule: Optimiser, parameters: Sequence[nn.Parameter]) -> dict[str, bool]:
+    """Whether one of torch's own moves all weights in one kernel, unless the recipe says how."""
+    said = dict(rule.arguments).keys() | {
+        name for group in rule.groups for name in dict(group.arguments)
+    }
+    # On a CPU torch's default, by whose numbers trials are compared.
+    fits = all(p.is_cuda and p.is_floating_point() for p in parameters)
+    return {"fused": True} if fits and not said & NOT_FUSED else {}
+
+
+def _begin_momentum(made: torch.optim.Optimizer) -> None:
+    """Give SGD's fused kernel a momentum of 0 to begin with, from which its first step is the same.
+
+    By itself torch hands it memory as it lies there, to be filled in the first step. Where that
+    step is left out, since a scaled gradient overflowed float16, it would stay as it was.
+    """
+    if not isinstance(made, torch.optim.SGD):
+        return
+    for group in made.param_groups:
+        if not (group["fused"] and group["momentum"]):
+            continue
+        for parameter in group["params"]:
+            if made.state[parameter].get("momentum_buffer") is None:
+                made.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+
+def _by_name(
+    rule: Optimiser, groups: list[Any], parameters: Sequence[nn.Parameter], plugin: object
+) -> torch.optim.Optimizer:
     if is_named(rule.name):
         kind = resolve(rule.name, plugin)
     else:
@@ -194,6 +227,8 @@ def _by_name(rule: Optimiser, groups: list[Any], plugin: object) -> torch.optim.
     chosen = {"momentum": rule.momentum, "nesterov": rule.nesterov, "amsgrad": rule.amsgrad}
     # Others have defaults of their own, which the recipe's 0 is not meant to replace.
     options |= {name: value for name, value in chosen.items() if value}
+    if kind in FUSED:
+        options |= _kernel(rule, parameters)
     return _checked(_made(kind, rule, groups, options), rule)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 import torch
+from fake_cuda import a_device_for_each_thread
 from torch import nn
 
 from kitsbench.experiments.trial.run import explain
@@ -77,6 +78,18 @@ def test_what_is_written_aside_is_what_it_was_when_it_was_asked_for(tmp_path, ga
     assert is_equal(*found)
     weights = [next((tmp_path / n).glob("*/model.safetensors")) for n in ("own", "aside")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_the_thread_means_the_gpu_of_the_training(tmp_path, monkeypatch):
+    a_device_for_each_thread(monkeypatch, 3)
+    seen = []
+    monkeypatch.setattr(
+        checkpoint_writer, "save_checkpoint", lambda *_: seen.append(torch.cuda.current_device())
+    )
+    writer = CheckpointWriter(tmp_path, aside=True)
+    writer.save(1, {"weight": torch.ones(2)}, {}, {})
+    writer.wait()
+    assert seen == [3]
 
 
 def test_one_is_written_at_a_time(tmp_path, gate):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from kitsbench.recipe import Optimiser
+from kitsbench.training.optimisation import optimisers
 from kitsbench.training.optimisation.optimisers import load_optimiser, make_optimiser
 
 RULES = [
@@ -51,13 +52,31 @@ class Fake:
         return True
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-def test_on_cuda_it_is_fused(rule, monkeypatch):
+FUSED = [
+    *((rule, True) for rule in RULES),
+    (Optimiser("SGD", lr=0.1, momentum=0.9), True),
+    (Optimiser("torch.optim:AdamW", lr=0.01), True),
+    (Optimiser("SGD", lr=0.1, momentum=0.9, arguments=(("dampening", 0.5),)), False),
+]
+
+
+@pytest.mark.parametrize(("rule", "fused"), FUSED)
+def test_on_cuda_those_with_a_kernel_are_fused(rule, fused, monkeypatch):
     asked = {}
-    for kind in ("SGD", "Adam", "AdamW"):
-        monkeypatch.setattr(torch.optim, kind, lambda *_, **options: asked.update(options))
+
+    def noted(kind):
+        def begin(self, parameters, **options):
+            asked.update(options)
+            kind.__init__(self, [nn.Parameter(torch.zeros(1))], **{**options, "fused": None})
+
+        return type(kind.__name__, (kind,), {"__init__": begin})
+
+    kinds = [noted(kind) for kind in optimisers.FUSED]
+    monkeypatch.setattr(optimisers, "FUSED", kinds)
+    for kind in kinds:
+        monkeypatch.setattr(torch.optim, kind.__name__, kind)
     make_optimiser(rule, [Fake()])
-    assert asked["fused"] is True
+    assert bool(asked.get("fused")) is fused
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

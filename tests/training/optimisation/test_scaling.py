@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import architectures
 import pytest
 import torch
+from architectures.own_steps import RECIPE
 
+from kitsbench.optimisers import Optimiser
 from kitsbench.training.budget import Budget
 from kitsbench.training.curve import GRADIENT
 from kitsbench.training.failures import TrialFailure
 from kitsbench.training.loop import train
 from kitsbench.training.networks.build import build_network
+from kitsbench.training.optimisation import optimisers
 from kitsbench.training.optimisation.scaling import HALVINGS, LossScale
 
 CPU = torch.device("cpu")
@@ -65,6 +69,26 @@ def test_steps_that_overflow_move_nothing_and_are_counted(make_job):
     fresh = build_network(job.architecture, job.spec, job.seed, job.fold, CPU)
     pairs = zip(begun.network.parameters(), fresh.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", ["sgd", "SGD", "torch.optim:SGD"])
+def test_momentum_begins_with_the_first_step_that_is_taken(make_job, monkeypatch, name):
+    # By torch's fused kernel, which a CPU has too but only a GPU is given. After a first step that
+    # was left out it would take memory as it lies there for the momentum.
+    rule = Optimiser(name, 0.01, momentum=0.99, nesterov=True)
+    made = partial(
+        make_job,
+        Steep(),
+        precision="float16",
+        recipe=replace(RECIPE, optimiser=rule),
+        budget=Budget(8, "steps"),
+    )
+    plain = train(made(folder="plain"))
+    monkeypatch.setattr(optimisers, "_kernel", lambda rule, parameters: {"fused": True})
+    fused = train(made(folder="fused"))
+    assert fused.ledger.skipped_steps == plain.ledger.skipped_steps == 4
+    for a, b in zip(weights(fused), weights(plain), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
 
 
 def test_other_precisions_scale_nothing(make_job):
