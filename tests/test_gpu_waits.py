@@ -8,6 +8,7 @@ import inspect
 import architectures
 import pytest
 import torch
+from architectures import own_steps
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -387,3 +388,43 @@ def test_the_precision_is_that_which_is_asked_for(precision):
     found = traced(Watched, precision=precision)
     assert (found.waits, found.refusals, found.unseen) == ([], [], [])
     assert set(seen) == {precision or torch.float32}
+
+
+class Reads(own_steps.OwnRecipe):
+    def step(self, training, progress, spec):
+        training.gradient()
+        if training.parameters[0].grad.norm().item() > 3:
+            training.parameters[0].grad.mul_(0.5)
+        training.optimise()
+
+
+class OnTheHost(own_steps.OwnRecipe):
+    def step(self, training, progress, spec):
+        share = torch.rand(2, 1, 1, 1, 1)
+        mixed = {name: values * share for name, values in training.inputs.items()}
+        training.gradient(None, mixed, training.labels)
+        training.optimise()
+
+
+class LossThatReads(own_steps.SameStep):
+    def loss(self, outputs, targets, progress, spec):
+        total, parts = super().loss(outputs, targets, progress, spec)
+        return total + total.item(), parts
+
+
+def test_a_step_of_a_plugins_own_is_followed():
+    found = traced(Reads)
+    (wait,) = found.waits
+    assert str(wait).startswith(f"step() makes the host wait for a GPU: `.item()` at {HERE}:")
+    assert wait.place == place_of(Reads.step, 2)
+    assert not found.refusals
+    (refusal,) = traced(OnTheHost).refusals
+    assert refusal.startswith(f"step() fails on a GPU at {place_of(OnTheHost.step, 2)}")
+    (wait,) = traced(LossThatReads).waits  # once, though the step calls it too
+    assert wait.hook == "loss()"
+
+
+@pytest.mark.parametrize("kind", ["SameStep", "SharpnessAware", "MeanTeacher", "CutMix"])
+def test_steps_that_keep_a_gpu_busy_pass(kind):
+    found = traced(getattr(own_steps, kind))
+    assert (found.waits, found.refusals, found.unseen) == ([], [], [])

@@ -117,7 +117,7 @@ def test_a_counter_of_energy_that_stops_to_answer_ends_no_training(monkeypatch):
     assert meter.joules is None
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 def test_a_gpu_reports_energy_within_what_its_power_limit_allows(make_job):
     pynvml = pytest.importorskip("pynvml")
     device = torch.device("cuda")

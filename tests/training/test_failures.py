@@ -235,10 +235,7 @@ def test_training_passes_it_on_as_it_is(make_job):
     assert is_out_of_memory(caught.value)
 
 
-cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
-
-@cuda
+@pytest.mark.gpu
 def test_a_device_out_of_memory_is_recognised_and_leaves_it_usable(make_job):
     device = torch.device("cuda")
     with pytest.raises(torch.OutOfMemoryError) as caught:
@@ -247,7 +244,7 @@ def test_a_device_out_of_memory_is_recognised_and_leaves_it_usable(make_job):
     assert train(make_job(device=device, budget=Budget(2, "steps"))).ledger.steps == 2
 
 
-@cuda
+@pytest.mark.gpu
 def test_peak_memory_is_what_the_allocator_says(make_job):
     device = torch.device("cuda")
     torch.cuda.reset_peak_memory_stats(device)

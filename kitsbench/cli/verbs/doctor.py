@@ -100,7 +100,12 @@ def examine(workdir: Path) -> list[dict[str, Any]]:
             add(package, "ok", str(release))
     entries = introduce_all()
     if not entries:
-        add("architectures", "missing", "none installed", "pip install kitsbench-plugins")
+        add(
+            "architectures",
+            "missing",
+            "none installed",
+            "pip install ./plugins in a checkout of kitsbench",
+        )
     for entry in entries:
         good = entry.status == "ok"
         add(
@@ -116,6 +121,7 @@ def _gpus(environment: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     """Rows about the GPUs and what drives them."""
     import torch
 
+    from kitsbench.devices.norms import norm_kernels
     from kitsbench.devices.nvml import open_device
     from kitsbench.devices.precision import best_precision
 
@@ -142,6 +148,15 @@ def _gpus(environment: dict[str, Any]) -> list[tuple[str, str, str, str]]:
             ("cuDNN", "missing", "torch finds none", "install a build of torch that brings it")
         )
     rows.append(("CUDA", "ok", ", ".join(found), ""))
+    if norm_kernels(torch.device("cuda", 0)) == "torch":
+        rows.append(
+            (
+                "instance norms",
+                "note",
+                "run in torch's kernels, which leave most of a large card idle",
+                "install triton (torch's builds for Linux bring it) and a C compiler such as gcc",
+            )
+        )
     if open_device(torch.device("cuda", 0)) is None:
         rows.append(
             (

@@ -19,9 +19,7 @@ from torch import Tensor
 
 def backward(loss: Tensor) -> None:
     """Add the gradient of a scalar to the leaves of its graph."""
-    # All that one pass asks for is computed again once, where torch knows of such groups.
-    group = getattr(torch.utils.checkpoint, "GraphExecGroup", nullcontext)
-    with _walked(), group():
+    with backward_by_walking():
         _walk([loss], [torch.ones_like(loss)])
 
 
@@ -39,12 +37,15 @@ def activations_can_be_computed_again() -> Iterator[None]:
 
 
 @contextmanager
-def _walked() -> Iterator[None]:
-    """Walk the graphs too for which a node of the graph asks torch's engine."""
+def backward_by_walking() -> Iterator[None]:
+    """Walk the graphs for which somebody else, or a node of a graph, asks torch's engine."""
     engine = torch.autograd
+    # All that one pass asks for is computed again once, where torch knows of such groups.
+    group = getattr(torch.utils.checkpoint, "GraphExecGroup", nullcontext)
     with (
         replaced(engine, "backward", _in_its_place),
         replaced(engine, "_is_checkpoint_valid", _always(True)),
+        group(),
     ):
         yield
 

@@ -19,13 +19,14 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from kitsbench.architecture import Architecture
+from kitsbench.architecture import Architecture, has_own_step
 from kitsbench.conformance.driven.subject import Subject
 from kitsbench.conformance.fake_gpu.gradient import (
     activations_can_be_computed_again,
     backward,
+    backward_by_walking,
 )
 from kitsbench.conformance.fake_gpu.moving import mode, move
 from kitsbench.conformance.fake_gpu.watching import (
@@ -40,7 +41,11 @@ from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.recipe import Stage
 from kitsbench.registry.weightless import build_weightless
 from kitsbench.spec import Progress, Spec
+from kitsbench.training.failures import Suspected, TrialFailure
+from kitsbench.training.job import StepSetting
 from kitsbench.training.optimisation.stages import freeze, training_mode
+from kitsbench.training.own_step import OwnSteps
+from kitsbench.training.recipes import MATCHED_GPU
 from kitsbench.training.step import checked_loss, clip_gradient
 
 LARGEST_NORM = 12.0
@@ -192,6 +197,38 @@ class _Tracer:
         loss = checked_loss(answer)[0]
         self._call("backward()", lambda: backward(loss))
         self._call("clipping", lambda: clip_gradient(parameters, LARGEST_NORM))
+        if has_own_step(architecture):
+            network.zero_grad(set_to_none=True)
+            self._own_step(network, parameters, images, labels, where)
+
+    def _own_step(
+        self,
+        network: nn.Module,
+        parameters: list[nn.Parameter],
+        images: dict[str, Tensor],
+        labels: dict[str, Tensor],
+        where: Progress,
+    ) -> None:
+        """A step of the plugin's own, which recipes other than the shared one train by."""
+        recipe = self.spec.paper or MATCHED_GPU
+        # What it asks of the setting is the precision, which is set here, and whose random numbers
+        # to put back, which these tensors have none of: so not the device, which would be asked.
+        setting = StepSetting(
+            self.architecture, self.spec, recipe, 0, torch.device("cpu"), "float32"
+        )
+        steps = OwnSteps(setting, network)
+        optimiser = torch.optim.SGD(parameters, lr=0.0)
+
+        def take() -> None:
+            with _autocast(self.precision), backward_by_walking():
+                steps.go(network, optimiser, parameters, images, labels, where)
+
+        waits = self.watch.waits
+        known = len(waits)
+        self._call("step()", take)
+        # Hooks that it calls have been looked at.
+        told = {wait.place for wait in waits[:known]}
+        waits[known:] = [wait for wait in waits[known:] if wait.place not in told]
 
     def _decide(self) -> None:
         """Labels from probabilities, as inference on a GPU does it."""
@@ -228,6 +265,10 @@ class _Tracer:
 
     def _explain(self, hook: str, error: Exception) -> None:
         """File an error under what it says about the plugin, or about this way of looking."""
+        while isinstance(error, (Suspected, TrialFailure)) and isinstance(
+            error.__cause__, Exception
+        ):
+            error = error.__cause__  # which has the line
         stack = [(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)]
         place, line = self.watch.line_of(stack[::-1])
         where = f" at {place}" if place else ""

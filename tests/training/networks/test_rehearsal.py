@@ -171,18 +171,21 @@ def test_the_first_steps_on_a_gpu_take_as_long_as_the_others(make_job):
     seconds = []
     job = make_job(device=torch.device("cuda:0"), precision="bfloat16", budget=Budget(40, "steps"))
     train(job, report=lambda fraction, ledger: seconds.append(ledger.device_seconds))
-    steps = np.diff([0.0, *seconds])  # a step behind, as far as they are known
-    assert median(steps[1:6]) < 3 * median(steps[20:])
+    steps = np.diff(seconds)  # what a step took is known a step later
+    usual = median(steps[20:])
+    assert median(steps[:5]) < 3 * usual
+    # Kernels of the optimiser are loaded in the first; a search or another context takes seconds.
+    assert max(steps[:5]) < 0.5 + 3 * usual
 
 
 @pytest.mark.gpu
 def test_a_rehearsal_on_a_gpu_leaves_nothing_behind(make_job, monkeypatch):
     found = []
 
-    def spy(take, network, device, energy):
+    def spy(take, network, device, *others):
         before = {name: value.clone() for name, value in network.state_dict().items()}
         generator = torch.cuda.get_rng_state(device)
-        seconds = rehearse(take, network, device, energy)
+        seconds = rehearse(take, network, device, *others)
         found.append(torch.equal(torch.cuda.get_rng_state(device), generator))
         found.extend(torch.equal(before[n], v) for n, v in network.state_dict().items())
         return seconds

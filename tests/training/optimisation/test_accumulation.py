@@ -285,7 +285,7 @@ def test_a_compiled_network_learns_the_same_and_pays_for_compiling(make_job):
 
 @pytest.mark.gpu
 def test_a_card_that_is_full_is_answered_by_more_parts_and_the_peak_is_of_what_fitted(make_job):
-    device = torch.device("cuda")
+    device = torch.device("cuda", torch.cuda.current_device())
     recipe = replace(RECIPE, batch=16, patch=architectures.PATCH)
     whole = train(
         make_job(Wide(), recipe=recipe, budget=BUDGET, device=device, folder="whole")
