@@ -278,7 +278,8 @@ def page(content: Mapping[str, Any]) -> str:
         "The first command writes `docs/benchmarks.json` and this page; a row that it does not",
         "measure stays as it was. The second fails on a ratio that is more than a fifth worse.",
         "“Busy” rows were measured while other programs used the machine: their ratios hold, since",
-        "both sides were slowed, but their spread is wider.",
+        "both sides were slowed, but their spread is wider. What one GPU gave, before ratios were",
+        "written down like this, stands in [On a GPU](gpu.md#beside-nnu-net-and-monai).",
         "",
         "| what | against | ratio | rounds | measured |",
         "|---|---|---:|---:|---|",
@@ -287,7 +288,7 @@ def page(content: Mapping[str, Any]) -> str:
     for key, promise in PROMISES.items():
         row = rows.get(key)
         if row is None:
-            why = "not measured yet" + f"; needs {promise.needs}" * bool(promise.needs)
+            why = "not on record" + f"; needs {promise.needs}" * bool(promise.needs)
             lines.append(f"| {promise.what} | {promise.peer} | – | – | {why} |")
             continue
         place = f"{row['machine']}; {_told(row['versions'])}"

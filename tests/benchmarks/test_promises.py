@@ -69,6 +69,6 @@ def test_rows_that_were_not_repeated_stay_and_absent_ones_say_why(notes):
     assert set(both["rows"]) == {"harness.unet3d", "start.help"}
     page = promises.page(both)
     assert "| a bare loop in PyTorch | 1 (1 to 1) | 1 |" in page
-    assert "| nnunetv2 | – | – | not measured yet; needs a GPU and nnunetv2 |" in page
+    assert "| nnunetv2 | – | – | not on record; needs a GPU and nnunetv2 |" in page
     assert "| `kitsbench --help`, CPU time (0.083 s) | `python -c pass` | 0.25 " in page
     assert page.count("\nMachine ") == 1
