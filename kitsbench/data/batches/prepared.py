@@ -225,9 +225,25 @@ class Prepared:
     def _in(self, buffer: Tensor, places: list[int]) -> Prepared:
         """The same tensors as views of a buffer; their values are those that lie there."""
         begins: Iterator[int] = iter(places)
+        # Each call of torch lets other threads in, and who launches kernels waits to get back: so
+        # one for each tensor, and one for each type.
+        kinds: dict[torch.dtype, Tensor] = {torch.uint8: buffer}
 
         def view(tensor: Tensor) -> Tensor:
-            size = tensor.numel() * tensor.element_size()
-            return buffer.narrow(0, next(begins), size).view(tensor.dtype).view(tensor.shape)
+            kind = tensor.dtype
+            if kind not in kinds:
+                kinds[kind] = buffer.view(kind)
+            whole = kinds[kind]
+            begin = whole.storage_offset() + next(begins) // tensor.element_size()
+            return whole.as_strided(tensor.shape, _strides(tensor.shape), begin)
 
         return replace(self.map(view), buffer=buffer)
+
+
+def _strides(shape: torch.Size) -> tuple[int, ...]:
+    """Of a contiguous tensor."""
+    strides, step = [], 1
+    for edge in reversed(shape):
+        strides.append(step)
+        step *= edge
+    return tuple(reversed(strides))
