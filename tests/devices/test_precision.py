@@ -6,6 +6,7 @@ import pytest
 import torch
 from fake_cuda import FakeCuda
 
+from kitsbench.devices import precision
 from kitsbench.devices.precision import (
     autocast,
     best_precision,
@@ -48,8 +49,32 @@ def test_a_cpu_computes_in_float32():
         ("bfloat16", "cpu", "float32", "bfloat16"),
     ],
 )
-def test_what_is_asked_for_is_taken_where_the_device_can(wish, kind, best, expected):
+def test_what_is_asked_for_is_taken_where_the_device_can(wish, kind, best, expected, monkeypatch):
+    monkeypatch.setattr(precision, "cpu_is_right_in_bfloat16", lambda: True)
     assert choose_precision(wish, kind, best) == expected
+
+
+def test_a_processor_that_is_wrong_in_bfloat16_is_not_asked_for_it(monkeypatch):
+    monkeypatch.setattr(precision, "cpu_is_right_in_bfloat16", lambda: False)
+    with pytest.raises(UsageError, match=r"wrong on this processor.*Leave --precision out"):
+        choose_precision("bfloat16", "cpu", "float32")
+    assert choose_precision("auto", "cpu", "float32") == "float32"
+
+
+def test_whether_a_processor_is_right_is_found_by_what_it_computes(monkeypatch):
+    # Without oneDNN torch has convolutions of its own, which are right everywhere.
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    assert precision.cpu_is_right_in_bfloat16.__wrapped__()
+    right = precision._gradient_of_weights
+
+    def stale(image, weight, kind):
+        (gradient,) = right(image, weight, kind)
+        return (
+            gradient if kind == torch.float32 else gradient.index_fill(0, torch.tensor(3), 7.0),
+        )
+
+    monkeypatch.setattr(precision, "_gradient_of_weights", stale)
+    assert not precision.cpu_is_right_in_bfloat16.__wrapped__()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from kitsbench.conformance.driven.subject import SMALL, Subject, batch, outputs_
 from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.conformance.telling.explain import failure as failure_told
 from kitsbench.conformance.telling.places import of_error
+from kitsbench.devices.precision import cpu_is_right_in_bfloat16
 from kitsbench.errors import telling
 from kitsbench.spec import Shape, SizeRule, Spec
 from kitsbench.training.failures import TrialFailure
@@ -29,9 +30,14 @@ LARGE_ODD: Shape = (101, 85, 117)
 VERY_LARGE: Shape = (261, 195, 229)
 AFFORDABLE = 2**17  # voxels of a patch that steps are taken with
 STEPPED = ("the smallest", "the next")
-# In half precision, and so little memory that a batch is taken in single samples.
-SCARCE: Mapping[str, Any] = {"precision": "bfloat16", "max_memory": 1}
 ONE_VALUE = ("more than 1 value per channel", "more than 1 spatial element")
+
+
+def scarce() -> Mapping[str, Any]:
+    """Half precision, and so little memory that a batch is taken in single samples."""
+    # Where the processor itself is wrong in it, it would say nothing of the plugin.
+    half = "bfloat16" if cpu_is_right_in_bfloat16() else "float32"
+    return {"precision": half, "max_memory": 1}
 
 
 def patches_of(rule: SizeRule) -> dict[str, Shape]:
@@ -145,15 +151,15 @@ def _is_affordable(patches: Mapping[str, Shape]) -> bool:
 def _hinted(subject: Subject, spec: Spec, hint: str) -> str:
     """A hint on small patches, once the patch of the checks was trained with in their stead."""
     try:
-        take_steps(subject, spec, **SCARCE)
+        take_steps(subject, spec, **scarce())
     except TrialFailure as failure:
-        return f"{hint} {_explained(subject, spec.grids[0].shape, SCARCE, failure)}"
+        return f"{hint} {_explained(subject, spec.grids[0].shape, scarce(), failure)}"
     return hint
 
 
 def _trained(subject: Subject, spec: Spec, patches: Mapping[str, Shape]) -> str:
     """Take a step with each of the smallest patches."""
-    for which, fields in zip(STEPPED, ({}, SCARCE), strict=True):
+    for which, fields in zip(STEPPED, ({}, scarce()), strict=True):
         shape = patches[which]
         try:
             take_steps(subject, subject.spec_for(shape), **fields)
@@ -175,7 +181,7 @@ def _explained(
             f"A patch of {_edges(shape)} can be trained in batches and not as single samples, as "
             "where memory is short, since batch normalisation then sees one value a channel."
         )
-    how = ", sample by sample and in bfloat16," if fields else ","
+    how = f", sample by sample and in {fields['precision']}," if fields else ","
     told = failure_told(failure, subject)
     raise Violation(f"with a patch of {_edges(shape)}{how} {told}", at="") from failure
 
