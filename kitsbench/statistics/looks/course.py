@@ -36,6 +36,9 @@ EARLY_DF, EARLY_DF_ALONE = 2 / 3, 2 / 5
 """Part of the degrees of freedom that count at looks before the last one: of several pairs, and of
 one alone, whose runs nothing else tells how to judge. Those looks judge far out in the tail, where
 few runs tell less than their degrees of freedom say."""
+NEARLY_ALL = 0.95
+"""Part of the planned cases, and of the runs, from which on what a pair has at the last look counts
+as whole. With less it is judged as at the looks before: to call a look the last brings no run."""
 _LEAST_P = 1e-300
 
 
@@ -203,16 +206,22 @@ def advance(
     first, second : ndarray of int, shape (pairs,)
         Architectures of each pair.
     """
-    last = number >= plan.looks
-    # At the last look what is left of alpha is spent, also on a pair that lacks its last runs.
-    due = seen.fresh | (last & (before.state == OPEN))
+    whole = is_whole(seen, plan, number)
+    # A pair that lacks a few of its last runs gets no more of them.
+    due = seen.fresh | (whole & (before.state == OPEN))
     tested = due & ~before.settled & ~np.isnan(seen.p)
-    counted = tested & (seen.enough | last)
-    now = _tested(before, seen, tested, counted, clock, number, last)
+    counted = tested & (seen.enough | whole)
+    now = _tested(before, seen, tested, counted, clock, number, whole)
     stated = now.stated(plan)
     now = _settled(now, stated, plan.alpha, number, seen.hopeless)
     now = _bounded(now, tested, counted, plan, clock)
-    return _going_on(now, seen, plan, last, first, second)
+    return _going_on(now, seen, plan, number >= plan.looks, first, second)
+
+
+def is_whole(seen: Evidence, plan: LookPlan, number: int) -> Flags:
+    """Whether nearly all that was planned of a pair is there, at the last planned look or later."""
+    there = (seen.cases >= NEARLY_ALL) & (seen.runs >= NEARLY_ALL)
+    return np.asarray(there & (number >= plan.looks))
 
 
 def _tested(
@@ -222,16 +231,13 @@ def _tested(
     counted: Flags,
     clock: Clock,
     number: int,
-    last: bool,
+    whole: Flags,
 ) -> Standing:
     """Sequential p-values after this look, and the figures that it saw."""
     pairs = before.p.shape[-1]
     history = before.history.copy()
     if counted.any():
-        moments = codes(
-            seen.share[counted], seen.cases[counted], seen.runs[counted],
-            np.full(np.count_nonzero(counted), last),
-        )  # fmt: skip
+        moments = codes(seen.share[counted], seen.cases[counted], seen.runs[counted])
         history[counted] = clock.advance(history[counted], moments)
     p = [before.p.copy(), before.p_exceeds.copy(), before.p_within.copy()]
     fraction = before.fraction.copy()
@@ -239,7 +245,7 @@ def _tested(
     for where, table in clock.each(np.where(counted, history, Clock.START)):
         fraction[where] = table.fraction
         for kept, found in zip(p, (seen.p, seen.p_exceeds, seen.p_within), strict=True):
-            level = table.level(worth(found[where], seen.df[where], last, pairs))
+            level = table.level(worth(found[where], seen.df[where], whole[where], pairs))
             if kept is p[0]:
                 sign[where] = np.where(
                     level < kept[where], np.sign(seen.estimate[where]), sign[where]
@@ -258,13 +264,11 @@ def _tested(
         df=np.where(tested, seen.df, before.df),
         fraction=fraction,
         share=np.where(tested, seen.share, before.share),
-        known=np.where(
-            tested, 1.0 if last else information(seen.share, seen.cases, seen.runs), before.known
-        ),
+        known=np.where(tested, information(seen.share, seen.cases, seen.runs), before.known),
     )
 
 
-def worth(p: Array, df: Array, last: bool, pairs: int) -> Array:
+def worth(p: Array, df: Array, whole: Flags | bool, pairs: int) -> Array:
     """Write two-sided p-values of t statistics as normal quantiles, as bounds take them.
 
     A difference of three standard errors on four degrees of freedom counts as one of 2.05, so that
@@ -274,22 +278,23 @@ def worth(p: Array, df: Array, last: bool, pairs: int) -> Array:
     ----------
     p, df : ndarray
         Of each pair.
-    last : bool
-        Whether it is the last planned look: before it, only a part of the degrees of freedom counts
+    whole : ndarray of bool
+        As of :func:`is_whole`: before it, only a part of the degrees of freedom counts
         (:data:`EARLY_DF`).
     pairs : int
         Of the family.
     """
     tail = np.clip(p, _LEAST_P, 1.0) / 2
-    if not last:
-        tail = special.stdtr(counted_df(df, last, pairs), special.stdtrit(df, tail))
+    if not np.all(whole):
+        early = special.stdtr(counted_df(df, False, pairs), special.stdtrit(df, tail))
+        tail = np.where(whole, tail, early)
     return np.asarray(-special.ndtri(np.clip(tail, _LEAST_P, 0.5)))
 
 
-def counted_df(df: Array, last: bool, pairs: int) -> Array:
+def counted_df(df: Array, whole: Flags | bool, pairs: int) -> Array:
     """Degrees of freedom that count at a look at a family of so many pairs."""
     early = EARLY_DF if pairs > 1 else EARLY_DF_ALONE
-    return np.asarray(df if last else np.maximum(early * df, 1.0))
+    return np.where(whole, df, np.maximum(early * df, 1.0))
 
 
 def _settled(

@@ -21,6 +21,7 @@ from kitsbench.statistics.looks.course import (
     advance,
     beginning,
     counted_df,
+    is_whole,
     spent_by,
     still_running,
 )
@@ -57,8 +58,8 @@ def take_look(
     earlier : sequence of Look
         The looks before this one, in their order.
     number : int, optional
-        Round after which it is taken; by default one more than the look before. It only names the
-        look: alpha is spent by the information that is there.
+        Round after which it is taken; by default one more than the look before. It names the
+        look, and says when no other is planned; alpha is spent by the information that is there.
     once : collection of str
         Of blocks, the architectures that have one run in a fold and get no more (a table says so
         itself).
@@ -126,7 +127,12 @@ def take_look(
         trials=trials,
         notes=(),
     )
-    return replace(look, notes=(*ready, *notes_of(look, plan, earlier)))
+    short = 0
+    if number >= plan.looks:
+        tested = np.array([test is not None for test in seen.tests], dtype=bool)
+        lacking = tested & ~is_whole(seen.evidence, plan, number)
+        short = int(np.count_nonzero(lacking & (before.state == course.OPEN)))
+    return replace(look, notes=(*ready, *notes_of(look, plan, earlier, short)))
 
 
 def _family(blocks: ScoreBlocks, plan: LookPlan, earlier: Sequence[Look]) -> tuple[str, ...]:
@@ -196,7 +202,7 @@ def _replayed(earlier: Sequence[Look], plan: LookPlan, clock: Clock, number: int
             share, cases, runs = map(
                 np.array, (pair.share or 0.0, pair.cases or 1.0, pair.runs or 1.0)
             )
-            moment = codes(share, cases, runs, np.array(look.number >= plan.looks))
+            moment = codes(share, cases, runs)
             history[at] = clock.advance(history[at : at + 1], moment)[0]
             p = 1.0 if pair.p_sequential is None else pair.p_sequential
             if p < smallest[at]:
@@ -248,9 +254,11 @@ def _rows(
 ) -> list[PairLook]:
     stated = after.stated(plan)
     spent = spent_by(plan, after.fraction, len(pairs))
-    evidence, last = seen.evidence, number >= plan.looks
+    evidence = seen.evidence
+    wholes = is_whole(evidence, plan, number)
     rows = []
     for at, (a, b) in enumerate(pairs):
+        whole = bool(wholes[at])
         test = seen.tests[at]
         state = STATES[after.state[at]]
         better = None
@@ -262,8 +270,8 @@ def _rows(
         elif after.tested_at[at] == number:
             low = high = nominal = None
             if after.history[at] != before.history[at]:  # the look spends something
-                low, high = _repeated(after, at, clock, plan.alpha / len(pairs), last)
-                nominal = _nominal(after, at, last)
+                low, high = _repeated(after, at, clock, plan.alpha / len(pairs), whole)
+                nominal = _nominal(after, at, whole)
             row = replace(
                 _untested(a, b, _number(after.estimate[at])),
                 tested_at=number,
@@ -279,7 +287,7 @@ def _rows(
                 p_within=_number(evidence.p_within[at]),
                 z=_number(
                     np.sign(after.estimate[at])
-                    * course.worth(evidence.p[at], evidence.df[at], last, len(pairs))
+                    * course.worth(evidence.p[at], evidence.df[at], whole, len(pairs))
                 ),
                 bound=nominal,
                 low=low,
@@ -321,19 +329,19 @@ def _untested(a: str, b: str, estimate: float | None) -> PairLook:
     return PairLook(a, b, "open", "", None, None, None, None, estimate=estimate, spent=0.0, **none)
 
 
-def _nominal(after: Standing, at: int, last: bool) -> float:
+def _nominal(after: Standing, at: int, whole: bool) -> float:
     """What the p-value of this look had to be below."""
     df, se = after.df[at : at + 1], np.ones(1)
-    edge = reach(after.bound[at : at + 1], se, counted_df(df, last, after.p.shape[-1]))
+    edge = reach(after.bound[at : at + 1], se, counted_df(df, whole, after.p.shape[-1]))
     return float(2 * special.stdtr(df, -edge)[0])
 
 
 def _repeated(
-    after: Standing, at: int, clock: Clock, level: float, last: bool
+    after: Standing, at: int, clock: Clock, level: float, whole: bool
 ) -> tuple[float | None, float | None]:
     """Repeated confidence interval: the bound of this look, at Bonferroni's level."""
     bound = clock.table(int(after.history[at])).bound(np.array([level]))
-    df = counted_df(after.df[at : at + 1], last, after.p.shape[-1])
+    df = counted_df(after.df[at : at + 1], whole, after.p.shape[-1])
     half = float(reach(bound, after.se[at : at + 1], df)[0])
     if not math.isfinite(half):
         return None, None

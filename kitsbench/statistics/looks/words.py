@@ -68,7 +68,7 @@ def reason_of(
     return f"the chance to settle it by round {plan.looks} is {100 * row.chance:.0f} %"
 
 
-def notes_of(look: Look, plan: LookPlan, earlier: Sequence[Look]) -> list[str]:
+def notes_of(look: Look, plan: LookPlan, earlier: Sequence[Look], short: int) -> list[str]:
     """Say what a reader must know of a look.
 
     Parameters
@@ -78,8 +78,16 @@ def notes_of(look: Look, plan: LookPlan, earlier: Sequence[Look]) -> list[str]:
     plan : LookPlan
     earlier : sequence of Look
         The looks before.
+    short : int
+        Pairs that were open and lack cases or runs of the plan, at the last planned look.
     """
     notes = []
+    if short:
+        notes.append(
+            f"Look {look.number} is the last that is planned, and {short} of {len(look.pairs)} "
+            "pairs lack more than 5 % of the planned cases or runs: they spend alpha by what is "
+            "there, as at the looks before."
+        )
     if not look.planned:
         listed = ", ".join(map(str, plan.planned)) or f"1 to {plan.looks}"
         cost = f"it spends {look.price:.2g} of alpha"

@@ -303,7 +303,28 @@ def test_missing_trials_slow_the_clock_and_break_nothing():
     assert two.pair("arch0", "arch2").fraction == one.pair("arch0", "arch2").fraction
     # Where a fold lacks its second run, a look after two rounds has too few to spend anything.
     assert holed[1].pair("arch0", "arch1").bound is None
-    assert holed[-1].pair("arch0", "arch1").fraction == 1
+    assert 0.5 < holed[-1].pair("arch0", "arch1").fraction < 1
+    assert "2 of 3 pairs lack more than 5 % of the planned cases or runs" in holed[-1].notes[0]
+    assert whole[-1].pair("arch0", "arch1").fraction == 1
+
+
+@pytest.mark.parametrize("number", [5, 6, 9])
+def test_to_call_a_look_the_last_brings_no_run_and_settles_nothing(number):
+    scores = table([0.02, 0.0], seeds=5, tau=0.01)
+    plan = LookPlan(5, futility=0.0)
+    looks = looks_at(scores, plan)[:2]
+    early = scores[scores["seed"] < 2]
+    pair = looks[-1].pairs[0]
+    assert pair.state == "open"
+    assert pair.p_value < 0.05  # at a last look it would be a difference
+    called = take_look(early, plan, looks, number=number)
+    assert called.pairs[0].state == "futile"
+    assert called.spent == looks[-1].spent
+    assert called.pairs[0].p_sequential == pair.p_sequential
+    # Nor does it where a run more is there, of five that are planned.
+    more = take_look(scores[scores["seed"] < 3], plan, looks, number=number)
+    assert more.pairs[0].fraction == looks_at(scores, plan)[2].pairs[0].fraction
+    assert more.pairs[0].bound == looks_at(scores, plan)[2].pairs[0].bound
 
 
 def test_pairs_of_networks_that_learned_nothing_are_given_up_and_never_equivalent():
