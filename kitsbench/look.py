@@ -172,7 +172,8 @@ class Look:
         Largest information fraction of a pair.
     trials : dict
         What was looked at: by "architecture fold seed" the SHA-256 (16 digits) of the scores of the
-        endpoint; empty where a prediction failed, since such a trial may be repeated.
+        endpoint; after the word ``failed`` where a prediction failed, since such a trial may be
+        repeated (empty in older records).
     notes : tuple of str
         What a reader must know, in sentences.
     """

@@ -18,6 +18,7 @@ from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.table.blocks import Array, ScoreBlocks
 from kitsbench.statistics.tests.folds_and_cases import FOLDS_FOR_A_FOLD_TEST
 
+FAILED = "failed "  # before the digest of a trial with failed predictions
 _HEX = 16
 
 
@@ -178,13 +179,19 @@ def trials_of(blocks: ScoreBlocks) -> dict[str, str]:
         for fold, block in blocks.every[name].items():
             failed = blocks.failed[name][fold]
             for column, seed in enumerate(blocks.seeds[name][fold]):
-                digest = ""
-                if not failed[:, column].any():
-                    hashed = hashlib.sha256("\n".join(blocks.cases[fold]).encode())
-                    hashed.update(np.ascontiguousarray(block[:, column], dtype="<f8").tobytes())
-                    digest = hashed.hexdigest()[:_HEX]
-                found[f"{name} {fold} {seed}"] = digest
+                hashed = hashlib.sha256("\n".join(blocks.cases[fold]).encode())
+                hashed.update(np.ascontiguousarray(block[:, column], dtype="<f8").tobytes())
+                lost = failed[:, column].any()
+                if lost:
+                    hashed.update(np.ascontiguousarray(failed[:, column], dtype="?").tobytes())
+                digest = hashed.hexdigest()[:_HEX]
+                found[f"{name} {fold} {seed}"] = f"{FAILED}{digest}" if lost else digest
     return found
+
+
+def may_change(digest: str) -> bool:
+    """Whether a trial that was seen like this had failed predictions: it may be repeated."""
+    return not digest or digest.startswith(FAILED)  # of older records nothing more is known
 
 
 def run_counts(trials: Mapping[str, str]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from kitsbench.errors import UsageError
 from kitsbench.look import Look, PairLook, State, negative
 from kitsbench.statistics.looks.clock import information, rising, sure_share
 from kitsbench.statistics.looks.ordering import ordered
@@ -82,7 +83,14 @@ def final_pairs(looks: Sequence[Look], plan: LookPlan) -> list[FinalPair]:
         All of them, in their order; at least one.
     plan : LookPlan
         That of the looks.
+
+    Raises
+    ------
+    UsageError
+        There is no look.
     """
+    if not looks:
+        raise UsageError("There is no look yet, so nothing can be estimated: give at least one.")
     found = []
     for at, last in enumerate(looks[-1].pairs):
         seen = [look.pairs[at] for look in looks if look.pairs[at].tested_at == look.number]

@@ -95,6 +95,15 @@ class LookPlan:
 
     def __post_init__(self) -> None:
         check_number("looks", self.looks, MOST_LOOKS)
+        for name in ("architectures", "planned", "pair"):
+            given = getattr(self, name)
+            if given is not None and (isinstance(given, str) or not isinstance(given, Sequence)):
+                raise UsageError(f"{name} is {given!r}; it must be a tuple.")
+            object.__setattr__(self, name, given if given is None else tuple(given))
+        if not isinstance(self.endpoint, str):
+            raise UsageError(f"The endpoint is {self.endpoint!r}; write it as region:metric.")
+        if not isinstance(self.conservative, bool):
+            raise UsageError(f"conservative is {self.conservative!r}; it must be True or False.")
         if self.question not in QUESTIONS:
             raise UsageError(
                 f"There is no question '{self.question}'; choose {', '.join(QUESTIONS)}."
@@ -106,8 +115,8 @@ class LookPlan:
                     f"The question is '{self.question}' and {name} is {given!r}; they go together "
                     f"where the question is '{name}', and only there."
                 )
-        two = isinstance(self.pair, Sequence) and not isinstance(self.pair, str)
-        if self.pair is not None and not (two and len({*self.pair}) == len(self.pair) == 2):
+        named = [name for name in self.pair or () if isinstance(name, str)]
+        if self.pair is not None and not len({*named}) == len(self.pair) == 2:
             raise UsageError(f"The pair is {self.pair!r}; it needs two different architectures.")
         if len(set(self.architectures)) != len(self.architectures):
             raise UsageError("The plan names an architecture twice; name each once.")
@@ -123,7 +132,9 @@ class LookPlan:
                 "such as 0.5: runs make some of the variance."
             )
         if self.margin is not None and not (
-            isinstance(self.margin, Real) and 0 < self.margin < 1e9
+            isinstance(self.margin, Real)
+            and not isinstance(self.margin, bool)
+            and 0 < self.margin < 1e9
         ):
             raise UsageError(f"The margin is {self.margin!r}; it must be positive, or None.")
         if self.fold_count is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import model_validator
 
 from kitsbench.errors import UsageError
+from kitsbench.files import digest
 from kitsbench.files.documents import Document
 from kitsbench.look import Look, check_follows
 from kitsbench.statistics.looks.plan import LookPlan
@@ -24,6 +25,12 @@ class LooksRecord(Document):
         With the family and the margin that the first look had.
     looks : tuple of Look
         In their order.
+    cluster : str or None
+        Property that cases share, as for :func:`~kitsbench.statistics.compare`.
+    higher_is_better : bool or None
+        Direction of the endpoint; None in older files.
+    seal : str or None
+        Digest of all that was decided before the first look; None in older files.
     """
 
     remedy: ClassVar[str] = (
@@ -33,6 +40,26 @@ class LooksRecord(Document):
     schema_version: Literal[1] = 1
     plan: LookPlan
     looks: tuple[Look, ...]
+    cluster: str | None = None
+    higher_is_better: bool | None = None
+    seal: str | None = None
+
+    @model_validator(mode="after")
+    def _as_it_was_made(self) -> Self:
+        if self.seal is not None and self.seal != self._sealed():
+            raise ValueError(
+                "the plan is not the one that the looks were taken by: it was edited after the "
+                "first look"
+            )
+        return self
+
+    def _sealed(self) -> str:
+        # A file tells whole numbers and others apart, and says them back as one.
+        plan = {
+            name: float(value) if isinstance(value, (int, float)) else value
+            for name, value in asdict(self.plan).items()
+        }
+        return digest([plan, self.cluster, self.higher_is_better])
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -44,7 +71,15 @@ class LooksRecord(Document):
         """The record with one look more, or this one where it has that look already."""
         if look in self.looks:
             return self
-        return LooksRecord(plan=self.plan, looks=(*self.looks, look))
+        # An older record gets no seal: what was decided before its first look is not known.
+        seal = self.seal if self.looks else self._sealed()
+        return LooksRecord(
+            plan=self.plan,
+            looks=(*self.looks, look),
+            cluster=self.cluster,
+            higher_is_better=self.higher_is_better,
+            seal=seal,
+        )
 
     def extended(self, path: Path, look: Look) -> LooksRecord:
         """Write the record with one look more, if nobody else has added to it since it was read.
@@ -58,8 +93,14 @@ class LooksRecord(Document):
         Raises
         ------
         UsageError
-            The file has come into being, or has changed, since it was read.
+            The file has come into being, or has changed, since it was read; there is no pair.
         """
+        if not look.pairs:
+            raise UsageError(
+                f"The scores are of {', '.join(look.architectures) or 'nobody'} alone, and looks "
+                "compare pairs, so nothing was recorded.\nAll who are compared must be there at "
+                "the first look: they share alpha."
+            )
         stored = LooksRecord.read(path).looks if path.exists() else ()
         if stored != self.looks:
             raise UsageError(
@@ -72,7 +113,13 @@ class LooksRecord(Document):
         return found
 
 
-def open_record(path: Path, plan: LookPlan, given: dict[str, Any]) -> LooksRecord:
+def open_record(
+    path: Path,
+    plan: LookPlan,
+    given: dict[str, Any],
+    cluster: str | None = None,
+    higher_is_better: bool | None = None,
+) -> LooksRecord:
     """Read the record of looks, or begin one.
 
     Parameters
@@ -83,6 +130,8 @@ def open_record(path: Path, plan: LookPlan, given: dict[str, Any]) -> LooksRecor
         Of a first look.
     given : dict
         Fields of the plan that were asked for, which must be those of the record.
+    cluster, higher_is_better
+        As of :class:`LooksRecord`; likewise.
 
     Raises
     ------
@@ -92,14 +141,23 @@ def open_record(path: Path, plan: LookPlan, given: dict[str, Any]) -> LooksRecor
         The file is damaged.
     """
     if not path.exists():
-        return LooksRecord(plan=plan, looks=())
+        return LooksRecord(plan=plan, looks=(), cluster=cluster, higher_is_better=higher_is_better)
     record = LooksRecord.read(path)
-    for name in (field.name for field in fields(LookPlan) if field.name in given):
-        planned, asked = getattr(record.plan, name), given[name]
+    both = [
+        (field.name, getattr(record.plan, field.name), given[field.name])
+        for field in fields(LookPlan)
+        if field.name in given
+    ]
+    if record.seal is not None:
+        both += [
+            ("cluster", record.cluster, cluster),
+            ("higher_is_better", record.higher_is_better, higher_is_better),
+        ]
+    for name, planned, asked in both:
         if planned != asked:
             raise UsageError(
                 f"{path} has the plan '{name}: {planned}', and this look asks for '{asked}'.\nA "
-                "plan is made before the first look and holds for all: leave the option out, or "
-                "begin a new record."
+                "plan is made before the first look and holds for all: give the options of then, "
+                "or begin a new record."
             )
     return record

@@ -26,8 +26,8 @@ def check_retaken(
 ) -> None:
     """Take looks once more, and see that they say the same.
 
-    Where predictions had failed at one they may have been repeated since, so that it and those
-    after it cannot be taken again: they are believed.
+    Where trials with failed predictions have been repeated since, the looks that saw them as they
+    were cannot be taken again, nor those after: they are believed.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def check_retaken(
                 "that was seen. Name the table that has them."
             )
         again = take_look(seen, plan, taken, number=look.number, **chosen)
-        if again.trials != look.trials or "" in look.trials.values():
-            return  # what is missing or changed is told by the look that comes now
+        if again.trials != look.trials:
+            return  # what is missing, changed or repeated is told by the look that comes now
         found = next(_differences(look.to_dict(), again.to_dict(), f"looks.{number}"), None)
         if found is not None:
             key, said, right = found

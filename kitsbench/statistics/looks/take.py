@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
 from kitsbench.errors import DataError, UsageError
-from kitsbench.look import STATES, Look, PairLook
+from kitsbench.look import STATES, Look, PairLook, check_follows
 from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.prepare import prepare
 from kitsbench.statistics.looks import course
@@ -25,7 +26,7 @@ from kitsbench.statistics.looks.course import (
     spent_by,
     still_running,
 )
-from kitsbench.statistics.looks.evidence import Seen, evidence_of, run_counts, trials_of
+from kitsbench.statistics.looks.evidence import Seen, evidence_of, may_change, run_counts, trials_of
 from kitsbench.statistics.looks.ordering import reach
 from kitsbench.statistics.looks.plan import LookPlan, check_number
 from kitsbench.statistics.looks.words import notes_of, reason_of
@@ -88,19 +89,27 @@ def take_look(
     else:
         blocks = scores
     trials = trials_of(blocks)
+    _check_earlier(earlier)
     number = number if number is not None else (earlier[-1].number + 1 if earlier else 1)
     architectures = _family(blocks, plan, earlier)
     pairs = plan.pairs(architectures)
+    if earlier and [(p.a, p.b) for p in earlier[-1].pairs] != [tuple(pair) for pair in pairs]:
+        raise UsageError(
+            "The earlier looks were taken at other pairs than the plan asks about: a plan is made "
+            "before the first look and holds for all."
+        )
     check_number("The number of the look", number, None)
-    _check_kept(trials, earlier)
+    number = int(number)
+    repeated = _check_kept(trials, earlier)
     _check_folds(blocks, plan, earlier)
     if earlier and number <= earlier[-1].number:
         if number == earlier[-1].number and trials == earlier[-1].trials:
             return earlier[-1]
+        what = "the same" if trials == earlier[-1].trials else "other"
         raise UsageError(
             f"Look {number} was asked for, and look {earlier[-1].number} is recorded already, of "
-            f"{'other' if number == earlier[-1].number else 'fewer'} scores.\nA look cannot be "
-            f"taken again: go on with look {earlier[-1].number + 1}, or begin a new record."
+            f"{what} scores.\nA look cannot be taken again: go on with look "
+            f"{earlier[-1].number + 1}, or begin a new record."
         )
     place = {name: index for index, name in enumerate(architectures)}
     first, second = (np.array([place[pair[side]] for pair in pairs]) for side in (0, 1))
@@ -132,7 +141,7 @@ def take_look(
         tested = np.array([test is not None for test in seen.tests], dtype=bool)
         lacking = tested & ~is_whole(seen.evidence, plan, number)
         short = int(np.count_nonzero(lacking & (before.state == course.OPEN)))
-    return replace(look, notes=(*ready, *notes_of(look, plan, earlier, short)))
+    return replace(look, notes=(*ready, *repeated, *notes_of(look, plan, earlier, short)))
 
 
 def _family(blocks: ScoreBlocks, plan: LookPlan, earlier: Sequence[Look]) -> tuple[str, ...]:
@@ -148,13 +157,31 @@ def _family(blocks: ScoreBlocks, plan: LookPlan, earlier: Sequence[Look]) -> tup
     return tuple(sorted(known))
 
 
-def _check_kept(trials: Mapping[str, str], earlier: Sequence[Look]) -> None:
-    """Refuse scores that are not those of earlier looks with more added."""
+def _check_earlier(earlier: Sequence[Look]) -> None:
+    """Refuse what is no list of looks, each taken after the one before it."""
+    if not isinstance(earlier, (list, tuple)) or not all(isinstance(x, Look) for x in earlier):
+        raise UsageError("The earlier looks must be a list of looks, in their order.")
+    for before, after in pairwise(earlier):
+        try:
+            check_follows(before, after)
+        except ValueError as error:
+            raise UsageError(
+                f"The earlier looks do not follow each other: {error}\nGive all of them, in the "
+                "order in which they were taken."
+            ) from error
+
+
+def _check_kept(trials: Mapping[str, str], earlier: Sequence[Look]) -> list[str]:
+    """Refuse scores that are not those of earlier looks with more added; say who was repeated."""
+    repeated: dict[str, int] = {}
     for look in earlier:
         for trial, digest in look.trials.items():
             now = trials.get(trial)
-            if now == digest or (not digest and now is not None):
-                continue  # a trial with failed predictions may have been repeated
+            if now == digest or (not digest and now is not None and may_change(now)):
+                continue
+            if may_change(digest) and now is not None:
+                repeated.setdefault(trial, look.number)
+                continue
             name, fold, seed = _place_of(trial)
             what = "are missing now" if now is None else "are others now"
             raise DataError(
@@ -162,6 +189,20 @@ def _check_kept(trials: Mapping[str, str], earlier: Sequence[Look]) -> None:
                 f"and {what}.\nWhat was looked at cannot be taken back: give all scores of earlier "
                 "looks as they were, or begin a new record."
             )
+    listed = [
+        f"{name}, fold {fold}, seed {seed} (look {look})"
+        for (name, fold, seed), look in ((_place_of(t), look) for t, look in repeated.items())
+    ]
+    if not listed:
+        return []
+    return [
+        f"Scores of {len(listed)} trials that had failed predictions are others now, as of trials "
+        f"that were repeated: {'; '.join(listed[:3])}{'; ...' if listed[3:] else ''}. Looks that "
+        "saw them as they were are believed as they stand."
+        if len(listed) > 1
+        else f"The scores of {listed[0]}, which had failed predictions, are others now, as of a "
+        "trial that was repeated. Looks that saw them as they were are believed as they stand."
+    ]
 
 
 def _place_of(trial: str) -> list[str]:

@@ -435,7 +435,7 @@ def test_a_sentence_has_the_estimate_that_its_interval_is_of():
         ({"question": "best"}, "There is no question 'best'"),
         ({"baseline": "a"}, "they go together"),
         ({"question": "pair", "pair": ("a", "a")}, "two different architectures"),
-        ({"question": "pair", "pair": "ab"}, "two different architectures"),
+        ({"question": "pair", "pair": "ab"}, "it must be a tuple"),
         ({"spending": "linear"}, "There is no spending 'linear'"),
         ({"futility": 1.0}, "futility is 1.0"),
         ({"margin": -1.0}, "The margin is -1.0"),
@@ -450,6 +450,37 @@ def test_a_sentence_has_the_estimate_that_its_interval_is_of():
 def test_a_plan_that_makes_no_sense_is_refused(wrong, message):
     with pytest.raises(UsageError, match=message):
         LookPlan(**{"looks": 4, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"architectures": "ab"}, "it must be a tuple"),
+        ({"planned": 4}, "it must be a tuple"),
+        ({"question": "pair", "pair": ([], [])}, "two different architectures"),
+        ({"endpoint": None}, "write it as region:metric"),
+        ({"margin": True}, "The margin is True"),
+        ({"conservative": "no"}, "must be True or False"),
+    ],
+)
+def test_values_of_another_kind_are_refused(wrong, message):
+    with pytest.raises(UsageError, match=message):
+        LookPlan(**{"looks": 4, **wrong})
+
+
+def test_earlier_looks_are_a_list_of_them_in_their_order(followed):
+    scores = table([0.12, 0.0, 0.004, 0.05])
+    one, two = followed[:2]
+    for earlier in (one, [two, one], [one, one], [None]):
+        with pytest.raises(UsageError, match="earlier looks"):
+            take_look(scores[scores["seed"] < 3], PLAN, earlier)
+    other = LookPlan(PLAN.looks, question="baseline", baseline="arch0")
+    with pytest.raises(UsageError, match="at other pairs than the plan asks about"):
+        take_look(scores[scores["seed"] < 3], other, [one, two])
+    with pytest.raises(UsageError, match="at least one"):
+        final_pairs([], PLAN)
+    listed = LookPlan(4, question="pair", pair=["arch0", "arch1"])
+    assert len(take_look(scores[scores["seed"] < 2], listed, number=2).pairs) == 1
 
 
 def test_a_record_that_was_tampered_with_is_refused(tmp_path):

@@ -175,7 +175,13 @@ def compare_and_record(
         fold_count=rule.fold_count,
     )
     asked = {name: getattr(plan, name) for name in (*_OF_PLANS, "margin") if name in given}
-    record = open_record(spent, plan, {**asked, "looks": rounds})
+    record = open_record(
+        spent,
+        plan,
+        {**asked, "looks": rounds},
+        cluster=chosen.get("cluster"),
+        higher_is_better=target.higher_is_better,
+    )
     check_retaken(table, record.plan, record.looks, str(spent), **_of_tables(chosen))
     found, taken = compare_at_look(table, record.plan, record.looks, number=number, **chosen)
     if not record.looks:

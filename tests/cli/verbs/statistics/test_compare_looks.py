@@ -82,7 +82,9 @@ def test_a_look_is_repeated_at_no_cost_and_never_with_other_scores(tables, tmp_p
         (lambda d: d["looks"][1]["pairs"][0].update(state="difference"), "state is 'difference'"),
         (lambda d: d["looks"][1].update(spent=0.04), "the key looks.1.spent is 0.04"),
         (lambda d: d["looks"][1]["pairs"].pop(), "not all at the same pairs"),
-        (lambda d: d["plan"].update(alpha=0.5), "the file was edited"),
+        (lambda d: d["plan"].update(alpha=0.5), "it was edited after the first look"),
+        (lambda d: d["plan"].update(futility=0.0), "it was edited after the first look"),
+        (lambda d: d["plan"].update(alpha=0.5) or d.pop("seal"), "the file was edited"),
         (lambda d: d["looks"][1].update(trials={"x": "y"}), "names no trial of the scores"),
         (
             lambda d: d["looks"][1]["trials"].update({"nobody": ""}),
@@ -165,3 +167,58 @@ def test_a_plan_refuses_options_of_looks_without_any_and_more_looks_than_there_m
     many = call_kitsbench(*words, "60", "--until", "decided")
     assert "--seeds is 60, and a look comes after each" in many.err
     assert many.code == 2
+
+
+def test_whoever_is_alone_begins_no_record(tables, tmp_path):
+    table, record = pd.read_csv(tables[0]), tmp_path / "looks.json"
+    alone = tmp_path / "alone.csv"
+    table[table["architecture"] == table["architecture"].min()].to_csv(alone, index=False)
+    refused = look(alone, "1/4", record)
+    assert refused.code == 2
+    assert "looks compare pairs, so nothing was recorded" in refused.err
+    assert not record.exists()
+
+
+def test_a_cluster_and_a_direction_hold_for_all_looks(tables, tmp_path):
+    record = tmp_path / "looks.json"
+    with_site = []
+    for number, file in enumerate(tables[:2]):
+        table = pd.read_csv(file)
+        table["site"] = table["case"].astype(str).str[-1]
+        with_site.append(tmp_path / f"sites{number}.csv")
+        table.to_csv(with_site[-1], index=False)
+    assert look(with_site[0], "1/4", record).code == 0
+    before = record.read_text()
+    refused = look(with_site[1], "2/4", record, "--cluster", "site")
+    assert refused.code == 2
+    assert "has the plan 'cluster: None', and this look asks for 'site'" in refused.err
+    assert record.read_text() == before
+
+
+def test_of_a_trial_with_failed_predictions_nothing_else_changes_unsaid(tables, tmp_path):
+    record, files = tmp_path / "looks.json", []
+    for number, file in enumerate(tables[:3]):
+        table = pd.read_csv(file)
+        table["status"] = "ok"
+        trial = (table["architecture"] == table["architecture"].max()) & (table["seed"] == 0)
+        trial &= table["fold"] == table["fold"].min()
+        table.loc[table[trial].index[0], ["value", "status"]] = [np.nan, "failed"]
+        if number == 2:
+            repeated = table.copy()
+            others = repeated[trial].index[1:]
+            repeated.loc[others, "value"] = (repeated.loc[others, "value"] + 0.1).clip(upper=1)
+            repeated.to_csv(tmp_path / "repeated.csv", index=False)
+        files.append(tmp_path / f"failed{number}.csv")
+        table.to_csv(files[-1], index=False)
+    for number in (1, 2):
+        assert look(files[number - 1], f"{number}/4", record).code == 0
+    text = record.read_text()
+    # Where nothing was repeated, looks are taken once more as always.
+    edited = json.loads(text)
+    edited["looks"][1]["pairs"][0]["p_sequential"] = 1e-9
+    record.write_text(json.dumps(edited))
+    assert "the file was edited" in look(files[2], "3/4", record).err
+    record.write_text(text)
+    found = look(tmp_path / "repeated.csv", "3/4", record)
+    assert found.code == 0
+    assert "which had failed predictions, are others now" in " ".join(found.out.split())
