@@ -13,6 +13,7 @@ from kitsbench.experiments.records import ExperimentRecord
 from kitsbench.experiments.results import counted_results
 from kitsbench.experiments.rounds import Rounds
 from kitsbench.experiments.trial.task import TrialTask
+from kitsbench.statistics import DEFAULT_ENDPOINT
 from kitsbench.statistics.design.power import pilot_components
 from kitsbench.statistics.looks.foresight import expected_hours
 
@@ -34,6 +35,8 @@ class Designs:
     expected : tuple of dict
         What simulations let one expect in several true states, as of
         :func:`~kitsbench.statistics.looks.foresight.expected_hours`; empty without a pilot.
+    command : str
+        What simulates this design by scores from elsewhere.
     """
 
     trials: int
@@ -41,6 +44,7 @@ class Designs:
     hours: float | None
     least_hours: float | None
     expected: tuple[dict[str, Any], ...] = ()
+    command: str = "kitsbench plan --until decided --pilot SCORES"
 
     def plain(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -62,7 +66,9 @@ class Designs:
             until += f", {_hours(self.least_hours)} to {_hours(self.hours)}"
         lines = [
             f"All seeds: {fixed}.",
-            f"Until decided: {until}. The first look comes at the lower end.",
+            f"Until decided: {until}. The first look comes at the lower end."
+            if self.least_trials < self.trials
+            else "Until decided: the same, since the first look comes after all of them.",
         ]
         for one in self.expected:
             share = self.hours * one["part"] if self.hours is not None else None
@@ -77,7 +83,7 @@ class Designs:
         else:
             lines.append(
                 "What to expect between the two is known once two seeds have finished here, or "
-                "from other scores: `kitsbench plan --until decided --pilot SCORES`."
+                f"from other scores: `{self.command}`."
             )
         return lines
 
@@ -112,7 +118,17 @@ def foresee(
         return None if None in seconds else sum(seconds) * world_size / 3600
 
     expected = _expected(record, tasks) if tasks else ()
-    return Designs(len(tasks), len(least), hours(tasks), hours([*least.values()]), expected)
+    cases = {case for task in tasks for case in task.test_cases}
+    usual = record.endpoint == ":".join(DEFAULT_ENDPOINT)
+    endpoint = "" if usual else f" --endpoint {record.endpoint}"
+    command = (
+        f"kitsbench plan --until decided --cases {len(cases)} --folds {len(record.folds.used)} "
+        f"--seeds {record.until.looks[-1]} --architectures {len(record.entrants)}{endpoint} "
+        "--pilot SCORES"
+    )
+    return Designs(
+        len(tasks), len(least), hours(tasks), hours([*least.values()]), expected, command
+    )
 
 
 def _expected(record: ExperimentRecord, tasks: Sequence[TrialTask]) -> tuple[dict[str, Any], ...]:

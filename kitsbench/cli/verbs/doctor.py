@@ -69,7 +69,12 @@ def examine(workdir: Path) -> list[dict[str, Any]]:
             "GPU",
             "note",
             f"none that torch {torch.__version__} can use",
-            "training runs on the CPU, with small presets; for a GPU install a CUDA build of torch",
+            "training runs on the CPU, with small presets; "
+            + (
+                "torch is built for CUDA, and sees no NVIDIA driver or no card (nvidia-smi tells)"
+                if torch.version.cuda
+                else "for a GPU install a CUDA build of torch"
+            ),
         )
     add(
         "processor",

@@ -12,6 +12,7 @@ from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.first_screen.curves import still_rising
 from kitsbench.reporting.first_screen.leading import leaders
+from kitsbench.statistics import DEFAULT_ENDPOINT
 from kitsbench.statistics.design.scope import allows_verdict, seeds_for_a_verdict
 from kitsbench.training.budget import Budget
 
@@ -99,10 +100,13 @@ def next_steps(analysis: Analysis) -> list[Step]:
 
 def plan_command(analysis: Analysis, seeds: int) -> str:
     """What tells which gap this design would see with so many seeds."""
+    experiment = analysis.results.experiment
+    # Without it the scatter of another region would be taken from the pilot.
+    usual = experiment.endpoint == ":".join(DEFAULT_ENDPOINT)
     return (
-        f"kitsbench plan --cases {_cases(analysis)} --folds "
-        f"{len(analysis.results.experiment.folds.used)} --seeds {seeds} --architectures "
-        f"{max(len(analysis.ranking), 2)}"
+        f"kitsbench plan --cases {_cases(analysis)} --folds {len(experiment.folds.used)} --seeds "
+        f"{seeds} --architectures {max(len(analysis.ranking), 2)}"
+        + ("" if usual else f" --endpoint {experiment.endpoint}")
     )
 
 
