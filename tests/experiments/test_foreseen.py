@@ -26,16 +26,8 @@ def test_a_first_look_after_all_trials_is_said():
 def test_the_command_that_is_told_needs_nothing_but_the_scores(plugin, phantom, tmp_path):
     told = call_kitsbench(
         *("run", plugin("alpha", "Smallest"), plugin("beta", "Smallest"), "--dataset", phantom),
-        *(
-            "--workdir",
-            tmp_path / "work",
-            "--budget",
-            "2steps",
-            "--device",
-            "cpu",
-            "--folds",
-            "0,1",
-        ),
+        *("--workdir", tmp_path / "work", "--budget", "2steps", "--device", "cpu"),
+        *("--split", "stratified:3"),
         *("--until", "decided", "--max-seeds", "4", "--endpoint", "kidney_and_tumor:dice"),
         *("--patch", "16", "--spacing", "9", "--dry-run"),
     )
