@@ -74,6 +74,7 @@ WAITS = [
     (lambda logits, target: len(f"{logits.mean():.3f}"), "an f-string"),
     (lambda logits, target: logits.detach().cpu().numpy().mean(), "`.cpu()`"),
     (lambda logits, target: torch.cuda.synchronize() or 0.0, "`torch.cuda.synchronize()`"),
+    (lambda logits, target: torch.cuda.Event().synchronize() or 0.0, ".synchronize() of an event"),
 ]
 
 

@@ -80,15 +80,17 @@ def _work(device: torch.device) -> bool:
 
     They cannot without triton or a C compiler, or on a card that triton does not know.
     """
+    number = device.index
     try:
-        number = torch.cuda.current_device() if device.index is None else device.index
+        if number is None:
+            number = torch.cuda.current_device()
         if number not in _working and not _watched():
             _working[number] = _right(torch.device("cuda", number))
         return _working.get(number, False)
     except Exception as error:
         if _no_memory(error):
             raise
-        return _working.setdefault(device.index or 0, False)
+        return _working.setdefault(number or 0, False)
 
 
 def _right(device: torch.device) -> bool:

@@ -11,7 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from kitsbench import default_hooks
 from kitsbench.conformance.driven.source import folder_of
+from kitsbench.conformance.fake_gpu.gradient import replaced
 from kitsbench.conformance.telling.places import line_of, shown
 
 aten = torch.ops.aten
@@ -236,17 +237,20 @@ def forget(architecture: object) -> None:
 
 @contextmanager
 def synchronising_is_seen(watch: Watch) -> Iterator[None]:
-    """Note ``torch.cuda.synchronize()`` instead of doing it."""
-    original = torch.cuda.synchronize
+    """Note what waits for a device, a stream or an event, instead of doing it."""
+    owners = {
+        "torch.cuda.synchronize()": torch.cuda,
+        ".synchronize() of an event": torch.cuda.Event,
+        ".synchronize() of a stream": torch.cuda.Stream,
+    }
+    with ExitStack() as stack:
+        for what, owner in owners.items():
 
-    def seen(device: Any = None) -> None:
-        watch.note(("torch.cuda.synchronize()",), "leave it out")
+            def seen(*args: Any, what: str = what, **options: Any) -> None:
+                watch.note((what,), "leave it out")
 
-    torch.cuda.synchronize = seen
-    try:
+            stack.enter_context(replaced(owner, "synchronize", seen))
         yield
-    finally:
-        torch.cuda.synchronize = original
 
 
 def _on_device(value: Any) -> bool:
