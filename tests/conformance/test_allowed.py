@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 from architectures import PATCH, DeepSupervision, Pyramid, Smallest, broken, unit
-from architectures.own_steps import RECIPE, OwnRecipe
+from architectures.own_steps import RECIPE, OwnRecipe, SameStep
 from torch import nn
 
 from kitsbench import conformance
@@ -278,3 +278,22 @@ def test_a_primary_head_that_is_coarser_than_its_grid():
     name = "sizes are admissible"
     told = outcomes(HalvedInShapeAlone, name)[name].message
     assert "or its stride where the output is coarser than the input" in told
+
+
+class StepWithoutARecipe(Smallest):
+    def step(self, training, progress, spec):
+        training.gradient()
+        training.optimise()
+
+
+class StepWithARecipe(StepWithoutARecipe):
+    def spec(self, config, task):
+        return SameStep().spec(config, task)
+
+
+def test_a_step_that_no_recipe_takes_is_a_hint():
+    name = "trains as run does"
+    found = outcomes(StepWithoutARecipe, name)[name]
+    assert found.passed
+    assert found.message.startswith("step() is never taken: the shared recipe leaves it out")
+    assert not outcomes(StepWithARecipe, name)[name].message

@@ -37,7 +37,7 @@ class _Stop(Exception):
 
 
 @looks_at("class")
-def trains_as_run_does(subject: Subject) -> None:
+def trains_as_run_does(subject: Subject) -> str | None:
     """Steps of each stage; stopped and gone on with from a checkpoint, they give the same.
 
     Each half finds the plugin as another process would: what hooks have left in it is gone.
@@ -56,7 +56,7 @@ def trains_as_run_does(subject: Subject) -> None:
         left = subject.forget()
         found = _difference(whole, _gone_on(subject, job("halved"), left))
         if found is None:
-            return
+            return _step_that_nobody_takes(subject)
         subject.forget()
         repeats = _difference(whole, train(job("again")).network) is None
         # Which of the two it is that is lost: what lies in the plugin, or in the network.
@@ -77,6 +77,16 @@ def trains_as_run_does(subject: Subject) -> None:
     raise Violation(
         f"{said}: register what the network remembers as buffers, and take what changes in time "
         f"from progress.{gone}"
+    )
+
+
+def _step_that_nobody_takes(subject: Subject) -> str | None:
+    """A hint where the plugin has a step and no recipe by which it would be taken."""
+    if subject.spec.paper is not None or not has_own_step(subject.architecture):
+        return None
+    return (
+        "step() is never taken: the shared recipe leaves it out, and the spec names no other. Give "
+        "spec() a recipe of its own as `paper`, for --recipe paper."
     )
 
 
