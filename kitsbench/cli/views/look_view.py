@@ -27,13 +27,16 @@ def show_look(look: dict[str, Any], digits: int = 3) -> None:
     final = {(pair["a"], pair["b"]): pair for pair in look["final"]}
     order = {"open": 0, "difference": 1, "equivalence": 2, "futile": 3, "not asked": 4}
     listed = sorted(look["pairs"], key=lambda pair: order[pair["state"]])
+    over = look["number"] >= plan["looks"]
+    # At the end nothing was given up for its small chance: there are no more rounds.
+    words = {"futile": "not settled" if over else "given up"}
     rows = [
         [
             f"{pair['a']} – {pair['b']}",
             _number(pair["estimate"], f"+.{digits}f"),
             _number(pair["p_value"], ".2g"),
             _number(pair["bound"], ".2g"),
-            pair["state"]
+            words.get(pair["state"], pair["state"])
             if pair["settled_at"] is None
             else f"{pair['state']} ({pair['settled_at']})",
             _number(final[pair["a"], pair["b"]]["unbiased"], f"+.{digits}f"),
@@ -44,14 +47,22 @@ def show_look(look: dict[str, Any], digits: int = 3) -> None:
     print_rich(make_table(columns, rows, title))
     if len(listed) > _MOST:
         say(f"{len(listed) - _MOST} more pairs are in --json.")
-    say(
-        f"Alpha spent: {look['spent']:.2g} of {plan['alpha']:g}, {look['price']:.2g} by this look "
-        f"(information {100 * look['fraction']:.0f} %)."
-    )
+    if look["fraction"]:
+        say(
+            f"Alpha spent: {look['spent']:.2g} of {plan['alpha']:g}, {look['price']:.2g} by this "
+            f"look (information {100 * look['fraction']:.0f} %)."
+        )
+    else:
+        say(
+            "No alpha is spent: there are too few runs for a look before the last to settle "
+            "anything. It may give pairs up."
+        )
     if look["open"]:
         say(f"Goes on: {', '.join(look['open'])}.")
-    else:
-        say("Nothing is open any more: no further trial is needed.")
+        return
+    settled = sum(pair["settled_at"] is not None for pair in look["pairs"])
+    rest = "no round is left" if over else "no further trial is needed"
+    say(f"Nobody goes on: {settled} of {len(look['pairs'])} pairs are settled, and {rest}.")
 
 
 def show_expected(planned: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def test_looks_are_taken_one_by_one_and_recorded(tables, tmp_path):
     assert "inf]" not in first.out  # a look that spends nothing has no intervals
     assert "could detect" not in first.out  # which is what a fixed design could
     assert "Smallest gap" not in first.out
-    assert "Alpha spent: 0 of 0.05" in first.out
+    assert "No alpha is spent: there are too few runs" in first.out
     assert look(tables[1], "2/4", record).code == 0
     third = look(tables[2], "3/4", record, "--json")
     document = json.loads(third.out)
