@@ -61,7 +61,7 @@ def share_of_cases(
     return np.asarray(np.minimum(stays / np.where(total > 0, total, 1.0), MOST_SHARE))
 
 
-def codes(share: Array, cases: Array, runs: Array) -> Ids:
+def codes(share: Array, cases: Array, runs: Array, last: NDArray[np.bool_]) -> Ids:
     """Write what the clock needs to know of looks as numbers.
 
     Parameters
@@ -70,13 +70,15 @@ def codes(share: Array, cases: Array, runs: Array) -> Ids:
         Part of the cases in the variance that the whole plan leaves, as the scores tell it.
     cases, runs : ndarray
         Cases and runs at hand, as parts of those that are planned; above 1 they count as 1.
+    last : ndarray of bool
+        Whether it is the last look that is planned: what is left is spent.
     """
 
     def whole(part: Array) -> Ids:
         return np.clip(np.rint(part * GRAIN), 1, GRAIN).astype(np.int64)
 
     sure = _sure(share)
-    return (sure * (GRAIN + 1) + whole(cases)) * (GRAIN + 1) + whole(runs)
+    return ((sure * (GRAIN + 1) + whole(cases)) * (GRAIN + 1) + whole(runs)) * 2 + last
 
 
 def _sure(share: Array) -> Ids:
@@ -88,10 +90,11 @@ def sure_share(share: Array) -> Array:
     return np.asarray(np.array(SURE_SHARES)[_sure(share)])
 
 
-def _decode(code: int) -> tuple[float, float, float]:
-    rest, runs = divmod(code, GRAIN + 1)
+def _decode(code: int) -> tuple[float, float, float, bool]:
+    rest, last = divmod(code, 2)
+    rest, runs = divmod(rest, GRAIN + 1)
     sure, cases = divmod(rest, GRAIN + 1)
-    return SURE_SHARES[sure], cases / GRAIN, runs / GRAIN
+    return SURE_SHARES[sure], cases / GRAIN, runs / GRAIN, bool(last)
 
 
 def information(share: Array | float, cases: Array | float, runs: Array | float) -> Array:
@@ -110,8 +113,8 @@ def information(share: Array | float, cases: Array | float, runs: Array | float)
 def rising(known: Array) -> Array:
     """Information at the looks of a pair, as bounds take it: each needs something new.
 
-    A fold whose runs are still few may leave less known than before it came, and a last look may
-    bring nothing. Both count as if a little more was known.
+    A last look at the same scores spends what is left, and a fold whose runs are still few may
+    leave less known than before it came. Both count as if a little more was known.
 
     Parameters
     ----------
@@ -225,14 +228,14 @@ class Clock:
         seen = [_decode(code) for code in self._histories[history]]
         before = self._parents[history]
         earlier = self.table(before) if before != self.START else None
-        sure, cases, runs = seen[-1]
-        fraction = float(information(min(self._share, sure), cases, runs))
+        sure, cases, runs, last = seen[-1]
+        fraction = 1.0 if last else float(information(min(self._share, sure), cases, runs))
         gone = np.zeros(_LEVELS) if earlier is None else earlier.spent
         used = np.empty((0, _LEVELS)) if earlier is None else earlier.bounds
         if earlier is not None:
             fraction = max(fraction, earlier.fraction)
         # All looks are told by what this one knows of the share.
-        known = np.array([float(information(sure, cases, runs)) for _, cases, runs in seen])
+        known = np.array([float(information(sure, cases, runs)) for _, cases, runs, _ in seen])
         known = rising(known)
         target = spent(self._spending, LEVELS, fraction)
         new = target - gone

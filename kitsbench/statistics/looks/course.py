@@ -37,8 +37,8 @@ EARLY_DF, EARLY_DF_ALONE = 2 / 3, 2 / 5
 one alone, whose runs nothing else tells how to judge. Those looks judge far out in the tail, where
 few runs tell less than their degrees of freedom say."""
 NEARLY_ALL = 0.95
-"""Part of the planned cases, and of the runs, from which on what a pair has at the last look counts
-as whole. With less it is judged as at the looks before: to call a look the last brings no run."""
+"""Part of the planned cases, and of the runs, from which on what a pair has counts as all. Where no
+pair has that much, a look is judged as those before the last: to call it the last brings no run."""
 _LEAST_P = 1e-300
 
 
@@ -207,7 +207,7 @@ def advance(
         Architectures of each pair.
     """
     whole = is_whole(seen, plan, number)
-    # A pair that lacks a few of its last runs gets no more of them.
+    # A pair that lacks its last runs gets no more of them.
     due = seen.fresh | (whole & (before.state == OPEN))
     tested = due & ~before.settled & ~np.isnan(seen.p)
     counted = tested & (seen.enough | whole)
@@ -219,9 +219,14 @@ def advance(
 
 
 def is_whole(seen: Evidence, plan: LookPlan, number: int) -> Flags:
-    """Whether nearly all that was planned of a pair is there, at the last planned look or later."""
-    there = (seen.cases >= NEARLY_ALL) & (seen.runs >= NEARLY_ALL)
-    return np.asarray(there & (number >= plan.looks))
+    """Whether it is the last planned look and the last round took place, for each pair.
+
+    It did where any pair has nearly all that was planned. Others may lack their last runs, since
+    nobody is trained again who stopped; what is left of alpha is spent on them too.
+    """
+    there = (seen.cases >= NEARLY_ALL) & (seen.runs >= NEARLY_ALL) & ~np.isnan(seen.estimate)
+    took_place = there.any(axis=-1, keepdims=True) & (number >= plan.looks)
+    return np.asarray(np.broadcast_to(took_place, there.shape))
 
 
 def _tested(
@@ -237,7 +242,9 @@ def _tested(
     pairs = before.p.shape[-1]
     history = before.history.copy()
     if counted.any():
-        moments = codes(seen.share[counted], seen.cases[counted], seen.runs[counted])
+        moments = codes(
+            seen.share[counted], seen.cases[counted], seen.runs[counted], whole[counted]
+        )
         history[counted] = clock.advance(history[counted], moments)
     p = [before.p.copy(), before.p_exceeds.copy(), before.p_within.copy()]
     fraction = before.fraction.copy()
@@ -264,7 +271,11 @@ def _tested(
         df=np.where(tested, seen.df, before.df),
         fraction=fraction,
         share=np.where(tested, seen.share, before.share),
-        known=np.where(tested, information(seen.share, seen.cases, seen.runs), before.known),
+        known=np.where(
+            tested,
+            np.where(whole, 1.0, information(seen.share, seen.cases, seen.runs)),
+            before.known,
+        ),
     )
 
 

@@ -243,7 +243,8 @@ def _replayed(earlier: Sequence[Look], plan: LookPlan, clock: Clock, number: int
             share, cases, runs = map(
                 np.array, (pair.share or 0.0, pair.cases or 1.0, pair.runs or 1.0)
             )
-            moment = codes(share, cases, runs)
+            whole = look.number >= plan.looks and pair.fraction == 1.0
+            moment = codes(share, cases, runs, np.array(whole))
             history[at] = clock.advance(history[at : at + 1], moment)[0]
             p = 1.0 if pair.p_sequential is None else pair.p_sequential
             if p < smallest[at]:

@@ -79,14 +79,13 @@ def notes_of(look: Look, plan: LookPlan, earlier: Sequence[Look], short: int) ->
     earlier : sequence of Look
         The looks before.
     short : int
-        Pairs that were open and lack cases or runs of the plan, at the last planned look.
+        Open pairs at the last planned look, where no pair has what was planned; else 0.
     """
     notes = []
     if short:
         notes.append(
-            f"Look {look.number} is the last that is planned, and {short} of {len(look.pairs)} "
-            "pairs lack more than 5 % of the planned cases or runs: they spend alpha by what is "
-            "there, as at the looks before."
+            f"Look {look.number} is the last that is planned, and no pair has 95 % of the planned "
+            "cases and runs: alpha is spent by what is there, as at the looks before."
         )
     if not look.planned:
         listed = ", ".join(map(str, plan.planned)) or f"1 to {plan.looks}"

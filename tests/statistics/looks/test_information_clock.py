@@ -10,16 +10,16 @@ from kitsbench.statistics.looks.clock import LEVELS, Clock, codes, information
 
 
 def walk(clock, moments, share=0.5):
-    """The tables after each look at these (cases, runs)."""
+    """The tables after each look at these (cases, runs, last)."""
     history, found = np.zeros(1, dtype=np.int64), []
-    for cases, runs in moments:
-        code = codes(*(np.array([x]) for x in (share, cases, runs)))
+    for cases, runs, last in moments:
+        code = codes(*(np.array([x]) for x in (share, cases, runs, last)))
         history = clock.advance(history, code)
         found.append(clock.table(int(history[0])))
     return found
 
 
-ROUNDS = [(1.0, k / 5) for k in range(1, 6)]
+ROUNDS = [(1.0, k / 5, k == 5) for k in range(1, 6)]
 
 
 @pytest.mark.parametrize("kind", ["obrien-fleming", "pocock"])
@@ -51,22 +51,23 @@ def test_bounds_of_a_smaller_level_lie_further_out():
 
 
 def test_alpha_is_spent_by_information_and_not_by_the_counter():
-    late = walk(Clock("obrien-fleming", 0.5), [(1.0, 0.1)] * 3 + [(1.0, 0.6)])
-    once = walk(Clock("obrien-fleming", 0.5), [(1.0, 0.1), (1.0, 0.6)])
+    late = walk(Clock("obrien-fleming", 0.5), [(1.0, 0.1, False)] * 3 + [(1.0, 0.6, False)])
+    once = walk(Clock("obrien-fleming", 0.5), [(1.0, 0.1, False), (1.0, 0.6, False)])
     assert [table.fraction for table in late[:3]] == pytest.approx([2 / 11] * 3)
     assert late[-1].spent == pytest.approx(once[-1].spent)
     # Looks at the same scores spend nothing and so can show nothing.
     assert np.isinf(late[1].bounds[-1]).all()
 
 
-def test_all_is_spent_when_all_is_there_and_not_before():
-    tables = walk(Clock("pocock", 0.5), [(1.0, 0.4), (1.0, 0.7), (1.0, 1.0)])
-    assert (tables[1].spent < LEVELS).all()
+def test_a_last_look_spends_what_is_left_though_runs_are_missing():
+    tables = walk(Clock("pocock", 0.5), [(1.0, 0.4, False), (1.0, 0.7, True)])
     assert tables[-1].fraction == 1
     assert tables[-1].spent == pytest.approx(LEVELS)
+    stands = walk(Clock("pocock", 0.5), [(1.0, 0.4, False), (1.0, 0.4, True)])
+    assert np.isfinite(stands[-1].bounds[-1][5:30]).all()
 
 
 def test_without_more_than_one_look_the_sequential_p_value_is_the_p_value():
-    (table,) = walk(Clock("obrien-fleming", 0.5), [(1.0, 1.0)])
+    (table,) = walk(Clock("obrien-fleming", 0.5), [(1.0, 1.0, True)])
     z = np.linspace(0, 5, 40)
     assert table.level(z) == pytest.approx(2 * special.ndtr(-z), rel=1e-6)

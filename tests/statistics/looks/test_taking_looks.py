@@ -303,9 +303,8 @@ def test_missing_trials_slow_the_clock_and_break_nothing():
     assert two.pair("arch0", "arch2").fraction == one.pair("arch0", "arch2").fraction
     # Where a fold lacks its second run, a look after two rounds has too few to spend anything.
     assert holed[1].pair("arch0", "arch1").bound is None
-    assert 0.5 < holed[-1].pair("arch0", "arch1").fraction < 1
-    assert "2 of 3 pairs lack more than 5 % of the planned cases or runs" in holed[-1].notes[0]
-    assert whole[-1].pair("arch0", "arch1").fraction == 1
+    # The last round took place, if not for all: what is left is spent.
+    assert holed[-1].pair("arch0", "arch1").fraction == 1
 
 
 @pytest.mark.parametrize("number", [5, 6, 9])
@@ -320,6 +319,7 @@ def test_to_call_a_look_the_last_brings_no_run_and_settles_nothing(number):
     called = take_look(early, plan, looks, number=number)
     assert called.pairs[0].state == "futile"
     assert called.spent == looks[-1].spent
+    assert any("no pair has 95 % of the planned cases and runs" in note for note in called.notes)
     assert called.pairs[0].p_sequential == pair.p_sequential
     # Nor does it where a run more is there, of five that are planned.
     more = take_look(scores[scores["seed"] < 3], plan, looks, number=number)
