@@ -28,6 +28,7 @@ from kitsbench.statistics.calibration.situation import (
 from kitsbench.statistics.design.scope import allows_verdict
 from kitsbench.statistics.looks.clock import (
     Clock,
+    counted_df,
     information,
     sure_share,
 )
@@ -36,7 +37,6 @@ from kitsbench.statistics.looks.course import (
     EQUIVALENCE,
     Standing,
     States,
-    counted_df,
 )
 from kitsbench.statistics.looks.ordering import as_high, reach
 from kitsbench.statistics.looks.plan import LookPlan

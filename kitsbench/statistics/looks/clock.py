@@ -40,6 +40,11 @@ _QUANTILES = np.linspace(0.0, _FARTHEST, _LEVELS)
 LEVELS: Array = 2 * special.ndtr(-_QUANTILES)
 """Two-sided levels of the tables, from 1 down to 6e-10."""
 _STILL = 1e-3  # of the information: a look that adds less adds nothing
+EARLY_DF, EARLY_DF_ALONE = 2 / 3, 2 / 5
+"""Part of the degrees of freedom that count at looks before the last one: of several pairs, and of
+one alone, whose runs nothing else tells how to judge. Those looks judge far out in the tail, where
+few runs tell less than their degrees of freedom say."""
+_LEAST_P = 1e-300
 
 Ids = NDArray[np.int64]
 
@@ -124,6 +129,35 @@ def rising(known: Array) -> Array:
     for k in range(1, len(found)):
         found[k] = np.maximum(found[k], found[k - 1] * (1 + _STILL))
     return found
+
+
+def worth(p: Array, df: Array, whole: NDArray[np.bool_] | bool, pairs: int) -> Array:
+    """Write two-sided p-values of t statistics as normal quantiles, as bounds take them.
+
+    A difference of three standard errors on four degrees of freedom counts as one of 2.05, so that
+    bounds for normal quantiles hold for it at each look.
+
+    Parameters
+    ----------
+    p, df : ndarray
+        Of each pair.
+    whole : ndarray of bool
+        As of :func:`~kitsbench.statistics.looks.course.is_whole`: before it, only a part of the
+        degrees of freedom counts (:data:`EARLY_DF`).
+    pairs : int
+        Of the family.
+    """
+    tail = np.clip(p, _LEAST_P, 1.0) / 2
+    if not np.all(whole):
+        early = special.stdtr(counted_df(df, False, pairs), special.stdtrit(df, tail))
+        tail = np.where(whole, tail, early)
+    return np.asarray(-special.ndtri(np.clip(tail, _LEAST_P, 0.5)))
+
+
+def counted_df(df: Array, whole: NDArray[np.bool_] | bool, pairs: int) -> Array:
+    """Degrees of freedom that count at a look at a family of so many pairs."""
+    early = EARLY_DF if pairs > 1 else EARLY_DF_ALONE
+    return np.where(whole, df, np.maximum(early * df, 1.0))
 
 
 @dataclass(frozen=True)

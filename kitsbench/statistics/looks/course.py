@@ -14,7 +14,7 @@ from scipy import special
 from scipy.stats import rankdata
 
 from kitsbench.look import STATES
-from kitsbench.statistics.looks.clock import Clock, Ids, codes, information
+from kitsbench.statistics.looks.clock import Clock, Ids, codes, information, worth
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.sharing import least_hope, shared_hope
 from kitsbench.statistics.looks.spending import spent
@@ -32,14 +32,9 @@ what is found at one tells little of the next, and over all looks up to 6.2 % er
 FEWEST_IN_ALL = 8.0
 """Degrees of freedom of a difference below which such a look spends nothing either: where one
 architecture scatters much more than the other, it has those of the one alone."""
-EARLY_DF, EARLY_DF_ALONE = 2 / 3, 2 / 5
-"""Part of the degrees of freedom that count at looks before the last one: of several pairs, and of
-one alone, whose runs nothing else tells how to judge. Those looks judge far out in the tail, where
-few runs tell less than their degrees of freedom say."""
 NEARLY_ALL = 0.95
 """Part of the planned cases, and of the runs, from which on what a pair has counts as all. Where no
 pair has that much, a look is judged as those before the last: to call it the last brings no run."""
-_LEAST_P = 1e-300
 
 
 @dataclass(frozen=True)
@@ -277,35 +272,6 @@ def _tested(
             before.known,
         ),
     )
-
-
-def worth(p: Array, df: Array, whole: Flags | bool, pairs: int) -> Array:
-    """Write two-sided p-values of t statistics as normal quantiles, as bounds take them.
-
-    A difference of three standard errors on four degrees of freedom counts as one of 2.05, so that
-    bounds for normal quantiles hold for it at each look.
-
-    Parameters
-    ----------
-    p, df : ndarray
-        Of each pair.
-    whole : ndarray of bool
-        As of :func:`is_whole`: before it, only a part of the degrees of freedom counts
-        (:data:`EARLY_DF`).
-    pairs : int
-        Of the family.
-    """
-    tail = np.clip(p, _LEAST_P, 1.0) / 2
-    if not np.all(whole):
-        early = special.stdtr(counted_df(df, False, pairs), special.stdtrit(df, tail))
-        tail = np.where(whole, tail, early)
-    return np.asarray(-special.ndtri(np.clip(tail, _LEAST_P, 0.5)))
-
-
-def counted_df(df: Array, whole: Flags | bool, pairs: int) -> Array:
-    """Degrees of freedom that count at a look at a family of so many pairs."""
-    early = EARLY_DF if pairs > 1 else EARLY_DF_ALONE
-    return np.where(whole, df, np.maximum(early * df, 1.0))
 
 
 def _settled(

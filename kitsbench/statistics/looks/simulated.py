@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kitsbench.statistics.design.scope import seeds_for_a_verdict
-from kitsbench.statistics.looks.clock import Clock, share_of_cases
+from kitsbench.statistics.looks.clock import Clock, counted_df, share_of_cases
 from kitsbench.statistics.looks.course import (
     FEWEST_FOR_A_LOOK,
     FEWEST_IN_ALL,
@@ -16,7 +16,6 @@ from kitsbench.statistics.looks.course import (
     Standing,
     advance,
     beginning,
-    counted_df,
     still_running,
 )
 from kitsbench.statistics.looks.ordering import reach

@@ -16,12 +16,11 @@ from kitsbench.look import STATES, Look, PairLook, check_follows
 from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.prepare import prepare
 from kitsbench.statistics.looks import course
-from kitsbench.statistics.looks.clock import Clock, codes, information
+from kitsbench.statistics.looks.clock import Clock, codes, counted_df, information, worth
 from kitsbench.statistics.looks.course import (
     Standing,
     advance,
     beginning,
-    counted_df,
     is_whole,
     spent_by,
     still_running,
@@ -329,7 +328,7 @@ def _rows(
                 p_within=_number(evidence.p_within[at]),
                 z=_number(
                     np.sign(after.estimate[at])
-                    * course.worth(evidence.p[at], evidence.df[at], whole, len(pairs))
+                    * worth(evidence.p[at], evidence.df[at], whole, len(pairs))
                 ),
                 bound=nominal,
                 low=low,
