@@ -15,7 +15,6 @@ from kitsbench.errors import DataError, UsageError
 from kitsbench.look import STATES, Look, PairLook, check_follows
 from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.prepare import prepare
-from kitsbench.statistics.looks import course
 from kitsbench.statistics.looks.clock import Clock, codes, counted_df, information, worth
 from kitsbench.statistics.looks.course import (
     Standing,
@@ -92,7 +91,7 @@ def take_look(
     number = number if number is not None else (earlier[-1].number + 1 if earlier else 1)
     architectures = _family(blocks, plan, earlier)
     pairs = plan.pairs(architectures)
-    if earlier and [(p.a, p.b) for p in earlier[-1].pairs] != [tuple(pair) for pair in pairs]:
+    if earlier and [(p.a, p.b) for p in earlier[-1].pairs] != pairs:
         raise UsageError(
             "The earlier looks were taken at other pairs than the plan asks about: a plan is made "
             "before the first look and holds for all."
@@ -135,12 +134,8 @@ def take_look(
         trials=trials,
         notes=(),
     )
-    short = 0
-    if number >= plan.looks:
-        tested = np.array([test is not None for test in seen.tests], dtype=bool)
-        lacking = tested & ~is_whole(seen.evidence, plan, number)
-        short = int(np.count_nonzero(lacking & (before.state == course.OPEN)))
-    return replace(look, notes=(*ready, *repeated, *notes_of(look, plan, earlier, short)))
+    is_short = number >= plan.looks and not is_whole(seen.evidence, plan, number).any()
+    return replace(look, notes=(*ready, *repeated, *notes_of(look, plan, earlier, is_short)))
 
 
 def _family(blocks: ScoreBlocks, plan: LookPlan, earlier: Sequence[Look]) -> tuple[str, ...]:

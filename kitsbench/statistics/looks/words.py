@@ -68,7 +68,7 @@ def reason_of(
     return f"the chance to settle it by round {plan.looks} is {100 * row.chance:.0f} %"
 
 
-def notes_of(look: Look, plan: LookPlan, earlier: Sequence[Look], short: int) -> list[str]:
+def notes_of(look: Look, plan: LookPlan, earlier: Sequence[Look], is_short: bool) -> list[str]:
     """Say what a reader must know of a look.
 
     Parameters
@@ -78,11 +78,11 @@ def notes_of(look: Look, plan: LookPlan, earlier: Sequence[Look], short: int) ->
     plan : LookPlan
     earlier : sequence of Look
         The looks before.
-    short : int
-        Open pairs at the last planned look, where no pair has what was planned; else 0.
+    is_short : bool
+        Whether it is the last planned look, and no pair has what was planned.
     """
     notes = []
-    if short:
+    if is_short:
         notes.append(
             f"Look {look.number} is the last that is planned, and no pair has 95 % of the planned "
             "cases and runs: alpha is spent by what is there, as at the looks before."
