@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -61,6 +61,7 @@ def prepare(
     declared: Mapping[str, Metric] | None = None,
     cases: pd.DataFrame | None = None,
     cluster: str | None = None,
+    kept: Collection[str] = (),
 ) -> Prepared:
     """Make of a table what a comparison analyses.
 
@@ -70,6 +71,8 @@ def prepare(
         As for :func:`~kitsbench.statistics.compare.comparison.compare`.
     target : Endpoint
         The primary endpoint.
+    kept : collection of str
+        Who is not left out where no fold is common to all, besides the baseline.
 
     Raises
     ------
@@ -86,7 +89,8 @@ def prepare(
     grouped = clusters_of(table, cases, cluster)
     clusters = None if grouped is None else grouped.of_cases(str(table["dataset"].iloc[0]))
     twins = check_copies(table, target)
-    blocks = score_blocks(table, target, clusters=clusters, once=outside)
+    kept = {*kept, *([] if rule.baseline is None else [rule.baseline])}
+    blocks = score_blocks(table, target, clusters=clusters, once=outside, kept=kept)
     # Settled here for all that follows: an endpoint or a stratum may hold fewer folds.
     rule = replace(rule, fold_count=rule.folds(int(table["fold"].nunique())))
     return Prepared(table, blocks, rule, outside, apart, twins, grouped, clusters)

@@ -80,14 +80,19 @@ def take_look(
         table breaks a rule.
     """
     ready: list[str] = []
+    _check_earlier(earlier)
     if isinstance(scores, pd.DataFrame):
         target = parse_endpoint(plan.endpoint, declared)
-        prepared = prepare(scores, target, plan.rule(), protocol, dataset, declared, cases, cluster)
+        kept = {_place_of(trial)[0] for look in earlier for trial in look.trials}
+        if not earlier and not plan.architectures and "architecture" in scores.columns:
+            kept = {*scores["architecture"]}  # who is left out now could never come in again
+        prepared = prepare(
+            scores, target, plan.rule(), protocol, dataset, declared, cases, cluster, kept=kept
+        )
         blocks, once, ready = prepared.blocks, prepared.outside, prepared.apart
     else:
         blocks = scores
     trials = trials_of(blocks)
-    _check_earlier(earlier)
     number = number if number is not None else (earlier[-1].number + 1 if earlier else 1)
     architectures = _family(blocks, plan, earlier)
     pairs = plan.pairs(architectures)

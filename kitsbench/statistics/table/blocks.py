@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kitsbench.errors import DataError, UsageError
 from kitsbench.metrics import FAILED
 from kitsbench.statistics.table.endpoints import Endpoint
-from kitsbench.statistics.table.grid import missing_notes, missing_runs
+from kitsbench.statistics.table.grid import missing_notes, missing_runs, without_strays
 from kitsbench.statistics.table.policy import analysis_set, penalised, truth_holds_region
 
 Array = NDArray[np.float64]
@@ -256,6 +256,7 @@ def score_blocks(
     positive: pd.Series | None = None,
     clusters: Mapping[str, str] | None = None,
     once: Collection[str] = (),
+    kept: Collection[str] = (),
 ) -> ScoreBlocks:
     """Arrange the scores of one endpoint for analysis, by the policy for missing and failed cases.
 
@@ -272,6 +273,9 @@ def score_blocks(
     once : collection of str
         Architectures that were planned with one run in a fold, see
         :func:`~kitsbench.statistics.table.grid.missing_runs`.
+    kept : collection of str
+        Architectures that are not left out where no fold is common to all, such as the baseline;
+        see :func:`~kitsbench.statistics.table.grid.without_strays`.
 
     Returns
     -------
@@ -280,7 +284,7 @@ def score_blocks(
     Raises
     ------
     DataError
-        A case has no row for a run that scored its fold, no fold is common to all
+        A case has no row for a run that scored its fold, no fold is common to two
         architectures, no case holds the region or can have the metric, or nobody has said
         which of two values of the metric is better.
     """
@@ -310,6 +314,11 @@ def score_blocks(
     if endpoint.facts.better == "nearer":
         # Over- and under-segmentation must not cancel: the size of the error is compared.
         rows = rows.assign(value=rows["value"].abs())
+    strays, stray_notes = without_strays(rows, kept)
+    if strays:
+        rows = rows[~rows["architecture"].isin(strays)]
+        names = tuple(name for name in names if name not in strays)
+        missing = [one for one in missing if one.architecture not in strays]
     folds, fold_notes = _common_folds(rows, names)
     columns = {name: rows[name].to_numpy() for name in ("architecture", "fold", "case", "seed")}
     value = rows["value"].to_numpy(dtype=float)
@@ -356,7 +365,7 @@ def score_blocks(
         if clusters is None
         else {fold: tuple(clusters[case] for case in mine) for fold, mine in cases.items()},
         seeds=runs,
-        notes=[*notes, *fold_notes, *missing_notes(missing)],
+        notes=[*notes, *stray_notes, *fold_notes, *missing_notes(missing)],
     )
 
 

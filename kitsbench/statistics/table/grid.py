@@ -106,7 +106,55 @@ def missing_notes(found: Sequence[MissingRuns]) -> list[str]:
     return [f"{said}; missing runs are not imputed."]
 
 
-def plural(items: Sequence[object]) -> str:
+def without_strays(rows: pd.DataFrame, kept: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """Tell whom to leave out so that those who are left share a fold.
+
+    Two architectures that lag behind, one with fold 0 alone and one with fold 1, would otherwise
+    take every fold from the ranking of all. Those with the fewest folds are left out, until
+    somebody shares a fold; nobody is where two would not be left.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows that are analysed, of one endpoint.
+    kept : collection of str
+        Who is never left out, such as the baseline.
+
+    Returns
+    -------
+    names : list of str
+        Who is left out, in alphabetical order.
+    notes : list of str
+        What is said of it; empty where nobody is.
+    """
+    there: dict[str, set[int]] = {}
+    for name, fold in rows[["architecture", "fold"]].drop_duplicates().itertuples(index=False):
+        there.setdefault(str(name), set()).add(int(fold))
+    left, out = dict(there), list[str]()
+    while left and not set.intersection(*left.values()):
+        free = {name: len(folds) for name, folds in left.items() if name not in kept}
+        fewest = min(free.values(), default=0)
+        out += [name for name, count in free.items() if count == fewest]
+        left = {name: folds for name, folds in left.items() if name not in out}
+        if not free or len(left) < 2:
+            return [], []
+    if not out:
+        return [], []
+    out.sort()
+    shared = sorted(set.intersection(*left.values()))
+    said = "; ".join(
+        f"{name} has fold{plural(there[name])} " + listing(sorted(there[name]))
+        for name in out[:_SHOWN]
+    )
+    more = f"; and {len(out) - _SHOWN} more" if len(out) > _SHOWN else ""
+    return out, [
+        f"{listing(out)} {'is' if len(out) == 1 else 'are'} left out, so that the others share "
+        f"fold{plural(shared)} {listing(shared)}: no fold was scored by all ({said}{more}). Run "
+        "the folds that are missing to compare all."
+    ]
+
+
+def plural(items: Collection[object]) -> str:
     """Return the ``s`` of several things."""
     return "s" * (len(items) > 1)
 

@@ -42,6 +42,32 @@ def test_a_missing_fold_is_missing_for_its_own_pairs_only():
         compare(apart)
 
 
+def test_two_that_lag_behind_do_not_take_every_fold_from_the_others():
+    data = dice_table(4)
+    late = {"arch2": 0, "arch3": 1}
+    lagging = data["architecture"].map(late)
+    found = compare(data[lagging.isna() | (lagging == data["fold"])])
+    alone = compare(data[lagging.isna()])
+    assert [(pair["a"], pair["b"]) for pair in found.pairs] == [("arch0", "arch1")]
+    assert found.pairs[0]["p_value"] == alone.pairs[0]["p_value"]
+    assert {row["architecture"] for row in found.ranking} == {"arch0", "arch1"}
+    notes = " ".join(found.warnings)
+    assert "arch2 and arch3 are left out, so that the others share folds 0, 1, 2, 3 and 4" in notes
+    assert "arch2 has fold 0; arch3 has fold 1" in notes
+
+
+def test_the_baseline_is_not_left_out_for_want_of_folds():
+    data = dice_table(4)
+    late = {"arch2": 0, "arch3": 1}
+    lagging = data["architecture"].map(late)
+    found = compare(data[lagging.isna() | (lagging == data["fold"])], rule=Rule(baseline="arch2"))
+    assert {(pair["a"], pair["b"]) for pair in found.pairs} == {
+        ("arch0", "arch2"),
+        ("arch1", "arch2"),
+    }
+    assert any(note.startswith("arch3 is left out") for note in found.warnings)
+
+
 def test_a_missing_prediction_is_an_error():
     data = dice_table()
     with pytest.raises(DataError, match="arch0, fold 0, seed 1 has no row for case case_00002"):
