@@ -28,6 +28,29 @@ more (of the question ``top``: one of the two is out)."""
 SETTLED: tuple[State, ...] = ("difference", "equivalence")
 """States that no later look changes."""
 
+_SAID: dict[State, str] = {
+    "open": "open",
+    "difference": "difference",
+    "equivalence": "equivalent",
+    "futile": "given up",
+    "not asked": "not asked any more",
+}
+
+
+def said(state: State, is_last: bool = False) -> str:
+    """A state in words.
+
+    Parameters
+    ----------
+    state : str
+        One of :data:`STATES`.
+    is_last : bool
+        Whether it is that of the last look planned. Nothing is given up there for its small
+        chance: no round is left.
+    """
+    return "not settled" if is_last and state == "futile" else _SAID[state]
+
+
 Number = Annotated[int, Field(ge=1)]
 """Of a look: the round after which it was taken, from 1."""
 

@@ -209,7 +209,7 @@ class Rounds:
         on = () if last else self._with_members(n for n in going if n in open_names)
         look = seen.model_copy(update={"families": families, "going": on})
         kept = self._keep(kept.model_copy(update={"looks": (*kept.looks, look)}))
-        self.tell(told_look(kept, len(kept.looks) - 1))
+        self.tell(told_look(kept, len(kept.looks) - 1, self.until.looks[-1]))
         return kept
 
     def _keep(self, kept: LooksRecord) -> LooksRecord:

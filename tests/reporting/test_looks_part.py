@@ -18,7 +18,7 @@ from kitsbench.experiments.workdir.join import join_results
 from kitsbench.reporting.analysis import analyse
 from kitsbench.reporting.asked.narrowing import Narrowing, narrow
 from kitsbench.reporting.build import build_report
-from kitsbench.reporting.first_screen.answer import amiss
+from kitsbench.reporting.first_screen.answer import amiss, details
 from kitsbench.reporting.first_screen.looked import hours_of, plain, summary
 from kitsbench.reporting.first_screen.next_steps import next_steps
 from kitsbench.reporting.page import looks
@@ -79,7 +79,22 @@ def test_the_path_of_every_pair_has_each_look(results):
     assert len(table.rows) == 6 * len(taken)
     assert [cell(table, row, "Look") for row in range(len(taken))] == [*map(str, taken)]
     states = {cell(table, row, "State").split(" (")[0] for row in range(len(table.rows))}
-    assert {"open", "difference"} <= states <= {*looks.STATES.values()}
+    words = {"open", "difference", "equivalent", "given up", "not settled", "not asked any more"}
+    assert {"open", "difference"} <= states <= words
+
+
+def test_what_is_not_decided_is_told_in_the_words_of_the_looks(results):
+    """The answer and the table of paths must not name one pair in two ways."""
+    analysis = analyse(results)
+    table = looks.path_table(analysis)
+    last = len(results.looks.looks)
+    ends = [cell(table, row, "State") for row in range(last - 1, len(table.rows), last)]
+    count = ends.count("not settled")
+    assert count
+    (told,) = [line for line in details(analysis) if line.startswith("How sure")]
+    assert re.search(rf"\b{count} (is|are) not settled", told)
+    assert "open" not in told
+    assert f"{count} not settled" in " ".join(summary(results))
 
 
 def test_each_look_costs_alpha_and_all_together_no_more_than_was_allowed(results):

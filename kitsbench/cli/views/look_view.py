@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kitsbench.cli.output import print_rich, say
+from kitsbench.look import said
 from kitsbench.text.screen import Column, make_table
 
 _DASH = "–"
@@ -28,17 +29,14 @@ def show_look(look: dict[str, Any], digits: int = 3) -> None:
     order = {"open": 0, "difference": 1, "equivalence": 2, "futile": 3, "not asked": 4}
     listed = sorted(look["pairs"], key=lambda pair: order[pair["state"]])
     over = look["number"] >= plan["looks"]
-    # At the end nothing was given up for its small chance: there are no more rounds.
-    words = {"futile": "not settled" if over else "given up"}
     rows = [
         [
             f"{pair['a']} – {pair['b']}",
             _number(pair["estimate"], f"+.{digits}f"),
             _number(pair["p_value"], ".2g"),
             _number(pair["bound"], ".2g"),
-            words.get(pair["state"], pair["state"])
-            if pair["settled_at"] is None
-            else f"{pair['state']} ({pair['settled_at']})",
+            said(pair["state"], over)
+            + ("" if pair["settled_at"] is None else f" ({pair['settled_at']})"),
             _number(final[pair["a"], pair["b"]]["unbiased"], f"+.{digits}f"),
         ]
         for pair in listed[:_MOST]

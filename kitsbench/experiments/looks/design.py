@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from kitsbench.experiments.records import ExperimentRecord, LooksRecord, UntilNote
-from kitsbench.look import Look
+from kitsbench.look import Look, said
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.table.endpoints import margin_of, parse_endpoint
 
@@ -95,7 +95,7 @@ def taken(kept: LooksRecord, family: int) -> list[Look]:
     return [look.families[family] for look in kept.looks]
 
 
-def told_look(kept: LooksRecord, place: int) -> str:
+def told_look(kept: LooksRecord, place: int, last: int) -> str:
     """One sentence on a look.
 
     Parameters
@@ -103,6 +103,8 @@ def told_look(kept: LooksRecord, place: int) -> str:
     kept : LooksRecord
     place : int
         Of the look among those that were taken, from 0.
+    last : int
+        Seeds of the last look planned.
     """
     look = kept.looks[place]
     states = [pair.state for pair in look.pairs]
@@ -111,9 +113,9 @@ def told_look(kept: LooksRecord, place: int) -> str:
         for state, what in (
             ("difference", "with a difference"),
             ("equivalence", "equivalent"),
-            ("futile", "given up"),
-            ("not asked", "not asked any more"),
-            ("open", "open"),
+            ("futile", said("futile", look.seeds >= last)),
+            ("not asked", said("not asked")),
+            ("open", said("open")),
         )
         if state in states
     ]

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from matplotlib.figure import Figure
 
 from kitsbench.experiments.records import LooksRecord
-from kitsbench.look import PairLook
+from kitsbench.look import PairLook, State, said
 from kitsbench.reporting import words
 from kitsbench.reporting.drawing.figures import GRID, INK, PALETTE, Picture, picture, style
 from kitsbench.text import one_line
@@ -22,12 +22,11 @@ COLOURS = {
     "open": PALETTE[0],
 }
 SIGNS = {"difference": "o", "equivalence": "s", "futile": "x", "not asked": "v", "open": "D"}
-LEGEND = {
+_UNSETTLED: tuple[State, ...] = ("futile", "not asked", "open")
+LEGEND: dict[State, str] = {
     "difference": "difference shown",
     "equivalence": "equivalence shown",
-    "futile": "given up",
-    "not asked": "not asked any more",
-    "open": "open",
+    **{state: said(state) for state in _UNSETTLED},
 }
 
 

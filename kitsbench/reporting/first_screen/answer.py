@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from kitsbench.experiments.compared import before_looks
+from kitsbench.look import State, said
 from kitsbench.metrics import UNDEFINED, find
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.first_screen.entrants import equal_entrants
 from kitsbench.reporting.first_screen.leading import leaders, together, unjudged
+from kitsbench.reporting.first_screen.looked import last_look
 from kitsbench.reporting.scores import interval_of_mean
 
 
@@ -251,8 +256,9 @@ def _certainty(analysis: Analysis) -> str:
     if lost:
         word = "has" if len(lost) == 1 else "have"
         parts.append(f"{len(lost)} {word} an architecture that learned nothing")
-    if open_pairs:
-        parts.append(f"{open_pairs} {'stays' if open_pairs == 1 else 'stay'} open")
+    parts += _by_looks(analysis, failed) or (
+        [f"{open_pairs} {'stays' if open_pairs == 1 else 'stay'} open"] if open_pairs else []
+    )
     if failed:
         parts.append(f"{len(failed)} have no verdict because predictions failed")
     first = analysis.ranking[0]
@@ -270,6 +276,26 @@ def _certainty(analysis: Analysis) -> str:
             f"{words.percent(first['p_first'])} of the draws."
         )
     return f"How sure: {words.listing(parts)}.{share}"
+
+
+def _by_looks(analysis: Analysis, failed: Sequence[dict[str, Any]]) -> list[str]:
+    """What became of the pairs that are not decided, where looks judged; in the words of these."""
+    looks = analysis.results.looks
+    if looks is None or looks.last is None or not any("look" in pair for pair in analysis.pairs):
+        return []
+    at_end = looks.last.seeds >= last_look(analysis.results)
+    rest = [pair for pair in analysis.pairs if pair["verdict"] == "inconclusive"]
+    found: list[State] = [pair["look"]["state"] for pair in rest if pair not in failed]
+    verbs: dict[State, tuple[str, str]] = {
+        "open": ("stays", "stay"),
+        "futile": ("is", "are") if at_end else ("was", "were"),
+        "not asked": ("is", "are"),
+    }
+    return [
+        f"{found.count(state)} {verb[found.count(state) > 1]} {said(state, at_end)}"
+        for state, verb in verbs.items()
+        if state in found
+    ]
 
 
 def scope(analysis: Analysis) -> str:

@@ -73,6 +73,12 @@ def _usual(trials: list[StoredTrial], name: str) -> float | None:
     return sum(took) / len(took) if took else None
 
 
+def last_look(results: Results) -> int:
+    """Seeds of the last look planned; 0 of a fixed design."""
+    until = results.experiment.until
+    return 0 if until is None else until.looks[-1]
+
+
 def summary(results: Results) -> list[str]:
     """What a reader must know of the looks, in sentences; empty of a fixed design.
 
@@ -91,7 +97,7 @@ def summary(results: Results) -> list[str]:
     ]
     if looks is None or not taken:
         return found
-    found.append(told_look(looks, taken - 1))
+    found.append(told_look(looks, taken - 1, until.looks[-1]))
     hours = hours_of(results)
     if hours.fixed is not None and hours.spared_trials:
         found.append(

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kitsbench.look import PairLook
+from kitsbench.look import STATES, PairLook, said
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
-from kitsbench.reporting.first_screen.looked import hours_of
+from kitsbench.reporting.first_screen.looked import hours_of, last_look
 from kitsbench.reporting.tables import Table
-
-STATES = {
-    "open": "open",
-    "difference": "difference",
-    "equivalence": "equivalent",
-    "futile": "given up",
-    "not asked": "not asked any more",
-}
-"""States of a pair in words."""
 
 
 def looks_table(analysis: Analysis) -> Table | None:
@@ -37,18 +28,19 @@ def looks_table(analysis: Analysis) -> Table | None:
                 f"{max(f.fraction for f in look.families):.2f}",
                 f"{family.price:.5f}",
                 f"{family.spent:.5f}",
-                *(str(states.count(state)) for state in STATES),  # type: ignore[arg-type]
+                *(str(states.count(state)) for state in STATES),
                 str(len(look.going)),
             ]
         )
         before = len(look.trials)
     head = ["Look", "New trials", "Failed", "Information", "α here", "α so far"]
-    head += [text.capitalize() for text in STATES.values()] + ["Go on"]
+    head += [said(state).capitalize() for state in STATES] + ["Go on"]
     caption = (
         "A look is named by the seeds of each fold that had ended. Information is "
         "the largest share of a pair's, of what the fixed design would have. α here "
         "is what the look cost of the error of all pairs and looks together. Failed trials count "
-        "as missed cases, and stay so."
+        "as missed cases, and stay so. At the last look planned, given up means not settled: no "
+        "round is left."
     )
     return Table(head, rows, caption)
 
@@ -58,11 +50,11 @@ def path_table(analysis: Analysis) -> Table | None:
     looks = analysis.results.looks
     if looks is None or not looks.looks:
         return None
-    rows = []
+    rows, last = [], last_look(analysis.results)
     for place, first in enumerate(looks.looks[0].pairs):
         if not {*first.name} <= {*analysis.names}:  # a report may leave some out
             continue
-        rows += [_path_row(look.pairs[place], look.seeds) for look in looks.looks]
+        rows += [_path_row(look.pairs[place], look.seeds, last) for look in looks.looks]
     head = ["Pair", "Look", "State", "Difference", "Interval", "Information", "p", "Bound",
             "p (adjusted)", "Chance"]  # fmt: skip
     caption = (
@@ -73,12 +65,12 @@ def path_table(analysis: Analysis) -> Table | None:
     return Table(head, rows, caption, text_columns=3, beneath=2)
 
 
-def _path_row(pair: PairLook, seeds: int) -> list[str]:
+def _path_row(pair: PairLook, seeds: int, last: int) -> list[str]:
     at = "" if pair.settled_at in (None, seeds) else f" (look {pair.settled_at})"
     return [
         f"{pair.a} − {pair.b}",
         str(seeds),
-        f"{STATES[pair.state]}{at}",
+        f"{said(pair.state, seeds >= last)}{at}",
         words.number(pair.estimate, signed=True),
         words.interval(pair.low, pair.high, signed=True),
         words.DASH if pair.fraction is None else f"{pair.fraction:.2f}",
