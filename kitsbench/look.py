@@ -199,6 +199,8 @@ class Look:
         repeated (empty in older records).
     notes : tuple of str
         What a reader must know, in sentences.
+    plan_seal : str
+        Seal of the plan that it was taken by; empty in older files.
     """
 
     number: Number
@@ -211,6 +213,7 @@ class Look:
     fraction: float
     trials: dict[str, str]
     notes: tuple[str, ...]
+    plan_seal: str = ""
 
     def pair(self, a: str, b: str) -> PairLook:
         """The pair of two architectures, in either order; KeyError where it is not asked about."""

@@ -42,11 +42,14 @@ def announce(experiment: Experiment) -> None:
         f"Working directory: {experiment.request.workdir}; experiment {experiment.record.id}.",
     ]
     if (until := experiment.record.until) is not None:
+        from kitsbench.experiments.looks.design import told_early
+
         seeds = ", ".join(map(str, until.looks))
+        early = told_early(until, len(experiment.record.folds.used))
         lines.insert(
             -1,
             f"Until decided: {until.told()}; a look after {seeds} seeds, and no more trials for "
-            "what is decided by then.",
+            f"what is decided by then. {early}".rstrip(),
         )
     if tuning := experiment.request.tuning:
         lines.insert(

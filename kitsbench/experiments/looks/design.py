@@ -9,6 +9,7 @@ import pandas as pd
 
 from kitsbench.experiments.records import ExperimentRecord, LooksRecord, UntilNote
 from kitsbench.look import Look, said
+from kitsbench.statistics.looks.evidence import earliest_look
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.table.endpoints import margin_of, parse_endpoint
 
@@ -93,6 +94,25 @@ def is_compared(record: ExperimentRecord, name: str) -> bool:
 def taken(kept: LooksRecord, family: int) -> list[Look]:
     """The looks that were taken, at one of the families of the question."""
     return [look.families[family] for look in kept.looks]
+
+
+def told_early(until: UntilNote, folds: int) -> str:
+    """Say which looks can only give pairs up; empty where each can settle one.
+
+    Parameters
+    ----------
+    until : UntilNote
+    folds : int
+        How many are run.
+    """
+    first = earliest_look(folds, until.looks)
+    if first == until.looks[0]:
+        return ""
+    which = f"the last, after {first} seeds" if first == until.looks[-1] else f"after {first} seeds"
+    return (
+        f"With {folds} fold{'s' * (folds != 1)}, the first look that can settle a pair is {which}; "
+        "before it a pair can only be given up."
+    )
 
 
 def told_look(kept: LooksRecord, place: int, last: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kitsbench.experiments.looks.design import told_look
+from kitsbench.experiments.looks.design import told_early, told_look
 from kitsbench.experiments.records import LooksRecord
 from kitsbench.experiments.results import Results
 from kitsbench.experiments.stored_trial import StoredTrial
@@ -95,6 +95,8 @@ def summary(results: Results) -> list[str]:
         f"{words.plural(taken, 'look')} of {len(until.looks)} "
         f"{'was' if taken == 1 else 'were'} taken."
     ]
+    early = told_early(until, len(results.experiment.folds.used))
+    found += [early] if early else []
     if looks is None or not taken:
         return found
     found.append(told_look(looks, taken - 1, until.looks[-1]))

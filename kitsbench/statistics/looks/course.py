@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
-from scipy.stats import rankdata
 
 from kitsbench.look import STATES
 from kitsbench.statistics.looks.clock import Clock, Ids, codes, information, worth
@@ -19,6 +18,7 @@ from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.sharing import least_hope, shared_hope
 from kitsbench.statistics.looks.spending import spent
 from kitsbench.statistics.table.blocks import Array
+from kitsbench.statistics.tests.families import shares
 from kitsbench.statistics.tests.moments import Index
 from kitsbench.statistics.tests.statements import Statements, state
 
@@ -294,15 +294,12 @@ def _settled(
 def _bounded(
     now: Standing, tested: Flags, counted: Flags, plan: LookPlan, clock: Clock
 ) -> Standing:
-    """What each tested pair had to reach at this look, by Holm's steps."""
+    """What each tested pair had to reach at this look, by the steps of the correction."""
     p = np.where(now.state == EQUIVALENCE, 1.0, now.p)
     if p.shape[-1] == 0:
         return now
     # Pairs with smaller p-values were found before it, or it was not found either.
-    differ = now.state == DIFFERENCE
-    left = np.count_nonzero(~differ, axis=-1, keepdims=True)
-    smaller = rankdata(p, method="min", axis=-1) - 1
-    level = plan.alpha / np.where(differ, p.shape[-1] - smaller, np.maximum(left, 1))
+    level = plan.alpha / shares(p, now.state == DIFFERENCE, plan.alpha, plan.correction)
     bound = np.where(tested, np.inf, now.bound)
     for where, table in clock.each(np.where(counted, now.history, Clock.START)):
         bound[where] = table.bound(level[where])

@@ -140,6 +140,26 @@ def _enough(blocks: ScoreBlocks, test: PairTest) -> bool:
     return min(freedom) >= FEWEST_FOR_A_LOOK
 
 
+def earliest_look(folds: int, planned: Sequence[int]) -> int:
+    """The first planned look that can settle a pair; at those before it one can only be given up.
+
+    Parameters
+    ----------
+    folds : int
+        Of a complete round, in which no trial is missing. Architectures that scatter unequally may
+        need another round, see :data:`~kitsbench.statistics.looks.course.FEWEST_IN_ALL`.
+    planned : sequence of int
+        Rounds after which looks are planned, rising.
+    """
+    for number in planned[:-1]:
+        freedom = folds * (number - 1)
+        if freedom >= FEWEST_FOR_A_LOOK and 2 * freedom >= FEWEST_IN_ALL:
+            return number
+        if number == 1 and folds - 1 >= max(FEWEST_FOR_A_LOOK, FEWEST_IN_ALL):
+            return number  # by the differences of the folds
+    return planned[-1]
+
+
 def _parts(
     blocks: ScoreBlocks, plan: LookPlan, test: PairTest, once: Collection[str]
 ) -> tuple[float, float]:

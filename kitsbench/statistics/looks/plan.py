@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from numbers import Integral, Real
 
 from kitsbench.errors import UsageError
+from kitsbench.files import digest
 from kitsbench.look import FUTILITY, SPENDING
 from kitsbench.statistics.table.endpoints import DEFAULT_ENDPOINT
 from kitsbench.statistics.tests.rule import Rule
@@ -159,6 +160,17 @@ class LookPlan:
             correction=self.correction,
             baseline=self.baseline,
         )
+
+    @property
+    def seal(self) -> str:
+        """Digest of all that was decided before the first look; the family has one of its own."""
+        # A file tells whole numbers and others apart, and says them back as one.
+        plain = {
+            name: float(value) if isinstance(value, Real) else value
+            for name, value in asdict(self).items()
+            if name != "architectures"
+        }
+        return digest([plain])
 
     def is_planned(self, number: int) -> bool:
         """Whether the look after this round is planned."""

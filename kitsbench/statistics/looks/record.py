@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -54,12 +54,8 @@ class LooksRecord(Document):
         return self
 
     def _sealed(self) -> str:
-        # A file tells whole numbers and others apart, and says them back as one.
-        plan = {
-            name: float(value) if isinstance(value, (int, float)) else value
-            for name, value in asdict(self.plan).items()
-        }
-        return digest([plan, self.cluster, self.higher_is_better])
+        family = list(self.plan.architectures)
+        return digest([self.plan.seal, family, self.cluster, self.higher_is_better])
 
     @model_validator(mode="after")
     def _rising(self) -> Self:

@@ -80,7 +80,7 @@ def take_look(
         table breaks a rule.
     """
     ready: list[str] = []
-    _check_earlier(earlier)
+    _check_earlier(earlier, plan)
     if isinstance(scores, pd.DataFrame):
         target = parse_endpoint(plan.endpoint, declared)
         kept = {_place_of(trial)[0] for look in earlier for trial in look.trials}
@@ -96,11 +96,6 @@ def take_look(
     number = number if number is not None else (earlier[-1].number + 1 if earlier else 1)
     architectures = _family(blocks, plan, earlier)
     pairs = plan.pairs(architectures)
-    if earlier and [(p.a, p.b) for p in earlier[-1].pairs] != pairs:
-        raise UsageError(
-            "The earlier looks were taken at other pairs than the plan asks about: a plan is made "
-            "before the first look and holds for all."
-        )
     check_number("The number of the look", number, None)
     number = int(number)
     repeated = _check_kept(trials, earlier)
@@ -138,6 +133,7 @@ def take_look(
         fraction=fraction,
         trials=trials,
         notes=(),
+        plan_seal=plan.seal,
     )
     is_short = number >= plan.looks and not is_whole(seen.evidence, plan, number).any()
     return replace(look, notes=(*ready, *repeated, *notes_of(look, plan, earlier, is_short)))
@@ -156,8 +152,8 @@ def _family(blocks: ScoreBlocks, plan: LookPlan, earlier: Sequence[Look]) -> tup
     return tuple(sorted(known))
 
 
-def _check_earlier(earlier: Sequence[Look]) -> None:
-    """Refuse what is no list of looks, each taken after the one before it."""
+def _check_earlier(earlier: Sequence[Look], plan: LookPlan) -> None:
+    """Refuse what is no list of looks, each taken after the one before it, by this plan."""
     if not isinstance(earlier, (list, tuple)) or not all(isinstance(x, Look) for x in earlier):
         raise UsageError("The earlier looks must be a list of looks, in their order.")
     for before, after in pairwise(earlier):
@@ -168,6 +164,21 @@ def _check_earlier(earlier: Sequence[Look]) -> None:
                 f"The earlier looks do not follow each other: {error}\nGive all of them, in the "
                 "order in which they were taken."
             ) from error
+    if not earlier:
+        return
+    family, pairs = earlier[-1].architectures, [pair.name for pair in earlier[-1].pairs]
+    if tuple(sorted(plan.architectures or family)) != family or plan.pairs(family) != pairs:
+        raise UsageError(
+            "The earlier looks were taken at other pairs than the plan asks about: a plan is made "
+            "before the first look and holds for all."
+        )
+    other = next((look.number for look in earlier if look.plan_seal not in ("", plan.seal)), None)
+    if other is not None:
+        raise UsageError(
+            f"Look {other} was taken by another plan than this one: its rounds, question, level, "
+            "margin, spending, futility, or how pairs are tested.\nA plan is made before the first "
+            "look and holds for all: give the plan of then, or begin a new record."
+        )
 
 
 def _check_kept(trials: Mapping[str, str], earlier: Sequence[Look]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -477,6 +478,9 @@ def test_earlier_looks_are_a_list_of_them_in_their_order(followed):
     other = LookPlan(PLAN.looks, question="baseline", baseline="arch0")
     with pytest.raises(UsageError, match="at other pairs than the plan asks about"):
         take_look(scores[scores["seed"] < 3], other, [one, two])
+    for change in ({"margin": 0.05}, {"spending": "pocock"}, {"alpha": 0.1}, {"futility": 0.2}):
+        with pytest.raises(UsageError, match="Look 1 was taken by another plan than this one"):
+            take_look(scores[scores["seed"] < 3], replace(PLAN, **change), [one, two])
     with pytest.raises(UsageError, match="at least one"):
         final_pairs([], PLAN)
     listed = LookPlan(4, question="pair", pair=["arch0", "arch1"])
