@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from kitsbench.errors import UsageError
-from kitsbench.experiments.executors.events import Event, Notify, ending, mark_killed
+from kitsbench.experiments.executors.events import Event, Notify, ending, mark_interrupted
 from kitsbench.experiments.executors.work import (
     Mark,
     Terms,
@@ -268,8 +268,7 @@ class ClusterExecutor:
         for one in self._running:
             self.backend.cancel(one.handle)
         for one in self._running:
-            if one.task.folder.read_status().status == "running":
-                mark_killed(one.task, "It was interrupted; the same command goes on from there.")
+            mark_interrupted(one.task)
             with contextlib.suppress(OSError):
                 self.backend.forget(one.handle)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Event:
     message: str = ""
 
 
+INTERRUPTED = "It was interrupted; the same command goes on from there."
 Notify = Callable[[Event], None]
 
 
@@ -50,9 +52,13 @@ class Executor(Protocol):
         """Run all trials and tell what happens to them; a failing one does not stop the others."""
 
 
-def mark_killed(task: TrialTask, message: str) -> None:
-    """Record a trial that was ended from outside, unless it has recorded how it ended."""
-    mark_failed(task, "killed", message)
+def mark_interrupted(task: TrialTask) -> None:
+    """Record a trial that the user stopped: it has not failed, and the next run goes on with it."""
+    status = _status(task)
+    # A trial says itself that it was ended from outside, and cannot know by whom.
+    if status.status == "running" or status.reason == "killed":
+        with contextlib.suppress(OSError):
+            task.folder.set_status("running", message=INTERRUPTED)
 
 
 def mark_failed(task: TrialTask, reason: Reason, message: str) -> None:

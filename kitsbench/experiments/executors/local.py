@@ -24,7 +24,13 @@ import torch
 
 from kitsbench.devices.use import use_device
 from kitsbench.errors import Terminated
-from kitsbench.experiments.executors.events import Event, Notify, ending, mark_failed, mark_killed
+from kitsbench.experiments.executors.events import (
+    Event,
+    Notify,
+    ending,
+    mark_failed,
+    mark_interrupted,
+)
 from kitsbench.experiments.machines.environment import device_class
 from kitsbench.experiments.trial.folder import TrialFolder
 from kitsbench.experiments.trial.lease import STALE_AFTER
@@ -99,7 +105,7 @@ class LocalExecutor:
         Raises
         ------
         KeyboardInterrupt
-            The user stopped; trials that were running are marked as killed and can be resumed.
+            The user stopped; the next run goes on with trials that were running.
         """
         waiting = list(tasks)
         self._calibrate(waiting)
@@ -203,7 +209,7 @@ class LocalExecutor:
                 wait(running.kept.sources(), timeout=0.1)
             running.kept.close()
             forget_progress(running.task.folder)
-            mark_killed(running.task, "It was interrupted; the same command goes on from there.")
+            mark_interrupted(running.task)
         self._running.clear()
 
 

@@ -259,6 +259,7 @@ class Logs:
         for name, task in list(self._tasks.items()):
             with contextlib.suppress(DataError):
                 status = task.folder.read_status()
-                if name not in self._ends and status.ended:
-                    killed = status.reason == "killed"
+                interrupted = status.status == "running" and status.message is not None
+                if name not in self._ends and (status.ended or interrupted):
+                    killed = interrupted or status.reason == "killed"
                     self._ends[name] = "killed" if killed else status.status

@@ -222,8 +222,10 @@ class Status(Document):
 
     Attributes
     ----------
-    reason, message : str or None
+    reason : str or None
         Of a failed trial.
+    message : str or None
+        Of a failed trial, and of one that runs and was interrupted.
     started, finished : str or None
         UTC; ``finished`` also for one that failed.
     host : str or None

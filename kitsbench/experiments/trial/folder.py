@@ -103,8 +103,12 @@ class TrialFolder:
     def set_status(
         self, status: State, reason: Reason | None = None, message: str | None = None
     ) -> None:
-        """Write ``status.json``; times follow from what was there."""
-        started = now() if status == "running" else self._started()
+        """Write ``status.json``; times follow from what was there.
+
+        Of a trial that runs, a message says why nobody works on it any more.
+        """
+        begins = status == "running" and message is None
+        started = now() if begins else self._started()
         Status(
             status=status,
             reason=reason,

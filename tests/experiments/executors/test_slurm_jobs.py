@@ -336,7 +336,9 @@ def test_a_job_that_is_told_to_end_keeps_its_steps(base, tmp_path, number, says,
     assert job.returncode == code
     assert out.startswith(says)
     assert how_far(task)[0] > 0
-    assert task.folder.read_status().reason == "killed"
+    status = task.folder.read_status()
+    assert (status.status, status.reason) == ("running", None)
+    assert "the same command goes on from there" in status.message
 
 
 def test_the_walk_through_names_the_cost_that_a_plan_tells(base, tmp_path):
