@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import io
 
 import architectures
 import pytest
@@ -44,6 +45,10 @@ def place_of(function, line=0):
     return f"{HERE}:{inspect.getsourcelines(function)[1] + line}"
 
 
+def square(logits):
+    return logits[0, 0, 0, :2, :2].float()
+
+
 @functools.lru_cache
 def kept_weights(device):
     return WEIGHTS.to(device)
@@ -73,6 +78,10 @@ WAITS = [
     (lambda logits, target: torch.tensor([logits.mean(), logits.max()]).sum(), "`torch.tensor()`"),
     (lambda logits, target: len(f"{logits.mean():.3f}"), "an f-string"),
     (lambda logits, target: logits.detach().cpu().numpy().mean(), "`.cpu()`"),
+    (lambda logits, target: print(logits.mean(), file=io.StringIO()) or 0.0, "`print()`"),
+    (lambda logits, target: 0.0 * torch.linalg.svdvals(square(logits)).sum(), "`svdvals()`"),
+    (lambda logits, target: 0.0 * torch.linalg.eigh(square(logits))[0].sum(), "`eigh()`"),
+    (lambda logits, target: 0.0 * torch.linalg.eigvalsh(square(logits)).sum(), "`eigvalsh()`"),
     (lambda logits, target: torch.cuda.synchronize() or 0.0, "`torch.cuda.synchronize()`"),
     (lambda logits, target: torch.cuda.Event().synchronize() or 0.0, ".synchronize() of an event"),
 ]
@@ -407,6 +416,14 @@ class OnTheHost(own_steps.OwnRecipe):
         training.optimise()
 
 
+class TwoTypes(own_steps.OwnRecipe):
+    def step(self, training, progress, spec):
+        training.gradient()
+        gradient = training.parameters[0].grad.flatten(1)
+        (gradient.half() @ gradient.T).sum()
+        training.optimise()
+
+
 class LossThatReads(own_steps.SameStep):
     def loss(self, outputs, targets, progress, spec):
         total, parts = super().loss(outputs, targets, progress, spec)
@@ -421,6 +438,9 @@ def test_a_step_of_a_plugins_own_is_followed():
     assert not found.refusals
     (refusal,) = traced(OnTheHost).refusals
     assert refusal.startswith(f"step() fails on a GPU at {place_of(OnTheHost.step, 2)}")
+    (refusal,) = traced(TwoTypes).refusals
+    assert refusal.startswith(f"step() fails on a GPU at {place_of(TwoTypes.step, 3)}")
+    assert "mm needs the same dtype, and got torch.float16 and torch.float32" in refusal
     (wait,) = traced(LossThatReads).waits  # once, though the step calls it too
     assert wait.hook == "loss()"
 

@@ -14,7 +14,7 @@ import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from kitsbench.conformance.fake_gpu.gradient import (
     activations_can_be_computed_again,
     backward,
     backward_by_walking,
+    replaced,
 )
 from kitsbench.conformance.fake_gpu.moving import mode, move
 from kitsbench.conformance.fake_gpu.watching import (
@@ -41,6 +42,7 @@ from kitsbench.conformance.outcome import Violation, looks_at
 from kitsbench.recipe import Stage
 from kitsbench.registry.weightless import build_weightless
 from kitsbench.spec import Progress, Spec
+from kitsbench.training import own_step
 from kitsbench.training.failures import Suspected, TrialFailure
 from kitsbench.training.job import StepSetting
 from kitsbench.training.optimisation.stages import freeze, training_mode
@@ -219,8 +221,12 @@ class _Tracer:
         steps = OwnSteps(setting, network)
         optimiser = torch.optim.SGD(parameters, lr=0.0)
 
+        def precision(*_: object) -> AbstractContextManager[None]:
+            return _autocast(self.precision)
+
         def take() -> None:
-            with _autocast(self.precision), backward_by_walking():
+            # Forward and loss have the precision of the run; what else the plugin does has not.
+            with replaced(own_step, "autocast", precision), backward_by_walking():
                 steps.go(network, optimiser, parameters, images, labels, where)
 
         waits = self.watch.waits

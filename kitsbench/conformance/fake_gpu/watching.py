@@ -33,6 +33,7 @@ FAKE_DEVICES = 8  # that torch guards where there is no CUDA device
 # of these is in the line, and what to do instead.
 Form = tuple[tuple[str, ...], str]
 MASK = "multiply by the mask, or use torch.where() or masked_fill()"
+DECOMPOSED = "do it on the host, outside of the step, or find a form without it"
 SHAPE = "find a form whose shape does not depend on values"
 FROM_HOST: Form = (
     ("torch.tensor()", "torch.as_tensor()", ".new_tensor()", ".cuda()", ".copy_()", ".to()"),
@@ -60,7 +61,18 @@ READS: dict[Any, Form] = {
     aten.unique_consecutive: (("unique_consecutive()",), SHAPE),
     aten.unique_dim_consecutive: (("unique_consecutive()",), SHAPE),
     aten._linalg_check_errors: (("torch.linalg's check",), "use the form that ends in _ex"),
+    # They check what they found inside, where nothing else sees it.
+    aten._linalg_eigh: (("eigh()", "eigvalsh()", "torch.linalg's check"), DECOMPOSED),
+    aten._linalg_svd: (("svd()", "svdvals()", "pinv()", "torch.linalg's check"), DECOMPOSED),
+    aten.linalg_eig: (("torch.linalg.eig()",), DECOMPOSED),
+    aten._linalg_eigvals: (("torch.linalg.eigvals()",), DECOMPOSED),
+    aten.linalg_lstsq: (("torch.linalg.lstsq()",), DECOMPOSED),
 }
+ONE_TYPE = (
+    *(aten.mm, aten.addmm, aten.mv, aten.addmv, aten.bmm, aten.baddbmm, aten.linear),
+    *(aten.convolution, aten.grid_sampler_2d, aten.grid_sampler_3d),
+)
+"""What takes floating-point numbers of one type. Fake tensors do not see to it everywhere."""
 INDEX = (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_)
 COPIES = (aten._to_copy, aten.copy_)
 
@@ -138,6 +150,8 @@ class Watch(TorchDispatchMode):
             with self._without_fakes():
                 return func(*args, **options)
         packet = func.overloadpacket
+        if packet in ONE_TYPE:
+            _see_types(packet, args)
         if packet in COPIES:
             self._see_copy(packet, args, options)
         elif packet in READS:
@@ -250,7 +264,24 @@ def synchronising_is_seen(watch: Watch) -> Iterator[None]:
                 watch.note((what,), "leave it out")
 
             stack.enter_context(replaced(owner, "synchronize", seen))
+        told = Tensor.__repr__
+
+        def read(self: Tensor, **options: Any) -> str:
+            if _on_device(self):
+                watch.note(("print()", "str()", "repr()", "a tensor as text"), "print its shape")
+            return str(told(self, **options))  # type: ignore[no-untyped-call]
+
+        stack.enter_context(replaced(Tensor, "__repr__", read))
         yield
+
+
+def _see_types(packet: Any, args: Sequence[Any]) -> None:
+    """Refuse numbers of two types, as a device does."""
+    found = {value.dtype: None for value in args if _on_device(value) and value.is_floating_point()}
+    if len(found) > 1:
+        raise RuntimeError(
+            f"{packet.__name__} needs the same dtype, and got {' and '.join(map(str, found))}"
+        )
 
 
 def _on_device(value: Any) -> bool:
