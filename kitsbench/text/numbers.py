@@ -34,3 +34,11 @@ def big(value: float, unit: str = "") -> str:
 def plain(value: float) -> str:
     """A number of about three digits, without a letter: ``0.53``, ``12.3``, ``2804``."""
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def memory(value: float) -> str:
+    """Bytes in GiB, or in KiB or MiB where they are fewer."""
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
+        if value >= unit:
+            return f"{value / unit:.2f} {name}"
+    return f"{value / 2**10:.0f} KiB"

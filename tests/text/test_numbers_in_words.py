@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kitsbench.text.numbers import big
+from kitsbench.text.numbers import big, memory
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,11 @@ def test_three_digits_and_a_letter(value, text):
 
 def test_a_unit_follows_the_letter():
     assert (big(4.1e11, "FLOP"), big(0, "B")) == ("410 GFLOP", "0 B")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(100 * 2**10, "100 KiB"), (2**20, "1.00 MiB"), (1.5 * 2**30, "1.50 GiB"), (0, "0 KiB")],
+)
+def test_few_bytes_are_not_told_as_none(value, text):
+    assert memory(value) == text

@@ -136,10 +136,14 @@ def _print_table(
 ) -> None:
     from kitsbench.reporting.words import duration
 
+    # What is true of all trials stands once, with the sum beneath the table.
+    bases = {row["estimate"]["basis"] for row in rows}
+    common = BASES[bases.pop()] if len(rows) > 1 and bases == {"rough"} else ""
     columns = ["trial", "architecture", "fold", "seed", "status", "budget", "training"]
     lines = []
     for row in rows:
         seconds, basis = row["estimate"]["device_seconds"], BASES[row["estimate"]["basis"]]
+        basis = "" if basis == common else basis
         cost = " ".join(filter(None, [duration(seconds) if seconds else "", basis]))
         shown = [row[key] for key in ("architecture", "fold", "seed", "status", "budget")]
         # The first letters of an id are enough wherever a trial is named.

@@ -43,6 +43,7 @@ from kitsbench.isolation import IsolatedFailure, call_isolated, exit_text
 from kitsbench.isolation.keeper import Body, speak_plainly
 from kitsbench.isolation.kept import Kept, start_kept
 from kitsbench.isolation.messages import Outbox, from_json, to_json
+from kitsbench.text.numbers import memory
 from kitsbench.training.failures import Reason
 from kitsbench.training.meters.device_speed import device_speed
 from kitsbench.training.parting import ask_to_leave
@@ -194,8 +195,7 @@ class LocalExecutor:
         if running.peak > limit:
             running.stopped = (
                 "out-of-memory",
-                f"It used {running.peak / 2**30:.2f} GiB; --max-memory allows "
-                f"{limit / 2**30:.2f} GiB.",
+                f"It used {memory(running.peak)}; --max-memory allows {memory(limit)}.",
             )
 
     def _stop_all(self) -> None:
