@@ -111,6 +111,8 @@ class PairLook:
         Repeated confidence interval of level ``1 - alpha`` for all pairs and looks together.
     chance : float or None
         Chance that the pair is settled within the plan, given what was seen; None where settled.
+    seeds : int or None
+        Runs of a fold that the figures are from, the fewest; None where no look could test it.
     """
 
     a: str
@@ -144,6 +146,7 @@ class PairLook:
     low: float | None
     high: float | None
     chance: float | None
+    seeds: int | None = None
 
     @property
     def settled(self) -> bool:

@@ -60,13 +60,15 @@ def path_table(analysis: Analysis) -> Table | None:
     caption = (
         "Difference: the first minus the second, with the interval that holds for all pairs and "
         "looks together. p is of the look by itself, and had to be below the bound. Chance: to be "
-        "decided by the last look, as this one saw it. What was decided keeps its numbers."
+        "decided by the last look, as this one saw it. What was decided keeps its numbers, but for "
+        "the adjusted p, which falls as others are decided."
     )
     return Table(head, rows, caption, text_columns=3, beneath=2)
 
 
 def _path_row(pair: PairLook, seeds: int, last: int) -> list[str]:
-    at = "" if pair.settled_at in (None, seeds) else f" (look {pair.settled_at})"
+    # Of a pair that is settled or got no more runs the numbers are those of an earlier look.
+    at = "" if pair.tested_at in (None, seeds) else f" (numbers of look {pair.tested_at})"
     return [
         f"{pair.a} − {pair.b}",
         str(seeds),
@@ -107,7 +109,7 @@ def _final_row(pair: dict[str, Any]) -> list[str]:
         words.interval(pair["ci_simultaneous_low"], pair["ci_simultaneous_high"], signed=True),
         words.interval(look["ordered_low"], look["ordered_high"], signed=True),
         words.probability(pair["p_adjusted"]),
-        words.number(pair["difference"], signed=True),
+        words.number(naive["difference"], signed=True),
         words.interval(naive["ci_simultaneous_low"], naive["ci_simultaneous_high"], signed=True),
         words.probability(naive["p_adjusted"]),
     ]

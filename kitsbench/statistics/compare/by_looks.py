@@ -57,9 +57,12 @@ def by_look(finding: Finding, pair: PairLook | None) -> Finding:
 
     # Estimate, interval and p-value are of one look; another estimate may lie outside the interval.
     estimate = known("estimate", finding.result.estimate)
+    seeds = int(known("seeds", finding.result.n_seeds))
     return replace(
         finding,
-        result=replace(finding.result, estimate=estimate),
+        result=replace(finding.result, estimate=estimate, n_seeds=seeds),
+        most_seeds=finding.most_seeds if getattr(pair, "seeds", None) is None else seeds,
+        looked=pair is not None,
         p_adjusted=known("p_adjusted", math.nan),
         p_exceeds=known("p_adjusted_exceeds", math.nan),
         p_within=known("p_adjusted_within", math.nan),
@@ -79,6 +82,7 @@ def stated(finding: Finding, verdict: Verdict, better: str | None) -> dict[str, 
         From :func:`~kitsbench.statistics.compare.verdicts.decide`.
     """
     return {
+        "difference": finding.result.estimate,
         "verdict": verdict,
         "better": better,
         "sentence": sentence(finding, verdict, better),

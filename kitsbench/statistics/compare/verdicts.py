@@ -57,6 +57,8 @@ class Finding:
         By architecture the fraction of failed predictions, where it exceeds 10 %.
     not_learned : dict
         By architecture its mean, where it has not learned the endpoint.
+    looked : bool
+        Whether looks judge the pair.
     """
 
     a: str
@@ -79,6 +81,7 @@ class Finding:
     dataset: str
     failures: dict[str, float]
     not_learned: dict[str, float]
+    looked: bool = False
 
 
 def decide(finding: Finding) -> tuple[Verdict, str | None]:
@@ -296,15 +299,15 @@ def _scope(finding: Finding, verdict: Verdict) -> str:
     folds = f"{result.n_folds} fold{'s' * (result.n_folds != 1)}"
     most = finding.most_seeds
     seeds = f"{result.n_seeds} to " * (result.n_seeds < most) + f"{most} seed{'s' * (most != 1)}"
-    resampled = (
-        f"Nadeau-Bengio {_p(finding.p_nadeau_bengio)}"
-        if math.isfinite(finding.p_nadeau_bengio)
-        else "Nadeau-Bengio p not defined"
-    )
-    return (
-        f"(scope L1: over cases and training seeds of {finding.dataset}; {folds}, {seeds}; "
-        f"{_evidence(finding, verdict)}{resampled})"
-    )
+    known = [f"over cases and training seeds of {finding.dataset}", f"{folds}, {seeds}"]
+    known += [evidence] if (evidence := _evidence(finding, verdict)) else []
+    if not finding.looked:  # it is of all scores, and the rest of the look that tested the pair
+        known.append(
+            f"Nadeau-Bengio {_p(finding.p_nadeau_bengio)}"
+            if math.isfinite(finding.p_nadeau_bengio)
+            else "Nadeau-Bengio p not defined"
+        )
+    return f"(scope L1: {'; '.join(known)})"
 
 
 def _evidence(finding: Finding, verdict: Verdict) -> str:
@@ -316,7 +319,7 @@ def _evidence(finding: Finding, verdict: Verdict) -> str:
         text += f", beyond the margin {_p(finding.p_exceeds)}"
     elif verdict in ("equivalent", "better_negligible"):
         text += f", within the margin {_p(finding.p_within)}"
-    return f"{text}; "
+    return text
 
 
 def _size(finding: Finding) -> str:
@@ -324,11 +327,13 @@ def _size(finding: Finding) -> str:
     low, high = finding.low, finding.high
     if finding.result.estimate < 0:
         low, high = -high, -low
-    return (
+    text = (
         f"{format_score(abs(finding.result.estimate), finding.endpoint)}"
-        f"{unit_after(finding.endpoint)} "
-        f"[{format_score(low, finding.endpoint)}, {format_score(high, finding.endpoint)}]"
+        f"{unit_after(finding.endpoint)}"
     )
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return text  # no look has tested the pair
+    return f"{text} [{format_score(low, finding.endpoint)}, {format_score(high, finding.endpoint)}]"
 
 
 def _p(value: float) -> str:

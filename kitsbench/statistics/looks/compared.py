@@ -42,8 +42,8 @@ def compare_at_look(
     Returns
     -------
     Comparison
-        Its figures are of all scores at hand; p-values, intervals and verdicts of pairs are those
-        of the looks. There is no P(first), and of a question about one pair no group. ``look``
+        Its means and effect sizes are of all scores at hand; difference, interval, p-values and
+        verdict of a pair are those of the look that tested it last. There is no P(first), and of a question about one pair no group. ``look``
         holds the plan, the look, and the estimates of
         :func:`~kitsbench.statistics.looks.final.final_pairs`.
     Look

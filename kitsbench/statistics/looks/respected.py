@@ -29,6 +29,7 @@ from kitsbench.statistics.table.endpoints import parse_endpoint
 from kitsbench.statistics.tests.twoway import TestResult
 
 NAIVE = (
+    "difference",
     "verdict",
     "better",
     "p_adjusted",
@@ -134,7 +135,6 @@ def _finding(
     names = (row["a"], row["b"])
     rates = {name: float(means[name]["failure_rate"]) for name in names}
     at = pair.tested_at
-    seeds = row["n_seeds"] if at is None else min(row["n_seeds"], at)
     nan = math.nan
 
     def known(value: float | None) -> float:
@@ -153,7 +153,7 @@ def _finding(
         ci_high=known(pair.high),
         n_cases=row["n_cases"],
         n_folds=row["n_folds"],
-        n_seeds=seeds,
+        n_seeds=row["n_seeds"],
     )
     return Finding(
         a=row["a"],
@@ -164,7 +164,7 @@ def _finding(
         low=nan,
         high=nan,
         pairs=len(comparison.pairs),
-        most_seeds=seeds,
+        most_seeds=row["n_seeds"],
         p_adjusted=nan,
         p_exceeds=nan,
         p_within=nan,

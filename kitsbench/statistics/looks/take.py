@@ -327,6 +327,7 @@ def _rows(
             row = replace(
                 _untested(a, b, _number(after.estimate[at])),
                 tested_at=number,
+                seeds=None if test is None else test.result.n_seeds,
                 se=_number(after.se[at]),
                 df=_number(after.df[at]),
                 information=_number(1 / after.se[at] ** 2) if after.se[at] > 0 else None,

@@ -46,6 +46,8 @@ def reason_of(
     if bad:
         return f"more than 10 % of the predictions of {' and '.join(bad)} failed"
     if number >= plan.looks:
+        if row.tested_at is not None and row.tested_at < number:
+            return f"it got no more runs after look {row.tested_at}, which gave it up"
         return "the planned rounds are over"
     if row.state == "futile" and test is not None and not test.settles:
         return "one of the two has one run in a fold, and so few folds allow no test of it"

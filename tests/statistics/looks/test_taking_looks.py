@@ -425,7 +425,11 @@ def test_a_sentence_has_the_estimate_that_its_interval_is_of():
     scores["value"] = scores["value"].where(~higher, better)  # as if later seeds were far better
     found, _ = compare_at_look(scores, PLAN, [look], number=4, bootstrap=20)
     (row,) = found.pairs
-    assert row["difference"] > look.pairs[0].high
+    means = {one["architecture"]: one["mean"] for one in found.ranking}
+    assert means["arch0"] - means["arch1"] > look.pairs[0].high
+    assert row["difference"] == look.pairs[0].estimate  # and it stands beside that interval
+    assert "5 folds, 2 seeds; adjusted p" in row["sentence"]
+    assert "Nadeau-Bengio" not in row["sentence"]  # which would be of all scores
     assert f"by {look.pairs[0].estimate:.3f} [{look.pairs[0].low:.3f}" in row["sentence"]
 
 
