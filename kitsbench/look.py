@@ -203,7 +203,7 @@ class Look:
     notes : tuple of str
         What a reader must know, in sentences.
     plan_seal : str
-        Seal of the plan that it was taken by; empty in older files.
+        Seal of the plan that it was taken by.
     """
 
     number: Number
@@ -216,7 +216,7 @@ class Look:
     fraction: float
     trials: dict[str, str]
     notes: tuple[str, ...]
-    plan_seal: str = ""
+    plan_seal: str
 
     def pair(self, a: str, b: str) -> PairLook:
         """The pair of two architectures, in either order; KeyError where it is not asked about."""

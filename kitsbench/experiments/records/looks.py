@@ -88,7 +88,7 @@ class LooksRecord(Document):
         "it counts, and comes out the same."
     )
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     experiment: str = Field(pattern=ID)
     known: int = Field(ge=0)
     looks: tuple[TakenLook, ...]

@@ -205,7 +205,7 @@ def outcomes(
     full = np.full((size, k), plan.looks)
     every = np.ones((size, len(first)), dtype=bool)
     seen = evidence(rounds.moments(full), full, plan, every, first, second)
-    stated = state(seen.p, seen.p_exceeds, seen.p_within, plan.alpha, plan.correction)
+    stated = state(seen.p, seen.p_exceeds, seen.p_within, plan.alpha)
     fixed = stated.differs < plan.alpha
     right = np.sign(truth)
     counted["differs, fixed"] = (fixed & (np.sign(seen.estimate) != right)).any(axis=1)

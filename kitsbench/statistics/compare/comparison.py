@@ -65,6 +65,8 @@ class Comparison:
         leaves none.
     warnings : list of str
         What a reader must know.
+    left_out : list of str
+        Who has scores and is left out, since no fold is shared with the others.
     rankings : dict
         The ranking by other schemes, without one fold, and in the bootstrap.
     official : dict or None
@@ -96,6 +98,7 @@ class Comparison:
     advice: str | None = None
     secondary: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     rankings: dict[str, Any] = field(default_factory=dict)
     official: dict[str, Any] | None = None
     demsar: dict[str, Any] | None = None
@@ -123,6 +126,7 @@ class Comparison:
             "advice": self.advice,
             "secondary": self.secondary,
             "warnings": self.warnings,
+            "left_out": self.left_out,
             "rankings": self.rankings,
             "official": self.official,
             "demsar": self.demsar,
@@ -257,6 +261,7 @@ def compare(
             *([] if grouped is None else grouped.notes),
             *notes,
         ],
+        left_out=list(blocks.left_out),
         rankings={
             **all_schemes(blocks, [row["better"] for row in rows] if counted else None),
             "bootstrap": None if stability is None else stability_row(blocks, stability),

@@ -91,6 +91,8 @@ def prepare(
     twins = check_copies(table, target)
     kept = {*kept, *([] if rule.baseline is None else [rule.baseline])}
     blocks = score_blocks(table, target, clusters=clusters, once=outside, kept=kept)
+    # As if somebody had taken them out of the table: other endpoints and rankings lack them too.
+    table = table[~table["architecture"].isin(blocks.left_out)].reset_index(drop=True)
     # Settled here for all that follows: an endpoint or a stratum may hold fewer folds.
     rule = replace(rule, fold_count=rule.folds(int(table["fold"].nunique())))
     return Prepared(table, blocks, rule, outside, apart, twins, grouped, clusters)

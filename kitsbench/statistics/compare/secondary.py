@@ -52,6 +52,7 @@ def secondary_endpoints(
         Endpoints that could not be analysed, and why.
     """
     tests: list[tuple[Endpoint, PairTest]] = []
+    kept = [] if rule.baseline is None else [rule.baseline]
     unknown, notes = undeclared_metrics(table["metric"].unique(), declared)
     for region, rows in table.groupby("region", sort=True):
         positive = truth_holds_region(rows)
@@ -60,11 +61,13 @@ def secondary_endpoints(
             if endpoint == primary or metric in unknown:
                 continue
             try:
-                blocks = score_blocks(rows, endpoint, positive, clusters)
+                blocks = score_blocks(rows, endpoint, positive, clusters, kept=kept)
             except DataError as error:
                 notes.append(f"Secondary endpoint left out. {error}")
                 continue
             notes += [note for note in blocks.notes if endpoint.name in note]
+            # The first of its notes says who.
+            notes += [f"{endpoint.name}: {blocks.notes[0]}"] if blocks.left_out else []
             # The baseline may lack an endpoint that others have.
             known = rule.baseline is None or rule.baseline in blocks.architectures
             names = pair_names(blocks.architectures, rule.baseline) if known else []

@@ -290,7 +290,8 @@ def pilot_components(
             "runs; give scores of networks that were trained here."
         )
     table = choose_table(own, target, protocol, dataset)
-    found = estimate_components(score_blocks(table, target))
+    # A pilot tells nothing silently of a part of it.
+    found = estimate_components(score_blocks(table, target, kept=set(table["architecture"])))
     if found is None:
         raise DataError(
             "The pilot table cannot tell cases from training runs; it needs two architectures, "

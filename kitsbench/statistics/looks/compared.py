@@ -43,8 +43,8 @@ def compare_at_look(
     -------
     Comparison
         Its means and effect sizes are of all scores at hand; difference, interval, p-values and
-        verdict of a pair are those of the look that tested it last. There is no P(first), and of a question about one pair no group. ``look``
-        holds the plan, the look, and the estimates of
+        verdict of a pair are those of the look that tested it last. There is no P(first), and of a
+        question about one pair no group. ``look`` holds the plan, the look, and the estimates of
         :func:`~kitsbench.statistics.looks.final.final_pairs`.
     Look
         To be kept, for the next one.
@@ -57,8 +57,10 @@ def compare_at_look(
         "cluster": cluster,
     }
     look = take_look(scores, plan, earlier, number=number, **chosen)  # type: ignore[arg-type]
+    # Whom the look left out, since he shares no fold with the others, is left out here as well.
+    seen = {trial.rsplit(" ", 2)[0] for trial in look.trials}
     found = compare(
-        scores,
+        scores[~scores["architecture"].isin({*look.architectures} - seen)],
         parse_endpoint(plan.endpoint, declared),
         rule=plan.rule(),
         margins={plan.endpoint: plan.margin},

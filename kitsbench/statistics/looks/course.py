@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
+from scipy.stats import rankdata
 
 from kitsbench.look import STATES
 from kitsbench.statistics.looks.clock import Clock, Ids, codes, information, worth
@@ -18,7 +19,6 @@ from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.sharing import least_hope, shared_hope
 from kitsbench.statistics.looks.spending import spent
 from kitsbench.statistics.table.blocks import Array
-from kitsbench.statistics.tests.families import shares
 from kitsbench.statistics.tests.moments import Index
 from kitsbench.statistics.tests.statements import Statements, state
 
@@ -140,7 +140,7 @@ class Standing:
         """Adjust the sequential p-values for all pairs."""
         # An equivalent pair keeps its share of alpha, which it has used: nothing is passed on.
         p = np.where(self.state == EQUIVALENCE, 1.0, self.p)
-        return state(p, self.p_exceeds, self.p_within, plan.alpha, plan.correction)
+        return state(p, self.p_exceeds, self.p_within, plan.alpha)
 
 
 def beginning(shape: tuple[int, ...], margin: bool) -> Standing:
@@ -294,12 +294,15 @@ def _settled(
 def _bounded(
     now: Standing, tested: Flags, counted: Flags, plan: LookPlan, clock: Clock
 ) -> Standing:
-    """What each tested pair had to reach at this look, by the steps of the correction."""
+    """What each tested pair had to reach at this look, by Holm's steps."""
     p = np.where(now.state == EQUIVALENCE, 1.0, now.p)
     if p.shape[-1] == 0:
         return now
     # Pairs with smaller p-values were found before it, or it was not found either.
-    level = plan.alpha / shares(p, now.state == DIFFERENCE, plan.alpha, plan.correction)
+    differ = now.state == DIFFERENCE
+    left = np.count_nonzero(~differ, axis=-1, keepdims=True)
+    smaller = rankdata(p, method="min", axis=-1) - 1
+    level = plan.alpha / np.where(differ, p.shape[-1] - smaller, np.maximum(left, 1))
     bound = np.where(tested, np.inf, now.bound)
     for where, table in clock.each(np.where(counted, now.history, Clock.START)):
         bound[where] = table.bound(level[where])

@@ -81,9 +81,6 @@ class LookPlan:
 
     0 gives up nothing. It is non-binding: alpha holds whether one stops or goes on."""
 
-    correction: str = "holm"
-    """As in :class:`~kitsbench.statistics.tests.rule.Rule`."""
-
     endpoint: str = ":".join(DEFAULT_ENDPOINT)
     """``region:metric``; its metric says which direction is better."""
 
@@ -142,6 +139,7 @@ class LookPlan:
             check_number("fold_count", self.fold_count, None)
         for number in self.planned:
             check_number("planned", number, self.looks)
+        object.__setattr__(self, "planned", tuple(int(number) for number in self.planned))
         if self.planned and (
             list(self.planned) != sorted(set(self.planned)) or self.planned[-1] != self.looks
         ):
@@ -149,7 +147,7 @@ class LookPlan:
                 f"The planned looks are {', '.join(map(str, self.planned))}; they must rise, and "
                 f"the last one is that after all {self.looks} rounds."
             )
-        self.rule()  # checks alpha and the correction
+        self.rule()  # checks alpha
 
     def rule(self) -> Rule:
         """The rule of a comparison that this plan asks for."""
@@ -157,7 +155,6 @@ class LookPlan:
             alpha=self.alpha,
             conservative=self.conservative,
             fold_count=self.fold_count,
-            correction=self.correction,
             baseline=self.baseline,
         )
 

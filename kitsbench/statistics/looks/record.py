@@ -28,16 +28,16 @@ class LooksRecord(Document):
     cluster : str or None
         Property that cases share, as for :func:`~kitsbench.statistics.compare`.
     higher_is_better : bool or None
-        Direction of the endpoint; None in older files.
+        Direction of the endpoint; None where nobody said it.
     seal : str or None
-        Digest of all that was decided before the first look; None in older files.
+        Digest of all that was decided before the first look; None until then.
     """
 
     remedy: ClassVar[str] = (
         "What was looked at cannot be looked at for the first time again: restore the file, or "
         "begin a new one with all looks."
     )
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     plan: LookPlan
     looks: tuple[Look, ...]
     cluster: str | None = None
@@ -46,7 +46,7 @@ class LooksRecord(Document):
 
     @model_validator(mode="after")
     def _as_it_was_made(self) -> Self:
-        if self.seal is not None and self.seal != self._sealed():
+        if self.looks and self.seal != self._sealed():
             raise ValueError(
                 "the plan is not the one that the looks were taken by: it was edited after the "
                 "first look"
@@ -67,14 +67,12 @@ class LooksRecord(Document):
         """The record with one look more, or this one where it has that look already."""
         if look in self.looks:
             return self
-        # An older record gets no seal: what was decided before its first look is not known.
-        seal = self.seal if self.looks else self._sealed()
         return LooksRecord(
             plan=self.plan,
             looks=(*self.looks, look),
             cluster=self.cluster,
             higher_is_better=self.higher_is_better,
-            seal=seal,
+            seal=self._sealed(),
         )
 
     def extended(self, path: Path, look: Look) -> LooksRecord:
@@ -144,7 +142,7 @@ def open_record(
         for field in fields(LookPlan)
         if field.name in given
     ]
-    if record.seal is not None:
+    if record.looks:
         both += [
             ("cluster", record.cluster, cluster),
             ("higher_is_better", record.higher_is_better, higher_is_better),

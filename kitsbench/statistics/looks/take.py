@@ -89,7 +89,8 @@ def take_look(
         prepared = prepare(
             scores, target, plan.rule(), protocol, dataset, declared, cases, cluster, kept=kept
         )
-        blocks, once, ready = prepared.blocks, prepared.outside, prepared.apart
+        blocks, once = prepared.blocks, prepared.outside
+        ready = [*prepared.apart, *(blocks.notes[:1] if blocks.left_out else [])]
     else:
         blocks = scores
     trials = trials_of(blocks)
@@ -172,7 +173,7 @@ def _check_earlier(earlier: Sequence[Look], plan: LookPlan) -> None:
             "The earlier looks were taken at other pairs than the plan asks about: a plan is made "
             "before the first look and holds for all."
         )
-    other = next((look.number for look in earlier if look.plan_seal not in ("", plan.seal)), None)
+    other = next((look.number for look in earlier if look.plan_seal != plan.seal), None)
     if other is not None:
         raise UsageError(
             f"Look {other} was taken by another plan than this one: its rounds, question, level, "

@@ -61,7 +61,7 @@ def reason_of(
             f"alone needs {200 * least_hope(plan.futility):.1f} %)"
         )
     if test is None:
-        return "one of the two has no scores yet"
+        return "one of the two has no scores yet, or shares no fold with the others"
     if not test.settles:
         more = advice(test.result.n_folds, test.result.n_seeds)
         return f"so few runs allow no test yet. {more}".strip()

@@ -54,6 +54,9 @@ class ScoreBlocks:
         By fold the cluster of each case, where cases depend on each other.
     notes : list of str
         What a reader must know: folds left out, runs that are missing, penalties assumed.
+    left_out : tuple of str
+        Architectures with scores that are left out since they share no fold with the others, see
+        :func:`~kitsbench.statistics.table.grid.without_strays`; the notes say it too.
     """
 
     endpoint: Endpoint
@@ -67,6 +70,7 @@ class ScoreBlocks:
     seeds: dict[str, dict[int, tuple[int, ...]]]
     clusters: dict[int, tuple[str, ...]] | None = None
     notes: list[str] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()
 
     @property
     def values(self) -> dict[str, Blocks]:
@@ -365,7 +369,8 @@ def score_blocks(
         if clusters is None
         else {fold: tuple(clusters[case] for case in mine) for fold, mine in cases.items()},
         seeds=runs,
-        notes=[*notes, *stray_notes, *fold_notes, *missing_notes(missing)],
+        notes=[*stray_notes, *notes, *fold_notes, *missing_notes(missing)],
+        left_out=tuple(strays),
     )
 
 

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
-from scipy.stats import false_discovery_control, rankdata
+from scipy.stats import false_discovery_control
 from statsmodels.stats.multitest import multipletests
 
 from kitsbench.errors import UsageError
@@ -145,39 +145,6 @@ def adjust(p_values: ArrayLike, method: str = "holm") -> NDArray[np.float64]:
         with np.errstate(divide="ignore"):  # the logarithm of 1 - p where p is 1
             adjusted[tested] = multipletests(p[tested], method=name)[1]
     return adjusted
-
-
-def shares(
-    p_values: Array, found: NDArray[np.bool_], alpha: float, method: str
-) -> NDArray[np.int64]:
-    """Among how many hypotheses alpha is shared where each p-value is judged.
-
-    Alpha over it is what the p-value must be below. By steps: of what was found, its own step; of
-    what was not, the one at which the procedure stopped.
-
-    Parameters
-    ----------
-    p_values : ndarray of float, shape (..., pairs)
-        Without NaN.
-    found : ndarray of bool, shape (..., pairs)
-        What was rejected: those with the smallest p-values.
-    alpha : float
-    method : str
-        ``holm``, ``shaffer`` or ``hommel``; the last of one family, of shape (pairs,).
-    """
-    size = p_values.shape[-1]
-    if method == "hommel":
-        ordered = np.sort(p_values)
-        many = [
-            number
-            for number in range(1, size + 1)
-            if np.all(ordered[-number:] > alpha * np.arange(1, number + 1) / number)
-        ]
-        return np.full(p_values.shape, max(many, default=1))
-    counts = np.array(_shaffer_counts(size)) if method == "shaffer" else size - np.arange(size)
-    smaller = rankdata(p_values, method="min", axis=-1).astype(np.int64) - 1
-    stopped = np.count_nonzero(found, axis=-1, keepdims=True)
-    return np.asarray(counts[np.minimum(np.where(found, smaller, stopped), size - 1)])
 
 
 _MARGIN_SHARE = 0.4

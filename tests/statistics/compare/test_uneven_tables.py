@@ -184,3 +184,25 @@ def test_one_architecture():
     assert [row["rank"] for row in found["ranking"]] == [1]
     assert found["smallest_detectable_gap"] is found["scope"] is found["test"] is None
     assert any("one architecture only" in text for text in found["warnings"])
+
+
+def test_who_is_left_out_is_left_out_everywhere():
+    """As if somebody had taken it out of the table: secondary endpoints and rankings, too."""
+    data = dice_table(4)
+    late = {"arch2": 0, "arch3": 1}
+    lagging = data["architecture"].map(late)
+    data = data[lagging.isna() | (lagging == data["fold"])]
+    both = pd.concat([data, data.assign(region="kidney_and_masses")], ignore_index=True)
+    for baseline in (None, "arch2"):
+        rule = Rule(baseline=baseline)
+        found = compare(both, rule=rule)
+        gone = ["arch3"] if baseline else ["arch2", "arch3"]
+        assert found.left_out == gone
+        by_hand = compare(both[~both["architecture"].isin(gone)], rule=rule)
+        assert found.secondary == by_hand.secondary != []
+        assert found.pairs == by_hand.pairs
+        assert found.official == by_hand.official
+    other = both[both["region"] == "kidney_and_masses"]
+    whole = pd.concat([dice_table(4), other], ignore_index=True)
+    notes = compare(whole).warnings
+    assert any(n.startswith("kidney_and_masses:dice: arch2 and arch3 are left out") for n in notes)

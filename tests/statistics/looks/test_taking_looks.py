@@ -83,8 +83,15 @@ def test_an_architecture_goes_on_while_one_of_its_pairs_is_open(followed):
     assert all(pair.reason for look in followed for pair in look.pairs)
 
 
+def recorded(looks):
+    record = LooksRecord(plan=PLAN, looks=())
+    for look in looks:
+        record = record.with_look(look)
+    return record
+
+
 def test_a_look_is_a_pure_function_and_survives_a_file(followed, tmp_path):
-    record = LooksRecord(plan=PLAN, looks=tuple(followed[:2]))
+    record = recorded(followed[:2])
     record.write(tmp_path / "looks.json")
     kept = LooksRecord.read(tmp_path / "looks.json")
     assert kept == record
@@ -448,7 +455,6 @@ def test_a_sentence_has_the_estimate_that_its_interval_is_of():
         ({"planned": (1, 2)}, "they must rise"),
         ({"planned": (2, 9)}, "planned is 9"),
         ({"alpha": 2.0}, "alpha is 2.0"),
-        ({"correction": "none"}, "There is no correction 'none'"),
         ({"architectures": ("a", "a")}, "names an architecture twice"),
     ],
 )
@@ -494,7 +500,7 @@ def test_earlier_looks_are_a_list_of_them_in_their_order(followed):
 def test_a_record_that_was_tampered_with_is_refused(tmp_path):
     looks = looks_at(table([0.1, 0.0]), PLAN, (1, 2))
     file = tmp_path / "looks.json"
-    LooksRecord(plan=PLAN, looks=tuple(looks)).write(file)
+    recorded(looks).write(file)
     plain = json.loads(file.read_text())
     for change, message in (
         (lambda d: d["looks"].reverse(), "the looks 2, 1 do not rise"),

@@ -12,7 +12,6 @@ from references import array, close
 from kitsbench import statistics as ks
 from kitsbench.errors import UsageError
 from kitsbench.statistics import adjust
-from kitsbench.statistics.tests.families import shares
 
 
 @pytest.mark.parametrize(
@@ -55,14 +54,3 @@ def test_adjusted_p_values_keep_their_order(p):
         assert (adjusted <= 1).all()
         order = np.argsort(p, kind="stable")
         assert (np.diff(adjusted[order]) >= -1e-12).all()
-
-
-@pytest.mark.parametrize("method", ["holm", "shaffer", "hommel"])
-def test_alpha_over_its_shares_is_what_a_p_value_had_to_be_below(method):
-    """What stands beside a p-value as its bound must not contradict what was found."""
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        p = rng.uniform(size=15) ** rng.integers(1, 12, size=15)
-        found = ks.adjust(p, method) <= 0.05
-        bound = 0.05 / shares(p, found, 0.05, method)
-        assert ((p <= bound) == found).all()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _OF_LOOKS = ("question", "spending", "futility")
 _OF_RULES = ("alpha", "correction", "conservative", "fold_count")
-_OF_PLANS = (*_OF_RULES, "endpoint", "baseline", *_OF_LOOKS)
+_OF_PLANS = ("alpha", "conservative", "fold_count", "endpoint", "baseline", *_OF_LOOKS)
 _DECLARED = ("look", *_OF_RULES, "test", *_OF_LOOKS)
 """Options that a run which stops by itself has settled before its first trial."""
 
@@ -159,6 +159,11 @@ def compare_and_record(
     from kitsbench.statistics.looks.retaken import check_retaken
     from kitsbench.statistics.table.endpoints import margin_of
 
+    if rule.correction != "holm":
+        raise UsageError(
+            f"--correction {rule.correction} was given, and looks adjust by Holm: over looks no "
+            "other was found to keep its error. Leave it out."
+        )
     number, rounds = look
     question = wanted.question if rule.baseline is None else "baseline"
     plan = LookPlan(
@@ -169,7 +174,6 @@ def compare_and_record(
         alpha=rule.alpha,
         margin=margin_of(target, margin),
         futility=wanted.futility,
-        correction=rule.correction,
         endpoint=target.name,
         conservative=rule.conservative,
         fold_count=rule.fold_count,

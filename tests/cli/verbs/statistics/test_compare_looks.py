@@ -84,7 +84,7 @@ def test_a_look_is_repeated_at_no_cost_and_never_with_other_scores(tables, tmp_p
         (lambda d: d["looks"][1]["pairs"].pop(), "not all at the same pairs"),
         (lambda d: d["plan"].update(alpha=0.5), "it was edited after the first look"),
         (lambda d: d["plan"].update(futility=0.0), "it was edited after the first look"),
-        (lambda d: d["plan"].update(alpha=0.5) or d.pop("seal"), "the file was edited"),
+        (lambda d: d["plan"].update(alpha=0.5) or d.pop("seal"), "it was edited after the first"),
         (lambda d: d["looks"][1].update(trials={"x": "y"}), "names no trial of the scores"),
         (
             lambda d: d["looks"][1]["trials"].update({"nobody": ""}),
