@@ -27,8 +27,9 @@ from kitsbench.files.documents import Document
 
 D = TypeVar("D", bound=Document)
 
-Shown = State | Literal["spared", "held"]
-"""How far a trial came, as its experiment shows it: ``spared`` where looks had decided before it
+Shown = State | Literal["spared", "held", "interrupted"]
+"""How far a trial came, as its experiment shows it: ``interrupted`` where the user stopped it and
+the next run goes on with it, ``spared`` where looks had decided before it
 was run, ``held`` where it has finished and its scores wait for the next look."""
 
 
@@ -173,9 +174,11 @@ class StoredTrial:
 
     @property
     def state(self) -> Shown:
-        """One of ``pending``, ``running``, ``finished``, ``failed``, ``spared``, ``held``."""
+        """How far it came, in one word."""
         if self.spared:
             return "spared"
+        if self.status.status == "running" and self.status.message:
+            return "interrupted"
         return "held" if self.ran and not self.counts else self.status.status
 
     @property

@@ -17,7 +17,7 @@ from kitsbench.optimisers import Schedule
 from kitsbench.text import numbers, one_line
 
 DASH = "–"
-UNFINISHED = ("pending", "running", "held")
+UNFINISHED = ("pending", "running", "interrupted", "held")
 """States of trials whose scores are in no table yet."""
 
 VERDICT_NAMES = {

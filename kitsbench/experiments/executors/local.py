@@ -203,14 +203,21 @@ class LocalExecutor:
         for running in self._running:
             running.kept.terminate()
         end = time.monotonic() + self.parting
-        for running in self._running:
-            while not running.kept.ended() and time.monotonic() < end:
-                list(running.kept.inbox.take())  # a full pipe would make it wait
-                wait(running.kept.sources(), timeout=0.1)
-            running.kept.close()
-            forget_progress(running.task.folder)
-            mark_interrupted(running.task)
-        self._running.clear()
+        while self._running:
+            running = self._running[0]
+            try:
+                while not running.kept.ended() and time.monotonic() < end:
+                    list(running.kept.inbox.take())  # a full pipe would make it wait
+                    wait(running.kept.sources(), timeout=0.1)
+                running.kept.close()
+                forget_progress(running.task.folder)
+                mark_interrupted(running.task)
+            except (KeyboardInterrupt, Terminated):
+                end = (
+                    0.0  # who asks twice shall not wait, nor have the trial taken for a failed one
+                )
+                continue
+            del self._running[0]
 
 
 def calibrate(device: str, threads: int, folder: Path) -> None:

@@ -32,7 +32,12 @@ AGAIN = ("failed", "interrupted", "unscored")  # states of trials that can be tr
 @click.argument("trials", nargs=-1, metavar="[TRIAL]...", shell_complete=completion.trials)
 @workdir_option("Where the trials are, and are run again.")
 @reason_option
-@click.option("--all", "every", is_flag=True, help="Every trial of the experiment that failed.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="Every trial of the experiment that failed or was interrupted.",
+)
 @experiment_option
 @click.option(
     "--fresh", is_flag=True, help="Train from the beginning, not on from the last checkpoint."
@@ -73,6 +78,8 @@ def retry(
     inventory = take_inventory(workdir)
     choice = Choice("failed", reason) if reason or every else Choice()
     chosen = choose_trials(inventory, trials, choice)
+    if every and not reason:
+        chosen += choose_trials(inventory, (), Choice("interrupted"))
     own = _experiment_of(inventory, chosen, experiment, bool(trials))
     named = {find_trial(inventory, name).id for name in trials}
     for trial in chosen:
@@ -91,7 +98,8 @@ def retry(
             )
     if not chosen:
         why = f" for the reason '{reason}'" if reason else ""
-        tell(f"No trial of experiment {own} has failed{why}; nothing is run.")
+        what = "failed" if reason else "failed or was interrupted"
+        tell(f"No trial of experiment {own} has {what}{why}; nothing is run.")
         if not as_json:  # whose document tells of the experiment
             context.exit(0)
     given = {key: value for key, value in how.items() if value not in (None, ())}
