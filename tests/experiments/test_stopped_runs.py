@@ -58,7 +58,7 @@ def wait_for(condition, seconds=120.0):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "times"),
-    [("SIGTERM", 1), pytest.param("SIGHUP", 1, marks=pytest.mark.exhaustive), ("SIGINT", 4)],
+    [("SIGTERM", 1), pytest.param("SIGHUP", 1, marks=pytest.mark.exhaustive), ("SIGINT", 2)],
 )
 def test_a_run_that_is_told_to_stop_says_so_of_the_trials_that_ran(phantom, tmp_path, name, times):
     number = getattr(signal, name)
@@ -76,7 +76,7 @@ def test_a_run_that_is_told_to_stop_says_so_of_the_trials_that_ran(phantom, tmp_
     # A signal that comes while Python ends by itself ends it at once.
     assert process.returncode in (128 + number, *([-number] if times > 1 else []))
     assert ("Stopped." if name == "SIGINT" else f"Stopped by {number.name}") in said
-    assert "Traceback" not in said
+    assert times > 1 or "Traceback" not in said  # one more may meet the end of Python
     for status in statuses(workdir):
         assert (status.status, status.reason) == ("running", None)  # and nobody works on it
         assert "the same command goes on from" in status.message
