@@ -23,6 +23,7 @@ from kitsbench.experiments.executors.carry_out import carry_out
 from kitsbench.experiments.executors.choose import choose_machine
 from kitsbench.experiments.executors.events import Event, Executor, Notify
 from kitsbench.experiments.executors.local import speed_of
+from kitsbench.experiments.looks.counting import not_needed
 from kitsbench.experiments.machines.machine import Machine
 from kitsbench.experiments.plan.description import (
     describe_entrants,
@@ -288,8 +289,9 @@ def forecast(experiment: Experiment) -> Forecast:
         request.tuning, experiment.entrants, experiment.folds, experiment.planner
     )
     found = tuned(replace(experiment, studies=studies), None, lambda event: None)
+    spared = not_needed(experiment.record, request.workdir)
     return foresee(
-        (found or experiment).tasks,
+        [task for task in (found or experiment).tasks if task.id not in spared],
         studies if found is None else [],
         experiment.resolved.tuning_budget,
         request.world_size,

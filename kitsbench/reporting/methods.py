@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kitsbench.experiments.looks.design import told_known
 from kitsbench.experiments.records import UntilNote
 from kitsbench.recipe import Recipe
 from kitsbench.reporting import words
@@ -68,6 +69,22 @@ _CORRECTIONS = {
 }
 OWN = "Heads, targets, loss and decoding were each architecture's own."
 """What no recipe holds, since it is part of what is compared."""
+_LAN_DEMETS = (
+    "Lan KKG, DeMets DL. Discrete sequential boundaries for clinical trials. Biometrika 70 (1983) "
+    "659-663."
+)
+_SHAPES = {
+    "obrien-fleming": (
+        "O'Brien and Fleming",
+        "O'Brien PC, Fleming TR. A multiple testing procedure for clinical trials. Biometrics 35 "
+        "(1979) 549-556.",
+    ),
+    "pocock": (
+        "Pocock",
+        "Pocock SJ. Group sequential methods in the design and analysis of clinical trials. "
+        "Biometrika 64 (1977) 191-199.",
+    ),
+}
 _BENJAMINI = (
     "Benjamini Y, Hochberg Y. Controlling the false discovery rate: a practical and powerful "
     "approach to multiple testing. Journal of the Royal Statistical Society B 57 (1995) 289-300."
@@ -101,6 +118,8 @@ def references(analysis: Analysis) -> list[str]:
         found += [_CORRECTIONS[correction][1]] if correction in _CORRECTIONS else []
     if _exploratory_p(analysis):
         found.append(_BENJAMINI)
+    if experiment.until is not None:
+        found += [_LAN_DEMETS, _SHAPES[experiment.until.spending][1]]
     papers = {entrant.paper: None for entrant in experiment.entrants if entrant.paper}
     return [*found, *papers]
 
@@ -313,13 +332,16 @@ def _looks(analysis: Analysis) -> list[str]:
     if until is None:
         return []
     seeds = words.listing([str(number) for number in until.looks], most=len(until.looks))
-    shape = {"obrien-fleming": "O'Brien and Fleming", "pocock": "Pocock"}[until.spending]
+    shape = _SHAPES[until.spending][0]
     told = [
         f"Trials ran in rounds of a seed over all folds. Looks were planned after {seeds} seeds; α "
         f"was spent by the information at hand (Lan and DeMets, shape of {shape}), and verdicts "
         "rest on sequential p-values and repeated intervals over all pairs and looks.",
         f"An architecture got no more trials when all its pairs were decided{_given_up(until)}.",
     ]
+    looks = analysis.results.looks
+    if looks is not None and (known := told_known(looks.known)):
+        told.append(known)
     hours = hours_of(analysis.results)
     if hours.spared_trials:
         told.append(f"So {hours.spared_trials} of {hours.trials} planned trials were never run.")

@@ -37,6 +37,7 @@ from kitsbench.cli.options import (
     split_option,
     strict_option,
     tta_option,
+    was_given,
     workdir_option,
 )
 from kitsbench.cli.output import stopped, tell
@@ -384,7 +385,11 @@ def _request(options: dict[str, Any]) -> Request:
         value, default = options.pop(key), click.core.ParameterSource.DEFAULT
         said[key] = None if source(key) is default else value
     question, steps = _question(options.pop("question"))
-    until = read_until(options.pop("until"), question=question, steps=steps, **said)
+    until = options.pop("until")
+    if until is None and (was_given("add") or was_given("experiment")):
+        # What is asked for again may stop by itself already; see ask_again.
+        until = "decided" if question or any(v is not None for v in said.values()) else None
+    until = read_until(until, question=question, steps=steps, **said)
     words = click.get_current_context().meta.get(WORDS, sys.argv[1:])
     return Request(
         predictions=given,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kitsbench.cli.options import was_given
-from kitsbench.errors import DataError
+from kitsbench.errors import DataError, UsageError
 
 STOPS = ("until", "question", "max_seeds", "spending", "futility")
 """Options of which a request holds one word: when it stops by itself."""
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kitsbench.experiments.asked.again import Design
     from kitsbench.experiments.asked.request import Request
     from kitsbench.experiments.asked.until import Until
-    from kitsbench.experiments.records import ExperimentRecord
+    from kitsbench.experiments.records import ExperimentRecord, UntilNote
 
 
 def ask_again(
@@ -54,9 +54,9 @@ def ask_again(
     from kitsbench.experiments.asked.again import add_to, go_on_with, stays_asked
 
     before, said, design, record = kept_request(request.workdir, name, _said(request))
+    if "until" in said:
+        said["until"] = _until_again(before.until, said["until"])
     if add:
-        if "until" in said and before.until is not None:
-            said["until"] = _until_again(before.until, said["until"])
         found = add_to(before, said, design)
         found = replace(found, command=whole_command(found) or request.command)
         return found, found, record
@@ -66,8 +66,16 @@ def ask_again(
     return replace(found, command=command), asked, record
 
 
-def _until_again(before: Until, now: Until) -> Until:
+def _until_again(before: Until | None, now: Until) -> Until:
     """When a run stops by itself, with what this call does not say as it was."""
+    if before is None:
+        if was_given("until"):
+            return now
+        option = next(name for name in STOPS[1:] if was_given(name)).replace("_", "-")
+        raise UsageError(
+            f"--{option} was given without --until decided, and the experiment has a fixed design. "
+            "Add --until decided, or leave it out."
+        )
     kept = {name: getattr(before, name) for name in STOPS[1:] if not was_given(name)}
     if "question" in kept:
         kept["steps"] = before.steps
@@ -151,7 +159,7 @@ def _said(request: Request) -> dict[str, Any]:
     for field in fields(request):
         value = getattr(request, field.name)
         # Made of several options, or of one and a section: what was left out is as it was.
-        if field.name not in own or field.name == "predictions":
+        if field.name not in own or field.name in ("predictions", "until"):
             default = field.default_factory() if callable(field.default_factory) else field.default
             given = value != default
         else:
@@ -236,6 +244,17 @@ def told(before: ExperimentRecord | None, now: ExperimentRecord) -> list[str]:
     return lines
 
 
+def _other_looks(before: UntilNote | None, now: UntilNote | None) -> str:
+    """How an experiment looks otherwise than the one before."""
+    if now is None:
+        return "a fixed design"
+    if before is None:
+        return "looks until all is decided"
+    if before.told() != now.told():
+        return f"the question '{now.told()}' instead of '{before.told()}'"
+    return "another plan of looks"
+
+
 def differences(before: ExperimentRecord, now: ExperimentRecord) -> str:
     """What tells an experiment from another, in a few words."""
     found = []
@@ -252,7 +271,7 @@ def differences(before: ExperimentRecord, now: ExperimentRecord) -> str:
     if before.seeds != now.seeds:
         found.append(f"{now.seeds} seeds instead of {before.seeds}")
     if before.until != now.until:
-        found.append("a fixed design" if now.until is None else "looks until all is decided")
+        found.append(_other_looks(before.until, now.until))
     for what, first, second in (
         ("budget", before.budget.text, now.budget.text),
         ("recipe", before.recipe_name, now.recipe_name),

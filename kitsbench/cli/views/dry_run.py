@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kitsbench.cli.output import print_json, print_rich, say
 from kitsbench.cli.views.run_cost import cost_of, cost_row, disk_of
-from kitsbench.cli.views.run_view import dataset_content, elsewhere_content
+from kitsbench.cli.views.run_view import begun_late, dataset_content, elsewhere_content
 from kitsbench.text.screen import make_table
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ BASES = {
     "members": "nothing is trained",
     "elsewhere": "trained elsewhere",
     "scores": "nothing is trained; it is scored again",
+    "spared": "looks need it no more",
 }
 
 
@@ -46,6 +47,7 @@ def print_plan(
     """
     from kitsbench.experiments.experiment import check_stored, estimates, forecast, tuned
     from kitsbench.experiments.foreseen import foresee
+    from kitsbench.experiments.looks.counting import not_needed
     from kitsbench.experiments.plan.changes import changes
 
     found = tuned(experiment, None, lambda event: None)
@@ -55,9 +57,14 @@ def print_plan(
         check_stored(found)
     known = estimates(experiment)
     states = [_state(task) if found else "pending" for task in experiment.tasks]
-    for task, state in zip(experiment.tasks, states, strict=True):
-        if state == "unscored":
-            known[task.id] = {"device_seconds": 0.0, "basis": "scores"}
+    before_looks = dict(known)
+    spared = not_needed(experiment.record, experiment.request.workdir)
+    for number, task in enumerate(experiment.tasks):
+        if task.id in spared:
+            states[number] = "spared"
+        if states[number] in ("spared", "unscored"):
+            basis = {"spared": "spared", "unscored": "scores"}[states[number]]
+            known[task.id] = {"device_seconds": 0.0, "basis": basis}
     rows: list[dict[str, Any]] = [
         {
             # What is searched for decides what the trials are.
@@ -73,8 +80,10 @@ def print_plan(
     ]
     left = forecast(experiment)
     width = experiment.request.world_size
-    designs = foresee(experiment.record, experiment.tasks, known, width)
+    designs = foresee(experiment.record, experiment.tasks, before_looks, width)
     told = changes(experiment.tasks, experiment.request.workdir) if found else []
+    if late := begun_late(experiment):
+        told.append(late)
     if as_json:
         entrants = experiment.record.entrants
         document = {
@@ -136,9 +145,9 @@ def _print_table(
 ) -> None:
     from kitsbench.reporting.words import duration
 
-    # What is true of all trials stands once, with the sum beneath the table.
+    # What is true of all trials stands once, beneath the table.
     bases = {row["estimate"]["basis"] for row in rows}
-    common = BASES[bases.pop()] if len(rows) > 1 and bases == {"rough"} else ""
+    common = BASES[bases.pop()] if len(rows) > 1 == len(bases) else ""
     columns = ["trial", "architecture", "fold", "seed", "status", "budget", "training"]
     lines = []
     for row in rows:
@@ -149,6 +158,8 @@ def _print_table(
         # The first letters of an id are enough wherever a trial is named.
         lines.append([(row["id"] or "tuned")[:10], *shown, cost])
     print_rich(make_table(columns, lines))
+    if common and common != BASES["rough"]:  # which is said below
+        say(f"Times of training: {common}.")
     say(f"{left.open_trials} of {len(rows)} trials would run.")
     for line in [*cost_of(left, price), *disk_of(left)]:
         say(line)

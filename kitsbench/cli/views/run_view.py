@@ -51,6 +51,8 @@ def announce(experiment: Experiment) -> None:
             f"Until decided: {until.told()}; a look after {seeds} seeds, and no more trials for "
             f"what is decided by then. {early}".rstrip(),
         )
+        if late := begun_late(experiment):
+            lines.insert(-1, late)
     if tuning := experiment.request.tuning:
         lines.insert(
             -1,
@@ -64,6 +66,18 @@ def announce(experiment: Experiment) -> None:
     for entrant in experiment.entrants:
         if entrant.error is not None:
             tell(entrant.error, f"{entrant.name} cannot take part", "red")
+
+
+def begun_late(experiment: Experiment) -> str:
+    """Say that trials have finished before the looks that this call declares; else empty."""
+    from kitsbench.experiments.looks.design import told_known
+    from kitsbench.experiments.records import LooksRecord
+
+    record, workdir = experiment.record, experiment.request.workdir
+    if record.until is None or LooksRecord.find(workdir, record.id) is not None:
+        return ""
+    ended = [task.folder.read_status().status == "finished" for task in experiment.tasks]
+    return told_known(sum(ended))
 
 
 def _most(experiment: Experiment) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from kitsbench.experiments.records import ExperimentRecord, LooksRecord, PlannedTrial, TakenLook
 
@@ -47,6 +48,21 @@ class Counting:
         # What had run by then, and no look has counted, waits for one like any other.
         stopped = looks.stopped
         return HOURS if stopped is not None and trial.seed >= stopped.seeds else ""
+
+
+def not_needed(experiment: ExperimentRecord, workdir: Path) -> set[str]:
+    """Ids of the trials that looks have spared for good; none of a fixed design.
+
+    Parameters
+    ----------
+    experiment : ExperimentRecord
+    workdir : Path
+    """
+    if experiment.until is None:
+        return set()
+    counting = Counting(experiment, LooksRecord.find(workdir, experiment.id))
+    # A call that is allowed more hours runs those that hours alone have spared.
+    return {trial.id for trial in experiment.trials if counting.spared(trial) not in ("", HOURS)}
 
 
 def _why(name: str, looks: tuple[TakenLook, ...]) -> str:

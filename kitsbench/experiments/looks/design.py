@@ -96,6 +96,23 @@ def taken(kept: LooksRecord, family: int) -> list[Look]:
     return [look.families[family] for look in kept.looks]
 
 
+def told_known(known: int) -> str:
+    """Say that trials had finished before the looks were declared; empty where none had.
+
+    Parameters
+    ----------
+    known : int
+        How many.
+    """
+    if not known:
+        return ""
+    what = "1 trial of the plan had" if known == 1 else f"{known} trials of the plan had"
+    return (
+        f"{what} finished before the looks were declared. Whoever had looked at their scores by "
+        "then has taken a look of his own, and the error of the looks here does not count it."
+    )
+
+
 def told_early(until: UntilNote, folds: int) -> str:
     """Say which looks can only give pairs up; empty where each can settle one.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kitsbench.experiments.looks.design import told_early, told_look
+from kitsbench.experiments.looks.design import told_early, told_known, told_look
 from kitsbench.experiments.records import LooksRecord
 from kitsbench.experiments.results import Results
 from kitsbench.experiments.stored_trial import StoredTrial
@@ -114,7 +114,8 @@ def summary(results: Results) -> list[str]:
         )
     elif looks.over:
         found.append(f"All of the fixed design was run: {_hours(hours.spent)}. Nothing was spared.")
-    found += [*_stopped(looks), *_known(looks), *_held(results)]
+    known = told_known(looks.known)
+    found += [*_stopped(looks), *([known] if known else []), *_held(results)]
     return found
 
 
@@ -125,16 +126,6 @@ def _stopped(looks: LooksRecord) -> list[str]:
     return [
         f"It stopped after {words.plural(stopped.seeds, 'seed')} because of --max-hours "
         f"{stopped.max_hours:g}, with {_hours(stopped.hours)} spent; what is open stays open."
-    ]
-
-
-def _known(looks: LooksRecord) -> list[str]:
-    if not looks.known:
-        return []
-    return [
-        f"{words.plural(looks.known, 'trial')} of the plan had finished before the looks were "
-        "declared. Whoever had looked at their scores by then has taken a look of his own, and the "
-        "error of the looks here does not count it."
     ]
 
 
