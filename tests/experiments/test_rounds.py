@@ -124,6 +124,26 @@ def test_a_fixed_design_takes_over_what_has_run(whole, request_, tmp_path):
     assert {*executor.ran} == every - {*ran}
 
 
+def test_a_plan_shows_what_is_spared_and_takes_more_seeds_without_a_word_of_looks(whole):
+    experiment, _, _ = whole
+    workdir = str(experiment.request.workdir)
+    known = load_results(experiment.request.workdir)
+    spared = sum(trial.state == "spared" for trial in known.trials)
+    assert spared
+    plan = ("run", "--workdir", workdir, "--dry-run", "--json")
+    again = call_kitsbench(*plan, "--experiment", experiment.record.id)
+    states = [trial["status"] for trial in again.json["trials"]]
+    assert (states.count("spared"), states.count("finished")) == (spared, len(states) - spared)
+    assert again.json["estimate"]["open_trials"] == 0
+    more = call_kitsbench(*plan, "--add", "--max-seeds", str(SEEDS + 1))
+    assert more.code == 0, more.err
+    assert f"{SEEDS + 1} seeds instead of {SEEDS}" in more.err
+    told = f"{len(states) - spared} trials of the plan had finished before the looks were declared"
+    assert any(line.startswith(told) for line in more.json["changed"])
+    top = call_kitsbench(*plan, "--add", "--question", "top")
+    assert "with the question 'which lead, and what is not among them' instead of" in top.err
+
+
 def test_trials_that_were_never_run_are_no_failures(whole):
     experiment, _, ran = whole
     results = load_results(experiment.request.workdir)

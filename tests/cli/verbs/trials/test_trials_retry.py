@@ -65,7 +65,10 @@ def test_a_failed_trial_is_run_again_and_the_experiment_grows(failed):
     refused = call_kitsbench(*retry, trial["id"])
     assert (refused.code, "is finished; only those that failed" in refused.err) == (2, True)
     nothing = call_kitsbench(*retry, "--all")
-    assert (nothing.code, "has failed or was interrupted; nothing is run" in nothing.err) == (0, True)
+    assert (nothing.code, "has failed or was interrupted; nothing is run" in nothing.err) == (
+        0,
+        True,
+    )
 
     page = workdir / "experiments" / first.json["experiment"] / "report" / "index.html"
     before = page.read_bytes()
