@@ -21,6 +21,7 @@ from kitsbench.statistics import summarise
 from kitsbench.statistics.compare.verdicts import FAILURES_WITHOUT_VERDICT
 from kitsbench.statistics.design.power import detectable_gaps
 from kitsbench.statistics.design.scope import of_a_split
+from kitsbench.statistics.table.endpoints import margin_of, parse_endpoint
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,8 @@ class Analysis:
     @cached_property
     def gaps(self) -> list[float | None]:
         """Of each pair, the gap that it would find beside all others; None without a verdict."""
+        if any("look" in pair for pair in self.pairs):  # of a fixed design, which this is not
+            return [None] * len(self.pairs)
         judged = [pair.get("p_adjusted") is not None for pair in self.pairs]
         level = float(self.comparison.get("alpha") or 0.05) / max(sum(judged), 1)
         errors = [[pair["se"], pair["df"]] if own else [None, None]
@@ -175,6 +178,8 @@ class Analysis:
     @property
     def margin(self) -> float | None:
         """Margin of the endpoint as the experiment fixed it; None where it has none."""
+        if not self.comparison:  # as it was fixed before anything could be compared
+            return margin_of(parse_endpoint(f"{self.region}:{self.metric}"), None)
         value = self.comparison.get("margin")
         return None if value is None else float(value)
 

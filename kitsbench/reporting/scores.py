@@ -89,7 +89,10 @@ def _spent(analysis: Analysis, name: str) -> list[str]:
     times = [
         trial.ledger.device_seconds
         for trial in analysis.results.trials
-        if trial.name in names and trial.ledger is not None and trial.trained
+        if trial.name in names
+        and trial.ledger is not None
+        and trial.trained
+        and trial.state != "held"  # it is in no number yet
     ]
     sizes = [found.parameters for found in experiment.entrants if found.name in names]
     known = [size for size in sizes if size]

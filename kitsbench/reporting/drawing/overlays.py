@@ -75,7 +75,9 @@ def draw_overlays(results: Results, order: list[str]) -> tuple[list[Picture], li
             problems.append(f"{name} is not drawn: {error}")
             continue
         if not any(prediction is not None for prediction in case.predictions.values()):
-            problems.append(f"{name} is not drawn: no prediction of it was kept.")
+            held = any(trial.state == "held" for trial in results.trials)
+            why = "its predictions wait for the look" if held else "no prediction of it was kept"
+            problems.append(f"{name} is not drawn: {why}.")
             continue
         pictures.append(_draw(case, results))
     return pictures, problems

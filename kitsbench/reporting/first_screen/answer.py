@@ -356,11 +356,16 @@ def amiss(analysis: Analysis) -> str:
             f"{len(failed)} of {words.plural(len(trials), 'trial')} failed "
             f"({words.listing(names)}){'' if analysis.results.scores.empty else counted}."
         )
+    held = sum(trial.state == "held" for trial in waiting)
     if waiting:
-        parts.append(
-            f"{len(waiting)} of {words.plural(len(trials), 'trial')} are not finished: this "
-            "report is preliminary."
-        )
+        told = f"{len(waiting)} of {words.plural(len(trials), 'trial')}"
+        rest = len(waiting) - held
+        if held:
+            told = f"{held} of {words.plural(len(trials), 'trial')} wait for their look"
+            told += f", and {rest} are not finished" if rest else ""
+        else:
+            told += " are not finished"
+        parts.append(f"{told}: this report is preliminary.")
         if len(waiting) < len(trials):
             named = [f"{trial.name} fold {trial.fold} seed {trial.seed}" for trial in waiting]
             parts.append(f"It has nothing of {words.listing(named)}.")

@@ -125,7 +125,8 @@ def _runs(analysis: Analysis) -> str:
     done = sum(trial.state == "finished" for trial in trials)
     failed = sum(trial.state == "failed" for trial in trials)
     spared = sum(trial.state == "spared" for trial in trials)
-    waiting = len(trials) - done - failed - spared
+    held = sum(trial.state == "held" for trial in trials)
+    waiting = len(trials) - done - failed - spared - held
     folds = experiment.folds
     entrants = [entrant for entrant in experiment.entrants if entrant.status == "ok"]
     tested = f"{words.plural(len(folds.used), 'test fold')} of {folds.count}"
@@ -135,6 +136,7 @@ def _runs(analysis: Analysis) -> str:
     ]
     parts += [f"{failed} failed (their cases count as missed)"] * bool(failed)
     parts += [f"{spared} never run, since looks had decided before"] * bool(spared)
+    parts += [f"{held} held: they have finished, and wait for the next look"] * bool(held)
     parts += [f"{waiting} not finished (they enter no number)"] * bool(waiting)
     return ", ".join(parts)
 
@@ -232,7 +234,8 @@ def _redrawn(analysis: Analysis) -> str:
     drawn = (analysis.comparison.get("rankings") or {}).get("bootstrap")
     if not drawn:
         return ""
-    return f"{drawn['drawn']}, {drawn['replicates']} times (random start 0), for ranks and P(first)"
+    what = "ranks" if analysis.results.experiment.until is not None else "ranks and P(first)"
+    return f"{drawn['drawn']}, {drawn['replicates']} times (random start 0), for {what}"
 
 
 def _device(analysis: Analysis) -> str:

@@ -233,6 +233,8 @@ def _judgement(shares: list[float], overshoots: list[float], analysis: Analysis)
     if not shares:
         if any(t.state == "finished" for t in analysis.results.trials):
             return f"Nothing was trained here.{outside}"
+        if any(t.state == "held" for t in analysis.results.trials):
+            return f"What trials have spent that wait for their look is shown after it.{outside}"
         return f"No trial has finished, so nothing was spent that could be compared.{outside}"
     text = analysis.results.experiment.budget.text
     low, high = words.percent(min(shares), 1), words.percent(max(shares), 1)

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kitsbench.look import STATES, said
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.first_screen.axis import Axis
+from kitsbench.reporting.first_screen.looked import last_look
 from kitsbench.text import one_line
 
 GLYPHS = {
@@ -215,13 +217,30 @@ def grouped(analysis: Analysis) -> list[str]:
         "inconclusive": ("is", "are", "open: neither a difference nor equivalence is shown"),
         "no_verdict": ("can", "can", f"get no verdict{_apart(found['no_verdict'])}"),
     }  # fmt: skip
-    for kind, (one, several, ending) in closed.items():
-        own = found[kind]
+    shown = [(kind, found[kind], *ends) for kind, ends in closed.items()]
+    if any("look" in pair for pair in found["inconclusive"]):
+        shown[3:4] = _by_looks(analysis, found["inconclusive"])
+    for kind, own, one, several, ending in shown:
         if own:
             were = f"{len(own)} of {words.plural(len(analysis.pairs), 'pair')}"
             verb = one if len(own) == 1 else several
             lines.append(f"{GLYPHS[kind]} {were} {verb} {ending}{_named(own, place, analysis)}.")
     return lines
+
+
+def _by_looks(
+    analysis: Analysis, pairs: list[dict[str, Any]]
+) -> list[tuple[str, list[dict[str, Any]], str, str, str]]:
+    """Open pairs by what the looks have made of them, in the words of these."""
+    looks = analysis.results.looks
+    last = looks.last if looks is not None else None
+    at_end = last is not None and last.seeds >= last_look(analysis.results)
+    rows = []
+    for state in STATES:
+        own = [pair for pair in pairs if pair["look"]["state"] == state]
+        ending = f"{said(state, at_end)}: neither a difference nor equivalence is shown"
+        rows.append(("inconclusive", own, "is", "are", ending))
+    return rows
 
 
 def _apart(pairs: list[dict[str, Any]]) -> str:

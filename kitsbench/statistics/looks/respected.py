@@ -26,6 +26,7 @@ from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.ranks.ranking import rank_groups, rank_intervals
 from kitsbench.statistics.ranks.schemes import with_wins
 from kitsbench.statistics.table.endpoints import parse_endpoint
+from kitsbench.statistics.table.grid import NOT_IMPUTED
 from kitsbench.statistics.tests.twoway import TestResult
 
 NAIVE = (
@@ -103,7 +104,11 @@ def respecting(
         smallest_detectable_gap=None,
         collapsed=collapsed,
         rankings=with_wins(comparison.rankings, better) if comparison.rankings else {},
-        warnings=[*told, *(n for n in notes if n not in told)],
+        # Who stopped lacks nothing: its other runs were not needed.
+        warnings=[
+            *(n for n in told if not n.endswith(NOT_IMPUTED)),
+            *(n for n in notes if n not in told),
+        ],
     )
 
 

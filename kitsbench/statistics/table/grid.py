@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 _SHOWN = 3
+NOT_IMPUTED = "; missing runs are not imputed."
+"""How the note of :func:`missing_notes` ends."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def missing_notes(found: Sequence[MissingRuns]) -> list[str]:
             f"{count} trials of {len(found)} architectures are missing "
             f"({listing([one.architecture for one in found])})"
         )
-    return [f"{said}; missing runs are not imputed."]
+    return [f"{said}{NOT_IMPUTED}"]
 
 
 def without_strays(rows: pd.DataFrame, kept: Collection[str] = ()) -> tuple[list[str], list[str]]:
