@@ -99,7 +99,8 @@ class PairLook:
     bound : float or None
         What ``p_value`` had to be below at this look for a difference (a nominal level, two-sided;
         0: nothing could be shown yet; None: the look spent nothing, as there are too few runs); it
-        depends on what was found of the other pairs.
+        depends on what was found of the other pairs. A pair may also be settled by the p-value of
+        an earlier look, once others have passed their alpha on.
     spent : float
         Alpha that this pair has spent so far, of its own share.
     p_sequential, p_sequential_exceeds, p_sequential_within : float or None

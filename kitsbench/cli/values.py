@@ -267,6 +267,10 @@ class Number(click.FloatRange):
     def __init__(self, low: float | None = None, high: float | None = None):
         super().__init__(low, high)
 
+    def _describe_range(self) -> str:
+        # Click writes an end that there is not as None.
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
     def convert(self, value: Any, param: Of, ctx: Where) -> float:
         """Read a number; NaN and the infinities, which click lets pass, are none."""
         if isinstance(value, str) and len(value) > 40:

@@ -41,14 +41,19 @@ def show_look(look: dict[str, Any], digits: int = 3) -> None:
         ]
         for pair in listed[:_MOST]
     ]
-    title = f"Look {look['number']} of {plan['looks']}: p must be below the bound"
+    title = f"Look {look['number']} of {plan['looks']}"
+    if look["number"] > plan["looks"]:
+        title = f"Look {look['number']}, after the {plan['looks']} that are planned"
+    # What was too large at an earlier look may do when other pairs have passed their alpha on.
+    title += ": p must be below the bound, here or before"
     print_rich(make_table(columns, rows, title))
     if len(listed) > _MOST:
         say(f"{len(listed) - _MOST} more pairs are in --json.")
     if look["fraction"]:
         say(
             f"Alpha spent: {look['spent']:.2g} of {plan['alpha']:g}, {look['price']:.2g} by this "
-            f"look (information {100 * look['fraction']:.0f} %)."
+            f"look (information {100 * look['fraction']:.0f} %). It counts each pair's own share, "
+            "and not what settled pairs pass on."
         )
     else:
         say(

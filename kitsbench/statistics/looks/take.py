@@ -107,8 +107,12 @@ def take_look(
         what = "the same" if trials == earlier[-1].trials else "other"
         raise UsageError(
             f"Look {number} was asked for, and look {earlier[-1].number} is recorded already, of "
-            f"{what} scores.\nA look cannot be taken again: go on with look "
-            f"{earlier[-1].number + 1}, or begin a new record."
+            f"{what} scores.\nA look cannot be taken again: "
+            + (
+                f"go on with look {earlier[-1].number + 1}, or begin a new record."
+                if earlier[-1].number < plan.looks
+                else f"that was the last of {plan.looks}. Begin a new record for a new plan."
+            )
         )
     place = {name: index for index, name in enumerate(architectures)}
     first, second = (np.array([place[pair[side]] for pair in pairs]) for side in (0, 1))
@@ -236,7 +240,8 @@ def _check_folds(blocks: ScoreBlocks, plan: LookPlan, earlier: Sequence[Look]) -
             raise DataError(
                 f"Look {look.number} took {len(known)} folds for all that are planned, and spent "
                 f"alpha by that; the scores have fold {new} too.\nLeave out what is new, or begin "
-                "a new record that is told the number of all folds at its first look (fold_count)."
+                "a new record that is told the number of all folds at its first look (fold_count, "
+                "--fold-count)."
             )
 
 

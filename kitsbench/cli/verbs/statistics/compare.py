@@ -115,7 +115,8 @@ def _margins() -> str:
     "--look",
     type=LookOf(),
     metavar="K/M",
-    help="The scores are those after round K of M; verdicts hold over all looks in --spent.",
+    help="The scores so far are those after K of M planned rounds (a seed over all folds); "
+    "verdicts hold over all looks in --spent.",
 )
 @click.option(
     "--spent",
