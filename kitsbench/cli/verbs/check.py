@@ -47,8 +47,10 @@ def command(architecture: str, labels: str, compile: bool, as_json: bool) -> int
         def say_what(what: str) -> None:
             doing(f"{what} ...")
 
-        # An installed one is meant where a folder here is called like it, as a scaffold's is.
-        if folder.is_dir() and architecture not in {entry.name for entry in discover()}:
+        # An installed one is meant where a folder here is called like it, as a scaffold's is; nor
+        # does anybody keep label maps in a package.
+        maps = folder.is_dir() and not any(folder.glob("*.py"))
+        if maps and architecture not in {entry.name for entry in discover()}:
             report = check_label_maps(folder, task, say_what)
         else:
             name, settings = parse_request(architecture)

@@ -98,10 +98,8 @@ def show_expected(planned: dict[str, Any]) -> None:
             for state in scenario["states"]
         ]
         whole = scenario["states"][0]["fixed_runs"]
-        title = (
-            f"Until decided: tau {scenario['seed_sd']:.3g}, at most {planned['seeds']} seeds "
-            f"({whole} runs)"
-        )
+        seeds = f"{planned['seeds']} seed{'s' * (planned['seeds'] != 1)}"
+        title = f"Until decided: tau {scenario['seed_sd']:.3g}, at most {seeds} ({whole} runs)"
         print_rich(make_table(columns, rows, title))
     say(
         f"Simulated, looks after each seed, question {found['question']}, {found['spending']}, "

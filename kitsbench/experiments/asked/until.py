@@ -71,7 +71,8 @@ def parse_question(text: Any) -> str:
         return f"{kind}:{name.strip()}" if colon else kind
     raise UsageError(
         f"The question '{brief(text)}' is none of pairs, top, baseline:NAME and claim:ID. pairs "
-        "asks for a verdict on every pair, top for those that no other is better than."
+        "asks for a verdict on every pair, top for those that no other is better than, baseline "
+        "how each compares with one, and claim whether a claim of `kitsbench claims` holds."
     )
 
 

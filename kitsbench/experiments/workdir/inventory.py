@@ -135,9 +135,12 @@ class KeptExperiment:
         names = ", ".join(entrant.name for entrant in own.entrants if entrant.asked)
         folds = f"{len(own.folds.used)} of {own.folds.count} folds"
         recipe = f", recipe {own.recipe_name}" * (own.recipe_mode != "matched")
+        seeds = f"{own.seeds} seed{'s' * (own.seeds != 1)}"
+        if own.until is not None:
+            seeds = f"at most {seeds} until decided: {own.until.told()}"
         return (
-            f"{names} on {own.dataset.name}; {own.budget.text} a trial{recipe}, {folds}, "
-            f"{own.seeds} seed{'s' * (own.seeds != 1)}; {own.endpoint}"
+            f"{names} on {own.dataset.name}; {own.budget.text} a trial{recipe}, {folds}, {seeds}; "
+            f"{own.endpoint}"
         )
 
 

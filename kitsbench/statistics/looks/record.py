@@ -150,8 +150,13 @@ def open_record(
     for name, planned, asked in both:
         if planned != asked:
             raise UsageError(
-                f"{path} has the plan '{name}: {planned}', and this look asks for '{asked}'.\nA "
-                "plan is made before the first look and holds for all: give the options of then, "
-                "or begin a new record."
+                f"{path} has a plan with {_told(name, planned)}, and this look asks for "
+                f"{_told(name, asked)}.\nA plan is made before the first look and holds for all: "
+                "give the options of then, or begin a new record."
             )
     return record
+
+
+def _told(name: str, value: object) -> str:
+    """A field of a plan with its value, in words."""
+    return f"{name.replace('_', ' ')} {'none' if value is None else value}"

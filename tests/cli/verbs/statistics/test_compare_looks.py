@@ -109,14 +109,14 @@ def test_a_plan_holds_for_all_looks_and_an_unplanned_one_is_priced(tables, tmp_p
     record = tmp_path / "looks.json"
     look(tables[1], "2/3", record, "--futility", "0", "--question", "top")
     for more, message in (
-        (("--alpha", "0.1"), "'alpha: 0.05', and this look asks for '0.1'"),
-        (("--question", "pairs"), "'question: top', and this look asks for 'pairs'"),
-        (("--fold-count", "9"), "'fold_count: None', and this look asks for '9'"),
+        (("--alpha", "0.1"), "alpha 0.05, and this look asks for alpha 0.1."),
+        (("--question", "pairs"), "question top, and this look asks for question pairs."),
+        (("--fold-count", "9"), "fold count none, and this look asks for fold count 9."),
     ):
         refused = look(tables[2], "3/3", record, *more)
         assert refused.code != 0
         assert message in refused.err
-    assert "'looks: 3', and this look asks for '5'" in look(tables[2], "3/5", record).err
+    assert "looks 3, and this look asks for looks 5." in look(tables[2], "3/5", record).err
     assert look(tables[2], "3/3", record).code == 0
     late = look(tables[3], "4/3", record)
     assert "Look 4 is not planned (planned: 1 to 3)" in late.out
@@ -191,7 +191,7 @@ def test_a_cluster_and_a_direction_hold_for_all_looks(tables, tmp_path):
     before = record.read_text()
     refused = look(with_site[1], "2/4", record, "--cluster", "site")
     assert refused.code == 2
-    assert "has the plan 'cluster: None', and this look asks for 'site'" in refused.err
+    assert "has a plan with cluster none, and this look asks for cluster site" in refused.err
     assert record.read_text() == before
 
 
