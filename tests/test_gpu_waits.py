@@ -81,6 +81,7 @@ WAITS = [
     (lambda logits, target: print(logits.mean(), file=io.StringIO()) or 0.0, "`print()`"),
     (lambda logits, target: 0.0 * torch.linalg.svdvals(square(logits)).sum(), "`svdvals()`"),
     (lambda logits, target: 0.0 * torch.linalg.eigh(square(logits))[0].sum(), "`eigh()`"),
+    (lambda logits, target: 0.0 * torch.linalg.pinv(square(logits)).sum(), "`torch.linalg.pinv()`"),
     (lambda logits, target: 0.0 * torch.linalg.eigvalsh(square(logits)).sum(), "`eigvalsh()`"),
     (lambda logits, target: torch.cuda.synchronize() or 0.0, "`torch.cuda.synchronize()`"),
     (lambda logits, target: torch.cuda.Event().synchronize() or 0.0, ".synchronize() of an event"),

@@ -184,6 +184,11 @@ class Analysis:
         return None if value is None else float(value)
 
     @property
+    def left_out(self) -> list[str]:
+        """Who has scores and no rank, since no fold is shared with the others."""
+        return [str(name) for name in self.comparison.get("left_out", [])]
+
+    @property
     def elsewhere(self) -> dict[str, ElsewhereRecord]:
         """Entrants that were trained elsewhere, by their names."""
         return self.results.elsewhere

@@ -67,12 +67,15 @@ READS: dict[Any, Form] = {
     aten.linalg_eig: (("torch.linalg.eig()",), DECOMPOSED),
     aten._linalg_eigvals: (("torch.linalg.eigvals()",), DECOMPOSED),
     aten.linalg_lstsq: (("torch.linalg.lstsq()",), DECOMPOSED),
+    aten.linalg_pinv: (("torch.linalg.pinv()",), DECOMPOSED),
+    aten.linalg_matrix_exp: (("torch.linalg.matrix_exp()",), DECOMPOSED),
 }
 ONE_TYPE = (
-    *(aten.mm, aten.addmm, aten.mv, aten.addmv, aten.bmm, aten.baddbmm, aten.linear),
+    *(aten.mm, aten.addmm, aten.mv, aten.addmv, aten.bmm, aten.baddbmm, aten.addbmm, aten.linear),
+    *(aten.addmm_, aten.addmv_, aten.baddbmm_, aten.addbmm_),
     *(aten.convolution, aten.grid_sampler_2d, aten.grid_sampler_3d),
 )
-"""What takes floating-point numbers of one type. Fake tensors do not see to it everywhere."""
+"""What takes numbers of one type. Fake tensors do not see to it everywhere."""
 INDEX = (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_)
 COPIES = (aten._to_copy, aten.copy_)
 
@@ -277,7 +280,7 @@ def synchronising_is_seen(watch: Watch) -> Iterator[None]:
 
 def _see_types(packet: Any, args: Sequence[Any]) -> None:
     """Refuse numbers of two types, as a device does."""
-    found = {value.dtype: None for value in args if _on_device(value) and value.is_floating_point()}
+    found = {value.dtype: None for value in args if _on_device(value)}
     if len(found) > 1:
         raise RuntimeError(
             f"{packet.__name__} needs the same dtype, and got {' and '.join(map(str, found))}"

@@ -79,6 +79,8 @@ def _condition(analysis: Analysis) -> str:
     if len(outside) == len(analysis.ranking):
         return "Without any training here"
     but = f" (but {words.listing(outside, most=3)}: trained elsewhere)" if outside else ""
+    if analysis.left_out:
+        but += f" and without {words.listing(analysis.left_out, most=3)} (no fold is common to all)"
     return f"After {words.spent(analysis.results.experiment.budget)} of training each{but}"
 
 

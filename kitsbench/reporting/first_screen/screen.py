@@ -132,6 +132,11 @@ def compared(analysis: Analysis) -> str:
         f"{words.spent(experiment.budget)} {recipe} to find "
         f"{words.listing(found, most=4)}, and tested on {where} that the network had not seen. "
         + (f"Reduced: {reduced}. " if reduced else "")
+        + (
+            f"Left out, since no fold is common to all: {words.listing(analysis.left_out)}. "
+            if analysis.left_out
+            else ""
+        )
         + f"Score: {score}"
     )
 

@@ -120,6 +120,8 @@ class Standing(Axis):
                 "training again is not in it"
             )
         parts = [f"Dots: mean {self.endpoint}; {lines}."]
+        if self.together and any(p.low is None and p.state == "level" for p in self.places):
+            parts.append("No line: no look could test it yet, so it may stand anywhere.")
         if states & {"lost", "unjudged"}:
             what = [
                 *["no better than finding nothing"] * ("lost" in states),

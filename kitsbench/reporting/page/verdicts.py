@@ -131,6 +131,8 @@ def forest(analysis: Analysis) -> Forest | None:
         else "its 95 % interval over the scans, of each pair of trained networks by itself (scope "
         "L0)"
     )
+    if together and any(row.low is None for row in rows):
+        lines += "; no line where no look could test the pair"
     why = f" {words.no_p(analysis.pairs)}" if words.no_p(analysis.pairs) else ""
     kinds = {row.kind for row in rows}
     marks = [f"{GLYPHS[kind]} {MEANINGS[kind]}" for kind in GLYPHS if kind in kinds]
