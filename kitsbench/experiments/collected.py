@@ -54,6 +54,7 @@ def collect_scores(trials: list[StoredTrial], experiment: ExperimentRecord) -> p
     parts = [_read_scores(trial, experiment.protocols) for trial in done]
     if not parts:
         return pd.DataFrame(columns=SCORE_COLUMNS)
+    _check_alike(done, parts, experiment)
     scored = pd.concat(parts, ignore_index=True)
     penalties = [_failed_scores(t, scored) for t in trials if t.state == "failed" and t.counts]
     scores = pd.concat([scored, *penalties], ignore_index=True)
@@ -80,6 +81,14 @@ def _read_scores(trial: StoredTrial, protocols: tuple[str, ...]) -> pd.DataFrame
                 f"{file}: the column case {what} {found[0]} for {protocol}; trial.json tests "
                 f"{len(tested)} cases.\n{TRIAL_AGAIN}"
             )
+    counts = table.groupby(["protocol", "region", "metric"])["case"].nunique().reset_index()
+    for by, region, metric, count in counts.itertuples(index=False, name=None):
+        if count >= len(tested):
+            continue
+        raise DataError(
+            f"{file} has the {region}:{metric} by {by} of {count} cases, and trial.json tests "
+            f"{len(tested)}.\n{TRIAL_AGAIN}"
+        )
     if (again := table.duplicated(_KEYS)).any():
         protocol, case, region, metric = table.loc[again, _KEYS].iloc[0]
         raise DataError(
@@ -87,6 +96,29 @@ def _read_scores(trial: StoredTrial, protocols: tuple[str, ...]) -> pd.DataFrame
             f"\n{TRIAL_AGAIN}"
         )
     return table
+
+
+def _check_alike(
+    trials: list[StoredTrial], tables: list[pd.DataFrame], experiment: ExperimentRecord
+) -> None:
+    """See that all trials have the endpoint, if one has: a mean over fewer would be another."""
+    region, metric = experiment.endpoint.split(":")
+    have = [
+        bool(
+            (
+                (table["protocol"] == experiment.protocol)
+                & (table["region"] == region)
+                & (table["metric"] == metric)
+            ).any()
+        )
+        for table in tables
+    ]
+    for trial, has in zip(trials, have, strict=True):
+        if any(have) and not has:
+            raise DataError(
+                f"{trial.folder.scores} lacks the {region}:{metric} by {experiment.protocol}, "
+                f"which other trials have.\n{TRIAL_AGAIN}"
+            )
 
 
 def stamp(table: pd.DataFrame, trial: StoredTrial) -> pd.DataFrame:

@@ -208,6 +208,10 @@ def test_a_damaged_file_is_named(tmp_path, name):
             "the column case has zz for labels",
         ),
         (lambda t: pd.concat([t, t]), "of case_00000 by kits19 stands there twice"),
+        (
+            lambda t: t.drop(index=t[(t["region"] == "tumor") & (t["metric"] == "dice")].index[0]),
+            r"has the tumor:dice by \w+ of \d+ cases, and trial.json tests \d+",
+        ),
     ],
 )
 def test_a_table_with_other_cases_than_the_trial_tests_is_refused(tmp_path, spoil, words):
@@ -220,6 +224,16 @@ def test_a_table_with_other_cases_than_the_trial_tests_is_refused(tmp_path, spoi
     first, remedy = str(refused.value).splitlines()
     assert first.startswith(f"{file}")
     assert remedy.startswith("Delete the folder of this trial and run")
+
+
+def test_a_trial_without_the_endpoint_that_others_have_is_refused(tmp_path):
+    workdir = write_workdir(tmp_path, Plan({"a": 0.0, "b": 0.0}, folds=1, predictions=False))
+    file = load_results(workdir).trials[0].folder.scores
+    table = pd.read_parquet(file)
+    rest = table[(table["region"] != "tumor") | (table["metric"] != "dice")]
+    write_table(file, rest, SCORES)
+    with pytest.raises(DataError, match=r"lacks the tumor:dice by \w+, which other trials have"):
+        load_results(workdir)
 
 
 def test_a_trial_without_the_scores_that_are_asked_for_has_failed(tmp_path):

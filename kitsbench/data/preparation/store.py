@@ -213,10 +213,18 @@ class PreparedStore:
         names = {value: name for name, value in self.labels.items()}
         total = {value: np.zeros(HU_BINS, dtype=np.int64) for value in names}
         for case in self.cases if cases is None else cases:
-            arrays = _arrays(self.folder / "cases" / case)
+            place = self.folder / "cases" / case
+            arrays = _arrays(place)
             for value in names:
-                if f"histogram_{value}" in arrays:
-                    total[value] += arrays[f"histogram_{value}"]
+                counts = arrays.get(f"histogram_{value}")
+                if counts is None:
+                    continue
+                if counts.shape != (HU_BINS,) or counts.dtype.kind not in "iu":
+                    raise DataError(
+                        f"{place / FILES['foreground']} was changed since it was prepared: a "
+                        f"histogram has {counts.size} bins of {HU_BINS}.\n{CaseNote.remedy}"
+                    )
+                total[value] += counts
         result = {names[v]: _describe(h) for v, h in total.items() if h.any()}
         everything = sum(total.values())
         if isinstance(everything, np.ndarray) and everything.any():

@@ -9,6 +9,7 @@ from kitsbench.data.datasets.dataset import Dataset
 from kitsbench.data.datasets.leaks import trained_patients
 from kitsbench.data.datasets.patients import patients
 from kitsbench.data.splits.split import Split
+from kitsbench.errors import DataError
 from kitsbench.experiments.asked.request import Request
 from kitsbench.experiments.asked.resolve import Resolved
 from kitsbench.experiments.machines.machine import Machine
@@ -223,7 +224,13 @@ class Planner:
         store = self.stores[entrant.name][entrant.spec.grids[0].name]
         key = store.id, tuple(train)
         if key not in self._known:
-            self._known[key] = store.intensity(train)["foreground"]
+            found = store.intensity(train)
+            if "foreground" not in found:
+                raise DataError(
+                    f"The {len(train)} training cases of a fold have no labelled voxel, so nothing "
+                    f"is known of their intensities. Look at the masks of {store.folder}."
+                )
+            self._known[key] = found["foreground"]
         return self._known[key]
 
 

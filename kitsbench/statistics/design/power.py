@@ -233,6 +233,8 @@ def _bends(scores: Sequence[Blocks], mean: float) -> tuple[float, float]:
                 rest = y - y.mean(axis=0) - y.mean(axis=1, keepdims=True) + y.mean()
                 noise.append((rest**2).sum(axis=1) / (y.shape[1] - 1))
                 level.append(of_case)
+    if not noise:  # the cases are of some folds and the runs of others
+        return 0.0, 0.0
     v, m = np.concatenate(noise), np.concatenate(level)
     x = np.log(m * (1 - m))
     if v.sum() == 0 or np.ptp(x) == 0:

@@ -206,3 +206,18 @@ def test_who_is_left_out_is_left_out_everywhere():
     whole = pd.concat([dice_table(4), other], ignore_index=True)
     notes = compare(whole).warnings
     assert any(n.startswith("kidney_and_masses:dice: arch2 and arch3 are left out") for n in notes)
+
+
+def test_cases_of_one_fold_and_runs_of_another_are_compared():
+    """No fold has several of both, so nothing tells how a case scatters over runs."""
+    rows = [
+        (name, fold, seed, f"c{fold}_{case}", mean + 0.02 * case * sign - 0.1 * seed)
+        for name, mean, sign in (("A", 0.8, 1), ("B", 0.75, -1))
+        for fold, cases, seeds in ((0, 5, 1), (1, 1, 2))
+        for case in range(cases)
+        for seed in range(seeds)
+    ]
+    data = pd.DataFrame(rows, columns=["architecture", "fold", "seed", "case", "value"])
+    found = compare(data.assign(region="tumor", metric="dice"))
+    assert found.pairs[0]["n_cases"] == 6
+    assert found.components["noise_bend"] == 0
