@@ -200,7 +200,7 @@ class Look:
     trials : dict
         What was looked at: by "architecture fold seed" the SHA-256 (16 digits) of the scores of the
         endpoint; after the word ``failed`` where a prediction failed, since such a trial may be
-        repeated (empty in older records).
+        repeated.
     notes : tuple of str
         What a reader must know, in sentences.
     plan_seal : str

@@ -211,7 +211,7 @@ def trials_of(blocks: ScoreBlocks) -> dict[str, str]:
 
 def may_change(digest: str) -> bool:
     """Whether a trial that was seen like this had failed predictions: it may be repeated."""
-    return not digest or digest.startswith(FAILED)  # of older records nothing more is known
+    return digest.startswith(FAILED)
 
 
 def run_counts(trials: Mapping[str, str]) -> dict[str, int]:

@@ -192,7 +192,7 @@ def _check_kept(trials: Mapping[str, str], earlier: Sequence[Look]) -> list[str]
     for look in earlier:
         for trial, digest in look.trials.items():
             now = trials.get(trial)
-            if now == digest or (not digest and now is not None and may_change(now)):
+            if now == digest:
                 continue
             if may_change(digest) and now is not None:
                 repeated.setdefault(trial, look.number)
