@@ -66,7 +66,12 @@ def test_a_run_that_is_told_to_stop_says_so_of_the_trials_that_ran(phantom, tmp_
     files = [slow(tmp_path, name, "Smallest", 0.5) for name in ("one", "two")]
     arguments = ("run", *files, "--dataset", phantom, *SMALL, "--folds", "0", "--seeds", "1")
     arguments += ("--budget", "500steps", "--workdir", workdir, "--jobs", "2")
-    process = start_kitsbench(*arguments, env={**environment(), "KITSBENCH_MARK": mark})
+    # Tests that run in the background may have been told to ignore it, and children inherit that.
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        process = start_kitsbench(*arguments, env={**environment(), "KITSBENCH_MARK": mark})
+    finally:
+        signal.signal(number, before)
     both = lambda: [s.status for s in statuses(workdir)] == ["running"] * 2  # noqa: E731
     assert wait_for(both)
     for _ in range(times):  # as by somebody who is impatient
