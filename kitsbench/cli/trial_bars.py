@@ -85,6 +85,8 @@ class TrialBars:
         By which it is scored.
     after : float
         Seconds that profiles and the report are expected to take when all have ended.
+    hidden : bool
+        Whether scores are not shown, since they wait for a look.
     """
 
     def __init__(
@@ -93,8 +95,9 @@ class TrialBars:
         endpoint: str = "tumor:dice",
         protocol: str = "kits19",
         after: float = 0.0,
+        hidden: bool = False,
     ):
-        self.endpoint, self.protocol = endpoint, protocol
+        self.endpoint, self.protocol, self.hidden = endpoint, protocol, hidden
         self._left = TimeLeft(total, after=after)
         self._total, self._began = total, time.monotonic()
         self._said = self._began
@@ -165,7 +168,7 @@ class TrialBars:
         self._counts[event.kind] += 1
         if shown is not None:
             shown.state, shown.share = event.kind, None
-            if event.kind == "finished":
+            if event.kind == "finished" and not self.hidden:
                 shown.score = self._score(event.task)
             self._ended = [*self._ended, shown][-ENDED:]
         if event.kind == "failed":
@@ -195,7 +198,7 @@ class TrialBars:
         self._said, seconds = time.monotonic(), self._left.seconds()
         left = "" if seconds is None else f"; about {in_words(seconds)} left"
         shown.look()
-        row = shown.row(self.endpoint)
+        row = shown.row("" if self.hidden else self.endpoint)
         loss = "" if row.loss is None else f", loss {number(row.loss)}"
         now = f"{name_of(shown.task)} is {row.state}, {row.share or 0.0:.0%}{loss}"
         self._tell(f"{self._left.ended} of {self._total} trials are done{left}; {now}.")
@@ -214,8 +217,9 @@ class TrialBars:
         room = max(console.height - 5, 1)
         counts["running"] = len(running)
         counts["waiting"] = max(self._total - sum(counts.values()), 0)
-        rows = [one.row(self.endpoint) for one in running][:room]
-        rows += [one.row(self.endpoint) for one in ended][: max(room - len(rows), 0)]
+        endpoint = "" if self.hidden else self.endpoint
+        rows = [one.row(endpoint) for one in running][:room]
+        rows += [one.row(endpoint) for one in ended][: max(room - len(rows), 0)]
         told = counted(counts)
         if any(row.score is not None for row in rows):
             told += f"; score: {self.endpoint} of the cases scored so far"

@@ -174,6 +174,19 @@ def test_where_there_is_no_terminal_a_line_tells_of_each_begin_and_end(capsys, m
     assert not CONTROLS.search(said)
 
 
+def test_scores_that_wait_for_a_look_are_not_shown(capsys, monkeypatch):
+    monkeypatch.setattr(TrialBars, "_score", lambda self, task: 0.25)
+    one = task("one", progress())
+    with TrialBars(1, hidden=True) as bars:
+        bars(event(one, "started"))
+        bars(event(one, "progress", "train", 0.5))
+        shown = " ".join(drawn(bars.shown(), 120))
+        bars(event(one, "finished"))
+    assert "0.123" not in shown  # along the budget
+    assert "0.712" in shown  # the loss
+    assert "finished in 0.0 s\n" in capsys.readouterr().err
+
+
 def test_and_now_and_then_a_line_how_far_the_run_is(capsys, monkeypatch):
     monkeypatch.setattr(trial_bars, "SAY_EVERY", 0.0)
     one = task("one", progress())

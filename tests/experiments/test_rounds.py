@@ -23,6 +23,7 @@ from kitsbench.experiments.experiment import plan_experiment, run_experiment
 from kitsbench.experiments.records import LooksRecord
 from kitsbench.experiments.results import load_results
 from kitsbench.experiments.workdir.inventory import take_inventory
+from kitsbench.experiments.workdir.watching import Watch
 
 GAPS = {"alpha": 0.0, "beta": 0.0002, "gamma": 0.05, "delta": 0.1}
 SEEDS = 5
@@ -296,6 +297,9 @@ def test_before_the_first_look_nothing_is_compared(planned, tmp_path):
     states = [trial.state for trial in results.trials]
     assert states.count("held") == 10
     assert "finished" not in states
+    seen = Watch(tmp_path / "work", experiment.record).look()
+    assert sum(trial.state == "finished" for trial in seen.trials) == 10
+    assert {trial.score for trial in seen.trials} == {None}  # to watch is no look
 
 
 def test_between_two_looks_the_last_one_is_shown(planned, whole, tmp_path):
@@ -306,6 +310,8 @@ def test_between_two_looks_the_last_one_is_shown(planned, whole, tmp_path):
     assert [look.seeds for look in results.looks.looks] == [2]
     assert results.scores["seed"].max() == 1
     assert sum(trial.state == "held" for trial in results.trials) == 3
+    seen = Watch(tmp_path / "work", experiment.record).look()
+    assert sum(trial.score is not None for trial in seen.trials) == 24  # as the look counted
     pairs = results.compare(secondary=False).pairs
     assert {pair["look"]["state"] for pair in pairs} == {"open"}
     assert {pair["verdict"] for pair in pairs} == {"inconclusive"}

@@ -320,7 +320,13 @@ def command(
                 record, total = experiment.record, searched + len(open_trials)
                 with (
                     Logs(request.log, request.workdir, tell) as logs,
-                    TrialBars(total, record.endpoint, record.protocol, left.after) as bars,
+                    TrialBars(
+                        total,
+                        record.endpoint,
+                        record.protocol,
+                        left.after,
+                        hidden=record.until is not None,
+                    ) as bars,
                 ):
                     logs.follow(experiment.tasks)
                     heard = logs.beside(bars)

@@ -174,7 +174,10 @@ class Watch:
         trials = tuple(
             replace_state(plain_of(one, setting), "spared", message=why)
             if setting is None and (why := counting.spared(one))
-            else self._see(one, setting, folders[one.id], held.get(folders[one.id].path / LEASE))
+            else self._unless_it_waits(
+                self._see(one, setting, folders[one.id], held.get(folders[one.id].path / LEASE)),
+                counting.counts(one),
+            )
             for one, setting in plan
         )
         runs = tuple(
@@ -183,6 +186,11 @@ class Watch:
             if holder.record is not None and holder.record.experiment == self.experiment.id
         )
         return Look(trials, runs, _left(trials), searching)
+
+    @staticmethod
+    def _unless_it_waits(trial: SeenTrial, counts: bool) -> SeenTrial:
+        """A trial without its score where that waits for a look, which this is not."""
+        return trial if counts else replace(trial, score=None)
 
     def settle(self, sleep: Callable[[float], None] = time.sleep) -> Look:
         """Look until every process of another machine has shown that it lives, or had the time."""
