@@ -307,7 +307,8 @@ class Watch:
         if holder is None:
             self._signs.pop(plain.id, None)
             state = "dead"
-            message = "the process that worked on it is gone; the next run goes on with it"
+            gone = "the process that worked on it is gone; the next run goes on with it"
+            message = status.message or gone  # of who was stopped it says so
         elif not holder.sure:
             quiet = self._quiet(plain.id, folder, progress)
             if quiet >= STALE_AFTER:
