@@ -40,6 +40,7 @@ CURVE_COLUMNS = [
     "value",
 ]
 _KEYS = ["protocol", "case", "region", "metric"]
+_MEASURED = ["protocol", "region", "metric"]
 
 
 def collect_scores(trials: list[StoredTrial], experiment: ExperimentRecord) -> pd.DataFrame:
@@ -81,7 +82,7 @@ def _read_scores(trial: StoredTrial, protocols: tuple[str, ...]) -> pd.DataFrame
                 f"{file}: the column case {what} {found[0]} for {protocol}; trial.json tests "
                 f"{len(tested)} cases.\n{TRIAL_AGAIN}"
             )
-    counts = table.groupby(["protocol", "region", "metric"])["case"].nunique().reset_index()
+    counts = table.groupby(_MEASURED)["case"].nunique().reset_index()
     for by, region, metric, count in counts.itertuples(index=False, name=None):
         if count >= len(tested):
             continue
@@ -102,21 +103,12 @@ def _check_alike(
     trials: list[StoredTrial], tables: list[pd.DataFrame], experiment: ExperimentRecord
 ) -> None:
     """See that all trials have the endpoint, if one has: a mean over fewer would be another."""
-    region, metric = experiment.endpoint.split(":")
-    have = [
-        bool(
-            (
-                (table["protocol"] == experiment.protocol)
-                & (table["region"] == region)
-                & (table["metric"] == metric)
-            ).any()
-        )
-        for table in tables
-    ]
+    wanted = [experiment.protocol, *experiment.endpoint.split(":")]
+    have = [(table[_MEASURED] == wanted).all(axis=1).any() for table in tables]
     for trial, has in zip(trials, have, strict=True):
         if any(have) and not has:
             raise DataError(
-                f"{trial.folder.scores} lacks the {region}:{metric} by {experiment.protocol}, "
+                f"{trial.folder.scores} lacks the {experiment.endpoint} by {experiment.protocol}, "
                 f"which other trials have.\n{TRIAL_AGAIN}"
             )
 

@@ -213,9 +213,8 @@ class LocalExecutor:
                 forget_progress(running.task.folder)
                 mark_interrupted(running.task)
             except (KeyboardInterrupt, Terminated):
-                end = (
-                    0.0  # who asks twice shall not wait, nor have the trial taken for a failed one
-                )
+                # Who asks twice shall not wait, nor have the trial taken for a failed one.
+                end = 0.0
                 continue
             del self._running[0]
 

@@ -12,7 +12,7 @@ from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.first_screen.entrants import equal_entrants
 from kitsbench.reporting.first_screen.leading import leaders, together, unjudged
-from kitsbench.reporting.first_screen.looked import last_look
+from kitsbench.reporting.first_screen.looked import is_at_end
 from kitsbench.reporting.scores import interval_of_mean
 
 
@@ -282,10 +282,9 @@ def _certainty(analysis: Analysis) -> str:
 
 def _by_looks(analysis: Analysis, failed: Sequence[dict[str, Any]]) -> list[str]:
     """What became of the pairs that are not decided, where looks judged; in the words of these."""
-    looks = analysis.results.looks
-    if looks is None or looks.last is None or not any("look" in pair for pair in analysis.pairs):
+    if not any("look" in pair for pair in analysis.pairs):
         return []
-    at_end = looks.last.seeds >= last_look(analysis.results)
+    at_end = is_at_end(analysis.results)
     rest = [pair for pair in analysis.pairs if pair["verdict"] == "inconclusive"]
     found: list[State] = [pair["look"]["state"] for pair in rest if pair not in failed]
     verbs: dict[State, tuple[str, str]] = {

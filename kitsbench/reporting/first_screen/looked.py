@@ -79,6 +79,12 @@ def last_look(results: Results) -> int:
     return 0 if until is None else until.looks[-1]
 
 
+def is_at_end(results: Results) -> bool:
+    """Whether the last look planned was taken."""
+    last = None if results.looks is None else results.looks.last
+    return last is not None and last.seeds >= last_look(results)
+
+
 def summary(results: Results) -> list[str]:
     """What a reader must know of the looks, in sentences; empty of a fixed design.
 

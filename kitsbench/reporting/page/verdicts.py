@@ -12,7 +12,7 @@ from kitsbench.look import STATES, said
 from kitsbench.reporting import words
 from kitsbench.reporting.analysis import Analysis
 from kitsbench.reporting.first_screen.axis import Axis
-from kitsbench.reporting.first_screen.looked import last_look
+from kitsbench.reporting.first_screen.looked import is_at_end
 from kitsbench.text import one_line
 
 GLYPHS = {
@@ -234,10 +234,7 @@ def _by_looks(
     analysis: Analysis, pairs: list[dict[str, Any]]
 ) -> list[tuple[str, list[dict[str, Any]], str, str, str]]:
     """Open pairs by what the looks have made of them, in the words of these."""
-    looks = analysis.results.looks
-    last = looks.last if looks is not None else None
-    at_end = last is not None and last.seeds >= last_look(analysis.results)
-    rows = []
+    at_end, rows = is_at_end(analysis.results), []
     for state in STATES:
         own = [pair for pair in pairs if pair["look"]["state"] == state]
         ending = f"{said(state, at_end)}: neither a difference nor equivalence is shown"
