@@ -281,10 +281,8 @@ def big(value: Any, unit: str = "") -> str:
 
 
 def memory(value: Any) -> str:
-    """Bytes in MiB or GiB."""
-    if missing(value):
-        return DASH
-    return f"{value / 2**30:.1f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
+    """Bytes in KiB, MiB or GiB."""
+    return DASH if missing(value) else numbers.memory(float(value), 1)
 
 
 def duration(seconds: Any) -> str:

@@ -36,9 +36,15 @@ def plain(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def memory(value: float) -> str:
-    """Bytes in GiB, or in KiB or MiB where they are fewer."""
-    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
-        if value >= unit:
-            return f"{value / unit:.2f} {name}"
-    return f"{value / 2**10:.0f} KiB"
+def memory(value: float, digits: int = 2) -> str:
+    """Bytes in GiB, or in MiB or KiB where they are fewer: ``1.52 GiB``, ``320 MiB``.
+
+    Parameters
+    ----------
+    value : float
+    digits : int
+        Of GiB, after the point.
+    """
+    if value >= 2**30:
+        return f"{value / 2**30:.{digits}f} GiB"
+    return f"{value / 2**20:.0f} MiB" if value >= 2**20 else f"{value / 2**10:.0f} KiB"

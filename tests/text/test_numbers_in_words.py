@@ -40,7 +40,7 @@ def test_a_unit_follows_the_letter():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(100 * 2**10, "100 KiB"), (2**20, "1.00 MiB"), (1.5 * 2**30, "1.50 GiB"), (0, "0 KiB")],
+    [(100 * 2**10, "100 KiB"), (2**20, "1 MiB"), (1.5 * 2**30, "1.50 GiB"), (0, "0 KiB")],
 )
 def test_few_bytes_are_not_told_as_none(value, text):
     assert memory(value) == text
