@@ -11,6 +11,7 @@ import pandas as pd
 from kitsbench.look import Look
 from kitsbench.metrics import Metric
 from kitsbench.statistics.compare.comparison import Comparison, compare
+from kitsbench.statistics.looks.evidence import run_counts
 from kitsbench.statistics.looks.final import final_pairs
 from kitsbench.statistics.looks.plan import LookPlan
 from kitsbench.statistics.looks.take import take_look
@@ -58,9 +59,9 @@ def compare_at_look(
     }
     look = take_look(scores, plan, earlier, number=number, **chosen)  # type: ignore[arg-type]
     # Whom the look left out, since he shares no fold with the others, is left out here as well.
-    seen = {trial.rsplit(" ", 2)[0] for trial in look.trials}
+    unseen = {*look.architectures} - {*run_counts(look.trials)}
     found = compare(
-        scores[~scores["architecture"].isin({*look.architectures} - seen)],
+        scores[~scores["architecture"].isin(unseen)],
         parse_endpoint(plan.endpoint, declared),
         rule=plan.rule(),
         margins={plan.endpoint: plan.margin},

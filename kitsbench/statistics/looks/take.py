@@ -83,7 +83,7 @@ def take_look(
     _check_earlier(earlier, plan)
     if isinstance(scores, pd.DataFrame):
         target = parse_endpoint(plan.endpoint, declared)
-        kept = {_place_of(trial)[0] for look in earlier for trial in look.trials}
+        kept = {name for look in earlier for name in run_counts(look.trials)}
         if not earlier and not plan.architectures and "architecture" in scores.columns:
             kept = {*scores["architecture"]}  # who is left out now could never come in again
         prepared = prepare(

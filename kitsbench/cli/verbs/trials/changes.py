@@ -79,7 +79,8 @@ def retry(
     choice = Choice("failed", reason) if reason or every else Choice()
     chosen = choose_trials(inventory, trials, choice)
     if every and not reason:
-        chosen += choose_trials(inventory, (), Choice("interrupted"))
+        interrupted = choose_trials(inventory, (), Choice("interrupted"))
+        chosen += [trial for trial in interrupted if trial not in chosen]
     own = _experiment_of(inventory, chosen, experiment, bool(trials))
     named = {find_trial(inventory, name).id for name in trials}
     for trial in chosen:
